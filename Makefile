@@ -1,0 +1,84 @@
+# make demo    everything from nothing: environment, data, teacher, student, distilled student, table and pictures
+# make test    the environment, the linter and the test suite
+#
+# What is done once leaves a stamp in $(VENV)/stamps and isn't done again.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+STACK ?= openmmlab
+VENV ?= .venv
+DATA ?= data/bccd
+
+MMCV_openmmlab := mmcv==2.1.0
+MMCV_onedl := onedl-mmcv==2.3.6
+
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.NOTPARALLEL:
+.PHONY: venv install demo demo-teacher demo-bccd test test-full test-onedl lint format clean
+
+venv: $(STAMPS)/venv
+install: $(STAMPS)/package
+ifneq ($(origin TORCH),file)
+	@test "$$(cat $(STAMPS)/torch)" = "$(TORCH)" || { \
+	    echo "$(VENV) was made with TORCH=\"$$(cat $(STAMPS)/torch)\", not \"$(TORCH)\":" \
+	         "run 'make clean' first, or name another folder (VENV=.venv-other)"; exit 1; }
+endif
+
+demo: install
+	$(BIN)/python tools/demo.py --work-dir work_dirs/demo
+
+demo-teacher: install
+	$(BIN)/python tools/demo.py --work-dir work_dirs/demo --only teacher
+
+demo-bccd: install
+	$(BIN)/python tools/demo.py --work-dir work_dirs/bccd --data $(DATA)
+
+test: install lint
+	$(BIN)/python -m pytest
+
+test-full: install lint
+	$(BIN)/python -m pytest -m "full or not full"
+
+# The same suite on the maintained forks of the MM packages, in an environment of its own.
+test-onedl:
+	$(MAKE) test VENV=.venv-onedl STACK=onedl
+
+lint: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: install
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) build *.egg-info pcka_mmdet/.mim .pytest_cache .ruff_cache
+
+# The environment, step by step.
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c "import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 12) or sys.exit( \
+	    'Python 3.10, 3.11 or 3.12 is needed, $(PYTHON) is %d.%d: write for example  make PYTHON=python3.11' % v)"
+	$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/torch: requirements/build.txt | $(STAMPS)/venv
+	$(PIP) "$(TORCH)" -r requirements/build.txt
+	@echo "$(TORCH)" > $@
+
+$(STAMPS)/requirements: $(wildcard requirements/*.txt) $(STAMPS)/torch
+	$(PIP) -r requirements/runtime.txt -r requirements/demo.txt -r requirements/tests.txt
+	$(PIP) --no-deps --no-build-isolation -r requirements/$(STACK).txt
+	@touch $@
+
+# With FORCE_CUDA=1 its CUDA operators too; a later call without it leaves them in place.
+$(STAMPS)/mmcv $(STAMPS)/mmcv-cuda: requirements/install_mmcv.py $(STAMPS)/torch
+	$(BIN)/python requirements/install_mmcv.py $(MMCV_$(STACK))
+	@touch $(STAMPS)/mmcv $@
+
+$(STAMPS)/package: setup.py pyproject.toml $(STAMPS)/requirements $(STAMPS)/mmcv$(if $(filter 1,$(FORCE_CUDA)),-cuda)
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,81 @@
+"""MMEngine's checkpoints hold types that torch's safe loader does not know.
+
+Trap: torch >= 2.6 loads with ``weights_only=True``, MMEngine passes no such argument, and so resume, ``load_from`` and
+teacher files stop at the first log history (``HistoryBuffer``, numpy arrays) or one-cycle schedule in a checkpoint.
+OneDL's MMEngine falls back to ``weights_only=False``, which runs whatever code a file holds.
+
+Here torch is told exactly what MMEngine writes, and the safe loader is made the only one: any other pickled global is
+refused by its name. A user who has set ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`` has chosen otherwise and is left alone.
+Before torch 2.6 there is no list of this kind, and loading stays as torch has it.
+
+Delete when: MMEngine registers its own types, or stores log histories and schedules as plain lists and names.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+_STATISTICS = ("min", "max", "mean", "current")
+_ANNEALING = ("_annealing_cos", "_annealing_linear")
+# Stands for MMEngine's scheduler of that name in a file: importing the real one for its name alone would take long.
+_ONE_CYCLE = "OneCycleParamScheduler"
+
+
+def apply() -> None:
+    """Allow what MMEngine's checkpoints hold, and nothing else, in ``torch.load``."""
+    try:
+        import torch
+        from mmengine.logging.history_buffer import HistoryBuffer
+    except ImportError:
+        return
+    if _torch_version(torch) < (2, 6):
+        return
+
+    torch.serialization.add_safe_globals(
+        [
+            HistoryBuffer,
+            (_ONE_CYCLE, f"mmengine.optim.scheduler.param_scheduler.{_ONE_CYCLE}"),
+            (checkpoint_method, "builtins.getattr"),
+            *_numpy_types(),
+        ]
+    )
+    if "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD" not in os.environ:
+        os.environ.setdefault("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
+
+
+def checkpoint_method(owner: Any, name: str) -> Callable:
+    """Stand in for ``getattr``, by which a pickle names a method: a history's statistics, a schedule's annealing.
+
+    The real one would give a file every attribute of every allowed object, and a way to any code from there.
+    """
+    from mmengine.logging.history_buffer import HistoryBuffer
+
+    if owner is HistoryBuffer and name in _STATISTICS:
+        return getattr(HistoryBuffer, name)
+    if owner == _ONE_CYCLE and name in _ANNEALING:
+        from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+
+        return getattr(OneCycleParamScheduler, name)
+    raise ValueError(
+        f"the file asks for getattr({owner!r}, {name!r}); a checkpoint of MMEngine asks for HistoryBuffer: "
+        f"{', '.join(_STATISTICS)}; {_ONE_CYCLE}: {', '.join(_ANNEALING)}; and nothing else. Do not load this file "
+        "unless you wrote it yourself; if you did, save its weights alone: torch.save({'state_dict': ...}, file)."
+    )
+
+
+def _numpy_types() -> list:
+    """Return what arrays and numbers of floats, ints and bools are pickled with, under numpy 1's and 2's names."""
+    import numpy as np
+
+    reconstruct, scalar = np.zeros(0).__reduce__()[0], np.float64(0).__reduce__()[0]
+    functions = [
+        (function, f"numpy.{core}.multiarray.{name}")
+        for core in ("core", "_core")
+        for function, name in ((reconstruct, "_reconstruct"), (scalar, "scalar"))
+    ]
+    return [*functions, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in (np.float64, np.int64, np.bool_))]
+
+
+def _torch_version(torch: Any) -> tuple[int, int]:
+    major, minor = torch.__version__.split(".")[:2]
+    return int(major), int(minor)

@@ -1,0 +1,14 @@
+"""The registries of this package: children of MMEngine's root in the scope ``pcka_mmdet``.
+
+``type='pcka_mmdet.PCKALoss'`` resolves from every scope with no ``custom_imports``: MMEngine imports this module, then
+the registry's ``locations``, whose modules register their classes here.
+"""
+
+from mmengine.registry import LOG_PROCESSORS as MMENGINE_LOG_PROCESSORS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import Registry
+
+SCOPE = "pcka_mmdet"
+
+MODELS = Registry("model", parent=MMENGINE_MODELS, scope=SCOPE, locations=["pcka_mmdet.models"])
+LOG_PROCESSORS = Registry("log processor", parent=MMENGINE_LOG_PROCESSORS, scope=SCOPE, locations=["pcka_mmdet.engine"])

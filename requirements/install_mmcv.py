@@ -1,0 +1,116 @@
+"""Install mmcv with its compiled operators, from the cache or by building it.
+
+    python requirements/install_mmcv.py mmcv==2.1.0
+
+mmcv has no prebuilt wheel for today's torch, and a wheel that was linked against another torch crashes. So the wheel is
+built once for each mmcv, torch and Python, and kept in ``~/.cache/pcka_mmdet`` (``$XDG_CACHE_HOME``) under their
+names, where the next clone finds it. The CUDA operators are built with ``FORCE_CUDA=1``, which needs the CUDA toolkit
+of torch's own CUDA version; without it the GPU is hidden from the build.
+"""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+
+CUDA = os.environ.get("FORCE_CUDA") == "1"
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+
+
+def main(requirement: str) -> None:
+    """Install the wheel of ``requirement`` (``name==version``), building it first if the cache has none."""
+    folder = cache_folder(requirement)
+    if not list(folder.glob("*.whl")):
+        check_compiler()
+        build(requirement, folder)
+    (wheel,) = folder.glob("*.whl")
+    print(f"installing {wheel}", flush=True)
+    # Forced, since pip takes a wheel of the same version for the same wheel, whatever torch it was linked against.
+    subprocess.run([*PIP, "install", "--quiet", "--no-deps", "--force-reinstall", str(wheel)], check=True)
+
+
+def cache_folder(requirement: str) -> Path:
+    """Return where the wheel for this mmcv, this torch and this Python is kept."""
+    import torch
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pcka_mmdet"
+    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    parts = [requirement.replace("==", "-"), f"torch-{torch.__version__}", python]
+    return cache / "_".join(parts + ["cuda"] * CUDA)
+
+
+def check_compiler() -> None:
+    """Stop with an explanation where C++ cannot be compiled against this Python."""
+    compilers = [os.environ["CXX"].split()[0]] if os.environ.get("CXX") else ["c++", "g++", "clang++", "cl"]
+    if not any(map(shutil.which, compilers)):
+        sys.exit(
+            f"mmcv has to be compiled, and there is no C++ compiler here (looked for {', '.join(compilers)}). Install "
+            "one and run the same command again; on Debian and Ubuntu: apt-get install g++"
+        )
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    if platform.system() != "Windows" and not header.exists():
+        sys.exit(
+            f"mmcv has to be compiled, and the headers of this Python are missing ({header}). Install them and run the "
+            "same command again; on Debian and Ubuntu: apt-get install python3-dev"
+        )
+
+
+def build(requirement: str, folder: Path) -> None:
+    """Build the wheel beside ``folder`` and move it there when it is whole, so that a broken build leaves nothing."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    operators = "CUDA" if CUDA else "CPU"
+    print(f"compiling {requirement} with its {operators} operators, once for this torch: about 10 minutes on two cores")
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as scratch:
+        wheels, log = Path(scratch) / "wheels", Path(scratch) / "build.log"
+        command = [*PIP, "wheel", "-v", "--no-build-isolation", "--no-deps", "--no-cache-dir", "-w", str(wheels)]
+        with log.open("w") as output:
+            process = subprocess.Popen([*command, requirement], env=build_environment(), stdout=output, stderr=output)
+            try:
+                failed = watch(process, log)
+            finally:
+                process.terminate()
+                process.wait()
+        if failed:
+            kept = folder.parent / f"{folder.name}.log"
+            shutil.copy(log, kept)
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
+            sys.exit(f"{tail}\n\n{requirement} could not be built; the whole log is in {kept}")
+        if not folder.exists():  # unless another build was faster
+            wheels.rename(folder)
+
+
+def build_environment() -> dict[str, str]:
+    """Return the environment for the build: operators on, as many jobs as cores and memory allow."""
+    import psutil
+
+    environment = {**os.environ, "MMCV_WITH_OPS": "1", "PYTHONUNBUFFERED": "1"}
+    if not CUDA:  # else torch's extension builder asks for a CUDA toolkit as soon as it sees a GPU
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    gigabytes = psutil.virtual_memory().available // 2**30  # a compiler process takes up to one
+    environment.setdefault("MAX_JOBS", str(max(1, min(os.cpu_count() or 1, gigabytes))))
+    return environment
+
+
+def watch(process: subprocess.Popen, log: Path) -> bool:
+    """Show how far the build is until it ends, and return whether it failed."""
+    start, shown = time.monotonic(), 0
+    while process.poll() is None:
+        time.sleep(1)
+        minutes = (time.monotonic() - start) / 60
+        if minutes >= shown / 2:  # every half minute
+            steps = re.findall(r"^\s*\[(\d+/\d+)\]", log.read_text(errors="replace"), flags=re.MULTILINE)
+            print(f"  {minutes:4.1f} min, {'file ' + steps[-1] if steps else 'preparing'}", flush=True)
+            shown = int(minutes * 2) + 1
+    return process.returncode != 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or "==" not in sys.argv[1]:
+        sys.exit(f"expected one pinned requirement, got {sys.argv[1:]}; write: install_mmcv.py mmcv==2.1.0")
+    main(sys.argv[1])

@@ -1,0 +1,80 @@
+"""What `import pcka_mmdet` costs, and what an installation holds."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pcka_mmdet
+from tests.processes import ROOT, run_python
+
+HEAVY = ["mmdet", "mmrazor.models", "mmengine.runner", "matplotlib", "sklearn", "skimage", "scipy", "pycocotools"]
+
+
+def test_import_leaves_heavy_modules_alone() -> None:
+    """A time would say more and hold on one machine only; the modules that cost the time are the same everywhere."""
+    imported = run_python(
+        f"""
+        import torch, mmengine, mmcv, sys
+        before = set(sys.modules)
+        import pcka_mmdet
+        print(*[name for name in {HEAVY!r} if name in set(sys.modules) - before])
+        """
+    )
+    assert imported == ""
+
+
+def test_import_without_any_mm_package() -> None:
+    """The mathematics needs torch alone."""
+    run_python(
+        """
+        import sys
+
+        class Blocker:
+            def find_spec(self, name, path=None, target=None):
+                if name in {'mmengine', 'mmcv', 'mmdet', 'mmrazor'}:
+                    raise ImportError(f'{name} is blocked')
+
+        sys.meta_path.insert(0, Blocker())
+        import pcka_mmdet.functional
+        """
+    )
+
+
+def test_version_is_stated_once_and_read_by_setup() -> None:
+    stated = subprocess.run(
+        [sys.executable, "setup.py", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert stated.stdout.strip() == pcka_mmdet.__version__
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {pcka_mmdet.__version__}\n" in citation
+
+
+def test_mim_finds_configs_and_tools() -> None:
+    """`mim train pcka_mmdet CONFIG` looks into `.mim`; an editable installation links it to the working tree."""
+    mim = Path(pcka_mmdet.__file__).parent / ".mim"
+    if not mim.exists():
+        pytest.skip("pcka_mmdet is imported from its folder and not installed (`make install` does)")
+    assert (mim / "configs").is_dir()
+    assert (mim / "tools").is_dir()
+
+
+def test_wheel_holds_configs_and_tools(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "setup.py", "-q", "build", "--build-base", tmp_path, "egg_info", "--egg-base", tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    mim = tmp_path / "lib" / "pcka_mmdet" / ".mim"
+    sources = {path.relative_to(ROOT) for name in ("configs", "tools") for path in (ROOT / name).rglob("*.py")}
+    assert sources == {path.relative_to(mim) for path in mim.rglob("*.py")}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.stem)
+def test_requirements_are_pinned(path: Path) -> None:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith(("#", "-c ")):
+            assert re.match(r'[a-z0-9-]+==[\w.]+( ; python_version (>=|<) "3\.11")?(  # .+)?$', line), line
