@@ -1,0 +1,6 @@
+"""The mathematics of CKA distillation, in torch alone: usable with any torch model, mm* packages or not."""
+
+from .cka import cka
+from .patches import extract_patches
+
+__all__ = ["cka", "extract_patches"]

@@ -1,0 +1,74 @@
+"""Feature maps as groups of patch matrices.
+
+Shape shorthand: B images, C channels, H x W positions, p patch side, N = (H / p) (W / p) patches.
+A group is a matrix with one patch a row, N x D; what a row holds depends on what the loss is averaged over:
+
+    average      groups G    features D
+    'channel'    C           B p p
+    'batch'      B           C p p
+    'spatial'    p p         B C
+"""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor
+
+AVERAGES = ("channel", "batch", "spatial")
+FITS = ("resize", "pad", "crop")
+
+# (B, C, rows, p, columns, p) -> (groups..., rows, columns, features...)
+_AXES = {"channel": (1, 2, 4, 0, 3, 5), "batch": (0, 2, 4, 1, 3, 5), "spatial": (3, 5, 2, 4, 0, 1)}
+
+
+def patch_grid(height: int, width: int, patch_size: int = 16, fit: str = "resize") -> tuple[int, int]:
+    """Rows and columns of patches in a map of `height` x `width` positions."""
+    if patch_size < 1:
+        raise ValueError(f"patch_size must be at least 1, got {patch_size}")
+    if fit not in FITS:
+        raise ValueError(f"fit must be one of {FITS}, got {fit!r}")
+    if fit == "crop":
+        return height // patch_size, width // patch_size
+    return math.ceil(height / patch_size), math.ceil(width / patch_size)
+
+
+def extract_patches(feat: Tensor, patch_size: int = 16, average: str = "channel", fit: str = "resize") -> Tensor:
+    """Cut feature maps into square patches that do not overlap.
+
+    Args:
+        feat: Feature maps `(B, C, H, W)`.
+        patch_size: Side p of a patch, in positions of the map.
+        average: What a mean over the groups is taken over, see the table above.
+        fit: How a map whose side is no multiple of p is made to fit: `'resize'` stretches it bilinearly up to the
+            next multiple (the paper's released code), `'pad'` adds zeros at the right and bottom, `'crop'` drops
+            what does not fill a patch. The last two keep the sampling grid.
+
+    Returns:
+        Patch matrices `(G, N, D)`; patches are in row-major order.
+
+    Raises:
+        ValueError: `feat` has not four dimensions, an option is unknown, or cropping leaves no patch.
+    """
+    if feat.dim() != 4:
+        raise ValueError(f"expected feature maps of shape (B, C, H, W), got {tuple(feat.shape)}")
+    if average not in _AXES:
+        raise ValueError(f"average must be one of {AVERAGES}, got {average!r}")
+    batch, channels, height, width = feat.shape
+    p = patch_size
+    rows, columns = patch_grid(height, width, p, fit)
+    if rows * columns == 0:
+        raise ValueError(
+            f"fit='crop' leaves no patch of {p}x{p} in a map of {height}x{width}: "
+            "use a smaller patch_size, or fit='resize' or 'pad'"
+        )
+    target = (rows * p, columns * p)
+    if (height, width) != target:
+        if fit == "resize":
+            feat = F.interpolate(feat, target, mode="bilinear", align_corners=False)
+        elif fit == "pad":
+            feat = F.pad(feat, (0, target[1] - width, 0, target[0] - height))
+        else:
+            feat = feat[:, :, : target[0], : target[1]]
+    blocks = feat.reshape(batch, channels, rows, p, columns, p).permute(_AXES[average])
+    groups = {"channel": channels, "batch": batch, "spatial": p * p}[average]
+    return blocks.reshape(groups, rows * columns, -1)
