@@ -1,0 +1,159 @@
+"""The data set as a folder: made whole or not at all, made once, and never at the cost of somebody's files."""
+
+import json
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from PIL import Image
+
+from .coco import DESCRIPTION, Annotations, make_info
+from .scenes import HEIGHT, compose
+from .splits import SPLITS
+
+SIZES = {"train": 1000, "val": 150, "test": 250}
+IMAGE_SIZES = (64, 1024)
+ABANDONED = 3600.0  # seconds after which an unfinished folder belongs to a process that was killed
+
+
+def build_digit_scenes(
+    root: str | Path,
+    sizes: Mapping[str, int] = SIZES,
+    image_size: int = 128,
+    seed: int = 0,
+    progress: Callable[[list], Iterable] | None = None,
+) -> Path:
+    """Write the data set, unless it is there already.
+
+    ``root`` then holds ``train/000000.png`` and so on, ``val``, ``test`` and ``annotations/{train,val,test}.json``. It
+    appears when it is complete: an interrupted call leaves nothing behind, or what was there before.
+
+    Args:
+        root: The folder. One with a set of other parameters is replaced.
+        sizes: Number of scenes in ``train``, ``val`` and ``test``, at least 1 each.
+        image_size: Side of the pictures in pixels, 64 to 1024. The digits stay 14 to 56 pixels high.
+        seed: 0 to 2**32 - 1. It does not change which digits and photograph regions a split draws from.
+        progress: Wraps the list of scenes that is walked, for instance ``tqdm.tqdm``.
+
+    Returns:
+        ``root`` as an absolute path.
+
+    Raises:
+        ValueError: For sizes, an image size or a seed that are out of range.
+        FileExistsError: If ``root`` is, or holds, anything that this function did not write. Nothing is touched.
+        FileNotFoundError: If the installed scikit-image lacks a photograph.
+    """
+    root = Path(root).expanduser().resolve()
+    _check_arguments(sizes, image_size, seed)
+    info = make_info({split: int(sizes[split]) for split in SPLITS}, image_size, seed)
+    if _is_complete(root, info):
+        return root
+    _check_replaceable(root)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(root)
+    scratch = _sibling(root)
+    try:
+        _write(scratch, info, progress or iter)
+        if not _is_complete(root, info):  # unless another process was faster
+            _replace(root, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return root
+
+
+def _check_arguments(sizes: Mapping[str, int], image_size: int, seed: int) -> None:
+    if set(sizes) != set(SPLITS) or not all(_is_integer(size, 1, 999_999) for size in sizes.values()):
+        raise ValueError(
+            f"sizes={dict(sizes)!r} should give a number from 1 to 999999 for each of {', '.join(SPLITS)}; write for "
+            f"instance sizes={SIZES}"
+        )
+    if not _is_integer(image_size, *IMAGE_SIZES):
+        raise ValueError(
+            f"image_size={image_size!r} should be an integer from {IMAGE_SIZES[0]} to {IMAGE_SIZES[1]} pixels, for "
+            f"the digits are up to {HEIGHT[1]} high; write for instance image_size=128"
+        )
+    if not _is_integer(seed, 0, 2**32 - 1):
+        raise ValueError(f"seed={seed!r} should be an integer from 0 to 2**32 - 1; write for instance seed=0")
+
+
+def _is_integer(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _write(folder: Path, info: dict, progress: Callable[[list], Iterable]) -> None:
+    """Write the whole set into a new folder."""
+    contents = {split: Annotations(info) for split in SPLITS}
+    for name in (*SPLITS, "annotations"):
+        (folder / name).mkdir(parents=True)
+    scenes = [(split, index) for split in SPLITS for index in range(info["sizes"][split])]
+    for split, index in progress(scenes):
+        scene = compose(info["seed"], split, index, info["image_size"])
+        file_name = f"{index:06d}.png"
+        Image.fromarray(scene.image).save(folder / split / file_name, compress_level=1)
+        contents[split].add(scene, file_name)
+    for split, annotations in contents.items():
+        text = json.dumps(annotations.content, separators=(",", ":")) + "\n"
+        (folder / "annotations" / f"{split}.json").write_bytes(text.encode())
+
+
+def _read_info(root: Path, split: str) -> dict | None:
+    """Return what an annotation file says about its set; None if it is missing, unreadable or somebody else's."""
+    try:
+        info = json.loads((root / "annotations" / f"{split}.json").read_bytes())["info"]
+        return info if info["description"] == DESCRIPTION else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_complete(root: Path, info: dict) -> bool:
+    return all(
+        _read_info(root, split) == info and len(list((root / split).glob("*.png"))) == info["sizes"][split]
+        for split in SPLITS
+    )
+
+
+def _check_replaceable(root: Path) -> None:
+    """Raise unless ``root`` is missing, empty, or a set of ours with no other file in it."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return
+    advice = "nothing was touched; give a folder that does not exist yet, or remove this one yourself"
+    if not root.is_dir():
+        raise FileExistsError(f"{root} is a file, and the data set needs a folder; {advice}")
+    if not any(_read_info(root, split) for split in SPLITS):
+        raise FileExistsError(f"{root} is not empty and no set of digit scenes; {advice}")
+    ours = re.compile(rf"(annotations/)?({'|'.join(SPLITS)})(\.json|/\d{{6}}\.png)?|annotations")
+    foreign = [name for path in root.rglob("*") if not ours.fullmatch(name := path.relative_to(root).as_posix())]
+    if foreign:
+        raise FileExistsError(
+            f"{root} holds a set of digit scenes with other parameters, which would be replaced, but also files that "
+            f"are no part of it: {', '.join(sorted(foreign)[:5])}; {advice}"
+        )
+
+
+def _sibling(root: Path) -> Path:
+    """Return a new name beside ``root``: in the same file system, where renaming is one step."""
+    return root.with_name(f".{root.name}.{uuid.uuid4().hex[:8]}.partial")
+
+
+def _replace(root: Path, scratch: Path) -> None:
+    """Rename ``scratch`` to ``root``. An old set is moved aside first, and deleted when the new one is in place."""
+    old = _sibling(root)
+    if root.exists():
+        root.rename(old)
+    try:
+        scratch.rename(root)
+    except OSError:
+        if old.exists() and not root.exists():
+            old.rename(root)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_abandoned(root: Path) -> None:
+    """Delete what processes that were killed left beside ``root``."""
+    for path in root.parent.glob(f".{root.name}.*.partial"):
+        if time.time() - path.stat().st_mtime > ABANDONED:
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,41 @@
+"""The names of classes and splits, and the random numbers that a scene is made from."""
+
+import numpy as np
+
+CLASSES = tuple("0123456789")
+SPLITS = ("train", "val", "test")
+
+
+def split_number(split: str) -> int:
+    """Return 0, 1 or 2 for ``train``, ``val`` or ``test``.
+
+    Raises:
+        ValueError: For any other name.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split={split!r} is none of the three; write one of {', '.join(map(repr, SPLITS))}")
+    return SPLITS.index(split)
+
+
+class Stream:
+    """Random numbers that are the same with every NumPy on every machine.
+
+    NumPy promises this for ``RandomState`` alone (NEP 19), and only ``random_sample`` is used of it: the integer and
+    normal draws depend on the platform's integer width and mathematics library.
+    """
+
+    def __init__(self, *key: int) -> None:
+        """Start the stream that belongs to ``key``, non-negative integers below ``2**32``."""
+        self._state = np.random.RandomState(list(key))
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
+        """Return a number in ``[low, high)``."""
+        return low + (high - low) * self._state.random_sample()
+
+    def integer(self, low: int, high: int) -> int:
+        """Return an integer from ``low`` to ``high``, both included."""
+        return low + int(self._state.random_sample() * (high - low + 1))
+
+    def order(self, count: int) -> np.ndarray:
+        """Return the numbers below ``count`` in random order."""
+        return np.argsort(self._state.random_sample(count), kind="stable")
