@@ -1,0 +1,50 @@
+"""What the command line tools share: their common options, and the runner config that these make."""
+
+import argparse
+import os
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from pcka_mmdet.models.detector_config import load_config
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that `tools/train.py` and `tools/test.py` have in common, named as MMDetection's."""
+    parser.add_argument("config", help="config file")
+    parser.add_argument("--work-dir", help="folder for logs and checkpoints (default: work_dirs/CONFIG'S NAME)")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help='settings that override the config, such as train_cfg.max_epochs=2 or key="[a,b]"; quote values that hold '
+        "brackets and write no blanks within them",
+    )
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by the launcher")
+
+
+def runner_config(args: argparse.Namespace) -> Config:
+    """The config named on the command line, with what the common options say.
+
+    Raises:
+        FileNotFoundError: There is no such config.
+    """
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    config = load_config(args.config)
+    config.launcher = args.launcher
+    if args.cfg_options is not None:
+        config.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        config.work_dir = args.work_dir
+    elif config.get("work_dir") is None:
+        config.work_dir = str(Path("work_dirs") / Path(args.config).stem)
+    return config
+
+
+def build_runner(config: Config) -> Runner:
+    """The runner of a config: MMEngine's, or the one that `runner_type` names."""
+    return RUNNERS.build(config) if "runner_type" in config else Runner.from_cfg(config)

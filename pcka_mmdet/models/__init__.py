@@ -1,0 +1,7 @@
+"""What is registered for configs: losses, the distiller and the algorithm."""
+
+from .algorithms import FPNDistill
+from .distillers import FPNDistiller
+from .losses import LevelLoss, MimicLoss, PCKALoss
+
+__all__ = ["FPNDistill", "FPNDistiller", "LevelLoss", "MimicLoss", "PCKALoss"]

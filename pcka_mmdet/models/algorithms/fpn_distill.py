@@ -1,0 +1,101 @@
+"""Distillation of a detector from the neck maps of another."""
+
+from collections.abc import Callable
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
+from mmrazor.models.algorithms import BaseAlgorithm
+from mmrazor.models.utils import add_prefix
+from torch import Tensor, nn
+
+from pcka_mmdet.registry import MODELS
+
+from ..detector_config import build_detector
+from ..teacher import Normalisation, Teacher
+
+
+@MODELS.register_module()
+class FPNDistill(BaseAlgorithm):
+    """A student detector that learns from a frozen teacher's neck maps besides its own task.
+
+    With all loss weights 0 the student trains exactly as it does without the teacher: it is built and initialised
+    first, and what is built after it draws from a fork of the random state.
+
+    Args:
+        architecture: The student: a model dict, a config path, or `dict(cfg_path=..., **overrides)`; see
+            `pcka_mmdet.models.detector_config.model_config`.
+        teacher: The teacher, likewise.
+        teacher_ckpt: File or URL of the teacher's weights. `None` warns, `'random'` asks for random ones.
+        distiller: Config of the distiller.
+        data_preprocessor: Of the student; by default the student's own.
+        init_cfg: See `mmengine.model.BaseModule`.
+
+    Raises:
+        FileNotFoundError: A config or the checkpoint does not exist.
+        ValueError: The checkpoint is not the teacher's, a detector has no neck, or levels do not pair up.
+    """
+
+    def __init__(
+        self,
+        architecture: str | dict | BaseModel,
+        teacher: str | dict | BaseModel,
+        distiller: dict,
+        teacher_ckpt: str | None = None,
+        data_preprocessor: dict | nn.Module | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(build_detector(architecture), data_preprocessor, init_cfg, module_inplace=True)
+        with torch.random.fork_rng():
+            # in a holder that is no Module: the teacher is in no checkpoint, optimizer or DDP bucket
+            self._teacher = Teacher(build_detector(teacher), teacher_ckpt)
+            self.distiller = MODELS.build(distiller)
+            self.distiller.prepare(self.student, self.teacher)
+        self._normalisation = Normalisation.of(self.data_preprocessor)
+        self.distillation_stopped = False  # set by mmrazor.StopDistillHook
+
+    @property
+    def student(self) -> nn.Module:
+        """The detector that is trained, also `architecture`."""
+        return self.architecture
+
+    @property
+    def teacher(self) -> nn.Module:
+        """The frozen detector."""
+        return self._teacher.detector
+
+    def init_weights(self) -> None:
+        """Initialise the student as it would be without a teacher, then the connectors."""
+        self.architecture.init_weights()
+        with torch.random.fork_rng():
+            self.distiller.init_weights()
+        self._is_init = True
+
+    def loss(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None) -> dict[str, Tensor]:
+        """Losses of the student's task (`student.*`) and of the distillation (`distill.*`), and similarities.
+
+        Args:
+            inputs: Images `(B, 3, H, W)` in the student's normalisation.
+            data_samples: Their annotations.
+        """
+        teacher_maps = None
+        if self.distiller.active and not self.distillation_stopped:
+            teacher_maps = self._teacher(inputs, data_samples, self._normalisation)
+        with self.distiller.recorder:
+            losses = add_prefix(self.student(inputs, data_samples, mode="loss"), "student")
+        student_maps = self.distiller.recorder.get_record_data()
+        self.distiller.recorder.reset_data_buffer()
+        distilled = self.distiller.compute_distill_losses(student_maps, teacher_maps)
+        losses.update({k if k.startswith("similarity.") else f"distill.{k}": v for k, v in distilled.items()})
+        return losses
+
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum the losses as MMEngine does, and log the total of each distillation loss beside its levels."""
+        loss, log = super().parse_losses(losses)
+        for name, pairs in self.distiller.pairs.items():
+            log[f"distill.loss_{name}"] = sum(log[f"distill.loss_{name}_s{pair.stride}"] for pair in pairs)
+        return loss, log
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> "FPNDistill":
+        self._teacher.apply(fn)
+        return super()._apply(fn, *args, **kwargs)

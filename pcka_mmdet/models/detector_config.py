@@ -1,0 +1,82 @@
+"""Detectors from whatever a config names them by."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS, DefaultScope
+
+SCOPES_WITHOUT_DETECTORS = ("mmengine", "mmrazor", "pcka_mmdet")
+"""Where a config has one of these as its default scope, its detectors are MMDetection's."""
+
+
+def load_config(path: str) -> Config:
+    """The config at `path`: `'mmdet::retinanet/...py'`, absolute, or relative to the current directory.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if "::" in path:
+        try:
+            return get_config(path)
+        except FileNotFoundError as error:
+            package, _, name = path.partition("::")
+            raise FileNotFoundError(
+                f"{package} has no config {name!r}: look for its name in the configs folder of {package}"
+            ) from error
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"no config file at {path!r} (the current directory is {Path.cwd()}). A config of MMDetection itself is "
+            "written 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'"
+        )
+    return Config.fromfile(path)
+
+
+def model_config(spec: str | dict) -> ConfigDict:
+    """The model dict that `spec` stands for.
+
+    Args:
+        spec: A model dict, the path of a config whose `model` is meant, or `dict(cfg_path=..., **overrides)`, whose
+            overrides are merged into the `model` of that config.
+
+    Raises:
+        FileNotFoundError: There is no such config.
+        ValueError: The config has no `model`.
+    """
+    if isinstance(spec, str):
+        spec = dict(cfg_path=spec)
+    overrides: dict[str, Any] = copy.deepcopy(dict(spec))
+    path = overrides.pop("cfg_path", None)
+    if path is None:
+        return ConfigDict(overrides)
+    config = load_config(path)
+    if "model" not in config:
+        raise ValueError(f"the config {path!r} defines no `model`: give the config of a detector")
+    config.merge_from_dict(dict(model=overrides))
+    model = config.model
+    if "data_preprocessor" in config:
+        model.setdefault("data_preprocessor", config.data_preprocessor)
+    model.setdefault("_scope_", config.get("default_scope", "mmdet"))
+    return model
+
+
+def build_detector(spec: str | dict | BaseModel) -> BaseModel:
+    """A detector with the weights that its constructors draw; MMDetection's scope is the default.
+
+    Raises:
+        FileNotFoundError: See `model_config`.
+        ValueError: See `model_config`.
+        TypeError: `spec` does not stand for a model of MMEngine's.
+    """
+    if not isinstance(spec, BaseModel):
+        config = model_config(spec)
+        scope = DefaultScope.get_current_instance()
+        if scope is None or scope.scope_name in SCOPES_WITHOUT_DETECTORS:
+            config.setdefault("_scope_", "mmdet")
+        spec = MODELS.build(config)
+    if not isinstance(spec, BaseModel):
+        raise TypeError(f"expected a detector (a model dict, a config path or a BaseModel), got {type(spec).__name__}")
+    return spec

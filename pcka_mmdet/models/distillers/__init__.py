@@ -1,0 +1,5 @@
+"""Distillers: what is compared with what."""
+
+from .fpn_distiller import FPNDistiller
+
+__all__ = ["FPNDistiller"]

@@ -1,0 +1,181 @@
+"""Losses on the pairs of a student's and a teacher's neck levels."""
+
+import copy
+import warnings
+from collections.abc import Sequence
+
+import torch
+from mmrazor.models.distillers import BaseDistiller
+from mmrazor.models.task_modules.recorder import ModuleOutputsRecorder
+from torch import Tensor, nn
+
+from pcka_mmdet.registry import MODELS
+
+from ..levels import LevelPair, neck_levels, pair_levels
+from ..losses import ForeignLoss, LevelLoss
+
+
+@MODELS.register_module()
+class FPNDistiller(BaseDistiller):
+    """Compares neck maps of equal stride, each pair with every loss that is configured for it.
+
+    One loss module is built for each loss and level, with a 1x1 convolution (the connector) on the student's map where
+    the loss asks for one. All of it is built by `prepare`, before an optimizer, DDP or EMA looks at the parameters.
+
+    Args:
+        losses: Loss configs by name. Besides the loss's own arguments an entry may hold `strides` (the levels it is
+            applied to), `level_weight` (`{stride: factor}`, 1 where a stride is not named) and a `patch_size` by stride
+            (`{stride: side}`). Any loss that is called with the student's and the teacher's map will do.
+        strides: The levels to distil, `'auto'` for all that both necks have.
+        init_cfg: See `mmengine.model.BaseModule`.
+    """
+
+    def __init__(self, losses: dict[str, dict], strides: str | Sequence[int] = "auto", init_cfg: dict | None = None):
+        super().__init__(init_cfg)
+        if not losses:
+            raise ValueError("FPNDistiller needs a loss, such as losses=dict(pcka=dict(type='pcka_mmdet.PCKALoss'))")
+        self.loss_configs = losses
+        self.strides = strides
+        self.pairs: dict[str, list[LevelPair]] = {}
+        """Pairs of levels by name of the loss."""
+        self.level_weights: dict[str, float] = {}
+        """Factor of each level's loss by key, such as `pcka_s8`; a schedule may change it."""
+        self.losses = nn.ModuleDict()
+        self.connectors = nn.ModuleDict()
+        self.recorder = ModuleOutputsRecorder("neck")
+        self._warned: set[str] = set()
+
+    def prepare(self, student: nn.Module, teacher: nn.Module) -> None:
+        """Pair the levels of two detectors, build losses and connectors, and start to record the student's neck.
+
+        Raises:
+            ValueError: A detector has no neck, levels do not pair up, or an option names a level that is not there.
+        """
+        pairs = pair_levels(neck_levels(student), neck_levels(teacher), self.strides)
+        for name, config in self.loss_configs.items():
+            self._build_loss(name, copy.deepcopy(dict(config)), pairs)
+        self.recorder.initialize(student)
+
+    def _build_loss(self, name: str, config: dict, pairs: Sequence[LevelPair]) -> None:
+        strides, level_weight = config.pop("strides", None), config.pop("level_weight", {})
+        by_stride = {pair.stride: pair for pair in pairs}
+        for option, asked in (("strides", strides), ("level_weight", level_weight)):
+            unknown = [stride for stride in asked or () if stride not in by_stride]
+            if unknown:
+                raise ValueError(f"losses.{name}.{option}: no level at stride {unknown}; there are {list(by_stride)}")
+        self.pairs[name] = [by_stride[stride] for stride in strides or by_stride]
+        for pair in self.pairs[name]:
+            key = f"{name}_s{pair.stride}"
+            loss = MODELS.build(_config_of_level(name, config, pair.stride))
+            self.losses[key] = loss if isinstance(loss, LevelLoss) else ForeignLoss(loss)
+            self.level_weights[key] = level_weight.get(pair.stride, 1.0)
+            channels = pair.student.channels, pair.teacher.channels
+            if self.losses[key].needs_connector(*channels):
+                self.connectors[key] = nn.Conv2d(*channels, kernel_size=1)
+
+    @property
+    def active(self) -> bool:
+        """Whether any loss has weight, so that the teacher has to run."""
+        return any(self._has_weight(key) for key in self.losses)
+
+    def _has_weight(self, key: str) -> bool:
+        return self.level_weights[key] != 0 and self.losses[key].active
+
+    def compute_distill_losses(
+        self, student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor] | None
+    ) -> dict[str, Tensor]:
+        """Losses of one step, in float32 whatever the maps' precision.
+
+        Args:
+            student_maps: Outputs of the student's neck, `(B, C, H, W)` each.
+            teacher_maps: Outputs of the teacher's neck, or `None` when distillation pauses.
+
+        Returns:
+            `loss_{name}_s{stride}` for every loss and level, always the same keys; one that is inactive is an exact
+            zero that depends on its connector, so that DDP finds every parameter used. Where a loss measures a
+            similarity, `similarity.cka_s{stride}`.
+
+        Raises:
+            ValueError: No level of a loss has maps that are large enough.
+            FloatingPointError: A loss is not finite.
+        """
+        results, similarities = {}, {}
+        with torch.autocast(student_maps[0].device.type, enabled=False):
+            for name, pairs in self.pairs.items():
+                degenerate = [pair for pair in pairs if self._is_degenerate(name, pair, student_maps)]
+                if len(degenerate) == len(pairs):
+                    raise ValueError(f"no level is left for loss {name!r}: {self._sizes(name, pairs, student_maps)}")
+                self._warn_once(name, degenerate, student_maps)
+                for pair in pairs:
+                    key = f"{name}_s{pair.stride}"
+                    if teacher_maps is None or pair in degenerate or not self._has_weight(key):
+                        results[f"loss_{key}"] = self._zero(key, student_maps[0])
+                        continue
+                    maps = student_maps[pair.student.index], teacher_maps[pair.teacher.index]
+                    results[f"loss_{key}"] = self._loss(key, *maps)
+                    similarity = getattr(self.losses[key], "similarity", None)
+                    if similarity is not None:
+                        similarities[f"similarity.{_similarity_name(name)}_s{pair.stride}"] = similarity
+        self._check_finite(results, student_maps, teacher_maps)
+        return {**results, **similarities}
+
+    def _loss(self, key: str, student: Tensor, teacher: Tensor) -> Tensor:
+        student, teacher = (m.to(torch.promote_types(m.dtype, torch.float32)) for m in (student, teacher))
+        if key in self.connectors:
+            student = self.connectors[key](student)
+        return self.level_weights[key] * self.losses[key](student, teacher)
+
+    def _zero(self, key: str, like: Tensor) -> Tensor:
+        zero = like.new_zeros((), dtype=torch.promote_types(like.dtype, torch.float32))
+        if key in self.connectors:
+            zero = zero + sum(0.0 * parameter.sum() for parameter in self.connectors[key].parameters())
+        return zero
+
+    def _is_degenerate(self, name: str, pair: LevelPair, student_maps: Sequence[Tensor]) -> bool:
+        return self.losses[f"{name}_s{pair.stride}"].is_degenerate(*student_maps[pair.student.index].shape[2:])
+
+    def _warn_once(self, name: str, pairs: Sequence[LevelPair], student_maps: Sequence[Tensor]) -> None:
+        for pair in pairs:
+            key = f"{name}_s{pair.stride}"
+            if key not in self._warned:
+                self._warned.add(key)
+                warnings.warn(f"loss {name!r}: {self._sizes(name, [pair], student_maps)}. It is 0 there", stacklevel=3)
+
+    def _sizes(self, name: str, pairs: Sequence[LevelPair], student_maps: Sequence[Tensor]) -> str:
+        return "; ".join(
+            f"at stride {pair.stride} "
+            + self.losses[f"{name}_s{pair.stride}"].degenerate_message(*student_maps[pair.student.index].shape[2:])
+            for pair in pairs
+        )
+
+    def _check_finite(
+        self, results: dict[str, Tensor], student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor] | None
+    ) -> None:
+        if torch.isfinite(torch.stack([value.detach() for value in results.values()])).all():
+            return
+        bad = [key for key, value in results.items() if not torch.isfinite(value)]
+        maps = {
+            f"the {side}'s map at stride {getattr(pair, side).stride}": maps[getattr(pair, side).index]
+            for pairs in self.pairs.values()
+            for pair in pairs
+            for side, maps in (("student", student_maps), ("teacher", teacher_maps or ()))
+        }
+        culprits = [name for name, m in maps.items() if not torch.isfinite(m).all()]
+        raise FloatingPointError(
+            f"{', '.join(bad)} not finite; NaN or infinite values in: {', '.join(culprits) or 'no map'}. "
+            "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or train without --amp"
+        )
+
+
+def _config_of_level(name: str, config: dict, stride: int) -> dict:
+    """The loss's own config at one stride: options given by stride become plain numbers."""
+    patch_size = config.get("patch_size")
+    if not isinstance(patch_size, dict):
+        return dict(config)
+    if stride not in patch_size:
+        raise ValueError(f"losses.{name}.patch_size names strides {list(patch_size)} but not {stride}: add it")
+    return {**config, "patch_size": patch_size[stride]}
+
+
+def _similarity_name(loss_name: str) -> str:
+    return "cka" if loss_name == "pcka" else f"cka_{loss_name}"

@@ -1,0 +1,34 @@
+"""Feature mimicking."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pcka_mmdet.registry import MODELS
+
+from .level_loss import LevelLoss
+
+
+@MODELS.register_module()
+class MimicLoss(LevelLoss):
+    """Mean squared error between the teacher's map and the student's after a 1x1 convolution (Huang et al. 2022, DIST).
+
+    The convolution belongs to the distiller, not to the loss: `FPNDistiller` builds one for every level, whatever the
+    channels. In another distiller put a connector of your own before the loss.
+
+    Args:
+        loss_weight: Weight of the mean over all elements of a map.
+    """
+
+    def __init__(self, loss_weight: float = 1.0):
+        super().__init__(loss_weight)
+
+    def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
+        """Always: the convolution leaves the student free to keep features of its own."""
+        return True
+
+    def level_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Weighted loss of one pair of maps, in float32 or wider."""
+        teacher = self.align(student, teacher)
+        dtype = torch.promote_types(student.dtype, torch.float32)
+        return self.loss_weight * F.mse_loss(student.to(dtype), teacher.to(dtype))

@@ -1,0 +1,106 @@
+"""Patch-based centred kernel alignment."""
+
+import warnings
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from pcka_mmdet.functional import cka, extract_patches
+from pcka_mmdet.functional.cka import CENTERINGS, MIN_SAMPLES
+from pcka_mmdet.functional.patches import AVERAGES, patch_grid
+from pcka_mmdet.registry import MODELS
+
+from .level_loss import LevelLoss
+
+
+@MODELS.register_module()
+class PCKALoss(LevelLoss):
+    """1 - CKA between the patches of the student's map and those of the teacher's (PCKA, sec. 4.2 of the paper).
+
+    `loss_weight * (1 - mean CKA(X, Y)) + position_weight * (1 - mean CKA(X', Y'))`, where X and Y hold one patch a row
+    and the mean is taken over groups (see `pcka_mmdet.functional.patches`).
+
+    Args:
+        loss_weight: Weight of the term over patches.
+        patch_size: Side of a patch, in positions of the map.
+        average: `'channel'`, `'batch'` or `'spatial'`: what the mean is taken over. With `'channel'` channel i is
+            compared with channel i, so both maps need as many.
+        centering: `'none'` (the paper's released form), `'center'` or `'debias'`; see `pcka_mmdet.functional.cka`.
+        position_weight: Weight of the term whose Gram matrices compare the features of a patch in place of patches
+            (the released code's "inter" term). 0 leaves it out.
+        fit: `'resize'`, `'pad'` or `'crop'`: how a map is made to hold whole patches.
+
+    Raises:
+        ValueError: An option is unknown.
+    """
+
+    def __init__(
+        self,
+        loss_weight: float = 10.0,
+        patch_size: int = 16,
+        average: str = "channel",
+        centering: str = "center",
+        position_weight: float = 0.0,
+        fit: str = "resize",
+    ):
+        super().__init__(loss_weight)
+        for name, value, known in (("average", average, AVERAGES), ("centering", centering, CENTERINGS)):
+            if value not in known:
+                raise ValueError(f"PCKALoss: {name} must be one of {known}, got {value!r}")
+        patch_grid(1, 1, patch_size, fit)  # refuses bad values
+        self.patch_size = patch_size
+        self.average = average
+        self.centering = centering
+        self.position_weight = position_weight
+        self.fit = fit
+        self.similarity: Tensor | None = None
+        """Mean CKA over patches of the last pair of maps, detached."""
+
+    def num_patches(self, height: int, width: int) -> int:
+        """Patches N that a map of this size gives."""
+        rows, columns = patch_grid(height, width, self.patch_size, self.fit)
+        return rows * columns
+
+    @property
+    def active(self) -> bool:
+        """Whether either term has any weight."""
+        return self.loss_weight != 0 or self.position_weight != 0
+
+    def is_degenerate(self, height: int, width: int) -> bool:
+        """Whether the map gives fewer patches than the estimator needs."""
+        return self.num_patches(height, width) < MIN_SAMPLES[self.centering]
+
+    def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
+        """Gram matrices of whole patches compare any widths; one matrix a channel needs as many channels."""
+        return self.average == "channel" and student_channels != teacher_channels
+
+    def level_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Weighted loss of one pair of maps, in float32 or wider."""
+        teacher = self.align(student, teacher, same_channels=self.average == "channel")
+        if self.is_degenerate(*student.shape[2:]):
+            raise ValueError(f"PCKALoss: {self.degenerate_message(*student.shape[2:])}")
+        x, y = (extract_patches(m, self.patch_size, self.average, self.fit) for m in (student, teacher))
+        similarity = cka(x, y, self.centering).mean()
+        self.similarity = similarity.detach()
+        loss = self.loss_weight * (1 - similarity)
+        if self.position_weight:
+            loss = loss + self.position_weight * (1 - cka(x.mT, y.mT, self.centering).mean())
+        return loss
+
+    def tuple_losses(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[Tensor]:
+        """Losses of the levels that carry signal; the others are left out with a warning."""
+        too_small = [s.shape[2:] for s in student if self.is_degenerate(*s.shape[2:])]
+        messages = "; ".join(self.degenerate_message(*size) for size in too_small)
+        if len(too_small) == len(student):
+            raise ValueError(f"PCKALoss: no level is left: {messages}")
+        if too_small:
+            warnings.warn(f"PCKALoss leaves out levels: {messages}", stacklevel=2)
+        pairs = [(s, t) for s, t in zip(student, teacher, strict=True) if not self.is_degenerate(*s.shape[2:])]
+        return [self.level_loss(s, t) for s, t in pairs]
+
+    def degenerate_message(self, height: int, width: int) -> str:
+        """Why `is_degenerate` says so, and what to write instead."""
+        return (
+            f"a map of {height}x{width} has {self.num_patches(height, width)} patches of side {self.patch_size}, "
+            f"and centering={self.centering!r} needs {MIN_SAMPLES[self.centering]}: use a smaller patch_size"
+        )

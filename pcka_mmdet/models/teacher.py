@@ -1,0 +1,181 @@
+"""The frozen teacher: loaded strictly, in eval mode always, fed in its own normalisation.
+
+Shape shorthand: a batch of images is `(B, 3, H, W)`.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseModel
+from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+
+DISTILLED_PARTS = ("backbone", "neck")
+"""What runs of the teacher; the rest of it is its head."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How a data preprocessor turns pixels (0 to 255) into input; mean and std are in the order of the input."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    swaps_channels: bool
+    pad_value: float
+
+    @classmethod
+    def of(cls, preprocessor: nn.Module) -> "Normalisation":
+        """Read off an MMEngine or MMDetection data preprocessor; one without mean and std leaves pixels as they are."""
+        mean, std = (0.0,) * 3, (1.0,) * 3
+        if getattr(preprocessor, "_enable_normalize", False):
+            mean, std = (
+                tuple(value.expand(3, 1, 1).flatten().tolist()) for value in (preprocessor.mean, preprocessor.std)
+            )
+        swaps = bool(getattr(preprocessor, "_channel_conversion", False))
+        return cls(mean, std, swaps, float(getattr(preprocessor, "pad_value", 0)))
+
+
+def renormalise(
+    images: Tensor,
+    samples: Sequence[BaseDataElement] | None,
+    source: Normalisation,
+    target: Normalisation,
+) -> Tensor:
+    """Turn images that `source` normalised into what `target` would have made of the same pixels.
+
+    Args:
+        images: Normalised, augmented and padded images `(B, 3, H, W)`.
+        samples: Their data samples: `img_shape` tells the image from its padding, which becomes the target's.
+        source: How the images were normalised.
+        target: How the result is.
+
+    Returns:
+        Images of the same shape; `images` itself where both normalisations agree.
+    """
+    if source == target:
+        return images
+    mean, std, new_mean, new_std = (
+        images.new_tensor(values).view(3, 1, 1) for values in (source.mean, source.std, target.mean, target.std)
+    )
+    if source.swaps_channels != target.swaps_channels:
+        images, mean, std = images.flip(1), mean.flip(0), std.flip(0)
+    images = images * (std / new_std) + (mean - new_mean) / new_std
+    for image, sample in zip(images, samples or (), strict=False):
+        height, width = sample.metainfo["img_shape"][:2]
+        image[:, height:] = target.pad_value
+        image[:, :, width:] = target.pad_value
+    return images
+
+
+class Teacher:
+    """A frozen detector that gives its neck maps.
+
+    It is no `nn.Module`, so that a model which holds it has none of its parameters: they are in no optimizer, no
+    checkpoint and no DDP bucket, and a deep copy of that model (`EMAHook`) shares it.
+
+    Args:
+        detector: The detector; its backbone and neck run.
+        checkpoint: File or URL of its weights. `None` leaves them random, with a warning, `'random'` without one.
+
+    Raises:
+        FileNotFoundError: The checkpoint does not exist.
+        ValueError: The checkpoint cannot be read, or is of another architecture.
+    """
+
+    def __init__(self, detector: BaseModel, checkpoint: str | None = None):
+        self.detector = detector.eval().requires_grad_(False)
+        self.normalisation = Normalisation.of(detector.data_preprocessor)
+        if checkpoint is None:
+            message = "the teacher has random weights: set `teacher_ckpt` to its checkpoint"
+            print_log(f"{message}, or to 'random' where that is meant", "current", level=logging.WARNING)
+        elif checkpoint != "random":
+            load_strictly(detector, checkpoint)
+
+    def __deepcopy__(self, memo: dict) -> "Teacher":
+        return self
+
+    def apply(self, change: Callable[[Tensor], Tensor]) -> None:
+        """Move the weights as `nn.Module._apply` would, keeping their precision."""
+        self.detector._apply(lambda tensor: change(tensor).to(tensor.dtype))
+
+    @torch.no_grad()
+    def __call__(
+        self, images: Tensor, samples: Sequence[BaseDataElement] | None, source: Normalisation
+    ) -> tuple[Tensor, ...]:
+        """Neck maps `(B, C, H / stride, W / stride)` of images `(B, 3, H, W)` that `source` normalised."""
+        self.detector.eval()  # a validation loop may have changed it
+        return tuple(self.detector.extract_feat(renormalise(images, samples, source, self.normalisation)))
+
+
+def load_strictly(detector: BaseModel, checkpoint: str) -> None:
+    """Load a detector's weights; every key of backbone and neck must be there.
+
+    Where keys of the head differ the head is not loaded in full: this is logged, and running the head is an error.
+
+    Args:
+        detector: The detector to load into.
+        checkpoint: File or URL of an MMDetection checkpoint.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: The file cannot be read, or keys of backbone or neck are missing, unexpected or of another shape.
+    """
+    weights = _read_weights(checkpoint)
+    expected = {key: value.shape for key, value in detector.state_dict().items()}
+    problems = [f"missing {key}" for key in expected if key not in weights]
+    problems += [f"unexpected {key}" for key in weights if key not in expected]
+    problems += [
+        f"{key}: shape {tuple(weights[key].shape)} in the checkpoint, {tuple(shape)} in the model"
+        for key, shape in expected.items()
+        if key in weights and weights[key].shape != shape
+    ]
+    distilled = [p for p in problems if any(f"{part}." in p for part in DISTILLED_PARTS)]
+    name = type(detector).__name__
+    if distilled:
+        raise ValueError(
+            f"teacher_ckpt {checkpoint!r} is of another architecture than the teacher's config, a {name}: "
+            f"{_listed(distilled)}. Give the checkpoint that belongs to the teacher's config"
+        )
+    detector.load_state_dict({k: v for k, v in weights.items() if expected.get(k) == v.shape}, strict=False)
+    if problems:
+        print_log(
+            f"the teacher's head differs from {checkpoint!r}: {_listed(problems)}", "current", level=logging.WARNING
+        )
+        _refuse_to_run_heads(
+            detector, f"the head of the teacher was not loaded from {checkpoint!r}: {_listed(problems)}"
+        )
+    print_log(f"teacher: {name}, {len(weights)} arrays loaded from {checkpoint!r}", "current")
+
+
+def _read_weights(checkpoint: str) -> dict[str, Tensor]:
+    try:
+        content = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"teacher_ckpt {checkpoint!r} does not exist: give a file or a URL") from error
+    except Exception as error:  # torch, pickle, zipfile and the network each raise their own
+        raise ValueError(f"teacher_ckpt {checkpoint!r} cannot be read: {error}") from error
+    weights = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ValueError(
+            f"teacher_ckpt {checkpoint!r} holds no weights: expected a `state_dict` of tensors, as MMDetection saves it"
+        )
+    return {key.removeprefix("module."): value for key, value in weights.items()}
+
+
+def _refuse_to_run_heads(detector: nn.Module, message: str) -> None:
+    def refuse(module: nn.Module, inputs: tuple) -> None:
+        raise RuntimeError(message)
+
+    for part, child in detector.named_children():
+        if part not in (*DISTILLED_PARTS, "data_preprocessor"):
+            for module in child.modules():
+                module.register_forward_pre_hook(refuse)
+
+
+def _listed(problems: list[str], most: int = 8) -> str:
+    more = f" and {len(problems) - most} more" if len(problems) > most else ""
+    return "; ".join(problems[:most]) + more

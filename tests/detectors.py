@@ -1,0 +1,88 @@
+"""Tiny detectors and batches, real ones of MMDetection's."""
+
+import copy
+from typing import Any
+
+import torch
+from mmdet.testing import demo_mm_inputs
+from mmengine.model import BaseModel
+
+from pcka_mmdet.models.detector_config import build_detector
+
+NUM_CLASSES = 2
+
+
+def retinanet(channels: int = 16, width: int = 8, start_level: int = 1, **preprocessing: Any) -> dict:
+    """A RetinaNet with a ResNet-18 of base width `width` and four neck levels of `channels` channels from P3 on."""
+    strides = [4 * 2**start_level * 2**i for i in range(4)]
+    return dict(
+        type="RetinaNet",
+        data_preprocessor=dict(
+            type="DetDataPreprocessor",
+            **{
+                **dict(mean=[120.0, 115.0, 105.0], std=[58.0, 57.0, 56.0], bgr_to_rgb=True, pad_size_divisor=32),
+                **preprocessing,
+            },
+        ),
+        backbone=dict(type="ResNet", depth=18, base_channels=width, stem_channels=width, norm_eval=False),
+        neck=dict(
+            type="FPN",
+            in_channels=[width, 2 * width, 4 * width, 8 * width],
+            out_channels=channels,
+            start_level=start_level,
+            add_extra_convs="on_output",
+            num_outs=4,
+        ),
+        bbox_head=dict(
+            type="RetinaHead",
+            num_classes=NUM_CLASSES,
+            in_channels=channels,
+            feat_channels=channels,
+            stacked_convs=1,
+            anchor_generator=dict(
+                type="AnchorGenerator", octave_base_scale=2, scales_per_octave=1, ratios=[1.0], strides=strides
+            ),
+            bbox_coder=dict(type="DeltaXYWHBBoxCoder"),
+            loss_cls=dict(type="FocalLoss", use_sigmoid=True),
+            loss_bbox=dict(type="L1Loss"),
+        ),
+        train_cfg=dict(
+            assigner=dict(type="MaxIoUAssigner", pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0, ignore_iof_thr=-1),
+            sampler=dict(type="PseudoSampler"),
+            allowed_border=-1,
+            pos_weight=-1,
+        ),
+        test_cfg=dict(nms_pre=50, score_thr=0.0, nms=dict(type="nms", iou_threshold=0.5), max_per_img=10),
+    )
+
+
+def distillation(**overrides: Any) -> dict:
+    """An FPNDistill of two tiny RetinaNets, PCKA with patches of 2 on the two finest levels and mimic on all."""
+    return {
+        **dict(
+            type="pcka_mmdet.FPNDistill",
+            architecture=retinanet(),
+            teacher=retinanet(width=12),
+            teacher_ckpt="random",
+            distiller=dict(
+                type="pcka_mmdet.FPNDistiller",
+                losses=dict(
+                    pcka=dict(type="pcka_mmdet.PCKALoss", patch_size=2, strides=(8, 16)),
+                    mimic=dict(type="pcka_mmdet.MimicLoss"),
+                ),
+            ),
+        ),
+        **overrides,
+    }
+
+
+def build(config: dict) -> BaseModel:
+    """The model of a config, which is left as it is, with weights that the seed alone decides."""
+    torch.manual_seed(0)
+    return build_detector(copy.deepcopy(config))
+
+
+def raw_batch(*sizes: tuple[int, int]) -> dict:
+    """Random images of `(height, width)` pixels with boxes, as a data loader gives them."""
+    shapes = [(3, *size) for size in sizes or ((64, 64), (64, 64))]
+    return demo_mm_inputs(len(shapes), shapes, num_items=[2] * len(shapes), num_classes=NUM_CLASSES)

@@ -1,0 +1,202 @@
+"""FPNDistill in MMEngine's Runner: what it must not change, and what users and MMRazor's hooks rely on."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+from mmrazor.engine import StopDistillHook  # noqa: F401  (registers it)
+
+from pcka_mmdet.models import FPNDistill
+from tests.detectors import build, distillation, raw_batch, retinanet
+from tests.runners import runner
+
+
+def trained(model, tmp_path, **options):
+    run = runner(model, tmp_path, **options)
+    run.train()
+    return run
+
+
+def losses_of(model, **batch):
+    model.train()
+    return model(**model.data_preprocessor(raw_batch(**batch), True), mode="loss")
+
+
+@pytest.mark.parametrize("teacher_channels", [16, 24])
+def test_null_with_no_weight_the_student_trains_as_it_would_alone(tmp_path, teacher_channels):
+    config = distillation(teacher=retinanet(channels=teacher_channels))
+    for loss in config["distiller"]["losses"].values():
+        loss["loss_weight"] = 0.0
+    alone = trained(retinanet(), tmp_path / "alone", epochs=2).model.state_dict()
+    distilled = trained(config, tmp_path / "distilled", epochs=2).model.architecture.state_dict()
+    initial = build(retinanet()).state_dict()
+    assert any(not torch.equal(alone[key], initial[key]) for key in alone)
+    for key, value in alone.items():
+        assert torch.equal(value, distilled[key]), key
+
+
+def test_null_fails_when_a_loss_has_weight(tmp_path):
+    """The null test can fail."""
+    alone = trained(retinanet(), tmp_path / "alone").model.state_dict()
+    distilled = trained(distillation(), tmp_path / "distilled").model.architecture.state_dict()
+    assert not torch.equal(alone["neck.lateral_convs.0.conv.weight"], distilled["neck.lateral_convs.0.conv.weight"])
+
+
+def test_student_is_initialised_as_it_would_be_alone():
+    """Weights, and the state of the random generator that is left for the data."""
+    results = []
+    for config in (retinanet(), distillation()):
+        model = build(config)
+        model.init_weights()
+        results.append((getattr(model, "architecture", model).state_dict(), torch.rand(1)))
+    (alone, after_alone), (distilled, after_distilled) = results
+    assert torch.equal(after_alone, after_distilled)
+    for key, value in alone.items():
+        assert torch.equal(value, distilled[key]), key
+
+
+def test_inplace_activations_of_the_student_stay():
+    assert build(distillation()).architecture.backbone.relu.inplace
+
+
+def test_losses_and_their_sum():
+    model = build(distillation())
+    losses = losses_of(model)
+    assert list(losses) == [
+        "student.loss_cls",
+        "student.loss_bbox",
+        *(f"distill.loss_pcka_s{s}" for s in (8, 16)),
+        *(f"distill.loss_mimic_s{s}" for s in (8, 16, 32, 64)),
+        *(f"similarity.cka_s{s}" for s in (8, 16)),
+    ]
+    total, log = model.parse_losses(losses)
+    parts = [sum(v) if isinstance(v, list) else v for k, v in losses.items() if "loss" in k]
+    torch.testing.assert_close(total, sum(parts))
+    torch.testing.assert_close(log["distill.loss_pcka"], log["distill.loss_pcka_s8"] + log["distill.loss_pcka_s16"])
+    torch.testing.assert_close(log["distill.loss_pcka_s8"], 10 * (1 - losses["similarity.cka_s8"]))
+
+
+def test_the_teacher_is_in_nothing_that_is_saved_or_trained(tmp_path):
+    run = trained(distillation(), tmp_path)
+    model = run.model
+    assert not [name for name, _ in model.named_modules() if "teacher" in name]
+    teachers = {id(p) for p in model.teacher.parameters()}
+    assert not teachers & {id(p) for p in model.parameters()}
+    assert not teachers & {id(p) for group in run.optim_wrapper.optimizer.param_groups for p in group["params"]}
+    checkpoint = torch.load(tmp_path / "epoch_1.pth")
+    assert {key.split(".")[0] for key in checkpoint["state_dict"]} == {"architecture", "distiller"}
+    assert len(checkpoint["optimizer"]["state"]) == len(list(model.parameters()))
+
+
+def test_every_connector_parameter_is_optimised_and_changes(tmp_path):
+    config = distillation(teacher=retinanet(channels=24))
+    run = runner(config, tmp_path)
+    before = {k: v.clone() for k, v in run.model.distiller.connectors.state_dict().items()}
+    run.train()
+    optimised = {id(p) for group in run.optim_wrapper.optimizer.param_groups for p in group["params"]}
+    assert len(before) == 2 * (2 + 4)
+    for key, parameter in run.model.distiller.connectors.named_parameters():
+        assert id(parameter) in optimised, key
+        assert not torch.equal(parameter, before[key]), key
+
+
+def test_moving_the_model_moves_the_teacher_and_keeps_its_precision():
+    model = build(distillation())
+    assert model.half() is model
+    assert next(model.architecture.parameters()).dtype == torch.float16
+    assert {p.dtype for p in model.teacher.parameters()} == {torch.float32}
+    model.to("meta")
+    assert {p.device.type for p in model.teacher.parameters()} == {"meta"}
+
+
+def test_train_returns_the_model_and_leaves_the_teacher_in_eval_mode():
+    model = build(distillation())
+    assert model.train() is model
+    assert model.architecture.training and not any(m.training for m in model.teacher.modules())
+
+
+def test_ema_hook_keeps_one_teacher(tmp_path):
+    run = trained(distillation(), tmp_path, custom_hooks=[dict(type="EMAHook")])
+    average = run._hooks[[type(h).__name__ for h in run._hooks].index("EMAHook")].ema_model.module
+    assert average.teacher is run.model.teacher
+    assert average.architecture is not run.model.architecture
+    losses_of(average)  # its recorder follows its own student
+    checkpoint = torch.load(tmp_path / "epoch_1.pth")
+    assert not [key for part in ("state_dict", "ema_state_dict") for key in checkpoint[part] if "teacher" in key]
+
+
+def test_stop_distill_hook(tmp_path):
+    hook = dict(type="mmrazor.StopDistillHook", stop_epoch=1)
+    run = trained(distillation(), tmp_path, epochs=2, custom_hooks=[hook])
+    assert run.model.distillation_stopped
+    losses = run.message_hub.log_scalars
+    pcka, mimic = (losses[f"train/distill.loss_{name}_s8"].data[0] for name in ("pcka", "mimic"))
+    assert len(pcka) == len(mimic) == 6
+    assert (pcka[:3] > 0).all() and (pcka[3:] == 0).all()
+    assert (mimic[:3] > 0).all() and (mimic[3:] == 0).all()
+
+
+def test_no_teacher_forward_without_weight(monkeypatch):
+    config = distillation()
+    for loss in config["distiller"]["losses"].values():
+        loss["loss_weight"] = 0.0
+    model = build(config)
+    monkeypatch.setattr(model.teacher, "extract_feat", lambda images: pytest.fail("the teacher ran"))
+    losses_of(model)
+
+
+def test_recorded_maps_are_released():
+    model = build(distillation())
+    losses_of(model)
+    assert not model.distiller.recorder.data_buffer
+
+
+def test_mmrazor_validation_loop_may_overwrite_the_teachers_preprocessor():
+    model = build(distillation(teacher=retinanet(mean=None, std=None)))
+    batch = model.data_preprocessor(raw_batch(), True)
+    expected = model._teacher(**batch_of(batch), source=model._normalisation)
+    model.teacher.data_preprocessor = model.data_preprocessor  # as mmrazor.SingleTeacherDistillValLoop does
+    maps = model._teacher(**batch_of(batch), source=model._normalisation)
+    assert all(torch.equal(m, e) for m, e in zip(maps, expected, strict=True))
+
+
+def batch_of(batch):
+    return dict(images=batch["inputs"], samples=batch["data_samples"])
+
+
+def test_predictions_are_the_students():
+    model = build(distillation()).eval()
+    data = raw_batch()
+    with torch.no_grad():
+        ours, alone = model.test_step(copy.deepcopy(data)), model.architecture.test_step(copy.deepcopy(data))
+    for a, b in zip(ours, alone, strict=True):
+        assert torch.equal(a.pred_instances.bboxes, b.pred_instances.bboxes)
+        assert torch.equal(a.pred_instances.scores, b.pred_instances.scores)
+
+
+def test_resolves_from_any_scope_with_no_custom_imports():
+    for scope in ("mmdet", "mmrazor"):
+        assert isinstance(MODELS.build(dict(distillation(), _scope_=scope)), FPNDistill)
+
+
+def test_a_level_that_only_one_side_has():
+    config = distillation(architecture=retinanet(start_level=0))
+    config["distiller"]["strides"] = (4, 8)
+    with pytest.raises(ValueError, match=r"no pair of levels at stride \[4\].*in common \[8, 16, 32\]"):
+        build(config)
+
+
+def test_a_detector_without_a_neck():
+    with pytest.raises(ValueError, match="RetinaNet has no neck"):
+        build(distillation(teacher={**retinanet(), "neck": None}))
+
+
+def test_mixed_precision():
+    model = build(distillation())
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = losses_of(model)
+        total, _ = model.parse_losses(losses)
+    total.backward()
+    assert all(value.dtype == torch.float32 for key, value in losses.items() if key.startswith("distill."))
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)

@@ -1,0 +1,154 @@
+"""FPNDistiller: what is built, the losses of a step, and the errors."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+
+from pcka_mmdet.models import FPNDistiller
+from tests.detectors import build, retinanet
+
+PCKA = dict(type="pcka_mmdet.PCKALoss", patch_size=2)
+MIMIC = dict(type="pcka_mmdet.MimicLoss")
+
+
+def distiller(losses, student=None, teacher=None, **options):
+    result = FPNDistiller(losses, **options)
+    result.prepare(build(student or retinanet()), build(teacher or retinanet()))
+    return result
+
+
+def maps(sides=(16, 8, 4, 2), channels=16, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.randn(2, channels, side, side, generator=generator) for side in sides)
+
+
+def test_one_loss_a_level_with_plain_numbers():
+    d = distiller(
+        dict(
+            pcka=dict(**{**PCKA, "patch_size": {8: 4, 16: 2}}, strides=(8, 16), level_weight={16: 0.5}),
+            mimic=MIMIC,
+        )
+    )
+    assert list(d.losses) == ["pcka_s8", "pcka_s16", "mimic_s8", "mimic_s16", "mimic_s32", "mimic_s64"]
+    assert [d.losses[key].patch_size for key in ("pcka_s8", "pcka_s16")] == [4, 2]
+    assert list(d.connectors) == ["mimic_s8", "mimic_s16", "mimic_s32", "mimic_s64"]
+    student, teacher = maps(), maps(seed=1)
+    results = d.compute_distill_losses(student, teacher)
+    assert list(results)[:6] == [f"loss_{key}" for key in d.losses]
+    assert list(results)[6:] == ["similarity.cka_s8", "similarity.cka_s16"]
+    torch.testing.assert_close(results["loss_pcka_s16"], 0.5 * d.losses["pcka_s16"](student[1], teacher[1]))
+    connected = d.connectors["mimic_s32"](student[2])
+    torch.testing.assert_close(results["loss_mimic_s32"], d.losses["mimic_s32"](connected, teacher[2]))
+
+
+def test_levels_meet_by_stride():
+    """A P2-P5 student and a P3-P6 teacher: the student's second level meets the teacher's first."""
+    d = distiller(dict(pcka=PCKA), student=retinanet(start_level=0))
+    assert list(d.losses) == ["pcka_s8", "pcka_s16", "pcka_s32"]
+    student, teacher = maps((32, 16, 8, 4)), maps((16, 8, 4, 2), seed=1)
+    results = d.compute_distill_losses(student, teacher)
+    torch.testing.assert_close(results["loss_pcka_s8"], d.losses["pcka_s8"](student[1], teacher[0]))
+
+
+@pytest.mark.parametrize("average, connects", [("channel", True), ("spatial", False), ("batch", False)])
+def test_unequal_channels_get_a_connector_where_the_loss_needs_one(average, connects):
+    d = distiller(dict(pcka=dict(PCKA, average=average)), teacher=retinanet(channels=24))
+    assert bool(d.connectors) == connects
+    results = d.compute_distill_losses(maps(), maps(channels=24, seed=1))
+    assert results["loss_pcka_s8"] > 0
+    if connects:
+        assert d.connectors["pcka_s8"].weight.shape == (24, 16, 1, 1)
+
+
+def test_any_loss_of_two_maps():
+    d = distiller(dict(pkd=dict(type="mmrazor.PKDLoss", loss_weight=6.0)), teacher=retinanet(channels=24))
+    student, teacher = maps(), maps(channels=24, seed=1)
+    results = d.compute_distill_losses(student, teacher)
+    expected = d.losses["pkd_s8"].loss(d.connectors["pkd_s8"](student[0]), teacher[0])
+    torch.testing.assert_close(results["loss_pkd_s8"], expected)
+
+
+@pytest.mark.parametrize("why", ["no teacher maps", "level weight 0", "loss weight 0", "degenerate"])
+def test_what_is_inactive_is_an_exact_zero_on_its_connector(why):
+    losses = dict(pcka=dict(PCKA, strides=(8, 16)))
+    if why == "level weight 0":
+        losses["pcka"]["level_weight"] = {8: 0}
+    if why == "loss weight 0":
+        losses["pcka"]["loss_weight"] = 0
+    d = distiller(losses, teacher=retinanet(channels=24))
+    student = [m.requires_grad_() for m in maps()]
+    if why == "degenerate":
+        student[0] = torch.randn(2, 16, 2, 2, requires_grad=True)
+    teacher = None if why == "no teacher maps" else maps(channels=24, seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = d.compute_distill_losses(student, teacher)
+    assert [key for key in results if "loss" in key] == ["loss_pcka_s8", "loss_pcka_s16"]
+    assert results["loss_pcka_s8"] == 0
+    sum(results[key] for key in ("loss_pcka_s8", "loss_pcka_s16")).backward()
+    for parameter in d.connectors["pcka_s8"].parameters():
+        assert parameter.grad is not None and (parameter.grad == 0).all()
+    assert student[0].grad is None or (student[0].grad == 0).all()
+    assert d.active == (why not in ("loss weight 0",))
+
+
+def test_a_degenerate_level_warns_once_and_says_what_to_write():
+    d = distiller(dict(pcka=dict(PCKA, patch_size=4)))
+    with pytest.warns(UserWarning) as caught:
+        d.compute_distill_losses(maps(), maps(seed=1))
+    messages = [str(w.message) for w in caught]
+    assert len(messages) == 2
+    assert "loss 'pcka': at stride 32 a map of 4x4 has 1 patches of side 4" in messages[0]
+    assert "needs 3: use a smaller patch_size" in messages[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        d.compute_distill_losses(maps(), maps(seed=1))
+
+
+def test_patches_larger_than_every_map():
+    d = distiller(dict(pcka=dict(PCKA, patch_size=64)))
+    with pytest.raises(
+        ValueError, match="no level is left for loss 'pcka': at stride 8 a map of 16x16 has 1 .*smaller"
+    ):
+        d.compute_distill_losses(maps(), maps(seed=1))
+
+
+@pytest.mark.parametrize("side", ["student", "teacher"])
+def test_nan_in_a_map_is_named(side):
+    d = distiller(dict(pcka=PCKA, mimic=MIMIC))
+    both = dict(student=[*maps()], teacher=[*maps(seed=1)])
+    both[side][1][0, 0, 0, 0] = float("nan")
+    message = f"loss_pcka_s16, loss_mimic_s16 not finite; NaN .* in: the {side}'s map at stride 16. Lower"
+    with pytest.raises(FloatingPointError, match=message):
+        d.compute_distill_losses(both["student"], both["teacher"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_maps_under_autocast_are_compared_in_float32(dtype):
+    d = distiller(dict(pcka=PCKA, mimic=MIMIC))
+    student, teacher = [m.to(dtype) for m in maps()], [m.to(dtype) for m in maps(seed=1)]
+    expected = d.compute_distill_losses([m.float() for m in student], [m.float() for m in teacher])
+    with torch.autocast("cpu", torch.bfloat16):
+        results = d.compute_distill_losses(student, teacher)
+    for key, value in results.items():
+        assert value.dtype == torch.float32 and torch.equal(value, expected[key]), key
+
+
+def test_options_that_name_what_is_not_there():
+    with pytest.raises(ValueError, match=r"losses.pcka.strides: no level at stride \[4\]; there are \[8, 16, 32, 64\]"):
+        distiller(dict(pcka=dict(PCKA, strides=(4, 8))))
+    with pytest.raises(ValueError, match=r"losses.pcka.level_weight: no level at stride \[128\]"):
+        distiller(dict(pcka=dict(PCKA, level_weight={128: 2})))
+    with pytest.raises(ValueError, match=r"losses.pcka.patch_size names strides \[8\] but not 16: add it"):
+        distiller(dict(pcka=dict(PCKA, patch_size={8: 2})))
+    with pytest.raises(ValueError, match="FPNDistiller needs a loss, such as"):
+        FPNDistiller({})
+
+
+def test_the_config_is_left_as_it_is():
+    losses = dict(pcka=dict(PCKA, strides=(8,), level_weight={8: 2}))
+    before = copy.deepcopy(losses)
+    distiller(losses)
+    assert losses == before

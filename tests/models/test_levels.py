@@ -1,0 +1,83 @@
+"""Levels of real necks, and their pairing by stride."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.hub import get_config
+
+from pcka_mmdet.models.detector_config import build_detector
+from pcka_mmdet.models.levels import Level, neck_levels, pair_levels
+from tests.detectors import build, retinanet
+
+
+def strides_and_channels(levels):
+    return {level.stride: level.channels for level in levels}
+
+
+def test_declared_by_head_and_neck(monkeypatch):
+    detector = build(retinanet(channels=24))
+    monkeypatch.setattr(detector, "extract_feat", lambda images: pytest.fail("no dry run is needed"))
+    assert neck_levels(detector) == [Level(i, s, 24) for i, s in enumerate((8, 16, 32, 64))]
+
+
+def test_measured_where_the_head_says_nothing():
+    detector = build(retinanet(channels=24)).train()
+    del detector.bbox_head.prior_generator
+    before, random_state = copy.deepcopy(detector.state_dict()), torch.get_rng_state()
+    assert neck_levels(detector) == [Level(i, s, 24) for i, s in enumerate((8, 16, 32, 64))]
+    assert detector.training and torch.equal(torch.get_rng_state(), random_state)
+    for key, value in detector.state_dict().items():  # batch norm statistics above all
+        assert torch.equal(value, before[key]), key
+
+
+@pytest.mark.parametrize(
+    "config, expected",
+    [
+        ("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", dict.fromkeys((4, 8, 16, 32, 64), 256)),
+        ("fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py", dict.fromkeys((8, 16, 32, 64, 128), 256)),
+        ("rtmdet/rtmdet_tiny_8xb32-300e_coco.py", dict.fromkeys((8, 16, 32), 96)),
+        ("yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py", {8: 96, 16: 96, 32: 96}),
+    ],
+)
+def test_detectors_of_mmdetection(config, expected):
+    model = get_config(f"mmdet::{config}").model
+    model.backbone.init_cfg = None
+    model["_scope_"] = "mmdet"
+    assert strides_and_channels(neck_levels(build_detector(model))) == expected
+
+
+def test_no_neck():
+    with pytest.raises(ValueError, match="RetinaNet has no neck.*choose a detector with an FPN"):
+        neck_levels(build({**retinanet(), "neck": None}))
+
+
+def levels(*strides):
+    return [Level(i, stride, 16) for i, stride in enumerate(strides)]
+
+
+def test_pairs_by_stride_not_by_index():
+    pairs = pair_levels(levels(8, 16, 32, 64, 128), levels(4, 8, 16, 32, 64))
+    assert [(p.stride, p.student.index, p.teacher.index) for p in pairs] == [
+        (8, 0, 1),
+        (16, 1, 2),
+        (32, 2, 3),
+        (64, 3, 4),
+    ]
+    deep_first = pair_levels(levels(32, 16, 8), levels(8, 16, 32))
+    assert [(p.stride, p.student.index, p.teacher.index) for p in deep_first] == [(8, 2, 0), (16, 1, 1), (32, 0, 2)]
+
+
+def test_selected_strides():
+    assert [p.stride for p in pair_levels(levels(8, 16, 32), levels(8, 16, 32), (16, 32))] == [16, 32]
+    with pytest.raises(ValueError, match=r"at stride \[128\].*student's .*\[8, 16, 128\].*teacher's .*\[4, 8, 16\]"):
+        pair_levels(levels(8, 16, 128), levels(4, 8, 16), (8, 128))
+    with pytest.raises(ValueError, match=r"no level to distil.*in common \[\]"):
+        pair_levels(levels(8, 16), levels(4, 32))
+
+
+def test_two_levels_of_one_stride():
+    detector = build(retinanet())
+    detector.bbox_head.prior_generator.strides = [8, 8, 16, 32]
+    with pytest.raises(ValueError, match=r"two levels of one stride: \[8, 8, 16, 32\]"):
+        neck_levels(detector)

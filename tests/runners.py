@@ -1,0 +1,50 @@
+"""Runs of MMEngine's Runner on a data set in memory."""
+
+from typing import Any
+
+from mmengine.dataset import BaseDataset
+from mmengine.runner import Runner
+from torch import nn
+
+from tests.detectors import raw_batch
+
+
+class RandomScenes(BaseDataset):
+    """Six random images of 64x64 with boxes, the same in every process."""
+
+    def __init__(self, size: int = 6):
+        self.items = [raw_batch((64, 64)) for _ in range(size)]
+        self._metainfo = dict(classes=("a", "b"))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict:
+        item = self.items[index]
+        return dict(inputs=item["inputs"][0], data_samples=item["data_samples"][0].clone())
+
+
+def runner(model: dict | nn.Module, work_dir: Any, epochs: int = 1, **options: Any) -> Runner:
+    """A Runner that trains `epochs` epochs of three steps, AdamW, seed 0."""
+    return Runner(
+        **{
+            **dict(
+                model=model,
+                work_dir=str(work_dir),
+                train_dataloader=dict(
+                    dataset=RandomScenes(),
+                    batch_size=2,
+                    sampler=dict(type="DefaultSampler", shuffle=True),
+                    num_workers=0,
+                ),
+                train_cfg=dict(by_epoch=True, max_epochs=epochs),
+                optim_wrapper=dict(optimizer=dict(type="AdamW", lr=1e-3)),
+                default_scope="mmdet",
+                default_hooks=dict(logger=dict(type="LoggerHook", interval=1)),
+                randomness=dict(seed=0),
+                log_level="WARNING",
+                experiment_name=str(work_dir).replace("/", "_"),
+            ),
+            **options,
+        }
+    )

@@ -1,0 +1,63 @@
+"""Evaluate a detector: `tools/test.py CONFIG CHECKPOINT`."""
+
+import argparse
+from copy import deepcopy
+
+from mmdet.engine.hooks.utils import trigger_visualization_hook
+from mmdet.evaluation import DumpDetResults
+from mmengine.config import Config
+
+from pcka_mmdet.engine import preflight
+from pcka_mmdet.engine.launch import add_common_arguments, build_runner, runner_config
+
+TTA_MODEL = dict(type="DetTTAModel", tta_cfg=dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100))
+TTA_META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Evaluate a detector.")
+    add_common_arguments(parser)
+    parser.add_argument("checkpoint", help="checkpoint file or URL")
+    parser.add_argument("--out", help="write the predictions to this .pkl file")
+    parser.add_argument("--show", action="store_true", help="show predictions in a window")
+    parser.add_argument("--show-dir", help="save pictures of predictions in this folder below the work directory")
+    parser.add_argument("--wait-time", type=float, default=2, help="seconds between two pictures of --show")
+    parser.add_argument("--tta", action="store_true", help="test-time augmentation: the image and its mirror image")
+    args = parser.parse_args()
+    if args.out and not args.out.endswith((".pkl", ".pickle")):
+        parser.error(f"--out writes a pickle, so its name ends in .pkl or .pickle; got {args.out!r}")
+    return args
+
+
+def use_tta(config: Config) -> None:
+    """Test on each image and its mirror image, unless the config says how."""
+    dataset = config.test_dataloader.dataset
+    while "dataset" in dataset:
+        dataset = dataset.dataset
+    mirrored = [[dict(type="RandomFlip", prob=prob) for prob in (1.0, 0.0)]]
+    packed = [[dict(type="PackDetInputs", meta_keys=TTA_META_KEYS)]]
+    augment = dict(type="TestTimeAug", transforms=mirrored + packed)
+    dataset.pipeline = config.get("tta_pipeline") or [*deepcopy(dataset.pipeline)[:-1], augment]
+    config.model = dict(**config.get("tta_model", TTA_MODEL), module=config.model)
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        config = runner_config(args)
+    except FileNotFoundError as error:
+        raise SystemExit(str(error)) from error
+    config.load_from = args.checkpoint
+    if args.show or args.show_dir:
+        config = trigger_visualization_hook(config, args)
+    if args.tta:
+        use_tta(config)
+    preflight.check_operators()
+    runner = build_runner(config)
+    if args.out:
+        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+    runner.test()
+
+
+if __name__ == "__main__":
+    main()
