@@ -56,7 +56,7 @@ def read(*parts: str) -> str:
 
 def version() -> str:
     """Return the version that the package states; importing it would need torch."""
-    return re.search(r"^__version__ = '(.+)'$", read("pcka_mmdet", "__init__.py"), flags=re.MULTILINE).group(1)
+    return re.search(r'^__version__ = "(.+)"$', read("pcka_mmdet", "__init__.py"), flags=re.MULTILINE).group(1)
 
 
 def requirements(name: str) -> list[str]:

@@ -1,3 +1,13 @@
-"""Makes the MM packages importable for every test, as the tools do."""
+"""What tests of several folders use. Importing the package makes the MM packages importable, as the tools do."""
 
-import pcka_mmdet  # noqa: F401
+from pathlib import Path
+
+import pytest
+
+from pcka_mmdet.datasets import build_digit_scenes
+
+
+@pytest.fixture(scope="session")
+def digit_scenes(tmp_path_factory) -> Path:
+    """8 scenes to train on, 4 to validate and to test on."""
+    return build_digit_scenes(tmp_path_factory.mktemp("digits") / "scenes", dict(train=8, val=4, test=4))

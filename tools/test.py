@@ -49,6 +49,7 @@ def main() -> None:
         raise SystemExit(str(error)) from error
     config.load_from = args.checkpoint
     if args.show or args.show_dir:
+        config.default_hooks.setdefault("visualization", dict(type="DetVisualizationHook"))
         config = trigger_visualization_hook(config, args)
     if args.tta:
         use_tta(config)

@@ -30,6 +30,7 @@ def main() -> None:
     except FileNotFoundError as error:
         raise SystemExit(str(error)) from error
     if args.amp:
+        preflight.check_mixed_precision()
         config.optim_wrapper.type = "AmpOptimWrapper"
         config.optim_wrapper.setdefault("loss_scale", "dynamic")
     if args.auto_scale_lr:

@@ -3,7 +3,7 @@ data_root = "data/digit_scenes/"
 classes = tuple("0123456789")
 max_epochs = 20
 batch_size = 8
-learning_rate = 1e-3
+learning_rate = 3e-3
 
 default_scope = "mmdet"
 
@@ -46,7 +46,8 @@ model = dict(
         ),
         bbox_coder=dict(type="DeltaXYWHBBoxCoder"),
         loss_cls=dict(type="FocalLoss", use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
-        loss_bbox=dict(type="L1Loss", loss_weight=1.0),
+        reg_decoded_bbox=True,
+        loss_bbox=dict(type="GIoULoss", loss_weight=2.0),
     ),
     train_cfg=dict(
         assigner=dict(type="MaxIoUAssigner", pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0, ignore_iof_thr=-1),

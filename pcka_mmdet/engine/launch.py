@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -47,4 +48,19 @@ def runner_config(args: argparse.Namespace) -> Config:
 
 def build_runner(config: Config) -> Runner:
     """The runner of a config: MMEngine's, or the one that `runner_type` names."""
+    if config.get("launcher") == "pytorch" and not torch.cuda.is_available():
+        _use_cpu_processes(config)
     return RUNNERS.build(config) if "runner_type" in config else Runner.from_cfg(config)
+
+
+def _use_cpu_processes(config: Config) -> None:
+    """Start gloo, and tell DDP that there is no device to choose: MMEngine would look for a GPU in both places."""
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+    given = config.get("model_wrapper_cfg") or {}
+    config.model_wrapper_cfg = dict(
+        type="MMDistributedDataParallel",
+        broadcast_buffers=False,
+        find_unused_parameters=config.get("find_unused_parameters", False),
+    )
+    config.model_wrapper_cfg.update(given, device_ids=None)

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmdet.datasets import CocoDataset
+from mmdet.registry import DATASETS
 from mmengine.config import Config
+
+from pcka_mmdet.models.detector_config import model_config
 
 
 def check_teacher_checkpoint(config: Config) -> None:
@@ -41,6 +45,16 @@ def check_operators() -> None:
         )
 
 
+def check_mixed_precision() -> None:
+    """Refuse mixed precision on the CPU, which MMEngine's wrapper does not do.
+
+    Raises:
+        SystemExit: There is no GPU.
+    """
+    if not torch.cuda.is_available():
+        raise SystemExit("--amp needs a GPU: MMEngine's AmpOptimWrapper does not work on the CPU. Leave --amp out")
+
+
 def check_pretrained_weights(config: Config) -> None:
     """Refuse `torchvision://` weights where torchvision is not installed.
 
@@ -48,7 +62,9 @@ def check_pretrained_weights(config: Config) -> None:
         SystemExit: The config initialises from torchvision, which cannot be imported.
     """
     wanted = [
-        value for key, value in _walk(config.model) if key == "checkpoint" and str(value).startswith("torchvision://")
+        value
+        for key, value in _walk(_student(config))
+        if key == "checkpoint" and str(value).startswith("torchvision://")
     ]
     if wanted and importlib.util.find_spec("torchvision") is None:
         raise SystemExit(
@@ -59,35 +75,57 @@ def check_pretrained_weights(config: Config) -> None:
 
 
 def check_annotations(config: Config) -> None:
-    """Refuse annotation files that are missing or know none of the classes that the config trains.
+    """Refuse annotation files that are missing, or whose classes are not those of the data set and the head.
 
-    Only files of `CocoDataset` are read, and of these only the categories.
+    Local files of data sets in COCO's format are read, and of these only the categories.
 
     Raises:
-        SystemExit: A file is missing, or lacks a class of `metainfo`.
+        SystemExit: A file is missing or lacks a class, or the head has another number of classes.
     """
+    heads = {
+        value["num_classes"] for key, value in _walk(_student(config)) if key == "bbox_head" and _has_classes(value)
+    }
     for loader in ("train_dataloader", "val_dataloader"):
         for key, dataset in _walk(config.get(loader) or {}):
-            if key != "dataset" or not isinstance(dataset, dict) or "ann_file" not in dataset:
-                continue
-            path = Path(dataset.get("data_root") or "") / dataset["ann_file"]
-            if "://" in str(dataset["ann_file"]) or dataset.get("backend_args"):
-                continue
-            if not path.is_file():
-                raise SystemExit(
-                    f"{loader}: no annotation file at {str(path)!r} (the current directory is {Path.cwd()}): set "
-                    f"{loader}.dataset.data_root and ann_file"
-                )
-            classes = (dataset.get("metainfo") or {}).get("classes")
-            if dataset.get("type") != "CocoDataset" or classes is None:
-                continue
-            known = [category["name"] for category in json.loads(path.read_text()).get("categories", [])]
-            lacking = [name for name in classes if name not in known]
-            if lacking:
-                raise SystemExit(
-                    f"{loader}: {str(path)!r} has no category {lacking}; it has {known}. Set metainfo.classes to the "
-                    "names in the file, and num_classes of the head to their number"
-                )
+            if key == "dataset" and isinstance(dataset, dict) and dataset.get("ann_file"):
+                _check_data_set(loader, dataset, heads)
+
+
+def _check_data_set(loader: str, dataset: dict, heads: set[int]) -> None:
+    path = Path(dataset.get("data_root") or "") / dataset["ann_file"]
+    if "://" in str(dataset["ann_file"]) or dataset.get("backend_args"):
+        return
+    if not path.is_file():
+        raise SystemExit(
+            f"{loader}: no annotation file at {str(path)!r} (the current directory is {Path.cwd()}): set "
+            f"{loader}.dataset.data_root and ann_file"
+        )
+    kind = DATASETS.get(dataset["type"]) if isinstance(dataset["type"], str) else dataset["type"]
+    if path.suffix != ".json" or not issubclass(kind, CocoDataset):
+        return
+    classes = (dataset.get("metainfo") or kind.METAINFO)["classes"]
+    known = [category["name"] for category in json.loads(path.read_text()).get("categories", [])]
+    lacking = [name for name in classes if name not in known]
+    if lacking:
+        raise SystemExit(
+            f"{loader}: {str(path)!r} has no category {lacking}; it has {known}. Set {loader}.dataset.metainfo="
+            "dict(classes=(...)) to the names in the file, and num_classes of the head to their number"
+        )
+    if heads and heads != {len(classes)}:
+        raise SystemExit(
+            f"{loader} has {len(classes)} classes {list(classes)}, and the bbox_head num_classes={sorted(heads)}: set "
+            f"num_classes of the student's head to {len(classes)}"
+        )
+
+
+def _student(config: Config) -> dict:
+    """The model that is trained, on its own."""
+    model = config.model
+    return model_config(model.architecture) if _last_name(model.get("type")) == "FPNDistill" else model
+
+
+def _has_classes(head: Any) -> bool:
+    return isinstance(head, dict) and "num_classes" in head
 
 
 def _walk(node: Any) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,86 @@
+"""What is refused before a training starts, and what the user is told."""
+
+import importlib.util
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from pcka_mmdet.engine import preflight
+from tests.detectors import distillation, retinanet
+
+
+def config(root, **dataset) -> Config:
+    data = dict(type="CocoDataset", data_root=f"{root}/", ann_file="annotations/train.json", **dataset)
+    student = retinanet()
+    student["bbox_head"]["num_classes"] = 10
+    return Config(dict(model=distillation(architecture=student), train_dataloader=dict(dataset=data)))
+
+
+DIGITS = dict(metainfo=dict(classes=tuple("0123456789")))
+
+
+def test_a_right_config_passes(digit_scenes):
+    right = config(digit_scenes, **DIGITS)
+    preflight.check_teacher_checkpoint(right)
+    preflight.check_pretrained_weights(right)
+    preflight.check_annotations(right)
+    right.train_dataloader.dataset = dict(type="RepeatDataset", times=2, dataset=right.train_dataloader.dataset)
+    preflight.check_annotations(right)
+
+
+def test_no_teacher_checkpoint(digit_scenes):
+    wrong = config(digit_scenes)
+    wrong.model.teacher_ckpt = None
+    with pytest.raises(SystemExit, match=r"model.teacher_ckpt is left out.*FILE_OR_URL.*write 'random'"):
+        preflight.check_teacher_checkpoint(wrong)
+    preflight.check_teacher_checkpoint(Config(dict(model=retinanet())))  # a student alone has no teacher
+
+
+def test_no_annotation_file(tmp_path):
+    with pytest.raises(
+        SystemExit, match=r"train_dataloader: no annotation file at '.*train.json'.*set train_dataloader"
+    ):
+        preflight.check_annotations(config(tmp_path))
+
+
+def test_classes_that_the_annotations_lack(digit_scenes):
+    wrong = config(digit_scenes, metainfo=dict(classes=("0", "cat")))
+    with pytest.raises(SystemExit, match=r"no category \['cat'\]; it has \['0', .*metainfo=dict\(classes="):
+        preflight.check_annotations(wrong)
+    with pytest.raises(SystemExit, match=r"no category \['person', 'bicycle'"):  # CocoDataset's own classes
+        preflight.check_annotations(config(digit_scenes))
+
+
+def test_a_head_with_other_classes_than_the_data(digit_scenes):
+    wrong = config(digit_scenes, **DIGITS)
+    wrong.model.architecture.bbox_head.num_classes = 3
+    with pytest.raises(SystemExit, match=r"10 classes .* bbox_head num_classes=\[3\]: set num_classes of .* to 10"):
+        preflight.check_annotations(wrong)
+
+
+def test_torchvision_weights_without_torchvision(monkeypatch, digit_scenes):
+    wrong = config(digit_scenes)
+    wrong.model.architecture.backbone.init_cfg = dict(type="Pretrained", checkpoint="torchvision://resnet18")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="'torchvision://resnet18', which needs torchvision.*checkpoint=FILE"):
+        preflight.check_pretrained_weights(wrong)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    preflight.check_pretrained_weights(wrong)
+
+
+def test_a_gpu_and_an_mmcv_without_cuda(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    preflight.check_operators()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("mmcv.ops.get_compiling_cuda_version", lambda: "12.8")
+    preflight.check_operators()
+    monkeypatch.setattr("mmcv.ops.get_compiling_cuda_version", lambda: "not available")
+    with pytest.raises(SystemExit, match="torch sees a GPU but mmcv has no CUDA operators.*FORCE_CUDA=1.*README"):
+        preflight.check_operators()
+
+
+def test_mixed_precision_without_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="--amp needs a GPU"):
+        preflight.check_mixed_precision()
