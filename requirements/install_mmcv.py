@@ -6,12 +6,17 @@ mmcv has no prebuilt wheel for today's torch, and a wheel that was linked agains
 built once for each mmcv, torch and Python, and kept in ``~/.cache/pcka_mmdet`` (``$XDG_CACHE_HOME``) under their
 names, where the next clone finds it. The CUDA operators are built with ``FORCE_CUDA=1``, which needs the CUDA toolkit
 of torch's own CUDA version; without it the GPU is hidden from the build.
+
+Each of mmcv's 80 C++ files includes torch's headers, about 14 of the 16 seconds that a file takes. Without debug
+symbols it takes 8, and with GCC, where the headers are precompiled once for all files, 2.
 """
 
 import os
 import platform
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -62,31 +67,35 @@ def check_compiler() -> None:
 
 
 def build(requirement: str, folder: Path) -> None:
-    """Build the wheel beside ``folder`` and move it there when it is whole, so that a broken build leaves nothing."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """Build the wheel elsewhere and put it into ``folder`` when it is whole: a broken build leaves nothing there."""
     operators = "CUDA" if CUDA else "CPU"
-    print(f"compiling {requirement} with its {operators} operators, once for this torch: about 10 minutes on two cores")
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as scratch:
+    took = "not timed yet" if CUDA else "2 to 3 minutes on two cores with GCC, up to 10 with others"
+    print(f"compiling {requirement} with its {operators} operators, once for this torch ({took})", flush=True)
+    with tempfile.TemporaryDirectory(prefix="pcka_mmdet-") as scratch:
         wheels, log = Path(scratch) / "wheels", Path(scratch) / "build.log"
         command = [*PIP, "wheel", "-v", "--no-build-isolation", "--no-deps", "--no-cache-dir", "-w", str(wheels)]
+        environment = build_environment()
+        precompile(Path(scratch), environment)
         with log.open("w") as output:
-            process = subprocess.Popen([*command, requirement], env=build_environment(), stdout=output, stderr=output)
+            process = subprocess.Popen([*command, requirement], env=environment, stdout=output, stderr=output)
             try:
                 failed = watch(process, log)
             finally:
                 process.terminate()
                 process.wait()
         if failed:
-            kept = folder.parent / f"{folder.name}.log"
-            shutil.copy(log, kept)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            kept = shutil.copy(log, folder.parent / f"{folder.name}.log")
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
             sys.exit(f"{tail}\n\n{requirement} could not be built; the whole log is in {kept}")
-        if not folder.exists():  # unless another build was faster
-            wheels.rename(folder)
+        (wheel,) = wheels.glob("*.whl")
+        folder.mkdir(parents=True, exist_ok=True)
+        incomplete = shutil.copy(wheel, folder / f"{wheel.name}.{os.getpid()}")
+        os.replace(incomplete, folder / wheel.name)
 
 
 def build_environment() -> dict[str, str]:
-    """Return the environment for the build: operators on, as many jobs as cores and memory allow."""
+    """Return the environment for the build: operators on, as many jobs as cores and memory allow, no debug symbols."""
     import psutil
 
     environment = {**os.environ, "MMCV_WITH_OPS": "1", "PYTHONUNBUFFERED": "1"}
@@ -94,7 +103,31 @@ def build_environment() -> dict[str, str]:
         environment["CUDA_VISIBLE_DEVICES"] = ""
     gigabytes = psutil.virtual_memory().available // 2**30  # a compiler process takes up to one
     environment.setdefault("MAX_JOBS", str(max(1, min(os.cpu_count() or 1, gigabytes))))
+    for name in ("CFLAGS", "CXXFLAGS"):
+        environment[name] = f"{environment.get(name) or sysconfig.get_config_var('CFLAGS') or ''} -g0"
     return environment
+
+
+def precompile(scratch: Path, environment: dict[str, str]) -> None:
+    """Compile torch's headers for GCC and make the build in ``environment`` include them; elsewhere do nothing.
+
+    GCC ignores a precompiled header whose flags differ from a file's own and reads the plain one instead.
+    """
+    from torch.utils.cpp_extension import include_paths
+
+    compiler = shlex.split(environment.get("CXX", "c++"))
+    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True).stdout
+    if "Free Software Foundation" not in version:
+        return
+    header = scratch / "torch_headers.h"
+    header.write_text("#include <torch/types.h>\n")
+    # The flags and macros with which mmcv's own files are compiled.
+    flags = [*shlex.split(environment["CXXFLAGS"]), "-fPIC", "-std=c++17", "-DTORCH_EXTENSION_NAME=_ext"]
+    flags += ["-DTORCH_API_INCLUDE_EXTENSION_H", *(f"-I{path}" for path in include_paths())]
+    output = ["-x", "c++-header", str(header), "-o", f"{header}.gch"]
+    if subprocess.run([*compiler, *flags, *output], capture_output=True).returncode == 0:
+        for name in ("CFLAGS", "CXXFLAGS"):
+            environment[name] += f" -include {header}"
 
 
 def watch(process: subprocess.Popen, log: Path) -> bool:
@@ -103,14 +136,15 @@ def watch(process: subprocess.Popen, log: Path) -> bool:
     while process.poll() is None:
         time.sleep(1)
         minutes = (time.monotonic() - start) / 60
-        if minutes >= shown / 2:  # every half minute
+        if minutes * 4 >= shown:  # every quarter
             steps = re.findall(r"^\s*\[(\d+/\d+)\]", log.read_text(errors="replace"), flags=re.MULTILINE)
             print(f"  {minutes:4.1f} min, {'file ' + steps[-1] if steps else 'preparing'}", flush=True)
-            shown = int(minutes * 2) + 1
+            shown = int(minutes * 4) + 1
     return process.returncode != 0
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or "==" not in sys.argv[1]:
         sys.exit(f"expected one pinned requirement, got {sys.argv[1:]}; write: install_mmcv.py mmcv==2.1.0")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # ends the build and clears what it left
     main(sys.argv[1])

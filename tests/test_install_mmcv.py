@@ -37,6 +37,7 @@ def replace_pip(script: ModuleType, monkeypatch: pytest.MonkeyPatch, build: str)
     """Build with the Python code ``build`` in place of pip, and return the list that will hold what is installed."""
     installed = []
     monkeypatch.setattr(script, "check_compiler", lambda: None)
+    monkeypatch.setattr(script, "precompile", lambda scratch, environment: None)
     monkeypatch.setattr(script, "PIP", [sys.executable, "-c", build])
     monkeypatch.setattr(subprocess, "run", lambda command, check: installed.append(command))
     return installed
@@ -73,6 +74,16 @@ def test_the_gpu_is_hidden_unless_cuda_is_asked_for(script: ModuleType) -> None:
     assert script.build_environment()["CUDA_VISIBLE_DEVICES"] == ""
     script.CUDA = True
     assert "CUDA_VISIBLE_DEVICES" not in script.build_environment()
+
+
+@pytest.mark.full
+@pytest.mark.skipif(not shutil.which("g++"), reason="headers are precompiled for GCC alone")
+def test_headers_are_precompiled_for_gcc(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "g++")
+    environment = script.build_environment()
+    script.precompile(tmp_path, environment)
+    assert (tmp_path / "torch_headers.h.gch").exists()
+    assert environment["CXXFLAGS"].endswith(f"-g0 -include {tmp_path / 'torch_headers.h'}")
 
 
 def test_no_compiler_is_said_before_the_build(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
