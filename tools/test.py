@@ -43,10 +43,7 @@ def use_tta(config: Config) -> None:
 
 def main() -> None:
     args = parse_args()
-    try:
-        config = runner_config(args)
-    except FileNotFoundError as error:
-        raise SystemExit(str(error)) from error
+    config = runner_config(args)
     config.load_from = args.checkpoint
     if args.show or args.show_dir:
         config.default_hooks.setdefault("visualization", dict(type="DetVisualizationHook"))

@@ -1,6 +1,7 @@
 """Train a detector, by distillation or alone: `tools/train.py CONFIG`."""
 
 import argparse
+from urllib.error import URLError
 
 from pcka_mmdet.engine import preflight
 from pcka_mmdet.engine.launch import add_common_arguments, build_runner, runner_config
@@ -25,10 +26,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
-        config = runner_config(args)
-    except FileNotFoundError as error:
-        raise SystemExit(str(error)) from error
+    config = runner_config(args)
     if args.amp:
         preflight.check_mixed_precision()
         config.optim_wrapper.type = "AmpOptimWrapper"
@@ -44,7 +42,13 @@ def main() -> None:
     preflight.check_operators()
     preflight.check_pretrained_weights(config)
     preflight.check_annotations(config)
-    build_runner(config).train()
+    try:
+        build_runner(config).train()
+    except URLError as error:
+        raise SystemExit(
+            f"weights that the config names cannot be downloaded ({error.reason}). Where there is no network, give a "
+            "file in their place (init_cfg=dict(type='Pretrained', checkpoint=FILE)); make demo-bccd takes WEIGHTS=FILE"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -1,12 +1,4 @@
-_base_ = ["mmdet::retinanet/retinanet_r50_fpn_2x_coco.py", "../_base_/distillers/pcka-mimic.py"]
+_base_ = "pcka_fpn_retinanet_x101_retinanet_r50_2x_coco.py"
 
-model = dict(
-    _delete_=True,
-    type="pcka_mmdet.FPNDistill",
-    architecture=dict(cfg_path="mmdet::retinanet/retinanet_r50_fpn_2x_coco.py"),
-    teacher=dict(cfg_path="mmdet::retinanet/retinanet_x101-64x4d_fpn_1x_coco.py"),
-    teacher_ckpt="https://download.openmmlab.com/mmdetection/v2.0/retinanet/retinanet_x101_64x4d_fpn_1x_coco/"
-    "retinanet_x101_64x4d_fpn_1x_coco_20200130-366f5af1.pth",
-    distiller={{_base_.distiller}},
-)
-log_processor = dict(type="pcka_mmdet.LevelLogProcessor")
+# on all five levels, as DIST has it
+model = dict(distiller=dict(losses=dict(mimic=dict(type="pcka_mmdet.MimicLoss", loss_weight=1.0))))

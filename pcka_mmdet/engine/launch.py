@@ -32,10 +32,13 @@ def runner_config(args: argparse.Namespace) -> Config:
     """The config named on the command line, with what the common options say.
 
     Raises:
-        FileNotFoundError: There is no such config.
+        SystemExit: There is no such config.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    config = load_config(args.config)
+    try:
+        config = load_config(args.config)
+    except FileNotFoundError as error:
+        raise SystemExit(str(error)) from error
     config.launcher = args.launcher
     if args.cfg_options is not None:
         config.merge_from_dict(args.cfg_options)

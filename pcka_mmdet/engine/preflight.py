@@ -56,22 +56,23 @@ def check_mixed_precision() -> None:
 
 
 def check_pretrained_weights(config: Config) -> None:
-    """Refuse `torchvision://` weights where torchvision is not installed.
+    """Refuse initial weights in a file that is missing, and `torchvision://` ones where torchvision is not installed.
 
     Raises:
-        SystemExit: The config initialises from torchvision, which cannot be imported.
+        SystemExit: The config initialises from such weights.
     """
-    wanted = [
-        value
-        for key, value in _walk(_student(config))
-        if key == "checkpoint" and str(value).startswith("torchvision://")
-    ]
-    if wanted and importlib.util.find_spec("torchvision") is None:
-        raise SystemExit(
-            f"the student starts from {wanted[0]!r}, which needs torchvision, which is not installed: pip install the "
-            "torchvision that matches your torch, or give a file of your own "
-            "(init_cfg=dict(type='Pretrained', checkpoint=FILE))"
-        )
+    advice = "(init_cfg=dict(type='Pretrained', checkpoint=FILE))"
+    for weights in (str(value) for key, value in _walk(_student(config)) if key == "checkpoint"):
+        if weights.startswith("torchvision://") and importlib.util.find_spec("torchvision") is None:
+            raise SystemExit(
+                f"the model starts from {weights!r}, which needs torchvision, which is not installed: pip install the "
+                f"torchvision that matches your torch, or give a file of your own {advice}"
+            )
+        if "://" not in weights and not Path(weights).expanduser().is_file():
+            raise SystemExit(
+                f"the model starts from {weights!r}, and there is no such file (the current directory is "
+                f"{Path.cwd()}): give one that exists, or a URL {advice}"
+            )
 
 
 def check_annotations(config: Config) -> None:

@@ -69,6 +69,15 @@ def test_torchvision_weights_without_torchvision(monkeypatch, digit_scenes):
     preflight.check_pretrained_weights(wrong)
 
 
+def test_weights_in_a_file_that_does_not_exist(digit_scenes, tmp_path):
+    wrong = config(digit_scenes)
+    wrong.model.architecture.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(tmp_path / "weights.pth"))
+    with pytest.raises(SystemExit, match="starts from '.*weights.pth', and there is no such file.*checkpoint=FILE"):
+        preflight.check_pretrained_weights(wrong)
+    (tmp_path / "weights.pth").touch()
+    preflight.check_pretrained_weights(wrong)
+
+
 def test_a_gpu_and_an_mmcv_without_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     preflight.check_operators()

@@ -71,6 +71,16 @@ def test_a_mistake_is_told_without_a_traceback(command):
     assert "no config file at 'configs/none.py'" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_weights_that_cannot_be_downloaded(command, digit_scenes, tmp_path):
+    """Nothing listens at that port, as if there were no network."""
+    settings = [*options(digit_scenes)[2:], "model.init_cfg.type=Pretrained"]
+    settings = [setting for setting in settings if not setting.startswith("model.architecture")]
+    arguments = ["configs/demo/student.py", "--work-dir", tmp_path, "--cfg-options", *settings]
+    done = command("tools/train.py", *arguments, "model.init_cfg.checkpoint=http://127.0.0.1:9/x.pth", check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "weights that the config names cannot be downloaded" in done.stderr and "checkpoint=FILE" in done.stderr
+
+
 def test_two_processes_on_the_cpu(command, digit_scenes, tmp_path):
     command(
         *("tools/dist_train.sh", DISTILLED, 2, "--work-dir", tmp_path, *options(digit_scenes)),

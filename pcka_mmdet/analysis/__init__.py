@@ -1,0 +1,1 @@
+"""What became of a training: its log, its cost, tables and pictures."""

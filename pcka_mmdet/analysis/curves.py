@@ -1,0 +1,90 @@
+"""The picture of the trainings: AP on val, detection loss, and the similarity to the teacher where it was logged."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import colours
+from .scalars import METRIC, training_records, validation_records
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_TASK_LOSS = re.compile(r"(student\.)?loss_\w+")
+_SIMILARITY = re.compile(r"similarity\.cka_s(\d+)")
+Curve = tuple[list[float], list[float]]
+
+
+def plot_curves(logs: Mapping[str, Sequence[dict]], iterations: Mapping[str, float], path: Path) -> None:
+    """Draw the curves of several trainings.
+
+    Args:
+        logs: The records of each method, see `read_scalars`.
+        iterations: Iterations an epoch of each method.
+        path: The picture's file.
+    """
+    from matplotlib.figure import Figure
+
+    similarity = similarity_curves(logs.get("distilled", ()), iterations.get("distilled", 1))
+    figure = Figure(figsize=(4.2 * (3 if similarity else 2), 3.4), layout="constrained")
+    axes = list(figure.subplots(1, 3 if similarity else 2))
+    for method, records in logs.items():
+        style = dict(color=colours.METHODS.get(method), lw=2)
+        epochs, precision = precision_curve(records)
+        last = f" {precision[-1]:.3f}" if precision else ""
+        axes[0].plot(epochs, precision, marker="o", ms=4, label=f"{method}{last}", **style)
+        axes[1].plot(*smooth(loss_curve(records, iterations[method])), label=method, **style)
+    _finish(axes[0], "AP on the val split")
+    axes[0].set_ylim(bottom=0)
+    _finish(axes[1], "detection loss (training)")
+    if similarity:
+        for (stride, curve), colour in zip(similarity.items(), colours.LEVELS * len(similarity)):
+            axes[2].plot(*smooth(curve), color=colour, lw=2, label=f"stride {stride}")
+        _finish(axes[2], "CKA of distilled student and teacher")
+    figure.savefig(path, dpi=150)
+
+
+def precision_curve(records: Sequence[dict]) -> Curve:
+    """Epochs and AP on val."""
+    found = {epoch: values[METRIC] for epoch, values in validation_records(records).items() if METRIC in values}
+    return list(found), list(found.values())
+
+
+def loss_curve(records: Sequence[dict], iterations: float) -> Curve:
+    """Epochs and the sum of the detector's own losses: what a distillation adds is left out, so that curves compare."""
+    train = training_records(records)
+    losses = [sum(value for key, value in record.items() if _TASK_LOSS.fullmatch(key)) for record in train]
+    return [record["iter"] / iterations for record in train], losses
+
+
+def similarity_curves(records: Sequence[dict], iterations: float) -> dict[int, Curve]:
+    """Epochs and CKA by stride."""
+    curves: dict[int, Curve] = {}
+    for record in training_records(records):
+        for key, value in record.items():
+            if match := _SIMILARITY.fullmatch(key):
+                epochs, values = curves.setdefault(int(match[1]), ([], []))
+                if values and value == values[-1]:
+                    continue  # a distillation that stopped: MMEngine goes on logging the last value
+                epochs.append(record["iter"] / iterations)
+                values.append(value)
+    return dict(sorted(curves.items()))
+
+
+def smooth(curve: Curve, share: float = 0.03) -> Curve:
+    """The mean over a sliding window that is `share` of the curve wide."""
+    xs, ys = curve
+    reach = max(1, round(len(ys) * share / 2)) if len(ys) > 10 else 0
+    windows = [ys[max(0, i - reach) : i + reach + 1] for i in range(len(ys))]
+    return xs, [sum(window) / len(window) for window in windows]
+
+
+def _finish(axes: "Axes", title: str) -> None:
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel("epoch")
+    axes.set_xlim(left=0)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9)

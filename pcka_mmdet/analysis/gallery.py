@@ -1,0 +1,90 @@
+"""The picture of a few test images: ground truth and the detections of several methods side by side."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import colours
+from .predictions import Boxes, correct, detections
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH = 3.0  # inches of an image
+TEXT = 0.5  # inches for the titles and the note below
+
+
+def evenly_spaced(count: int, wanted: int) -> list[int]:
+    """Numbers of `wanted` of `count` images, spread over all of them: nobody picked them."""
+    wanted = min(wanted, count)
+    return [(2 * number + 1) * count // (2 * wanted) for number in range(wanted)]
+
+
+def plot_gallery(
+    truth: Mapping[int, Boxes],
+    predictions: Mapping[str, Sequence[dict]],
+    classes: Sequence[str],
+    path: Path,
+    images: int = 3,
+    threshold: float = 0.3,
+) -> None:
+    """Draw images as rows; ground truth and methods as columns. A detection that is wrong is dashed.
+
+    Args:
+        truth: See `predictions.read_ground_truth`.
+        predictions: By column title, see `predictions.read_predictions`. All are of the same images in the same order.
+        classes: Their names.
+        path: The picture's file.
+        images: How many of them are shown.
+        threshold: The score from which on detections are shown.
+    """
+    import cv2
+    from matplotlib.figure import Figure
+
+    columns = list(predictions.values())
+    rows = evenly_spaced(len(columns[0]), images)
+    height, width = columns[0][rows[0]]["ori_shape"]
+    size = (WIDTH * (len(columns) + 1), WIDTH * height / width * len(rows) + TEXT)
+    figure = Figure(figsize=size, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
+    grid = figure.subplots(len(rows), len(columns) + 1, squeeze=False)
+    for line, number in zip(grid, rows):
+        picture = cv2.imread(columns[0][number]["img_path"])[..., ::-1]
+        true = truth[columns[0][number]["img_id"]]
+        shown = [true, *(detections(column[number], threshold) for column in columns)]
+        for axes, found in zip(line, shown):
+            axes.imshow(picture, interpolation="nearest")
+            axes.set_axis_off()
+            _draw(axes, found, true, classes)
+    for axes, title in zip(grid[0], ["ground truth", *predictions]):
+        axes.set_title(title, fontsize=13)
+    note = f"detections with a score of {threshold:.0%} or more; dashed: wrong class or place"
+    figure.supxlabel(note, fontsize=11)
+    figure.savefig(path, dpi=128)
+
+
+def _draw(axes: "Axes", found: Boxes, true: Boxes, classes: Sequence[str]) -> None:
+    from matplotlib.patches import Rectangle
+
+    right = correct(found, true)
+    for number in reversed(range(len(found.labels))):  # the best on top
+        (x1, y1, x2, y2), label = found.boxes[number], found.labels[number]
+        colour, text = colours.of_class(label), classes[label]
+        if found.scores is not None:
+            text += f" {100 * found.scores[number]:.0f}%"
+        style = "-" if right[number] else (0, (2, 1))
+        axes.add_patch(Rectangle((x1 - 0.5, y1 - 0.5), x2 - x1, y2 - y1, fill=False, ec=colour, lw=2, ls=style))
+        tag = dict(boxstyle="square,pad=0.12", fc=colour, ec="none")
+        # outside the box, but inside the image
+        at_right, at_top = x1 > 0.75 * axes.get_xlim()[1], y1 < 0.03 * axes.get_ylim()[0]
+        axes.annotate(
+            text,
+            (x2 - 0.5 if at_right else x1 - 0.5, y1 - 0.5),
+            xytext=(0, -2 if at_top else 2),
+            textcoords="offset points",
+            ha="right" if at_right else "left",
+            va="top" if at_top else "bottom",
+            fontsize=8,
+            color=colours.text_on(colour),
+            bbox=tag,
+        )

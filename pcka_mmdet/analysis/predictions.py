@@ -1,0 +1,70 @@
+"""Ground truth and detections of single images, from COCO's file and from what a test wrote.
+
+Boxes are `(x1, y1, x2, y2)` in pixels of the original image.
+"""
+
+import json
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Boxes:
+    """Boxes of one image with class numbers and, unless they are ground truth, scores in descending order."""
+
+    boxes: list[list[float]] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    scores: list[float] | None = None
+
+
+def read_ground_truth(annotations: Path, classes: Sequence[str]) -> dict[int, Boxes]:
+    """The annotated boxes by image id, from a COCO file."""
+    content = json.loads(annotations.read_text())
+    labels = {c["id"]: list(classes).index(c["name"]) for c in content["categories"] if c["name"] in classes}
+    truth = {image["id"]: Boxes() for image in content["images"]}
+    for annotation in content["annotations"]:
+        if annotation["category_id"] in labels and not annotation.get("iscrowd"):
+            x, y, width, height = annotation["bbox"]
+            image = truth[annotation["image_id"]]
+            image.boxes.append([x, y, x + width, y + height])
+            image.labels.append(labels[annotation["category_id"]])
+    return truth
+
+
+def read_predictions(path: Path) -> list[dict]:
+    """What `tools/test.py --out` wrote, which must be a file of our own: unpickling runs what it says."""
+    with path.open("rb") as file:
+        return pickle.load(file)
+
+
+def detections(prediction: dict, threshold: float) -> Boxes:
+    """The detections of one image whose score reaches `threshold`."""
+    found = prediction["pred_instances"]
+    keep = [number for number, score in enumerate(found["scores"].tolist()) if score >= threshold]
+    boxes, labels, scores = (found[key][keep].tolist() for key in ("bboxes", "labels", "scores"))
+    return Boxes(boxes, labels, scores)
+
+
+def correct(found: Boxes, true: Boxes, threshold: float = 0.5) -> list[bool]:
+    """Which detections find an object: of its class, with an IoU of `threshold` at least, and as the first to do so."""
+    free = set(range(len(true.labels)))
+    result = []
+    for box, label in zip(found.boxes, found.labels):
+        rivals = [number for number in free if true.labels[number] == label]
+        best = max(rivals, key=lambda number: overlap(box, true.boxes[number]), default=None)
+        result.append(best is not None and overlap(box, true.boxes[best]) >= threshold)
+        if result[-1]:
+            free.remove(best)
+    return result
+
+
+def overlap(one: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union of two boxes."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return width * height / (areas - width * height)

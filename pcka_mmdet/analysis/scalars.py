@@ -1,0 +1,81 @@
+"""What MMEngine wrote about a training or a test, read back from its work directory.
+
+A run logs to `WORK_DIR/TIMESTAMP/vis_data/scalars.json`, a JSON object a line, and a resumed training to a new
+`TIMESTAMP`. A test writes its metrics to `WORK_DIR/TIMESTAMP/TIMESTAMP.json`.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+METRIC = "bbox_mAP"
+
+
+def read_scalars(folder: Path) -> list[dict]:
+    """All records of a training, in the order in which they were written."""
+    return [record for path in sorted(folder.glob("*/vis_data/scalars.json")) for record in _read_lines(path)]
+
+
+def _read_lines(path: Path) -> list[dict]:
+    records = []
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:  # the last line, cut where its run was killed or still being written
+            break
+    return records
+
+
+def training_records(records: Sequence[dict]) -> list[dict]:
+    """The records of training iterations by iteration; where a resumed run repeats one, the later record."""
+    by_iteration = {record["iter"]: record for record in records if "iter" in record}
+    return [by_iteration[iteration] for iteration in sorted(by_iteration)]
+
+
+def training_seconds(records: Sequence[dict], iterations: int) -> float:
+    """Seconds that `iterations` iterations took, with loading data, without validation.
+
+    What a resumed run repeats counts once, so an interrupted training counts like an uninterrupted one.
+
+    Args:
+        records: See `read_scalars`. A record gives the mean time of the iterations before it.
+        iterations: Of the whole training; those after the last record are taken to be as fast as those before it.
+    """
+    seconds, done, pace = 0.0, 0, 0.0
+    for record in training_records(records):
+        pace = record["time"]
+        seconds += pace * (record["iter"] - done)
+        done = record["iter"]
+    return seconds + pace * (iterations - done)
+
+
+def validation_records(records: Sequence[dict]) -> dict[int, dict[str, float]]:
+    """The metrics of each validation by epoch, named as by `metrics`."""
+    found = {record["step"]: metrics(record) for record in records if "iter" not in record}
+    return dict(sorted(found.items()))
+
+
+def metrics(record: dict) -> dict[str, float]:
+    """COCO's metrics in the record of a validation or test: `bbox_mAP`, `bbox_mAP_50` ...; -1 where COCO has no value.
+
+    MMDetection gives none at all where nothing was detected: then `bbox_mAP` is 0.
+    """
+    named = {key.removeprefix("coco/"): value for key, value in record.items()}
+    found = {
+        key: float(value)
+        for key, value in named.items()
+        if key.startswith(METRIC) and isinstance(value, int | float)  # not the string bbox_mAP_copypaste
+    }
+    return {METRIC: 0.0, **found}
+
+
+def read_test_metrics(folder: Path) -> dict[str, float]:
+    """The metrics of the newest test in a work directory.
+
+    Raises:
+        FileNotFoundError: No test was finished there.
+    """
+    files = sorted(path for path in folder.glob("*/*.json") if path.stem == path.parent.name)
+    if not files:
+        raise FileNotFoundError(f"no metrics of a test in {str(folder)!r}: expected TIMESTAMP/TIMESTAMP.json in it")
+    return metrics(json.loads(files[-1].read_text()))

@@ -1,0 +1,49 @@
+"""The time that is left, from the pace measured so far and rough relative costs for what has not run yet."""
+
+import time
+from collections.abc import Sequence
+
+from .stages import Stage
+
+PACE = 0.08  # seconds an iteration of cost 1, until one is measured: two cores, a small detector
+OVERHEAD = 15.0  # seconds of a stage beside its iterations: imports, validation, checkpoints
+
+
+class Estimate:
+    """The time left of stages, of which `jobs` run at once."""
+
+    def __init__(self, stages: Sequence[Stage], jobs: int = 1):
+        self._stages = stages
+        self._jobs = jobs
+        self._start = time.monotonic()
+        self._started: dict[Stage, float] = {}
+
+    def stage(self, stage: Stage) -> float:
+        """Seconds left of a stage that runs."""
+        begun = self._started.setdefault(stage, time.monotonic())
+        overhead = max(0.0, OVERHEAD - (time.monotonic() - begun))
+        return overhead + (stage.iterations - stage.iterations_done()) * (stage.pace() or stage.cost * self._unit())
+
+    def whole(self) -> tuple[float, float]:
+        """Share of the run's time that has passed, and seconds left of it."""
+        left = 0.0
+        for stage in self._stages:
+            if stage in self._started and not stage.is_done():
+                left += self.stage(stage)
+            elif not stage.is_done():
+                left += OVERHEAD + (stage.iterations - stage.iterations_done()) * stage.cost * self._unit()
+        left /= self._jobs
+        passed = time.monotonic() - self._start
+        return passed / (passed + left) if passed + left else 1.0, left
+
+    def _unit(self) -> float:
+        """Seconds an iteration of cost 1, by the stages that have a pace."""
+        units = [stage.pace() / stage.cost for stage in self._stages if stage.cost and stage.pace()]
+        return sum(units) / len(units) if units else PACE
+
+
+def clock(seconds: float) -> str:
+    """Seconds as `m:ss`, or `h:mm:ss`."""
+    minutes, second = divmod(round(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"

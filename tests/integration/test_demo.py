@@ -1,0 +1,111 @@
+"""The whole demo on 64 scenes: interrupted, taken up again, and repeated."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from pcka_mmdet.datasets import build_digit_scenes
+from pcka_mmdet.engine.display import Display
+from tests.processes import ROOT
+
+METHODS = ("teacher", "student", "distilled")
+
+
+class Demo:
+    """`tools/demo.py` in this process (its trainings have their own), three epochs on a tiny data set."""
+
+    def __init__(self, folder: Path):
+        self.data = build_digit_scenes(folder / "data", {"train": 32, "val": 16, "test": 16})
+        self.work_dir = folder / "run"
+
+    def __call__(self, *arguments: str) -> None:
+        common = ["--work-dir", str(self.work_dir), "--data-root", str(self.data), "--threads", "1"]
+        options = ["--cfg-options", "train_cfg.max_epochs=3"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(ROOT)
+            patch.setattr(sys, "argv", ["demo.py", *common, *arguments, *options])
+            runpy.run_path(str(ROOT / "tools" / "demo.py"), run_name="__main__")
+
+    def files(self) -> set[Path]:
+        """What trainings and tests have left."""
+        return {path for method in METHODS for path in (self.work_dir / method).rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A demo whose student's training was interrupted after an epoch, and that was then run as a whole."""
+    demo = Demo(tmp_path_factory.mktemp("demo"))
+
+    def interrupt(self, running) -> None:
+        if (demo.work_dir / "student" / "last_checkpoint").exists():
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as raised:
+        patch.setattr(Display, "update", interrupt)
+        demo("--only", "student")
+    assert raised.value.code == 130
+    assert not (demo.work_dir / "student" / "epoch_3.pth").exists()
+    demo()
+    return demo
+
+
+def test_results(demo):
+    results = json.loads((demo.work_dir / "results.json").read_text())
+    assert tuple(results) == METHODS
+    for values in results.values():
+        assert {"bbox_mAP", "parameters", "flops", "seconds"} <= set(values)
+        assert 0 <= values["bbox_mAP"] <= 1
+        assert values["seconds"] > 0
+    assert results["distilled"]["parameters"] == results["student"]["parameters"] < results["teacher"]["parameters"]
+    assert results["distilled"]["flops"] == results["student"]["flops"] <= results["teacher"]["flops"] / 3
+
+
+def test_report(demo):
+    text = (demo.work_dir / "report.md").read_text()
+    assert "| distilled |" in text
+    for picture in ("curves.png", "detections.png"):
+        assert picture in text
+        assert (demo.work_dir / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_interrupted_training_went_on(demo):
+    assert "resumed epoch: " in (demo.work_dir / "student" / "train.log").read_text()
+    assert not list(demo.work_dir.glob("*.old*"))
+
+
+def test_the_student_learned_from_the_demos_teacher(demo):
+    log = (demo.work_dir / "distilled" / "train.log").read_text()
+    assert f"arrays loaded from '{demo.work_dir / 'teacher' / 'epoch_3.pth'}'" in log
+
+
+def test_a_second_run_repeats_nothing(demo, capsys):
+    before = demo.files()
+    demo()
+    output = capsys.readouterr().out
+    assert demo.files() == before
+    assert output.count("done already") == 6
+    assert "distilled minus student: " in output
+
+
+def test_one_method_alone(demo, capsys):
+    demo("--only", "teacher")
+    output = capsys.readouterr().out
+    assert "teacher" in output
+    assert "distilled" not in output
+
+
+def test_data_that_are_missing_and_cannot_be_made(demo, tmp_path):
+    configs = tmp_path / "configs"
+    configs.mkdir()
+    student = (ROOT / "configs" / "demo" / "student.py").read_text()
+    (configs / "teacher.py").write_text(student.replace('tuple("0123456789")', '("cell",)'))
+    with pytest.raises(SystemExit, match="no annotation file at .*train.json.* --data-root"):
+        demo("--config-dir", str(configs), "--data-root", str(tmp_path / "nothing"))
+
+
+def test_a_config_folder_that_does_not_exist(demo):
+    with pytest.raises(SystemExit, match="no config file at 'nowhere/teacher.py'"):
+        demo("--config-dir", "nowhere")

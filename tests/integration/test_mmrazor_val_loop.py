@@ -1,0 +1,31 @@
+"""MMRazor's validation loop, which evaluates student and teacher, on an FPNDistill."""
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+
+def test_student_and_teacher_are_evaluated(digit_scenes, tmp_path):
+    config = Config.fromfile("configs/demo/distilled.py")
+    config.merge_from_dict(
+        {
+            "work_dir": str(tmp_path),
+            "log_level": "WARNING",
+            "model.teacher_ckpt": "random",
+            "model.architecture.test_cfg.score_thr": 0.0,
+            "val_dataloader.dataset.data_root": f"{digit_scenes}/",
+            "val_evaluator.ann_file": f"{digit_scenes}/annotations/val.json",
+            "val_cfg.type": "mmrazor.SingleTeacherDistillValLoop",
+        }
+    )
+    config.train_cfg = config.train_dataloader = config.optim_wrapper = config.param_scheduler = None
+    runner = Runner.from_cfg(config)
+    runner.model.teacher.test_cfg.score_thr = runner.model.teacher.bbox_head.test_cfg.score_thr = 0.0
+    normalisation = runner.model._teacher.normalisation
+    runner.val_loop.run()
+    metrics = runner.message_hub.log_scalars
+    assert {"val/coco/bbox_mAP", "val/teacher.coco/bbox_mAP"} <= set(metrics)
+    assert runner.model._teacher.normalisation == normalisation
+    images = torch.randn(1, 3, 128, 128)
+    maps = runner.model._teacher(images, None, normalisation)
+    assert not runner.model.teacher.training and len(maps) == 4

@@ -1,0 +1,103 @@
+"""Student and distilled student with several seeds and lengths of training: `tools/benchmarks/demo_seeds.py`.
+
+For example `--seeds 0 1 2 --epochs 20 60`. What is finished is not done again, so more seeds or lengths can be added
+later, and after an interruption the same command goes on.
+"""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from pcka_mmdet.analysis.report import console_table, markdown_table
+from pcka_mmdet.analysis.seeds import SPLITS, Run, summary, table
+from pcka_mmdet.engine.display import Display
+from pcka_mmdet.engine.run_arguments import add_run_arguments, default_threads, make_console
+from pcka_mmdet.engine.run_stages import run_stages, session
+from pcka_mmdet.engine.stage_config import COSTS, ensure_data, stage_config
+from pcka_mmdet.engine.stages import Evaluation, Training, with_requirements, write_json
+
+TOOLS = Path(__file__).resolve().parents[1]
+METHODS = ("student", "distilled")
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Compare student and distilled student over seeds and lengths.")
+    add_run_arguments(parser, work_dir="work_dirs/demo_seeds", trainings="the students' trainings")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
+    parser.add_argument("--epochs", type=int, nargs="+", help="lengths of training (default: the configs')")
+    parser.add_argument("--only", choices=METHODS, help="train this one alone")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at once, which share the cores")
+    parser.add_argument(
+        "--teacher-dir",
+        type=Path,
+        default=Path("work_dirs/demo/teacher"),
+        help="a teacher that tools/demo.py trained (default: %(default)s); trained anew if it is not there",
+    )
+    args = parser.parse_args()
+    if args.jobs > 1 and args.threads == default_threads():
+        args.threads = max(1, args.threads // args.jobs)
+    return args
+
+
+def plan_teacher(args: argparse.Namespace, console: Console) -> Training:
+    """The teacher, found or to be trained: the demo's, whatever the students' seed, length and other settings are."""
+    config = stage_config(args.config_dir, "teacher", args.data_root, options=args.teacher_cfg_options)
+    ensure_data(config, console)
+    own, found = (
+        Training("teacher", folder, config, TOOLS, COSTS["teacher"])
+        for folder in (args.work_dir / "teacher", args.teacher_dir)
+    )
+    return found if found.is_done() and not own.is_done() else own
+
+
+def plan(args: argparse.Namespace, console: Console) -> dict[tuple[str, int, int], Evaluation]:
+    """The test of each student, by method, epochs and seed."""
+    methods = [args.only] if args.only else METHODS
+    teacher = plan_teacher(args, console) if "distilled" in methods else None
+    tests = {}
+    for epochs in args.epochs or [None]:
+        for seed in args.seeds:
+            for method in methods:
+                options = args.cfg_options | ({"train_cfg.max_epochs": epochs} if epochs else {})
+                requires = [teacher] if method == "distilled" else []
+                config = stage_config(args.config_dir, method, args.data_root, seed, options, *requires)
+                ensure_data(config, console)
+                length = config.train_cfg.max_epochs
+                folder = args.work_dir / f"{method}_{length}e_seed{seed}"
+                training = Training(folder.name, folder, config, TOOLS, COSTS[method], requires)
+                tests[method, length, seed] = Evaluation(training, TOOLS)
+    return tests
+
+
+def main() -> None:
+    args, console = parse_args(), make_console()
+    with session(args.work_dir) as lock:
+        try:
+            tests = plan(args, console)
+        except (FileNotFoundError, FileExistsError, ValueError) as error:
+            raise SystemExit(str(error)) from error
+        # the teacher first: with several jobs most others wait for it
+        teachers = [teacher for test in tests.values() for teacher in test.training.requires]
+        stages = with_requirements([*teachers, *tests.values()])
+        with Display(stages, console, args.jobs) as display:
+            run_stages(stages, display, args.threads, args.jobs, inherit=[lock])
+
+        runs = []
+        for key, test in tests.items():
+            trained, tested = test.training.record, test.record
+            runs.append(Run(*key, trained["val"]["bbox_mAP"], tested["test"]["bbox_mAP"], trained["seconds"]))
+        entries = summary(runs)
+        write_json(args.work_dir / "seeds.json", {"runs": [asdict(run) for run in runs], "summary": entries})
+        text = "# AP by seed and length of training\n"
+        for split in SPLITS:
+            header, rows = table(entries, split)
+            console.print(console_table(header, rows, title=f"AP on {split}"))
+            text += f"\n## {split}\n\n{markdown_table(header, rows)}"
+        (args.work_dir / "seeds.md").write_text(text)
+        console.print(f"seeds.json and seeds.md are in {args.work_dir}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Teacher, student and distilled student, from nothing to a table and pictures: `tools/demo.py`.
+
+What is finished is not done again, so after an interruption the same command goes on.
+"""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from pcka_mmdet.engine.demo_report import print_table, result, write_report
+from pcka_mmdet.engine.display import Display
+from pcka_mmdet.engine.run_arguments import add_run_arguments, make_console
+from pcka_mmdet.engine.run_stages import run_stages, session
+from pcka_mmdet.engine.stage_config import COSTS, METHODS, ensure_data, stage_config
+from pcka_mmdet.engine.stages import Evaluation, Training, with_requirements
+
+TOOLS = Path(__file__).resolve().parent
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Train and compare a teacher, a student and the student distilled.")
+    add_run_arguments(parser, work_dir="work_dirs/demo")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and data order (default: %(default)s)")
+    parser.add_argument("--only", choices=METHODS, help="train and test this one alone, and what it needs")
+    return parser.parse_args()
+
+
+def plan(args: argparse.Namespace, console: Console) -> dict[str, Evaluation]:
+    """The test of each method, which requires its training, which may require the teacher's."""
+    trainings: dict[str, Training] = {}
+    for method in METHODS:
+        teacher = trainings["teacher"] if method == "distilled" else None
+        options = args.cfg_options | (args.teacher_cfg_options if method == "teacher" else {})
+        config = stage_config(args.config_dir, method, args.data_root, args.seed, options, teacher)
+        ensure_data(config, console)
+        requires = [teacher] if teacher else []
+        trainings[method] = Training(method, args.work_dir / method, config, TOOLS, COSTS[method], requires)
+    return {method: Evaluation(training, TOOLS) for method, training in trainings.items()}
+
+
+def main() -> None:
+    args, console = parse_args(), make_console()
+    with session(args.work_dir) as lock:
+        try:
+            tests = plan(args, console)
+        except (FileNotFoundError, FileExistsError, ValueError) as error:
+            raise SystemExit(str(error)) from error
+        # trainings first: whoever interrupts between two of them has lost nothing
+        wanted = [tests[args.only]] if args.only else [*(test.training for test in tests.values()), *tests.values()]
+        stages = with_requirements(wanted)
+        with Display(stages, console) as display:
+            run_stages(stages, display, args.threads, inherit=[lock])
+        if args.only:
+            print_table({args.only: result(tests[args.only])}, console)
+        else:
+            write_report(tests, args.work_dir, console)
+
+
+if __name__ == "__main__":
+    main()
