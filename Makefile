@@ -1,5 +1,6 @@
 # make demo    everything from nothing: environment, data, teacher, student, distilled student, table and pictures
 # make test    the environment, the linter and the test suite
+# make demo-bccd DATA=FOLDER WEIGHTS=FILE    the demo on real photographs, with a teacher that starts from WEIGHTS
 #
 # What is done once leaves a stamp in $(VENV)/stamps and isn't done again.
 

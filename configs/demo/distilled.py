@@ -6,7 +6,7 @@ model = dict(
     type="pcka_mmdet.FPNDistill",
     architecture={{_base_.model}},
     teacher=dict(cfg_path="{{fileDirname}}/teacher.py"),
-    teacher_ckpt="work_dirs/demo/teacher/epoch_24.pth",
+    teacher_ckpt="work_dirs/demo/teacher/epoch_20.pth",
     distiller=dict(
         type="pcka_mmdet.FPNDistiller",
         losses=dict(
@@ -17,5 +17,5 @@ model = dict(
     ),
 )
 # The last half of the schedule is the task's alone: better on the val split, and cheaper.
-custom_hooks = [dict(type="mmrazor.StopDistillHook", stop_epoch=10)]
+custom_hooks = [dict(type="mmrazor.StopDistillHook", stop_epoch=8)]
 log_processor = dict(type="pcka_mmdet.LevelLogProcessor")

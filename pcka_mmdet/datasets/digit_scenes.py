@@ -2,21 +2,18 @@
 
 import json
 import re
-import shutil
-import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from PIL import Image
 
 from .coco import DESCRIPTION, Annotations, make_info
+from .folder import is_missing_or_empty, put_in_place, scratch_folder
 from .scenes import HEIGHT, compose
 from .splits import SPLITS
 
 SIZES = {"train": 1000, "val": 150, "test": 250}
 IMAGE_SIZES = (64, 1024)
-ABANDONED = 3600.0  # seconds after which an unfinished folder belongs to a process that was killed
 
 
 def build_digit_scenes(
@@ -52,15 +49,10 @@ def build_digit_scenes(
     if _is_complete(root, info):
         return root
     _check_replaceable(root)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(root)
-    scratch = _sibling(root)
-    try:
+    with scratch_folder(root) as scratch:
         _write(scratch, info, progress or iter)
         if not _is_complete(root, info):  # unless another process was faster
-            _replace(root, scratch)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+            put_in_place(root, scratch)
     return root
 
 
@@ -117,7 +109,7 @@ def _is_complete(root: Path, info: dict) -> bool:
 
 def _check_replaceable(root: Path) -> None:
     """Raise unless ``root`` is missing, empty, or a set of ours with no other file in it."""
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+    if is_missing_or_empty(root):
         return
     advice = "nothing was touched; give a folder that does not exist yet, or remove this one yourself"
     if not root.is_dir():
@@ -131,29 +123,3 @@ def _check_replaceable(root: Path) -> None:
             f"{root} holds a set of digit scenes with other parameters, which would be replaced, but also files that "
             f"are no part of it: {', '.join(sorted(foreign)[:5])}; {advice}"
         )
-
-
-def _sibling(root: Path) -> Path:
-    """Return a new name beside ``root``: in the same file system, where renaming is one step."""
-    return root.with_name(f".{root.name}.{uuid.uuid4().hex[:8]}.partial")
-
-
-def _replace(root: Path, scratch: Path) -> None:
-    """Rename ``scratch`` to ``root``. An old set is moved aside first, and deleted when the new one is in place."""
-    old = _sibling(root)
-    if root.exists():
-        root.rename(old)
-    try:
-        scratch.rename(root)
-    except OSError:
-        if old.exists() and not root.exists():
-            old.rename(root)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _remove_abandoned(root: Path) -> None:
-    """Delete what processes that were killed left beside ``root``."""
-    for path in root.parent.glob(f".{root.name}.*.partial"):
-        if time.time() - path.stat().st_mtime > ABANDONED:
-            shutil.rmtree(path, ignore_errors=True)

@@ -125,12 +125,12 @@ def test_an_interruption_ends_the_children_and_says_how_to_go_on(tmp_path, capsy
 
 def test_children_get_their_threads_and_do_not_spin(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    code = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['OMP_WAIT_POLICY'])"
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    code = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['GOMP_SPINCOUNT'])"
     child = Child(["-c", code], tmp_path / "log.txt", threads=2)
     while child.poll() is None:
         time.sleep(0.01)
-    assert (tmp_path / "log.txt").read_text() == "2 PASSIVE\n"
+    assert (tmp_path / "log.txt").read_text() == "2 20000\n"
 
 
 def test_a_work_directory_in_use_is_refused(tmp_path):

@@ -101,6 +101,7 @@ def test_data_that_are_missing_and_cannot_be_made(demo, tmp_path):
     configs = tmp_path / "configs"
     configs.mkdir()
     student = (ROOT / "configs" / "demo" / "student.py").read_text()
+    student = student.replace("../_base_", str(ROOT / "configs" / "_base_"))
     (configs / "teacher.py").write_text(student.replace('tuple("0123456789")', '("cell",)'))
     with pytest.raises(SystemExit, match="no annotation file at .*train.json.* --data-root"):
         demo("--config-dir", str(configs), "--data-root", str(tmp_path / "nothing"))

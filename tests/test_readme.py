@@ -1,0 +1,44 @@
+"""The README's examples do what it says, and its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.testing import demo_mm_inputs
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("kind", ["pcka_mmdet.FPNDistill", "mmrazor.FpnTeacherDistill"])
+@pytest.mark.filterwarnings("ignore:PCKALoss leaves out levels")
+def test_a_config_of_ones_own_trains(kind, tmp_path):
+    (example,) = [text for text in EXAMPLES if f'type="{kind}"' in text]
+    (tmp_path / "mine.py").write_text(example)
+    config = Config.fromfile(tmp_path / "mine.py")
+    config.model.teacher_ckpt = "random" if kind.startswith("pcka") else None
+    init_default_scope("mmdet")
+    model = MODELS.build(config.model)
+    model.train()
+    batch = demo_mm_inputs(1, [[3, 256, 320]], num_classes=80)
+    total, log = model.parse_losses(model(**model.data_preprocessor(batch, True), mode="loss"))
+    assert log["distill.loss_pcka"] > 0 and torch.isfinite(total)
+    total.backward()
+    assert model.architecture.backbone.layer2[0].conv1.weight.grad.abs().max() > 0
+
+
+def test_the_functional_example():
+    (example,) = [text for text in EXAMPLES if "extract_patches" in text]
+    names = dict(student_map=torch.randn(2, 8, 16, 16), teacher_map=torch.randn(2, 8, 16, 16))
+    exec(example, names)
+    assert names["similarity"].shape == () and 0 < names["similarity"] < 1
+
+
+@pytest.mark.parametrize("name", ["README.md", "README_zh-CN.md"])
+def test_links_lead_to_files(name):
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / name).read_text()):
+        assert (ROOT / link).exists(), link
