@@ -3,8 +3,12 @@
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
+
+PATIENCE = 3.0  # seconds: the data loaders of a run that was just interrupted hold the lock a moment longer
 
 
 @contextlib.contextmanager
@@ -16,15 +20,24 @@ def exclusive(folder: Path) -> Iterator[int]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise SystemExit(
-                f"{str(folder)!r} is in use by another run (process {file.read().strip() or 'unknown'}, or a training "
-                "that it left behind): wait for its end, stop it, or give another --work-dir"
-            ) from None
+        patience = time.monotonic() + PATIENCE
+        while not _acquire(file):
+            if time.monotonic() > patience:
+                file.seek(0)
+                raise SystemExit(
+                    f"{str(folder)!r} is in use by another run (process {file.read().strip() or 'unknown'}, or a "
+                    "training that it left behind): wait for its end, stop it, or give another --work-dir"
+                )
+            time.sleep(0.1)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
         yield file.fileno()
+
+
+def _acquire(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
