@@ -102,13 +102,14 @@ class FPNDistiller(BaseDistiller):
         results, similarities = {}, {}
         with torch.autocast(student_maps[0].device.type, enabled=False):
             for name, pairs in self.pairs.items():
-                degenerate = [pair for pair in pairs if self._is_degenerate(name, pair, student_maps)]
-                if len(degenerate) == len(pairs):
-                    raise ValueError(f"no level is left for loss {name!r}: {self._sizes(name, pairs, student_maps)}")
+                wanted = [p for p in pairs if teacher_maps is not None and self._has_weight(f"{name}_s{p.stride}")]
+                degenerate = [pair for pair in wanted if self._is_degenerate(name, pair, student_maps)]
+                if wanted and len(degenerate) == len(wanted):
+                    raise ValueError(f"no level is left for loss {name!r}: {self._sizes(name, wanted, student_maps)}")
                 self._warn_once(name, degenerate, student_maps)
                 for pair in pairs:
                     key = f"{name}_s{pair.stride}"
-                    if teacher_maps is None or pair in degenerate or not self._has_weight(key):
+                    if pair not in wanted or pair in degenerate:
                         results[f"loss_{key}"] = self._zero(key, student_maps[0])
                         continue
                     maps = student_maps[pair.student.index], teacher_maps[pair.teacher.index]

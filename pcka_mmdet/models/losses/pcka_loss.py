@@ -48,6 +48,12 @@ class PCKALoss(LevelLoss):
             if value not in known:
                 raise ValueError(f"PCKALoss: {name} must be one of {known}, got {value!r}")
         patch_grid(1, 1, patch_size, fit)  # refuses bad values
+        if position_weight and average == "channel" and patch_size**2 < MIN_SAMPLES[centering]:
+            raise ValueError(
+                f"PCKALoss: position_weight compares the positions within a patch; patch_size={patch_size} has "
+                f"{patch_size**2}, and centering={centering!r} needs {MIN_SAMPLES[centering]}: use larger patches, or "
+                "position_weight=0"
+            )
         self.patch_size = patch_size
         self.average = average
         self.centering = centering

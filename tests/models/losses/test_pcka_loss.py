@@ -172,6 +172,8 @@ def test_bad_options():
         PCKALoss(centering="centre")
     with pytest.raises(ValueError, match="fit must be one of .*'stretch'"):
         PCKALoss(fit="stretch")
+    with pytest.raises(ValueError, match="positions within a patch; patch_size=1 has 1, .* needs 3: use larger"):
+        PCKALoss(patch_size=1, position_weight=1)
     with pytest.raises(ValueError, match="patch_size must be at least 1, got 0"):
         PCKALoss(patch_size=0)
     with pytest.raises(ValueError, match="two tuples of as many levels; got .*1, 3, 8, 8.*same number of levels"):
