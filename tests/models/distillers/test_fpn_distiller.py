@@ -114,7 +114,7 @@ def test_patches_larger_than_every_map():
     ):
         d.compute_distill_losses(maps(), maps(seed=1))
     paused = d.compute_distill_losses(maps(), None)  # small images do no harm where nothing is compared
-    assert set(paused.values()) == {0}
+    assert len(paused) == 4 and not any(paused.values())
 
 
 @pytest.mark.parametrize("side", ["student", "teacher"])
