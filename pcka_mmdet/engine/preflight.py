@@ -13,6 +13,8 @@ from mmengine.config import Config
 
 from pcka_mmdet.models.detector_config import model_config
 
+from .schedule import annotation_file
+
 
 def check_teacher_checkpoint(config: Config) -> None:
     """Refuse a distillation whose teacher would have random weights.
@@ -93,7 +95,7 @@ def check_annotations(config: Config) -> None:
 
 
 def _check_data_set(loader: str, dataset: dict, heads: set[int]) -> None:
-    path = Path(dataset.get("data_root") or "") / dataset["ann_file"]
+    path = annotation_file(dataset)
     if "://" in str(dataset["ann_file"]) or dataset.get("backend_args"):
         return
     if not path.is_file():
