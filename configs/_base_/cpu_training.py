@@ -4,8 +4,7 @@ default_scope = "mmdet"
 
 train_dataloader = dict(
     batch_size=8,
-    num_workers=1,
-    persistent_workers=True,
+    num_workers=0,  # a worker would take a core from the training's own threads
     sampler=dict(type="DefaultSampler", shuffle=True),
     dataset=dict(type="CocoDataset"),
 )

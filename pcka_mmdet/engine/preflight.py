@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import mmap
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,7 +109,7 @@ def _check_data_set(loader: str, dataset: dict, heads: set[int]) -> None:
     if path.suffix != ".json" or not issubclass(kind, CocoDataset):
         return
     classes = (dataset.get("metainfo") or kind.METAINFO)["classes"]
-    known = [category["name"] for category in json.loads(path.read_text()).get("categories", [])]
+    known = _category_names(path)
     lacking = [name for name in classes if name not in known]
     if lacking:
         raise SystemExit(
@@ -119,6 +121,18 @@ def _check_data_set(loader: str, dataset: dict, heads: set[int]) -> None:
             f"{loader} has {len(classes)} classes {list(classes)}, and the bbox_head num_classes={sorted(heads)}: set "
             f"num_classes of the student's head to {len(classes)}"
         )
+
+
+def _category_names(path: Path) -> list[str]:
+    """Names of the categories in a file of COCO's format; where possible without parsing all of it (COCO: 450 MB)."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        found = re.search(rb'"categories"\s*:\s*', text)
+        start = found.end() if found else 0
+        beginning = text[start : start + 1_000_000].decode(errors="ignore")
+    try:
+        return [category["name"] for category in json.JSONDecoder().raw_decode(beginning)[0]]
+    except (json.JSONDecodeError, KeyError, TypeError):  # very many categories, or another key of that name
+        return [category["name"] for category in json.loads(path.read_text()).get("categories", [])]
 
 
 def _student(config: Config) -> dict:

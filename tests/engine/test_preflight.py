@@ -52,6 +52,20 @@ def test_classes_that_the_annotations_lack(digit_scenes):
         preflight.check_annotations(config(digit_scenes))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "d\\u00f6g"}], "images": []}',
+        '{"images": [{"id": 1}], "categories" : [{"id": 1, "name": "cat"}, {"name": "dög"}]}',
+        '{"images": [{"categories": 3}], "categories": [{"name": "cat"}, {"name": "dög"}]}',
+        '{"info": {"categories": [{"n": 1}]}, "categories": [{"name": "cat"}, {"name": "dög"}]}',
+    ],
+)
+def test_category_names_wherever_they_stand(text, tmp_path):
+    (tmp_path / "coco.json").write_text(text, encoding="utf8")
+    assert preflight._category_names(tmp_path / "coco.json") == ["cat", "dög"]
+
+
 def test_a_head_with_other_classes_than_the_data(digit_scenes):
     wrong = config(digit_scenes, **DIGITS)
     wrong.model.architecture.bbox_head.num_classes = 3
