@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from mmdet.testing import demo_mm_inputs
 from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
 
 from pcka_mmdet.models.detector_config import build_detector
 
@@ -86,3 +87,26 @@ def raw_batch(*sizes: tuple[int, int]) -> dict:
     """Random images of `(height, width)` pixels with boxes, as a data loader gives them."""
     shapes = [(3, *size) for size in sizes or ((64, 64), (64, 64))]
     return demo_mm_inputs(len(shapes), shapes, num_items=[2] * len(shapes), num_classes=NUM_CLASSES)
+
+
+def check_gradients(model: BaseModel, batch: dict) -> dict[str, torch.Tensor]:
+    """Losses of a training batch; each distillation loss has a finite gradient, not zero, on its student's map."""
+    maps: list[torch.Tensor] = []
+    handle = model.student.neck.register_forward_hook(lambda module, inputs, outputs: maps.extend(outputs))
+    losses = model.train()(**model.data_preprocessor(batch, True), mode="loss")
+    handle.remove()
+    for name, pairs in model.distiller.pairs.items():
+        for pair in pairs:
+            loss = losses[f"distill.loss_{name}_s{pair.stride}"]
+            gradient = torch.autograd.grad(loss, maps[pair.student.index], retain_graph=True)[0]
+            assert loss > 0 and torch.isfinite(gradient).all() and gradient.abs().max() > 0, (name, pair.stride)
+    return losses
+
+
+def step(model: BaseModel, losses: dict[str, torch.Tensor]) -> None:
+    """One step of SGD, which changes the student's neck."""
+    weights = [parameter for parameter in model.student.neck.parameters() if parameter.requires_grad]
+    before = [weight.detach().clone() for weight in weights]
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-6)
+    OptimWrapper(optimizer).update_params(model.parse_losses(losses)[0])
+    assert any(not torch.equal(weight, old) for weight, old in zip(weights, before, strict=True))

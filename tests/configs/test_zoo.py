@@ -1,0 +1,160 @@
+"""The COCO pairs: each is built and takes a step, and the tables, metafiles and configs say the same."""
+
+import functools
+import re
+from pathlib import Path
+
+import mmdet
+import pytest
+import torch
+import yaml
+from mmdet.testing import demo_mm_inputs
+from mmengine.config import Config
+
+from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.models.detector_config import build_detector
+from tests.detectors import check_gradients, step
+
+PAIRS = sorted(path.relative_to(".") for path in Path("configs").glob("*/pcka_fpn_*_coco.py"))
+CONFIGS = [
+    path.with_name(path.name.replace("pcka_", f"{recipe}_", 1)) for path in PAIRS for recipe in ("pcka", "pcka-mimic")
+]
+FAMILIES = sorted({path.parent for path in PAIRS})
+# P6 is 1x17 there, which patches of 16 cover with two
+WIDTH = 1088
+HEIGHTS = {"reppoints": 96}  # deformable convolutions want 3 rows at stride 32; the others do with 64
+
+PAPER = dict(  # Table 3
+    zip(
+        ("cascade-mask-rcnn_x101_faster-rcnn_r50_2x", "retinanet_x101_retinanet_r50_2x", "fcos_r101_fcos_r50_2x"),
+        ((41.4, 42.4), (40.3, 40.7), (39.8, 40.7)),
+    )
+)
+
+
+def test_the_zoo_is_complete():
+    assert len(PAIRS) == 11 and all(path.is_file() for path in CONFIGS)
+    assert set(Path("configs").glob("*/pcka*_coco.py")) == set(CONFIGS)
+
+
+def metafile(family: Path) -> dict[str, dict]:
+    return {entry["Config"]: entry for entry in yaml.safe_load((family / "metafile.yml").read_text())["Models"]}
+
+
+def rows(family: Path) -> dict[str, list[str]]:
+    """Cells of the README's table by the config that a row links to."""
+    lines = [line for line in (family / "README.md").read_text().splitlines() if line.startswith("| [")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {str(family / re.search(r"\((.+)\)", line[0])[1]): line[1:] for line in cells}
+
+
+@functools.cache
+def mmdet_models() -> dict[str, dict]:
+    folder = Path(mmdet.__file__).parent / ".mim"
+    index = yaml.safe_load((folder / "model-index.yml").read_text())["Import"]
+    contents = [yaml.safe_load((folder / path).read_text()) for path in index]
+    models = [m for c in contents for m in (c["Models"] if isinstance(c, dict) else c) or [] if "Config" in m]
+    return {model["Config"].removeprefix("configs/"): model for model in models}
+
+
+def box_ap(model: dict) -> float:
+    return next(r["Metrics"]["box AP"] for r in model["Results"] if "box AP" in r["Metrics"])
+
+
+@functools.lru_cache(maxsize=1)
+def detectors(pair: Path):
+    """Student and teacher of a pair, once for both recipes."""
+    model = Config.fromfile(pair).model
+    torch.manual_seed(0)
+    return build_detector(model.architecture), build_detector(model.teacher)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_step_and_prediction(path):
+    student, teacher = detectors(path.with_name(path.name.replace("pcka-mimic", "pcka")))
+    model = FPNDistill(student, teacher, Config.fromfile(path).model.distiller, "random")
+    batch = demo_mm_inputs(1, [[3, HEIGHTS.get(path.parent.name, 64), WIDTH]], num_items=[3], with_mask=True)
+    step(model, check_gradients(model, batch))
+    pairs = model.distiller.pairs
+    first = (4, 8, 16, 32) if "rcnn" in path.parent.name else (8, 16, 32, 64)
+    assert tuple(pair.stride for pair in pairs["pcka"]) == first
+    if "mimic" in pairs:
+        assert len(pairs["mimic"]) == (4 if "mask-rcnn_swin" in path.name else 5)
+    model.eval()
+    with torch.no_grad():
+        (prediction,) = model(**model.data_preprocessor(batch, False), mode="predict")
+    assert prediction.pred_instances.bboxes.shape[1] == 4
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_outside_the_model_all_is_the_students_own_but_the_departures(path, tmp_path):
+    entry = metafile(path.parent)[str(path)]
+    (tmp_path / "student.py").write_text(f"_base_ = {entry['Metadata']['Student']['Config']!r}")
+    student = Config.fromfile(tmp_path / "student.py").to_dict()
+    config = Config.fromfile(path).to_dict()
+    differing = {key for key in config.keys() | student.keys() if config.get(key) != student.get(key)}
+    stated = re.findall(r"`(\w+)`", entry["Metadata"]["Departures"])
+    assert differing == {"model", "distiller", *stated}
+    assert config["model"]["architecture"] == student["model"]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_recipes_are_the_papers(path):
+    config = Config.fromfile(path)
+    losses = config.model.distiller.losses
+    two_stage = "rcnn" in path.parent.name
+    assert losses.pcka == dict(
+        type="pcka_mmdet.PCKALoss",
+        loss_weight=10.0,
+        patch_size=16,
+        average="channel",
+        centering="none",
+        strides=(4, 8, 16, 32) if two_stage else (8, 16, 32, 64),
+        **(dict(position_weight=10.0) if two_stage or path.parent.name == "gfl" else {}),
+    )
+    mimic = dict(type="pcka_mmdet.MimicLoss", loss_weight=1.0)
+    assert losses.get("mimic") == (mimic if "mimic" in path.name else None)
+    rate = 0.02 if two_stage else 0.01
+    assert config.optim_wrapper.optimizer.lr == rate and config.train_dataloader.batch_size == 2
+    assert config.train_cfg.max_epochs == (12 if "_1x_" in path.name else 20 if "_20e_" in path.name else 24)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configs_metafiles_and_mmdet_agree(path):
+    entry, models = metafile(path.parent)[str(path)], mmdet_models()
+    assert entry["Name"] == path.stem and entry["In Collection"] == "PCKA"
+    model = Config.fromfile(path).model
+    assert model.teacher.cfg_path == entry["Metadata"]["Teacher"]["Config"]
+    assert model.teacher_ckpt == entry["Metadata"]["Teacher"]["Weights"]
+    for side in ("Student", "Teacher"):
+        stated = entry["Metadata"][side]
+        official = models[stated["Config"].removeprefix("mmdet::")]
+        assert stated["Weights"] == official["Weights"]
+        assert stated["Metrics"]["box AP"] == box_ap(official)
+    recipe, _, pair = path.stem.removesuffix("_coco").partition("_fpn_")
+    paper = PAPER.get(pair, (None, None))[("pcka", "pcka-mimic").index(recipe)]
+    assert entry["Metadata"].get("Paper", {"Metrics": {"box AP": None}})["Metrics"]["box AP"] == paper
+    assert "Results" not in entry  # nothing was trained
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_tables_and_metafiles_agree(family):
+    entries, table = metafile(family), rows(family)
+    configs = [str(path) for path in CONFIGS if path.parent == family]
+    assert sorted(entries) == sorted(table) == sorted(configs)
+    for config, (student, teacher, paper, departures, measured) in table.items():
+        metadata = entries[config]["Metadata"]
+        for side, cell in (("Student", student), ("Teacher", teacher)):
+            stated = metadata[side]
+            assert f"`{stated['Config'].removeprefix('mmdet::')}`" in cell
+            assert f"[{stated['Metrics']['box AP']}]({stated['Weights']})" in cell
+        assert paper == str(metadata["Paper"]["Metrics"]["box AP"] if "Paper" in metadata else "-")
+        assert (departures, measured) == (metadata["Departures"], "not trained")
+
+
+def test_the_index_names_every_metafile_and_the_overview_every_folder():
+    index = yaml.safe_load(Path("model-index.yml").read_text())
+    assert index["Import"] == [f"{family}/metafile.yml" for family in FAMILIES]
+    assert [collection["Name"] for collection in index["Collections"]] == ["PCKA"]
+    overview = Path("configs/README.md").read_text()
+    assert re.findall(r"\((\w+)/README.md\)", overview) == [family.name for family in FAMILIES]
