@@ -38,7 +38,12 @@ def test_the_functional_example():
     assert names["similarity"].shape == () and 0 < names["similarity"] < 1
 
 
-@pytest.mark.parametrize("name", ["README.md", "README_zh-CN.md"])
-def test_links_lead_to_files(name):
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / name).read_text()):
-        assert (ROOT / link).exists(), link
+DOCUMENTS = [
+    path.relative_to(ROOT) for folder in (".", "docs", "configs", "configs/*") for path in ROOT.glob(f"{folder}/*.md")
+]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_links_lead_to_files(path):
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / path).read_text()):
+        assert (ROOT / path.parent / link).exists(), link

@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from pcka_mmdet.engine import preflight
 from pcka_mmdet.engine.launch import add_common_arguments, build_runner, runner_config
+from pcka_mmdet.engine.schedule import innermost
 
 TTA_MODEL = dict(type="DetTTAModel", tta_cfg=dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100))
 TTA_META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
@@ -31,9 +32,7 @@ def parse_args() -> argparse.Namespace:
 
 def use_tta(config: Config) -> None:
     """Test on each image and its mirror image, unless the config says how."""
-    dataset = config.test_dataloader.dataset
-    while "dataset" in dataset:
-        dataset = dataset.dataset
+    dataset = innermost(config.test_dataloader.dataset)
     mirrored = [[dict(type="RandomFlip", prob=prob) for prob in (1.0, 0.0)]]
     packed = [[dict(type="PackDetInputs", meta_keys=TTA_META_KEYS)]]
     augment = dict(type="TestTimeAug", transforms=mirrored + packed)

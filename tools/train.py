@@ -1,10 +1,17 @@
-"""Train a detector, by distillation or alone: `tools/train.py CONFIG`."""
+"""Train a detector, by distillation or alone: `tools/train.py CONFIG`.
+
+CONFIG is a distillation's, or with `--teacher` that of any detector, which is then distilled.
+"""
 
 import argparse
 from urllib.error import URLError
 
+from mmengine.config import Config
+
 from pcka_mmdet.engine import preflight
 from pcka_mmdet.engine.launch import add_common_arguments, build_runner, runner_config
+from pcka_mmdet.engine.recipe import RECIPES, distillation_config
+from pcka_mmdet.engine.teacher_check import check_teacher
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,12 +28,39 @@ def parse_args() -> argparse.Namespace:
         metavar="CHECKPOINT",
         help="go on from CHECKPOINT, or from the newest in the work directory where none is named",
     )
-    return parser.parse_args()
+    parser.add_argument("--teacher", metavar="CONFIG", help="distil CONFIG's detector from this one")
+    parser.add_argument("--teacher-ckpt", metavar="FILE", help="weights of --teacher: file or URL")
+    parser.add_argument("--recipe", choices=RECIPES, help=f"what to distil with --teacher (default: {RECIPES[0]})")
+    parser.add_argument("--init-student", metavar="FILE", help="checkpoint that the student starts from")
+    parser.add_argument(
+        "--check-teacher",
+        nargs="?",
+        type=int,
+        const=500,
+        metavar="N",
+        help="evaluate the teacher on N validation images first (500 where no N is given), and stop if it is no good",
+    )
+    args = parser.parse_args()
+    if bool(args.teacher) != bool(args.teacher_ckpt):
+        parser.error("--teacher CONFIG and --teacher-ckpt FILE are given together")
+    if args.recipe and not args.teacher:
+        parser.error("--recipe needs --teacher; the config of a distillation has its recipe in itself")
+    return args
+
+
+def teacher_and_student(args: argparse.Namespace) -> Config | None:
+    """The distillation config that `--teacher` asks for."""
+    if not args.teacher:
+        return None
+    try:
+        return distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe or RECIPES[0])
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(str(error)) from error
 
 
 def main() -> None:
     args = parse_args()
-    config = runner_config(args)
+    config = runner_config(args, teacher_and_student(args))
     if args.amp:
         preflight.check_mixed_precision()
         config.optim_wrapper.type = "AmpOptimWrapper"
@@ -38,10 +72,16 @@ def main() -> None:
     if args.resume:
         config.resume = True
         config.load_from = None if args.resume == "auto" else args.resume
+    if args.init_student:
+        if "architecture" not in config.model:
+            raise SystemExit("--init-student is for distillations; a plain training takes --cfg-options load_from=FILE")
+        config.model.init_student = args.init_student
     preflight.check_teacher_checkpoint(config)
     preflight.check_operators()
     preflight.check_pretrained_weights(config)
     preflight.check_annotations(config)
+    if args.check_teacher:
+        check_teacher(config, args.check_teacher)
     try:
         build_runner(config).train()
     except URLError as error:

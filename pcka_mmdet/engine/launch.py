@@ -28,15 +28,15 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by the launcher")
 
 
-def runner_config(args: argparse.Namespace) -> Config:
-    """The config named on the command line, with what the common options say.
+def runner_config(args: argparse.Namespace, config: Config | None = None) -> Config:
+    """The config named on the command line, or one made from it, with what the common options say.
 
     Raises:
         SystemExit: There is no such config.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     try:
-        config = load_config(args.config)
+        config = config or load_config(args.config)
     except FileNotFoundError as error:
         raise SystemExit(str(error)) from error
     config.launcher = args.launcher
@@ -45,7 +45,7 @@ def runner_config(args: argparse.Namespace) -> Config:
     if args.work_dir is not None:
         config.work_dir = args.work_dir
     elif config.get("work_dir") is None:
-        config.work_dir = str(Path("work_dirs") / Path(args.config).stem)
+        config.work_dir = str(Path("work_dirs") / Path(config.filename).stem)
     return config
 
 

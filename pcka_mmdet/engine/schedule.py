@@ -10,10 +10,16 @@ LENGTHS = ("total_steps", "T_max", "end", "stop_epoch")
 """Settings of schedulers and hooks that count epochs from the start."""
 
 
-def annotation_file(dataset: dict) -> Path:
-    """The annotation file of a dataset config, from within its wrappers."""
+def innermost(dataset: dict) -> dict:
+    """The data set within wrappers such as `RepeatDataset`."""
     while "dataset" in dataset:
         dataset = dataset["dataset"]
+    return dataset
+
+
+def annotation_file(dataset: dict) -> Path:
+    """The annotation file of a dataset config, from within its wrappers."""
+    dataset = innermost(dataset)
     return Path(dataset.get("data_root") or "") / dataset["ann_file"]
 
 

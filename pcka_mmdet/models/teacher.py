@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
-from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
+
+from .checkpoint_file import differences, listed, load_what_fits, read_weights
 
 DISTILLED_PARTS = ("backbone", "neck")
 """What runs of the teacher; the rest of it is its head."""
@@ -89,11 +90,15 @@ class Teacher:
     def __init__(self, detector: BaseModel, checkpoint: str | None = None):
         self.detector = detector.eval().requires_grad_(False)
         self.normalisation = Normalisation.of(detector.data_preprocessor)
+        self.sha256: str | None = None
+        """Of the checkpoint's file; `None` where there is none."""
+        self.problems: list[str] = []
+        """What of the head was not loaded."""
         if checkpoint is None:
             message = "the teacher has random weights: set `teacher_ckpt` to its checkpoint"
             print_log(f"{message}, or to 'random' where that is meant", "current", level=logging.WARNING)
         elif checkpoint != "random":
-            load_strictly(detector, checkpoint)
+            self.sha256, self.problems = load_strictly(detector, checkpoint)
 
     def __deepcopy__(self, memo: dict) -> "Teacher":
         return self
@@ -111,59 +116,41 @@ class Teacher:
         return tuple(self.detector.extract_feat(renormalise(images, samples, source, self.normalisation)))
 
 
-def load_strictly(detector: BaseModel, checkpoint: str) -> None:
+def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, list[str]]:
     """Load a detector's weights; every key of backbone and neck must be there.
 
-    Where keys of the head differ the head is not loaded in full: this is logged, and running the head is an error.
+    Where keys of the head differ they are not loaded: this is logged, and running the head is an error.
 
     Args:
         detector: The detector to load into.
         checkpoint: File or URL of an MMDetection checkpoint.
 
+    Returns:
+        The sha256 of the file, and what differs in the head.
+
     Raises:
         FileNotFoundError: The file does not exist.
         ValueError: The file cannot be read, or keys of backbone or neck are missing, unexpected or of another shape.
     """
-    weights = _read_weights(checkpoint)
-    expected = {key: value.shape for key, value in detector.state_dict().items()}
-    problems = [f"missing {key}" for key in expected if key not in weights]
-    problems += [f"unexpected {key}" for key in weights if key not in expected]
-    problems += [
-        f"{key}: shape {tuple(weights[key].shape)} in the checkpoint, {tuple(shape)} in the model"
-        for key, shape in expected.items()
-        if key in weights and weights[key].shape != shape
-    ]
+    weights, sha256 = read_weights(checkpoint)
+    problems = differences(weights, detector)
     distilled = [p for p in problems if any(f"{part}." in p for part in DISTILLED_PARTS)]
     name = type(detector).__name__
     if distilled:
         raise ValueError(
             f"teacher_ckpt {checkpoint!r} is of another architecture than the teacher's config, a {name}: "
-            f"{_listed(distilled)}. Give the checkpoint that belongs to the teacher's config"
+            f"{listed(distilled)}. Give the checkpoint that belongs to the teacher's config"
         )
-    detector.load_state_dict({k: v for k, v in weights.items() if expected.get(k) == v.shape}, strict=False)
+    loaded = load_what_fits(detector, weights)
     if problems:
         print_log(
-            f"the teacher's head differs from {checkpoint!r}: {_listed(problems)}", "current", level=logging.WARNING
+            f"the teacher's head differs from {checkpoint!r}: {listed(problems)}", "current", level=logging.WARNING
         )
         _refuse_to_run_heads(
-            detector, f"the head of the teacher was not loaded from {checkpoint!r}: {_listed(problems)}"
+            detector, f"the head of the teacher was not loaded from {checkpoint!r}: {listed(problems)}"
         )
-    print_log(f"teacher: {name}, {len(weights)} arrays loaded from {checkpoint!r}", "current")
-
-
-def _read_weights(checkpoint: str) -> dict[str, Tensor]:
-    try:
-        content = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"teacher_ckpt {checkpoint!r} does not exist: give a file or a URL") from error
-    except Exception as error:  # torch, pickle, zipfile and the network each raise their own
-        raise ValueError(f"teacher_ckpt {checkpoint!r} cannot be read: {error}") from error
-    weights = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise ValueError(
-            f"teacher_ckpt {checkpoint!r} holds no weights: expected a `state_dict` of tensors, as MMDetection saves it"
-        )
-    return {key.removeprefix("module."): value for key, value in weights.items()}
+    print_log(f"teacher: {name}, {len(loaded)} arrays loaded from {checkpoint!r} (sha256 {sha256})", "current")
+    return sha256, problems
 
 
 def _refuse_to_run_heads(detector: nn.Module, message: str) -> None:
@@ -174,8 +161,3 @@ def _refuse_to_run_heads(detector: nn.Module, message: str) -> None:
         if part not in (*DISTILLED_PARTS, "data_preprocessor"):
             for module in child.modules():
                 module.register_forward_pre_hook(refuse)
-
-
-def _listed(problems: list[str], most: int = 8) -> str:
-    more = f" and {len(problems) - most} more" if len(problems) > most else ""
-    return "; ".join(problems[:most]) + more

@@ -1,8 +1,9 @@
 """Distillation of a detector from the neck maps of another."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from mmrazor.models.algorithms import BaseAlgorithm
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from pcka_mmdet.registry import MODELS
 
 from ..detector_config import build_detector
+from ..distillers.level_table import level_table
+from ..initial_weights import add_student_prefix, inherit, start_from_checkpoint
 from ..teacher import Normalisation, Teacher
 
 
@@ -28,6 +31,11 @@ class FPNDistill(BaseAlgorithm):
         teacher: The teacher, likewise.
         teacher_ckpt: File or URL of the teacher's weights. `None` warns, `'random'` asks for random ones.
         distiller: Config of the distiller.
+        init_student: File or URL of the checkpoint that the student starts from, a plain MMDetection one or a
+            distillation's.
+        inherit: Parts that the student copies from the teacher where names and shapes agree, such as
+            `('neck', 'bbox_head')`. Like `init_student` it acts after `init_weights()`; a resumed training goes on with
+            its own weights.
         data_preprocessor: Of the student; by default the student's own.
         init_cfg: See `mmengine.model.BaseModule`.
 
@@ -42,6 +50,8 @@ class FPNDistill(BaseAlgorithm):
         teacher: str | dict | BaseModel,
         distiller: dict,
         teacher_ckpt: str | None = None,
+        init_student: str | None = None,
+        inherit: Sequence[str] = (),
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ):
@@ -52,7 +62,10 @@ class FPNDistill(BaseAlgorithm):
             self.distiller = MODELS.build(distiller)
             self.distiller.prepare(self.student, self.teacher)
         self._normalisation = Normalisation.of(self.data_preprocessor)
+        self.init_student = init_student
+        self.inherit = [inherit] if isinstance(inherit, str) else list(inherit)
         self.distillation_stopped = False  # set by mmrazor.StopDistillHook
+        self._logged_levels = False
 
     @property
     def student(self) -> nn.Module:
@@ -65,8 +78,17 @@ class FPNDistill(BaseAlgorithm):
         return self._teacher.detector
 
     def init_weights(self) -> None:
-        """Initialise the student as it would be without a teacher, then the connectors."""
+        """Initialise the student as without a teacher, then from its checkpoint and the teacher; then the connectors.
+
+        Raises:
+            FileNotFoundError: `init_student` does not exist.
+            ValueError: Nothing of `init_student` or of a part to inherit fits.
+        """
         self.architecture.init_weights()
+        if self.init_student is not None:
+            start_from_checkpoint(self.student, self.init_student)
+        strides = tuple([level.stride for level in side] for side in self.distiller.levels)
+        inherit(self.student, self._teacher, self.inherit, strides)
         with torch.random.fork_rng():
             self.distiller.init_weights()
         self._is_init = True
@@ -85,6 +107,9 @@ class FPNDistill(BaseAlgorithm):
             losses = add_prefix(self.student(inputs, data_samples, mode="loss"), "student")
         student_maps = self.distiller.recorder.get_record_data()
         self.distiller.recorder.reset_data_buffer()
+        if not self._logged_levels:
+            self._logged_levels = True
+            print_log(f"what is compared:\n{level_table(self.distiller, student_maps)}", "current")
         distilled = self.distiller.compute_distill_losses(student_maps, teacher_maps)
         losses.update({k if k.startswith("similarity.") else f"distill.{k}": v for k, v in distilled.items()})
         return losses
@@ -99,3 +124,7 @@ class FPNDistill(BaseAlgorithm):
     def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> "FPNDistill":
         self._teacher.apply(fn)
         return super()._apply(fn, *args, **kwargs)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        add_student_prefix(self.student, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)

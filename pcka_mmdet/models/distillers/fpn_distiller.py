@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..levels import LevelPair, neck_levels, pair_levels
+from ..levels import Level, LevelPair, neck_levels, pair_levels
 from ..losses import ForeignLoss, LevelLoss
 
 
@@ -36,6 +36,8 @@ class FPNDistiller(BaseDistiller):
             raise ValueError("FPNDistiller needs a loss, such as losses=dict(pcka=dict(type='pcka_mmdet.PCKALoss'))")
         self.loss_configs = losses
         self.strides = strides
+        self.levels: tuple[list[Level], list[Level]] = [], []
+        """Levels of the student's and of the teacher's neck."""
         self.pairs: dict[str, list[LevelPair]] = {}
         """Pairs of levels by name of the loss."""
         self.level_weights: dict[str, float] = {}
@@ -51,7 +53,8 @@ class FPNDistiller(BaseDistiller):
         Raises:
             ValueError: A detector has no neck, levels do not pair up, or an option names a level that is not there.
         """
-        pairs = pair_levels(neck_levels(student), neck_levels(teacher), self.strides)
+        self.levels = neck_levels(student), neck_levels(teacher)
+        pairs = pair_levels(*self.levels, self.strides)
         for name, config in self.loss_configs.items():
             self._build_loss(name, copy.deepcopy(dict(config)), pairs)
         self.recorder.initialize(student)

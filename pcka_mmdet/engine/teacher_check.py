@@ -1,0 +1,99 @@
+"""Is the teacher really there: its accuracy on the student's validation data, before the training starts."""
+
+import copy
+import json
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+
+from pcka_mmdet.models.checkpoint_file import listed
+from pcka_mmdet.models.detector_config import model_config
+from pcka_mmdet.models.teacher import load_strictly
+
+from .launch import build_runner
+from .schedule import annotation_file, innermost
+from .stages import write_json
+
+DEFAULTS = dict(metric="bbox_mAP", at_least=0.05)
+"""What the config's `teacher_check` may set: the end of a metric's name, and what it must reach."""
+
+
+def check_teacher(config: Config, images: int) -> float:
+    """Evaluate the teacher, head included, on the first validation images of the student, as the student is evaluated.
+
+    Args:
+        config: The config of a distillation.
+        images: How many images.
+
+    Returns:
+        The metric.
+
+    Raises:
+        SystemExit: The config is no distillation, or the checkpoint is not the teacher's or lacks its head, or the
+            metric is not there or too low.
+    """
+    if "teacher" not in config.model:
+        raise SystemExit("--check-teacher needs the config of a distillation, or --teacher; this one has no teacher")
+    wanted = {**DEFAULTS, **config.get("teacher_check", {})}
+    runner = build_runner(_evaluation(config, images))
+    detector = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    try:
+        _, problems = load_strictly(detector, config.model.teacher_ckpt)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+    if problems:
+        raise SystemExit(
+            f"--check-teacher runs the teacher's head, which {config.model.teacher_ckpt!r} does not have in full: "
+            f"{listed(problems)}. Set num_classes in the teacher's config to what it was trained for"
+        )
+    metrics = runner.val()
+    name = next((name for name in metrics if name.endswith(wanted["metric"])), None)
+    if name is None:
+        raise SystemExit(
+            f"the evaluation gives {sorted(metrics)}, and none ends with {wanted['metric']!r}: name one in the config, "
+            "teacher_check=dict(metric=..., at_least=...)"
+        )
+    said = f"the teacher's {name} on the first {images} validation images is {metrics[name]:.3f}"
+    if not metrics[name] >= wanted["at_least"]:
+        raise SystemExit(
+            f"{said}, below {wanted['at_least']}. Do checkpoint and config belong together, do its classes have the "
+            "order of this data set, is its normalisation the one it was trained with? If this is the teacher that is "
+            "meant, say so in the config: teacher_check=dict(at_least=...)"
+        )
+    print_log(said, "current")
+    return metrics[name]
+
+
+def _evaluation(config: Config, images: int) -> Config:
+    """What MMEngine needs to validate the teacher on the first images alone."""
+    kept = ("val_dataloader", "val_evaluator", "val_cfg", "env_cfg", "default_scope", "launcher", "custom_imports")
+    evaluation = Config(copy.deepcopy({key: config[key] for key in kept if key in config}))
+    evaluation.model = model_config(config.model.teacher)
+    evaluation.merge_from_dict(dict(experiment_name="teacher_check", work_dir=f"{config.work_dir}/teacher_check"))
+    dataset = innermost(evaluation.val_dataloader.dataset)
+    if "ann_file" not in dataset:
+        raise SystemExit("--check-teacher needs a val_dataloader with one data set that has an ann_file")
+    path = annotation_file(dataset)
+    if path.suffix != ".json":
+        dataset.indices = images
+        return evaluation
+    # COCO's metric counts the objects of all images in its file, so the file has to be a shorter one
+    subset = Path(evaluation.work_dir, "annotations.json").resolve()
+    _write_subset(path, images, subset)
+    dataset.ann_file = str(subset)
+    evaluators = evaluation.val_evaluator
+    for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
+        if "ann_file" in evaluator:
+            evaluator.ann_file = str(subset)
+    return evaluation
+
+
+def _write_subset(path: Path, images: int, subset: Path) -> None:
+    content = json.loads(path.read_text())
+    content["images"] = content["images"][:images]
+    kept = {image["id"] for image in content["images"]}
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] in kept]
+    subset.parent.mkdir(parents=True, exist_ok=True)
+    write_json(subset, content)

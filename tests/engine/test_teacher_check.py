@@ -1,0 +1,66 @@
+"""The teacher's accuracy before the training."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from pcka_mmdet.engine.data_root import move_data_root
+from pcka_mmdet.engine.teacher_check import check_teacher
+from pcka_mmdet.models.detector_config import build_detector
+
+
+@pytest.fixture
+def config(digit_scenes, tmp_path):
+    """The demo's distillation on four validation scenes, its teacher with random weights in a file."""
+    config = Config.fromfile("configs/demo/distilled.py")
+    move_data_root(config, str(digit_scenes))
+    config.work_dir, config.launcher = str(tmp_path), "none"
+    config.model.teacher_ckpt = str(tmp_path / "teacher.pth")
+    torch.manual_seed(0)
+    weights = build_detector(config.model.teacher).state_dict()
+    torch.save(dict(state_dict=weights), config.model.teacher_ckpt)
+    return config
+
+
+def test_below_the_threshold_it_stops(config):
+    before = config.to_dict()
+    with pytest.raises(
+        SystemExit, match="the teacher's coco/bbox_mAP on the first 3 .* images is 0.000, below 0.05. Do"
+    ):
+        check_teacher(config, 3)
+    assert config.to_dict() == before
+    subset = json.loads(Path(config.work_dir, "teacher_check/annotations.json").read_text())
+    whole = json.loads(Path(config.val_evaluator.ann_file).read_text())
+    kept = [image["id"] for image in whole["images"][:3]]
+    assert [image["id"] for image in subset["images"]] == kept and len(whole["images"]) == 4
+    assert subset["annotations"] == [a for a in whole["annotations"] if a["image_id"] in kept]
+
+
+def test_the_config_sets_metric_and_threshold(config):
+    config.teacher_check = dict(metric="bbox_mAP_50", at_least=-1)
+    assert check_teacher(config, 2) == 0.0
+    config.teacher_check = dict(metric="accuracy")
+    with pytest.raises(
+        SystemExit, match="the evaluation gives .*'coco/bbox_mAP', .* none ends with 'accuracy': name one"
+    ):
+        check_teacher(config, 2)
+
+
+def test_a_checkpoint_without_the_head(config):
+    weights = torch.load(config.model.teacher_ckpt)["state_dict"]
+    torch.save({k: v for k, v in weights.items() if "retina_cls" not in k}, config.model.teacher_ckpt)
+    with pytest.raises(
+        SystemExit, match="--check-teacher runs the teacher's head, which .* missing bbox_head.retina_cls"
+    ):
+        check_teacher(config, 2)
+
+
+def test_what_cannot_be_checked(config):
+    config.model.teacher_ckpt = "none.pth"
+    with pytest.raises(SystemExit, match="teacher_ckpt 'none.pth' does not exist"):
+        check_teacher(config, 2)
+    with pytest.raises(SystemExit, match="needs the config of a distillation, or --teacher; this one has no teacher"):
+        check_teacher(Config.fromfile("configs/demo/student.py"), 2)

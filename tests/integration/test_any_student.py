@@ -1,0 +1,139 @@
+"""`tools/train.py STUDENT --teacher TEACHER`, on the README's example: classes and data of one's own."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from pcka_mmdet.models.detector_config import build_detector
+from tests.coco import write_coco
+
+ROOT = Path(__file__).resolve().parents[2]
+BCCD = ROOT.parent / "shared" / "data" / "bccd"
+README = (ROOT / "README.md").read_text()
+TEACHER = re.search(r"--teacher (mmdet::\S+)", README)[1]
+CLASSES = ("RBC", "WBC", "Platelets")
+
+
+def small(*more):
+    """Settings that make the example small, and spare it the download of initial weights."""
+    return [
+        "--cfg-options",
+        "model.architecture.backbone.init_cfg=None",
+        "train_dataloader.batch_size=1",
+        "train_dataloader.num_workers=0",
+        "train_dataloader.persistent_workers=False",
+        "train_dataloader.dataset.indices=2",
+        "train_dataloader.dataset.pipeline.2.scale=(320,160)",
+        "val_dataloader.num_workers=0",
+        "val_dataloader.dataset.indices=2",
+        "val_dataloader.persistent_workers=False",
+        "val_dataloader.dataset.pipeline.1.scale=(320,160)",
+        "default_hooks.logger.interval=1",
+        "train_cfg.max_epochs=1",
+        "train_cfg.val_interval=9",
+        *more,
+    ]
+
+
+@pytest.fixture(params=["made for the test", "BCCD"])
+def cells(request, tmp_path):
+    """The README's student config, on its data or on noise with its classes."""
+    root = BCCD
+    if request.param == "BCCD" and not BCCD.is_dir():
+        pytest.skip("../shared/data/bccd is not there")
+    if request.param != "BCCD":
+        root = write_coco(tmp_path / "cells", CLASSES, ["train.json", "val.json", "test.json"])
+    (example,) = re.findall(r"```python\n(# cells.py\n.*?)```", README, flags=re.DOTALL)
+    assert 'data_root = "data/bccd/"' in example
+    path = tmp_path / "cells.py"
+    path.write_text(example.replace('"data/bccd/"', f'"{root}/"'))
+    return path
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A checkpoint of the teacher that the README names, with random weights."""
+    path = tmp_path_factory.mktemp("teacher") / "teacher.pth"
+    torch.manual_seed(0)
+    torch.save(dict(state_dict=build_detector(TEACHER).state_dict(), meta={}), path)
+    return path
+
+
+def last_log(work_dir):
+    return max(work_dir.glob("*/*.log")).read_text()
+
+
+def scalars(work_dir):
+    """Of the training steps."""
+    lines = max(work_dir.glob("*/vis_data/scalars.json")).read_text().splitlines()
+    return [record for record in map(json.loads, lines) if "loss" in record]
+
+
+def test_one_command_and_the_config_that_it_keeps(command, cells, teacher, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    command("tools/train.py", cells, "--teacher", TEACHER, "--teacher-ckpt", teacher, "--work-dir", first, *small())
+    log = last_log(first)
+    assert re.search(r"teacher: FCOS, \d+ arrays loaded from '.*teacher.pth' \(sha256 [0-9a-f]{64}\)", log)
+    assert re.search(r"\| s8 .* patches of 8 .* connector 256 -> 256 +\|", log)
+    for record in scalars(first):
+        assert all(record[f"distill.loss_{name}_s{s}"] > 0 for name in ("pcka", "mimic") for s in (8, 16, 32))
+    weights = torch.load(first / "epoch_1.pth", weights_only=True)["state_dict"]
+    assert weights["architecture.bbox_head.retina_cls.weight"].shape[0] == 9 * len(CLASSES)
+
+    name = f"center-mimic_{Path(TEACHER).stem}_cells.py"
+    kept = Config.fromfile(first / name)
+    assert kept.model.type == "pcka_mmdet.FPNDistill" and kept.model.teacher_ckpt == str(teacher)
+    command("tools/train.py", first / name, "--work-dir", second)  # everything is in it
+    once, again = ([{k: v for k, v in record.items() if "loss" in k} for record in scalars(f)] for f in (first, second))
+    assert len(once) == 2 and [r.keys() for r in once] == [r.keys() for r in again]
+
+
+def test_a_student_that_was_trained_and_the_teachers_head(command, cells, teacher, tmp_path):
+    if "shared" in cells.read_text():
+        pytest.skip("one set is enough for this")
+    student = build_detector(str(cells))
+    torch.save(dict(state_dict=student.state_dict(), meta={}), tmp_path / "student.pth")
+    arguments = [cells, "--teacher", TEACHER, "--teacher-ckpt", teacher, "--work-dir", tmp_path / "work"]
+    command(
+        *("tools/train.py", *arguments, "--recipe", "pcka-mimic", "--init-student", tmp_path / "student.pth"),
+        *small("model.inherit=['neck.fpn_convs.0']"),
+    )
+    log = last_log(tmp_path / "work")
+    assert f"student: {len(student.state_dict())} arrays loaded from '{tmp_path}/student.pth'" in log
+    assert "student: 2 of 2 arrays of 'neck.fpn_convs.0' copied from the teacher" in log
+    assert (tmp_path / "work" / f"pcka-mimic_{Path(TEACHER).stem}_cells.py").is_file()
+
+
+def test_a_teacher_that_is_no_good_is_told_before_the_training(command, digit_scenes, tmp_path):
+    teacher = tmp_path / "teacher.pth"
+    torch.save(dict(state_dict=build_detector("configs/demo/teacher.py").state_dict()), teacher)
+    settings = ["--cfg-options", f"val_dataloader.dataset.data_root={digit_scenes}/"]
+    settings += [f"train_dataloader.dataset.data_root={digit_scenes}/"]
+    settings += [f"val_evaluator.ann_file={digit_scenes}/annotations/val.json"]
+    arguments = ["configs/demo/student.py", "--teacher", "configs/demo/teacher.py", "--teacher-ckpt", teacher]
+    done = command(
+        *("tools/train.py", *arguments, "--work-dir", tmp_path / "work", "--check-teacher", 2, *settings), check=False
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "the teacher's coco/bbox_mAP on the first 2 validation images is 0.000, below 0.05" in done.stderr
+    assert not list((tmp_path / "work").glob("*.pth"))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--teacher", TEACHER], "--teacher CONFIG and --teacher-ckpt FILE are given together"),
+        (["--recipe", "pcka"], "--recipe needs --teacher; the config of a distillation has its recipe in itself"),
+        (["--init-student", "x.pth"], "--init-student is for distillations; a plain training takes --cfg-options load"),
+        (["--check-teacher"], "--check-teacher needs the config of a distillation, or --teacher"),
+    ],
+)
+def test_options_that_do_not_go_together(command, arguments, message, digit_scenes, tmp_path):
+    settings = [f"{split}_dataloader.dataset.data_root={digit_scenes}/" for split in ("train", "val")]
+    words = ["tools/train.py", "configs/demo/student.py", "--work-dir", tmp_path, *arguments]
+    done = command(*words, "--cfg-options", *settings, check=False)
+    assert done.returncode in (1, 2) and message in done.stderr and "Traceback" not in done.stderr
