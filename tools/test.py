@@ -1,4 +1,7 @@
-"""Evaluate a detector: `tools/test.py CONFIG CHECKPOINT`."""
+"""Evaluate a detector: `tools/test.py CONFIG CHECKPOINT`.
+
+Of a distillation the student alone is built: CONFIG and CHECKPOINT may be the distillation's or the student's own.
+"""
 
 import argparse
 from copy import deepcopy
@@ -8,8 +11,10 @@ from mmdet.evaluation import DumpDetResults
 from mmengine.config import Config
 
 from pcka_mmdet.engine import preflight
+from pcka_mmdet.engine.hooks import StudentWeightsHook
 from pcka_mmdet.engine.launch import add_common_arguments, build_runner, runner_config
 from pcka_mmdet.engine.schedule import innermost
+from pcka_mmdet.engine.student import student_config
 
 TTA_MODEL = dict(type="DetTTAModel", tta_cfg=dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100))
 TTA_META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
@@ -42,8 +47,10 @@ def use_tta(config: Config) -> None:
 
 def main() -> None:
     args = parse_args()
-    config = runner_config(args)
-    config.load_from = args.checkpoint
+    asked = runner_config(args)
+    config = student_config(asked)
+    config.work_dir, config.launcher = asked.work_dir, asked.launcher
+    config.load_from, config.resume = args.checkpoint, False
     if args.show or args.show_dir:
         config.default_hooks.setdefault("visualization", dict(type="DetVisualizationHook"))
         config = trigger_visualization_hook(config, args)
@@ -51,6 +58,7 @@ def main() -> None:
         use_tta(config)
     preflight.check_operators()
     runner = build_runner(config)
+    runner.register_hook(StudentWeightsHook())
     if args.out:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
     runner.test()

@@ -4,13 +4,23 @@ CONFIG is a distillation's, or with `--teacher` that of any detector, which is t
 """
 
 import argparse
+from pathlib import Path
 from urllib.error import URLError
 
+import torch
 from mmengine.config import Config
 
 from pcka_mmdet.engine import preflight
-from pcka_mmdet.engine.launch import add_common_arguments, build_runner, runner_config
+from pcka_mmdet.engine.launch import (
+    add_common_arguments,
+    build_runner,
+    build_training_set,
+    runner_config,
+    use_student_checkpoints,
+)
+from pcka_mmdet.engine.nonfinite import KeepBatchHook, keep_batch
 from pcka_mmdet.engine.recipe import RECIPES, distillation_config
+from pcka_mmdet.engine.resume import checkpoint_to_resume
 from pcka_mmdet.engine.teacher_check import check_teacher
 
 
@@ -27,6 +37,9 @@ def parse_args() -> argparse.Namespace:
         const="auto",
         metavar="CHECKPOINT",
         help="go on from CHECKPOINT, or from the newest in the work directory where none is named",
+    )
+    parser.add_argument(
+        "--allow-teacher-change", action="store_true", help="resume although the teacher's file is another one"
     )
     parser.add_argument("--teacher", metavar="CONFIG", help="distil CONFIG's detector from this one")
     parser.add_argument("--teacher-ckpt", metavar="FILE", help="weights of --teacher: file or URL")
@@ -58,37 +71,61 @@ def teacher_and_student(args: argparse.Namespace) -> Config | None:
         raise SystemExit(str(error)) from error
 
 
-def main() -> None:
-    args = parse_args()
-    config = runner_config(args, teacher_and_student(args))
+def apply_options(args: argparse.Namespace, config: Config) -> None:
+    """Put what the command line says into the config."""
     if args.amp:
-        preflight.check_mixed_precision()
-        config.optim_wrapper.type = "AmpOptimWrapper"
+        on_gpu = torch.cuda.is_available()
+        config.optim_wrapper.type = "AmpOptimWrapper" if on_gpu else "pcka_mmdet.CpuAmpOptimWrapper"
         config.optim_wrapper.setdefault("loss_scale", "dynamic")
     if args.auto_scale_lr:
         if "base_batch_size" not in config.get("auto_scale_lr", {}):
             raise SystemExit("--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config")
         config.auto_scale_lr.enable = True
     if args.resume:
-        config.resume = True
-        config.load_from = None if args.resume == "auto" else args.resume
+        checkpoint = checkpoint_to_resume(args.resume, Path(config.work_dir))
+        config.resume = checkpoint is not None
+        config.load_from = checkpoint or config.get("load_from")
     if args.init_student:
         if "architecture" not in config.model:
             raise SystemExit("--init-student is for distillations; a plain training takes --cfg-options load_from=FILE")
         config.model.init_student = args.init_student
-    preflight.check_teacher_checkpoint(config)
-    preflight.check_operators()
-    preflight.check_pretrained_weights(config)
-    preflight.check_annotations(config)
-    if args.check_teacher:
-        check_teacher(config, args.check_teacher)
+    use_student_checkpoints(config)
+    if args.allow_teacher_change:
+        config.default_hooks.checkpoint.allow_teacher_change = True
+
+
+def train(config: Config) -> None:
+    """Train, and say what users meet most in words of their own."""
+    kept = KeepBatchHook()
     try:
-        build_runner(config).train()
+        runner = build_runner(config)
+        runner.register_hook(kept)
+        build_training_set(runner)
+        runner.train()
+    except FloatingPointError as error:
+        path = keep_batch(runner, kept, error)
+        raise SystemExit(
+            f"{error}. Batch and weights are in {path}; `python tools/replay_nonfinite.py {path}` repeats the step"
+        ) from error
     except URLError as error:
         raise SystemExit(
             f"weights that the config names cannot be downloaded ({error.reason}). Where there is no network, give a "
             "file in their place (init_cfg=dict(type='Pretrained', checkpoint=FILE)); make demo-bccd takes WEIGHTS=FILE"
         ) from error
+
+
+def main() -> None:
+    args = parse_args()
+    config = runner_config(args, teacher_and_student(args))
+    apply_options(args, config)
+    preflight.check_teacher_checkpoint(config)
+    preflight.check_work_dir(config)
+    preflight.check_operators()
+    preflight.check_pretrained_weights(config)
+    preflight.check_annotations(config)
+    if args.check_teacher:
+        check_teacher(config, args.check_teacher)
+    train(config)
 
 
 if __name__ == "__main__":

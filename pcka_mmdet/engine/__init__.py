@@ -1,5 +1,14 @@
 """What runs a training: hooks, logs, checks before the start."""
 
+from .cpu_amp import CpuAmpOptimWrapper
+from .hooks import StudentCheckpointHook, StudentWeightsHook
 from .log_processor import LevelLogProcessor
+from .nonfinite import KeepBatchHook
 
-__all__ = ["LevelLogProcessor"]
+__all__ = [
+    "CpuAmpOptimWrapper",
+    "KeepBatchHook",
+    "LevelLogProcessor",
+    "StudentCheckpointHook",
+    "StudentWeightsHook",
+]

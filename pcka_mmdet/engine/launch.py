@@ -1,11 +1,12 @@
 """What the command line tools share: their common options, and the runner config that these make."""
 
 import argparse
+import atexit
 import os
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -60,6 +61,7 @@ def _use_cpu_processes(config: Config) -> None:
     """Start gloo, and tell DDP that there is no device to choose: MMEngine would look for a GPU in both places."""
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
+        atexit.register(torch.distributed.destroy_process_group)  # else its threads may outlive the interpreter
     given = config.get("model_wrapper_cfg") or {}
     config.model_wrapper_cfg = dict(
         type="MMDistributedDataParallel",
@@ -67,3 +69,31 @@ def _use_cpu_processes(config: Config) -> None:
         find_unused_parameters=config.get("find_unused_parameters", False),
     )
     config.model_wrapper_cfg.update(given, device_ids=None)
+
+
+def use_student_checkpoints(config: Config) -> None:
+    """Exchange MMEngine's checkpoint hook for the one whose files survive a kill and that writes plain students.
+
+    One that writes to a remote place, and a hook of the user's own, stay.
+    """
+    hook = config.setdefault("default_hooks", ConfigDict()).setdefault("checkpoint", ConfigDict(type="CheckpointHook"))
+    remote = hook and any(hook.get(option) for option in ("backend_args", "file_client_args"))
+    if hook and not remote and str(getattr(hook.type, "__name__", hook.type)).split(".")[-1] == "CheckpointHook":
+        hook.type = "pcka_mmdet.StudentCheckpointHook"
+
+
+def build_training_set(runner: Runner) -> None:
+    """Build the training loop with its data set, as `Runner.train` does first of all.
+
+    Raises:
+        SystemExit: The data set is empty.
+    """
+    try:
+        runner.train_loop  # noqa: B018  (a property that builds)
+    except ValueError as error:
+        if "need at least one array to concatenate" not in str(error):
+            raise
+        raise SystemExit(
+            "the training set is empty: no image is left after filtering (filter_cfg, classes without an annotation). "
+            "Look at data_root, ann_file and metainfo of train_dataloader"
+        ) from error

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import mmap
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,23 @@ def check_teacher_checkpoint(config: Config) -> None:
         )
 
 
+def check_work_dir(config: Config) -> None:
+    """Refuse a work directory that cannot be written to.
+
+    Raises:
+        SystemExit: It cannot be made, or no file in it.
+    """
+    try:
+        Path(config.work_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=config.work_dir):
+            pass
+    except OSError as error:
+        raise SystemExit(
+            f"the work directory {config.work_dir!r} cannot be written to ({error.strerror}): name another by "
+            "--work-dir"
+        ) from error
+
+
 def check_operators() -> None:
     """Refuse to train on a GPU with an MMCV that was built without CUDA.
 
@@ -47,16 +65,6 @@ def check_operators() -> None:
             "of them. Either build mmcv with the CUDA toolkit that matches torch (FORCE_CUDA=1, see 'A GPU machine' in "
             "README.md), or train on the CPU by CUDA_VISIBLE_DEVICES=''"
         )
-
-
-def check_mixed_precision() -> None:
-    """Refuse mixed precision on the CPU, which MMEngine's wrapper does not do.
-
-    Raises:
-        SystemExit: There is no GPU.
-    """
-    if not torch.cuda.is_available():
-        raise SystemExit("--amp needs a GPU: MMEngine's AmpOptimWrapper does not work on the CPU. Leave --amp out")
 
 
 def check_pretrained_weights(config: Config) -> None:
@@ -87,13 +95,24 @@ def check_annotations(config: Config) -> None:
     Raises:
         SystemExit: A file is missing or lacks a class, or the head has another number of classes.
     """
-    heads = {
-        value["num_classes"] for key, value in _walk(_student(config)) if key == "bbox_head" and _has_classes(value)
-    }
+    heads = head_classes(_student(config))
     for loader in ("train_dataloader", "val_dataloader"):
         for key, dataset in _walk(config.get(loader) or {}):
             if key == "dataset" and isinstance(dataset, dict) and dataset.get("ann_file"):
                 _check_data_set(loader, dataset, heads)
+
+
+def head_classes(model: dict) -> set[int]:
+    """`num_classes` of the box heads in a model dict."""
+    found = (value for key, value in _walk(model) if key == "bbox_head")
+    heads = [head for value in found for head in (value if isinstance(value, list) else [value])]
+    return {head["num_classes"] for head in heads if "num_classes" in head}
+
+
+def data_classes(dataset: dict) -> tuple[str, ...]:
+    """Names of the classes of a data set's config."""
+    kind = DATASETS.get(dataset["type"]) if isinstance(dataset["type"], str) else dataset["type"]
+    return tuple((dataset.get("metainfo") or kind.METAINFO)["classes"])
 
 
 def _check_data_set(loader: str, dataset: dict, heads: set[int]) -> None:
@@ -108,7 +127,7 @@ def _check_data_set(loader: str, dataset: dict, heads: set[int]) -> None:
     kind = DATASETS.get(dataset["type"]) if isinstance(dataset["type"], str) else dataset["type"]
     if path.suffix != ".json" or not issubclass(kind, CocoDataset):
         return
-    classes = (dataset.get("metainfo") or kind.METAINFO)["classes"]
+    classes = data_classes(dataset)
     known = _category_names(path)
     lacking = [name for name in classes if name not in known]
     if lacking:
@@ -139,10 +158,6 @@ def _student(config: Config) -> dict:
     """The model that is trained, on its own."""
     model = config.model
     return model_config(model.architecture) if _last_name(model.get("type")) == "FPNDistill" else model
-
-
-def _has_classes(head: Any) -> bool:
-    return isinstance(head, dict) and "num_classes" in head
 
 
 def _walk(node: Any) -> Iterator[tuple[str, Any]]:

@@ -50,10 +50,6 @@ def stage_config(
     if teacher is not None:
         config.model.teacher = dict(cfg_path=str(teacher.config_file))
         config.model.teacher_ckpt = str(teacher.checkpoint)
-    # MMEngine deletes the oldest checkpoint before it writes the next: with one alone a kill in between loses all.
-    checkpoint = config.default_hooks.checkpoint
-    if 0 < checkpoint.get("max_keep_ckpts", -1) < 2:
-        checkpoint.max_keep_ckpts = 2
     return config
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from pcka_mmdet.analysis.complexity import complexity
 from pcka_mmdet.analysis.predictions import read_predictions
 
 from .schedule import annotation_file, training_iterations
+from .whole_files import write_whole
 
 
 class Stage:
@@ -223,9 +223,7 @@ def with_requirements(stages: Sequence[Stage]) -> list[Stage]:
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file whole or not at all."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.write_text(json.dumps(content, indent=2) + "\n")
-    scratch.replace(path)
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def _free_name(folder: Path) -> Path:

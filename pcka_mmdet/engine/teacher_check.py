@@ -13,6 +13,7 @@ from pcka_mmdet.models.detector_config import model_config
 from pcka_mmdet.models.teacher import load_strictly
 
 from .launch import build_runner
+from .preflight import data_classes, head_classes
 from .schedule import annotation_file, innermost
 from .stages import write_json
 
@@ -37,7 +38,15 @@ def check_teacher(config: Config, images: int) -> float:
     if "teacher" not in config.model:
         raise SystemExit("--check-teacher needs the config of a distillation, or --teacher; this one has no teacher")
     wanted = {**DEFAULTS, **config.get("teacher_check", {})}
-    runner = build_runner(_evaluation(config, images))
+    evaluation = _evaluation(config, images)
+    heads, classes = head_classes(evaluation.model), data_classes(innermost(evaluation.val_dataloader.dataset))
+    if heads and heads != {len(classes)}:
+        raise SystemExit(
+            f"--check-teacher: the teacher's head has num_classes={sorted(heads)}, and the validation data have "
+            f"{len(classes)} classes {list(classes)[:5]}: its AP here would say nothing. Leave --check-teacher out: "
+            "the distillation compares neck maps alone"
+        )
+    runner = build_runner(evaluation)
     detector = runner.model.module if is_model_wrapper(runner.model) else runner.model
     try:
         _, problems = load_strictly(detector, config.model.teacher_ckpt)
@@ -76,12 +85,13 @@ def _evaluation(config: Config, images: int) -> Config:
     if "ann_file" not in dataset:
         raise SystemExit("--check-teacher needs a val_dataloader with one data set that has an ann_file")
     path = annotation_file(dataset)
-    if path.suffix != ".json":
+    content = json.loads(path.read_text()) if path.suffix == ".json" else {}
+    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
         dataset.indices = images
         return evaluation
     # COCO's metric counts the objects of all images in its file, so the file has to be a shorter one
     subset = Path(evaluation.work_dir, "annotations.json").resolve()
-    _write_subset(path, images, subset)
+    _write_subset(content, images, subset)
     dataset.ann_file = str(subset)
     evaluators = evaluation.val_evaluator
     for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
@@ -90,10 +100,8 @@ def _evaluation(config: Config, images: int) -> Config:
     return evaluation
 
 
-def _write_subset(path: Path, images: int, subset: Path) -> None:
-    content = json.loads(path.read_text())
+def _write_subset(content: dict, images: int, subset: Path) -> None:
     content["images"] = content["images"][:images]
     kept = {image["id"] for image in content["images"]}
     content["annotations"] = [a for a in content["annotations"] if a["image_id"] in kept]
-    subset.parent.mkdir(parents=True, exist_ok=True)
     write_json(subset, content)

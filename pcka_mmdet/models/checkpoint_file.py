@@ -51,25 +51,25 @@ def read_weights(checkpoint: str, option: str = "teacher_ckpt") -> tuple[dict[st
     return {key.removeprefix("module."): value for key, value in weights.items()}, _checked_sha256(checkpoint, option)
 
 
-def differences(weights: dict[str, Tensor], model: nn.Module) -> list[str]:
-    """What of `weights` does not fit the model, one line a key: missing, unexpected, or of another shape."""
-    expected = {key: value.shape for key, value in model.state_dict().items()}
-    problems = [f"missing {key}" for key in expected if key not in weights]
-    problems += [f"unexpected {key}" for key in weights if key not in expected]
+def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[str], list[str]]:
+    """Load the arrays whose name and shape are the model's, by its modules' own rules for old names.
+
+    Returns:
+        The names that were loaded, and what differs, one line a key: missing, unexpected, or of another shape.
+    """
+    shapes = {key: value.shape for key, value in model.state_dict().items()}
+    misshapen = [key for key, value in weights.items() if shapes.get(key, value.shape) != value.shape]
+    result = model.load_state_dict({k: v for k, v in weights.items() if k not in misshapen}, strict=False)
+    absent = {*result.missing_keys, *misshapen}
+    problems = [f"missing {key}" for key in result.missing_keys if key not in misshapen]
+    problems += [f"unexpected {key}" for key in result.unexpected_keys]
     problems += [
-        f"{key}: shape {tuple(weights[key].shape)} in the checkpoint, {tuple(shape)} in the model"
-        for key, shape in expected.items()
-        if key in weights and weights[key].shape != shape
+        f"{key}: shape {tuple(weights[key].shape)} in the checkpoint, {tuple(shapes[key])} in the model"
+        for key in misshapen
     ]
-    return problems
-
-
-def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> list[str]:
-    """Load the arrays whose name and shape are the model's; returns their names."""
-    expected = {key: value.shape for key, value in model.state_dict().items()}
-    fitting = {key: value for key, value in weights.items() if expected.get(key) == value.shape}
-    model.load_state_dict(fitting, strict=False)
-    return list(fitting)
+    # batch norms make up their counters where a checkpoint has none
+    loaded = [key for key in shapes if key not in absent and (key in weights or not key.endswith("batches_tracked"))]
+    return loaded, problems
 
 
 def listed(lines: list[str], most: int = 8) -> str:

@@ -52,6 +52,7 @@ def model_config(spec: str | dict) -> ConfigDict:
     path = overrides.pop("cfg_path", None)
     if path is None:
         return ConfigDict(overrides)
+    overrides.pop("pretrained", None)  # MMRazor's own word for the config's published weights
     config = load_config(path)
     if "model" not in config:
         raise ValueError(f"the config {path!r} defines no `model`: give the config of a detector")

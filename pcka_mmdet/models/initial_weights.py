@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from .checkpoint_file import differences, listed, load_what_fits, read_weights
+from .checkpoint_file import listed, load_what_fits, read_weights
 from .teacher import Teacher
 
 STUDENT = "architecture."
@@ -24,8 +24,7 @@ def start_from_checkpoint(student: nn.Module, checkpoint: str) -> None:
     """
     weights, sha256 = read_weights(checkpoint, "init_student")
     weights = student_weights(weights)
-    problems = differences(weights, student)
-    loaded = load_what_fits(student, weights)
+    loaded, problems = load_what_fits(student, weights)
     if not loaded:
         raise ValueError(
             f"init_student {checkpoint!r} has nothing of the student, a {type(student).__name__}: {listed(problems)}. "
@@ -38,8 +37,14 @@ def start_from_checkpoint(student: nn.Module, checkpoint: str) -> None:
 
 def student_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The student's arrays by the names that a plain checkpoint has, whichever of both `weights` came from."""
+    weights = {key.removeprefix("module."): value for key, value in weights.items()}
     own = {key.removeprefix(STUDENT): value for key, value in weights.items() if key.startswith(STUDENT)}
     return own or weights
+
+
+def without_teacher(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The arrays but the teacher's, which MMRazor's checkpoints hold too."""
+    return {key: value for key, value in weights.items() if not key.startswith("teacher.")}
 
 
 def add_student_prefix(student: nn.Module, state_dict: dict[str, Tensor], prefix: str = "") -> None:
@@ -99,7 +104,8 @@ def inherit(
         unloaded = [problem for problem in teacher.problems if f"{part}." in problem]
         if unloaded:
             raise ValueError(f"inherit: {part!r} of the teacher was not loaded in full: {listed(unloaded)}")
-        copied = load_what_fits(student, {key: value for key, value in others.items() if key in own})
+        copied = [key for key, value in others.items() if key in own and own[key].shape == value.shape]
+        student.load_state_dict({key: others[key] for key in copied}, strict=False)
         left = [key for key in own if key not in copied]
         if not copied:
             raise ValueError(f"inherit: no array of {part!r} has the same name and shape on both sides: leave it out")

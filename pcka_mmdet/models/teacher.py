@@ -13,7 +13,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from .checkpoint_file import differences, listed, load_what_fits, read_weights
+from .checkpoint_file import listed, load_what_fits, read_weights
 
 DISTILLED_PARTS = ("backbone", "neck")
 """What runs of the teacher; the rest of it is its head."""
@@ -133,7 +133,7 @@ def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, lis
         ValueError: The file cannot be read, or keys of backbone or neck are missing, unexpected or of another shape.
     """
     weights, sha256 = read_weights(checkpoint)
-    problems = differences(weights, detector)
+    loaded, problems = load_what_fits(detector, weights)
     distilled = [p for p in problems if any(f"{part}." in p for part in DISTILLED_PARTS)]
     name = type(detector).__name__
     if distilled:
@@ -141,7 +141,6 @@ def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, lis
             f"teacher_ckpt {checkpoint!r} is of another architecture than the teacher's config, a {name}: "
             f"{listed(distilled)}. Give the checkpoint that belongs to the teacher's config"
         )
-    loaded = load_what_fits(detector, weights)
     if problems:
         print_log(
             f"the teacher's head differs from {checkpoint!r}: {listed(problems)}", "current", level=logging.WARNING

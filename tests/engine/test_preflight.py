@@ -101,9 +101,3 @@ def test_a_gpu_and_an_mmcv_without_cuda(monkeypatch):
     monkeypatch.setattr("mmcv.ops.get_compiling_cuda_version", lambda: "not available")
     with pytest.raises(SystemExit, match="torch sees a GPU but mmcv has no CUDA operators.*FORCE_CUDA=1.*README"):
         preflight.check_operators()
-
-
-def test_mixed_precision_without_a_gpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SystemExit, match="--amp needs a GPU"):
-        preflight.check_mixed_precision()

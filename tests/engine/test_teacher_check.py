@@ -58,6 +58,14 @@ def test_a_checkpoint_without_the_head(config):
         check_teacher(config, 2)
 
 
+def test_a_teacher_of_other_classes(config):
+    config.model.teacher = dict(cfg_path="mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py")
+    with pytest.raises(
+        SystemExit, match=r"num_classes=\[80\], and the validation data have 10 classes .* Leave --check"
+    ):
+        check_teacher(config, 2)
+
+
 def test_what_cannot_be_checked(config):
     config.model.teacher_ckpt = "none.pth"
     with pytest.raises(SystemExit, match="teacher_ckpt 'none.pth' does not exist"):

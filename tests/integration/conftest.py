@@ -11,7 +11,24 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
+def tiny_demo(digit_scenes: Path, epochs: int = 1) -> list[str]:
+    """Settings that make the demo's distillation small and find the tiny set."""
+    splits = ("train", "val", "test")
+    return [
+        "--cfg-options",
+        "model.teacher_ckpt=random",
+        "model.architecture.test_cfg.score_thr=0.0",  # there is something to evaluate even so early
+        f"train_cfg.max_epochs={epochs}",
+        "train_cfg.val_interval=1",
+        "train_dataloader.batch_size=4",
+        "test_dataloader.batch_size=1",
+        "default_hooks.logger.interval=1",
+        *(f"{split}_dataloader.dataset.data_root={digit_scenes}/" for split in splits),
+        *(f"{split}_evaluator.ann_file={digit_scenes}/annotations/{split}.json" for split in ("val", "test")),
+    ]
+
+
+@pytest.fixture(scope="session")
 def command() -> Callable[..., subprocess.CompletedProcess]:
     """Run a tool of the repository as a user does, with one thread; its output is captured."""
 

@@ -6,25 +6,9 @@ import pickle
 import pytest
 import torch
 
+from tests.integration.conftest import tiny_demo
+
 DISTILLED = "configs/demo/distilled.py"
-
-
-def options(digit_scenes, epochs=1):
-    """Settings that make the demo's distillation small and find the tiny set."""
-    splits = dict(train="train", val="val", test="test")
-    return [
-        "--cfg-options",
-        "model.teacher_ckpt=random",
-        "model.architecture.test_cfg.score_thr=0.0",  # there is something to evaluate even so early
-        f"train_cfg.max_epochs={epochs}",
-        "train_cfg.val_interval=1",
-        "train_dataloader.batch_size=4",
-        "train_dataloader.num_workers=0",
-        "train_dataloader.persistent_workers=False",
-        "default_hooks.logger.interval=1",
-        *(f"{split}_dataloader.dataset.data_root={digit_scenes}/" for split in splits),
-        *(f"{split}_evaluator.ann_file={digit_scenes}/annotations/{split}.json" for split in ("val", "test")),
-    ]
 
 
 def last_log(work_dir):
@@ -32,7 +16,7 @@ def last_log(work_dir):
 
 
 def test_train_resume_and_test(command, digit_scenes, tmp_path):
-    command("tools/train.py", DISTILLED, "--work-dir", tmp_path, *options(digit_scenes))
+    command("tools/train.py", DISTILLED, "--work-dir", tmp_path, *tiny_demo(digit_scenes))
     checkpoint = torch.load(tmp_path / "epoch_1.pth", weights_only=True)
     assert {key.split(".")[0] for key in checkpoint["state_dict"]} == {"architecture", "distiller"}
     lines = [line for line in last_log(tmp_path).splitlines() if "Epoch(train)" in line]
@@ -42,13 +26,13 @@ def test_train_resume_and_test(command, digit_scenes, tmp_path):
         scalars[0]
     )
 
-    command("tools/train.py", DISTILLED, "--work-dir", tmp_path, "--resume", *options(digit_scenes, epochs=2))
+    command("tools/train.py", DISTILLED, "--work-dir", tmp_path, "--resume", *tiny_demo(digit_scenes, epochs=2))
     assert "resumed epoch: 1" in last_log(tmp_path)
 
     out, shown = tmp_path / "predictions.pkl", "pictures"
     command(
         *("tools/test.py", DISTILLED, tmp_path / "epoch_2.pth", "--work-dir", tmp_path / "test"),
-        *("--out", out, "--show-dir", shown, *options(digit_scenes)),
+        *("--out", out, "--show-dir", shown, *tiny_demo(digit_scenes)),
     )
     assert len(pickle.loads(out.read_bytes())) == 4
     assert len(list((tmp_path / "test").glob(f"*/{shown}/*.png"))) == 4
@@ -57,10 +41,10 @@ def test_train_resume_and_test(command, digit_scenes, tmp_path):
 
 
 def test_scaled_learning_rate_and_tta(command, digit_scenes, tmp_path):
-    arguments = [*options(digit_scenes), "train_cfg.val_interval=9", "auto_scale_lr.base_batch_size=16"]
+    arguments = [*tiny_demo(digit_scenes), "train_cfg.val_interval=9", "auto_scale_lr.base_batch_size=16"]
     command("tools/train.py", DISTILLED, "--work-dir", tmp_path, "--auto-scale-lr", *arguments)
     assert "LR is set based on batch size of 16" in last_log(tmp_path)
-    arguments = [*options(digit_scenes), "test_dataloader.batch_size=1"]
+    arguments = tiny_demo(digit_scenes)
     command("tools/test.py", DISTILLED, tmp_path / "epoch_1.pth", "--work-dir", tmp_path, "--tta", *arguments)
     assert "DetTTAModel" in last_log(tmp_path) and "bbox_mAP" in last_log(tmp_path)
 
@@ -73,7 +57,7 @@ def test_a_mistake_is_told_without_a_traceback(command):
 
 def test_weights_that_cannot_be_downloaded(command, digit_scenes, tmp_path):
     """Nothing listens at that port, as if there were no network."""
-    settings = [*options(digit_scenes)[2:], "model.init_cfg.type=Pretrained"]
+    settings = [*tiny_demo(digit_scenes)[2:], "model.init_cfg.type=Pretrained"]
     settings = [setting for setting in settings if not setting.startswith("model.architecture")]
     arguments = ["configs/demo/student.py", "--work-dir", tmp_path, "--cfg-options", *settings]
     done = command("tools/train.py", *arguments, "model.init_cfg.checkpoint=http://127.0.0.1:9/x.pth", check=False)
@@ -83,7 +67,7 @@ def test_weights_that_cannot_be_downloaded(command, digit_scenes, tmp_path):
 
 def test_two_processes_on_the_cpu(command, digit_scenes, tmp_path):
     command(
-        *("tools/dist_train.sh", DISTILLED, 2, "--work-dir", tmp_path, *options(digit_scenes)),
+        *("tools/dist_train.sh", DISTILLED, 2, "--work-dir", tmp_path, *tiny_demo(digit_scenes)),
         "train_cfg.val_interval=9",
         "env_cfg.dist_cfg.backend=gloo",
         PORT="29617",
@@ -92,7 +76,7 @@ def test_two_processes_on_the_cpu(command, digit_scenes, tmp_path):
     assert len(lines) == 1 and "[1/1]" in lines[0]  # 8 scenes, 4 a process
     log = command(
         *("tools/dist_test.sh", DISTILLED, tmp_path / "epoch_1.pth", 2, "--work-dir", tmp_path / "test"),
-        *options(digit_scenes),
+        *tiny_demo(digit_scenes),
         PORT="29618",
     ).stdout
     assert "bbox_mAP" in log

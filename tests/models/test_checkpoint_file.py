@@ -5,7 +5,7 @@ import hashlib
 import pytest
 import torch
 
-from pcka_mmdet.models.checkpoint_file import differences, load_what_fits, read_weights
+from pcka_mmdet.models.checkpoint_file import load_what_fits, read_weights
 
 URL = "http://127.0.0.1:9/{}"  # nothing listens there: what is read was "downloaded" before
 
@@ -53,9 +53,22 @@ def test_a_local_file_may_have_any_name(tmp_path):
 def test_what_fits_is_loaded_and_the_rest_is_told():
     layer = torch.nn.Linear(3, 2)
     weights = {"weight": torch.full((2, 3), 5.0), "bias": torch.zeros(4), "extra": torch.zeros(1)}
-    assert differences(weights, layer) == [
-        "unexpected extra",
-        "bias: shape (4,) in the checkpoint, (2,) in the model",
-    ]
-    assert differences({}, layer) == ["missing weight", "missing bias"]
-    assert load_what_fits(layer, weights) == ["weight"] and (layer.weight == 5).all()
+    loaded, problems = load_what_fits(layer, weights)
+    assert loaded == ["weight"] and (layer.weight == 5).all()
+    assert problems == ["unexpected extra", "bias: shape (4,) in the checkpoint, (2,) in the model"]
+    assert load_what_fits(layer, {}) == ([], ["missing weight", "missing bias"])
+
+
+class Renamed(torch.nn.Linear):
+    """Takes its bias by an old name too, as MMDetection's heads do."""
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        if f"{prefix}old_bias" in state_dict:
+            state_dict[f"{prefix}bias"] = state_dict.pop(f"{prefix}old_bias")
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def test_old_names_are_what_the_modules_say():
+    model = torch.nn.Sequential(Renamed(3, 2))
+    old = {"0.weight": torch.ones(2, 3), "0.old_bias": torch.full((2,), 7.0)}
+    assert load_what_fits(model, old) == (["0.weight", "0.bias"], []) and (model[0].bias == 7).all()

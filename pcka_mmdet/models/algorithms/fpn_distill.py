@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pcka_mmdet.registry import MODELS
 
 from ..detector_config import build_detector
+from ..distillers.fpn_distiller import ADVICE
 from ..distillers.level_table import level_table
 from ..initial_weights import add_student_prefix, inherit, start_from_checkpoint
 from ..teacher import Normalisation, Teacher
@@ -73,9 +74,19 @@ class FPNDistill(BaseAlgorithm):
         return self.architecture
 
     @property
+    def detector(self) -> nn.Module:
+        """The student, by the name that hooks of MMDetection look for (`YOLOXModeSwitchHook`)."""
+        return self.architecture
+
+    @property
     def teacher(self) -> nn.Module:
         """The frozen detector."""
         return self._teacher.detector
+
+    @property
+    def teacher_sha256(self) -> str | None:
+        """Of the teacher's file; `None` where its weights are random or came from no file of this machine."""
+        return self._teacher.sha256
 
     def init_weights(self) -> None:
         """Initialise the student as without a teacher, then from its checkpoint and the teacher; then the connectors.
@@ -115,8 +126,15 @@ class FPNDistill(BaseAlgorithm):
         return losses
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sum the losses as MMEngine does, and log the total of each distillation loss beside its levels."""
+        """Sum the losses as MMEngine does, and log the total of each distillation loss beside its levels.
+
+        Raises:
+            FloatingPointError: A loss of the student's task is not finite; the distiller looks at its own.
+        """
         loss, log = super().parse_losses(losses)
+        if not torch.isfinite(loss):
+            bad = [name for name, value in log.items() if name != "loss" and not torch.isfinite(value)]
+            raise FloatingPointError(f"{', '.join(bad)} not finite, and what is distilled is. {ADVICE}")
         for name, pairs in self.distiller.pairs.items():
             log[f"distill.loss_{name}"] = sum(log[f"distill.loss_{name}_s{pair.stride}"] for pair in pairs)
         return loss, log
@@ -126,5 +144,7 @@ class FPNDistill(BaseAlgorithm):
         return super()._apply(fn, *args, **kwargs)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        for key in [key for key in state_dict if key.startswith(f"{prefix}teacher.")]:
+            del state_dict[key]  # of a checkpoint of MMRazor's
         add_student_prefix(self.student, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -14,6 +14,9 @@ from pcka_mmdet.registry import MODELS
 from ..levels import Level, LevelPair, neck_levels, pair_levels
 from ..losses import ForeignLoss, LevelLoss
 
+ADVICE = "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or train without --amp"
+"""What to do about a loss that is not finite."""
+
 
 @MODELS.register_module()
 class FPNDistiller(BaseDistiller):
@@ -166,8 +169,7 @@ class FPNDistiller(BaseDistiller):
         }
         culprits = [name for name, m in maps.items() if not torch.isfinite(m).all()]
         raise FloatingPointError(
-            f"{', '.join(bad)} not finite; NaN or infinite values in: {', '.join(culprits) or 'no map'}. "
-            "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or train without --amp"
+            f"{', '.join(bad)} not finite; NaN or infinite values in: {', '.join(culprits) or 'no map'}. {ADVICE}"
         )
 
 

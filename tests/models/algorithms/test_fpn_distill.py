@@ -200,3 +200,9 @@ def test_mixed_precision():
     total.backward()
     assert all(value.dtype == torch.float32 for key, value in losses.items() if key.startswith("distill."))
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_hooks_of_mmdetection_find_the_student():
+    """YOLOXModeSwitchHook changes the head of the model, or of its `detector`."""
+    model = build(distillation())
+    assert model.detector is model.student

@@ -1,0 +1,179 @@
+"""The student alone: its config, and its checkpoint as plain MMDetection has it."""
+
+import ast
+import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from pcka_mmdet.models.checkpoint_file import load_file
+from pcka_mmdet.models.detector_config import model_config
+from pcka_mmdet.models.initial_weights import student_weights
+
+from .whole_files import write_whole
+
+DISTILLATION_SCOPES = ("pcka_mmdet", "mmrazor")
+"""Packages that a student needs no longer."""
+
+REPLACEMENTS = {
+    "pcka_mmdet.LevelLogProcessor": "LogProcessor",
+    "pcka_mmdet.StudentCheckpointHook": "CheckpointHook",
+    "pcka_mmdet.CpuAmpOptimWrapper": "OptimWrapper",
+    "mmrazor.SingleTeacherDistillValLoop": "ValLoop",
+}
+"""What stands in a distillation's config, and what a student's has in its place."""
+
+OPTIONS_OF_OURS = ("allow_teacher_change", "dtype", "loss_scale")
+"""Options of what is replaced that the replacements do not have."""
+
+SETTINGS_OF_THE_RUN = ("distiller", "teacher_check", "resume", "load_from", "launcher", "work_dir")
+"""What a student that is trained or tested again must not have from the distillation."""
+
+
+def is_distillation(config: Config) -> bool:
+    """Whether a config's model has a student within it."""
+    return "architecture" in config.get("model", {})
+
+
+def student_config(config: Config) -> Config:
+    """The config of the student alone, without a hook or an import of this package or MMRazor.
+
+    Args:
+        config: Of a distillation; another one comes back as it is.
+
+    Raises:
+        FileNotFoundError: The config names its student by a file that is not there.
+    """
+    if not is_distillation(config):
+        return config
+    plain = config.to_dict()
+    for name in SETTINGS_OF_THE_RUN:
+        plain.pop(name, None)
+    model = model_config(config.model.architecture).to_dict()
+    if config.model.get("data_preprocessor") is not None:
+        model["data_preprocessor"] = config.model.data_preprocessor
+    plain["model"] = model
+    plain["custom_hooks"] = [hook for hook in plain.get("custom_hooks") or [] if not _is_ours(hook)]
+    imports = (plain.get("custom_imports") or {}).get("imports", [])
+    imports = [imports] if isinstance(imports, str) else imports
+    imports = [name for name in imports if name.partition(".")[0] not in DISTILLATION_SCOPES]
+    for name, wanted in (("custom_hooks", plain["custom_hooks"]), ("custom_imports", imports)):
+        if not wanted:
+            plain.pop(name, None)
+    if imports:
+        plain["custom_imports"]["imports"] = imports
+    return Config(_replaced(plain))
+
+
+def student_checkpoint(checkpoint: Mapping[str, Any], config: str | None = None) -> dict[str, Any]:
+    """The student's part of a distillation's checkpoint, in tensors and plain Python types.
+
+    Args:
+        checkpoint: As MMEngine saves it: `state_dict`, and `meta` with the config as text.
+        config: The student's config as text, by default made from the checkpoint's.
+
+    Raises:
+        ValueError: It holds no student, or its config is more than a config.
+    """
+    if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
+        raise ValueError("there is no state_dict")
+    weights = student_weights(checkpoint["state_dict"])
+    if not any(key.startswith("backbone.") for key in weights):
+        raise ValueError(f"no key begins with 'architecture.backbone.' or 'backbone.': {list(weights)[:4]} ...")
+    meta = {key: plain for key, value in checkpoint.get("meta", {}).items() if (plain := _plain(value)) is not None}
+    if config is None and "cfg" in meta:
+        config = student_config(read_config(meta["cfg"])).pretty_text
+    if config is not None:
+        meta["cfg"] = config
+    return {"state_dict": {key: value.detach().cpu().clone() for key, value in weights.items()}, "meta": meta}
+
+
+def write_student(content: Mapping[str, Any], target: Path) -> None:
+    """Write a student's checkpoint: whole, or not at all."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_whole(target, buffer.getvalue())
+
+
+def read_config(text: str) -> Config:
+    """The config in a checkpoint, which MMEngine would run as Python whatever it says.
+
+    Raises:
+        ValueError: The text is more than assignments of plain values and `dict(...)`.
+    """
+    plain = (ast.Module, ast.Assign, ast.Name, ast.Load, ast.Store, ast.Constant, ast.keyword, ast.Dict, ast.List)
+    plain += (ast.Tuple, ast.Set, ast.UnaryOp, ast.USub)
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise ValueError(f"its config cannot be read: {error}") from error
+    for node in ast.walk(tree):
+        is_dict = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("dict", "set")
+        if not is_dict and not isinstance(node, plain):
+            raise ValueError(f"its config holds code, which is not run: {ast.unparse(node)[:80]!r}")
+    return Config.fromstring(text, ".py")
+
+
+def export_student(source: str | Path, target: str | Path) -> Path:
+    """Write the student of a distillation's checkpoint: whole, or not at all.
+
+    Args:
+        source: The checkpoint, of this package or of MMRazor.
+        target: Where it goes.
+
+    Returns:
+        `target`.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: It cannot be read, or holds no student.
+    """
+    target = Path(target)
+    try:
+        content = student_checkpoint(load_file(str(source)))
+    except ValueError as error:
+        raise ValueError(f"{str(source)!r} is no checkpoint of a distillation: {error}") from error
+    write_student(content, target)
+    return target
+
+
+def publish(path: Path) -> Path:
+    """Rename a file to carry the first 8 digits of its sha256, as MMDetection's published models do."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return path.rename(path.with_name(f"{path.stem}-{digest[:8]}{path.suffix}"))
+
+
+def _is_ours(hook: dict) -> bool:
+    """Whether a hook belongs to the distillation: by its scope, or given as a class."""
+    kind = hook.get("type")
+    name = kind if isinstance(kind, str) else getattr(kind, "__module__", "")
+    return name.partition(".")[0] in DISTILLATION_SCOPES or hook.get("_scope_") in DISTILLATION_SCOPES
+
+
+def _replaced(node: Any) -> Any:
+    if isinstance(node, dict):
+        kind = node.get("type")
+        if isinstance(kind, str) and kind in REPLACEMENTS:
+            node = {key: value for key, value in node.items() if key not in OPTIONS_OF_OURS}
+            node["type"] = REPLACEMENTS[kind]
+        return {key: _replaced(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(map(_replaced, node))
+    return node
+
+
+def _plain(value: Any) -> Any:
+    """The value in plain Python types; None for what has no such form."""
+    if isinstance(value, (str, int, float, bool)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_plain, value)) if type(value) in (list, tuple) else [_plain(entry) for entry in value]
+    if hasattr(value, "tolist"):  # arrays, tensors
+        return value.tolist()
+    return None

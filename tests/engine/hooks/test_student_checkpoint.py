@@ -1,0 +1,179 @@
+"""Checkpoints of a training, their students, and resuming."""
+
+import io
+import os
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from pcka_mmdet.engine.hooks import student_checkpoint
+from pcka_mmdet.models.detector_config import build_detector
+from tests.detectors import build, distillation, retinanet
+from tests.runners import runner
+
+HOOK = dict(type="pcka_mmdet.StudentCheckpointHook", interval=1)
+
+
+def train(work_dir, epochs=2, config=None, hook=None, **options):
+    hooks = dict(checkpoint={**HOOK, **(hook or {})}, logger=dict(type="LoggerHook", interval=1))
+    run = runner(config or distillation(), work_dir, epochs=epochs, default_hooks=hooks, **options)
+    run.train()
+    return run
+
+
+def load(path):
+    return torch.load(path, weights_only=True)
+
+
+def test_no_teacher_and_a_plain_student_beside_each(tmp_path):
+    run = train(tmp_path)
+    for epoch in (1, 2):
+        keys = load(tmp_path / f"epoch_{epoch}.pth")["state_dict"]
+        assert {key.split(".")[0] for key in keys} == {"architecture", "distiller"}
+    student = load(tmp_path / "student_epoch_2.pth")
+    assert list(student) == ["state_dict", "meta"]
+    for key, value in run.model.student.state_dict().items():
+        assert torch.equal(student["state_dict"][key], value), key
+    assert student["meta"]["dataset_meta"]["classes"] == ("a", "b")
+
+
+def test_a_plain_detector_has_no_second_checkpoint(tmp_path):
+    train(tmp_path, epochs=1, config=retinanet())
+    assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["epoch_1.pth"]
+
+
+def test_of_an_average_the_student_is_what_was_averaged(tmp_path):
+    run = train(tmp_path, custom_hooks=[dict(type="EMAHook", momentum=0.5)])
+    average = next(hook for hook in run.hooks if type(hook).__name__ == "EMAHook").ema_model.module.student
+    student = load(tmp_path / "student_epoch_2.pth")["state_dict"]
+    key = "neck.fpn_convs.0.conv.weight"
+    assert torch.equal(student[key], average.state_dict()[key])
+    assert not torch.equal(student[key], run.model.student.state_dict()[key])
+    assert not any("teacher" in key for key in load(tmp_path / "epoch_2.pth")["ema_state_dict"])
+
+
+def test_old_ones_go_with_their_students_once_the_new_are_there(tmp_path, monkeypatch):
+    there = []
+    write = student_checkpoint.write_student
+    monkeypatch.setattr(
+        student_checkpoint,
+        "write_student",
+        lambda *what: (there.append(sorted(p.name for p in tmp_path.glob("*.pth"))), write(*what)),
+    )
+    train(tmp_path, epochs=3, hook=dict(max_keep_ckpts=1))
+    assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["epoch_3.pth", "student_epoch_3.pth"]
+    assert there[2] == ["epoch_2.pth", "epoch_3.pth", "student_epoch_2.pth"]
+    assert (tmp_path / "last_checkpoint").read_text() == str(tmp_path / "epoch_3.pth")
+
+
+def test_best_checkpoints_have_students_too(tmp_path):
+    run = train(tmp_path, epochs=1, hook=dict(save_best="score", rule="greater"))
+    hook = next(hook for hook in run.hooks if isinstance(hook, student_checkpoint.StudentCheckpointHook))
+    for epoch, score in enumerate((0.5, 0.4, 0.6)):
+        run.train_loop._epoch = epoch + 1
+        hook.after_val_epoch(run, dict(score=score))
+    names = sorted(path.name for path in tmp_path.glob("*best*.pth"))
+    assert names == ["best_score_epoch_3.pth", "student_best_score_epoch_3.pth"]
+
+
+def test_a_best_student_of_an_older_training_is_overwritten(tmp_path):
+    (tmp_path / "student_best_score_epoch_1.pth").touch()
+    run = train(tmp_path, epochs=1, hook=dict(save_best="score", rule="greater"))
+    hook = next(hook for hook in run.hooks if isinstance(hook, student_checkpoint.StudentCheckpointHook))
+    run.train_loop._epoch = 1
+    hook.after_val_epoch(run, dict(score=0.5))
+    assert "state_dict" in load(tmp_path / "student_best_score_epoch_1.pth")
+
+
+def test_resuming_in_a_folder_that_was_moved(tmp_path):
+    hook = dict(save_best="score", rule="greater")
+    run = train(tmp_path / "old", epochs=1, hook=hook)
+    saver = next(hook for hook in run.hooks if isinstance(hook, student_checkpoint.StudentCheckpointHook))
+    run.train_loop._epoch = 1
+    saver.after_val_epoch(run, dict(score=0.5))
+    (tmp_path / "old").rename(tmp_path / "new")
+    newest = str(tmp_path / "new" / "epoch_1.pth")
+    run = train(tmp_path / "new", epochs=2, hook=hook, resume=True, load_from=newest)
+    saver = next(hook for hook in run.hooks if isinstance(hook, student_checkpoint.StudentCheckpointHook))
+    saver.after_val_epoch(run, dict(score=0.4))  # no better: nothing to do
+    saver.after_val_epoch(run, dict(score=0.6))
+    assert (tmp_path / "new" / "student_best_score_epoch_2.pth").is_file()
+
+
+def test_one_file_that_is_written_again_and_again_stays(tmp_path):
+    train(tmp_path, epochs=3, hook=dict(max_keep_ckpts=1, filename_tmpl="latest.pth"))
+    assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["latest.pth", "student_latest.pth"]
+    assert load(tmp_path / "latest.pth")["meta"]["epoch"] == 3
+
+
+def test_a_resumed_training_does_not_ask_for_what_its_student_started_from(tmp_path):
+    start = tmp_path / "start.pth"
+    torch.save(dict(state_dict=build(retinanet()).state_dict()), start)
+    train(tmp_path / "work", epochs=1, config=distillation(init_student=str(start)))
+    start.unlink()
+    assert train(tmp_path / "work", config=distillation(init_student=str(start)), resume=True).epoch == 2
+
+
+def saved_teacher(path, seed):
+    torch.manual_seed(seed)
+    teacher = build(retinanet(width=12))
+    for parameter in teacher.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    torch.save(dict(state_dict=teacher.state_dict()), path)
+    return str(path)
+
+
+def test_another_teacher_is_refused_unless_it_is_meant(tmp_path):
+    first, second = (saved_teacher(tmp_path / f"{seed}.pth", seed) for seed in (1, 2))
+    work = tmp_path / "work"
+    train(work, epochs=1, config=distillation(teacher_ckpt=first))
+    sha256 = load(work / "epoch_1.pth")["meta"]["teacher_sha256"]
+    assert len(sha256) == 64
+    with pytest.raises(
+        ValueError, match=f"the teacher's file has the sha256 .*, .* teacher of {sha256}: give that file"
+    ):
+        train(work, config=distillation(teacher_ckpt=second), resume=True)
+    run = train(work, config=distillation(teacher_ckpt=second), resume=True, hook=dict(allow_teacher_change=True))
+    assert run.epoch == 2
+    os.rename(first, tmp_path / "moved.pth")  # the same file by another name
+    train(tmp_path / "again", epochs=1, config=distillation(teacher_ckpt=str(tmp_path / "moved.pth")))
+
+
+def test_a_checkpoint_of_another_training_is_refused_by_key(tmp_path):
+    train(tmp_path, epochs=1)
+    path = tmp_path / "epoch_1.pth"
+    content = load(path)
+    content["state_dict"]["distiller.extra"] = content["state_dict"].pop("architecture.neck.fpn_convs.0.conv.bias")
+    torch.save(content, path)
+    message = (
+        "not of this training: missing architecture.neck.fpn_convs.0.conv.bias; unexpected distiller.extra. Resume"
+    )
+    with pytest.raises(ValueError, match=message):
+        train(tmp_path, resume=True)
+
+
+def test_a_checkpoint_that_holds_a_teacher_as_mmrazors_do_still_resumes(tmp_path):
+    train(tmp_path, epochs=1)
+    content = load(tmp_path / "epoch_1.pth")
+    content["state_dict"]["teacher.backbone.conv1.weight"] = torch.zeros(1)
+    torch.save(content, tmp_path / "epoch_1.pth")
+    assert train(tmp_path, resume=True).epoch == 2
+
+
+def test_a_checkpoint_is_of_the_plain_students_size():
+    """RetinaNet X101 -> R50 with PCKA and mimic: weights and momentum, against those of the student alone."""
+    model = Config.fromfile("configs/retinanet/pcka-mimic_fpn_retinanet_x101_retinanet_r50_2x_coco.py").model
+    model.teacher_ckpt = "random"
+    distillation = build_detector(model)
+
+    def megabytes(module):
+        buffer = io.BytesIO()
+        momentum = {name: parameter.detach() for name, parameter in module.named_parameters()}
+        torch.save(dict(state_dict=module.state_dict(), optimizer={k: v.clone() for k, v in momentum.items()}), buffer)
+        return buffer.tell() / 1e6
+
+    plain, ours = megabytes(distillation.student), megabytes(distillation)
+    assert 300 < plain < ours < 1.02 * plain
+    with_teacher = ours + megabytes(distillation.teacher)
+    assert with_teacher > 2.5 * plain  # what MMRazor writes

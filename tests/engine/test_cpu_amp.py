@@ -1,0 +1,46 @@
+"""Mixed precision on the CPU."""
+
+import pytest
+import torch
+
+from pcka_mmdet.engine import CpuAmpOptimWrapper
+from tests.detectors import build, distillation, raw_batch
+from tests.runners import runner
+
+DTYPES = ("bfloat16", "float16")
+
+
+def wrapper(dtype):
+    return dict(type="pcka_mmdet.CpuAmpOptimWrapper", dtype=dtype, optimizer=dict(type="AdamW", lr=1e-3))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_distillation_trains_in_it(dtype, tmp_path):
+    options = dict(clip_grad=dict(max_norm=10.0), loss_scale=dict(init_scale=64.0))
+    run = runner(distillation(), tmp_path, optim_wrapper=wrapper(dtype) | options)
+    before = {key: value.clone() for key, value in run.model.state_dict().items()}
+    run.train()
+    after = run.model.state_dict()
+    assert all(torch.isfinite(value).all() for value in after.values())
+    for key in ("architecture.neck.fpn_convs.0.conv.weight", "distiller.connectors.mimic_s8.weight"):
+        assert after[key].dtype == torch.float32 and not torch.equal(after[key], before[key])
+    scaler = run.optim_wrapper.state_dict().get("loss_scaler")
+    assert bool(scaler) == (dtype == "float16")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_maps_are_half_and_the_distillation_is_float32(dtype, tmp_path):
+    run = runner(distillation(), tmp_path, optim_wrapper=wrapper(dtype))
+    optim_wrapper = run.build_optim_wrapper(run.optim_wrapper)
+    model, maps = run.model.train(), []
+    model.student.neck.register_forward_hook(lambda module, inputs, outputs: maps.extend(outputs))
+    with optim_wrapper.optim_context(model):
+        losses = model(**model.data_preprocessor(raw_batch(), True), mode="loss")
+    assert {m.dtype for m in maps} == {getattr(torch, dtype)}
+    assert {v.dtype for k, v in losses.items() if k.startswith("distill")} == {torch.float32}
+
+
+def test_another_dtype():
+    optimizer = torch.optim.SGD(build(distillation()).parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=r"dtype must be one of \('bfloat16', 'float16'\), got 'float32'"):
+        CpuAmpOptimWrapper(dtype="float32", optimizer=optimizer)

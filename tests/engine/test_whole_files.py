@@ -1,0 +1,112 @@
+"""Files that are there whole or not at all."""
+
+import errno
+import os
+
+import pytest
+import torch
+from mmengine.runner import save_checkpoint
+
+from pcka_mmdet.engine.random_state import random_state, set_random_state
+from pcka_mmdet.engine.resume import is_whole, newest_whole_checkpoint
+from pcka_mmdet.engine.whole_files import BACKEND, WholeFiles, remove_scratch, write_whole
+
+
+def test_mmengine_writes_by_it(tmp_path):
+    save_checkpoint(dict(a=torch.ones(2)), str(tmp_path / "a.pth"), backend_args=dict(backend=BACKEND))
+    assert torch.equal(torch.load(tmp_path / "a.pth")["a"], torch.ones(2))
+    assert os.listdir(tmp_path) == ["a.pth"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_what_fails_leaves_the_old_file(call, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"old")
+    monkeypatch.setattr("os.fsync" if call == "fsync" else "pathlib.Path.replace", full)
+    with pytest.raises(
+        OSError, match=r"a.pth' could not be written \(No space left on device\); what was there before"
+    ):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a.pth"]
+
+
+def test_what_a_killed_process_began_is_removed(tmp_path):
+    (tmp_path / ".epoch_1.pth.123.part").touch()
+    (tmp_path / "epoch_1.pth").touch()
+    remove_scratch(tmp_path)
+    assert os.listdir(tmp_path) == ["epoch_1.pth"]
+
+
+def test_removals_come_last_and_only_after_success(tmp_path):
+    files, (a, b) = WholeFiles(), (tmp_path / "a", tmp_path / "b")
+    for path in (a, b):
+        path.touch()
+    with files.removals_last(), files.removals_last():
+        files.remove(a)
+        assert a.exists()
+    assert not a.exists()
+    with pytest.raises(RuntimeError), files.removals_last():
+        files.remove(b)
+        raise RuntimeError
+    assert b.exists()
+    files.remove(b)
+    assert not b.exists()
+
+
+def test_random_states_survive_torchs_safe_loader(tmp_path):
+    import random
+
+    import numpy as np
+
+    def draw():
+        return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+    torch.save(random_state(), tmp_path / "state.pth")
+    expected = draw()
+    set_random_state(torch.load(tmp_path / "state.pth", weights_only=True))
+    assert draw() == expected
+
+
+def checkpoints(folder, *epochs):
+    for epoch in epochs:
+        path = folder / f"epoch_{epoch}.pth"
+        torch.save(dict(epoch=epoch, weights=torch.zeros(1000)), path)
+        os.utime(path, (100 - epoch, 100 - epoch))  # copies have any time
+    (folder / "last_checkpoint").write_text(str(folder / f"epoch_{epochs[-1]}.pth"))
+
+
+def test_resume_from_the_newest_that_is_whole(tmp_path):
+    assert newest_whole_checkpoint(tmp_path) is None
+    checkpoints(tmp_path, 1, 2, 3)
+    torch.save({}, tmp_path / "best_bbox_mAP_epoch_9.pth")
+    torch.save({}, tmp_path / "student_epoch_9.pth")
+    assert newest_whole_checkpoint(tmp_path).name == "epoch_3.pth"
+    (tmp_path / "last_checkpoint").write_text(str(tmp_path / "epoch_2.pth"))
+    assert newest_whole_checkpoint(tmp_path).name == "epoch_2.pth"
+    (tmp_path / "last_checkpoint").write_text("elsewhere/epoch_2.pth")  # the folder was moved
+    assert newest_whole_checkpoint(tmp_path).name == "epoch_2.pth"
+    (tmp_path / "last_checkpoint").write_text("")  # killed between opening and writing
+    assert newest_whole_checkpoint(tmp_path).name == "epoch_3.pth"
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_damaged_ones_are_passed_over_with_a_warning(damage, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("pcka_mmdet.engine.resume.print_log", lambda text, *_, **__: said.append(text))
+    checkpoints(tmp_path, 1, 2)
+    path = tmp_path / "epoch_2.pth"
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        del content[len(content) // 2 :]
+    else:
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert not is_whole(path)
+    assert newest_whole_checkpoint(tmp_path).name == "epoch_1.pth"
+    assert len(said) == 1 and "epoch_2.pth' is damaged: going back to the one before" in said[0]
+    (tmp_path / "epoch_1.pth").write_bytes(b"")
+    with pytest.raises(SystemExit, match=r"is whole \(epoch_2.pth, epoch_1.pth\): delete them to start"):
+        newest_whole_checkpoint(tmp_path)

@@ -1,0 +1,105 @@
+"""A training that is killed goes on as if nothing had happened."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from tests.integration.conftest import ROOT, tiny_demo
+
+DISTILLED = "configs/demo/distilled.py"
+EPOCHS = 3
+
+SLOW_DISK = """
+import os, time
+fsync = os.fsync
+def slowly(file):
+    time.sleep(1)
+    fsync(file)
+os.fsync = slowly
+"""
+
+
+def words(digit_scenes, work_dir):
+    arguments = [*tiny_demo(digit_scenes, EPOCHS), "custom_hooks.0.stop_epoch=2"]
+    arguments += ["default_hooks.checkpoint.max_keep_ckpts=2"]
+    return ["tools/train.py", DISTILLED, "--work-dir", str(work_dir), "--resume", *arguments]
+
+
+def start(words, **environment):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    output = subprocess.DEVNULL
+    return subprocess.Popen([sys.executable, *words], cwd=ROOT, env=environment, stdout=output, stderr=output)
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.01)
+
+
+def assert_same_end(first, second):
+    one, other = (torch.load(folder / f"epoch_{EPOCHS}.pth", weights_only=True) for folder in (first, second))
+    for key, value in one["state_dict"].items():
+        assert torch.equal(value, other["state_dict"][key]), key
+    for index, state in one["optimizer"]["state"].items():
+        for name, value in state.items():
+            assert torch.equal(value, other["optimizer"]["state"][index][name]), (index, name)
+    assert one["random_state"]["python"] == other["random_state"]["python"]
+
+
+@pytest.fixture
+def uninterrupted(command, digit_scenes, tmp_path):
+    command(*words(digit_scenes, tmp_path / "whole"))
+    return tmp_path / "whole"
+
+
+def test_killed_during_a_save_and_resumed_it_ends_bit_equal(command, uninterrupted, digit_scenes, tmp_path):
+    work = tmp_path / "killed"
+    (tmp_path / "sitecustomize.py").write_text(SLOW_DISK)  # Python imports it when it starts
+    process = start(words(digit_scenes, work), PYTHONPATH=str(tmp_path))
+    wait_for(lambda: list(work.glob(".epoch_2.pth.*.part")) or process.poll() is not None)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (work / "epoch_2.pth").exists() and (work / "last_checkpoint").read_text() == str(work / "epoch_1.pth")
+    command(*words(digit_scenes, work))
+    assert_same_end(uninterrupted, work)
+    assert not list(work.glob(".*.part"))
+
+
+def test_a_damaged_checkpoint_costs_one_epoch(command, uninterrupted, digit_scenes, tmp_path):
+    last = uninterrupted / f"epoch_{EPOCHS}.pth"
+    reference = tmp_path / "reference"
+    reference.mkdir()
+    os.rename(last, reference / last.name)
+    last.write_bytes((reference / last.name).read_bytes()[:5000])
+    done = command(*words(digit_scenes, uninterrupted))
+    assert f"epoch_{EPOCHS}.pth' is damaged: going back to the one before" in done.stdout + done.stderr
+    assert_same_end(reference, uninterrupted)
+
+
+@pytest.mark.full
+def test_fifty_kills_at_random_moments(command, uninterrupted, digit_scenes, tmp_path):
+    """Each leaves a work directory that resumes; the end is that of the training that nothing interrupted."""
+    work, moments, kills = tmp_path / "killed", random.Random(0), 0
+    while kills < 50:
+        process = start(words(digit_scenes, work))
+        try:
+            process.wait(moments.uniform(3, 25))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            continue
+        assert process.returncode == 0
+        for path in work.glob("*"):  # it was done: begin again
+            if path.is_file():
+                path.unlink()
+    command(*words(digit_scenes, work))
+    assert_same_end(uninterrupted, work)

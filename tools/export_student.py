@@ -1,0 +1,30 @@
+"""The student of a distillation as a plain MMDetection checkpoint: `tools/export_student.py CHECKPOINT`."""
+
+import argparse
+from pathlib import Path
+
+from pcka_mmdet.engine.hooks.student_checkpoint import student_path
+from pcka_mmdet.engine.student import export_student, publish
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Export the student of a distillation, MMRazor's too.")
+    parser.add_argument("checkpoint", help="checkpoint of a distillation")
+    parser.add_argument("out", nargs="?", type=Path, help="file to write (default: student_CHECKPOINT beside it)")
+    parser.add_argument(
+        "--publish", action="store_true", help="add the first 8 digits of the file's sha256 to its name"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        path = export_student(args.checkpoint, args.out or student_path(args.checkpoint))
+    except (FileNotFoundError, ValueError, OSError) as error:
+        raise SystemExit(str(error)) from error
+    print(f"{publish(path) if args.publish else path}: use it as any checkpoint of MMDetection's")
+
+
+if __name__ == "__main__":
+    main()
