@@ -1,0 +1,85 @@
+"""Times and memory of functions that rival each other, measured in one run."""
+
+import os
+import platform
+import statistics
+import time
+import weakref
+from collections.abc import Callable, Mapping
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[str, float]:
+    """Median seconds of each function: all of them take turns, so that what else the machine does meets all.
+
+    Args:
+        functions: What is called, by name.
+        rounds: Turns that count; one before them does not.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for turn in range(rounds + 1):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+class LiveBytes(TorchDispatchMode):
+    """Within, `peak` is the most bytes that tensors made by torch's operators held at once.
+
+    What an operator allocates and frees inside itself is not seen.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.live = self.peak = 0
+        self._seen: set[int] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage(), tree_leaves((args, kwargs)))
+        return result
+
+    def _count(self, storage: torch.UntypedStorage, inputs: list) -> None:
+        key = storage.data_ptr()
+        given = {t.untyped_storage().data_ptr() for t in inputs if isinstance(t, torch.Tensor)}
+        if key in self._seen or key in given or not storage.nbytes():
+            return
+        self._seen.add(key)
+        self.live += storage.nbytes()
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._forget, key, storage.nbytes())
+
+    def _forget(self, key: int, size: int) -> None:
+        self._seen.discard(key)
+        self.live -= size
+
+
+def machine() -> dict[str, str | int]:
+    """What a time depends on."""
+    names = {
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+    if torch.cuda.is_available():
+        names["gpu"] = torch.cuda.get_device_name()
+    return names
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            lines = [line for line in file if line.startswith("model name")]
+        return lines[0].partition(":")[2].strip()
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()
