@@ -22,6 +22,7 @@ from pcka_mmdet.engine.nonfinite import KeepBatchHook, keep_batch
 from pcka_mmdet.engine.recipe import RECIPES, distillation_config
 from pcka_mmdet.engine.resume import checkpoint_to_resume
 from pcka_mmdet.engine.teacher_check import check_teacher
+from pcka_mmdet.models.detector_config import is_distillation
 
 
 def parse_args() -> argparse.Namespace:
@@ -86,7 +87,7 @@ def apply_options(args: argparse.Namespace, config: Config) -> None:
         config.resume = checkpoint is not None
         config.load_from = checkpoint or config.get("load_from")
     if args.init_student:
-        if "architecture" not in config.model:
+        if not is_distillation(config):
             raise SystemExit("--init-student is for distillations; a plain training takes --cfg-options load_from=FILE")
         config.model.init_student = args.init_student
     use_student_checkpoints(config)

@@ -67,13 +67,18 @@ def machine() -> dict[str, str | int]:
     names = {
         "processor": _processor(),
         "threads": torch.get_num_threads(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": cores(),
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
     if torch.cuda.is_available():
         names["gpu"] = torch.cuda.get_device_name()
     return names
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch import nn
 
 from pcka_mmdet.models.detector_config import load_config
 
@@ -69,6 +71,11 @@ def _use_cpu_processes(config: Config) -> None:
         find_unused_parameters=config.get("find_unused_parameters", False),
     )
     config.model_wrapper_cfg.update(given, device_ids=None)
+
+
+def unwrapped_model(runner: Runner) -> nn.Module:
+    """A runner's model, out of what distributes it."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def use_student_checkpoints(config: Config) -> None:

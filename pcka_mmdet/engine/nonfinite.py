@@ -1,6 +1,5 @@
 """A batch whose loss is not finite, kept so that the step can be looked at again."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +9,16 @@ from mmdet.structures.bbox import HorizontalBoxes, get_box_tensor
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
 from pcka_mmdet.models.checkpoint_file import load_file
 from pcka_mmdet.registry import HOOKS
 
+from .launch import unwrapped_model
 from .random_state import RandomState, random_state
 from .student import read_config
-from .whole_files import write_whole
+from .whole_files import save_whole
 
 
 @HOOKS.register_module()
@@ -43,20 +42,17 @@ def keep_batch(runner: Runner, kept: KeepBatchHook, error: FloatingPointError) -
     Returns:
         The file, which `replay` takes.
     """
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     samples = [_plain_sample(sample) for sample in kept.batch["data_samples"]]
     content = {
         "inputs": list(kept.batch["inputs"]),
         "samples": samples,
-        "state_dict": {key: value.cpu() for key, value in model.state_dict().items()},
+        "state_dict": {key: value.cpu() for key, value in unwrapped_model(runner).state_dict().items()},
         "config": runner.cfg.pretty_text,
         "random_state": kept.random_state,
         "message": str(error),
     }
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
     path = Path(runner.work_dir, "nonfinite", f"iter_{runner.iter + 1}_rank_{runner.rank}.pth")
-    write_whole(path, buffer.getvalue())
+    save_whole(content, path)
     return path
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 import pcka_mmdet
-from pcka_mmdet.models.detector_config import load_config, model_config
+from pcka_mmdet.models.detector_config import is_distillation, load_config, model_config, model_of
 
 RECIPES = ("center-mimic", "pcka", "pcka-mimic")
 """Distillers in `configs/_base_/distillers`; the last two are the paper's."""
@@ -28,12 +28,12 @@ def distillation_config(student: str, teacher: str, teacher_ckpt: str, recipe: s
         ValueError: The student's config is a distillation already, or a config has no model.
     """
     config = load_config(student)
-    if "architecture" in config.get("model", {}):
+    if is_distillation(config):
         raise ValueError(f"{student!r} is the config of a distillation already: train it without --teacher")
     model_config(teacher)  # that it exists and has a model
     config.model = dict(
         type="pcka_mmdet.FPNDistill",
-        architecture=model_config(student),
+        architecture=model_of(config, student),
         teacher=dict(cfg_path=teacher),
         teacher_ckpt=teacher_ckpt,
         distiller=_distiller(recipe),

@@ -1,11 +1,12 @@
 """Command line options of the tools that run stages, and the console they write to."""
 
 import argparse
-import os
 from pathlib import Path
 
 from mmengine.config import DictAction
 from rich.console import Console
+
+from pcka_mmdet.analysis.benchmark import cores
 
 MOST_THREADS = 4  # more make trainings as small as the demo's no faster
 
@@ -33,8 +34,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, work_dir: str, trainings:
 
 def default_threads() -> int:
     """As many as this process has cores, within reason."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_THREADS)
+    return min(cores(), MOST_THREADS)
 
 
 def make_console() -> Console:

@@ -1,20 +1,17 @@
 """The student alone: its config, and its checkpoint as plain MMDetection has it."""
 
 import ast
-import hashlib
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 
-from pcka_mmdet.models.checkpoint_file import load_file
-from pcka_mmdet.models.detector_config import model_config
+from pcka_mmdet.models.checkpoint_file import file_sha256, load_file
+from pcka_mmdet.models.detector_config import is_distillation, model_config
 from pcka_mmdet.models.initial_weights import student_weights
 
-from .whole_files import write_whole
+from .whole_files import save_whole
 
 DISTILLATION_SCOPES = ("pcka_mmdet", "mmrazor")
 """Packages that a student needs no longer."""
@@ -32,11 +29,6 @@ OPTIONS_OF_OURS = ("allow_teacher_change", "dtype", "loss_scale")
 
 SETTINGS_OF_THE_RUN = ("distiller", "teacher_check", "resume", "load_from", "launcher", "work_dir")
 """What a student that is trained or tested again must not have from the distillation."""
-
-
-def is_distillation(config: Config) -> bool:
-    """Whether a config's model has a student within it."""
-    return "architecture" in config.get("model", {})
 
 
 def student_config(config: Config) -> Config:
@@ -92,13 +84,6 @@ def student_checkpoint(checkpoint: Mapping[str, Any], config: str | None = None)
     return {"state_dict": {key: value.detach().cpu().clone() for key, value in weights.items()}, "meta": meta}
 
 
-def write_student(content: Mapping[str, Any], target: Path) -> None:
-    """Write a student's checkpoint: whole, or not at all."""
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_whole(target, buffer.getvalue())
-
-
 def read_config(text: str) -> Config:
     """The config in a checkpoint, which MMEngine would run as Python whatever it says.
 
@@ -137,14 +122,13 @@ def export_student(source: str | Path, target: str | Path) -> Path:
         content = student_checkpoint(load_file(str(source)))
     except ValueError as error:
         raise ValueError(f"{str(source)!r} is no checkpoint of a distillation: {error}") from error
-    write_student(content, target)
+    save_whole(content, target)
     return target
 
 
 def publish(path: Path) -> Path:
     """Rename a file to carry the first 8 digits of its sha256, as MMDetection's published models do."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return path.rename(path.with_name(f"{path.stem}-{digest[:8]}{path.suffix}"))
+    return path.rename(path.with_name(f"{path.stem}-{file_sha256(path)[:8]}{path.suffix}"))
 
 
 def _is_ours(hook: dict) -> bool:

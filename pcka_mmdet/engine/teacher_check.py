@@ -6,13 +6,12 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 
 from pcka_mmdet.models.checkpoint_file import listed
 from pcka_mmdet.models.detector_config import model_config
 from pcka_mmdet.models.teacher import load_strictly
 
-from .launch import build_runner
+from .launch import build_runner, unwrapped_model
 from .preflight import data_classes, head_classes
 from .schedule import annotation_file, innermost
 from .stages import write_json
@@ -47,7 +46,7 @@ def check_teacher(config: Config, images: int) -> float:
             "the distillation compares neck maps alone"
         )
     runner = build_runner(evaluation)
-    detector = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    detector = unwrapped_model(runner)
     try:
         _, problems = load_strictly(detector, config.model.teacher_ckpt)
     except (FileNotFoundError, ValueError) as error:

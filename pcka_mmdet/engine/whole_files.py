@@ -1,10 +1,13 @@
 """Local files that are there whole or not at all."""
 
 import contextlib
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import torch
 from mmengine.fileio import LocalBackend, register_backend
 
 BACKEND = "whole_files"
@@ -31,6 +34,13 @@ def write_whole(path: Path, content: bytes) -> None:
         raise OSError(
             error.errno, f"{str(path)!r} could not be written ({error.strerror}); what was there before still is"
         ) from error
+
+
+def save_whole(content: Any, path: Path) -> None:
+    """Save as `torch.save` does; see `write_whole`."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_whole(path, buffer.getvalue())
 
 
 def remove_scratch(folder: Path) -> None:

@@ -78,6 +78,15 @@ def listed(lines: list[str], most: int = 8) -> str:
     return "; ".join(lines[:most]) + more
 
 
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, which may be large."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def _checked_sha256(checkpoint: str, option: str) -> str | None:
     downloaded = checkpoint.startswith(("http://", "https://"))
     path = Path(checkpoint)
@@ -85,15 +94,12 @@ def _checked_sha256(checkpoint: str, option: str) -> str | None:
         path = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(checkpoint).path).name)
     if not path.is_file():
         return None
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
+    digest = file_sha256(path)
     named = _HASH_IN_NAME.search(path.name)
-    if downloaded and named and not digest.hexdigest().startswith(named[1]):
+    if downloaded and named and not digest.startswith(named[1]):
         raise ValueError(
             f"{option} {checkpoint!r} was downloaded to {str(path)!r}, whose sha256 begins with "
-            f"{digest.hexdigest()[: len(named[1])]}, not with {named[1]} as its name says: delete the file and start "
+            f"{digest[: len(named[1])]}, not with {named[1]} as its name says: delete the file and start "
             "again; where the name means something else, download it yourself and give the file"
         )
-    return digest.hexdigest()
+    return digest

@@ -53,15 +53,33 @@ def model_config(spec: str | dict) -> ConfigDict:
     if path is None:
         return ConfigDict(overrides)
     overrides.pop("pretrained", None)  # MMRazor's own word for the config's published weights
-    config = load_config(path)
+    return model_of(load_config(path), path, overrides)
+
+
+def model_of(config: Config, path: str, overrides: dict[str, Any] | None = None) -> ConfigDict:
+    """The model of a detector's config, with the preprocessor and scope that stand beside it.
+
+    Args:
+        config: The config.
+        path: What the user named it by, for the message.
+        overrides: Merged into the model.
+
+    Raises:
+        ValueError: The config has no `model`.
+    """
     if "model" not in config:
         raise ValueError(f"the config {path!r} defines no `model`: give the config of a detector")
-    config.merge_from_dict(dict(model=overrides))
+    config.merge_from_dict(dict(model=overrides or {}))
     model = config.model
     if "data_preprocessor" in config:
         model.setdefault("data_preprocessor", config.data_preprocessor)
     model.setdefault("_scope_", config.get("default_scope", "mmdet"))
     return model
+
+
+def is_distillation(config: Config) -> bool:
+    """Whether a config's model has a student within it, by FPNDistill or an algorithm of MMRazor's."""
+    return "architecture" in config.get("model", {})
 
 
 def build_detector(spec: str | dict | BaseModel) -> BaseModel:

@@ -42,11 +42,6 @@ def student_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return own or weights
 
 
-def without_teacher(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The arrays but the teacher's, which MMRazor's checkpoints hold too."""
-    return {key: value for key, value in weights.items() if not key.startswith("teacher.")}
-
-
 def add_student_prefix(student: nn.Module, state_dict: dict[str, Tensor], prefix: str = "") -> None:
     """Rename, in place, the keys of a plain checkpoint of the student to those of a distillation.
 

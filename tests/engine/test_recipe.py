@@ -59,7 +59,10 @@ def test_its_name_says_recipe_teacher_and_student():
     assert config.filename == "center-mimic_rtmdet_l_8xb32-300e_coco_yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py"
 
 
-def test_configs_that_do_not_do():
+def test_configs_that_do_not_do(tmp_path):
+    (tmp_path / "data.py").write_text("data_root = 'data/'")
+    with pytest.raises(ValueError, match=r"the config '.*data.py' defines no `model`: give the config of a detector"):
+        distillation_config(str(tmp_path / "data.py"), TEACHER, "teacher.pth")
     with pytest.raises(ValueError, match="is the config of a distillation already: train it without --teacher"):
         distillation_config("configs/demo/distilled.py", TEACHER, "teacher.pth")
     with pytest.raises(FileNotFoundError, match="no config file at 'none.py'"):

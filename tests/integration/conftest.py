@@ -11,6 +11,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def last_log(work_dir: Path) -> str:
+    """The log of the newest run in a work directory."""
+    return max(work_dir.glob("*/*.log")).read_text()
+
+
 def tiny_demo(digit_scenes: Path, epochs: int = 1) -> list[str]:
     """Settings that make the demo's distillation small and find the tiny set."""
     splits = ("train", "val", "test")

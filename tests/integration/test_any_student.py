@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from pcka_mmdet.models.detector_config import build_detector
 from tests.coco import write_coco
+from tests.integration.conftest import last_log
 
 ROOT = Path(__file__).resolve().parents[2]
 BCCD = ROOT.parent / "shared" / "data" / "bccd"
@@ -61,10 +62,6 @@ def teacher(tmp_path_factory):
     torch.manual_seed(0)
     torch.save(dict(state_dict=build_detector(TEACHER).state_dict(), meta={}), path)
     return path
-
-
-def last_log(work_dir):
-    return max(work_dir.glob("*/*.log")).read_text()
 
 
 def scalars(work_dir):

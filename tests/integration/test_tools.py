@@ -6,13 +6,9 @@ import pickle
 import pytest
 import torch
 
-from tests.integration.conftest import tiny_demo
+from tests.integration.conftest import last_log, tiny_demo
 
 DISTILLED = "configs/demo/distilled.py"
-
-
-def last_log(work_dir):
-    return max(work_dir.glob("*/*.log")).read_text()
 
 
 def test_train_resume_and_test(command, digit_scenes, tmp_path):

@@ -5,17 +5,16 @@ from pathlib import Path
 
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.checkpoint_file import listed, load_what_fits
-from pcka_mmdet.models.initial_weights import without_teacher
 from pcka_mmdet.registry import HOOKS
 
+from ..launch import unwrapped_model
 from ..random_state import RandomState, random_state, set_random_state
-from ..student import student_checkpoint, student_config, write_student
-from ..whole_files import BACKEND, remove_scratch
+from ..student import student_checkpoint, student_config
+from ..whole_files import BACKEND, remove_scratch, save_whole
 
 
 @HOOKS.register_module()
@@ -42,7 +41,7 @@ class StudentCheckpointHook(CheckpointHook):
 
     def before_run(self, runner: Runner) -> None:
         """A training that resumes needs nothing that its student started from."""
-        model = _unwrapped(runner)
+        model = unwrapped_model(runner)
         resumes = runner._resume and (runner._load_from or find_latest_checkpoint(runner.work_dir))
         if resumes and isinstance(model, FPNDistill):
             model.init_student, model.inherit = None, []
@@ -52,7 +51,7 @@ class StudentCheckpointHook(CheckpointHook):
         super().before_train(runner)
         if is_main_process():
             remove_scratch(Path(self.out_dir))
-        if isinstance(_unwrapped(runner), FPNDistill):
+        if isinstance(unwrapped_model(runner), FPNDistill):
             self._config = student_config(runner.cfg).pretty_text
 
     # What goes into a checkpoint, and what is made of it.
@@ -60,7 +59,7 @@ class StudentCheckpointHook(CheckpointHook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Add random states and the teacher's sha256, and take the student: of an average, what was averaged."""
         checkpoint["random_state"] = self._state_before_validation or random_state()
-        model = _unwrapped(runner)
+        model = unwrapped_model(runner)
         if isinstance(model, FPNDistill):
             checkpoint["meta"]["teacher_sha256"] = model.teacher_sha256
             if is_main_process():
@@ -74,10 +73,10 @@ class StudentCheckpointHook(CheckpointHook):
         """
         if not runner._resume:
             return
-        model = _unwrapped(runner)
+        model = unwrapped_model(runner)
         if isinstance(model, FPNDistill):
             self._check_teacher(model, checkpoint.get("meta", {}))
-        _, problems = load_what_fits(model, without_teacher(checkpoint["state_dict"]))
+        _, problems = load_what_fits(model, checkpoint["state_dict"])
         problems = [problem for problem in problems if "num_batches_tracked" not in problem]
         if problems:
             raise ValueError(
@@ -119,7 +118,7 @@ class StudentCheckpointHook(CheckpointHook):
         with self.file_backend.removals_last() as removed:
             super()._save_checkpoint_with_step(runner, step, meta)
             if self._students:
-                write_student(self._students.pop(), student_path(self.last_ckpt))
+                save_whole(self._students.pop(), student_path(self.last_ckpt))
         _remove_students(removed)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
@@ -128,7 +127,7 @@ class StudentCheckpointHook(CheckpointHook):
             super()._save_best_checkpoint(runner, metrics)
             written = [path for path, old in zip(self._best(), before, strict=True) if path != old]
             for path, student in zip(written, self._students, strict=False):
-                write_student(student, student_path(path))
+                save_whole(student, student_path(path))
             self._students.clear()
         _remove_students(removed)
 
@@ -151,7 +150,3 @@ def _remove_students(removed: Sequence[Path]) -> None:
     for path in removed:
         if not path.exists():
             student_path(path).unlink(missing_ok=True)
-
-
-def _unwrapped(runner: Runner):
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

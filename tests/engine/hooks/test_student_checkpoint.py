@@ -22,6 +22,10 @@ def train(work_dir, epochs=2, config=None, hook=None, **options):
     return run
 
 
+def checkpoint_hook(run):
+    return next(hook for hook in run.hooks if isinstance(hook, student_checkpoint.StudentCheckpointHook))
+
+
 def load(path):
     return torch.load(path, weights_only=True)
 
@@ -55,10 +59,10 @@ def test_of_an_average_the_student_is_what_was_averaged(tmp_path):
 
 def test_old_ones_go_with_their_students_once_the_new_are_there(tmp_path, monkeypatch):
     there = []
-    write = student_checkpoint.write_student
+    write = student_checkpoint.save_whole
     monkeypatch.setattr(
         student_checkpoint,
-        "write_student",
+        "save_whole",
         lambda *what: (there.append(sorted(p.name for p in tmp_path.glob("*.pth"))), write(*what)),
     )
     train(tmp_path, epochs=3, hook=dict(max_keep_ckpts=1))
@@ -69,7 +73,7 @@ def test_old_ones_go_with_their_students_once_the_new_are_there(tmp_path, monkey
 
 def test_best_checkpoints_have_students_too(tmp_path):
     run = train(tmp_path, epochs=1, hook=dict(save_best="score", rule="greater"))
-    hook = next(hook for hook in run.hooks if isinstance(hook, student_checkpoint.StudentCheckpointHook))
+    hook = checkpoint_hook(run)
     for epoch, score in enumerate((0.5, 0.4, 0.6)):
         run.train_loop._epoch = epoch + 1
         hook.after_val_epoch(run, dict(score=score))
@@ -80,7 +84,7 @@ def test_best_checkpoints_have_students_too(tmp_path):
 def test_a_best_student_of_an_older_training_is_overwritten(tmp_path):
     (tmp_path / "student_best_score_epoch_1.pth").touch()
     run = train(tmp_path, epochs=1, hook=dict(save_best="score", rule="greater"))
-    hook = next(hook for hook in run.hooks if isinstance(hook, student_checkpoint.StudentCheckpointHook))
+    hook = checkpoint_hook(run)
     run.train_loop._epoch = 1
     hook.after_val_epoch(run, dict(score=0.5))
     assert "state_dict" in load(tmp_path / "student_best_score_epoch_1.pth")
@@ -89,13 +93,13 @@ def test_a_best_student_of_an_older_training_is_overwritten(tmp_path):
 def test_resuming_in_a_folder_that_was_moved(tmp_path):
     hook = dict(save_best="score", rule="greater")
     run = train(tmp_path / "old", epochs=1, hook=hook)
-    saver = next(hook for hook in run.hooks if isinstance(hook, student_checkpoint.StudentCheckpointHook))
+    saver = checkpoint_hook(run)
     run.train_loop._epoch = 1
     saver.after_val_epoch(run, dict(score=0.5))
     (tmp_path / "old").rename(tmp_path / "new")
     newest = str(tmp_path / "new" / "epoch_1.pth")
     run = train(tmp_path / "new", epochs=2, hook=hook, resume=True, load_from=newest)
-    saver = next(hook for hook in run.hooks if isinstance(hook, student_checkpoint.StudentCheckpointHook))
+    saver = checkpoint_hook(run)
     saver.after_val_epoch(run, dict(score=0.4))  # no better: nothing to do
     saver.after_val_epoch(run, dict(score=0.6))
     assert (tmp_path / "new" / "student_best_score_epoch_2.pth").is_file()
