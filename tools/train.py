@@ -120,6 +120,7 @@ def main() -> None:
     config = runner_config(args, teacher_and_student(args))
     apply_options(args, config)
     preflight.check_teacher_checkpoint(config)
+    preflight.check_strategy(config)
     preflight.check_work_dir(config)
     preflight.check_operators()
     preflight.check_pretrained_weights(config)

@@ -1,7 +1,7 @@
 """What runs a training: hooks, logs, checks before the start."""
 
 from .cpu_amp import CpuAmpOptimWrapper
-from .hooks import StudentCheckpointHook, StudentWeightsHook
+from .hooks import LossScheduleHook, StudentCheckpointHook, StudentWeightsHook
 from .log_processor import LevelLogProcessor
 from .nonfinite import KeepBatchHook
 
@@ -9,6 +9,7 @@ __all__ = [
     "CpuAmpOptimWrapper",
     "KeepBatchHook",
     "LevelLogProcessor",
+    "LossScheduleHook",
     "StudentCheckpointHook",
     "StudentWeightsHook",
 ]

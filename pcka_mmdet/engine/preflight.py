@@ -14,9 +14,12 @@ from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
-from pcka_mmdet.models.detector_config import model_config
+from pcka_mmdet.models.detector_config import is_distillation, model_config
 
 from .schedule import annotation_file
+
+STRATEGIES = ("DDPStrategy", "SingleDeviceStrategy")
+"""Of MMEngine's: those that leave the model whole."""
 
 
 def check_teacher_checkpoint(config: Config) -> None:
@@ -29,6 +32,21 @@ def check_teacher_checkpoint(config: Config) -> None:
         raise SystemExit(
             "model.teacher_ckpt is left out, so the teacher would have random weights. Name its checkpoint in the "
             "config or by --cfg-options model.teacher_ckpt=FILE_OR_URL; where random weights are meant, write 'random'"
+        )
+
+
+def check_strategy(config: Config) -> None:
+    """Refuse to distil with a strategy that shards the model.
+
+    Raises:
+        SystemExit: The strategy of a `FlexibleRunner` is none of those in `STRATEGIES`.
+    """
+    name = _last_name(config.strategy.type) if config.get("strategy") else STRATEGIES[0]
+    if is_distillation(config) and name not in STRATEGIES:
+        raise SystemExit(
+            f"{name} does not distil: the teacher is no part of the model that it shards, so it would stay "
+            f"on the CPU, and checkpoints would have parts of the student alone. Write {' or '.join(STRATEGIES)}, or "
+            "leave out strategy and runner_type"
         )
 
 

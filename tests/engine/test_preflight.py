@@ -37,6 +37,17 @@ def test_no_teacher_checkpoint(digit_scenes):
     preflight.check_teacher_checkpoint(Config(dict(model=retinanet())))  # a student alone has no teacher
 
 
+@pytest.mark.parametrize("strategy", ["FSDPStrategy", "mmengine.DeepSpeedStrategy"])
+def test_strategies_that_shard_the_model(strategy):
+    wrong = Config(dict(model=distillation(), strategy=dict(type=strategy)))
+    with pytest.raises(SystemExit, match=rf"^{strategy.rpartition('.')[2]} does not distil: .*Write DDPStrategy or"):
+        preflight.check_strategy(wrong)
+    wrong.model = retinanet()
+    preflight.check_strategy(wrong)
+    preflight.check_strategy(Config(dict(model=distillation(), strategy=dict(type="DDPStrategy"))))
+    preflight.check_strategy(Config(dict(model=distillation())))
+
+
 def test_no_annotation_file(tmp_path):
     with pytest.raises(
         SystemExit, match=r"train_dataloader: no annotation file at '.*train.json'.*set train_dataloader"

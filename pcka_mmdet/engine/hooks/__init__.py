@@ -1,6 +1,7 @@
 """Hooks of MMEngine's runner."""
 
+from .loss_schedule import LossScheduleHook
 from .student_checkpoint import StudentCheckpointHook
 from .student_weights import StudentWeightsHook
 
-__all__ = ["StudentCheckpointHook", "StudentWeightsHook"]
+__all__ = ["LossScheduleHook", "StudentCheckpointHook", "StudentWeightsHook"]

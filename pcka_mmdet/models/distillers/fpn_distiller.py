@@ -45,6 +45,8 @@ class FPNDistiller(BaseDistiller):
         """Pairs of levels by name of the loss."""
         self.level_weights: dict[str, float] = {}
         """Factor of each level's loss by key, such as `pcka_s8`; a schedule may change it."""
+        self.factor = 1.0
+        """Of all losses; `LossScheduleHook` sets it."""
         self.losses = nn.ModuleDict()
         self.connectors = nn.ModuleDict()
         self.recorder = ModuleOutputsRecorder("neck")
@@ -85,7 +87,7 @@ class FPNDistiller(BaseDistiller):
         return any(self._has_weight(key) for key in self.losses)
 
     def _has_weight(self, key: str) -> bool:
-        return self.level_weights[key] != 0 and self.losses[key].active
+        return self.factor != 0 and self.level_weights[key] != 0 and self.losses[key].active
 
     def compute_distill_losses(
         self, student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor] | None
@@ -130,7 +132,7 @@ class FPNDistiller(BaseDistiller):
         student, teacher = (m.to(torch.promote_types(m.dtype, torch.float32)) for m in (student, teacher))
         if key in self.connectors:
             student = self.connectors[key](student)
-        return self.level_weights[key] * self.losses[key](student, teacher)
+        return self.factor * self.level_weights[key] * self.losses[key](student, teacher)
 
     def _zero(self, key: str, like: Tensor) -> Tensor:
         zero = like.new_zeros((), dtype=torch.promote_types(like.dtype, torch.float32))

@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
+from mmengine.model import convert_sync_batchnorm
 from mmengine.registry import MODELS
 from mmrazor.engine import StopDistillHook  # noqa: F401  (registers it)
 
 from pcka_mmdet.models import FPNDistill
-from tests.detectors import build, distillation, raw_batch, retinanet
+from tests.detectors import build, distillation, raw_batch, retinanet, step
 from tests.runners import runner
 
 
@@ -108,6 +109,18 @@ def test_moving_the_model_moves_the_teacher_and_keeps_its_precision():
     assert {p.dtype for p in model.teacher.parameters()} == {torch.float32}
     model.to("meta")
     assert {p.device.type for p in model.teacher.parameters()} == {"meta"}
+
+
+def test_synchronised_batch_norm():
+    """A student that has it trains in one process as with batch norm; converting it leaves the teacher alone."""
+    config = distillation()
+    config["architecture"]["backbone"]["norm_cfg"] = dict(type="SyncBN")
+    model = build(config)
+    step(model, losses_of(model))
+    plain = build(distillation())
+    converted = convert_sync_batchnorm(plain, "torch")
+    assert converted is plain and isinstance(plain.student.backbone.bn1, torch.nn.SyncBatchNorm)
+    assert not any(isinstance(module, torch.nn.SyncBatchNorm) for module in plain.teacher.modules())
 
 
 def test_train_returns_the_model_and_leaves_the_teacher_in_eval_mode():

@@ -1,0 +1,51 @@
+"""Distillation that grows in, and that leaves out iterations."""
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.registry import HOOKS
+
+from ..launch import unwrapped_model
+
+
+@HOOKS.register_module()
+class LossScheduleHook(Hook):
+    """Sets what all distillation losses are multiplied by in each iteration; at 0 the teacher does not run.
+
+    To end distillation after an epoch there is `mmrazor.StopDistillHook`. The factor depends on the iteration alone,
+    so that a resumed training goes on with it, and it is the same in every process.
+
+    Args:
+        ramp: Iterations over which the factor rises from 0, in equal steps, to 1.
+        every: Distil one iteration of so many, the first of each; the losses of the others are 0. The weights are not
+            raised for it.
+
+    Raises:
+        ValueError: `ramp` is below 0, `every` below 1, or the model is no `FPNDistill`.
+    """
+
+    def __init__(self, ramp: int = 0, every: int = 1):
+        if ramp < 0 or every < 1:
+            raise ValueError(f"LossScheduleHook: ramp is at least 0 and every at least 1, got ramp={ramp}, {every=}")
+        self.ramp = ramp
+        self.every = every
+
+    def factor(self, iteration: int) -> float:
+        """What the losses are multiplied by, between 0 and 1, in an iteration counted from 0."""
+        if iteration % self.every:
+            return 0.0
+        return min(1.0, iteration / self.ramp) if self.ramp else 1.0
+
+    def before_train(self, runner: Runner) -> None:
+        """Refuse a model whose losses cannot be scheduled."""
+        model = unwrapped_model(runner)
+        if not isinstance(model, FPNDistill):
+            raise ValueError(
+                f"LossScheduleHook schedules the losses of pcka_mmdet.FPNDistill, and the model is a "
+                f"{type(model).__name__}: take it out of custom_hooks"
+            )
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        """Set the factor of this iteration."""
+        unwrapped_model(runner).distiller.factor = self.factor(runner.iter)

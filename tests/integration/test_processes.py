@@ -1,0 +1,260 @@
+"""Distillation in two processes (gloo): what equals one process with the doubled batch, and what DDP has to stand.
+
+All that runs in two processes does so once, in `work`; the tests look at what it left.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
+from mmengine.runner import FlexibleRunner, Runner
+from torch import Tensor
+
+from pcka_mmdet.models import FPNDistiller
+from tests.detectors import NUM_CLASSES, build, distillation, raw_batch, retinanet
+from tests.runners import RandomScenes, runner
+
+WRAPPER = dict(type="MMDistributedDataParallel", broadcast_buffers=False, device_ids=None)
+LOCAL = [0, 1], [2, 3]
+"""Images of a batch that each process takes."""
+
+
+def fcos(task_weight: float = 1.0) -> dict:
+    """A student whose losses do not depend on how images are spread over processes: FCOS averages over all of them."""
+    losses = {
+        "loss_cls": dict(type="FocalLoss", use_sigmoid=True),
+        "loss_bbox": dict(type="IoULoss"),
+        "loss_centerness": dict(type="CrossEntropyLoss", use_sigmoid=True),
+    }
+    config = retinanet()
+    config["backbone"]["norm_eval"] = True
+    config["bbox_head"] = dict(
+        type="FCOSHead",
+        num_classes=NUM_CLASSES,
+        in_channels=16,
+        feat_channels=16,
+        stacked_convs=1,
+        strides=[8, 16, 32, 64],
+        regress_ranges=((-1, 32), (32, 64), (64, 128), (128, 1e8)),
+        norm_cfg=dict(type="GN", num_groups=4),
+        **{name: dict(loss, loss_weight=task_weight) for name, loss in losses.items()},
+    )
+    return {**config, "type": "FCOS", "train_cfg": None}
+
+
+def distilled_fcos(loss: str, task_weight: float) -> dict:
+    return distillation(
+        architecture=fcos(task_weight),
+        teacher=retinanet(channels=24),
+        distiller=dict(type="pcka_mmdet.FPNDistiller", losses=dict(loss=dict(type=loss, **PATCHES.get(loss, {})))),
+    )
+
+
+PATCHES = {"pcka_mmdet.PCKALoss": dict(patch_size=1, strides=(8, 16))}
+
+
+def batch(step: int, images: Iterable[int]) -> dict:
+    """Some of four random images of a step, with their boxes."""
+    generator = torch.Generator().manual_seed(step)
+    data = raw_batch(*[(64, 64)] * 4)
+    inputs = torch.randint(256, (4, 3, 64, 64), generator=generator, dtype=torch.uint8)
+    return dict(inputs=[inputs[i] for i in images], data_samples=[data["data_samples"][i] for i in images])
+
+
+def weights_after(
+    config: dict, batches: Iterable[dict], lr: float, wrap: Callable = lambda model: model, accumulate: int = 1
+) -> dict[str, Tensor]:
+    """Trainable weights after SGD on these batches."""
+    model = build(config)
+    model.init_weights()
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    optimizer = OptimWrapper(torch.optim.SGD(parameters.values(), lr=lr), accumulative_counts=accumulate)
+    wrapped = wrap(model.train())
+    with optimizer.optim_context(wrapped):
+        optimizer.initialize_count_status(wrapped, 0, len(batches))
+        for data in batches:
+            wrapped.train_step(data, optimizer)
+    return {name: p.detach().clone() for name, p in parameters.items()}
+
+
+class UnequalScenes(RandomScenes):
+    """Images of 64x64 and 128x128 pixels by turns, so that each of two processes has one size."""
+
+    def __init__(self):
+        super().__init__()
+        self.items[1::2] = [raw_batch((128, 128)) for _ in self.items[1::2]]
+
+
+def run(folder: Path, name: str, config: dict | None = None, **options: Any) -> dict[str, Any]:
+    """Two epochs of MMEngine's Runner: weights, and the logged losses of this process."""
+    config = config or distillation(teacher=retinanet(channels=24))
+    run = runner(config, folder / name, epochs=2, launcher="pytorch", cfg=dict(model_wrapper_cfg=WRAPPER), **options)
+    return trained(run)
+
+
+def trained(run: Runner | FlexibleRunner) -> dict[str, Any]:
+    run.train()
+    losses = {k: v.data[0] for k, v in run.message_hub.log_scalars.items() if "distill.loss" in k}
+    return dict(
+        weights=run.model.module.state_dict(),
+        losses={k.removeprefix("train/distill.loss_"): v.tolist() for k, v in losses.items()},
+        wrapped={name for name, _ in run.model.named_modules()},
+    )
+
+
+def unequal(folder: Path) -> dict[str, Any]:
+    """The map at stride 32 has one patch in the first process and four in the second."""
+    config = distillation(teacher=retinanet(channels=24))
+    config["distiller"]["losses"] = dict(pcka=dict(type="pcka_mmdet.PCKALoss", patch_size=2, strides=(8, 32)))
+    loader = dict(dataset=UnequalScenes(), batch_size=1, sampler=dict(type="DefaultSampler", shuffle=False))
+    return run(folder, "unequal", config, train_dataloader=dict(loader, num_workers=0))
+
+
+def uneven(folder: Path) -> dict[str, Any]:
+    """Five images: batches of two and one in each process."""
+    loader = dict(dataset=RandomScenes(5), batch_size=2, sampler=dict(type="DefaultSampler", shuffle=True))
+    return run(folder, "uneven", train_dataloader=dict(loader, num_workers=0))
+
+
+def synchronised_teacher(folder: Path) -> dict[str, Any]:
+    teacher = retinanet(channels=24)
+    teacher["backbone"]["norm_cfg"] = dict(type="SyncBN")
+    return run(folder, "synchronised", distillation(teacher=teacher))
+
+
+def strategy(folder: Path) -> dict[str, Any]:
+    """MMEngine's FlexibleRunner with DDPStrategy, and our checkpoints."""
+    loader = dict(dataset=RandomScenes(), batch_size=2, sampler=dict(type="DefaultSampler", shuffle=True))
+    flexible = FlexibleRunner(
+        model=distillation(teacher=retinanet(channels=24)),
+        work_dir=str(folder / "strategy"),
+        strategy=dict(type="DDPStrategy", model_wrapper=WRAPPER),
+        train_dataloader=dict(loader, num_workers=0),
+        train_cfg=dict(by_epoch=True, max_epochs=2),
+        optim_wrapper=dict(optimizer=dict(type="AdamW", lr=1e-3)),
+        default_hooks=dict(checkpoint=dict(type="pcka_mmdet.StudentCheckpointHook")),
+        default_scope="mmdet",
+        randomness=dict(seed=0),
+        launcher="pytorch",
+        cfg=dict(model=distillation()),
+        experiment_name="strategy",
+    )
+    return dict(trained(flexible), files={path.name for path in (folder / "strategy").glob("*.pth")})
+
+
+def detached_zeros(folder: Path) -> str:
+    """What DDP says when inactive losses do not depend on their connectors."""
+    zero, FPNDistiller._zero = FPNDistiller._zero, lambda self, key, like: like.new_zeros(())
+    try:
+        run(folder, "detached", custom_hooks=[dict(type="pcka_mmdet.LossScheduleHook", every=2)])
+    except RuntimeError as error:
+        return str(error)
+    finally:
+        FPNDistiller._zero = zero
+    return "no error"
+
+
+SCENARIOS = {
+    "every": lambda folder: run(folder, "every", custom_hooks=[dict(type="pcka_mmdet.LossScheduleHook", every=2)]),
+    "ramp": lambda folder: run(folder, "ramp", custom_hooks=[dict(type="pcka_mmdet.LossScheduleHook", ramp=3)]),
+    "stop": lambda folder: run(folder, "stop", custom_hooks=[dict(type="mmrazor.StopDistillHook", stop_epoch=1)]),
+    "unequal": unequal,
+    "uneven": uneven,
+    "synchronised teacher": synchronised_teacher,
+    "strategy": strategy,
+    "detached": detached_zeros,
+}
+
+
+def work(rank: int, folder: Path) -> None:
+    """All that is asked of one of the two processes."""
+    from mmrazor.engine import StopDistillHook  # noqa: F401  (registers it)
+
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2")
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+
+    def wrap(model):
+        return MMDistributedDataParallel(model, broadcast_buffers=False)
+
+    results = {
+        "mimic": weights_after(
+            distilled_fcos("pcka_mmdet.MimicLoss", 1.0), [batch(s, LOCAL[rank]) for s in range(20)], 0.01, wrap
+        ),
+        "pcka": weights_after(distilled_fcos("pcka_mmdet.PCKALoss", 0.0), [batch(0, LOCAL[rank])], 1.0, wrap),
+        **{name: scenario(folder) for name, scenario in SCENARIOS.items()},
+    }
+    torch.save(results, folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> list[dict[str, Any]]:
+    """What each of the two processes left."""
+    folder = tmp_path_factory.mktemp("processes")
+    mp.spawn(work, (folder,), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
+
+
+def differences(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
+    """The largest difference of two sets of weights."""
+    return max((a[name] - b[name]).abs().max().item() for name in a)
+
+
+def test_mimic_equals_one_process_with_the_doubled_batch(results):
+    """Detection losses included: 20 steps of an FCOS student."""
+    config = distilled_fcos("pcka_mmdet.MimicLoss", 1.0)
+    start = weights_after(config, [], 0.01)
+    one = weights_after(config, [batch(step, range(4)) for step in range(20)], 0.01)
+    assert differences(one, start) > 0.01
+    assert differences(results[0]["mimic"], one) < 1e-5
+    assert differences(results[0]["mimic"], results[1]["mimic"]) == 0
+
+
+def test_pcka_of_two_processes_is_the_mean_of_their_gradients(results):
+    """So is that of two accumulated batches; one batch of all images is another number: they share Gram matrices."""
+    config = distilled_fcos("pcka_mmdet.PCKALoss", 0.0)
+    start = weights_after(config, [], 1.0)
+    halves = [weights_after(config, [batch(0, images)], 1.0) for images in LOCAL]
+    mean = {name: (halves[0][name] + halves[1][name]) / 2 for name in start}
+    accumulated = weights_after(config, [batch(0, images) for images in LOCAL], 1.0, accumulate=2)
+    whole = weights_after(config, [batch(0, range(4))], 1.0)
+    scale = differences(mean, start)
+    for two in (results[0]["pcka"], accumulated):
+        assert differences(two, mean) < 1e-5 * scale
+    assert differences(whole, mean) > 0.01 * scale
+
+
+@pytest.mark.parametrize("name", ["every", "ramp", "stop", "unequal", "uneven", "synchronised teacher", "strategy"])
+def test_ddp_needs_no_search_for_unused_parameters(results, name):
+    """Both processes end with the same finite weights, and the teacher is not wrapped."""
+    first, second = (result[name] for result in results)
+    assert all(torch.isfinite(value).all() for value in first["weights"].values())
+    trained = {k: v for k, v in first["weights"].items() if "running_" not in k}  # of batch norms: each its own
+    assert any("connectors" in key for key in trained)
+    assert differences(trained, second["weights"]) == 0
+    assert not [module for module in first["wrapped"] if "teacher" in module]
+
+
+def test_a_flexible_runner_writes_students_too(results):
+    assert {"epoch_2.pth", "student_epoch_2.pth"} <= results[0]["strategy"]["files"]
+
+
+def test_losses_of_inactive_iterations_and_levels(results):
+    first, second = results
+    for result in results:
+        assert [value > 0 for value in result["every"]["losses"]["mimic_s8"]] == [True, False] * 2
+        assert [value > 0 for value in result["ramp"]["losses"]["mimic_s8"]] == [False, True, True, True]
+        assert [value > 0 for value in result["stop"]["losses"]["mimic_s8"]] == [True, True, False, False]
+    assert not any(first["unequal"]["losses"]["pcka_s32"]) and all(second["unequal"]["losses"]["pcka_s32"])
+
+
+def test_zeros_that_depend_on_no_connector_would_fail(results):
+    """The tests above can fail."""
+    assert all("Expected to have finished reduction" in result["detached"] for result in results)
