@@ -72,7 +72,8 @@ $(STAMPS)/torch: requirements/build.txt | $(STAMPS)/venv
 	@echo "$(TORCH)" > $@
 
 $(STAMPS)/requirements: $(wildcard requirements/*.txt) $(STAMPS)/torch
-	$(PIP) -r requirements/runtime.txt -r requirements/demo.txt -r requirements/tests.txt
+	$(PIP) -r requirements/runtime.txt -r requirements/demo.txt -r requirements/onnx.txt \
+	    -r requirements/tests.txt
 	$(PIP) --no-deps --no-build-isolation -r requirements/$(STACK).txt
 	@touch $@
 

@@ -84,7 +84,7 @@ setup(
     python_requires=">=3.10",
     # Loose, and without the MM packages: they exist under two names each, and `functional` needs torch alone.
     install_requires=["torch>=2.1"],
-    extras_require={name: requirements(name) for name in ("runtime", "openmmlab", "onedl", "demo", "tests")},
+    extras_require={name: requirements(name) for name in ("runtime", "openmmlab", "onedl", "demo", "onnx", "tests")},
     cmdclass={"build_py": BuildWithMim},
     zip_safe=False,
 )

@@ -57,6 +57,29 @@ def retinanet(channels: int = 16, width: int = 8, start_level: int = 1, **prepro
     )
 
 
+def fcos(task_weight: float = 1.0) -> dict:
+    """An FCOS like it; its losses are averaged over the images of all processes."""
+    losses = {
+        "loss_cls": dict(type="FocalLoss", use_sigmoid=True),
+        "loss_bbox": dict(type="IoULoss"),
+        "loss_centerness": dict(type="CrossEntropyLoss", use_sigmoid=True),
+    }
+    config = retinanet()
+    config["backbone"]["norm_eval"] = True
+    config["bbox_head"] = dict(
+        type="FCOSHead",
+        num_classes=NUM_CLASSES,
+        in_channels=16,
+        feat_channels=16,
+        stacked_convs=1,
+        strides=[8, 16, 32, 64],
+        regress_ranges=((-1, 32), (32, 64), (64, 128), (128, 1e8)),
+        norm_cfg=dict(type="GN", num_groups=4),
+        **{name: dict(loss, loss_weight=task_weight) for name, loss in losses.items()},
+    )
+    return {**config, "type": "FCOS", "train_cfg": None}
+
+
 def distillation(**overrides: Any) -> dict:
     """An FPNDistill of two tiny RetinaNets, PCKA with patches of 2 on the two finest levels and mimic on all."""
     return {

@@ -140,3 +140,10 @@ def test_export(command, work, tmp_path):
     assert mine["meta"] == theirs["meta"] and mine["state_dict"].keys() == theirs["state_dict"].keys()
     done = command("tools/export_student.py", tmp_path / "none.pth", check=False)
     assert done.returncode == 1 and "none.pth' does not exist" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_export_onnx(command, work, tmp_path):
+    out = command("tools/export_onnx.py", work / "epoch_1.pth", tmp_path / "student.onnx", "--shape", 128, 128).stdout
+    assert "student.onnx: cls_scores_s8, cls_scores_s16" in out and (tmp_path / "student.onnx").stat().st_size > 1e6
+    done = command("tools/export_onnx.py", tmp_path / "none.pth", "--shape", 128, 128, check=False)
+    assert done.returncode == 1 and "none.pth' does not exist" in done.stderr and "Traceback" not in done.stderr

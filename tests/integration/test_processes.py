@@ -17,35 +17,12 @@ from mmengine.runner import FlexibleRunner, Runner
 from torch import Tensor
 
 from pcka_mmdet.models import FPNDistiller
-from tests.detectors import NUM_CLASSES, build, distillation, raw_batch, retinanet
+from tests.detectors import build, distillation, fcos, raw_batch, retinanet
 from tests.runners import RandomScenes, runner
 
 WRAPPER = dict(type="MMDistributedDataParallel", broadcast_buffers=False, device_ids=None)
 LOCAL = [0, 1], [2, 3]
 """Images of a batch that each process takes."""
-
-
-def fcos(task_weight: float = 1.0) -> dict:
-    """A student whose losses do not depend on how images are spread over processes: FCOS averages over all of them."""
-    losses = {
-        "loss_cls": dict(type="FocalLoss", use_sigmoid=True),
-        "loss_bbox": dict(type="IoULoss"),
-        "loss_centerness": dict(type="CrossEntropyLoss", use_sigmoid=True),
-    }
-    config = retinanet()
-    config["backbone"]["norm_eval"] = True
-    config["bbox_head"] = dict(
-        type="FCOSHead",
-        num_classes=NUM_CLASSES,
-        in_channels=16,
-        feat_channels=16,
-        stacked_convs=1,
-        strides=[8, 16, 32, 64],
-        regress_ranges=((-1, 32), (32, 64), (64, 128), (128, 1e8)),
-        norm_cfg=dict(type="GN", num_groups=4),
-        **{name: dict(loss, loss_weight=task_weight) for name, loss in losses.items()},
-    )
-    return {**config, "type": "FCOS", "train_cfg": None}
 
 
 def distilled_fcos(loss: str, task_weight: float) -> dict:

@@ -1,0 +1,97 @@
+"""A one-stage detector as an ONNX file: backbone, neck and head, without decoding and NMS."""
+
+import importlib.util
+import inspect
+import json
+from pathlib import Path
+
+import torch
+from mmdet.models.detectors import SingleStageDetector
+from torch import Tensor, nn
+
+from pcka_mmdet.models.checkpoint_file import listed, load_file, load_what_fits
+from pcka_mmdet.models.detector_config import build_detector, model_of
+from pcka_mmdet.models.levels import neck_levels
+from pcka_mmdet.models.teacher import Normalisation
+
+from .student import read_config, student_checkpoint
+from .whole_files import write_whole
+
+INPUT = "images"
+
+
+def export_onnx(checkpoint: str | Path, target: str | Path, shape: tuple[int, int]) -> list[str]:
+    """Write the student of a checkpoint as an ONNX model.
+
+    Its input `images` is one normalised, padded image `(1, 3, height, width)`. Its outputs are the head's maps, named
+    after the arguments of the head's `predict_by_feat` and the stride, such as `cls_scores_s8`. Metadata of the model:
+    `config` (the detector's, as text), `strides`, `mean`, `std`, `bgr_to_rgb` and `classes` (JSON).
+
+    Args:
+        checkpoint: File or URL of a plain MMDetection checkpoint or a distillation's.
+        target: Where it goes, whole or not at all.
+        shape: Height and width of the image in pixels.
+
+    Returns:
+        The names of the outputs.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ImportError: The packages that torch exports with are not installed.
+        ValueError: The checkpoint cannot be read or lacks arrays, or the detector is no one-stage detector.
+    """
+    if not all(map(importlib.util.find_spec, ("onnx", "onnxscript"))):
+        raise ImportError("torch exports with the packages onnx and onnxscript: pip install -r requirements/onnx.txt")
+    detector, text, classes = _detector(str(checkpoint))
+    strides = [level.stride for level in neck_levels(detector)]
+    arguments = list(inspect.signature(detector.bbox_head.predict_by_feat).parameters)
+    images, model = torch.zeros(1, 3, *shape), HeadMaps(detector).eval()
+    with torch.no_grad():
+        kinds = len(model(images)) // len(strides)
+    names = [f"{argument}_s{stride}" for argument in arguments[:kinds] for stride in strides]
+    program = torch.onnx.export(model, (images,), dynamo=True, input_names=[INPUT], output_names=names, verbose=False)
+    normalisation = Normalisation.of(detector.data_preprocessor)
+    program.model.metadata_props.update(
+        config=text,
+        strides=json.dumps(strides),
+        mean=json.dumps(normalisation.mean),
+        std=json.dumps(normalisation.std),
+        bgr_to_rgb=json.dumps(normalisation.swaps_channels),
+        classes=json.dumps(classes),
+    )
+    write_whole(Path(target), program.model_proto.SerializeToString())
+    return names
+
+
+class HeadMaps(nn.Module):
+    """All outputs of a one-stage detector's head, as one flat tuple: one kind after the other, from fine to coarse."""
+
+    def __init__(self, detector: SingleStageDetector):
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Maps of normalised images `(B, 3, H, W)`."""
+        return tuple(output for kind in self.detector(images, mode="tensor") for output in kind)
+
+
+def _detector(checkpoint: str) -> tuple[SingleStageDetector, str, list[str]]:
+    """The detector of a checkpoint, its config as text, and its classes."""
+    try:
+        content = student_checkpoint(load_file(checkpoint))
+        text = content["meta"].get("cfg")
+        if text is None:
+            raise ValueError("there is no config in it: train it with MMDetection 3, which keeps it in `meta`")
+        detector = build_detector(model_of(read_config(text), checkpoint)).eval()
+        problems = load_what_fits(detector, content["state_dict"])[1]
+        if problems:
+            raise ValueError(f"it is of another architecture than the config in it: {listed(problems)}")
+    except ValueError as error:
+        raise ValueError(f"{checkpoint!r} cannot be exported: {error}") from error
+    if not isinstance(detector, SingleStageDetector):
+        raise ValueError(
+            f"{checkpoint!r} is a {type(detector).__name__}, and only one-stage detectors (RetinaNet, FCOS, GFL ...) "
+            "have a head without proposals in between: use MMDeploy for this one"
+        )
+    classes = content["meta"].get("dataset_meta", {}).get("classes", [])
+    return detector, text, list(classes)

@@ -1,0 +1,32 @@
+"""A one-stage student as an ONNX file: `tools/export_onnx.py CHECKPOINT --shape 800 1344`."""
+
+import argparse
+from pathlib import Path
+
+from pcka_mmdet.engine.onnx_export import export_onnx
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Export a one-stage detector: a plain checkpoint's, or a distillation's student."
+    )
+    parser.add_argument("checkpoint", help="checkpoint file or URL")
+    parser.add_argument("out", nargs="?", type=Path, help="file to write (default: CHECKPOINT with the ending .onnx)")
+    parser.add_argument(
+        "--shape", type=int, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"), help="of the padded image, in pixels"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    target = args.out or Path(args.checkpoint).with_suffix(".onnx")
+    try:
+        names = export_onnx(args.checkpoint, target, tuple(args.shape))
+    except (FileNotFoundError, ImportError, ValueError, OSError) as error:
+        raise SystemExit(str(error)) from error
+    print(f"{target}: {', '.join(names)}")
+
+
+if __name__ == "__main__":
+    main()
