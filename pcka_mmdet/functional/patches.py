@@ -10,7 +10,9 @@ A group is a matrix with one patch a row, N x D; what a row holds depends on wha
 """
 
 import math
+from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -72,3 +74,30 @@ def extract_patches(feat: Tensor, patch_size: int = 16, average: str = "channel"
     blocks = feat.reshape(batch, channels, rows, p, columns, p).permute(_AXES[average])
     groups = {"channel": channels, "batch": batch, "spatial": p * p}[average]
     return blocks.reshape(groups, rows * columns, -1)
+
+
+def join_patches(
+    patches: Tensor, shape: Sequence[int], patch_size: int = 16, average: str = "channel", fit: str = "resize"
+) -> Tensor:
+    """The adjoint of `extract_patches`, which is linear: what a gradient of patches is as a gradient of maps.
+
+    Args:
+        patches: Patch matrices `(G, N, D)`.
+        shape: Of the maps that patches are cut from, `(B, C, H, W)`.
+        patch_size: As they are cut, like the other options.
+
+    Returns:
+        Maps `(B, C, H, W)`. Where no map has to be made to fit, they are those that the patches are of.
+    """
+    batch, channels, height, width = shape
+    p = patch_size
+    rows, columns = patch_grid(height, width, p, fit)
+    axes = _AXES[average]
+    whole = batch, channels, rows, p, columns, p
+    blocks = patches.reshape([whole[axis] for axis in axes]).permute([axes.index(axis) for axis in range(6)])
+    maps = blocks.reshape(batch, channels, rows * p, columns * p)
+    if (height, width) == maps.shape[2:]:
+        return maps
+    if fit == "resize":
+        return torch.ops.aten.upsample_bilinear2d_backward(maps, maps.shape[2:], shape, False)
+    return F.pad(maps, (0, width - maps.shape[3], 0, height - maps.shape[2]))  # negative where it was padded

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from pcka_mmdet.functional import cka, extract_patches
-from pcka_mmdet.functional.cka import CENTERINGS, MIN_SAMPLES
+from pcka_mmdet.functional import patch_cka
+from pcka_mmdet.functional.forms import CENTERINGS, MIN_SAMPLES
 from pcka_mmdet.functional.patches import AVERAGES, patch_grid
 from pcka_mmdet.registry import MODELS
 
@@ -85,12 +85,13 @@ class PCKALoss(LevelLoss):
         teacher = self.align(student, teacher, same_channels=self.average == "channel")
         if self.is_degenerate(*student.shape[2:]):
             raise ValueError(f"PCKALoss: {self.degenerate_message(*student.shape[2:])}")
-        x, y = (extract_patches(m, self.patch_size, self.average, self.fit) for m in (student, teacher))
-        similarity = cka(x, y, self.centering).mean()
+        options = self.patch_size, self.average, self.centering, self.fit
+        similarity = patch_cka(student, teacher, *options)
         self.similarity = similarity.detach()
         loss = self.loss_weight * (1 - similarity)
         if self.position_weight:
-            loss = loss + self.position_weight * (1 - cka(x.mT, y.mT, self.centering).mean())
+            positions = patch_cka(student, teacher, *options, samples="positions")
+            loss = loss + self.position_weight * (1 - positions)
         return loss
 
     def tuple_losses(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[Tensor]:

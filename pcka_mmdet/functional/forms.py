@@ -1,0 +1,171 @@
+"""Value and gradient of CKA in closed form, by Gram matrices of samples or by products of features.
+
+Shape shorthand: G groups, N samples (patches, for PCKA), D features; x is the student's matrix, y the teacher's.
+
+With the Gram matrices K = xx' and L = yy' and K~, L~ their projections (see `pcka_mmdet.functional.cka`),
+
+    CKA = <K~, L~> / (|K~| |L~|),    dCKA/dx = 2 (L~ / (|K~| |L~|) - CKA K~ / |K~|^2) x.
+
+K~ is a linear projection of K, so this one value and this one gradient serve all three estimators. The two forms are
+equal, by |xx'| = |x'x| and <xx', yy'> = |x'y|^2; which one costs less depends on N and D. A form evaluates CKA of
+standardised matrices, and gives for each side that wants a gradient what it needs of it later besides the matrices: the
+weights, one tensor.
+"""
+
+import torch
+from torch import Tensor
+
+CENTERINGS = ("none", "center", "debias")
+MIN_SAMPLES = {"none": 2, "center": 3, "debias": 4}
+"""Below this number of samples an estimator is constant or undefined."""
+
+
+def check_samples(samples: int, centering: str) -> None:
+    """Refuse what no form can evaluate.
+
+    Raises:
+        ValueError: `centering` is unknown, or there are fewer samples than `MIN_SAMPLES[centering]`.
+    """
+    if centering not in CENTERINGS:
+        raise ValueError(f"centering must be one of {CENTERINGS}, got {centering!r}")
+    if samples < MIN_SAMPLES[centering]:
+        raise ValueError(
+            f"centering={centering!r} needs at least {MIN_SAMPLES[centering]} samples, got {samples}: "
+            "use smaller patches or another centering"
+        )
+
+
+def standardise(x: Tensor, centering: str) -> tuple[Tensor, Tensor]:
+    """Bring every group to largest magnitude 1, its column means removed unless `centering` is 'none'.
+
+    Without the means K~ keeps its value (they are in the null space of both projections) and loses no digits to them.
+
+    Returns:
+        The matrices `(G, N, D)`, and what they were multiplied by, `(G, 1, 1)`: 0 for a group that is zero up to the
+        rounding of the means.
+    """
+    info = torch.finfo(x.dtype)
+    largest = _largest(x)
+    noise = torch.full_like(largest, info.tiny)
+    if centering != "none":
+        noise += 8 * info.eps * largest
+        x = x - x.mean(-2, keepdim=True)
+        largest = _largest(x)
+    scale = torch.where(largest <= noise, 0.0, 1 / largest)
+    return x * scale, scale
+
+
+def cheaper_form(samples: int, features: int, other_features: int) -> type["SampleForm"] | type["FeatureForm"]:
+    """The form of fewer multiply-adds for the value and the gradient in the first matrix."""
+    sample_form = samples * (2 * features + other_features)
+    feature_form = 2 * features * (features + other_features) + other_features**2
+    return SampleForm if sample_form <= feature_form else FeatureForm
+
+
+def column(per_group: Tensor) -> Tensor:
+    """A number a group, to multiply matrices by."""
+    return per_group[:, None, None]
+
+
+def _largest(x: Tensor) -> Tensor:
+    # not aminmax, which takes 20 times as long on a processor
+    return torch.maximum(x.amax((-2, -1), keepdim=True), -x.amin((-2, -1), keepdim=True))
+
+
+def _inverse(norm_squared: Tensor, gram_norm_squared: Tensor) -> Tensor:
+    """1 / |K~| by group; 0 where |K~| vanishes against |K|, so that a dead group adds neither value nor gradient."""
+    dead = norm_squared <= 16 * torch.finfo(norm_squared.dtype).eps * gram_norm_squared
+    return torch.where(dead, 0.0, norm_squared.rsqrt())
+
+
+def _total(matrix: Tensor) -> Tensor:
+    return matrix.sum((-2, -1))
+
+
+class SampleForm:
+    """K~ and L~ as N x N matrices. The weights are one more of them, `(G, N, N)`."""
+
+    needs_other = False
+    """Whether the gradient of one side takes the other side's matrix."""
+
+    @classmethod
+    def evaluate(
+        cls, x: Tensor, y: Tensor, centering: str, sides: tuple[int, ...] = (0,)
+    ) -> tuple[Tensor, list[Tensor]]:
+        """CKA `(G,)` of `(G, N, D1)` and `(G, N, D2)`, and the weights of each side."""
+        (k, k_inverse), (el, el_inverse) = cls._gram(x, centering), cls._gram(y, centering)
+        both = k_inverse * el_inverse
+        value = _total(k * el) * both
+        grams = (k, el, k_inverse), (el, k, el_inverse)
+        weights = [
+            column(2 * both) * other + column(-2 * value * inverse.square()) * own
+            for own, other, inverse in (grams[side] for side in sides)
+        ]
+        return value, weights
+
+    @staticmethod
+    def gradient(own: Tensor, other: Tensor | None, weights: Tensor, centering: str) -> Tensor:
+        """dCKA/d(own), `(G, N, D)`."""
+        return weights @ own
+
+    @staticmethod
+    def _gram(x: Tensor, centering: str) -> tuple[Tensor, Tensor]:
+        gram = x @ x.mT
+        whole = norm = _total(gram * gram)
+        if centering == "debias":
+            n = gram.shape[-1]
+            gram.diagonal(dim1=-2, dim2=-1).zero_()
+            rows = gram.sum(-1, keepdim=True) / (n - 2)
+            gram = gram - rows - rows.mT + rows.sum(-2, keepdim=True) / (n - 1)
+            gram.diagonal(dim1=-2, dim2=-1).zero_()
+            norm = _total(gram * gram)
+        return gram, _inverse(norm, whole)
+
+
+class FeatureForm:
+    """K~ and L~ through D x D products, for many samples of few features; no N x N matrix is ever made.
+
+    The weights are those of L~ and K~ in the gradient, `(G, 2)`.
+    """
+
+    needs_other = True
+    """See `SampleForm`."""
+
+    @classmethod
+    def evaluate(
+        cls, x: Tensor, y: Tensor, centering: str, sides: tuple[int, ...] = (0,)
+    ) -> tuple[Tensor, list[Tensor]]:
+        """See `SampleForm`."""
+        inverses = [_inverse(*cls._inner(z, z, centering)) for z in (x, y)]
+        both = inverses[0] * inverses[1]
+        value = cls._inner(x, y, centering)[0] * both
+        return value, [torch.stack([2 * both, -2 * value * inverses[side].square()], 1) for side in sides]
+
+    @staticmethod
+    def gradient(own: Tensor, other: Tensor, weights: Tensor, centering: str) -> Tensor:
+        """See `SampleForm`."""
+        grad = torch.zeros_like(own)
+        for side, weight in ((other, column(weights[:, 0])), (own, column(weights[:, 1]))):
+            grad = torch.baddbmm(grad, side, weight * (side.mT @ own))
+            if centering == "debias":
+                # the rest of the U-centred Gram matrix, times own: its diagonal, row and column terms, total
+                n = own.shape[-2]
+                rows = -side.square().sum(-1, keepdim=True)
+                means = rows / (n - 2)
+                shift = (means * own).sum(-2, keepdim=True)
+                total = means.sum(-2, keepdim=True) / (n - 1)
+                grad = grad + weight * ((rows + 2 * means - total) * own - shift)
+        return grad
+
+    @staticmethod
+    def _inner(x: Tensor, y: Tensor, centering: str) -> tuple[Tensor, Tensor]:
+        """<K~, L~> and <K, L>."""
+        product = x.mT @ y
+        whole = _total(product * product)
+        if centering != "debias":
+            return whole, whole
+        # xx' and yy' with the diagonals out; their row sums are minus the diagonals, as the column means are zero
+        n = x.shape[-2]
+        x_rows, y_rows = -x.square().sum(-1), -y.square().sum(-1)
+        inner = whole - (x_rows * y_rows).sum(-1) * (1 + 2 / (n - 2))
+        return inner + x_rows.sum(-1) * y_rows.sum(-1) / ((n - 1) * (n - 2)), whole

@@ -1,0 +1,113 @@
+"""CKA between the patches of two feature maps, at the least cost in time and memory.
+
+Shape shorthand: B images, C channels, H x W positions; G groups of patch matrices, see `pcka_mmdet.functional.patches`.
+
+Equal to `cka(extract_patches(student), extract_patches(teacher)).mean()`. Patches are cut, compared and thrown away a
+few groups at a time, so that they stay in the processor's cache, and the gradient is made with the value: nothing is
+kept but the gradient itself.
+"""
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .forms import cheaper_form, check_samples, standardise
+from .patches import extract_patches, join_patches
+
+CACHED_BYTES = 2 * 2**20
+"""How much of the student's patches a processor works on at a time. A GPU takes all at once."""
+
+SAMPLES = ("patches", "positions")
+
+
+def patch_cka(
+    student: Tensor,
+    teacher: Tensor,
+    patch_size: int = 16,
+    average: str = "channel",
+    centering: str = "center",
+    fit: str = "resize",
+    samples: str = "patches",
+) -> Tensor:
+    """Mean CKA of the groups of patches, differentiable once in the student's map; the teacher's is a constant.
+
+    Args:
+        student: Feature map `(B, C1, H, W)`.
+        teacher: Feature map `(B, C2, H, W)`; with `average='channel'` of as many channels.
+        patch_size: See `extract_patches`, as for `average` and `fit`.
+        average: See `extract_patches`.
+        centering: See `cka`.
+        fit: See `extract_patches`.
+        samples: What a row of the Gram matrix stands for: `'patches'`, or `'positions'`, the features of a patch (its
+            matrices are transposed).
+
+    Returns:
+        Mean similarity, a scalar in float32 or wider; see `cka`.
+
+    Raises:
+        ValueError: The maps differ in images or size, an option is unknown, or a map gives too few samples.
+    """
+    if student.dim() != 4 or student.shape[0] != teacher.shape[0] or student.shape[2:] != teacher.shape[2:]:
+        raise ValueError(
+            "expected two maps (B, C, H, W) of the same images and size, "
+            f"got {tuple(student.shape)} and {tuple(teacher.shape)}"
+        )
+    if average == "channel" and student.shape[1] != teacher.shape[1]:
+        raise ValueError(
+            f"average='channel' compares channel by channel, got {student.shape[1]} and {teacher.shape[1]} channels"
+        )
+    if samples not in SAMPLES:
+        raise ValueError(f"samples must be one of {SAMPLES}, got {samples!r}")
+    wants_gradient = student.requires_grad and torch.is_grad_enabled()
+    return _PatchCKA.apply(student, teacher.detach(), wants_gradient, centering, samples, patch_size, average, fit)
+
+
+class _PatchCKA(torch.autograd.Function):
+    """The gradient is made together with the value, while the patches are at hand."""
+
+    @staticmethod
+    def forward(
+        ctx, student: Tensor, teacher: Tensor, wants_gradient: bool, centering: str, samples: str, *cut
+    ) -> Tensor:
+        values = []
+        gradient = torch.empty_like(student, dtype=_wide(student)) if wants_gradient else None
+        with torch.autocast(student.device.type, enabled=False):
+            for part in _parts(student, cut):
+                (x, scale), (y, _) = (_matrices(m[part], centering, samples, cut) for m in (student, teacher))
+                check_samples(x.shape[-2], centering)
+                form = cheaper_form(x.shape[-2], x.shape[-1], y.shape[-1])
+                value, weights = form.evaluate(x, y, centering, (0,) if wants_gradient else ())
+                values.append(value)
+                if wants_gradient:
+                    patches = form.gradient(x, y, weights[0], centering).mul_(scale)
+                    patches = patches.mT if samples == "positions" else patches
+                    gradient[part] = join_patches(patches, student[part].shape, *cut)
+            values = torch.cat(values)
+        ctx.save_for_backward(gradient)
+        ctx.groups, ctx.dtype = len(values), student.dtype
+        return values.mean()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return (grad / ctx.groups * ctx.saved_tensors[0]).to(ctx.dtype), *(None,) * 7
+
+
+def _parts(feature_map: Tensor, cut: tuple[int, str, str]) -> list[tuple[slice, ...]]:
+    """Indices that together take the whole map, a few groups each; the last slice of each is that of the groups."""
+    axis = {"channel": 1, "batch": 0}.get(cut[1])
+    if axis is None or feature_map.device.type != "cpu":
+        return [(slice(None),)]
+    groups = feature_map.shape[axis]
+    step = max(1, CACHED_BYTES * groups // (4 * feature_map.numel()))
+    return [(slice(None),) * axis + (slice(start, start + step),) for start in range(0, groups, step)]
+
+
+def _matrices(feature_map: Tensor, centering: str, samples: str, cut: tuple[int, str, str]) -> tuple[Tensor, Tensor]:
+    """Standardised matrices `(G, N, D)` of some groups, and their scales."""
+    patches = extract_patches(feature_map.to(_wide(feature_map)), *cut)
+    return standardise(patches.mT if samples == "positions" else patches, centering)
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    return torch.promote_types(tensor.dtype, torch.float32)

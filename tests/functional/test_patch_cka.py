@@ -1,0 +1,139 @@
+"""CKA of maps equals CKA of the patches that are cut out of them, gradient included."""
+
+import sys
+
+import pytest
+import torch
+
+from pcka_mmdet.functional import cka, extract_patches, patch_cka
+from pcka_mmdet.functional.forms import CENTERINGS
+from pcka_mmdet.functional.patches import AVERAGES, FITS, join_patches
+
+
+def maps(*shape, channels=None, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    other = (shape[0], channels or shape[1], *shape[2:])
+    return tuple(torch.randn(s, generator=generator, dtype=dtype) for s in (shape, other))
+
+
+def value_and_gradient(function, student, *arguments):
+    student = student.clone().requires_grad_()
+    value = function(student, *arguments)
+    value.square().backward()
+    return value.detach(), student.grad
+
+
+def in_two_steps(student, teacher, patch_size, average, centering, fit, samples="patches"):
+    x, y = (extract_patches(m, patch_size, average, fit) for m in (student, teacher))
+    return (cka(x.mT, y.mT, centering) if samples == "positions" else cka(x, y, centering)).mean()
+
+
+@pytest.fixture(params=[False, True], ids=["whole", "in parts"])
+def parts(request, monkeypatch):
+    """As it comes, and with one group at a time."""
+    if request.param:
+        module = sys.modules["pcka_mmdet.functional.patch_cka"]  # the package's attribute of that name is the function
+        monkeypatch.setattr(module, "CACHED_BYTES", 1)
+
+
+@pytest.mark.parametrize("samples", ["patches", "positions"])
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("average", AVERAGES)
+@pytest.mark.parametrize("centering", CENTERINGS)
+def test_equals_cka_of_extracted_patches(parts, centering, average, fit, samples):
+    """7x9 positions in patches of 2 (more features than patches or fewer); 8x12 has no need to fit."""
+    for size in ((7, 9), (8, 12)):
+        student, teacher = maps(3, 4, *size)
+        options = 2, average, centering, fit, samples
+        ours, expected = (value_and_gradient(f, student, teacher, *options) for f in (patch_cka, in_two_steps))
+        for mine, theirs in zip(ours, expected, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("centering", CENTERINGS)
+@pytest.mark.parametrize("patch_size", [1, 3])
+def test_gradcheck(parts, centering, patch_size):
+    student, teacher = maps(2, 3, 5, 7)
+    student.requires_grad_()
+    assert torch.autograd.gradcheck(lambda s: patch_cka(s, teacher, patch_size, centering=centering), student)
+
+
+def test_other_channels_where_whole_patches_are_compared():
+    student, teacher = maps(2, 3, 8, 8, channels=5)
+    for average in ("batch", "spatial"):
+        expected = in_two_steps(student, teacher, 2, average, "center", "resize")
+        torch.testing.assert_close(patch_cka(student, teacher, 2, average), expected)
+    with pytest.raises(ValueError, match="channel by channel, got 3 and 5 channels"):
+        patch_cka(student, teacher, 2)
+
+
+def test_map_in_channels_last_and_in_half_precision():
+    student, teacher = maps(2, 64, 8, 8, dtype=torch.float32)
+    expected = value_and_gradient(patch_cka, student, teacher, 2)
+    last = student.contiguous(memory_format=torch.channels_last)
+    value, gradient = value_and_gradient(patch_cka, last, teacher, 2)
+    torch.testing.assert_close((value, gradient), expected)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        value, gradient = value_and_gradient(patch_cka, student.bfloat16(), teacher.bfloat16(), 2)
+    assert value.dtype == torch.float32 and gradient.dtype == torch.bfloat16
+    torch.testing.assert_close(value, expected[0], rtol=0.05, atol=0.01)
+
+
+def test_nothing_but_the_gradient_is_kept():
+    student, teacher = maps(2, 64, 32, 32, dtype=torch.float32)
+    student.requires_grad_()
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
+        patch_cka(student, teacher, 8)
+    assert kept == [student.shape]
+    with torch.no_grad():
+        assert not patch_cka(student, teacher, 8).requires_grad
+
+
+def test_a_graph_that_is_kept_gives_the_same_gradient_again():
+    student, teacher = maps(2, 4, 8, 8)
+    student.requires_grad_()
+    similarity = patch_cka(student, teacher, 2)
+    first, second = (torch.autograd.grad(similarity, student, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)
+    (gradient,) = torch.autograd.grad(similarity.square(), student, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("average", AVERAGES)
+def test_joining_is_the_adjoint_of_cutting(average, fit):
+    """<cut m, p> = <m, join p> for any map and any patches."""
+    for size in ((7, 9), (8, 12)):
+        feature_map = maps(3, 4, *size)[0]
+        patches = extract_patches(feature_map, 4, average, fit)
+        others = torch.randn_like(patches)
+        joined = join_patches(others, feature_map.shape, 4, average, fit)
+        torch.testing.assert_close((patches * others).sum(), (feature_map * joined).sum())
+
+
+def test_bad_arguments():
+    student, teacher = maps(2, 3, 8, 8)
+    with pytest.raises(ValueError, match="same images and size, got"):
+        patch_cka(student, teacher[:1])
+    with pytest.raises(ValueError, match="samples must be one of"):
+        patch_cka(student, teacher, samples="inter")
+    with pytest.raises(ValueError, match="needs at least 3 samples, got 1"):
+        patch_cka(student, teacher, 8)
+    with pytest.raises(ValueError, match="centering must be one of"):
+        patch_cka(student, teacher, 2, centering="unbiased")
+
+
+@pytest.mark.parametrize("average", ["channel", "spatial"])
+@pytest.mark.parametrize("centering", CENTERINGS)
+@pytest.mark.parametrize("patch_size", [1, 3])
+def test_compiles_without_a_graph_break(parts, average, centering, patch_size):
+    """Either form of CKA (by patch_size), and maps that are resized."""
+    student, teacher = maps(2, 3, 5, 7)
+    options = teacher, patch_size, average, centering
+    torch._dynamo.reset()
+    compiled = torch.compile(patch_cka, fullgraph=True, backend="aot_eager")
+    ours, expected = (value_and_gradient(f, student, *options) for f in (compiled, patch_cka))
+    torch.testing.assert_close(ours, expected)
