@@ -6,6 +6,7 @@ Shape shorthand: a batch of images is `(B, 3, H, W)`.
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -14,9 +15,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from .checkpoint_file import listed, load_what_fits, read_weights
-
-DISTILLED_PARTS = ("backbone", "neck")
-"""What runs of the teacher; the rest of it is its head."""
+from .neck_forward import PARTS, NeckForward
 
 
 @dataclass(frozen=True)
@@ -81,14 +80,16 @@ class Teacher:
     Args:
         detector: The detector; its backbone and neck run.
         checkpoint: File or URL of its weights. `None` leaves them random, with a warning, `'random'` without one.
+        options: Of `NeckForward`.
 
     Raises:
         FileNotFoundError: The checkpoint does not exist.
         ValueError: The checkpoint cannot be read, or is of another architecture.
     """
 
-    def __init__(self, detector: BaseModel, checkpoint: str | None = None):
+    def __init__(self, detector: BaseModel, checkpoint: str | None = None, **options: Any):
         self.detector = detector.eval().requires_grad_(False)
+        self.neck_forward = NeckForward(self.detector, **options)
         self.normalisation = Normalisation.of(detector.data_preprocessor)
         self.sha256: str | None = None
         """Of the checkpoint's file; `None` where there is none."""
@@ -106,14 +107,15 @@ class Teacher:
     def apply(self, change: Callable[[Tensor], Tensor]) -> None:
         """Move the weights as `nn.Module._apply` would, keeping their precision."""
         self.detector._apply(lambda tensor: change(tensor).to(tensor.dtype))
+        self.neck_forward.reset()
 
-    @torch.no_grad()
     def __call__(
         self, images: Tensor, samples: Sequence[BaseDataElement] | None, source: Normalisation
     ) -> tuple[Tensor, ...]:
         """Neck maps `(B, C, H / stride, W / stride)` of images `(B, 3, H, W)` that `source` normalised."""
         self.detector.eval()  # a validation loop may have changed it
-        return tuple(self.detector.extract_feat(renormalise(images, samples, source, self.normalisation)))
+        with torch.no_grad():
+            return self.neck_forward(renormalise(images, samples, source, self.normalisation))
 
 
 def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, list[str]]:
@@ -134,7 +136,7 @@ def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, lis
     """
     weights, sha256 = read_weights(checkpoint)
     loaded, problems = load_what_fits(detector, weights)
-    distilled = [p for p in problems if any(f"{part}." in p for part in DISTILLED_PARTS)]
+    distilled = [p for p in problems if any(f"{part}." in p for part in PARTS)]
     name = type(detector).__name__
     if distilled:
         raise ValueError(
@@ -157,6 +159,6 @@ def _refuse_to_run_heads(detector: nn.Module, message: str) -> None:
         raise RuntimeError(message)
 
     for part, child in detector.named_children():
-        if part not in (*DISTILLED_PARTS, "data_preprocessor"):
+        if part not in (*PARTS, "data_preprocessor"):
             for module in child.modules():
                 module.register_forward_pre_hook(refuse)

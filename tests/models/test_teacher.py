@@ -59,7 +59,7 @@ def test_another_architecture_is_refused(checkpoint, change, message):
 def test_a_head_that_differs_warns_and_must_not_run(checkpoint, caplog):
     path, source = checkpoint
     edit(path, lambda s: s.update({"bbox_head.retina_cls.bias": torch.zeros(80)}))
-    teacher = Teacher(build(retinanet()), str(path))
+    teacher = Teacher(build(retinanet()), str(path), fuse=False, channels_last=False)
     images = torch.randn(1, 3, 64, 64)
     expected = source.eval().extract_feat(images)
     maps = teacher(images, None, teacher.normalisation)
@@ -123,7 +123,7 @@ def test_equal_normalisations_cost_nothing():
 
 
 def test_frozen_always():
-    teacher = Teacher(build(retinanet()).train(), "random")
+    teacher = Teacher(build(retinanet()).train(), "random", fuse=False, channels_last=False)
     images = torch.randn(2, 3, 64, 64, requires_grad=True)
     before = copy.deepcopy(teacher.detector.state_dict())
     teacher.detector.train()  # as a validation loop might
@@ -132,6 +132,9 @@ def test_frozen_always():
     assert all(torch.equal(a, b) and not a.requires_grad for a, b in zip(*maps, strict=True))
     assert not any(p.requires_grad for p in teacher.detector.parameters())
     assert all(torch.equal(v, before[k]) for k, v in teacher.detector.state_dict().items())
+    fused = Teacher(build(retinanet()), "random")
+    fused(images, None, fused.normalisation)
+    assert not any(p.requires_grad for p in fused.detector.parameters())
 
 
 def test_copies_share_it_and_moves_keep_its_precision():

@@ -37,6 +37,10 @@ class FPNDistill(BaseAlgorithm):
         inherit: Parts that the student copies from the teacher where names and shapes agree, such as
             `('neck', 'bbox_head')`. Like `init_student` it acts after `init_weights()`; a resumed training goes on with
             its own weights.
+        fuse_teacher: Fold the teacher's batch norms into its convolutions, where this leaves its maps as they are.
+        teacher_channels_last: Run the teacher with the channels innermost, likewise.
+        teacher_precision: `'fp32'`, `'bf16'` or `'fp16'`; see `NeckForward`, as for the other three.
+        compile_teacher: Run the teacher by `torch.compile`.
         data_preprocessor: Of the student; by default the student's own.
         init_cfg: See `mmengine.model.BaseModule`.
 
@@ -53,13 +57,24 @@ class FPNDistill(BaseAlgorithm):
         teacher_ckpt: str | None = None,
         init_student: str | None = None,
         inherit: Sequence[str] = (),
+        fuse_teacher: bool = True,
+        teacher_channels_last: bool = True,
+        teacher_precision: str = "fp32",
+        compile_teacher: bool = False,
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ):
         super().__init__(build_detector(architecture), data_preprocessor, init_cfg, module_inplace=True)
         with torch.random.fork_rng():
             # in a holder that is no Module: the teacher is in no checkpoint, optimizer or DDP bucket
-            self._teacher = Teacher(build_detector(teacher), teacher_ckpt)
+            self._teacher = Teacher(
+                build_detector(teacher),
+                teacher_ckpt,
+                fuse=fuse_teacher,
+                channels_last=teacher_channels_last,
+                precision=teacher_precision,
+                compile=compile_teacher,
+            )
             self.distiller = MODELS.build(distiller)
             self.distiller.prepare(self.student, self.teacher)
         self._normalisation = Normalisation.of(self.data_preprocessor)

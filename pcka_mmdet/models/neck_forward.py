@@ -1,0 +1,112 @@
+"""Backbone and neck of a frozen detector, made fast.
+
+Shape shorthand: a batch of images is `(B, 3, H, W)`.
+"""
+
+import copy
+import logging
+from collections.abc import Callable, Sequence
+
+import torch
+from mmcv.cnn import fuse_conv_bn
+from mmengine.logging import print_log
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+PARTS = ("backbone", "neck")
+"""What runs of the teacher; the rest of it is its head."""
+
+TOLERANCE = 1e-4
+"""Largest difference that a change may make, relative to the largest value of a map."""
+
+
+class NeckForward:
+    """Neck maps of a detector in eval mode; what makes them fast is done when the first images come.
+
+    Until then its weights are those that were loaded, so that a student can inherit them.
+
+    Args:
+        detector: Its backbone and neck are changed by the first two, each where it leaves the maps as they are.
+        fuse: Fold batch norms into the convolutions before them.
+        channels_last: Keep weights and images with the channels innermost. Maps come back in the usual order.
+        precision: `'bf16'` or `'fp16'`: of a copy of the weights, which is what runs. `'fp32'` is autocast's precision
+            in a training with `--amp`.
+        compile: Run it by `torch.compile`.
+
+    Raises:
+        ValueError: `precision` is unknown.
+    """
+
+    def __init__(
+        self,
+        detector: BaseModel,
+        fuse: bool = True,
+        channels_last: bool = True,
+        precision: str = "fp32",
+        compile: bool = False,
+    ):
+        if precision not in PRECISIONS:
+            raise ValueError(f"teacher_precision must be one of {list(PRECISIONS)}, got {precision!r}")
+        self.detector = detector
+        wanted = {"batch norms fused": fuse and fuse_conv_bn, "channels last": channels_last and _channels_last}
+        self.changes = {name: change for name, change in wanted.items() if change}
+        self.dtype = PRECISIONS[precision]
+        self.compile = compile
+        self._extract: Callable[[Tensor], Sequence[Tensor]] | None = None
+
+    def reset(self) -> None:
+        """Start from the detector's weights again, as they are now."""
+        self._extract = None
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Maps `(B, C, H / stride, W / stride)` of normalised images, in float32 unless autocast decides."""
+        if self._extract is None:
+            self._extract = self._made_fast(images)
+        if self.dtype is None:
+            maps = self._extract(images)
+        else:
+            with torch.autocast(images.device.type, enabled=False):
+                maps = [m.float() for m in self._extract(images.to(self.dtype))]
+        return tuple(m.contiguous() for m in maps)
+
+    def _made_fast(self, images: Tensor) -> Callable[[Tensor], Sequence[Tensor]]:
+        for name, change in self.changes.items():
+            self._change(name, change, images[:1])
+        detector = self.detector if self.dtype is None else copy.deepcopy(self.detector).to(self.dtype)
+        return torch.compile(detector.extract_feat) if self.compile else detector.extract_feat
+
+    def _change(self, name: str, change: Callable[[nn.Module], nn.Module], images: Tensor) -> None:
+        """Change backbone and neck, unless the maps would change: where a batch norm does not follow its convolution, a
+        convolution makes its weights as it runs, or an operator takes the order of channels for granted.
+        """
+        before = _exact_maps(self.detector, images)
+        parts = {part: getattr(self.detector, part) for part in PARTS}
+        for part, module in parts.items():
+            setattr(self.detector, part, change(copy.deepcopy(module)).requires_grad_(False))
+        problem = _difference(before, _exact_maps(self.detector, images))
+        if problem:
+            for part, module in parts.items():
+                setattr(self.detector, part, module)
+            message = f"the teacher runs without {name}, with which {problem}"
+            print_log(message, "current", level=logging.WARNING)
+
+
+def _exact_maps(detector: BaseModel, images: Tensor) -> tuple[Tensor, ...]:
+    """Maps in float32 proper, by no autocast and no TF32."""
+    with torch.autocast(images.device.type, enabled=False), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        return tuple(detector.extract_feat(images.float()))
+
+
+def _channels_last(module: nn.Module) -> nn.Module:
+    return module.to(memory_format=torch.channels_last)
+
+
+def _difference(before: Sequence[Tensor], after: Sequence[Tensor]) -> str | None:
+    """What differs; `None` where nothing does by more than `TOLERANCE`."""
+    for index, (one, other) in enumerate(zip(before, after, strict=True)):
+        difference, largest = (one - other).abs().max().item(), one.abs().max().item()
+        if not difference <= TOLERANCE * largest and torch.isfinite(one).all():
+            return f"map {index} would differ by {difference:.1e}, and its largest value is {largest:.1e}"
+    return None

@@ -1,0 +1,128 @@
+"""A distillation step against what it consists of, and against MMRazor's own: `tools/benchmarks/step.py`.
+
+RetinaNet R101 -> R50 with random weights on random images; a step is forward, backward and SGD, as `train_step` has it.
+Ours is PCKA with a patch of 64x64 pixels, MMRazor's is `FpnTeacherDistill` with `PKDLoss`, at the same four levels.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.testing import demo_mm_inputs
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
+from mmengine.registry import DefaultScope
+from rich.console import Console
+
+from pcka_mmdet.analysis.benchmark import interleaved, machine
+from pcka_mmdet.analysis.report import console_table
+from pcka_mmdet.engine.stages import write_json
+from pcka_mmdet.models.detector_config import build_detector, model_config
+
+STRIDES = (8, 16, 32, 64)
+OPTIONS = {
+    "distillation, teacher as it is": dict(fuse_teacher=False, teacher_channels_last=False),
+    "distillation, fused": dict(teacher_channels_last=False),
+    "distillation (fused, channels last)": dict(),
+    "distillation, bf16": dict(teacher_precision="bf16"),
+}
+MMRAZOR = "MMRazor's FpnTeacherDistill with PKDLoss"
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Time of a distillation step against its parts and MMRazor's.")
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--size", type=int, nargs=2, default=[320, 320], metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--depths", type=int, nargs=2, default=[101, 50], metavar=("TEACHER", "STUDENT"))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--compile", action="store_true", help="also with a compiled teacher: minutes to start")
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmarks/step.json"))
+    return parser.parse_args()
+
+
+def detector(depth: int) -> dict[str, Any]:
+    """RetinaNet of a ResNet, without pretrained weights."""
+    overrides: dict[str, Any] = dict(backbone=dict(depth=depth, init_cfg=None))
+    if depth < 50:
+        overrides["neck"] = dict(in_channels=[64, 128, 256, 512])
+    # a whole model dict: MMRazor takes nothing but the path from one with `cfg_path`
+    return model_config(dict(cfg_path="mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", **overrides))
+
+
+def ours(teacher: dict, student: dict, **options: Any) -> dict[str, Any]:
+    """FPNDistill with PCKA, a patch of 64x64 pixels at every level."""
+    patch_size = {stride: 64 // stride for stride in STRIDES}
+    pcka = dict(type="pcka_mmdet.PCKALoss", patch_size=patch_size, strides=STRIDES)
+    return dict(
+        type="pcka_mmdet.FPNDistill",
+        architecture=student,
+        teacher=teacher,
+        teacher_ckpt="random",
+        distiller=dict(type="pcka_mmdet.FPNDistiller", losses=dict(pcka=pcka)),
+        **options,
+    )
+
+
+def mmrazors(teacher: dict, student: dict) -> dict[str, Any]:
+    """FpnTeacherDistill as MMRazor's own PKD configs wire it."""
+    sources = {f"s{level}": dict(recorder="fpn", data_idx=level) for level in range(len(STRIDES))}
+    recorders = dict(fpn=dict(type="mmrazor.ModuleOutputs", source="neck"))
+    return dict(
+        type="mmrazor.FpnTeacherDistill",
+        architecture=student,
+        teacher=teacher,
+        teacher_ckpt=None,
+        distiller=dict(
+            type="mmrazor.ConfigurableDistiller",
+            student_recorders=recorders,
+            teacher_recorders=recorders,
+            distill_losses={f"loss_{name}": dict(type="mmrazor.PKDLoss", loss_weight=6) for name in sources},
+            loss_forward_mappings={
+                f"loss_{name}": dict(
+                    preds_S=dict(from_student=True, **source), preds_T=dict(from_student=False, **source)
+                )
+                for name, source in sources.items()
+            },
+        ),
+    )
+
+
+def stepper(model: BaseModel, data: dict) -> Callable[[], object]:
+    """One training step of a model."""
+    wrapper = OptimWrapper(torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-6))
+    model.train()
+    return lambda: model.train_step(data, wrapper)
+
+
+def main() -> None:
+    args, console = parse_args(), Console(width=120)
+    DefaultScope.get_instance("benchmark", scope_name="mmdet")
+    teacher, student = map(detector, args.depths)
+    options = OPTIONS | ({"distillation, compiled": dict(compile_teacher=True)} if args.compile else {})
+    models = {"student": student, **{name: ours(teacher, student, **chosen) for name, chosen in options.items()}}
+    models = {name: build_detector(model) for name, model in {**models, MMRAZOR: mmrazors(teacher, student)}.items()}
+    data = demo_mm_inputs(args.batch, [(3, *args.size)] * args.batch)
+
+    plain = build_detector(teacher).eval()
+    images = models["student"].data_preprocessor(data, True)["inputs"]
+
+    @torch.no_grad()
+    def teacher_forward() -> object:
+        return plain.extract_feat(images)
+
+    functions = {name: stepper(model, data) for name, model in models.items()} | {"teacher": teacher_forward}
+    seconds = interleaved(functions, args.rounds)
+    parts = seconds["student"] + seconds["teacher"]
+    rows = [[name, f"{1000 * s:.0f}", f"{s / parts:.3f}", f"{s / seconds[MMRAZOR]:.3f}"] for name, s in seconds.items()]
+    header = ["", "ms", "over student + teacher", "over MMRazor's"]
+    console.print(console_table(header, rows, title=f"R{args.depths[0]} -> R{args.depths[1]}, batch {args.batch}"))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments = {key: str(value) for key, value in vars(args).items()}
+    write_json(args.out, dict(machine=machine(), arguments=arguments, seconds=seconds))
+    console.print(f"{machine()}\n{args.out}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()
