@@ -1,10 +1,12 @@
 """FPNDistill in MMEngine's Runner: what it must not change, and what users and MMRazor's hooks rely on."""
 
 import copy
+import weakref
 
 import pytest
 import torch
 from mmengine.model import convert_sync_batchnorm
+from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 from mmrazor.engine import StopDistillHook  # noqa: F401  (registers it)
 
@@ -219,3 +221,23 @@ def test_hooks_of_mmdetection_find_the_student():
     """YOLOXModeSwitchHook changes the head of the model, or of its `detector`."""
     model = build(distillation())
     assert model.detector is model.student
+
+
+def test_nothing_is_alive_after_a_step():
+    """Neither maps nor what the graph kept of them, although the logged values are still held."""
+    model = build(distillation())
+    alive: list[weakref.ref] = []
+
+    def note(module, inputs, outputs):
+        alive.extend(map(weakref.ref, outputs))
+
+    for detector in (model.student, model.teacher):
+        detector.neck.register_forward_hook(note)
+    optimizer = OptimWrapper(torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01))
+    kept: list[weakref.ref] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(weakref.ref(t)) or t, lambda t: t):
+        log = model.train().train_step(raw_batch(), optimizer)
+    state = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    assert len(alive) >= 8 and len(kept) > 100 and "loss" in log
+    assert not [ref for ref in alive if ref() is not None]
+    assert not [ref for ref in kept if ref() is not None and ref().numel() > 1 and id(ref()) not in state]
