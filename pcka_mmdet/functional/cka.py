@@ -49,7 +49,9 @@ class _CKA(torch.autograd.Function):
             matrices, scales = zip(*(standardise(matrix, centering) for matrix in (x, y)), strict=True)
             value, weights = form.evaluate(*matrices, centering, sides)
         kept = [matrix if form.needs_other or side in sides else None for side, matrix in enumerate(matrices)]
-        ctx.save_for_backward(*kept, *(scales[side] for side in sides), *weights)
+        # by turns: the scales of the sides, then their first weights, and so on
+        by_turns = zip(*((scales[side], *weights[index]) for index, side in enumerate(sides)), strict=True)
+        ctx.save_for_backward(*kept, *(tensor for turn in by_turns for tensor in turn))
         ctx.form, ctx.sides, ctx.centering = form, sides, centering
         return value
 
@@ -57,10 +59,10 @@ class _CKA(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         matrices, rest = ctx.saved_tensors[:2], ctx.saved_tensors[2:]
-        scales, weights = rest[: len(ctx.sides)], rest[len(ctx.sides) :]
         grads: list[Tensor | None] = [None, None]
         with torch.autocast(grad.device.type, enabled=False):
-            for side, scale, weight in zip(ctx.sides, scales, weights, strict=True):
-                gradient = ctx.form.gradient(matrices[side], matrices[1 - side], weight, ctx.centering)
+            for index, side in enumerate(ctx.sides):
+                scale, *weights = rest[index :: len(ctx.sides)]
+                gradient = ctx.form.gradient(matrices[side], matrices[1 - side], tuple(weights), ctx.centering)
                 grads[side] = gradient.mul_(column(grad) * scale)
         return (*grads, None)

@@ -8,8 +8,7 @@ With the Gram matrices K = xx' and L = yy' and K~, L~ their projections (see `pc
 
 K~ is a linear projection of K, so this one value and this one gradient serve all three estimators. The two forms are
 equal, by |xx'| = |x'x| and <xx', yy'> = |x'y|^2; which one costs less depends on N and D. A form evaluates CKA of
-standardised matrices, and gives for each side that wants a gradient what it needs of it later besides the matrices: the
-weights, one tensor.
+standardised matrices, and gives for each side that wants a gradient what that takes besides the matrices: the weights.
 """
 
 import torch
@@ -57,9 +56,8 @@ def standardise(x: Tensor, centering: str) -> tuple[Tensor, Tensor]:
 
 def cheaper_form(samples: int, features: int, other_features: int) -> type["SampleForm"] | type["FeatureForm"]:
     """The form of fewer multiply-adds for the value and the gradient in the first matrix."""
-    sample_form = samples * (2 * features + other_features)
-    feature_form = 2 * features * (features + other_features) + other_features**2
-    return SampleForm if sample_form <= feature_form else FeatureForm
+    sizes = samples, features, other_features
+    return min((SampleForm, FeatureForm), key=lambda form: form.multiply_adds(*sizes))
 
 
 def column(per_group: Tensor) -> Tensor:
@@ -88,25 +86,30 @@ class SampleForm:
     needs_other = False
     """Whether the gradient of one side takes the other side's matrix."""
 
+    @staticmethod
+    def multiply_adds(samples: int, features: int, other_features: int) -> int:
+        """Of value and gradient, a group: N^2 D."""
+        return samples**2 * (2 * features + other_features)
+
     @classmethod
     def evaluate(
         cls, x: Tensor, y: Tensor, centering: str, sides: tuple[int, ...] = (0,)
-    ) -> tuple[Tensor, list[Tensor]]:
+    ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
         """CKA `(G,)` of `(G, N, D1)` and `(G, N, D2)`, and the weights of each side."""
         (k, k_inverse), (el, el_inverse) = cls._gram(x, centering), cls._gram(y, centering)
         both = k_inverse * el_inverse
         value = _total(k * el) * both
         grams = (k, el, k_inverse), (el, k, el_inverse)
         weights = [
-            column(2 * both) * other + column(-2 * value * inverse.square()) * own
+            (column(2 * both) * other + column(-2 * value * inverse.square()) * own,)
             for own, other, inverse in (grams[side] for side in sides)
         ]
         return value, weights
 
     @staticmethod
-    def gradient(own: Tensor, other: Tensor | None, weights: Tensor, centering: str) -> Tensor:
+    def gradient(own: Tensor, other: Tensor | None, weights: tuple[Tensor, ...], centering: str) -> Tensor:
         """dCKA/d(own), `(G, N, D)`."""
-        return weights @ own
+        return weights[0] @ own
 
     @staticmethod
     def _gram(x: Tensor, centering: str) -> tuple[Tensor, Tensor]:
@@ -125,42 +128,53 @@ class SampleForm:
 class FeatureForm:
     """K~ and L~ through D x D products, for many samples of few features; no N x N matrix is ever made.
 
-    The weights are those of L~ and K~ in the gradient, `(G, 2)`.
+    The weights are the products that the gradient multiplies the other and the own matrix by, `(G, D2, D1)` and
+    `(G, D1, D1)`, and the factors in them, `(G,)` each.
     """
 
     needs_other = True
     """See `SampleForm`."""
 
+    @staticmethod
+    def multiply_adds(samples: int, features: int, other_features: int) -> int:
+        """Of value and gradient, a group: N D^2."""
+        return samples * (2 * features * (features + other_features) + other_features**2)
+
     @classmethod
     def evaluate(
         cls, x: Tensor, y: Tensor, centering: str, sides: tuple[int, ...] = (0,)
-    ) -> tuple[Tensor, list[Tensor]]:
+    ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
         """See `SampleForm`."""
-        inverses = [_inverse(*cls._inner(z, z, centering)) for z in (x, y)]
+        xx, yy, xy = x.mT @ x, y.mT @ y, x.mT @ y
+        inverses = [_inverse(*cls._inner(z, z, zz, centering)) for z, zz in ((x, xx), (y, yy))]
         both = inverses[0] * inverses[1]
-        value = cls._inner(x, y, centering)[0] * both
-        return value, [torch.stack([2 * both, -2 * value * inverses[side].square()], 1) for side in sides]
+        value = cls._inner(x, y, xy, centering)[0] * both
+        products = (xy.mT, xx), (xy, yy)
+        weights = []
+        for side in sides:
+            factors = 2 * both, -2 * value * inverses[side].square()
+            scaled = (column(f) * product for f, product in zip(factors, products[side], strict=True))
+            weights.append((*scaled, *factors))
+        return value, weights
 
     @staticmethod
-    def gradient(own: Tensor, other: Tensor, weights: Tensor, centering: str) -> Tensor:
+    def gradient(own: Tensor, other: Tensor, weights: tuple[Tensor, ...], centering: str) -> Tensor:
         """See `SampleForm`."""
-        grad = torch.zeros_like(own)
-        for side, weight in ((other, column(weights[:, 0])), (own, column(weights[:, 1]))):
-            grad = torch.baddbmm(grad, side, weight * (side.mT @ own))
-            if centering == "debias":
-                # the rest of the U-centred Gram matrix, times own: its diagonal, row and column terms, total
-                n = own.shape[-2]
+        grad = torch.baddbmm(other @ weights[0], own, weights[1])
+        if centering == "debias":
+            # the rest of the U-centred Gram matrices, times own: their diagonals, row and column terms, totals
+            n = own.shape[-2]
+            for side, factor in zip((other, own), weights[2:], strict=True):
                 rows = -side.square().sum(-1, keepdim=True)
                 means = rows / (n - 2)
                 shift = (means * own).sum(-2, keepdim=True)
                 total = means.sum(-2, keepdim=True) / (n - 1)
-                grad = grad + weight * ((rows + 2 * means - total) * own - shift)
+                grad = grad + column(factor) * ((rows + 2 * means - total) * own - shift)
         return grad
 
     @staticmethod
-    def _inner(x: Tensor, y: Tensor, centering: str) -> tuple[Tensor, Tensor]:
-        """<K~, L~> and <K, L>."""
-        product = x.mT @ y
+    def _inner(x: Tensor, y: Tensor, product: Tensor, centering: str) -> tuple[Tensor, Tensor]:
+        """<K~, L~> and <K, L> from x'y."""
         whole = _total(product * product)
         if centering != "debias":
             return whole, whole

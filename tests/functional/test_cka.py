@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from pcka_mmdet.functional import cka
 from pcka_mmdet.functional.forms import CENTERINGS, FeatureForm, SampleForm, cheaper_form
@@ -69,6 +70,16 @@ def test_gradient_in_both_arguments(form, centering):
 def test_the_form_of_fewer_products_is_the_cheaper_one():
     assert cheaper_form(8, 200, 200) is SampleForm
     assert cheaper_form(200, 8, 8) is FeatureForm
+
+
+@pytest.mark.parametrize("centering", CENTERINGS)
+def test_the_forms_cost_what_they_say(form, centering):
+    """N^2 D or N D^2: the floating point operations of value and gradient, two for each multiply-add."""
+    groups, samples, d1, d2 = 3, 11, 5, 7
+    x, y = torch.randn(groups, samples, d1, requires_grad=True), torch.randn(groups, samples, d2)
+    with FlopCounterMode(display=False) as counter:
+        cka(x, y, centering).sum().backward()
+    assert counter.get_total_flops() == 2 * groups * FORMS[form].multiply_adds(samples, d1, d2)
 
 
 @pytest.mark.parametrize("centering", CENTERINGS)
