@@ -12,21 +12,40 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int = 5) -> dict[str, float]:
+def interleaved(
+    functions: Mapping[str, Callable[[], object]], rounds: int = 5, device: str = "cpu"
+) -> dict[str, float]:
     """Median seconds of each function: all of them take turns, so that what else the machine does meets all.
 
     Args:
         functions: What is called, by name.
         rounds: Turns that count; one before them does not.
+        device: Where they compute; a GPU's own clock is read.
     """
+    measure = _seconds if device == "cpu" else _gpu_seconds
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(rounds + 1):
         for name, function in functions.items():
-            start = time.perf_counter()
-            function()
+            taken = measure(function)
             if turn:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(taken)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def _gpu_seconds(function: Callable[[], object]) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    start.record()
+    function()
+    end.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(end) / 1000
 
 
 class LiveBytes(TorchDispatchMode):

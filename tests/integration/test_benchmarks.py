@@ -19,3 +19,22 @@ def test_the_loss_benchmark_runs(command, tmp_path):
     result = json.loads((tmp_path / "loss.json").read_text())
     assert set(result["seconds"]) == {"PCKALoss", "PKDLoss", "naive loop", "loop over unbind", "batched, autograd"}
     assert result["machine"]["torch"] == torch.__version__ == machine()["torch"]
+
+
+def test_the_gpu_benchmark_runs_without_one(command, tmp_path):
+    sizes = ["--batch", 1, "--channels", 4, "--size", 128, 160, "--patch-size", 4, "--rounds", 1, "--device", "cpu"]
+    sizes += ["--teacher", "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py"]
+    out = command("tools/benchmarks/gpu.py", *sizes, "--out", tmp_path / "gpu.json").stdout
+    assert "PCKA, bf16" in out and "teacher, fused, channels last" in out
+    results = json.loads((tmp_path / "gpu.json").read_text())["results"]
+    assert set(results) == {"fp32", "bf16", "teacher"} and results["fp32"]["floor_seconds"] > 0
+    if not torch.cuda.is_available():
+        done = command("tools/benchmarks/gpu.py", check=False)
+        assert done.returncode == 2 and "torch sees no GPU here" in done.stderr
+
+
+def test_the_step_benchmark_runs(command, tmp_path):
+    sizes = ["--batch", 1, "--size", 128, 128, "--depths", 18, 18, "--rounds", 1]
+    command("tools/benchmarks/step.py", *sizes, "--out", tmp_path / "step.json")
+    seconds = json.loads((tmp_path / "step.json").read_text())["seconds"]
+    assert {"student", "teacher", "distillation (fused, channels last)"} < set(seconds)

@@ -1,0 +1,71 @@
+"""Other ways to write the PCKA loss, uncentred, which benchmarks measure ours against. torch alone.
+
+Shape shorthand: a map is `(B, C, H, W)`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from pcka_mmdet.functional import extract_patches
+from pcka_mmdet.functional.patches import patch_grid
+
+STRIDES = (8, 16, 32, 64, 128)
+LOSS_WEIGHT = 10
+
+
+def neck_maps(
+    batch: int, channels: int, size: Sequence[int], patch_size: int, **options: object
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Random maps of a student and a teacher, one pair a level that has two patches or more.
+
+    A map of one patch has CKA 1 in the forms here, and none in ours.
+    """
+    sizes = [tuple(math.ceil(side / stride) for side in size) for stride in STRIDES]
+    sizes = [size for size in sizes if math.prod(patch_grid(*size, patch_size)) > 1]
+    return tuple([torch.randn(batch, channels, *size, **options) for size in sizes] for _ in range(2))
+
+
+def gram_similarity(x: Tensor, y: Tensor) -> Tensor:
+    """Uncentred CKA of patch matrices `(N, D)` as the released code has it."""
+    k, l = x @ x.T, y @ y.T
+    return torch.trace(k @ l) / (torch.trace(k @ k).sqrt() * torch.trace(l @ l).sqrt())
+
+
+def loop(student: Tensor, teacher: Tensor, patch_size: int) -> Tensor:
+    """One loss a map `(B, C, H, W)`, channel by channel, indexed out of the map."""
+    channels = student.shape[1]
+    values = []
+    for channel in range(channels):
+        x, y = (extract_patches(m[:, channel : channel + 1], patch_size)[0] for m in (student, teacher))
+        values.append(gram_similarity(x, y))
+    return LOSS_WEIGHT * (1 - torch.stack(values).mean())
+
+
+def unbound(student: Tensor, teacher: Tensor, patch_size: int) -> Tensor:
+    """The same over patches that are cut once."""
+    groups = (extract_patches(m, patch_size).unbind() for m in (student, teacher))
+    return LOSS_WEIGHT * (1 - torch.stack([gram_similarity(x, y) for x, y in zip(*groups, strict=True)]).mean())
+
+
+def batched(student: Tensor, teacher: Tensor, patch_size: int) -> Tensor:
+    """All channels at once; the gradient is autograd's."""
+    x, y = (extract_patches(m, patch_size) for m in (student, teacher))
+    k, l = x @ x.mT, y @ y.mT
+    norms = [(gram * gram).sum((-2, -1)).sqrt() for gram in (k, l)]
+    return LOSS_WEIGHT * (1 - ((k * l).sum((-2, -1)) / (norms[0] * norms[1])).mean())
+
+
+def value_and_gradients(
+    loss: Callable, students: Sequence[Tensor], teachers: Sequence[Tensor]
+) -> tuple[float, list[Tensor]]:
+    """Value and gradients of a loss that is summed over the levels."""
+    students = [m.detach().requires_grad_() for m in students]
+    total = sum(loss(s, t) for s, t in zip(students, teachers, strict=True))
+    total.backward()
+    return total.item(), [m.grad for m in students]
+
+
+RIVALS = {"naive loop": loop, "loop over unbind": unbound, "batched, autograd": batched}

@@ -1,0 +1,127 @@
+"""The PCKA loss on a GPU against its rivals and its floor, and the teacher's options: `tools/benchmarks/gpu.py`.
+
+The loss part needs torch alone (`PYTHONPATH=. python tools/benchmarks/gpu.py` in a checkout). The floor is the time in
+which the card reads both maps and writes the gradient once, at the bandwidth that a copy of 1 GiB has. The teacher's
+part runs where MMDetection is installed.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pcka_mmdet.analysis.benchmark import interleaved, machine
+from pcka_mmdet.analysis.rivals import LOSS_WEIGHT, RIVALS, neck_maps, value_and_gradients
+from pcka_mmdet.functional import patch_cka
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+TEACHERS = {
+    "as it is": dict(fuse=False, channels_last=False),
+    "fused": dict(channels_last=False),
+    "fused, channels last": dict(),
+    "bf16": dict(precision="bf16"),
+    "fp16": dict(precision="fp16"),
+}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Time of the PCKA loss and of the teacher on a GPU.")
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--channels", type=int, default=256)
+    parser.add_argument("--size", type=int, nargs=2, default=[800, 1344], metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--patch-size", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--teacher", default="mmdet::retinanet/retinanet_r101_fpn_1x_coco.py", help="its config")
+    parser.add_argument("--device", default="cuda", help="cpu tries the program out where there is no GPU")
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmarks/gpu.json"))
+    args = parser.parse_args()
+    if args.device != "cpu" and not torch.cuda.is_available():
+        parser.error("torch sees no GPU here; --device cpu tries the program out")
+    return args
+
+
+def fused(student: Tensor, teacher: Tensor, patch_size: int) -> Tensor:
+    """Ours."""
+    return LOSS_WEIGHT * (1 - patch_cka(student, teacher, patch_size, centering="none"))
+
+
+def bandwidth(device: str) -> float:
+    """Bytes a second that a copy reads and writes."""
+    source = torch.zeros(2**30 if device != "cpu" else 2**26, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / interleaved({"copy": lambda: target.copy_(source)}, 10, device)["copy"]
+
+
+def peak_bytes(function: Callable[[], object], device: str) -> int | None:
+    """The most that a function has allocated at once, on a GPU."""
+    if device == "cpu":
+        return None
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    function()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def loss_part(args: argparse.Namespace, dtype: torch.dtype) -> dict:
+    """Seconds, peak bytes and the floor."""
+    students, teachers = neck_maps(
+        args.batch, args.channels, args.size, args.patch_size, dtype=dtype, device=args.device
+    )
+    losses = {"PCKA": fused, **RIVALS}
+    functions = {
+        name: lambda f=f: value_and_gradients(lambda s, t: f(s, t, args.patch_size), students, teachers)
+        for name, f in losses.items()
+    }
+    moved = sum(2 * s.nbytes + t.nbytes for s, t in zip(students, teachers, strict=True))
+    return dict(
+        seconds=interleaved(functions, args.rounds, args.device),
+        peak_bytes={name: peak_bytes(function, args.device) for name, function in functions.items()},
+        map_bytes=sum(m.nbytes for m in students),
+        floor_seconds=moved / bandwidth(args.device),
+    )
+
+
+def teacher_part(args: argparse.Namespace) -> dict[str, float]:
+    """Seconds of the teacher's neck maps by option."""
+    from mmengine.registry import DefaultScope
+
+    from pcka_mmdet.models.detector_config import build_detector
+    from pcka_mmdet.models.neck_forward import NeckForward
+
+    DefaultScope.get_instance("benchmark", scope_name="mmdet")
+    images = torch.randn(args.batch, 3, *args.size, device=args.device)
+    forwards = {}
+    for name, options in TEACHERS.items():
+        detector = build_detector(dict(cfg_path=args.teacher, backbone=dict(init_cfg=None)))
+        forwards[name] = NeckForward(detector.to(args.device).eval().requires_grad_(False), **options)
+    return interleaved({name: lambda f=f: f(images) for name, f in forwards.items()}, args.rounds, args.device)
+
+
+def main() -> None:
+    args = parse_args()
+    torch.manual_seed(0)
+    results = {name: loss_part(args, dtype) for name, dtype in DTYPES.items()}
+    for dtype, result in results.items():
+        print(f"PCKA, {dtype}, batch {args.batch}, {args.size[0]}x{args.size[1]}, {args.channels} channels")
+        print(f"  {'floor':20} {1000 * result['floor_seconds']:9.3f} ms")
+        for name, seconds in result["seconds"].items():
+            peak = result["peak_bytes"][name]
+            memory = "" if peak is None else f"   {peak / result['map_bytes']:.2f} times the student's maps"
+            print(f"  {name:20} {1000 * seconds:9.3f} ms{memory}")
+    try:
+        results["teacher"] = teacher_part(args)
+    except ImportError as error:
+        print(f"the teacher's part was left out: {error}")
+    for name, seconds in results.get("teacher", {}).items():
+        print(f"teacher, {name:20} {1000 * seconds:9.3f} ms")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments = {key: str(value) for key, value in vars(args).items()}
+    args.out.write_text(json.dumps(dict(machine=machine(), arguments=arguments, results=results), indent=2))
+    print(machine(), args.out, sep="\n")
+
+
+if __name__ == "__main__":
+    main()
