@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 
 from pcka_mmdet.analysis.benchmark import machine
@@ -38,3 +39,18 @@ def test_the_step_benchmark_runs(command, tmp_path):
     command("tools/benchmarks/step.py", *sizes, "--out", tmp_path / "step.json")
     seconds = json.loads((tmp_path / "step.json").read_text())["seconds"]
     assert {"student", "teacher", "distillation (fused, channels last)"} < set(seconds)
+
+
+@pytest.mark.full  # twelve processes, each of which imports everything
+def test_the_benchmark_of_testing_runs(command, tmp_path):
+    command("tools/benchmarks/testing.py", "--rounds", 1, "--scenes", 1, 2, "--out", tmp_path / "testing.json")
+    medians = json.loads((tmp_path / "testing.json").read_text())["medians"]
+    assert {"imports", "imports, with pcka_mmdet", "mmdet, 1 scenes", "ours, 2 scenes"} < set(medians)
+    assert all(seconds > 0 and peak > 10**8 for seconds, peak in medians.values())
+
+
+def test_the_benchmark_of_growth_runs(command, tmp_path):
+    sizes = ["--batch", 1, "--channels", 4, "--size", 256, 256, "--rounds", 1]
+    out = command("tools/benchmarks/growth.py", *sizes, "--out", tmp_path / "growth.json").stdout
+    assert "256x256, patches of 64 pixels, s8" in out and "N^2 D" in out and "N D^2" in out
+    assert set(json.loads((tmp_path / "growth.json").read_text())["seconds"]) == {"64 pixels", "16"}

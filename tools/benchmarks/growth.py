@@ -1,0 +1,76 @@
+"""How the PCKA loss grows with the image: `tools/benchmarks/growth.py`.
+
+For patches by stride as the recipes have them (64x64 pixels at every level) and for one number: the form of CKA that is
+taken at each level, its multiply-adds, and the time of the loss over all levels when both sides of the image double.
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from pcka_mmdet.analysis.benchmark import interleaved, machine
+from pcka_mmdet.analysis.report import console_table
+from pcka_mmdet.analysis.rivals import STRIDES, value_and_gradients
+from pcka_mmdet.engine.stages import write_json
+from pcka_mmdet.functional.forms import cheaper_form
+from pcka_mmdet.models import PCKALoss
+
+PATCHES = {"64 pixels": {stride: max(1, 64 // stride) for stride in STRIDES}, "16": dict.fromkeys(STRIDES, 16)}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Growth of the PCKA loss with the size of the image.")
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--channels", type=int, default=256)
+    parser.add_argument(
+        "--size", type=int, nargs=2, default=[400, 672], metavar=("HEIGHT", "WIDTH"), help="the smaller"
+    )
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmarks/growth.json"))
+    return parser.parse_args()
+
+
+def main() -> None:
+    args, console = parse_args(), Console(width=120)
+    torch.manual_seed(0)
+    cases, rows = {}, []
+    for name, sides in PATCHES.items():
+        for times in (1, 2):
+            image = [times * side for side in args.size]
+            losses, maps = [], []
+            for stride, side in sides.items():
+                size = [math.ceil(length / stride) for length in image]
+                loss = PCKALoss(patch_size=side)
+                if loss.is_degenerate(*size):
+                    continue
+                losses.append(loss)
+                maps.append([torch.randn(args.batch, args.channels, *size) for _ in range(2)])
+                samples, features = loss.num_patches(*size), args.batch * side**2
+                form = cheaper_form(samples, features, features)
+                cost = args.channels * form.multiply_adds(samples, features, features) / 1e6
+                growth = "N^2 D" if form.__name__ == "SampleForm" else "N D^2"
+                level = f"{image[0]}x{image[1]}, patches of {name}, s{stride}"
+                rows.append([level, f"{samples}", f"{features}", growth, f"{cost:.1f}"])
+            cases[name, times] = losses, maps
+    console.print(console_table(["level", "N", "D", "form", "million multiply-adds"], rows))
+
+    def run(losses: list[PCKALoss], maps: list[list[torch.Tensor]]) -> None:
+        for loss, (student, teacher) in zip(losses, maps, strict=True):
+            value_and_gradients(loss, [student], [teacher])
+
+    seconds = interleaved({case: lambda c=content: run(*c) for case, content in cases.items()}, args.rounds)
+    result = {name: [seconds[name, 1], seconds[name, 2], seconds[name, 2] / seconds[name, 1]] for name in PATCHES}
+    header = ["patches of", "ms", "ms at twice the sides", "times"]
+    rows = [[name, f"{1000 * a:.1f}", f"{1000 * b:.1f}", f"{ratio:.2f}"] for name, (a, b, ratio) in result.items()]
+    console.print(console_table(header, rows))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments = {key: str(value) for key, value in vars(args).items()}
+    write_json(args.out, dict(machine=machine(), arguments=arguments, seconds=result))
+    console.print(f"{machine()}\n{args.out}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()
