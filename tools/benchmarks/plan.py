@@ -1,0 +1,112 @@
+"""What a distillation will cost on COCO, computed from its config: `tools/benchmarks/plan.py CONFIG --gpus 8 64`.
+
+Nothing is run but the two detectors once, on a zero image, to count their multiply-adds. The formulas are printed with
+the results; docs/performance.md explains them.
+"""
+
+import argparse
+from dataclasses import dataclass
+
+import torch
+from mmengine.analysis import FlopAnalyzer
+from mmengine.registry import DefaultScope
+from rich.console import Console
+from torch import Tensor, nn
+
+from pcka_mmdet.analysis.report import console_table
+from pcka_mmdet.models.detector_config import build_detector, is_distillation, load_config
+
+COCO_IMAGES = 117_266
+"""Of train2017, those with boxes."""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Plan a distillation: time, memory, checkpoints, network.")
+    parser.add_argument("config", help="of a distillation")
+    parser.add_argument("--gpus", type=int, nargs="+", default=[8, 64])
+    parser.add_argument("--batch", type=int, default=2, help="images per GPU")
+    parser.add_argument("--size", type=int, nargs=2, default=[800, 1344], metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--images", type=int, default=COCO_IMAGES)
+    parser.add_argument("--student-step", type=float, help="seconds of a step of the student alone, as its log has it")
+    return parser.parse_args()
+
+
+@dataclass
+class Detector:
+    """What is known of a detector without running it on anything real."""
+
+    multiply_adds: int
+    parameters: int
+    trainable: int
+    map_values: int
+
+    @classmethod
+    def of(cls, spec: dict, size: list[int], whole: bool) -> "Detector":
+        """Count those of the whole detector, or of its backbone and neck."""
+        detector = build_detector(spec).eval()
+        part = detector if whole else NeckMaps(detector)
+        image = torch.zeros(1, 3, *size)
+        analyzer = FlopAnalyzer(part, image)
+        analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        with torch.no_grad():
+            maps = detector.extract_feat(image)
+        used = detector.parameters() if whole else [*detector.backbone.parameters(), *detector.neck.parameters()]
+        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in used]
+        trainable = sum(n for n, wanted in sizes if wanted)
+        return cls(analyzer.total(), sum(n for n, _ in sizes), trainable, sum(m.numel() for m in maps))
+
+
+class NeckMaps(nn.Module):
+    """Backbone and neck of a detector."""
+
+    def __init__(self, detector: nn.Module):
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Neck maps."""
+        return tuple(self.detector.extract_feat(image))
+
+
+def main() -> None:
+    args, console = parse_args(), Console(width=120)
+    try:
+        config = load_config(args.config)
+    except FileNotFoundError as error:
+        raise SystemExit(str(error)) from error
+    if not is_distillation(config):
+        raise SystemExit(f"{args.config} is no distillation's config: its model has no architecture")
+    DefaultScope.get_instance("plan", scope_name="mmdet")
+    student = Detector.of(config.model.architecture, args.size, whole=True)
+    teacher = Detector.of(config.model.teacher, args.size, whole=False)
+    more = teacher.multiply_adds / (3 * student.multiply_adds)
+    mega = 2**20
+    rows = [
+        ["student's multiply-adds an image, S", f"{student.multiply_adds / 1e9:.0f} G"],
+        ["teacher's to its neck, T", f"{teacher.multiply_adds / 1e9:.0f} G"],
+        ["a step over the student's alone, 1 + T / 3S", f"{1 + more:.2f}"],
+        ["teacher's share of a step, T / (3S + T)", f"{more / (1 + more):.0%}"],
+        ["teacher's weights, on each GPU", f"{4 * teacher.parameters / mega:.0f} MiB"],
+        ["teacher's maps, batch x values x 4 bytes", f"{4 * args.batch * teacher.map_values / mega:.0f} MiB"],
+        ["the loss, at most 3 times the student's maps", f"{12 * args.batch * student.map_values / mega:.0f} MiB"],
+        ["a checkpoint: weights, momentum", f"{4 * (student.parameters + student.trainable) / mega:.0f} MiB"],
+        ["a student's checkpoint: weights", f"{4 * student.parameters / mega:.0f} MiB"],
+    ]
+    console.print(console_table([f"{args.size[0]}x{args.size[1]}, batch {args.batch} a GPU", ""], rows))
+    rows = []
+    for gpus in args.gpus:
+        steps = args.images * args.epochs // (args.batch * gpus)
+        sent = 2 * (gpus - 1) / gpus * 4 * student.trainable
+        hours = f"{steps * args.student_step * (1 + more) / 3600:.1f}" if args.student_step else ""
+        alone = f"{steps * args.student_step / 3600:.1f}" if args.student_step else ""
+        rows.append([f"{gpus}", f"{steps:,}", f"{sent / mega:.0f} MiB", alone, hours])
+    header = ["GPUs", "steps", "sent by a GPU a step", "hours, student alone", "hours, distilled"]
+    console.print(console_table(header, rows, title=f"{args.images:,} images, {args.epochs} epochs"))
+    console.print(
+        "A GPU sends 2 (n - 1) / n times the student's gradients (ring all-reduce), and nothing of the teacher."
+    )
+
+
+if __name__ == "__main__":
+    main()
