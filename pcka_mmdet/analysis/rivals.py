@@ -28,26 +28,30 @@ def neck_maps(
     return tuple([torch.randn(batch, channels, *size, **options) for size in sizes] for _ in range(2))
 
 
-def gram_similarity(x: Tensor, y: Tensor) -> Tensor:
-    """Uncentred CKA of patch matrices `(N, D)` as the released code has it."""
-    k, l = x @ x.T, y @ y.T
-    return torch.trace(k @ l) / (torch.trace(k @ k).sqrt() * torch.trace(l @ l).sqrt())
+def hsic(x: Tensor, y: Tensor) -> Tensor:
+    """tr(XX'YY') of patch matrices `(N, D)`, as the released code has it."""
+    return torch.trace(x @ x.T @ (y @ y.T))
+
+
+def naive_cka(x: Tensor, y: Tensor) -> Tensor:
+    """Uncentred CKA of patch matrices `(N, D)`."""
+    return hsic(x, y) / (hsic(x, x).sqrt() * hsic(y, y).sqrt())
 
 
 def loop(student: Tensor, teacher: Tensor, patch_size: int) -> Tensor:
-    """One loss a map `(B, C, H, W)`, channel by channel, indexed out of the map."""
-    channels = student.shape[1]
-    values = []
-    for channel in range(channels):
-        x, y = (extract_patches(m[:, channel : channel + 1], patch_size)[0] for m in (student, teacher))
-        values.append(gram_similarity(x, y))
+    """One loss a map, channel by channel, each indexed out of the patches, as the released code does.
+
+    The gradient of each index is a tensor of zeros as large as all patches.
+    """
+    x, y = (extract_patches(m, patch_size) for m in (student, teacher))
+    values = [naive_cka(x[channel], y[channel]) for channel in range(len(x))]
     return LOSS_WEIGHT * (1 - torch.stack(values).mean())
 
 
 def unbound(student: Tensor, teacher: Tensor, patch_size: int) -> Tensor:
     """The same over patches that are cut once."""
     groups = (extract_patches(m, patch_size).unbind() for m in (student, teacher))
-    return LOSS_WEIGHT * (1 - torch.stack([gram_similarity(x, y) for x, y in zip(*groups, strict=True)]).mean())
+    return LOSS_WEIGHT * (1 - torch.stack([naive_cka(x, y) for x, y in zip(*groups, strict=True)]).mean())
 
 
 def batched(student: Tensor, teacher: Tensor, patch_size: int) -> Tensor:

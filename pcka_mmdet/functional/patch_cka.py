@@ -27,7 +27,7 @@ def patch_cka(
     average: str = "channel",
     centering: str = "center",
     fit: str = "resize",
-    samples: str = "patches",
+    samples: str | tuple[str, ...] = "patches",
 ) -> Tensor:
     """Mean CKA of the groups of patches, differentiable once in the student's map; the teacher's is a constant.
 
@@ -39,10 +39,10 @@ def patch_cka(
         centering: See `cka`.
         fit: See `extract_patches`.
         samples: What a row of the Gram matrix stands for: `'patches'`, or `'positions'`, the features of a patch (its
-            matrices are transposed).
+            matrices are transposed). Several share the cutting.
 
     Returns:
-        Mean similarity, a scalar in float32 or wider; see `cka`.
+        Mean similarity, a scalar in float32 or wider, or one for each of several `samples`; see `cka`.
 
     Raises:
         ValueError: The maps differ in images or size, an option is unknown, or a map gives too few samples.
@@ -56,10 +56,12 @@ def patch_cka(
         raise ValueError(
             f"average='channel' compares channel by channel, got {student.shape[1]} and {teacher.shape[1]} channels"
         )
-    if samples not in SAMPLES:
-        raise ValueError(f"samples must be one of {SAMPLES}, got {samples!r}")
+    kinds = (samples,) if isinstance(samples, str) else samples
+    if not set(kinds) <= set(SAMPLES):
+        raise ValueError(f"samples must be of {SAMPLES}, got {samples!r}")
     wants_gradient = student.requires_grad and torch.is_grad_enabled()
-    return _PatchCKA.apply(student, teacher.detach(), wants_gradient, centering, samples, patch_size, average, fit)
+    means = _PatchCKA.apply(student, teacher.detach(), wants_gradient, centering, kinds, patch_size, average, fit)
+    return means[0] if isinstance(samples, str) else means
 
 
 class _PatchCKA(torch.autograd.Function):
@@ -67,30 +69,43 @@ class _PatchCKA(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, student: Tensor, teacher: Tensor, wants_gradient: bool, centering: str, samples: str, *cut
+        ctx, student: Tensor, teacher: Tensor, wants_gradient: bool, centering: str, kinds: tuple[str, ...], *cut
     ) -> Tensor:
-        values = []
-        gradient = torch.empty_like(student, dtype=_wide(student)) if wants_gradient else None
+        wide = torch.promote_types(student.dtype, torch.float32)
+        values = [[] for _ in kinds]
+        gradients = [torch.empty_like(student, dtype=wide) for _ in kinds if wants_gradient]
         with torch.autocast(student.device.type, enabled=False):
             for part in _parts(student, cut):
-                (x, scale), (y, _) = (_matrices(m[part], centering, samples, cut) for m in (student, teacher))
-                check_samples(x.shape[-2], centering)
-                form = cheaper_form(x.shape[-2], x.shape[-1], y.shape[-1])
-                value, weights = form.evaluate(x, y, centering, (0,) if wants_gradient else ())
-                values.append(value)
-                if wants_gradient:
-                    patches = form.gradient(x, y, weights[0], centering).mul_(scale)
-                    patches = patches.mT if samples == "positions" else patches
-                    gradient[part] = join_patches(patches, student[part].shape, *cut)
-            values = torch.cat(values)
-        ctx.save_for_backward(gradient)
-        ctx.groups, ctx.dtype = len(values), student.dtype
-        return values.mean()
+                patches = [extract_patches(m[part].to(wide), *cut) for m in (student, teacher)]
+                for index, kind in enumerate(kinds):
+                    value, gradient = _evaluate(*patches, centering, kind, wants_gradient)
+                    values[index].append(value)
+                    if wants_gradient:
+                        gradients[index][part] = join_patches(gradient, student[part].shape, *cut)
+            values = torch.stack([torch.cat(parts) for parts in values])
+        ctx.save_for_backward(*gradients)
+        ctx.groups, ctx.dtype = values.shape[1], student.dtype
+        return values.mean(1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return (grad / ctx.groups * ctx.saved_tensors[0]).to(ctx.dtype), *(None,) * 7
+        total = sum(g * gradient for g, gradient in zip(grad / ctx.groups, ctx.saved_tensors, strict=True))
+        return total.to(ctx.dtype), *(None,) * 7
+
+
+def _evaluate(x: Tensor, y: Tensor, centering: str, kind: str, wants_gradient: bool) -> tuple[Tensor, Tensor | None]:
+    """CKA `(G,)` of patches `(G, N, D)`, and its gradient in the first."""
+    if kind == "positions":
+        x, y = x.mT, y.mT
+    check_samples(x.shape[-2], centering)
+    form = cheaper_form(x.shape[-2], x.shape[-1], y.shape[-1])
+    (x, scale), (y, _) = standardise(x, centering), standardise(y, centering)
+    value, weights = form.evaluate(x, y, centering, (0,) if wants_gradient else ())
+    if not wants_gradient:
+        return value, None
+    gradient = form.gradient(x, y, weights[0], centering).mul_(scale)
+    return value, gradient.mT if kind == "positions" else gradient
 
 
 def _parts(feature_map: Tensor, cut: tuple[int, str, str]) -> list[tuple[slice, ...]]:
@@ -101,13 +116,3 @@ def _parts(feature_map: Tensor, cut: tuple[int, str, str]) -> list[tuple[slice, 
     groups = feature_map.shape[axis]
     step = max(1, CACHED_BYTES * groups // (4 * feature_map.numel()))
     return [(slice(None),) * axis + (slice(start, start + step),) for start in range(0, groups, step)]
-
-
-def _matrices(feature_map: Tensor, centering: str, samples: str, cut: tuple[int, str, str]) -> tuple[Tensor, Tensor]:
-    """Standardised matrices `(G, N, D)` of some groups, and their scales."""
-    patches = extract_patches(feature_map.to(_wide(feature_map)), *cut)
-    return standardise(patches.mT if samples == "positions" else patches, centering)
-
-
-def _wide(tensor: Tensor) -> torch.dtype:
-    return torch.promote_types(tensor.dtype, torch.float32)

@@ -58,6 +58,21 @@ def test_gradcheck(parts, centering, patch_size):
     assert torch.autograd.gradcheck(lambda s: patch_cka(s, teacher, patch_size, centering=centering), student)
 
 
+def test_several_kinds_of_samples_share_the_cutting(parts):
+    student, teacher = maps(3, 4, 7, 9)
+    weights = torch.tensor([2.0, 3.0], dtype=torch.float64)
+    kinds = "patches", "positions"
+
+    def both(student, teacher):
+        return (weights * patch_cka(student, teacher, 2, samples=kinds)).sum()
+
+    def apart(student, teacher):
+        return sum(w * patch_cka(student, teacher, 2, samples=kind) for w, kind in zip(weights, kinds, strict=True))
+
+    ours, expected = (value_and_gradient(f, student, teacher) for f in (both, apart))
+    torch.testing.assert_close(ours, expected)
+
+
 def test_other_channels_where_whole_patches_are_compared():
     student, teacher = maps(2, 3, 8, 8, channels=5)
     for average in ("batch", "spatial"):
@@ -118,7 +133,7 @@ def test_bad_arguments():
     student, teacher = maps(2, 3, 8, 8)
     with pytest.raises(ValueError, match="same images and size, got"):
         patch_cka(student, teacher[:1])
-    with pytest.raises(ValueError, match="samples must be one of"):
+    with pytest.raises(ValueError, match="samples must be of"):
         patch_cka(student, teacher, samples="inter")
     with pytest.raises(ValueError, match="needs at least 3 samples, got 1"):
         patch_cka(student, teacher, 8)

@@ -1,8 +1,9 @@
 """PCKALoss against its rivals, forward and backward on all neck levels of one batch: `tools/benchmarks/loss.py`.
 
-The naive form is the released code's: a Python loop over channels that are indexed out of the maps, `trace(K L)`, and a
-gradient by autograd. Beside it the same loop over `unbind`, which is the fairer rival, a batched form whose gradient is
-autograd's, and MMRazor's PKDLoss. All take the same maps; the first four give the same value.
+The naive form is the released code's: a Python loop over channels that are indexed out of the patches, tr(XX'YY') for
+each of three products, and a gradient by autograd. Beside it the same loop over `unbind`, which is the fairer rival, a
+batched form whose gradient is autograd's, and MMRazor's PKDLoss. All take the same maps; the first four give the same
+value.
 """
 
 import argparse

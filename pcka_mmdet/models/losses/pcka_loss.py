@@ -85,14 +85,13 @@ class PCKALoss(LevelLoss):
         teacher = self.align(student, teacher, same_channels=self.average == "channel")
         if self.is_degenerate(*student.shape[2:]):
             raise ValueError(f"PCKALoss: {self.degenerate_message(*student.shape[2:])}")
-        options = self.patch_size, self.average, self.centering, self.fit
-        similarity = patch_cka(student, teacher, *options)
-        self.similarity = similarity.detach()
-        loss = self.loss_weight * (1 - similarity)
+        weights = {"patches": self.loss_weight}
         if self.position_weight:
-            positions = patch_cka(student, teacher, *options, samples="positions")
-            loss = loss + self.position_weight * (1 - positions)
-        return loss
+            weights["positions"] = self.position_weight
+        options = self.patch_size, self.average, self.centering, self.fit
+        similarities = patch_cka(student, teacher, *options, samples=tuple(weights))
+        self.similarity = similarities[0].detach()
+        return sum(weight * (1 - value) for weight, value in zip(weights.values(), similarities, strict=True))
 
     def tuple_losses(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[Tensor]:
         """Losses of the levels that carry signal; the others are left out with a warning."""
