@@ -54,3 +54,13 @@ def test_the_benchmark_of_growth_runs(command, tmp_path):
     out = command("tools/benchmarks/growth.py", *sizes, "--out", tmp_path / "growth.json").stdout
     assert "256x256, patches of 64 pixels, s8" in out and "N^2 D" in out and "N D^2" in out
     assert set(json.loads((tmp_path / "growth.json").read_text())["seconds"]) == {"64 pixels", "16"}
+
+
+def test_a_plan_of_a_distillation(command):
+    config = "configs/fcos/pcka-mimic_fpn_fcos_r101_fcos_r50_2x_coco.py"
+    out = command("tools/benchmarks/plan.py", config, "--size", 128, 160, "--student-step", 0.2).stdout
+    lines = {line[:44].strip(): line.split()[-1] for line in out.splitlines() if line.strip()}
+    assert 1.2 < float(lines["a step over the student's alone, 1 + T / 3S"]) < 1.4
+    assert "175,899" in out and "21,987" in out
+    done = command("tools/benchmarks/plan.py", "configs/demo/student.py", check=False)
+    assert done.returncode == 1 and "configs/demo/student.py is no distillation's config" in done.stderr

@@ -8,11 +8,10 @@ import argparse
 from dataclasses import dataclass
 
 import torch
-from mmengine.analysis import FlopAnalyzer
 from mmengine.registry import DefaultScope
 from rich.console import Console
-from torch import Tensor, nn
 
+from pcka_mmdet.analysis.complexity import multiply_adds
 from pcka_mmdet.analysis.report import console_table
 from pcka_mmdet.models.detector_config import build_detector, is_distillation, load_config
 
@@ -42,31 +41,19 @@ class Detector:
     map_values: int
 
     @classmethod
-    def of(cls, spec: dict, size: list[int], whole: bool) -> "Detector":
+    def of(cls, spec: dict, size: list[int], head: bool) -> "Detector":
         """Count those of the whole detector, or of its backbone and neck."""
         detector = build_detector(spec).eval()
-        part = detector if whole else NeckMaps(detector)
-        image = torch.zeros(1, 3, *size)
-        analyzer = FlopAnalyzer(part, image)
-        analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         with torch.no_grad():
-            maps = detector.extract_feat(image)
-        used = detector.parameters() if whole else [*detector.backbone.parameters(), *detector.neck.parameters()]
+            maps = detector.extract_feat(torch.zeros(1, 3, *size))
+        used = detector.parameters() if head else [*detector.backbone.parameters(), *detector.neck.parameters()]
         sizes = [(parameter.numel(), parameter.requires_grad) for parameter in used]
-        trainable = sum(n for n, wanted in sizes if wanted)
-        return cls(analyzer.total(), sum(n for n, _ in sizes), trainable, sum(m.numel() for m in maps))
-
-
-class NeckMaps(nn.Module):
-    """Backbone and neck of a detector."""
-
-    def __init__(self, detector: nn.Module):
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Neck maps."""
-        return tuple(self.detector.extract_feat(image))
+        return cls(
+            multiply_adds(detector, *size, head),
+            parameters=sum(n for n, _ in sizes),
+            trainable=sum(n for n, wanted in sizes if wanted),
+            map_values=sum(m.numel() for m in maps),
+        )
 
 
 def main() -> None:
@@ -78,8 +65,8 @@ def main() -> None:
     if not is_distillation(config):
         raise SystemExit(f"{args.config} is no distillation's config: its model has no architecture")
     DefaultScope.get_instance("plan", scope_name="mmdet")
-    student = Detector.of(config.model.architecture, args.size, whole=True)
-    teacher = Detector.of(config.model.teacher, args.size, whole=False)
+    student = Detector.of(config.model.architecture, args.size, head=True)
+    teacher = Detector.of(config.model.teacher, args.size, head=False)
     more = teacher.multiply_adds / (3 * student.multiply_adds)
     mega = 2**20
     rows = [
