@@ -1,5 +1,7 @@
 """Times and memory of functions that rival each other, measured in one run."""
 
+import argparse
+import json
 import os
 import platform
 import statistics
@@ -79,6 +81,14 @@ class LiveBytes(TorchDispatchMode):
     def _forget(self, key: int, size: int) -> None:
         self._seen.discard(key)
         self.live -= size
+
+
+def save(args: argparse.Namespace, **results: object) -> None:
+    """Write results beside the machine's description and the arguments, to `args.out`, and say where."""
+    arguments = {key: str(value) for key, value in vars(args).items()}
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(dict(machine=machine(), arguments=arguments, **results), indent=2) + "\n")
+    print(machine(), args.out, sep="\n")
 
 
 def machine() -> dict[str, str | int]:

@@ -6,14 +6,13 @@ part runs where MMDetection is installed.
 """
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from pcka_mmdet.analysis.benchmark import interleaved, machine
+from pcka_mmdet.analysis.benchmark import interleaved, save
 from pcka_mmdet.analysis.rivals import LOSS_WEIGHT, RIVALS, neck_maps, value_and_gradients
 from pcka_mmdet.functional import patch_cka
 
@@ -117,10 +116,7 @@ def main() -> None:
         print(f"the teacher's part was left out: {error}")
     for name, seconds in results.get("teacher", {}).items():
         print(f"teacher, {name:20} {1000 * seconds:9.3f} ms")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments = {key: str(value) for key, value in vars(args).items()}
-    args.out.write_text(json.dumps(dict(machine=machine(), arguments=arguments, results=results), indent=2))
-    print(machine(), args.out, sep="\n")
+    save(args, results=results)
 
 
 if __name__ == "__main__":

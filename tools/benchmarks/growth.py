@@ -11,10 +11,9 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from pcka_mmdet.analysis.benchmark import interleaved, machine
+from pcka_mmdet.analysis.benchmark import interleaved, save
 from pcka_mmdet.analysis.report import console_table
 from pcka_mmdet.analysis.rivals import STRIDES, value_and_gradients
-from pcka_mmdet.engine.stages import write_json
 from pcka_mmdet.functional.forms import cheaper_form
 from pcka_mmdet.models import PCKALoss
 
@@ -66,10 +65,7 @@ def main() -> None:
     header = ["patches of", "ms", "ms at twice the sides", "times"]
     rows = [[name, f"{1000 * a:.1f}", f"{1000 * b:.1f}", f"{ratio:.2f}"] for name, (a, b, ratio) in result.items()]
     console.print(console_table(header, rows))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments = {key: str(value) for key, value in vars(args).items()}
-    write_json(args.out, dict(machine=machine(), arguments=arguments, seconds=result))
-    console.print(f"{machine()}\n{args.out}", highlight=False)
+    save(args, seconds=result)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,9 @@ import torch
 from rich.console import Console
 
 import pcka_mmdet  # noqa: F401  (makes MMRazor importable)
-from pcka_mmdet.analysis.benchmark import LiveBytes, interleaved, machine
+from pcka_mmdet.analysis.benchmark import LiveBytes, interleaved, save
 from pcka_mmdet.analysis.report import console_table
 from pcka_mmdet.analysis.rivals import RIVALS, neck_maps, value_and_gradients
-from pcka_mmdet.engine.stages import write_json
 from pcka_mmdet.models import PCKALoss
 
 TARGETS = {
@@ -73,12 +72,7 @@ def main() -> None:
     console.print(
         console_table(header, rows, title=f"batch {args.batch}, {args.size[0]}x{args.size[1]}, {len(students)} levels")
     )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(
-        args.out,
-        dict(machine=machine(), arguments={k: str(v) for k, v in vars(args).items()}, seconds=seconds, memory=memory),
-    )
-    console.print(f"{machine()}\n{args.out}", highlight=False)
+    save(args, seconds=seconds, memory=memory)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,8 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 from rich.console import Console
 
-from pcka_mmdet.analysis.benchmark import interleaved, machine
+from pcka_mmdet.analysis.benchmark import interleaved, save
 from pcka_mmdet.analysis.report import console_table
-from pcka_mmdet.engine.stages import write_json
 from pcka_mmdet.models.detector_config import build_detector, model_config
 
 STRIDES = (8, 16, 32, 64)
@@ -118,10 +117,7 @@ def main() -> None:
     rows = [[name, f"{1000 * s:.0f}", f"{s / parts:.3f}", f"{s / seconds[MMRAZOR]:.3f}"] for name, s in seconds.items()]
     header = ["", "ms", "over student + teacher", "over MMRazor's"]
     console.print(console_table(header, rows, title=f"R{args.depths[0]} -> R{args.depths[1]}, batch {args.batch}"))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments = {key: str(value) for key, value in vars(args).items()}
-    write_json(args.out, dict(machine=machine(), arguments=arguments, seconds=seconds))
-    console.print(f"{machine()}\n{args.out}", highlight=False)
+    save(args, seconds=seconds)
 
 
 if __name__ == "__main__":

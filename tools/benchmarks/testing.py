@@ -16,10 +16,9 @@ import torch
 from rich.console import Console
 
 import pcka_mmdet.models  # noqa: F401  (registers MMDetection's models too)
-from pcka_mmdet.analysis.benchmark import machine
+from pcka_mmdet.analysis.benchmark import save
 from pcka_mmdet.analysis.report import console_table
 from pcka_mmdet.datasets import build_digit_scenes
-from pcka_mmdet.engine.stages import write_json
 from pcka_mmdet.engine.student import student_checkpoint
 from pcka_mmdet.models.detector_config import build_detector, load_config
 
@@ -96,9 +95,7 @@ def main() -> None:
         more = f"{our_seconds - seconds:+.2f} s, x {our_seconds / seconds:.3f}"
         rows.append([case, f"{our_seconds:.2f}", more, f"{our_memory / 2**20:.0f}", f"x {our_memory / memory:.3f}"])
     console.print(console_table(["process", "seconds", "more", "MiB", "more"], rows))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(args.out, dict(machine=machine(), scenes=args.scenes, rounds=args.rounds, medians=medians))
-    console.print(f"{machine()}\n{args.out}", highlight=False)
+    save(args, medians=medians)
 
 
 if __name__ == "__main__":
