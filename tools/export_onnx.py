@@ -11,7 +11,12 @@ def parse_args() -> argparse.Namespace:
         description="Export a one-stage detector: a plain checkpoint's, or a distillation's student."
     )
     parser.add_argument("checkpoint", help="checkpoint file or URL")
-    parser.add_argument("out", nargs="?", type=Path, help="file to write (default: CHECKPOINT with the ending .onnx)")
+    parser.add_argument(
+        "out",
+        nargs="?",
+        type=Path,
+        help="file to write (default: CHECKPOINT with the ending .onnx; of a URL in the current folder)",
+    )
     parser.add_argument(
         "--shape", type=int, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"), help="of the padded image, in pixels"
     )
@@ -20,10 +25,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    target = args.out or Path(args.checkpoint).with_suffix(".onnx")
+    beside = Path(Path(args.checkpoint).name if "://" in args.checkpoint else args.checkpoint)
+    target = args.out or beside.with_suffix(".onnx")
     try:
         names = export_onnx(args.checkpoint, target, tuple(args.shape))
-    except (FileNotFoundError, ImportError, ValueError, OSError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         raise SystemExit(str(error)) from error
     print(f"{target}: {', '.join(names)}")
 

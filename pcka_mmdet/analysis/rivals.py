@@ -64,12 +64,12 @@ def batched(student: Tensor, teacher: Tensor, patch_size: int) -> Tensor:
 
 def value_and_gradients(
     loss: Callable, students: Sequence[Tensor], teachers: Sequence[Tensor]
-) -> tuple[float, list[Tensor]]:
+) -> tuple[Tensor, list[Tensor]]:
     """Value and gradients of a loss that is summed over the levels."""
     students = [m.detach().requires_grad_() for m in students]
     total = sum(loss(s, t) for s, t in zip(students, teachers, strict=True))
     total.backward()
-    return total.item(), [m.grad for m in students]
+    return total.detach(), [m.grad for m in students]
 
 
 RIVALS = {"naive loop": loop, "loop over unbind": unbound, "batched, autograd": batched}

@@ -38,6 +38,7 @@ def export_onnx(checkpoint: str | Path, target: str | Path, shape: tuple[int, in
     Raises:
         FileNotFoundError: There is no such checkpoint.
         ImportError: The packages that torch exports with are not installed.
+        RuntimeError: torch cannot export an operator of the detector.
         ValueError: The checkpoint cannot be read or lacks arrays, or the detector is no one-stage detector.
     """
     if not all(map(importlib.util.find_spec, ("onnx", "onnxscript"))):
@@ -49,7 +50,12 @@ def export_onnx(checkpoint: str | Path, target: str | Path, shape: tuple[int, in
     with torch.no_grad():
         kinds = len(model(images)) // len(strides)
     names = [f"{argument}_s{stride}" for argument in arguments[:kinds] for stride in strides]
-    program = torch.onnx.export(model, (images,), dynamo=True, input_names=[INPUT], output_names=names, verbose=False)
+    try:
+        program = torch.onnx.export(
+            model, (images,), dynamo=True, input_names=[INPUT], output_names=names, verbose=False
+        )
+    except torch.onnx.OnnxExporterError as error:
+        raise RuntimeError(f"torch cannot export this {type(detector).__name__}: {error}") from error
     normalisation = Normalisation.of(detector.data_preprocessor)
     program.model.metadata_props.update(
         config=text,

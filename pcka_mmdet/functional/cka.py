@@ -35,16 +35,16 @@ def cka(x: Tensor, y: Tensor, centering: str = "center") -> Tensor:
     groups, samples = x.shape[:-2], x.shape[-2]
     x = x.to(dtype).reshape(-1, samples, x.shape[-1])
     y = y.to(dtype).reshape(-1, samples, y.shape[-1])
-    return _CKA.apply(x, y, centering).reshape(groups)
+    sides = tuple(side for side, z in enumerate((x, y)) if z.requires_grad and torch.is_grad_enabled())
+    return _CKA.apply(x, y, sides, centering).reshape(groups)
 
 
 class _CKA(torch.autograd.Function):
     """Keeps for backward the matrices that a gradient is a product of, and the form's weights."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, y: Tensor, centering: str) -> Tensor:
+    def forward(ctx, x: Tensor, y: Tensor, sides: tuple[int, ...], centering: str) -> Tensor:
         form = cheaper_form(x.shape[-2], x.shape[-1], y.shape[-1])
-        sides = tuple(side for side in (0, 1) if ctx.needs_input_grad[side])
         with torch.autocast(x.device.type, enabled=False):
             matrices, scales = zip(*(standardise(matrix, centering) for matrix in (x, y)), strict=True)
             value, weights = form.evaluate(*matrices, centering, sides)
@@ -57,7 +57,7 @@ class _CKA(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         matrices, rest = ctx.saved_tensors[:2], ctx.saved_tensors[2:]
         grads: list[Tensor | None] = [None, None]
         with torch.autocast(grad.device.type, enabled=False):
@@ -65,4 +65,4 @@ class _CKA(torch.autograd.Function):
                 scale, *weights = rest[index :: len(ctx.sides)]
                 gradient = ctx.form.gradient(matrices[side], matrices[1 - side], tuple(weights), ctx.centering)
                 grads[side] = gradient.mul_(column(grad) * scale)
-        return (*grads, None)
+        return (*grads, None, None)

@@ -30,7 +30,7 @@ def check_samples(samples: int, centering: str) -> None:
     if samples < MIN_SAMPLES[centering]:
         raise ValueError(
             f"centering={centering!r} needs at least {MIN_SAMPLES[centering]} samples, got {samples}: "
-            "use smaller patches or another centering"
+            "use another centering, or a patch size that gives more"
         )
 
 

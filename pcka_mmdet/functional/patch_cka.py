@@ -15,7 +15,7 @@ from .forms import cheaper_form, check_samples, standardise
 from .patches import extract_patches, join_patches
 
 CACHED_BYTES = 2 * 2**20
-"""How much of the student's patches a processor works on at a time. A GPU takes all at once."""
+"""How much of the student's patches a processor works on at a time. A GPU takes all at once, and so does 'spatial'."""
 
 SAMPLES = ("patches", "positions")
 
@@ -47,9 +47,14 @@ def patch_cka(
     Raises:
         ValueError: The maps differ in images or size, an option is unknown, or a map gives too few samples.
     """
-    if student.dim() != 4 or student.shape[0] != teacher.shape[0] or student.shape[2:] != teacher.shape[2:]:
+    if (
+        student.dim() != 4
+        or not student.numel()
+        or student.shape[0] != teacher.shape[0]
+        or student.shape[2:] != teacher.shape[2:]
+    ):
         raise ValueError(
-            "expected two maps (B, C, H, W) of the same images and size, "
+            "expected two maps (B, C, H, W) of the same images and size, not empty, "
             f"got {tuple(student.shape)} and {tuple(teacher.shape)}"
         )
     if average == "channel" and student.shape[1] != teacher.shape[1]:
@@ -57,7 +62,7 @@ def patch_cka(
             f"average='channel' compares channel by channel, got {student.shape[1]} and {teacher.shape[1]} channels"
         )
     kinds = (samples,) if isinstance(samples, str) else samples
-    if not set(kinds) <= set(SAMPLES):
+    if not kinds or not set(kinds) <= set(SAMPLES):
         raise ValueError(f"samples must be of {SAMPLES}, got {samples!r}")
     wants_gradient = student.requires_grad and torch.is_grad_enabled()
     means = _PatchCKA.apply(student, teacher.detach(), wants_gradient, centering, kinds, patch_size, average, fit)
@@ -90,7 +95,10 @@ class _PatchCKA(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        total = sum(g * gradient for g, gradient in zip(grad / ctx.groups, ctx.saved_tensors, strict=True))
+        first, *others = zip(grad / ctx.groups, ctx.saved_tensors, strict=True)
+        total = first[0] * first[1]
+        for factor, gradient in others:
+            total.addcmul_(factor, gradient)
         return total.to(ctx.dtype), *(None,) * 7
 
 
@@ -109,7 +117,7 @@ def _evaluate(x: Tensor, y: Tensor, centering: str, kind: str, wants_gradient: b
 
 
 def _parts(feature_map: Tensor, cut: tuple[int, str, str]) -> list[tuple[slice, ...]]:
-    """Indices that together take the whole map, a few groups each; the last slice of each is that of the groups."""
+    """Indices that together take the whole map, a few groups each."""
     axis = {"channel": 1, "batch": 0}.get(cut[1])
     if axis is None or feature_map.device.type != "cpu":
         return [(slice(None),)]

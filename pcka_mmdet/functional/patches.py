@@ -66,7 +66,7 @@ def extract_patches(feat: Tensor, patch_size: int = 16, average: str = "channel"
     target = (rows * p, columns * p)
     if (height, width) != target:
         if fit == "resize":
-            feat = F.interpolate(feat, target, mode="bilinear", align_corners=False)
+            feat = _resize(feat, target)
         elif fit == "pad":
             feat = F.pad(feat, (0, target[1] - width, 0, target[0] - height))
         else:
@@ -98,6 +98,14 @@ def join_patches(
     maps = blocks.reshape(batch, channels, rows * p, columns * p)
     if (height, width) == maps.shape[2:]:
         return maps
+    if fit == "resize" and torch.are_deterministic_algorithms_enabled():
+        # the kernel below has no deterministic form on a GPU, and interpolate goes another way
+        adjoint = torch.func.vjp(lambda m: _resize(m, maps.shape[2:]), maps.new_zeros(shape))[1]
+        return adjoint(maps)[0]
     if fit == "resize":
         return torch.ops.aten.upsample_bilinear2d_backward(maps, maps.shape[2:], shape, False)
     return F.pad(maps, (0, width - maps.shape[3], 0, height - maps.shape[2]))  # negative where it was padded
+
+
+def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(maps, size, mode="bilinear", align_corners=False)

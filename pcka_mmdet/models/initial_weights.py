@@ -80,7 +80,13 @@ def inherit(
     Raises:
         ValueError: A part is not there, or nothing of it agrees, or the teacher's part was not loaded in full, or
             something else than the backbone is to be copied between necks of different strides.
+        RuntimeError: The teacher has run, so that its weights may be fused.
     """
+    if parts and teacher.neck_forward.begun:
+        raise RuntimeError(
+            "inherit: the teacher has run already, and its batch norms may be in its convolutions: initialise the "
+            "model before its first step, or write fuse_teacher=False"
+        )
     for part in parts:
         if part.partition(".")[0] != "backbone" and list(strides[0]) != list(strides[1]):
             raise ValueError(

@@ -17,6 +17,9 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 PARTS = ("backbone", "neck")
 """What runs of the teacher; the rest of it is its head."""
 
+PROBE_SIDE = 256
+"""Of the piece of an image on which a change is tried, in pixels."""
+
 TOLERANCE = 1e-4
 """Largest difference that a change may make, relative to the largest value of a map."""
 
@@ -29,9 +32,10 @@ class NeckForward:
     Args:
         detector: Its backbone and neck are changed by the first two, each where it leaves the maps as they are.
         fuse: Fold batch norms into the convolutions before them.
-        channels_last: Keep weights and images with the channels innermost. Maps come back in the usual order.
-        precision: `'bf16'` or `'fp16'`: of a copy of the weights, which is what runs. `'fp32'` is autocast's precision
-            in a training with `--amp`.
+        channels_last: Keep weights, and so what is between them, with the channels innermost. Maps come back in the
+            usual order.
+        precision: `'bf16'` or `'fp16'`: of a copy of backbone and neck, which is what runs. `'fp32'` is autocast's
+            precision in a training with `--amp`.
         compile: Run it by `torch.compile`.
 
     Raises:
@@ -71,10 +75,15 @@ class NeckForward:
                 maps = [m.float() for m in self._extract(images.to(self.dtype))]
         return tuple(m.contiguous() for m in maps)
 
+    @property
+    def begun(self) -> bool:
+        """Whether the detector's weights may be others than those that were loaded."""
+        return self._extract is not None
+
     def _made_fast(self, images: Tensor) -> Callable[[Tensor], Sequence[Tensor]]:
         for name, change in self.changes.items():
             self._change(name, change, images[:1])
-        detector = self.detector if self.dtype is None else copy.deepcopy(self.detector).to(self.dtype)
+        detector = self.detector if self.dtype is None else _copy(self.detector, self.dtype)
         return torch.compile(detector.extract_feat) if self.compile else detector.extract_feat
 
     def _change(self, name: str, change: Callable[[nn.Module], nn.Module], images: Tensor) -> None:
@@ -93,10 +102,20 @@ class NeckForward:
             print_log(message, "current", level=logging.WARNING)
 
 
+def _copy(detector: BaseModel, dtype: torch.dtype) -> BaseModel:
+    """The detector with a backbone and a neck of its own in another precision; the rest is shared."""
+    other = copy.copy(detector)
+    other._modules = dict(detector._modules)
+    for part in PARTS:
+        setattr(other, part, copy.deepcopy(getattr(detector, part)).to(dtype))
+    return other
+
+
 def _exact_maps(detector: BaseModel, images: Tensor) -> tuple[Tensor, ...]:
-    """Maps in float32 proper, by no autocast and no TF32."""
-    with torch.autocast(images.device.type, enabled=False), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        return tuple(detector.extract_feat(images.float()))
+    """Maps of a piece of the images in float64, which no autocast and no TF32 makes coarse."""
+    piece = images[:, :, :PROBE_SIDE, :PROBE_SIDE].double()
+    with torch.autocast(images.device.type, enabled=False):
+        return tuple(_copy(detector, torch.float64).extract_feat(piece))
 
 
 def _channels_last(module: nn.Module) -> nn.Module:

@@ -105,8 +105,8 @@ class Teacher:
         return self
 
     def apply(self, change: Callable[[Tensor], Tensor]) -> None:
-        """Move the weights as `nn.Module._apply` would, keeping their precision."""
-        self.detector._apply(lambda tensor: change(tensor).to(tensor.dtype))
+        """Move the weights to where `nn.Module._apply` would, keeping their values and precision."""
+        self.detector._apply(lambda tensor: tensor.to(change(tensor.new_empty(0)).device))
         self.neck_forward.reset()
 
     def __call__(

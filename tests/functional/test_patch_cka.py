@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 
+from pcka_mmdet.analysis.benchmark import LiveBytes
 from pcka_mmdet.functional import cka, extract_patches, patch_cka
 from pcka_mmdet.functional.forms import CENTERINGS
 from pcka_mmdet.functional.patches import AVERAGES, FITS, join_patches
@@ -73,6 +74,16 @@ def test_several_kinds_of_samples_share_the_cutting(parts):
     torch.testing.assert_close(ours, expected)
 
 
+def test_peak_memory_on_a_processor():
+    """Of value and gradient, over the bytes of the student's map, which here is cut in many parts."""
+    for samples, bound in (("patches", 2.5), (("patches", "positions"), 3.5)):
+        student, teacher = maps(2, 128, 128, 128, dtype=torch.float32)
+        student.requires_grad_()
+        with LiveBytes() as live:
+            patch_cka(student, teacher, 16, samples=samples).sum().backward()
+        assert 1 < live.peak / student.nbytes < bound
+
+
 def test_other_channels_where_whole_patches_are_compared():
     student, teacher = maps(2, 3, 8, 8, channels=5)
     for average in ("batch", "spatial"):
@@ -129,12 +140,31 @@ def test_joining_is_the_adjoint_of_cutting(average, fit):
         torch.testing.assert_close((patches * others).sum(), (feature_map * joined).sum())
 
 
+def test_joining_where_algorithms_must_be_deterministic():
+    feature_map = maps(2, 3, 5, 7)[0]
+    patches = torch.randn_like(extract_patches(feature_map, 4))
+    expected = join_patches(patches, feature_map.shape, 4)
+    torch.use_deterministic_algorithms(True)
+    try:
+        torch.testing.assert_close(join_patches(patches, feature_map.shape, 4), expected)
+        student, teacher = maps(2, 3, 5, 7)
+        options = teacher, 2, "channel", "center", "resize"
+        ours, expected = (value_and_gradient(f, student, *options) for f in (patch_cka, in_two_steps))
+        torch.testing.assert_close(ours, expected)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_bad_arguments():
     student, teacher = maps(2, 3, 8, 8)
-    with pytest.raises(ValueError, match="same images and size, got"):
+    with pytest.raises(ValueError, match="same images and size, not empty, got"):
         patch_cka(student, teacher[:1])
     with pytest.raises(ValueError, match="samples must be of"):
         patch_cka(student, teacher, samples="inter")
+    with pytest.raises(ValueError, match=r"samples must be of .*got \(\)"):
+        patch_cka(student, teacher, samples=())
+    with pytest.raises(ValueError, match="not empty, got"):
+        patch_cka(student[:0], teacher[:0])
     with pytest.raises(ValueError, match="needs at least 3 samples, got 1"):
         patch_cka(student, teacher, 8)
     with pytest.raises(ValueError, match="centering must be one of"):

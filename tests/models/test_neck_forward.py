@@ -39,6 +39,7 @@ def assert_close(maps, expected, tolerance):
         (dict(), 1e-4),
         (dict(precision="bf16", channels_last=False), 0.05),
         (dict(precision="bf16"), 0.05),
+        (dict(precision="fp16"), 0.01),
     ],
     ids=str,
 )
@@ -97,6 +98,23 @@ def test_channels_stay_where_an_operator_takes_their_order_for_granted():
     expected = detector.extract_feat(IMAGES)
     assert_close(NeckForward(detector)(IMAGES), expected, 1e-4)
     assert detector.backbone.layer1[0].conv1.weight.is_contiguous() and not batch_norms(detector)
+
+
+def test_a_reduced_precision_copies_backbone_and_neck_alone():
+    detector = trained()
+    forward = NeckForward(detector, precision="bf16")
+    forward(IMAGES)
+    used = forward._extract.__self__
+    assert used.bbox_head is detector.bbox_head and used.backbone is not detector.backbone
+    assert next(detector.backbone.parameters()).dtype == torch.float32
+
+
+def test_a_student_cannot_inherit_from_a_teacher_that_has_run():
+    model = build(distillation(inherit=["backbone"], teacher=retinanet()))
+    model.init_weights()
+    model(**model.data_preprocessor(raw_batch(), True), mode="loss")
+    with pytest.raises(RuntimeError, match="inherit: the teacher has run already"):
+        model.init_weights()
 
 
 def test_weights_are_fused_after_a_student_could_inherit_them():

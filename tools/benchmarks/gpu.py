@@ -70,6 +70,8 @@ def loss_part(args: argparse.Namespace, dtype: torch.dtype) -> dict:
         args.batch, args.channels, args.size, args.patch_size, dtype=dtype, device=args.device
     )
     losses = {"PCKA": fused, **RIVALS}
+    if args.device != "cpu":  # a minute's wait on a processor, for other kernels than a GPU's
+        losses["PCKA, compiled"] = torch.compile(fused)
     functions = {
         name: lambda f=f: value_and_gradients(lambda s, t: f(s, t, args.patch_size), students, teachers)
         for name, f in losses.items()

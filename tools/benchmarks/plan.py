@@ -42,12 +42,11 @@ class Detector:
 
     @classmethod
     def of(cls, spec: dict, size: list[int], head: bool) -> "Detector":
-        """Count those of the whole detector, or of its backbone and neck."""
+        """Count multiply-adds of the whole detector, or without its head."""
         detector = build_detector(spec).eval()
         with torch.no_grad():
             maps = detector.extract_feat(torch.zeros(1, 3, *size))
-        used = detector.parameters() if head else [*detector.backbone.parameters(), *detector.neck.parameters()]
-        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in used]
+        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in detector.parameters()]
         return cls(
             multiply_adds(detector, *size, head),
             parameters=sum(n for n, _ in sizes),
@@ -74,9 +73,9 @@ def main() -> None:
         ["teacher's to its neck, T", f"{teacher.multiply_adds / 1e9:.0f} G"],
         ["a step over the student's alone, 1 + T / 3S", f"{1 + more:.2f}"],
         ["teacher's share of a step, T / (3S + T)", f"{more / (1 + more):.0%}"],
-        ["teacher's weights, on each GPU", f"{4 * teacher.parameters / mega:.0f} MiB"],
+        ["teacher's weights, its head included", f"{4 * teacher.parameters / mega:.0f} MiB"],
         ["teacher's maps, batch x values x 4 bytes", f"{4 * args.batch * teacher.map_values / mega:.0f} MiB"],
-        ["the loss, at most 3 times the student's maps", f"{12 * args.batch * student.map_values / mega:.0f} MiB"],
+        ["the loss on a GPU, 6 times the student's maps", f"{24 * args.batch * student.map_values / mega:.0f} MiB"],
         ["a checkpoint: weights, momentum", f"{4 * (student.parameters + student.trainable) / mega:.0f} MiB"],
         ["a student's checkpoint: weights", f"{4 * student.parameters / mega:.0f} MiB"],
     ]

@@ -39,7 +39,7 @@ def commands(folder: Path, scenes: int) -> dict[str, list[str]]:
     import mmdet
 
     data = build_digit_scenes(folder / f"scenes{scenes}", dict(train=1, val=1, test=scenes))
-    model = build_detector(load_config("configs/demo/student.py").model)
+    model = build_detector(load_config(str(ROOT / "configs/demo/student.py")).model)
     whole = {f"architecture.{key}": value for key, value in model.state_dict().items()}
     torch.save(dict(state_dict=whole, meta={}), folder / "distilled.pth")
     torch.save(student_checkpoint(dict(state_dict=whole, meta={})), folder / "student.pth")
@@ -63,7 +63,7 @@ def measured(words: list[str]) -> tuple[float, int]:
         while process.poll() is None:
             time.sleep(0.01)
             lines = [line.split() for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-            peak = max([peak, *(1024 * int(words[1]) for words in lines)])
+            peak = max([peak, *(1024 * int(number) for _, number, _ in lines)])
         seconds = time.perf_counter() - start
         if process.returncode:
             errors.seek(0)

@@ -17,6 +17,9 @@ from ..losses import ForeignLoss, LevelLoss
 ADVICE = "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or train without --amp"
 """What to do about a loss that is not finite."""
 
+TEACHER_ADVICE = "Evaluate the teacher (--check-teacher); if it is sound, write teacher_precision='bf16' or 'fp32'"
+"""The same where the teacher alone is at fault."""
+
 
 @MODELS.register_module()
 class FPNDistiller(BaseDistiller):
@@ -170,8 +173,10 @@ class FPNDistiller(BaseDistiller):
             for side, maps in (("student", student_maps), ("teacher", teacher_maps or ()))
         }
         culprits = [name for name, m in maps.items() if not torch.isfinite(m).all()]
+        only_teacher = culprits and all(name.startswith("the teacher") for name in culprits)
         raise FloatingPointError(
-            f"{', '.join(bad)} not finite; NaN or infinite values in: {', '.join(culprits) or 'no map'}. {ADVICE}"
+            f"{', '.join(bad)} not finite; NaN or infinite values in: {', '.join(culprits) or 'no map'}. "
+            f"{TEACHER_ADVICE if only_teacher else ADVICE}"
         )
 
 

@@ -122,7 +122,8 @@ def test_nan_in_a_map_is_named(side):
     d = distiller(dict(pcka=PCKA, mimic=MIMIC))
     both = dict(student=[*maps()], teacher=[*maps(seed=1)])
     both[side][1][0, 0, 0, 0] = float("nan")
-    message = f"loss_pcka_s16, loss_mimic_s16 not finite; NaN .* in: the {side}'s map at stride 16. Lower"
+    advice = dict(student="Lower the learning rate", teacher="Evaluate the teacher")[side]
+    message = f"loss_pcka_s16, loss_mimic_s16 not finite; NaN .* in: the {side}'s map at stride 16. {advice}"
     with pytest.raises(FloatingPointError, match=message):
         d.compute_distill_losses(both["student"], both["teacher"])
 
