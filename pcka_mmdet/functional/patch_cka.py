@@ -14,8 +14,8 @@ from torch.autograd.function import once_differentiable
 from .forms import cheaper_form, check_samples, standardise
 from .patches import extract_patches, join_patches
 
-CACHED_BYTES = 2 * 2**20
-"""How much of the student's patches a processor works on at a time. A GPU takes all at once, and so does 'spatial'."""
+PART_BYTES = {"cpu": 2 * 2**20, "gpu": 64 * 2**20}
+"""How much of the student's map is worked on at a time: what a cache holds, and what a GPU has room for."""
 
 SAMPLES = ("patches", "positions")
 
@@ -119,8 +119,9 @@ def _evaluate(x: Tensor, y: Tensor, centering: str, kind: str, wants_gradient: b
 def _parts(feature_map: Tensor, cut: tuple[int, str, str]) -> list[tuple[slice, ...]]:
     """Indices that together take the whole map, a few groups each."""
     axis = {"channel": 1, "batch": 0}.get(cut[1])
-    if axis is None or feature_map.device.type != "cpu":
+    if axis is None:  # groups by position within a patch: each needs the whole map
         return [(slice(None),)]
     groups = feature_map.shape[axis]
-    step = max(1, CACHED_BYTES * groups // (4 * feature_map.numel()))
+    budget = PART_BYTES["cpu" if feature_map.device.type == "cpu" else "gpu"]
+    step = max(1, budget * groups // (4 * feature_map.numel()))
     return [(slice(None),) * axis + (slice(start, start + step),) for start in range(0, groups, step)]

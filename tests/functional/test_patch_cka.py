@@ -34,7 +34,7 @@ def parts(request, monkeypatch):
     """As it comes, and with one group at a time."""
     if request.param:
         module = sys.modules["pcka_mmdet.functional.patch_cka"]  # the package's attribute of that name is the function
-        monkeypatch.setattr(module, "CACHED_BYTES", 1)
+        monkeypatch.setitem(module.PART_BYTES, "cpu", 1)
 
 
 @pytest.mark.parametrize("samples", ["patches", "positions"])

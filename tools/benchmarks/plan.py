@@ -68,6 +68,7 @@ def main() -> None:
     teacher = Detector.of(config.model.teacher, args.size, head=False)
     more = teacher.multiply_adds / (3 * student.multiply_adds)
     mega = 2**20
+    maps = 4 * args.batch * student.map_values / mega
     rows = [
         ["student's multiply-adds an image, S", f"{student.multiply_adds / 1e9:.0f} G"],
         ["teacher's to its neck, T", f"{teacher.multiply_adds / 1e9:.0f} G"],
@@ -75,7 +76,7 @@ def main() -> None:
         ["teacher's share of a step, T / (3S + T)", f"{more / (1 + more):.0%}"],
         ["teacher's weights, its head included", f"{4 * teacher.parameters / mega:.0f} MiB"],
         ["teacher's maps, batch x values x 4 bytes", f"{4 * args.batch * teacher.map_values / mega:.0f} MiB"],
-        ["the loss on a GPU, 6 times the student's maps", f"{24 * args.batch * student.map_values / mega:.0f} MiB"],
+        ["the loss on a GPU: 6 x maps, or 2 x maps + 320", f"{min(6 * maps, 2 * maps + 320):.0f} MiB"],
         ["a checkpoint: weights, momentum", f"{4 * (student.parameters + student.trainable) / mega:.0f} MiB"],
         ["a student's checkpoint: weights", f"{4 * student.parameters / mega:.0f} MiB"],
     ]
