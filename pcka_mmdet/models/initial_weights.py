@@ -82,7 +82,7 @@ def inherit(
             something else than the backbone is to be copied between necks of different strides.
         RuntimeError: The teacher has run, so that its weights may be fused.
     """
-    if parts and teacher.neck_forward.begun:
+    if parts and teacher.neck_forward.has_fused:
         raise RuntimeError(
             "inherit: the teacher has run already, and its batch norms may be in its convolutions: initialise the "
             "model before its first step, or write fuse_teacher=False"

@@ -17,6 +17,8 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 PARTS = ("backbone", "neck")
 """What runs of the teacher; the rest of it is its head."""
 
+FUSED = "batch norms fused"
+
 PROBE_SIDE = 256
 """Of the piece of an image on which a change is tried, in pixels."""
 
@@ -53,7 +55,7 @@ class NeckForward:
         if precision not in PRECISIONS:
             raise ValueError(f"teacher_precision must be one of {list(PRECISIONS)}, got {precision!r}")
         self.detector = detector
-        wanted = {"batch norms fused": fuse and fuse_conv_bn, "channels last": channels_last and _channels_last}
+        wanted = {FUSED: fuse and fuse_conv_bn, "channels last": channels_last and _channels_last}
         self.changes = {name: change for name, change in wanted.items() if change}
         self.dtype = PRECISIONS[precision]
         self.compile = compile
@@ -76,9 +78,9 @@ class NeckForward:
         return tuple(m.contiguous() for m in maps)
 
     @property
-    def begun(self) -> bool:
+    def has_fused(self) -> bool:
         """Whether the detector's weights may be others than those that were loaded."""
-        return self._extract is not None
+        return self._extract is not None and FUSED in self.changes
 
     def _made_fast(self, images: Tensor) -> Callable[[Tensor], Sequence[Tensor]]:
         for name, change in self.changes.items():
