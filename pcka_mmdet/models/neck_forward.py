@@ -90,13 +90,16 @@ class NeckForward:
 
     def _change(self, name: str, change: Callable[[nn.Module], nn.Module], images: Tensor) -> None:
         """Change backbone and neck, unless the maps would change: where a batch norm does not follow its convolution, a
-        convolution makes its weights as it runs, or an operator takes the order of channels for granted.
+        convolution makes its weights as it runs, or an operator (deformable convolution) wants the channels outermost.
         """
-        before = _exact_maps(self.detector, images)
         parts = {part: getattr(self.detector, part) for part in PARTS}
-        for part, module in parts.items():
-            setattr(self.detector, part, change(copy.deepcopy(module)).requires_grad_(False))
-        problem = _difference(before, _exact_maps(self.detector, images))
+        try:
+            before = _exact_maps(self.detector, images)
+            for part, module in parts.items():
+                setattr(self.detector, part, change(copy.deepcopy(module)).requires_grad_(False))
+            problem = _difference(before, _exact_maps(self.detector, images))
+        except RuntimeError as error:
+            problem = f"it fails: {error}"
         if problem:
             for part, module in parts.items():
                 setattr(self.detector, part, module)

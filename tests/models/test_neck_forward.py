@@ -86,15 +86,22 @@ def test_batch_norms_stay_where_fusing_would_change_the_maps(monkeypatch):
 
 
 class TakesChannelsForGranted(nn.Identity):
-    """An operator that reads memory as if channels were outermost, as some of MMCV's do."""
+    """An operator that reads memory as if channels were outermost, or refuses other memory, as MMCV's do."""
+
+    def __init__(self, refuses):
+        super().__init__()
+        self.refuses = refuses
 
     def forward(self, x):
+        if self.refuses and not x.is_contiguous():
+            raise RuntimeError("input must be contiguous")
         return x if x.is_contiguous() else x.permute(0, 2, 3, 1).reshape(x.shape)
 
 
-def test_channels_stay_where_an_operator_takes_their_order_for_granted():
+@pytest.mark.parametrize("refuses", [False, True])
+def test_channels_stay_where_an_operator_takes_their_order_for_granted(refuses):
     detector = trained()
-    detector.backbone.relu = TakesChannelsForGranted()
+    detector.backbone.relu = TakesChannelsForGranted(refuses)
     expected = detector.extract_feat(IMAGES)
     assert_close(NeckForward(detector)(IMAGES), expected, 1e-4)
     assert detector.backbone.layer1[0].conv1.weight.is_contiguous() and not batch_norms(detector)
