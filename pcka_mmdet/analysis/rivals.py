@@ -3,6 +3,7 @@
 Shape shorthand: a map is `(B, C, H, W)`.
 """
 
+import argparse
 import math
 from collections.abc import Callable, Sequence
 
@@ -14,6 +15,14 @@ from pcka_mmdet.functional.patches import patch_grid
 
 STRIDES = (8, 16, 32, 64, 128)
 LOSS_WEIGHT = 10
+
+
+def add_map_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of what `neck_maps` makes."""
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--channels", type=int, default=256)
+    parser.add_argument("--size", type=int, nargs=2, default=[800, 1344], metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--patch-size", type=int, default=16)
 
 
 def neck_maps(
@@ -49,7 +58,7 @@ def loop(student: Tensor, teacher: Tensor, patch_size: int) -> Tensor:
 
 
 def unbound(student: Tensor, teacher: Tensor, patch_size: int) -> Tensor:
-    """The same over patches that are cut once."""
+    """The same with all channels unbound at once, whose gradients are stacked once."""
     groups = (extract_patches(m, patch_size).unbind() for m in (student, teacher))
     return LOSS_WEIGHT * (1 - torch.stack([naive_cka(x, y) for x, y in zip(*groups, strict=True)]).mean())
 

@@ -83,28 +83,36 @@ class NeckForward:
         return self._extract is not None and FUSED in self.changes
 
     def _made_fast(self, images: Tensor) -> Callable[[Tensor], Sequence[Tensor]]:
+        maps = None
         for name, change in self.changes.items():
-            self._change(name, change, images[:1])
+            maps = self._change(name, change, images[:1], maps)
         detector = self.detector if self.dtype is None else _copy(self.detector, self.dtype)
         return torch.compile(detector.extract_feat) if self.compile else detector.extract_feat
 
-    def _change(self, name: str, change: Callable[[nn.Module], nn.Module], images: Tensor) -> None:
+    def _change(
+        self, name: str, change: Callable[[nn.Module], nn.Module], images: Tensor, before: tuple[Tensor, ...] | None
+    ) -> tuple[Tensor, ...] | None:
         """Change backbone and neck, unless the maps would change: where a batch norm does not follow its convolution, a
         convolution makes its weights as it runs, or an operator (deformable convolution) wants the channels outermost.
+
+        Returns:
+            The exact maps of the detector as it then is, which are `before` for the next change.
         """
         parts = {part: getattr(self.detector, part) for part in PARTS}
         try:
-            before = _exact_maps(self.detector, images)
+            before = before or _exact_maps(self.detector, images)
             for part, module in parts.items():
                 setattr(self.detector, part, change(copy.deepcopy(module)).requires_grad_(False))
-            problem = _difference(before, _exact_maps(self.detector, images))
+            after = _exact_maps(self.detector, images)
+            problem = _difference(before, after)
         except RuntimeError as error:
             problem = f"it fails: {error}"
-        if problem:
-            for part, module in parts.items():
-                setattr(self.detector, part, module)
-            message = f"the teacher runs without {name}, with which {problem}"
-            print_log(message, "current", level=logging.WARNING)
+        if not problem:
+            return after
+        for part, module in parts.items():
+            setattr(self.detector, part, module)
+        print_log(f"the teacher runs without {name}, with which {problem}", "current", level=logging.WARNING)
+        return before
 
 
 def _copy(detector: BaseModel, dtype: torch.dtype) -> BaseModel:

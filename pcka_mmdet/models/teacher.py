@@ -109,13 +109,13 @@ class Teacher:
         self.detector._apply(lambda tensor: tensor.to(change(tensor.new_empty(0)).device))
         self.neck_forward.reset()
 
+    @torch.no_grad()
     def __call__(
         self, images: Tensor, samples: Sequence[BaseDataElement] | None, source: Normalisation
     ) -> tuple[Tensor, ...]:
         """Neck maps `(B, C, H / stride, W / stride)` of images `(B, 3, H, W)` that `source` normalised."""
         self.detector.eval()  # a validation loop may have changed it
-        with torch.no_grad():
-            return self.neck_forward(renormalise(images, samples, source, self.normalisation))
+        return self.neck_forward(renormalise(images, samples, source, self.normalisation))
 
 
 def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, list[str]]:

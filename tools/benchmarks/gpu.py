@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pcka_mmdet.analysis.benchmark import interleaved, save
-from pcka_mmdet.analysis.rivals import LOSS_WEIGHT, RIVALS, neck_maps, value_and_gradients
+from pcka_mmdet.analysis.rivals import LOSS_WEIGHT, RIVALS, add_map_arguments, neck_maps, value_and_gradients
 from pcka_mmdet.functional import patch_cka
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -28,10 +28,7 @@ TEACHERS = {
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time of the PCKA loss and of the teacher on a GPU.")
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--channels", type=int, default=256)
-    parser.add_argument("--size", type=int, nargs=2, default=[800, 1344], metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--patch-size", type=int, default=16)
+    add_map_arguments(parser)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--teacher", default="mmdet::retinanet/retinanet_r101_fpn_1x_coco.py", help="its config")
     parser.add_argument("--device", default="cuda", help="cpu tries the program out where there is no GPU")

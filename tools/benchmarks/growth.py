@@ -14,7 +14,7 @@ from rich.console import Console
 from pcka_mmdet.analysis.benchmark import interleaved, save
 from pcka_mmdet.analysis.report import console_table
 from pcka_mmdet.analysis.rivals import STRIDES, value_and_gradients
-from pcka_mmdet.functional.forms import cheaper_form
+from pcka_mmdet.functional.forms import SampleForm, cheaper_form
 from pcka_mmdet.models import PCKALoss
 
 PATCHES = {"64 pixels": {stride: max(1, 64 // stride) for stride in STRIDES}, "16": dict.fromkeys(STRIDES, 16)}
@@ -50,7 +50,7 @@ def main() -> None:
                 samples, features = loss.num_patches(*size), args.batch * side**2
                 form = cheaper_form(samples, features, features)
                 cost = args.channels * form.multiply_adds(samples, features, features) / 1e6
-                growth = "N^2 D" if form.__name__ == "SampleForm" else "N D^2"
+                growth = "N^2 D" if form is SampleForm else "N D^2"
                 level = f"{image[0]}x{image[1]}, patches of {name}, s{stride}"
                 rows.append([level, f"{samples}", f"{features}", growth, f"{cost:.1f}"])
             cases[name, times] = losses, maps

@@ -15,7 +15,7 @@ from rich.console import Console
 import pcka_mmdet  # noqa: F401  (makes MMRazor importable)
 from pcka_mmdet.analysis.benchmark import LiveBytes, interleaved, save
 from pcka_mmdet.analysis.report import console_table
-from pcka_mmdet.analysis.rivals import RIVALS, neck_maps, value_and_gradients
+from pcka_mmdet.analysis.rivals import RIVALS, add_map_arguments, neck_maps, value_and_gradients
 from pcka_mmdet.models import PCKALoss
 
 TARGETS = {
@@ -29,10 +29,7 @@ TARGETS = {
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time and memory of PCKALoss against its rivals.")
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--channels", type=int, default=256)
-    parser.add_argument("--size", type=int, nargs=2, default=[800, 1344], metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--patch-size", type=int, default=16)
+    add_map_arguments(parser)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--without-naive", action="store_true", help="leave out the loops, which take long")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmarks/loss.json"))

@@ -1,7 +1,7 @@
 """What a distillation will cost on COCO, computed from its config: `tools/benchmarks/plan.py CONFIG --gpus 8 64`.
 
-Nothing is run but the two detectors once, on a zero image, to count their multiply-adds. The formulas are printed with
-the results; docs/performance.md explains them.
+Nothing is run but the two detectors, on a zero image, to count their multiply-adds. The formulas are printed with the
+results; docs/performance.md explains them.
 """
 
 import argparse
