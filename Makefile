@@ -15,6 +15,9 @@ MMCV_onedl := onedl-mmcv==2.3.6
 
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
+# A worker a core (four at most) takes a file of tests at a time, each with one thread.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+    --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL:
@@ -39,10 +42,10 @@ demo-bccd: install
 	    $(if $(WEIGHTS),--teacher-cfg-options model.backbone.init_cfg.checkpoint=$(WEIGHTS))
 
 test: install lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-full: install lint
-	$(BIN)/python -m pytest -m "full or not full"
+	$(PYTEST) -m "full or not full"
 
 # The same suite on the maintained forks of the MM packages, in an environment of its own.
 test-onedl:

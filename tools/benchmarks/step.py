@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--size", type=int, nargs=2, default=[320, 320], metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--depths", type=int, nargs=2, default=[101, 50], metavar=("TEACHER", "STUDENT"))
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--compile", action="store_true", help="also with a compiled teacher: minutes to start")
+    parser.add_argument("--compile", action="store_true", help="also with a compiled teacher")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmarks/step.json"))
     return parser.parse_args()
 
