@@ -3,12 +3,8 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from pcka_mmdet.datasets import build_digit_scenes
-
-# memory that nobody wrote is NaN: a test that reads it fails always, not sometimes
-torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 @pytest.fixture(scope="session")
