@@ -96,7 +96,7 @@ class SampleForm:
         cls, x: Tensor, y: Tensor, centering: str, sides: tuple[int, ...] = (0,)
     ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
         """CKA `(G,)` of `(G, N, D1)` and `(G, N, D2)`, and the weights of each side."""
-        (k, k_inverse), (el, el_inverse) = cls._gram(x, centering), cls._gram(y, centering)
+        (k, k_inverse), (el, el_inverse) = cls.gram(x, centering), cls.gram(y, centering)
         both = k_inverse * el_inverse
         value = _total(k * el) * both
         grams = (k, el, k_inverse), (el, k, el_inverse)
@@ -112,7 +112,8 @@ class SampleForm:
         return weights[0] @ own
 
     @staticmethod
-    def _gram(x: Tensor, centering: str) -> tuple[Tensor, Tensor]:
+    def gram(x: Tensor, centering: str) -> tuple[Tensor, Tensor]:
+        """K~ `(G, N, N)` and 1 / |K~| `(G,)`, 0 for a dead group."""
         gram = x @ x.mT
         whole = norm = _total(gram * gram)
         if centering == "debias":
@@ -183,3 +184,32 @@ class FeatureForm:
         x_rows, y_rows = -x.square().sum(-1), -y.square().sum(-1)
         inner = whole - (x_rows * y_rows).sum(-1) * (1 + 2 / (n - 2))
         return inner + x_rows.sum(-1) * y_rows.sum(-1) / ((n - 1) * (n - 2)), whole
+
+
+def of_rows_and_columns(x: Tensor, y: Tensor, with_gradients: bool) -> tuple[list[Tensor], list[Tensor]]:
+    """Uncentred CKA of two matrices and that of their transposes, which share products.
+
+    |x'x| = |K|, and <x'x, y'y> = |M|^2 with M = xy'. So the CKA of columns is |M|^2 / (|K| |L|), and its gradient
+    2 (M y / (|K| |L|) - CKA K x / |K|^2). All products are N x N, of the shorter side.
+
+    Args:
+        x: Standardised matrices `(G, N, D)`.
+        y: The same of the other side.
+        with_gradients: Whether to make them.
+
+    Returns:
+        CKA `(G,)` of rows and of columns, and the gradient of each in x, `(G, N, D)`.
+    """
+    if x.shape[-2] > x.shape[-1]:
+        values, gradients = of_rows_and_columns(x.mT, y.mT, with_gradients)
+        return values[::-1], [gradient.mT for gradient in reversed(gradients)]
+    (k, k_inverse), (el, el_inverse) = (SampleForm.gram(matrix, "none") for matrix in (x, y))
+    m = x @ y.mT
+    both = k_inverse * el_inverse
+    values = [_total(k * el) * both, _total(m * m) * both]
+    if not with_gradients:
+        return values, []
+    own = [column(-2 * value * k_inverse.square()) * k for value in values]
+    rows = (column(2 * both) * el + own[0]) @ x
+    columns = torch.baddbmm(own[1] @ x, column(2 * both) * m, y)
+    return values, [rows, columns]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .forms import cheaper_form, check_samples, standardise
+from .forms import cheaper_form, check_samples, of_rows_and_columns, standardise
 from .patches import extract_patches, join_patches
 
 PART_BYTES = {"cpu": 2 * 2**20, "gpu": 64 * 2**20}
@@ -33,19 +33,19 @@ def patch_cka(
 
     Args:
         student: Feature map `(B, C1, H, W)`.
-        teacher: Feature map `(B, C2, H, W)`; with `average='channel'` of as many channels.
+        teacher: Feature map `(B, C2, H, W)`; of as many channels with `average='channel'` or `samples='positions'`.
         patch_size: See `extract_patches`, as for `average` and `fit`.
         average: See `extract_patches`.
         centering: See `cka`.
         fit: See `extract_patches`.
         samples: What a row of the Gram matrix stands for: `'patches'`, or `'positions'`, the features of a patch (its
-            matrices are transposed). Several share the cutting.
+            matrices are transposed). Several share the cutting, and uncentred the matrix products too.
 
     Returns:
         Mean similarity, a scalar in float32 or wider, or one for each of several `samples`; see `cka`.
 
     Raises:
-        ValueError: The maps differ in images or size, an option is unknown, or a map gives too few samples.
+        ValueError: The maps differ in images, size or channels, an option is unknown, or a map gives too few samples.
     """
     if (
         student.dim() != 4
@@ -57,13 +57,14 @@ def patch_cka(
             "expected two maps (B, C, H, W) of the same images and size, not empty, "
             f"got {tuple(student.shape)} and {tuple(teacher.shape)}"
         )
-    if average == "channel" and student.shape[1] != teacher.shape[1]:
-        raise ValueError(
-            f"average='channel' compares channel by channel, got {student.shape[1]} and {teacher.shape[1]} channels"
-        )
     kinds = (samples,) if isinstance(samples, str) else samples
     if not kinds or not set(kinds) <= set(SAMPLES):
         raise ValueError(f"samples must be of {SAMPLES}, got {samples!r}")
+    if (average == "channel" or "positions" in kinds) and student.shape[1] != teacher.shape[1]:
+        raise ValueError(
+            "average='channel' and samples='positions' compare channel by channel, "
+            f"got {student.shape[1]} and {teacher.shape[1]} channels"
+        )
     wants_gradient = student.requires_grad and torch.is_grad_enabled()
     means = _PatchCKA.apply(student, teacher.detach(), wants_gradient, centering, kinds, patch_size, average, fit)
     return means[0] if isinstance(samples, str) else means
@@ -82,11 +83,11 @@ class _PatchCKA(torch.autograd.Function):
         with torch.autocast(student.device.type, enabled=False):
             for part in _parts(student, cut):
                 patches = [extract_patches(m[part].to(wide), *cut) for m in (student, teacher)]
-                for index, kind in enumerate(kinds):
-                    value, gradient = _evaluate(*patches, centering, kind, wants_gradient)
-                    values[index].append(value)
-                    if wants_gradient:
-                        gradients[index][part] = join_patches(gradient, student[part].shape, *cut)
+                part_values, part_gradients = _evaluate(*patches, centering, kinds, wants_gradient)
+                for value, found in zip(part_values, values, strict=True):
+                    found.append(value)
+                for gradient, whole in zip(part_gradients, gradients, strict=True):
+                    whole[part] = join_patches(gradient, student[part].shape, *cut)
             values = torch.stack([torch.cat(parts) for parts in values])
         ctx.save_for_backward(*gradients)
         ctx.groups, ctx.dtype = values.shape[1], student.dtype
@@ -102,11 +103,25 @@ class _PatchCKA(torch.autograd.Function):
         return total.to(ctx.dtype), *(None,) * 7
 
 
-def _evaluate(x: Tensor, y: Tensor, centering: str, kind: str, wants_gradient: bool) -> tuple[Tensor, Tensor | None]:
-    """CKA `(G,)` of patches `(G, N, D)`, and its gradient in the first."""
+def _evaluate(
+    x: Tensor, y: Tensor, centering: str, kinds: tuple[str, ...], wants_gradient: bool
+) -> tuple[list[Tensor], list[Tensor]]:
+    """CKA `(G,)` of patches `(G, N, D)` for each kind of samples, and the gradients in the first, if wanted."""
+    for kind in kinds:
+        check_samples(x.shape[-2 if kind == "patches" else -1], centering)
+    if centering == "none" and kinds == SAMPLES and x.shape == y.shape:
+        (x, scale), (y, _) = standardise(x, centering), standardise(y, centering)
+        values, gradients = of_rows_and_columns(x, y, wants_gradient)
+        return values, [gradient.mul_(scale) for gradient in gradients]
+    found = [_evaluate_kind(x, y, centering, kind, wants_gradient) for kind in kinds]
+    return [value for value, _ in found], [gradient for _, gradient in found if wants_gradient]
+
+
+def _evaluate_kind(
+    x: Tensor, y: Tensor, centering: str, kind: str, wants_gradient: bool
+) -> tuple[Tensor, Tensor | None]:
     if kind == "positions":
         x, y = x.mT, y.mT
-    check_samples(x.shape[-2], centering)
     form = cheaper_form(x.shape[-2], x.shape[-1], y.shape[-1])
     (x, scale), (y, _) = standardise(x, centering), standardise(y, centering)
     value, weights = form.evaluate(x, y, centering, (0,) if wants_gradient else ())

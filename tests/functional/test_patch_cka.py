@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from pcka_mmdet.analysis.benchmark import LiveBytes
 from pcka_mmdet.functional import cka, extract_patches, patch_cka
@@ -59,19 +60,34 @@ def test_gradcheck(parts, centering, patch_size):
     assert torch.autograd.gradcheck(lambda s: patch_cka(s, teacher, patch_size, centering=centering), student)
 
 
-def test_several_kinds_of_samples_share_the_cutting(parts):
-    student, teacher = maps(3, 4, 7, 9)
+@pytest.mark.parametrize("patch_size", [1, 2, 3])
+@pytest.mark.parametrize("centering", CENTERINGS)
+def test_several_kinds_of_samples_at_once(parts, centering, patch_size):
+    """Uncentred they share products; more patches than features, fewer, and a channel that is dead."""
+    student, teacher = maps(4, 4, 7, 9)
+    student[:, 1] = 0
     weights = torch.tensor([2.0, 3.0], dtype=torch.float64)
     kinds = "patches", "positions"
 
     def both(student, teacher):
-        return (weights * patch_cka(student, teacher, 2, samples=kinds)).sum()
+        return (weights * patch_cka(student, teacher, patch_size, centering=centering, samples=kinds)).sum()
 
     def apart(student, teacher):
-        return sum(w * patch_cka(student, teacher, 2, samples=kind) for w, kind in zip(weights, kinds, strict=True))
+        options = patch_size, "channel", centering, "resize"
+        return sum(w * in_two_steps(student, teacher, *options, kind) for w, kind in zip(weights, kinds, strict=True))
 
     ours, expected = (value_and_gradient(f, student, teacher) for f in (both, apart))
-    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
+    assert ours[1][:, 0].abs().max() > 0 and not ours[1][:, 1].any()
+
+
+@pytest.mark.parametrize("patches, features", [(6, 8), (12, 8)])
+def test_multiply_adds_of_both_kinds(patches, features):
+    """Six products of the shorter side, in place of eight or more."""
+    student, teacher = maps(2, 3, 2 * patches, 2, dtype=torch.float32)
+    with FlopCounterMode(display=False) as counter:
+        patch_cka(student.requires_grad_(), teacher, 2, centering="none", samples=("patches", "positions"))
+    assert counter.get_total_flops() == 2 * 3 * 6 * patches * features * min(patches, features)
 
 
 def test_peak_memory_on_a_processor():
@@ -89,8 +105,9 @@ def test_other_channels_where_whole_patches_are_compared():
     for average in ("batch", "spatial"):
         expected = in_two_steps(student, teacher, 2, average, "center", "resize")
         torch.testing.assert_close(patch_cka(student, teacher, 2, average), expected)
-    with pytest.raises(ValueError, match="channel by channel, got 3 and 5 channels"):
-        patch_cka(student, teacher, 2)
+    for options in (dict(), dict(average="batch", samples=("patches", "positions"))):
+        with pytest.raises(ValueError, match="channel by channel, got 3 and 5 channels"):
+            patch_cka(student, teacher, 2, **options)
 
 
 def test_map_in_channels_last_and_in_half_precision():
@@ -175,10 +192,11 @@ def test_bad_arguments():
 @pytest.mark.parametrize("centering", CENTERINGS)
 @pytest.mark.parametrize("patch_size", [1, 3])
 def test_compiles_without_a_graph_break(parts, average, centering, patch_size):
-    """Either form of CKA (by patch_size), and maps that are resized."""
+    """Either form of CKA (by patch_size), and maps that are resized; for large patches, positions too."""
     student, teacher = maps(2, 3, 5, 7)
-    options = teacher, patch_size, average, centering
+    options = teacher, patch_size, average, centering, "resize"
+    options += (("patches", "positions"),) if patch_size == 3 else ()
     torch._dynamo.reset()
-    compiled = torch.compile(patch_cka, fullgraph=True, backend="aot_eager")
-    ours, expected = (value_and_gradient(f, student, *options) for f in (compiled, patch_cka))
+    compiled = torch.compile(lambda *a: patch_cka(*a).mean(), fullgraph=True, backend="aot_eager")
+    ours, expected = (value_and_gradient(f, student, *options) for f in (compiled, lambda *a: patch_cka(*a).mean()))
     torch.testing.assert_close(ours, expected)

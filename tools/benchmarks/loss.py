@@ -2,8 +2,8 @@
 
 The naive form is the released code's: a Python loop over channels that are indexed out of the patches, tr(XX'YY') for
 each of three products, and a gradient by autograd. Beside it the same loop over `unbind`, which is the fairer rival, a
-batched form whose gradient is autograd's, and MMRazor's PKDLoss. All take the same maps; the first four give the same
-value.
+batched form whose gradient is autograd's, and MMRazor's PKDLoss; and PCKALoss with its second term. All take the same
+maps; PCKALoss and the first three rivals give the same value.
 """
 
 import argparse
@@ -42,11 +42,13 @@ def main() -> None:
 
     torch.manual_seed(0)
     students, teachers = neck_maps(args.batch, args.channels, args.size, args.patch_size)
-    ours = PCKALoss(patch_size=args.patch_size, centering="none")
+    options = dict(patch_size=args.patch_size, centering="none")
+    ours = PCKALoss(**options)
     rivals = {name: lambda s, t, f=f: f(s, t, args.patch_size) for name, f in RIVALS.items()}
     if args.without_naive:
         rivals = {"batched, autograd": rivals["batched, autograd"]}
-    losses = {"PCKALoss": ours, **rivals, "PKDLoss": PKDLoss()}
+    both_terms = {"PCKALoss, position_weight": PCKALoss(**options, position_weight=10.0)}
+    losses = {"PCKALoss": ours, **both_terms, **rivals, "PKDLoss": PKDLoss()}
 
     value, gradients = value_and_gradients(ours, students, teachers)
     for name, rival in rivals.items():

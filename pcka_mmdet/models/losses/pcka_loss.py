@@ -24,7 +24,7 @@ class PCKALoss(LevelLoss):
         loss_weight: Weight of the term over patches.
         patch_size: Side of a patch, in positions of the map.
         average: `'channel'`, `'batch'` or `'spatial'`: what the mean is taken over. With `'channel'` channel i is
-            compared with channel i, so both maps need as many.
+            compared with channel i, so both maps need as many, as they do with `position_weight`.
         centering: `'none'` (the paper's released form), `'center'` or `'debias'`; see `pcka_mmdet.functional.cka`.
         position_weight: Weight of the term whose Gram matrices compare the features of a patch in place of patches
             (the released code's "inter" term). 0 leaves it out.
@@ -77,12 +77,16 @@ class PCKALoss(LevelLoss):
         return self.num_patches(height, width) < MIN_SAMPLES[self.centering]
 
     def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
-        """Gram matrices of whole patches compare any widths; one matrix a channel needs as many channels."""
-        return self.average == "channel" and student_channels != teacher_channels
+        """Gram matrices of whole patches compare any widths; one matrix a channel, and positions, need as many."""
+        return self._same_channels and student_channels != teacher_channels
+
+    @property
+    def _same_channels(self) -> bool:
+        return self.average == "channel" or self.position_weight != 0
 
     def level_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Weighted loss of one pair of maps, in float32 or wider."""
-        teacher = self.align(student, teacher, same_channels=self.average == "channel")
+        teacher = self.align(student, teacher, same_channels=self._same_channels)
         if self.is_degenerate(*student.shape[2:]):
             raise ValueError(f"PCKALoss: {self.degenerate_message(*student.shape[2:])}")
         weights = {"patches": self.loss_weight}

@@ -145,6 +145,7 @@ def test_different_channels_need_a_connector_only_channel_by_channel():
         PCKALoss(patch_size=4)(student, teacher)
     assert 0 < PCKALoss(patch_size=4, average="batch")(student, teacher) < 10
     assert [PCKALoss(average=a).needs_connector(3, 5) for a in ("channel", "batch", "spatial")] == [True, False, False]
+    assert PCKALoss(average="batch", position_weight=1.0).needs_connector(3, 5)
     assert not PCKALoss().needs_connector(5, 5)
 
 
