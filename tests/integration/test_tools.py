@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import socket
 
 import pytest
 import torch
@@ -61,19 +62,25 @@ def test_weights_that_cannot_be_downloaded(command, digit_scenes, tmp_path):
     assert "weights that the config names cannot be downloaded" in done.stderr and "checkpoint=FILE" in done.stderr
 
 
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
 def test_two_processes_on_the_cpu(command, digit_scenes, tmp_path):
     command(
         *("tools/dist_train.sh", DISTILLED, 2, "--work-dir", tmp_path, *tiny_demo(digit_scenes)),
         "train_cfg.val_interval=9",
         "env_cfg.dist_cfg.backend=gloo",
-        PORT="29617",
+        PORT=free_port(),
     )
     lines = [line for line in last_log(tmp_path).splitlines() if "Epoch(train)" in line]
     assert len(lines) == 1 and "[1/1]" in lines[0]  # 8 scenes, 4 a process
     log = command(
         *("tools/dist_test.sh", DISTILLED, tmp_path / "epoch_1.pth", 2, "--work-dir", tmp_path / "test"),
         *tiny_demo(digit_scenes),
-        PORT="29618",
+        PORT=free_port(),
     ).stdout
     assert "bbox_mAP" in log
 
