@@ -2,8 +2,10 @@
 
 import argparse
 import atexit
+import inspect
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
@@ -12,7 +14,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
-from pcka_mmdet.models.detector_config import load_config
+from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.models.detector_config import is_fpn_distill, load_config
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +28,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         action=DictAction,
         metavar="KEY=VALUE",
         help='settings that override the config, such as train_cfg.max_epochs=2 or key="[a,b]"; quote values that hold '
-        "brackets and write no blanks within them",
+        "brackets and write no blanks within them. Of a distillation, settings of a detector's model are the student's",
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by the launcher")
@@ -44,12 +47,27 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
         raise SystemExit(str(error)) from error
     config.launcher = args.launcher
     if args.cfg_options is not None:
-        config.merge_from_dict(args.cfg_options)
+        config.merge_from_dict(_for_the_student(config, args.cfg_options))
     if args.work_dir is not None:
         config.work_dir = args.work_dir
     elif config.get("work_dir") is None:
         config.work_dir = str(Path("work_dirs") / Path(config.filename).stem)
     return config
+
+
+def _for_the_student(config: Config, options: dict[str, Any]) -> dict[str, Any]:
+    """Options with those of a detector's model, such as `model.bbox_head.num_classes`, given to the student."""
+    if not is_fpn_distill(config):
+        return options
+    if isinstance(config.model.architecture, str):
+        config.model.architecture = dict(cfg_path=config.model.architecture)
+    ours = {"type", *inspect.signature(FPNDistill).parameters}
+    renamed = {}
+    for key, value in options.items():
+        top, _, rest = key.partition(".")
+        of_the_student = top == "model" and rest and rest.partition(".")[0] not in ours
+        renamed[f"model.architecture.{rest}" if of_the_student else key] = value
+    return renamed
 
 
 def build_runner(config: Config) -> Runner:

@@ -14,7 +14,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 
-from pcka_mmdet.models.detector_config import is_distillation, model_config
+from pcka_mmdet.models.detector_config import is_distillation, is_fpn_distill, last_name, model_config
 
 from .schedule import annotation_file
 
@@ -28,7 +28,7 @@ def check_teacher_checkpoint(config: Config) -> None:
     Raises:
         SystemExit: `teacher_ckpt` is left out.
     """
-    if _last_name(config.model.get("type")) == "FPNDistill" and config.model.get("teacher_ckpt") is None:
+    if is_fpn_distill(config) and config.model.get("teacher_ckpt") is None:
         raise SystemExit(
             "model.teacher_ckpt is left out, so the teacher would have random weights. Name its checkpoint in the "
             "config or by --cfg-options model.teacher_ckpt=FILE_OR_URL; where random weights are meant, write 'random'"
@@ -41,7 +41,7 @@ def check_strategy(config: Config) -> None:
     Raises:
         SystemExit: The strategy of a `FlexibleRunner` is none of those in `STRATEGIES`.
     """
-    name = _last_name(config.strategy.type) if config.get("strategy") else STRATEGIES[0]
+    name = last_name(config.strategy.type) if config.get("strategy") else STRATEGIES[0]
     if is_distillation(config) and name not in STRATEGIES:
         raise SystemExit(
             f"{name} does not distil: the teacher is no part of the model that it shards, so it would stay "
@@ -174,8 +174,7 @@ def _category_names(path: Path) -> list[str]:
 
 def _student(config: Config) -> dict:
     """The model that is trained, on its own."""
-    model = config.model
-    return model_config(model.architecture) if _last_name(model.get("type")) == "FPNDistill" else model
+    return model_config(config.model.architecture) if is_fpn_distill(config) else config.model
 
 
 def _walk(node: Any) -> Iterator[tuple[str, Any]]:
@@ -187,7 +186,3 @@ def _walk(node: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(node, (list, tuple)):
         for value in node:
             yield from _walk(value)
-
-
-def _last_name(kind: Any) -> str:
-    return str(getattr(kind, "__name__", kind)).rpartition(".")[2]

@@ -46,8 +46,9 @@ def student_config(config: Config) -> Config:
     for name in SETTINGS_OF_THE_RUN:
         plain.pop(name, None)
     model = model_config(config.model.architecture).to_dict()
-    if config.model.get("data_preprocessor") is not None:
-        model["data_preprocessor"] = config.model.data_preprocessor
+    preprocessor = config.model.get("data_preprocessor") or config.get("data_preprocessor")
+    if preprocessor is not None:
+        model.setdefault("data_preprocessor", preprocessor)
     plain["model"] = model
     plain["custom_hooks"] = [hook for hook in plain.get("custom_hooks") or [] if not _is_ours(hook)]
     imports = (plain.get("custom_imports") or {}).get("imports", [])

@@ -82,6 +82,16 @@ def is_distillation(config: Config) -> bool:
     return "architecture" in config.get("model", {})
 
 
+def is_fpn_distill(config: Config) -> bool:
+    """Whether a config's model is an FPNDistill."""
+    return last_name(config.get("model", {}).get("type")) == "FPNDistill"
+
+
+def last_name(kind: Any) -> str:
+    """The name of what a `type` stands for, without its scope: text or a class."""
+    return str(getattr(kind, "__name__", kind)).rpartition(".")[2]
+
+
 def build_detector(spec: str | dict | BaseModel) -> BaseModel:
     """A detector with the weights that its constructors draw; MMDetection's scope is the default.
 

@@ -2,9 +2,13 @@
 
 import pytest
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from pcka_mmdet.engine.recipe import RECIPES, distillation_config
+from pcka_mmdet.engine.student import student_config
 from pcka_mmdet.models.detector_config import load_config
+from pcka_mmdet.models.teacher import Normalisation
+from tests.detectors import retinanet
 
 STUDENT, TEACHER = (
     "mmdet::yolo/yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py",
@@ -67,3 +71,22 @@ def test_configs_that_do_not_do(tmp_path):
         distillation_config("configs/demo/distilled.py", TEACHER, "teacher.pth")
     with pytest.raises(FileNotFoundError, match="no config file at 'none.py'"):
         distillation_config(STUDENT, "none.py", "teacher.pth")
+
+
+def test_the_students_own_preprocessor_wins_over_the_configs(tmp_path):
+    """As in plain training, where the one at the top is a default; the exported student says the same."""
+    path = tmp_path / "student.py"
+    path.write_text(
+        f"model = {retinanet()}\n"
+        "data_preprocessor = dict(type='DetDataPreprocessor', mean=[0.0] * 3, std=[1.0] * 3)\n"
+        "default_scope = 'mmdet'\n"
+    )
+    config = distillation_config(str(path), "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py", "random")
+    config.work_dir = str(tmp_path)
+    model = Runner.from_cfg(config).model
+    assert Normalisation.of(model.data_preprocessor).mean == (120.0, 115.0, 105.0)
+    assert student_config(config).model.data_preprocessor.mean == [120.0, 115.0, 105.0]
+    del config.model.architecture["data_preprocessor"]
+    assert student_config(config).model.data_preprocessor.mean == [0.0] * 3
+    model = Runner.from_cfg(Config(dict(config, experiment_name="default"))).model
+    assert Normalisation.of(model.data_preprocessor).mean == (0.0, 0.0, 0.0)

@@ -8,7 +8,7 @@ import torch
 from mmengine.runner import save_checkpoint
 
 from pcka_mmdet.engine.random_state import random_state, set_random_state
-from pcka_mmdet.engine.resume import is_whole, newest_whole_checkpoint
+from pcka_mmdet.engine.resume import checkpoint_to_resume, is_whole, newest_whole_checkpoint
 from pcka_mmdet.engine.whole_files import BACKEND, WholeFiles, remove_scratch, write_whole
 
 
@@ -90,6 +90,27 @@ def test_resume_from_the_newest_that_is_whole(tmp_path):
     assert newest_whole_checkpoint(tmp_path).name == "epoch_2.pth"
     (tmp_path / "last_checkpoint").write_text("")  # killed between opening and writing
     assert newest_whole_checkpoint(tmp_path).name == "epoch_3.pth"
+
+
+def test_resume_from_where_the_pointer_shows(tmp_path):
+    """With the checkpoint hook's `out_dir` and `filename_tmpl`."""
+    work_dir, elsewhere = tmp_path / "work", tmp_path / "out" / "work"
+    for folder in (work_dir, elsewhere):
+        folder.mkdir(parents=True)
+    for number in (1, 2):
+        torch.save(dict(weights=torch.zeros(10)), elsewhere / f"ckpt_{number}.pth")
+    (work_dir / "last_checkpoint").write_text(str(elsewhere / "ckpt_2.pth"))
+    assert newest_whole_checkpoint(work_dir) == elsewhere / "ckpt_2.pth"
+    (elsewhere / "ckpt_2.pth").write_bytes(b"damaged")
+    assert newest_whole_checkpoint(work_dir) == elsewhere / "ckpt_1.pth"
+    (work_dir / "last_checkpoint").write_text(str(elsewhere / "gone_2.pth"))
+    with pytest.raises(SystemExit, match="last_checkpoint' names a checkpoint 'gone_2.pth', which is not there: name"):
+        newest_whole_checkpoint(work_dir)
+
+
+def test_a_checkpoint_to_resume_that_is_not_there(tmp_path):
+    with pytest.raises(SystemExit, match="--resume: there is no file 'gone.pth'"):
+        checkpoint_to_resume("gone.pth", tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed"])

@@ -29,7 +29,7 @@ def distilled_fcos(loss: str, task_weight: float) -> dict:
     return distillation(
         architecture=fcos(task_weight),
         teacher=retinanet(channels=24),
-        distiller=dict(type="pcka_mmdet.FPNDistiller", losses=dict(loss=dict(type=loss, **PATCHES.get(loss, {})))),
+        distiller=dict(type="pcka_mmdet.FPNDistiller", losses=dict(maps=dict(type=loss, **PATCHES.get(loss, {})))),
     )
 
 

@@ -1,6 +1,7 @@
 """Checkpoints that survive a kill, each with its student beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.dist import get_world_size, is_main_process
@@ -36,7 +37,8 @@ class StudentCheckpointHook(CheckpointHook):
         self.allow_teacher_change = allow_teacher_change
         self._resumed_state: RandomState | None = None
         self._state_before_validation: RandomState | None = None
-        self._students: list[dict] = []
+        self._students: list[dict] | None = None
+        """Of the checkpoints that this hook is writing; `None` while another one writes."""
         self._config: str | None = None
 
     def before_run(self, runner: Runner) -> None:
@@ -62,7 +64,7 @@ class StudentCheckpointHook(CheckpointHook):
         model = unwrapped_model(runner)
         if isinstance(model, FPNDistill):
             checkpoint["meta"]["teacher_sha256"] = model.teacher_sha256
-            if is_main_process():
+            if is_main_process() and self._students is not None:
                 self._students.append(student_checkpoint(checkpoint, self._config))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -115,21 +117,31 @@ class StudentCheckpointHook(CheckpointHook):
     # The order of things: write, then remove.
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        with self.file_backend.removals_last() as removed:
+        with self._writing() as students:
             super()._save_checkpoint_with_step(runner, step, meta)
-            if self._students:
-                save_whole(self._students.pop(), student_path(self.last_ckpt))
-        _remove_students(removed)
+            for student in students:
+                save_whole(student, student_path(self.last_ckpt))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        with self.file_backend.removals_last() as removed:
+        with self._writing() as students:
             before = self._best()
             super()._save_best_checkpoint(runner, metrics)
             written = [path for path, old in zip(self._best(), before, strict=True) if path != old]
-            for path, student in zip(written, self._students, strict=False):
+            for path, student in zip(written, students, strict=False):
                 save_whole(student, student_path(path))
-            self._students.clear()
-        _remove_students(removed)
+
+    @contextmanager
+    def _writing(self) -> Iterator[list[dict]]:
+        """Collect the students of the checkpoints that are written within; what they replace is removed at the end."""
+        self._students = []
+        try:
+            with self.file_backend.removals_last() as removed:
+                yield self._students
+        finally:
+            self._students = None
+        for path in removed:
+            if not path.exists():
+                student_path(path).unlink(missing_ok=True)
 
     def _best(self) -> list[str | None]:
         """The best checkpoint of each metric."""
@@ -144,9 +156,3 @@ def student_path(checkpoint: str | Path) -> Path:
     """Where the student of a checkpoint goes: `student_epoch_3.pth` beside `epoch_3.pth`."""
     path = Path(checkpoint)
     return path.with_name(f"student_{path.name}")
-
-
-def _remove_students(removed: Sequence[Path]) -> None:
-    for path in removed:
-        if not path.exists():
-            student_path(path).unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from mmengine.logging import print_log
-from mmengine.model import BaseModel
+from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.structures import BaseDataElement
 from mmrazor.models.algorithms import BaseAlgorithm
 from mmrazor.models.utils import add_prefix
@@ -41,7 +41,7 @@ class FPNDistill(BaseAlgorithm):
         teacher_channels_last: Run the teacher with the channels innermost, likewise.
         teacher_precision: `'fp32'`, `'bf16'` or `'fp16'`; see `NeckForward`, as for the other three.
         compile_teacher: Run the teacher by `torch.compile`.
-        data_preprocessor: Of the student; by default the student's own.
+        data_preprocessor: Of a student that has none of its own.
         init_cfg: See `mmengine.model.BaseModule`.
 
     Raises:
@@ -64,7 +64,10 @@ class FPNDistill(BaseAlgorithm):
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ):
-        super().__init__(build_detector(architecture), data_preprocessor, init_cfg, module_inplace=True)
+        student = build_detector(architecture)
+        if type(student.data_preprocessor) is not BaseDataPreprocessor:
+            data_preprocessor = None  # MMEngine's Runner gives the one at the top of the config, as a default
+        super().__init__(student, data_preprocessor, init_cfg, module_inplace=True)
         with torch.random.fork_rng():
             # in a holder that is no Module: the teacher is in no checkpoint, optimizer or DDP bucket
             self._teacher = Teacher(

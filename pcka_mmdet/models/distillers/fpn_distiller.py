@@ -40,6 +40,9 @@ class FPNDistiller(BaseDistiller):
         super().__init__(init_cfg)
         if not losses:
             raise ValueError("FPNDistiller needs a loss, such as losses=dict(pcka=dict(type='pcka_mmdet.PCKALoss'))")
+        misnamed = [name for name in losses if "loss" in name]
+        if misnamed:  # MMEngine adds to the total whatever has "loss" in its key, and similarities have the loss's name
+            raise ValueError(f"name the losses {misnamed} without 'loss', such as 'pcka': it is put before the name")
         self.loss_configs = losses
         self.strides = strides
         self.levels: tuple[list[Level], list[Level]] = [], []
@@ -54,6 +57,8 @@ class FPNDistiller(BaseDistiller):
         self.connectors = nn.ModuleDict()
         self.recorder = ModuleOutputsRecorder("neck")
         self._warned: set[str] = set()
+        self._worked: set[str] = set()
+        """Losses that some batch had a level for."""
 
     def prepare(self, student: nn.Module, teacher: nn.Module) -> None:
         """Pair the levels of two detectors, build losses and connectors, and start to record the student's neck.
@@ -68,7 +73,8 @@ class FPNDistiller(BaseDistiller):
         self.recorder.initialize(student)
 
     def _build_loss(self, name: str, config: dict, pairs: Sequence[LevelPair]) -> None:
-        strides, level_weight = config.pop("strides", None), config.pop("level_weight", {})
+        strides = config.pop("strides", None)
+        level_weight = _by_stride(f"losses.{name}.level_weight", config.pop("level_weight", {}))
         by_stride = {pair.stride: pair for pair in pairs}
         for option, asked in (("strides", strides), ("level_weight", level_weight)):
             unknown = [stride for stride in asked or () if stride not in by_stride]
@@ -107,7 +113,7 @@ class FPNDistiller(BaseDistiller):
             similarity, `similarity.cka_s{stride}`.
 
         Raises:
-            ValueError: No level of a loss has maps that are large enough.
+            ValueError: No level of a loss has maps that are large enough, nor had one in a batch before.
             FloatingPointError: A loss is not finite.
         """
         results, similarities = {}, {}
@@ -115,7 +121,9 @@ class FPNDistiller(BaseDistiller):
             for name, pairs in self.pairs.items():
                 wanted = [p for p in pairs if teacher_maps is not None and self._has_weight(f"{name}_s{p.stride}")]
                 degenerate = [pair for pair in wanted if self._is_degenerate(name, pair, student_maps)]
-                if wanted and len(degenerate) == len(wanted):
+                if len(degenerate) < len(wanted):
+                    self._worked.add(name)
+                elif wanted and name not in self._worked:
                     raise ValueError(f"no level is left for loss {name!r}: {self._sizes(name, wanted, student_maps)}")
                 self._warn_once(name, degenerate, student_maps)
                 for pair in pairs:
@@ -182,12 +190,20 @@ class FPNDistiller(BaseDistiller):
 
 def _config_of_level(name: str, config: dict, stride: int) -> dict:
     """The loss's own config at one stride: options given by stride become plain numbers."""
-    patch_size = config.get("patch_size")
-    if not isinstance(patch_size, dict):
+    if not isinstance(config.get("patch_size"), dict):
         return dict(config)
+    patch_size = _by_stride(f"losses.{name}.patch_size", config["patch_size"])
     if stride not in patch_size:
         raise ValueError(f"losses.{name}.patch_size names strides {list(patch_size)} but not {stride}: add it")
     return {**config, "patch_size": patch_size[stride]}
+
+
+def _by_stride(option: str, given: dict) -> dict[int, float]:
+    """An option by stride. From the command line (`patch_size.8=4`) strides are text, which overrides numbers."""
+    try:
+        return {int(stride): value for stride, value in given.items()}
+    except ValueError:
+        raise ValueError(f"{option} is by stride, such as {{8: 2}}; got {dict(given)}") from None
 
 
 def _similarity_name(loss_name: str) -> str:

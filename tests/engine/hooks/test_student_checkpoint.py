@@ -81,6 +81,19 @@ def test_best_checkpoints_have_students_too(tmp_path):
     assert names == ["best_score_epoch_3.pth", "student_best_score_epoch_3.pth"]
 
 
+def test_what_other_hooks_save_has_no_student_here(tmp_path):
+    """Another hook saves every iteration; the best student is still the best checkpoint's."""
+    snapshots = dict(type="CheckpointHook", by_epoch=False, interval=1, save_last=False, out_dir=str(tmp_path / "all"))
+    run = train(tmp_path / "work", epochs=1, hook=dict(save_best="score", rule="greater"), custom_hooks=[snapshots])
+    hook = checkpoint_hook(run)
+    assert hook._students is None and len(list((tmp_path / "all").rglob("iter_*.pth"))) == 3
+    run.train_loop._epoch = 1
+    hook.after_val_epoch(run, dict(score=0.5))
+    student = load(tmp_path / "work" / "student_best_score_epoch_1.pth")["state_dict"]
+    whole = load(tmp_path / "work" / "best_score_epoch_1.pth")["state_dict"]
+    assert all(torch.equal(value, whole[f"architecture.{key}"]) for key, value in student.items())
+
+
 def test_a_best_student_of_an_older_training_is_overwritten(tmp_path):
     (tmp_path / "student_best_score_epoch_1.pth").touch()
     run = train(tmp_path, epochs=1, hook=dict(save_best="score", rule="greater"))

@@ -117,6 +117,17 @@ def test_patches_larger_than_every_map():
     assert len(paused) == 4 and not any(paused.values())
 
 
+def test_a_batch_of_small_images_between_others_does_no_harm():
+    d = distiller(dict(pcka=dict(PCKA, patch_size=8)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert d.compute_distill_losses(maps(), maps(seed=1))["loss_pcka_s8"] > 0
+    sizes = (8, 4, 2, 1)
+    with pytest.warns(UserWarning, match="at stride 8 a map of 8x8 has 1 patches of side 8"):
+        small = d.compute_distill_losses(maps(sizes), maps(sizes, seed=1))
+    assert len(small) == 4 and not any(small.values())
+
+
 @pytest.mark.parametrize("side", ["student", "teacher"])
 def test_nan_in_a_map_is_named(side):
     d = distiller(dict(pcka=PCKA, mimic=MIMIC))
@@ -155,3 +166,14 @@ def test_the_config_is_left_as_it_is():
     before = copy.deepcopy(losses)
     distiller(losses)
     assert losses == before
+
+
+def test_names_that_would_make_a_similarity_part_of_the_loss():
+    with pytest.raises(ValueError, match=r"name the losses \['loss_pcka'\] without 'loss', such as 'pcka'"):
+        distiller(dict(loss_pcka=PCKA))
+
+
+@pytest.mark.parametrize("option", ["patch_size", "level_weight"])
+def test_options_that_are_not_by_stride(option):
+    with pytest.raises(ValueError, match=rf"losses.pcka.{option} is by stride, such as .*got .*P3"):
+        distiller(dict(pcka={**PCKA, option: dict(P3=2)}))

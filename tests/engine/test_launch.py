@@ -1,0 +1,47 @@
+"""The runner config that the command line's options make."""
+
+import argparse
+
+import pytest
+from mmengine.config import Config
+
+from pcka_mmdet.engine.launch import add_common_arguments, runner_config
+from pcka_mmdet.engine.student import student_config
+from pcka_mmdet.models.detector_config import build_detector
+from tests.detectors import distillation
+
+RETINANET = "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py"
+
+
+def parsed(config: Config, *options: str) -> Config:
+    parser = argparse.ArgumentParser()
+    add_common_arguments(parser)
+    return runner_config(parser.parse_args(["unused.py", "--work-dir", "unused", "--cfg-options", *options]), config)
+
+
+@pytest.mark.parametrize("architecture", [RETINANET, dict(cfg_path=RETINANET)])
+def test_settings_of_a_detector_are_the_students(architecture):
+    """As for the student alone, in training and in testing."""
+    options = ["model.bbox_head.num_classes=3", "model.test_cfg.max_per_img=1", "model.teacher_precision=bf16"]
+    config = parsed(Config(dict(model=distillation(architecture=architecture))), *options, "train_cfg.max_epochs=2")
+    assert config.model.teacher_precision == "bf16" and config.train_cfg.max_epochs == 2
+    assert "bbox_head" not in config.model and "test_cfg" not in config.model
+    student = student_config(config).model
+    assert (student.bbox_head.num_classes, student.test_cfg.max_per_img) == (3, 1)
+    assert student.test_cfg.score_thr == 0.05  # the rest is as it was
+
+
+def test_a_detectors_own_config_and_a_foreign_algorithm_keep_theirs():
+    assert parsed(Config(dict(model=dict(type="RetinaNet"))), "model.test_cfg.max_per_img=1").model.test_cfg
+    foreign = Config(dict(model=dict(type="mmrazor.FpnTeacherDistill", architecture={})))
+    assert parsed(foreign, "model.calculate_student_loss=False").model.calculate_student_loss is False
+
+
+def test_options_by_stride():
+    """On the command line strides are text."""
+    options = ["model.distiller.losses.pcka.patch_size.8=1", "model.distiller.losses.pcka.level_weight.16=3.0"]
+    model = distillation()
+    model["distiller"]["losses"]["pcka"]["patch_size"] = {8: 2, 16: 2}
+    distiller = build_detector(parsed(Config(dict(model=model)), *options).model).distiller
+    assert [distiller.losses[f"pcka_s{stride}"].patch_size for stride in (8, 16)] == [1, 2]
+    assert [distiller.level_weights[f"pcka_s{stride}"] for stride in (8, 16)] == [1.0, 3.0]
