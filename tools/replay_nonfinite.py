@@ -10,6 +10,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from pcka_mmdet.engine.nonfinite import read_batch
 from pcka_mmdet.engine.random_state import set_random_state
+from pcka_mmdet.models.detector_config import last_name
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
     model.train()
     not_finite = [key for key, value in model.state_dict().items() if not torch.isfinite(value).all()]
     print("weights that are not finite:", ", ".join(not_finite) or "none")
-    amp = "Amp" in config.optim_wrapper.type
+    amp = "Amp" in last_name(config.optim_wrapper.get("type", "OptimWrapper"))
     dtype = getattr(torch, config.optim_wrapper.get("dtype") or "bfloat16")
     try:
         with torch.autocast("cpu", dtype, enabled=amp):

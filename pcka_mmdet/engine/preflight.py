@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmdet.datasets import CocoDataset
+from mmdet.datasets import CocoDataset, CocoPanopticDataset
 from mmdet.registry import DATASETS
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 
 from pcka_mmdet.models.detector_config import is_distillation, is_fpn_distill, last_name, model_config
 
@@ -23,15 +24,23 @@ STRATEGIES = ("DDPStrategy", "SingleDeviceStrategy")
 
 
 def check_teacher_checkpoint(config: Config) -> None:
-    """Refuse a distillation whose teacher would have random weights.
+    """Refuse a distillation whose teacher would have random weights, or whose file is not there.
 
     Raises:
-        SystemExit: `teacher_ckpt` is left out.
+        SystemExit: `teacher_ckpt` is left out, or names a local file that does not exist.
     """
-    if is_fpn_distill(config) and config.model.get("teacher_ckpt") is None:
+    if not is_fpn_distill(config):
+        return
+    path = config.model.get("teacher_ckpt")
+    if path is None:
         raise SystemExit(
             "model.teacher_ckpt is left out, so the teacher would have random weights. Name its checkpoint in the "
             "config or by --cfg-options model.teacher_ckpt=FILE_OR_URL; where random weights are meant, write 'random'"
+        )
+    if path != "random" and "://" not in path and not Path(path).expanduser().is_file():
+        raise SystemExit(
+            f"there is no teacher's checkpoint at {path!r} (the current directory is {Path.cwd()}): name a file or a "
+            "URL in model.teacher_ckpt, or by --teacher-ckpt"
         )
 
 
@@ -113,11 +122,14 @@ def check_annotations(config: Config) -> None:
     Raises:
         SystemExit: A file is missing or lacks a class, or the head has another number of classes.
     """
-    heads = head_classes(_student(config))
+    student = _student(config)
+    # the labels of a detector that reads its classes as text are places in that text
+    heads = set() if "language_model" in student else head_classes(student)
     for loader in ("train_dataloader", "val_dataloader"):
-        for key, dataset in _walk(config.get(loader) or {}):
-            if key == "dataset" and isinstance(dataset, dict) and dataset.get("ann_file"):
-                _check_data_set(loader, dataset, heads)
+        for key, value in _walk(config.get(loader) or {}):
+            for dataset in value if key == "datasets" else [value] if key == "dataset" else []:
+                if isinstance(dataset, dict) and dataset.get("ann_file"):
+                    _check_data_set(loader, dataset, heads)
 
 
 def head_classes(model: dict) -> set[int]:
@@ -127,10 +139,24 @@ def head_classes(model: dict) -> set[int]:
     return {head["num_classes"] for head in heads if "num_classes" in head}
 
 
-def data_classes(dataset: dict) -> tuple[str, ...]:
-    """Names of the classes of a data set's config."""
-    kind = DATASETS.get(dataset["type"]) if isinstance(dataset["type"], str) else dataset["type"]
-    return tuple((dataset.get("metainfo") or kind.METAINFO)["classes"])
+def data_classes(dataset: dict) -> tuple[str, ...] | None:
+    """Names of the classes of a data set's config; `None` where it takes them from its annotations.
+
+    Raises:
+        SystemExit: They are one text, and there is no file of that name.
+    """
+    classes = _kind(dataset)._load_metainfo(dataset.get("metainfo")).get("classes")
+    if isinstance(classes, str):
+        raise SystemExit(
+            f"metainfo.classes is the text {classes!r}, and there is no file of that name with a class a line: for one "
+            f"class write classes=({classes!r},), with the comma"
+        )
+    return None if classes is None else tuple(classes)
+
+
+def _kind(dataset: dict) -> type[BaseDataset]:
+    kind = dataset["type"]
+    return DATASETS.get(kind) if isinstance(kind, str) else kind
 
 
 def _check_data_set(loader: str, dataset: dict, heads: set[int]) -> None:
@@ -142,10 +168,14 @@ def _check_data_set(loader: str, dataset: dict, heads: set[int]) -> None:
             f"{loader}: no annotation file at {str(path)!r} (the current directory is {Path.cwd()}): set "
             f"{loader}.dataset.data_root and ann_file"
         )
-    kind = DATASETS.get(dataset["type"]) if isinstance(dataset["type"], str) else dataset["type"]
-    if path.suffix != ".json" or not issubclass(kind, CocoDataset):
-        return
+    kind = _kind(dataset)
+    if path.suffix != ".json" or not issubclass(kind, CocoDataset) or issubclass(kind, CocoPanopticDataset):
+        return  # of a panoptic set's classes some are no objects, which no box head has
     classes = data_classes(dataset)
+    if classes is None:
+        return
+    if not path.stat().st_size:
+        raise SystemExit(f"{loader}: the annotation file {str(path)!r} is empty: make or copy it again")
     known = _category_names(path)
     lacking = [name for name in classes if name not in known]
     if lacking:

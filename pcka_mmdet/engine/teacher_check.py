@@ -39,7 +39,7 @@ def check_teacher(config: Config, images: int) -> float:
     wanted = {**DEFAULTS, **config.get("teacher_check", {})}
     evaluation = _evaluation(config, images)
     heads, classes = head_classes(evaluation.model), data_classes(innermost(evaluation.val_dataloader.dataset))
-    if heads and heads != {len(classes)}:
+    if heads and classes is not None and heads != {len(classes)}:
         raise SystemExit(
             f"--check-teacher: the teacher's head has num_classes={sorted(heads)}, and the validation data have "
             f"{len(classes)} classes {list(classes)[:5]}: its AP here would say nothing. Leave --check-teacher out: "
@@ -76,6 +76,10 @@ def check_teacher(config: Config, images: int) -> float:
 
 def _evaluation(config: Config, images: int) -> Config:
     """What MMEngine needs to validate the teacher on the first images alone."""
+    if not config.get("val_dataloader"):
+        raise SystemExit(
+            "--check-teacher needs a val_dataloader with the images to evaluate the teacher on; there is none"
+        )
     kept = ("val_dataloader", "val_evaluator", "val_cfg", "env_cfg", "default_scope", "launcher", "custom_imports")
     evaluation = Config(copy.deepcopy({key: config[key] for key in kept if key in config}))
     evaluation.model = model_config(config.model.teacher)

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-DRY_RUN_SIDE = 256
-"""Side of the zero image of a dry run: two positions at stride 128, the largest in use."""
+DRY_RUN_SIDES = (256, 512)
+"""Side of the zero image of a dry run: two positions at stride 128, and for SSD, which needs 300 pixels or more."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,12 @@ def neck_levels(detector: nn.Module) -> list[Level]:
             f"{name} has no neck, and PCKA compares the outputs of necks: choose a detector with an FPN or another "
             "neck, or give this one a neck, such as neck=dict(type='ChannelMapper', ...)"
         )
-    strides, channels = _declared(detector) or _measured(detector)
+    strides, channels = _declared_strides(detector), getattr(detector.neck, "out_channels", None)
+    if strides and isinstance(channels, int) and getattr(detector.neck, "num_outs", len(strides)) == len(strides):
+        channels = [channels] * len(strides)
+    else:
+        measured, channels = _measured(detector)
+        strides = strides if strides and len(strides) == len(measured) else measured
     if len(set(strides)) < len(strides):
         raise ValueError(f"the neck of {name} has two levels of one stride: {strides}; levels are paired by stride")
     return [Level(i, s, c) for i, (s, c) in enumerate(zip(strides, channels, strict=True))]
@@ -82,24 +87,32 @@ def pair_levels(
     return [LevelPair(by_stride[0][stride], by_stride[1][stride]) for stride in wanted]
 
 
-def _declared(detector: nn.Module) -> tuple[list[int], list[int]] | None:
-    """Strides of the prior generator and channels of the neck, where both are said and agree in number."""
+def _declared_strides(detector: nn.Module) -> list[int] | None:
+    """Strides of the prior generator, where they are whole numbers: YOLACT's are quotients of an image's side."""
     head = getattr(detector, "rpn_head", None) or getattr(detector, "bbox_head", None)
-    strides = getattr(getattr(head, "prior_generator", None), "strides", None)
-    channels = getattr(detector.neck, "out_channels", None)
-    if strides is None or not isinstance(channels, int):
-        return None
-    if getattr(detector.neck, "num_outs", len(strides)) != len(strides):
-        return None
-    strides = [stride if isinstance(stride, int) else stride[0] for stride in strides]
-    return strides, [channels] * len(strides)
+    strides = getattr(getattr(head, "prior_generator", None), "strides", None) or []
+    strides = [stride[0] if isinstance(stride, Sequence) else stride for stride in strides]
+    return strides if strides and all(isinstance(stride, int) for stride in strides) else None
 
 
 def _measured(detector: nn.Module) -> tuple[list[int], list[int]]:
     """Strides and channels of the maps that a zero image gives."""
-    training, device = detector.training, next(detector.parameters()).device
+    training = detector.training
     detector.eval()
-    with torch.no_grad(), torch.random.fork_rng():
-        maps = detector.extract_feat(torch.zeros(1, 3, DRY_RUN_SIDE, DRY_RUN_SIDE, device=device))
-    detector.train(training)
-    return [round(DRY_RUN_SIDE / m.shape[-1]) for m in maps], [m.shape[1] for m in maps]
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            side, maps = _dry_run(detector, *DRY_RUN_SIDES)
+    finally:
+        detector.train(training)
+    return [round(side / m.shape[-1]) for m in maps], [m.shape[1] for m in maps]
+
+
+def _dry_run(detector: nn.Module, side: int, *larger: int) -> tuple[int, Sequence[Tensor]]:
+    """The first side that the detector can take, and its maps."""
+    image = torch.zeros(1, 3, side, side, device=next(detector.parameters()).device)
+    try:
+        return side, detector.extract_feat(image)
+    except RuntimeError:
+        if not larger:
+            raise
+    return _dry_run(detector, *larger)

@@ -83,27 +83,34 @@ class NeckForward:
         return self._extract is not None and FUSED in self.changes
 
     def _made_fast(self, images: Tensor) -> Callable[[Tensor], Sequence[Tensor]]:
-        maps = None
-        for name, change in self.changes.items():
-            maps = self._change(name, change, images[:1], maps)
+        if self.changes:
+            self._make_changes(images[:1])
         detector = self.detector if self.dtype is None else _copy(self.detector, self.dtype)
         return torch.compile(detector.extract_feat) if self.compile else detector.extract_feat
 
+    def _make_changes(self, image: Tensor) -> None:
+        try:
+            piece, maps = _probe(self.detector, image)
+        except RuntimeError as error:
+            print_log(f"the teacher runs as it is: in float64 it fails ({error})", "current", level=logging.WARNING)
+            return
+        for name, change in self.changes.items():
+            maps = self._change(name, change, piece, maps)
+
     def _change(
-        self, name: str, change: Callable[[nn.Module], nn.Module], images: Tensor, before: tuple[Tensor, ...] | None
-    ) -> tuple[Tensor, ...] | None:
+        self, name: str, change: Callable[[nn.Module], nn.Module], image: Tensor, before: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
         """Change backbone and neck, unless the maps would change: where a batch norm does not follow its convolution, a
         convolution makes its weights as it runs, or an operator (deformable convolution) wants the channels outermost.
 
         Returns:
-            The exact maps of the detector as it then is, which are `before` for the next change.
+            The exact maps of the detector as it then is.
         """
         parts = {part: getattr(self.detector, part) for part in PARTS}
         try:
-            before = before or _exact_maps(self.detector, images)
             for part, module in parts.items():
                 setattr(self.detector, part, change(copy.deepcopy(module)).requires_grad_(False))
-            after = _exact_maps(self.detector, images)
+            after = _exact_maps(self.detector, image)
             problem = _difference(before, after)
         except RuntimeError as error:
             problem = f"it fails: {error}"
@@ -124,11 +131,21 @@ def _copy(detector: BaseModel, dtype: torch.dtype) -> BaseModel:
     return other
 
 
+def _probe(detector: BaseModel, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """A piece of an image, or all of it where the detector wants more (SSD: 300 pixels), and its exact maps."""
+    piece = image[:, :, :PROBE_SIDE, :PROBE_SIDE]
+    try:
+        return piece, _exact_maps(detector, piece)
+    except RuntimeError:
+        if piece.shape == image.shape:
+            raise
+    return image, _exact_maps(detector, image)
+
+
 def _exact_maps(detector: BaseModel, images: Tensor) -> tuple[Tensor, ...]:
-    """Maps of a piece of the images in float64, which no autocast and no TF32 makes coarse."""
-    piece = images[:, :, :PROBE_SIDE, :PROBE_SIDE].double()
+    """Maps in float64, which no autocast and no TF32 makes coarse."""
     with torch.autocast(images.device.type, enabled=False):
-        return tuple(_copy(detector, torch.float64).extract_feat(piece))
+        return tuple(_copy(detector, torch.float64).extract_feat(images.double()))
 
 
 def _channels_last(module: nn.Module) -> nn.Module:

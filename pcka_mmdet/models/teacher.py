@@ -1,14 +1,16 @@
-"""The frozen teacher: loaded strictly, in eval mode always, fed in its own normalisation.
+"""The frozen teacher: loaded strictly, in eval mode always, fed in its own normalisation and padding.
 
 Shape shorthand: a batch of images is `(B, 3, H, W)`.
 """
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
@@ -16,6 +18,12 @@ from torch import Tensor, nn
 
 from .checkpoint_file import listed, load_what_fits, read_weights
 from .neck_forward import PARTS, NeckForward
+
+COMMON_DIVISOR = 32
+"""Of the sides of images that MMDetection's detectors are fed with, the stride of their backbones."""
+
+ODD_SIDE = 328
+"""Of a zero image that tells whether a neck takes any size: its maps are odd at stride 8 and below."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,35 @@ def renormalise(
     return images
 
 
+@torch.no_grad()
+def size_divisor(detector: BaseModel) -> int:
+    """What the sides of a detector's images have to be multiples of: what its preprocessor says, or 32 where it says
+    less and the neck joins maps that would not fit (PAFPN, of an RTMDet whose own pipeline pads)."""
+    said = getattr(detector.data_preprocessor, "pad_size_divisor", 1)
+    if said % COMMON_DIVISOR == 0:
+        return said
+    try:
+        detector.extract_feat(next(detector.parameters()).new_zeros(1, 3, ODD_SIDE, ODD_SIDE))
+    except RuntimeError:
+        return COMMON_DIVISOR
+    return said
+
+
+def pad_to_multiple(images: Tensor, divisor: int, value: float) -> Tensor:
+    """Pad images `(B, 3, H, W)` at the right and bottom, until their sides are multiples of `divisor`."""
+    height, width = images.shape[2:]
+    return F.pad(images, (0, -width % divisor, 0, -height % divisor), value=value)
+
+
+def crop_to_image(feature_map: Tensor, image: Tensor, padded: Tensor) -> Tensor:
+    """The part of a map of padded images that the images take, `(B, C, ceil(H / stride), ceil(W / stride))`."""
+    height, width = (
+        math.ceil(side * positions / whole)
+        for side, positions, whole in zip(image.shape[2:], feature_map.shape[2:], padded.shape[2:], strict=True)
+    )
+    return feature_map[:, :, :height, :width]
+
+
 class Teacher:
     """A frozen detector that gives its neck maps.
 
@@ -91,6 +128,7 @@ class Teacher:
         self.detector = detector.eval().requires_grad_(False)
         self.neck_forward = NeckForward(self.detector, **options)
         self.normalisation = Normalisation.of(detector.data_preprocessor)
+        self.divisor = size_divisor(self.detector)
         self.sha256: str | None = None
         """Of the checkpoint's file; `None` where there is none."""
         self.problems: list[str] = []
@@ -115,7 +153,9 @@ class Teacher:
     ) -> tuple[Tensor, ...]:
         """Neck maps `(B, C, H / stride, W / stride)` of images `(B, 3, H, W)` that `source` normalised."""
         self.detector.eval()  # a validation loop may have changed it
-        return self.neck_forward(renormalise(images, samples, source, self.normalisation))
+        images = renormalise(images, samples, source, self.normalisation)
+        padded = pad_to_multiple(images, self.divisor, self.normalisation.pad_value)
+        return tuple(crop_to_image(m, images, padded) for m in self.neck_forward(padded))
 
 
 def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, list[str]]:

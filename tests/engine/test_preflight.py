@@ -34,6 +34,9 @@ def test_no_teacher_checkpoint(digit_scenes):
     wrong.model.teacher_ckpt = None
     with pytest.raises(SystemExit, match=r"model.teacher_ckpt is left out.*FILE_OR_URL.*write 'random'"):
         preflight.check_teacher_checkpoint(wrong)
+    wrong.model.teacher_ckpt = "gone.pth"
+    with pytest.raises(SystemExit, match="there is no teacher's checkpoint at 'gone.pth'"):
+        preflight.check_teacher_checkpoint(wrong)
     preflight.check_teacher_checkpoint(Config(dict(model=retinanet())))  # a student alone has no teacher
 
 
@@ -46,6 +49,41 @@ def test_strategies_that_shard_the_model(strategy):
     preflight.check_strategy(wrong)
     preflight.check_strategy(Config(dict(model=distillation(), strategy=dict(type="DDPStrategy"))))
     preflight.check_strategy(Config(dict(model=distillation())))
+
+
+def test_classes_in_a_file_or_of_another_kind(digit_scenes, tmp_path):
+    """What MMDetection accepts."""
+    (tmp_path / "classes.txt").write_text("\n".join("0123456789"))
+    preflight.check_annotations(config(digit_scenes, metainfo=dict(classes=str(tmp_path / "classes.txt"))))
+    with pytest.raises(SystemExit, match=r"metainfo.classes is the text 'cell'.*write classes=\('cell',\)"):
+        preflight.check_annotations(config(digit_scenes, metainfo=dict(classes="cell")))
+    with pytest.raises(SystemExit, match="no category"):  # a palette alone leaves COCO's own classes
+        preflight.check_annotations(config(digit_scenes, metainfo=dict(palette=[(0, 0, 0)])))
+    panoptic = config(digit_scenes)
+    panoptic.train_dataloader.dataset.type = "CocoPanopticDataset"
+    preflight.check_annotations(panoptic)
+    without = config(digit_scenes)
+    without.train_dataloader.dataset.type = "V3DetDataset"  # its classes come from its annotations
+    preflight.check_annotations(without)
+    by_text = config(digit_scenes, **DIGITS)
+    by_text.model.architecture.language_model = dict()
+    by_text.model.architecture.bbox_head.num_classes = 256
+    preflight.check_annotations(by_text)
+
+
+def test_each_of_several_data_sets(digit_scenes):
+    right, wrong = (config(digit_scenes, metainfo=dict(classes=c)) for c in (tuple("0123456789"), ("cat",)))
+    both = [c.train_dataloader.dataset for c in (right, wrong)]
+    right.train_dataloader.dataset = dict(type="ConcatDataset", datasets=both)
+    with pytest.raises(SystemExit, match=r"no category \['cat'\]"):
+        preflight.check_annotations(right)
+
+
+def test_an_empty_annotation_file(tmp_path):
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "train.json").touch()
+    with pytest.raises(SystemExit, match="the annotation file '.*train.json' is empty"):
+        preflight.check_annotations(config(tmp_path))
 
 
 def test_no_annotation_file(tmp_path):

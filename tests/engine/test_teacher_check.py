@@ -72,3 +72,6 @@ def test_what_cannot_be_checked(config):
         check_teacher(config, 2)
     with pytest.raises(SystemExit, match="needs the config of a distillation, or --teacher; this one has no teacher"):
         check_teacher(Config.fromfile("configs/demo/student.py"), 2)
+    config.val_dataloader = None
+    with pytest.raises(SystemExit, match="--check-teacher needs a val_dataloader"):
+        check_teacher(config, 2)

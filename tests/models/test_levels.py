@@ -38,6 +38,12 @@ def test_measured_where_the_head_says_nothing():
         ("fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py", dict.fromkeys((8, 16, 32, 64, 128), 256)),
         ("rtmdet/rtmdet_tiny_8xb32-300e_coco.py", dict.fromkeys((8, 16, 32), 96)),
         ("yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py", {8: 96, 16: 96, 32: 96}),
+        ("yolact/yolact_r50_1xb8-55e_coco.py", dict.fromkeys((8, 16, 32, 64, 128), 256)),
+        ("ssd/ssd300_coco.py", {8: 512, 16: 1024, 32: 512, 64: 256, 100: 256, 300: 256}),
+        (
+            "ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py",
+            {16: 96, 32: 1280, 64: 512, 107: 256, 160: 256, 320: 128},
+        ),
     ],
 )
 def test_detectors_of_mmdetection(config, expected):

@@ -107,6 +107,38 @@ def test_channels_stay_where_an_operator_takes_their_order_for_granted(refuses):
     assert detector.backbone.layer1[0].conv1.weight.is_contiguous() and not batch_norms(detector)
 
 
+class Wants(nn.Identity):
+    """Maps of at least so many positions, or numbers of a precision."""
+
+    def __init__(self, side=0, dtype=None):
+        super().__init__()
+        self.side, self.dtype = side, dtype
+
+    def forward(self, x):
+        if x.shape[-1] < self.side or x.dtype != (self.dtype or x.dtype):
+            raise RuntimeError("not this input")
+        return x
+
+
+def test_a_detector_for_large_images_alone_is_fused_too():
+    detector = trained()
+    detector.backbone.conv1.register_forward_pre_hook(lambda module, inputs: Wants(side=300)(*inputs))
+    images = torch.randn(1, 3, 64, 320, generator=torch.Generator().manual_seed(0))
+    expected = detector.extract_feat(images)
+    assert_close(NeckForward(detector)(images), expected, 1e-4)
+    assert not batch_norms(detector)
+
+
+def test_where_nothing_can_be_tried_nothing_is_changed(monkeypatch):
+    detector = trained()
+    detector.backbone.relu = Wants(dtype=torch.float32)
+    expected = detector.extract_feat(IMAGES)
+    said = []
+    monkeypatch.setattr("pcka_mmdet.models.neck_forward.print_log", lambda message, *a, **k: said.append(message))
+    assert_close(NeckForward(detector)(IMAGES), expected, 0)
+    assert said == ["the teacher runs as it is: in float64 it fails (not this input)"] and batch_norms(detector)
+
+
 def test_a_reduced_precision_copies_backbone_and_neck_alone():
     detector = trained()
     forward = NeckForward(detector, precision="bf16")

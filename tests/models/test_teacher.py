@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.structures import BaseDataElement
 
+from pcka_mmdet.models.detector_config import build_detector
 from pcka_mmdet.models.teacher import Normalisation, Teacher, load_strictly, renormalise
 from tests.detectors import build, raw_batch, retinanet
 
@@ -120,6 +121,32 @@ def test_equal_normalisations_cost_nothing():
     normalisation = Normalisation.of(build(retinanet()).data_preprocessor)
     images = torch.randn(1, 3, 8, 8)
     assert renormalise(images, [BaseDataElement()], normalisation, normalisation) is images
+
+
+@pytest.mark.parametrize("size", [(70, 96), (64, 96), (33, 65)])
+def test_a_teacher_sees_its_own_padding(size):
+    """What stands beside the image is the teacher's padding, and its maps are cut to where the image is."""
+    teacher = Teacher(build(retinanet()), "random", fuse=False, channels_last=False)
+    assert teacher.divisor == 32
+    images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    maps = teacher(images, None, teacher.normalisation)
+    assert [m.shape[2:] for m in maps] == [tuple(-(-side // s) for side in size) for s in (8, 16, 32, 64)]
+    whole = [-(-side // 32) * 32 for side in size]
+    padded = torch.zeros(2, 3, *whole)
+    padded[:, :, : size[0], : size[1]] = images
+    with torch.no_grad():
+        expected = teacher.detector.extract_feat(padded)
+    for ours, theirs in zip(maps, expected, strict=True):
+        assert torch.equal(ours, theirs[:, :, : ours.shape[2], : ours.shape[3]])
+
+
+def test_a_teacher_whose_neck_takes_some_sizes_only():
+    """An RTMDet's preprocessor says nothing of sizes, and its PAFPN fails at most; an FPN takes all."""
+    rtmdet = Teacher(build_detector(dict(cfg_path="mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py")), "random")
+    assert rtmdet.divisor == 32
+    maps = rtmdet(torch.zeros(1, 3, 70, 90), None, rtmdet.normalisation)
+    assert [tuple(m.shape[2:]) for m in maps] == [(9, 12), (5, 6), (3, 3)]
+    assert Teacher(build(retinanet(pad_size_divisor=1)), "random").divisor == 1
 
 
 def test_frozen_always():
