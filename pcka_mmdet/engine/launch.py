@@ -47,7 +47,7 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
         raise SystemExit(str(error)) from error
     config.launcher = args.launcher
     if args.cfg_options is not None:
-        config.merge_from_dict(_for_the_student(config, args.cfg_options))
+        _merge_options(config, args.cfg_options)
     if args.work_dir is not None:
         config.work_dir = args.work_dir
     elif config.get("work_dir") is None:
@@ -55,19 +55,20 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
     return config
 
 
-def _for_the_student(config: Config, options: dict[str, Any]) -> dict[str, Any]:
-    """Options with those of a detector's model, such as `model.bbox_head.num_classes`, given to the student."""
-    if not is_fpn_distill(config):
-        return options
+def _merge_options(config: Config, options: dict[str, Any]) -> None:
+    """Merge options; those of a detector's model (`model.bbox_head.num_classes`) go to a distillation's student."""
+    ours = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor", "init_cfg"}
+    students = {
+        key: value
+        for key, value in options.items()
+        if is_fpn_distill(config) and key.startswith("model.") and key.split(".")[1] not in ours
+    }
+    config.merge_from_dict({key: value for key, value in options.items() if key not in students})
+    if not students:
+        return
     if isinstance(config.model.architecture, str):
         config.model.architecture = dict(cfg_path=config.model.architecture)
-    ours = {"type", *inspect.signature(FPNDistill).parameters}
-    renamed = {}
-    for key, value in options.items():
-        top, _, rest = key.partition(".")
-        of_the_student = top == "model" and rest and rest.partition(".")[0] not in ours
-        renamed[f"model.architecture.{rest}" if of_the_student else key] = value
-    return renamed
+    config.merge_from_dict({f"model.architecture.{key.removeprefix('model.')}": v for key, v in students.items()})
 
 
 def build_runner(config: Config) -> Runner:

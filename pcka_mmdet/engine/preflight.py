@@ -122,9 +122,7 @@ def check_annotations(config: Config) -> None:
     Raises:
         SystemExit: A file is missing or lacks a class, or the head has another number of classes.
     """
-    student = _student(config)
-    # the labels of a detector that reads its classes as text are places in that text
-    heads = set() if "language_model" in student else head_classes(student)
+    heads = head_classes(_student(config))
     for loader in ("train_dataloader", "val_dataloader"):
         for key, value in _walk(config.get(loader) or {}):
             for dataset in value if key == "datasets" else [value] if key == "dataset" else []:
@@ -133,7 +131,9 @@ def check_annotations(config: Config) -> None:
 
 
 def head_classes(model: dict) -> set[int]:
-    """`num_classes` of the box heads in a model dict."""
+    """`num_classes` of the box heads in a model dict; of one that reads its classes as text it says nothing of them."""
+    if "language_model" in model:
+        return set()
     found = (value for key, value in _walk(model) if key == "bbox_head")
     heads = [head for value in found for head in (value if isinstance(value, list) else [value])]
     return {head["num_classes"] for head in heads if "num_classes" in head}

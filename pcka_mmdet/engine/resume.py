@@ -28,7 +28,7 @@ def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
 
 
 def newest_whole_checkpoint(work_dir: Path) -> Path | None:
-    """The checkpoint that `last_checkpoint` names, or where that is damaged the newest that is whole.
+    """The checkpoint that `last_checkpoint` names, or where that is damaged or gone the newest beside it that is whole.
 
     Args:
         work_dir: Of the training; its checkpoints may lie elsewhere (`out_dir`) and have names of their own
@@ -38,31 +38,28 @@ def newest_whole_checkpoint(work_dir: Path) -> Path | None:
         `None` where there is none: the training starts from its beginning.
 
     Raises:
-        SystemExit: There are checkpoints, and none is whole, or that which `last_checkpoint` names is gone.
+        SystemExit: There are checkpoints, or there were, and none is whole.
     """
-    patterns, folders = {"epoch_*.pth", "iter_*.pth"}, {work_dir}
-    pointer, named = work_dir / "last_checkpoint", None
-    if pointer.is_file() and pointer.read_text().strip():  # empty: killed between opening and writing
-        named = Path(pointer.read_text().strip())
-        if not named.is_file():
-            named = work_dir / named.name  # the folder was moved
-        folders.add(named.parent)
-        patterns.add(re.sub(r"\d+", "*", named.name))
-    written = {path for folder in folders for pattern in patterns for path in folder.glob(pattern)}
-    candidates = sorted(written, key=lambda path: (path == named, _number(path)), reverse=True)
+    pointer = work_dir / "last_checkpoint"
+    named = Path(pointer.read_text().strip()) if pointer.is_file() else Path()  # empty: killed while it was written
+    folder, names = work_dir, [r"(epoch|iter)_\d+\.pth"]
+    if named.name:
+        names.append(re.sub(r"\d+", r"\\d+", re.escape(named.name)))
+        moved = (work_dir / named.name).is_file() or not named.parent.is_dir()
+        folder = work_dir if moved else named.parent
+    written = [path for path in folder.glob("*") if re.fullmatch("|".join(names), path.name)]
+    candidates = sorted(written, key=lambda path: (path.name == named.name, _number(path)), reverse=True)
+    if named.name and not (folder / named.name).is_file():
+        print_log(f"{str(pointer)!r} names {named.name!r}, which is gone", "current", level=logging.WARNING)
     for path in candidates:
         if is_whole(path):
             return path
         print_log(f"{str(path)!r} is damaged: going back to the one before", "current", level=logging.WARNING)
-    if candidates:
+    if candidates or named.name:
+        there_are = ", ".join(path.name for path in candidates) or "there are none"
         raise SystemExit(
-            f"no checkpoint in {str(candidates[0].parent)!r} is whole ({', '.join(path.name for path in candidates)}): "
-            "delete them to start from the beginning, or name another by --resume CHECKPOINT"
-        )
-    if named is not None:
-        raise SystemExit(
-            f"{str(pointer)!r} names a checkpoint {named.name!r}, which is not there: name another by --resume "
-            "CHECKPOINT, or delete that file to start from the beginning"
+            f"no checkpoint in {str(folder)!r} is whole ({there_are}): delete them and {str(pointer)!r} to start from "
+            "the beginning, or name another by --resume CHECKPOINT"
         )
     return None
 

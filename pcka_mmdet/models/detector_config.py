@@ -69,10 +69,10 @@ def model_of(config: Config, path: str, overrides: dict[str, Any] | None = None)
     """
     if "model" not in config:
         raise ValueError(f"the config {path!r} defines no `model`: give the config of a detector")
+    if "data_preprocessor" in config:
+        config.model.setdefault("data_preprocessor", config.data_preprocessor)
     config.merge_from_dict(dict(model=overrides or {}))
     model = config.model
-    if "data_preprocessor" in config:
-        model.setdefault("data_preprocessor", config.data_preprocessor)
     model.setdefault("_scope_", config.get("default_scope", "mmdet"))
     return model
 

@@ -23,12 +23,28 @@ def parsed(config: Config, *options: str) -> Config:
 def test_settings_of_a_detector_are_the_students(architecture):
     """As for the student alone, in training and in testing."""
     options = ["model.bbox_head.num_classes=3", "model.test_cfg.max_per_img=1", "model.teacher_precision=bf16"]
+    options += ["model.data_preprocessor.pad_size_divisor=64"]
     config = parsed(Config(dict(model=distillation(architecture=architecture))), *options, "train_cfg.max_epochs=2")
     assert config.model.teacher_precision == "bf16" and config.train_cfg.max_epochs == 2
     assert "bbox_head" not in config.model and "test_cfg" not in config.model
     student = student_config(config).model
     assert (student.bbox_head.num_classes, student.test_cfg.max_per_img) == (3, 1)
     assert student.test_cfg.score_thr == 0.05  # the rest is as it was
+    assert (student.data_preprocessor.pad_size_divisor, student.data_preprocessor.bgr_to_rgb) == (64, True)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_another_student_and_a_setting_of_it(turn):
+    options = [f"model.architecture={RETINANET}", "model.bbox_head.num_classes=3"][::turn]
+    student = student_config(parsed(Config(dict(model=distillation(architecture="gone.py"))), *options)).model
+    assert student.bbox_head.num_classes == 3 and student.backbone.depth == 18
+
+
+def test_a_preprocessor_at_the_top_of_the_students_config_is_merged_into():
+    yolov3 = dict(cfg_path="mmdet::yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py")
+    config = Config(dict(model=distillation(architecture=yolov3)))
+    student = student_config(parsed(config, "model.data_preprocessor.pad_size_divisor=64")).model
+    assert student.data_preprocessor.type == "DetDataPreprocessor" and student.data_preprocessor.pad_size_divisor == 64
 
 
 def test_a_detectors_own_config_and_a_foreign_algorithm_keep_theirs():

@@ -103,9 +103,32 @@ def test_resume_from_where_the_pointer_shows(tmp_path):
     assert newest_whole_checkpoint(work_dir) == elsewhere / "ckpt_2.pth"
     (elsewhere / "ckpt_2.pth").write_bytes(b"damaged")
     assert newest_whole_checkpoint(work_dir) == elsewhere / "ckpt_1.pth"
-    (work_dir / "last_checkpoint").write_text(str(elsewhere / "gone_2.pth"))
-    with pytest.raises(SystemExit, match="last_checkpoint' names a checkpoint 'gone_2.pth', which is not there: name"):
+    (elsewhere / "ckpt_2.pth").unlink()
+    torch.save({}, work_dir / "epoch_1.pth")  # of an older training
+    assert newest_whole_checkpoint(work_dir) == elsewhere / "ckpt_1.pth"
+    (elsewhere / "ckpt_1.pth").unlink()
+    with pytest.raises(SystemExit, match=r"no checkpoint in '.*out/work' is whole \(there are none\): delete them and"):
         newest_whole_checkpoint(work_dir)
+
+
+def test_a_copy_of_a_work_directory_resumes_from_its_own(tmp_path):
+    for name in ("original", "copy"):
+        (tmp_path / name).mkdir()
+        checkpoints(tmp_path / name, 1, 2)
+    checkpoints(tmp_path / "original", 9)
+    (tmp_path / "copy" / "last_checkpoint").write_text(str(tmp_path / "original" / "epoch_2.pth"))
+    assert newest_whole_checkpoint(tmp_path / "copy") == tmp_path / "copy" / "epoch_2.pth"
+    (tmp_path / "copy" / "epoch_2.pth").write_bytes(b"damaged")
+    assert newest_whole_checkpoint(tmp_path / "copy") == tmp_path / "copy" / "epoch_1.pth"
+
+
+def test_no_student_is_resumed_from_by_a_name_that_looks_like_it(tmp_path):
+    """With `filename_tmpl='{}.pth'`."""
+    for name in ("2.pth", "3.pth", "student_3.pth"):
+        torch.save({}, tmp_path / name)
+    (tmp_path / "last_checkpoint").write_text(str(tmp_path / "3.pth"))
+    (tmp_path / "3.pth").write_bytes(b"damaged")
+    assert newest_whole_checkpoint(tmp_path) == tmp_path / "2.pth"
 
 
 def test_a_checkpoint_to_resume_that_is_not_there(tmp_path):
@@ -129,5 +152,5 @@ def test_damaged_ones_are_passed_over_with_a_warning(damage, tmp_path, monkeypat
     assert newest_whole_checkpoint(tmp_path).name == "epoch_1.pth"
     assert len(said) == 1 and "epoch_2.pth' is damaged: going back to the one before" in said[0]
     (tmp_path / "epoch_1.pth").write_bytes(b"")
-    with pytest.raises(SystemExit, match=r"is whole \(epoch_2.pth, epoch_1.pth\): delete them to start"):
+    with pytest.raises(SystemExit, match=r"is whole \(epoch_2.pth, epoch_1.pth\): delete them and .* to start from"):
         newest_whole_checkpoint(tmp_path)

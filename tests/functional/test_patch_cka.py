@@ -81,22 +81,29 @@ def test_several_kinds_of_samples_at_once(parts, centering, patch_size):
     assert ours[1][:, 0].abs().max() > 0 and not ours[1][:, 1].any()
 
 
-@pytest.mark.parametrize("patches, features", [(6, 8), (12, 8)])
-def test_multiply_adds_of_both_kinds(patches, features):
-    """Six products of the shorter side, in place of eight or more."""
+@pytest.mark.parametrize("patches, alone", [(4, 8), (6, 7), (8, 6), (12, 7.5), (100, 8)])
+def test_multiply_adds_of_both_kinds(patches, alone):
+    """In products of the shorter side of a matrix of 8 features: six, where each kind alone adds up to eight."""
     student, teacher = maps(2, 3, 2 * patches, 2, dtype=torch.float32)
-    with FlopCounterMode(display=False) as counter:
-        patch_cka(student.requires_grad_(), teacher, 2, centering="none", samples=("patches", "positions"))
-    assert counter.get_total_flops() == 2 * 3 * 6 * patches * features * min(patches, features)
+    kinds = "patches", "positions"
+
+    def products(*calls):
+        with FlopCounterMode(display=False) as counter:
+            for samples in calls:
+                patch_cka(student.requires_grad_(), teacher, 2, centering="none", samples=samples)
+        return counter.get_total_flops() / (2 * 3 * patches * 8 * min(patches, 8))
+
+    assert (products(kinds), products(*kinds)) == (6, alone)
 
 
 def test_peak_memory_on_a_processor():
     """Of value and gradient, over the bytes of the student's map, which here is cut in many parts."""
-    for samples, bound in (("patches", 2.5), (("patches", "positions"), 3.5)):
+    both = "patches", "positions"
+    for samples, centering, bound in (("patches", "center", 2.5), (both, "center", 3.5), (both, "none", 3.5)):
         student, teacher = maps(2, 128, 128, 128, dtype=torch.float32)
         student.requires_grad_()
         with LiveBytes() as live:
-            patch_cka(student, teacher, 16, samples=samples).sum().backward()
+            patch_cka(student, teacher, 16, centering=centering, samples=samples).sum().backward()
         assert 1 < live.peak / student.nbytes < bound
 
 

@@ -126,13 +126,13 @@ def test_equal_normalisations_cost_nothing():
 @pytest.mark.parametrize("size", [(70, 96), (64, 96), (33, 65)])
 def test_a_teacher_sees_its_own_padding(size):
     """What stands beside the image is the teacher's padding, and its maps are cut to where the image is."""
-    teacher = Teacher(build(retinanet()), "random", fuse=False, channels_last=False)
+    teacher = Teacher(build(retinanet(pad_value=7)), "random", fuse=False, channels_last=False)
     assert teacher.divisor == 32
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
     maps = teacher(images, None, teacher.normalisation)
     assert [m.shape[2:] for m in maps] == [tuple(-(-side // s) for side in size) for s in (8, 16, 32, 64)]
     whole = [-(-side // 32) * 32 for side in size]
-    padded = torch.zeros(2, 3, *whole)
+    padded = torch.full((2, 3, *whole), 7.0)
     padded[:, :, : size[0], : size[1]] = images
     with torch.no_grad():
         expected = teacher.detector.extract_feat(padded)

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmrazor.models.distillers import BaseDistiller
@@ -198,12 +198,12 @@ def _config_of_level(name: str, config: dict, stride: int) -> dict:
     return {**config, "patch_size": patch_size[stride]}
 
 
-def _by_stride(option: str, given: dict) -> dict[int, float]:
+def _by_stride(option: str, given: Mapping) -> dict[int, float]:
     """An option by stride. From the command line (`patch_size.8=4`) strides are text, which overrides numbers."""
     try:
-        return {int(stride): value for stride, value in given.items()}
-    except ValueError:
-        raise ValueError(f"{option} is by stride, such as {{8: 2}}; got {dict(given)}") from None
+        return {int(str(stride)): value for stride, value in given.items()}
+    except (AttributeError, ValueError):
+        raise ValueError(f"{option} is by stride, such as {{8: 2}}; got {given}") from None
 
 
 def _similarity_name(loss_name: str) -> str:

@@ -128,6 +128,13 @@ def test_a_batch_of_small_images_between_others_does_no_harm():
     assert len(small) == 4 and not any(small.values())
 
 
+def test_a_loss_that_never_had_a_level_stops_beside_one_that_has():
+    d = distiller(dict(mimic=MIMIC, pcka=dict(PCKA, patch_size=64)))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no level is left for loss 'pcka'"):
+            d.compute_distill_losses(maps(), maps(seed=1))
+
+
 @pytest.mark.parametrize("side", ["student", "teacher"])
 def test_nan_in_a_map_is_named(side):
     d = distiller(dict(pcka=PCKA, mimic=MIMIC))
@@ -173,7 +180,9 @@ def test_names_that_would_make_a_similarity_part_of_the_loss():
         distiller(dict(loss_pcka=PCKA))
 
 
-@pytest.mark.parametrize("option", ["patch_size", "level_weight"])
-def test_options_that_are_not_by_stride(option):
-    with pytest.raises(ValueError, match=rf"losses.pcka.{option} is by stride, such as .*got .*P3"):
-        distiller(dict(pcka={**PCKA, option: dict(P3=2)}))
+@pytest.mark.parametrize(
+    "option, value", [("patch_size", dict(P3=2)), ("level_weight", {8.5: 2}), ("level_weight", 3.0)], ids=str
+)
+def test_options_that_are_not_by_stride(option, value):
+    with pytest.raises(ValueError, match=rf"losses.pcka.{option} is by stride, such as .*got .*[23]"):
+        distiller(dict(pcka={**PCKA, option: value}))
