@@ -96,7 +96,8 @@ def size_divisor(detector: BaseModel) -> int:
 def pad_to_multiple(images: Tensor, divisor: int, value: float) -> Tensor:
     """Pad images `(B, 3, H, W)` at the right and bottom, until their sides are multiples of `divisor`."""
     height, width = images.shape[2:]
-    return F.pad(images, (0, -width % divisor, 0, -height % divisor), value=value)
+    padding = (0, -width % divisor, 0, -height % divisor)
+    return F.pad(images, padding, value=value) if any(padding) else images  # F.pad copies whatever it is asked for
 
 
 def crop_to_image(feature_map: Tensor, image: Tensor, padded: Tensor) -> Tensor:
