@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from pcka_mmdet.models import FPNDistill
-from pcka_mmdet.models.detector_config import is_fpn_distill, load_config
+from pcka_mmdet.models.detector_config import is_fpn_distill, last_name, load_config
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +104,7 @@ def use_student_checkpoints(config: Config) -> None:
     """
     hook = config.setdefault("default_hooks", ConfigDict()).setdefault("checkpoint", ConfigDict(type="CheckpointHook"))
     remote = hook and any(hook.get(option) for option in ("backend_args", "file_client_args"))
-    if hook and not remote and str(getattr(hook.type, "__name__", hook.type)).split(".")[-1] == "CheckpointHook":
+    if hook and not remote and last_name(hook.type) == "CheckpointHook":
         hook.type = "pcka_mmdet.StudentCheckpointHook"
 
 
