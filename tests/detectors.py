@@ -8,7 +8,7 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 
-from pcka_mmdet.models.detector_config import build_detector
+from pcka_mmdet.configuration.detector import build_detector
 
 NUM_CLASSES = 2
 

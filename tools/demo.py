@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pcka_mmdet.engine.demo_report import print_table, result, write_report
-from pcka_mmdet.engine.display import Display
-from pcka_mmdet.engine.run_arguments import add_run_arguments, make_console
-from pcka_mmdet.engine.run_stages import run_stages, session
-from pcka_mmdet.engine.stage_config import COSTS, METHODS, ensure_data, stage_config
-from pcka_mmdet.engine.stages import Evaluation, Training, with_requirements
+from pcka_mmdet.experiments.demo_report import print_table, result, write_report
+from pcka_mmdet.experiments.display import Display
+from pcka_mmdet.experiments.run_arguments import add_run_arguments, make_console
+from pcka_mmdet.experiments.run_stages import run_stages, session
+from pcka_mmdet.experiments.stage_config import COSTS, METHODS, ensure_data, stage_config
+from pcka_mmdet.experiments.stages import Evaluation, Training, with_requirements
 
 TOOLS = Path(__file__).resolve().parent
 

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
+from pcka_mmdet.checkpoints.student import export_student, publish
 from pcka_mmdet.engine.hooks.student_checkpoint import student_path
-from pcka_mmdet.engine.student import export_student, publish
 
 
 def parse_args() -> argparse.Namespace:

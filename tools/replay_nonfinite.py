@@ -8,9 +8,9 @@ import argparse
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
+from pcka_mmdet.configuration.detector import last_name
 from pcka_mmdet.engine.nonfinite import read_batch
 from pcka_mmdet.engine.random_state import set_random_state
-from pcka_mmdet.models.detector_config import last_name
 
 
 def main() -> None:

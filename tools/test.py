@@ -10,11 +10,12 @@ from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.evaluation import DumpDetResults
 from mmengine.config import Config
 
+from pcka_mmdet.checkpoints.student import student_config
+from pcka_mmdet.configuration.data_set import innermost
 from pcka_mmdet.engine import preflight
 from pcka_mmdet.engine.hooks import StudentWeightsHook
-from pcka_mmdet.engine.launch import add_common_arguments, build_runner, runner_config
-from pcka_mmdet.engine.schedule import innermost
-from pcka_mmdet.engine.student import student_config
+from pcka_mmdet.engine.launch import add_common_arguments, runner_config
+from pcka_mmdet.engine.runner import build_runner
 
 TTA_MODEL = dict(type="DetTTAModel", tta_cfg=dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100))
 TTA_META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")

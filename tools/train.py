@@ -10,19 +10,14 @@ from urllib.error import URLError
 import torch
 from mmengine.config import Config
 
+from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
+from pcka_mmdet.configuration.detector import is_distillation
+from pcka_mmdet.configuration.recipe import RECIPES, distillation_config
 from pcka_mmdet.engine import preflight
-from pcka_mmdet.engine.launch import (
-    add_common_arguments,
-    build_runner,
-    build_training_set,
-    runner_config,
-    use_student_checkpoints,
-)
+from pcka_mmdet.engine.launch import add_common_arguments, runner_config
 from pcka_mmdet.engine.nonfinite import KeepBatchHook, keep_batch
-from pcka_mmdet.engine.recipe import RECIPES, distillation_config
-from pcka_mmdet.engine.resume import checkpoint_to_resume
+from pcka_mmdet.engine.runner import build_runner, build_training_set, use_student_checkpoints
 from pcka_mmdet.engine.teacher_check import check_teacher
-from pcka_mmdet.models.detector_config import is_distillation
 
 
 def parse_args() -> argparse.Namespace:

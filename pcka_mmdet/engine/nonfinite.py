@@ -12,13 +12,13 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
-from pcka_mmdet.models.checkpoint_file import load_file
+from pcka_mmdet.checkpoints.atomic_write import atomic_save
+from pcka_mmdet.checkpoints.config_text import read_config
+from pcka_mmdet.checkpoints.files import load_file
 from pcka_mmdet.registry import HOOKS
 
-from .launch import unwrapped_model
 from .random_state import RandomState, random_state
-from .student import read_config
-from .whole_files import save_whole
+from .runner import unwrapped_model
 
 
 @HOOKS.register_module()
@@ -52,7 +52,7 @@ def keep_batch(runner: Runner, kept: KeepBatchHook, error: FloatingPointError) -
         "message": str(error),
     }
     path = Path(runner.work_dir, "nonfinite", f"iter_{runner.iter + 1}_rank_{runner.rank}.pth")
-    save_whole(content, path)
+    atomic_save(content, path)
     return path
 
 

@@ -9,13 +9,13 @@ import torch
 from mmdet.models.detectors import SingleStageDetector
 from torch import Tensor, nn
 
-from pcka_mmdet.models.checkpoint_file import listed, load_file, load_what_fits
-from pcka_mmdet.models.detector_config import build_detector, model_of
+from pcka_mmdet.checkpoints.atomic_write import atomic_write
+from pcka_mmdet.checkpoints.config_text import read_config
+from pcka_mmdet.checkpoints.files import load_file, load_what_fits, summarise
+from pcka_mmdet.checkpoints.student import student_checkpoint
+from pcka_mmdet.configuration.detector import build_detector, model_of
 from pcka_mmdet.models.levels import neck_levels
 from pcka_mmdet.models.teacher import Normalisation
-
-from .student import read_config, student_checkpoint
-from .whole_files import write_whole
 
 INPUT = "images"
 
@@ -65,7 +65,7 @@ def export_onnx(checkpoint: str | Path, target: str | Path, shape: tuple[int, in
         bgr_to_rgb=json.dumps(normalisation.swaps_channels),
         classes=json.dumps(classes),
     )
-    write_whole(Path(target), program.model_proto.SerializeToString())
+    atomic_write(Path(target), program.model_proto.SerializeToString())
     return names
 
 
@@ -91,7 +91,7 @@ def _detector(checkpoint: str) -> tuple[SingleStageDetector, str, list[str]]:
         detector = build_detector(model_of(read_config(text), checkpoint)).eval()
         problems = load_what_fits(detector, content["state_dict"])[1]
         if problems:
-            raise ValueError(f"it is of another architecture than the config in it: {listed(problems)}")
+            raise ValueError(f"it is of another architecture than the config in it: {summarise(problems)}")
     except ValueError as error:
         raise ValueError(f"{checkpoint!r} cannot be exported: {error}") from error
     if not isinstance(detector, SingleStageDetector):

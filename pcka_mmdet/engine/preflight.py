@@ -15,9 +15,8 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 
-from pcka_mmdet.models.detector_config import is_distillation, is_fpn_distill, last_name, model_config
-
-from .schedule import annotation_file
+from pcka_mmdet.configuration.data_set import annotation_file
+from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill, last_name, model_config
 
 STRATEGIES = ("DDPStrategy", "SingleDeviceStrategy")
 """Of MMEngine's: those that leave the model whole."""

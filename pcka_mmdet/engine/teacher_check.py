@@ -7,14 +7,14 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from pcka_mmdet.models.checkpoint_file import listed
-from pcka_mmdet.models.detector_config import model_config
+from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.checkpoints.files import summarise
+from pcka_mmdet.configuration.data_set import annotation_file, innermost
+from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.models.teacher import load_strictly
 
-from .launch import build_runner, unwrapped_model
 from .preflight import data_classes, head_classes
-from .schedule import annotation_file, innermost
-from .stages import write_json
+from .runner import build_runner, unwrapped_model
 
 DEFAULTS = dict(metric="bbox_mAP", at_least=0.05)
 """What the config's `teacher_check` may set: the end of a metric's name, and what it must reach."""
@@ -54,7 +54,7 @@ def check_teacher(config: Config, images: int) -> float:
     if problems:
         raise SystemExit(
             f"--check-teacher runs the teacher's head, which {config.model.teacher_ckpt!r} does not have in full: "
-            f"{listed(problems)}. Set num_classes in the teacher's config to what it was trained for"
+            f"{summarise(problems)}. Set num_classes in the teacher's config to what it was trained for"
         )
     metrics = runner.val()
     name = next((name for name in metrics if name.endswith(wanted["metric"])), None)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .forms import cheaper_form, check_samples, column, standardise
+from .cka_forms import cheaper_form, check_samples, column, standardise
 
 
 def cka(x: Tensor, y: Tensor, centering: str = "center") -> Tensor:

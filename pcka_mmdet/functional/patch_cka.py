@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .forms import cheaper_form, check_samples, of_rows_and_columns, standardise
+from .cka_forms import cheaper_form, check_samples, of_rows_and_columns, standardise
 from .patches import extract_patches, join_patches
 
 PART_BYTES = {"cpu": 2 * 2**20, "gpu": 64 * 2**20}

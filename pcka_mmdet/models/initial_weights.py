@@ -4,13 +4,12 @@ import logging
 from collections.abc import Sequence
 
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import nn
 
-from .checkpoint_file import listed, load_what_fits, read_weights
+from pcka_mmdet.checkpoints.files import load_what_fits, read_weights, summarise
+from pcka_mmdet.checkpoints.student_keys import student_weights
+
 from .teacher import Teacher
-
-STUDENT = "architecture."
-"""What the student's keys begin with in a distillation."""
 
 
 def start_from_checkpoint(student: nn.Module, checkpoint: str) -> None:
@@ -27,43 +26,12 @@ def start_from_checkpoint(student: nn.Module, checkpoint: str) -> None:
     loaded, problems = load_what_fits(student, weights)
     if not loaded:
         raise ValueError(
-            f"init_student {checkpoint!r} has nothing of the student, a {type(student).__name__}: {listed(problems)}. "
-            "Give a checkpoint of the student's own config"
+            f"init_student {checkpoint!r} has nothing of the student, a {type(student).__name__}: "
+            f"{summarise(problems)}. Give a checkpoint of the student's own config"
         )
     print_log(f"student: {len(loaded)} arrays loaded from {checkpoint!r} (sha256 {sha256})", "current")
     if problems:
-        print_log(f"student, left as initialised: {listed(problems)}", "current", level=logging.WARNING)
-
-
-def student_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The student's arrays by the names that a plain checkpoint has, whichever of both `weights` came from."""
-    weights = {key.removeprefix("module."): value for key, value in weights.items()}
-    own = {key.removeprefix(STUDENT): value for key, value in weights.items() if key.startswith(STUDENT)}
-    return own or weights
-
-
-def add_student_prefix(student: nn.Module, state_dict: dict[str, Tensor], prefix: str = "") -> None:
-    """Rename, in place, the keys of a plain checkpoint of the student to those of a distillation.
-
-    Args:
-        student: The student.
-        state_dict: What is about to be loaded into the distillation; left as it is where it is one's own.
-        prefix: What the keys of the distillation begin with, `'module.'` within an average of models.
-
-    Raises:
-        ValueError: No key is the student's, plain or as a distillation has it: MMEngine would go on with a warning.
-    """
-    own = {f"{prefix}{key}" for key in student.state_dict()}
-    if not state_dict or any(key.startswith(f"{prefix}{STUDENT}") for key in state_dict):
-        return
-    plain = [key for key in state_dict if key in own]
-    if not plain:
-        raise ValueError(
-            f"the checkpoint has nothing of the student, a {type(student).__name__}: its keys are "
-            f"{listed(list(state_dict))}. Give a checkpoint of the student's own config, or of a distillation of it"
-        )
-    for key in [key for key in state_dict if key.startswith(prefix)]:
-        state_dict[f"{prefix}{STUDENT}{key.removeprefix(prefix)}"] = state_dict.pop(key)
+        print_log(f"student, left as initialised: {summarise(problems)}", "current", level=logging.WARNING)
 
 
 def inherit(
@@ -104,11 +72,11 @@ def inherit(
                 )
         unloaded = [problem for problem in teacher.problems if f"{part}." in problem]
         if unloaded:
-            raise ValueError(f"inherit: {part!r} of the teacher was not loaded in full: {listed(unloaded)}")
+            raise ValueError(f"inherit: {part!r} of the teacher was not loaded in full: {summarise(unloaded)}")
         copied = [key for key, value in others.items() if key in own and own[key].shape == value.shape]
         student.load_state_dict({key: others[key] for key in copied}, strict=False)
         left = [key for key in own if key not in copied]
         if not copied:
             raise ValueError(f"inherit: no array of {part!r} has the same name and shape on both sides: leave it out")
-        rest = f"; left as initialised: {listed(left)}" if left else ""
+        rest = f"; left as initialised: {summarise(left)}" if left else ""
         print_log(f"student: {len(copied)} of {len(own)} arrays of {part!r} copied from the teacher{rest}", "current")

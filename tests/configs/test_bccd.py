@@ -11,11 +11,11 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from pcka_mmdet.analysis.complexity import complexity
+from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.datasets.bccd import CLASSES, DESCRIPTION
-from pcka_mmdet.engine.data_root import move_data_root
-from pcka_mmdet.engine.schedule import training_iterations
-from pcka_mmdet.models.detector_config import build_detector
+from pcka_mmdet.experiments.data_root import move_data_root
+from pcka_mmdet.experiments.schedule import training_iterations
+from pcka_mmdet.report.complexity import complexity
 from tests.processes import ROOT
 
 DATA = ROOT / ".." / "shared" / "data" / "bccd"

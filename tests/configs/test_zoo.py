@@ -11,8 +11,8 @@ import yaml
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 
+from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.models import FPNDistill
-from pcka_mmdet.models.detector_config import build_detector
 from tests.detectors import check_gradients, step
 
 PAIRS = sorted(path.relative_to(".") for path in Path("configs").glob("*/pcka_fpn_*_coco.py"))

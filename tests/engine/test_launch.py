@@ -5,9 +5,9 @@ import argparse
 import pytest
 from mmengine.config import Config
 
+from pcka_mmdet.checkpoints.student import student_config
+from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.engine.launch import add_common_arguments, runner_config
-from pcka_mmdet.engine.student import student_config
-from pcka_mmdet.models.detector_config import build_detector
 from tests.detectors import distillation
 
 RETINANET = "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py"

@@ -7,9 +7,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from pcka_mmdet.engine.data_root import move_data_root
+from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.engine.teacher_check import check_teacher
-from pcka_mmdet.models.detector_config import build_detector
+from pcka_mmdet.experiments.data_root import move_data_root
 
 
 @pytest.fixture

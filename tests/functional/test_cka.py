@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pcka_mmdet.functional import cka
-from pcka_mmdet.functional.forms import CENTERINGS, FeatureForm, SampleForm, cheaper_form
+from pcka_mmdet.functional.cka_forms import CENTERINGS, FeatureForm, SampleForm, cheaper_form
 
 module = sys.modules["pcka_mmdet.functional.cka"]  # the package's attribute of that name is the function
 FORMS = {"samples": SampleForm, "features": FeatureForm}

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pcka_mmdet.analysis.benchmark import LiveBytes
+from pcka_mmdet.benchmarking.measure import LiveBytes
 from pcka_mmdet.functional import cka, extract_patches, patch_cka
-from pcka_mmdet.functional.forms import CENTERINGS
+from pcka_mmdet.functional.cka_forms import CENTERINGS
 from pcka_mmdet.functional.patches import AVERAGES, FITS, join_patches
 
 

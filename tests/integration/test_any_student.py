@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from pcka_mmdet.models.detector_config import build_detector
+from pcka_mmdet.configuration.detector import build_detector
 from tests.coco import write_coco
 from tests.integration.conftest import last_log
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from pcka_mmdet.analysis.benchmark import machine
+from pcka_mmdet.benchmarking.measure import machine
 
 
 def test_the_loss_benchmark_runs(command, tmp_path):

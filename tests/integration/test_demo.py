@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pcka_mmdet.datasets import build_digit_scenes
-from pcka_mmdet.engine.display import Display
+from pcka_mmdet.experiments.display import Display
 from tests.processes import ROOT
 
 METHODS = ("teacher", "student", "distilled")

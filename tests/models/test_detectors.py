@@ -4,8 +4,8 @@ import pytest
 import torch
 from mmdet.testing import demo_mm_inputs
 
+from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.models import FPNDistill
-from pcka_mmdet.models.detector_config import build_detector
 from tests.detectors import check_gradients, retinanet, step
 
 LOSSES = dict(pcka=dict(type="pcka_mmdet.PCKALoss", patch_size=1), mimic=dict(type="pcka_mmdet.MimicLoss"))

@@ -39,7 +39,7 @@ def initialised(**options):
 @pytest.fixture
 def messages(monkeypatch):
     said = []
-    for module in ("initial_weights", "teacher"):
+    for module in ("initial_weights", "teacher.loading"):
         monkeypatch.setattr(f"pcka_mmdet.models.{module}.print_log", lambda text, *_, **__: said.append(text))
     return said
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.hub import get_config
 
-from pcka_mmdet.models.detector_config import build_detector
+from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.models.levels import Level, neck_levels, pair_levels
 from tests.detectors import build, retinanet
 

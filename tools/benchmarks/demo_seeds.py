@@ -10,13 +10,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pcka_mmdet.analysis.report import console_table, markdown_table
-from pcka_mmdet.analysis.seeds import SPLITS, Run, summary, table
-from pcka_mmdet.engine.display import Display
-from pcka_mmdet.engine.run_arguments import add_run_arguments, default_threads, make_console
-from pcka_mmdet.engine.run_stages import run_stages, session
-from pcka_mmdet.engine.stage_config import COSTS, ensure_data, stage_config
-from pcka_mmdet.engine.stages import Evaluation, Training, with_requirements, write_json
+from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.experiments.display import Display
+from pcka_mmdet.experiments.run_arguments import add_run_arguments, default_threads, make_console
+from pcka_mmdet.experiments.run_stages import run_stages, session
+from pcka_mmdet.experiments.stage_config import COSTS, ensure_data, stage_config
+from pcka_mmdet.experiments.stages import Evaluation, Training, with_requirements
+from pcka_mmdet.report.seeds import SPLITS, Run, summary, table
+from pcka_mmdet.report.tables import console_table, markdown_table
 
 TOOLS = Path(__file__).resolve().parents[1]
 METHODS = ("student", "distilled")

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pcka_mmdet.analysis.benchmark import interleaved, save
-from pcka_mmdet.analysis.rivals import LOSS_WEIGHT, RIVALS, add_map_arguments, neck_maps, value_and_gradients
+from pcka_mmdet.benchmarking.measure import interleaved, save
+from pcka_mmdet.benchmarking.rivals import LOSS_WEIGHT, RIVALS, add_map_arguments, neck_maps, value_and_gradients
 from pcka_mmdet.functional import patch_cka
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -86,8 +86,8 @@ def teacher_part(args: argparse.Namespace) -> dict[str, float]:
     """Seconds of the teacher's neck maps by option."""
     from mmengine.registry import DefaultScope
 
-    from pcka_mmdet.models.detector_config import build_detector
-    from pcka_mmdet.models.neck_forward import NeckForward
+    from pcka_mmdet.configuration.detector import build_detector
+    from pcka_mmdet.models.teacher.neck_forward import NeckForward
 
     DefaultScope.get_instance("benchmark", scope_name="mmdet")
     images = torch.randn(args.batch, 3, *args.size, device=args.device)

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from pcka_mmdet.analysis.benchmark import interleaved, save
-from pcka_mmdet.analysis.report import console_table
-from pcka_mmdet.analysis.rivals import STRIDES, value_and_gradients
-from pcka_mmdet.functional.forms import SampleForm, cheaper_form
+from pcka_mmdet.benchmarking.measure import interleaved, save
+from pcka_mmdet.benchmarking.rivals import STRIDES, value_and_gradients
+from pcka_mmdet.functional.cka_forms import SampleForm, cheaper_form
 from pcka_mmdet.models import PCKALoss
+from pcka_mmdet.report.tables import console_table
 
 PATCHES = {"64 pixels": {stride: max(1, 64 // stride) for stride in STRIDES}, "16": dict.fromkeys(STRIDES, 16)}
 

@@ -13,10 +13,10 @@ import torch
 from rich.console import Console
 
 import pcka_mmdet  # noqa: F401  (makes MMRazor importable)
-from pcka_mmdet.analysis.benchmark import LiveBytes, interleaved, save
-from pcka_mmdet.analysis.report import console_table
-from pcka_mmdet.analysis.rivals import RIVALS, add_map_arguments, neck_maps, value_and_gradients
+from pcka_mmdet.benchmarking.measure import LiveBytes, interleaved, save
+from pcka_mmdet.benchmarking.rivals import RIVALS, add_map_arguments, neck_maps, value_and_gradients
 from pcka_mmdet.models import PCKALoss
+from pcka_mmdet.report.tables import console_table
 
 TARGETS = {
     "naive loop": "30 or more",

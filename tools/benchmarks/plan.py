@@ -11,9 +11,9 @@ import torch
 from mmengine.registry import DefaultScope
 from rich.console import Console
 
-from pcka_mmdet.analysis.complexity import multiply_adds
-from pcka_mmdet.analysis.report import console_table
-from pcka_mmdet.models.detector_config import build_detector, is_distillation, load_config
+from pcka_mmdet.configuration.detector import build_detector, is_distillation, load_config
+from pcka_mmdet.report.complexity import multiply_adds
+from pcka_mmdet.report.tables import console_table
 
 COCO_IMAGES = 117_266
 """Of train2017, those with boxes."""

@@ -16,9 +16,9 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 from rich.console import Console
 
-from pcka_mmdet.analysis.benchmark import interleaved, save
-from pcka_mmdet.analysis.report import console_table
-from pcka_mmdet.models.detector_config import build_detector, model_config
+from pcka_mmdet.benchmarking.measure import interleaved, save
+from pcka_mmdet.configuration.detector import build_detector, model_config
+from pcka_mmdet.report.tables import console_table
 
 STRIDES = (8, 16, 32, 64)
 OPTIONS = {

@@ -16,11 +16,11 @@ import torch
 from rich.console import Console
 
 import pcka_mmdet.models  # noqa: F401  (registers MMDetection's models too)
-from pcka_mmdet.analysis.benchmark import save
-from pcka_mmdet.analysis.report import console_table
+from pcka_mmdet.benchmarking.measure import save
+from pcka_mmdet.checkpoints.student import student_checkpoint
+from pcka_mmdet.configuration.detector import build_detector, load_config
 from pcka_mmdet.datasets import build_digit_scenes
-from pcka_mmdet.engine.student import student_checkpoint
-from pcka_mmdet.models.detector_config import build_detector, load_config
+from pcka_mmdet.report.tables import console_table
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORTS = "import torch, mmengine, mmcv"

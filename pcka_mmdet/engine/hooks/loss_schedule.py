@@ -6,7 +6,7 @@ from mmengine.runner import Runner
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.registry import HOOKS
 
-from ..launch import unwrapped_model
+from ..runner import unwrapped_model
 
 
 @HOOKS.register_module()

@@ -8,14 +8,14 @@ from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner, find_latest_checkpoint
 
+from pcka_mmdet.checkpoints.atomic_write import BACKEND, atomic_save, remove_scratch
+from pcka_mmdet.checkpoints.files import load_what_fits, summarise
+from pcka_mmdet.checkpoints.student import student_checkpoint, student_config
 from pcka_mmdet.models import FPNDistill
-from pcka_mmdet.models.checkpoint_file import listed, load_what_fits
 from pcka_mmdet.registry import HOOKS
 
-from ..launch import unwrapped_model
 from ..random_state import RandomState, random_state, set_random_state
-from ..student import student_checkpoint, student_config
-from ..whole_files import BACKEND, remove_scratch, save_whole
+from ..runner import unwrapped_model
 
 
 @HOOKS.register_module()
@@ -23,8 +23,8 @@ class StudentCheckpointHook(CheckpointHook):
     """MMEngine's checkpoint hook, with files that survive a kill and the student of each as a plain checkpoint.
 
     Besides `epoch_N.pth` (or `best_....pth`), which resumes the distillation, there is `student_epoch_N.pth`: plain
-    MMDetection's, with the student's own config (see `pcka_mmdet.engine.student`). Of a plain detector the checkpoints
-    are plain already, and there is no second one. Checkpoints also hold the state of the random number generators and
+    MMDetection's, with the student's own config (see `pcka_mmdet.checkpoints.student`). A plain detector's checkpoints
+    are plain already, so there is no second file. Checkpoints also hold the state of the random number generators and
     the sha256 of the teacher's file.
 
     Args:
@@ -82,8 +82,8 @@ class StudentCheckpointHook(CheckpointHook):
         problems = [problem for problem in problems if "num_batches_tracked" not in problem]
         if problems:
             raise ValueError(
-                f"the checkpoint is not of this training: {listed(problems)}. Resume with the config that wrote it; to "
-                "start a new training from its weights use --init-student"
+                f"the checkpoint is not of this training: {summarise(problems)}. Resume with the config that wrote it; "
+                "to start a new training from its weights use --init-student"
             )
         if get_world_size() == 1:  # of several processes only the first one's states are kept
             self._resumed_state = checkpoint.get("random_state")
@@ -120,7 +120,7 @@ class StudentCheckpointHook(CheckpointHook):
         with self._writing() as students:
             super()._save_checkpoint_with_step(runner, step, meta)
             for student in students:
-                save_whole(student, student_path(self.last_ckpt))
+                atomic_save(student, student_path(self.last_ckpt))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         with self._writing() as students:
@@ -128,7 +128,7 @@ class StudentCheckpointHook(CheckpointHook):
             super()._save_best_checkpoint(runner, metrics)
             written = [path for path, old in zip(self._best(), before, strict=True) if path != old]
             for path, student in zip(written, students, strict=False):
-                save_whole(student, student_path(path))
+                atomic_save(student, student_path(path))
 
     @contextmanager
     def _writing(self) -> Iterator[list[dict]]:

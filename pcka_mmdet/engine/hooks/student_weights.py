@@ -4,8 +4,8 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 
-from pcka_mmdet.models.checkpoint_file import listed, load_what_fits
-from pcka_mmdet.models.initial_weights import student_weights
+from pcka_mmdet.checkpoints.files import load_what_fits, summarise
+from pcka_mmdet.checkpoints.student_keys import student_weights
 from pcka_mmdet.registry import HOOKS
 
 
@@ -32,7 +32,7 @@ class StudentWeightsHook(Hook):
         problems = [problem for problem in problems if "num_batches_tracked" not in problem]
         if problems:
             raise ValueError(
-                f"the checkpoint is not of this config's {type(model).__name__}: {listed(problems)}. Give the "
+                f"the checkpoint is not of this config's {type(model).__name__}: {summarise(problems)}. Give the "
                 "checkpoint of this config, of its student, or of a distillation of it"
             )
         checkpoint["state_dict"] = weights

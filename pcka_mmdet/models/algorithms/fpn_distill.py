@@ -10,12 +10,13 @@ from mmrazor.models.algorithms import BaseAlgorithm
 from mmrazor.models.utils import add_prefix
 from torch import Tensor, nn
 
+from pcka_mmdet.checkpoints.student_keys import add_student_prefix
+from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.registry import MODELS
 
-from ..detector_config import build_detector
 from ..distillers.fpn_distiller import ADVICE
 from ..distillers.level_table import level_table
-from ..initial_weights import add_student_prefix, inherit, start_from_checkpoint
+from ..initial_weights import inherit, start_from_checkpoint
 from ..teacher import Normalisation, Teacher
 
 
@@ -28,7 +29,7 @@ class FPNDistill(BaseAlgorithm):
 
     Args:
         architecture: The student: a model dict, a config path, or `dict(cfg_path=..., **overrides)`; see
-            `pcka_mmdet.models.detector_config.model_config`.
+            `pcka_mmdet.configuration.detector.model_config`.
         teacher: The teacher, likewise.
         teacher_ckpt: File or URL of the teacher's weights. `None` warns, `'random'` asks for random ones.
         distiller: Config of the distiller.

@@ -57,7 +57,7 @@ class FPNDistiller(BaseDistiller):
         self.connectors = nn.ModuleDict()
         self.recorder = ModuleOutputsRecorder("neck")
         self._warned: set[str] = set()
-        self._worked: set[str] = set()
+        self._ever_active: set[str] = set()
         """Losses that some batch had a level for."""
 
     def prepare(self, student: nn.Module, teacher: nn.Module) -> None:
@@ -122,8 +122,8 @@ class FPNDistiller(BaseDistiller):
                 wanted = [p for p in pairs if teacher_maps is not None and self._has_weight(f"{name}_s{p.stride}")]
                 degenerate = [pair for pair in wanted if self._is_degenerate(name, pair, student_maps)]
                 if len(degenerate) < len(wanted):
-                    self._worked.add(name)
-                elif wanted and name not in self._worked:
+                    self._ever_active.add(name)
+                elif wanted and name not in self._ever_active:
                     raise ValueError(f"no level is left for loss {name!r}: {self._sizes(name, wanted, student_maps)}")
                 self._warn_once(name, degenerate, student_maps)
                 for pair in pairs:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from pcka_mmdet.functional import patch_cka
-from pcka_mmdet.functional.forms import CENTERINGS, MIN_SAMPLES
+from pcka_mmdet.functional.cka_forms import CENTERINGS, MIN_SAMPLES
 from pcka_mmdet.functional.patches import AVERAGES, patch_grid
 from pcka_mmdet.registry import MODELS
 

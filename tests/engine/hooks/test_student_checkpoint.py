@@ -7,8 +7,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.engine.hooks import student_checkpoint
-from pcka_mmdet.models.detector_config import build_detector
 from tests.detectors import build, distillation, retinanet
 from tests.runners import runner
 
@@ -59,10 +59,10 @@ def test_of_an_average_the_student_is_what_was_averaged(tmp_path):
 
 def test_old_ones_go_with_their_students_once_the_new_are_there(tmp_path, monkeypatch):
     there = []
-    write = student_checkpoint.save_whole
+    write = student_checkpoint.atomic_save
     monkeypatch.setattr(
         student_checkpoint,
-        "save_whole",
+        "atomic_save",
         lambda *what: (there.append(sorted(p.name for p in tmp_path.glob("*.pth"))), write(*what)),
     )
     train(tmp_path, epochs=3, hook=dict(max_keep_ckpts=1))

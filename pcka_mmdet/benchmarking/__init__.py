@@ -1,0 +1,1 @@
+"""Times and memory, ours and those of rivals."""

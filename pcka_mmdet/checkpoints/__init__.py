@@ -1,0 +1,1 @@
+"""Checkpoint files: read safely, written whole, the student's own, where to resume."""

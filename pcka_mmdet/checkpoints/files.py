@@ -1,0 +1,105 @@
+"""Weights from a checkpoint file, and the proof of which file it was."""
+
+import hashlib
+import re
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
+
+_HASH_IN_NAME = re.compile(r"-([a-f0-9]{8,64})\.pth$")
+
+
+def load_file(checkpoint: str, option: str = "checkpoint") -> dict:
+    """A checkpoint's content on the CPU, by torch's safe loader.
+
+    Args:
+        checkpoint: File or URL, as MMEngine understands it.
+        option: What the user named it by, for the messages.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: The file cannot be read, or holds something else than arrays and the types that MMEngine writes.
+    """
+    try:
+        return CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{option} {checkpoint!r} does not exist: give a file or a URL") from error
+    except Exception as error:  # torch, pickle, zipfile and the network each raise their own
+        raise ValueError(f"{option} {checkpoint!r} cannot be read: {error}") from error
+
+
+def read_weights(checkpoint: str, option: str = "teacher_ckpt") -> tuple[dict[str, Tensor], str | None]:
+    """The arrays of a checkpoint by name, and the sha256 of its file (`None` where no file is left on this machine).
+
+    Args:
+        checkpoint: See `load_file`.
+        option: See `load_file`.
+
+    Raises:
+        FileNotFoundError: See `load_file`.
+        ValueError: See `load_file`; or it holds no weights, or was downloaded and is not what its name says.
+    """
+    content = load_file(checkpoint, option)
+    weights = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ValueError(
+            f"{option} {checkpoint!r} holds no weights: expected a `state_dict` of tensors, as MMDetection saves it"
+        )
+    return {key.removeprefix("module."): value for key, value in weights.items()}, _checked_sha256(checkpoint, option)
+
+
+def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[str], list[str]]:
+    """Load the arrays whose name and shape are the model's, by its modules' own rules for old names.
+
+    Returns:
+        The names that were loaded, and what differs, one line a key: missing, unexpected, or of another shape.
+    """
+    shapes = {key: value.shape for key, value in model.state_dict().items()}
+    misshapen = [key for key, value in weights.items() if shapes.get(key, value.shape) != value.shape]
+    result = model.load_state_dict({k: v for k, v in weights.items() if k not in misshapen}, strict=False)
+    absent = {*result.missing_keys, *misshapen}
+    problems = [f"missing {key}" for key in result.missing_keys if key not in misshapen]
+    problems += [f"unexpected {key}" for key in result.unexpected_keys]
+    problems += [
+        f"{key}: shape {tuple(weights[key].shape)} in the checkpoint, {tuple(shapes[key])} in the model"
+        for key in misshapen
+    ]
+    # batch norms make up their counters where a checkpoint has none
+    loaded = [key for key in shapes if key not in absent and (key in weights or not key.endswith("batches_tracked"))]
+    return loaded, problems
+
+
+def summarise(lines: list[str], most: int = 8) -> str:
+    """The first lines, and how many more there are."""
+    more = f" and {len(lines) - most} more" if len(lines) > most else ""
+    return "; ".join(lines[:most]) + more
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, which may be large."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _checked_sha256(checkpoint: str, option: str) -> str | None:
+    downloaded = checkpoint.startswith(("http://", "https://"))
+    path = Path(checkpoint)
+    if downloaded:  # where MMEngine leaves it
+        path = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(checkpoint).path).name)
+    if not path.is_file():
+        return None
+    digest = file_sha256(path)
+    named = _HASH_IN_NAME.search(path.name)
+    if downloaded and named and not digest.startswith(named[1]):
+        raise ValueError(
+            f"{option} {checkpoint!r} was downloaded to {str(path)!r}, whose sha256 begins with "
+            f"{digest[: len(named[1])]}, not with {named[1]} as its name says: delete the file and start "
+            "again; where the name means something else, download it yourself and give the file"
+        )
+    return digest

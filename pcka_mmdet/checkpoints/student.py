@@ -1,0 +1,145 @@
+"""The student alone: its config, and its checkpoint as plain MMDetection has it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from pcka_mmdet.configuration.detector import is_distillation, model_config
+
+from .atomic_write import atomic_save
+from .config_text import read_config
+from .files import file_sha256, load_file
+from .student_keys import student_weights
+
+DISTILLATION_SCOPES = ("pcka_mmdet", "mmrazor")
+"""Packages that a student needs no longer."""
+
+REPLACEMENTS = {
+    "pcka_mmdet.LevelLogProcessor": "LogProcessor",
+    "pcka_mmdet.StudentCheckpointHook": "CheckpointHook",
+    "pcka_mmdet.CpuAmpOptimWrapper": "OptimWrapper",
+    "mmrazor.SingleTeacherDistillValLoop": "ValLoop",
+}
+"""What stands in a distillation's config, and what a student's has in its place."""
+
+OPTIONS_OF_OURS = ("allow_teacher_change", "dtype", "loss_scale")
+"""Options of what is replaced that the replacements do not have."""
+
+SETTINGS_OF_THE_RUN = ("distiller", "teacher_check", "resume", "load_from", "launcher", "work_dir")
+"""What a student that is trained or tested again must not have from the distillation."""
+
+
+def student_config(config: Config) -> Config:
+    """The config of the student alone, without a hook or an import of this package or MMRazor.
+
+    Args:
+        config: Of a distillation; another one comes back as it is.
+
+    Raises:
+        FileNotFoundError: The config names its student by a file that is not there.
+    """
+    if not is_distillation(config):
+        return config
+    plain = config.to_dict()
+    for name in SETTINGS_OF_THE_RUN:
+        plain.pop(name, None)
+    model = model_config(config.model.architecture).to_dict()
+    preprocessor = config.model.get("data_preprocessor") or config.get("data_preprocessor")
+    if preprocessor is not None:
+        model.setdefault("data_preprocessor", preprocessor)
+    plain["model"] = model
+    plain["custom_hooks"] = [hook for hook in plain.get("custom_hooks") or [] if not _is_ours(hook)]
+    imports = (plain.get("custom_imports") or {}).get("imports", [])
+    imports = [imports] if isinstance(imports, str) else imports
+    imports = [name for name in imports if name.partition(".")[0] not in DISTILLATION_SCOPES]
+    for name, wanted in (("custom_hooks", plain["custom_hooks"]), ("custom_imports", imports)):
+        if not wanted:
+            plain.pop(name, None)
+    if imports:
+        plain["custom_imports"]["imports"] = imports
+    return Config(_replaced(plain))
+
+
+def student_checkpoint(checkpoint: Mapping[str, Any], config: str | None = None) -> dict[str, Any]:
+    """The student's part of a distillation's checkpoint, in tensors and plain Python types.
+
+    Args:
+        checkpoint: As MMEngine saves it: `state_dict`, and `meta` with the config as text.
+        config: The student's config as text, by default made from the checkpoint's.
+
+    Raises:
+        ValueError: It holds no student, or its config is more than a config.
+    """
+    if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
+        raise ValueError("there is no state_dict")
+    weights = student_weights(checkpoint["state_dict"])
+    if not any(key.startswith("backbone.") for key in weights):
+        raise ValueError(f"no key begins with 'architecture.backbone.' or 'backbone.': {list(weights)[:4]} ...")
+    meta = {key: plain for key, value in checkpoint.get("meta", {}).items() if (plain := _plain(value)) is not None}
+    if config is None and "cfg" in meta:
+        config = student_config(read_config(meta["cfg"])).pretty_text
+    if config is not None:
+        meta["cfg"] = config
+    return {"state_dict": {key: value.detach().cpu().clone() for key, value in weights.items()}, "meta": meta}
+
+
+def export_student(source: str | Path, target: str | Path) -> Path:
+    """Write the student of a distillation's checkpoint: whole, or not at all.
+
+    Args:
+        source: The checkpoint, of this package or of MMRazor.
+        target: Where it goes.
+
+    Returns:
+        `target`.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: It cannot be read, or holds no student.
+    """
+    target = Path(target)
+    try:
+        content = student_checkpoint(load_file(str(source)))
+    except ValueError as error:
+        raise ValueError(f"{str(source)!r} is no checkpoint of a distillation: {error}") from error
+    atomic_save(content, target)
+    return target
+
+
+def publish(path: Path) -> Path:
+    """Rename a file to carry the first 8 digits of its sha256, as MMDetection's published models do."""
+    return path.rename(path.with_name(f"{path.stem}-{file_sha256(path)[:8]}{path.suffix}"))
+
+
+def _is_ours(hook: dict) -> bool:
+    """Whether a hook belongs to the distillation: by its scope, or given as a class."""
+    kind = hook.get("type")
+    name = kind if isinstance(kind, str) else getattr(kind, "__module__", "")
+    return name.partition(".")[0] in DISTILLATION_SCOPES or hook.get("_scope_") in DISTILLATION_SCOPES
+
+
+def _replaced(node: Any) -> Any:
+    if isinstance(node, dict):
+        kind = node.get("type")
+        if isinstance(kind, str) and kind in REPLACEMENTS:
+            node = {key: value for key, value in node.items() if key not in OPTIONS_OF_OURS}
+            node["type"] = REPLACEMENTS[kind]
+        return {key: _replaced(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(map(_replaced, node))
+    return node
+
+
+def _plain(value: Any) -> Any:
+    """The value in plain Python types; None for what has no such form."""
+    if isinstance(value, (str, int, float, bool)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_plain, value)) if type(value) in (list, tuple) else [_plain(entry) for entry in value]
+    if hasattr(value, "tolist"):  # arrays, tensors
+        return value.tolist()
+    return None

@@ -1,0 +1,1 @@
+"""Configs: the detectors that they name, recipes, data sets."""

@@ -1,0 +1,66 @@
+"""The runner of a config, and what is changed in a config before it is built."""
+
+import atexit
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.model import is_model_wrapper
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+from torch import nn
+
+from pcka_mmdet.configuration.detector import last_name
+
+
+def build_runner(config: Config) -> Runner:
+    """The runner of a config: MMEngine's, or the one that `runner_type` names."""
+    if config.get("launcher") == "pytorch" and not torch.cuda.is_available():
+        _use_cpu_processes(config)
+    return RUNNERS.build(config) if "runner_type" in config else Runner.from_cfg(config)
+
+
+def _use_cpu_processes(config: Config) -> None:
+    """Start gloo, and tell DDP that there is no device to choose: MMEngine would look for a GPU in both places."""
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+        atexit.register(torch.distributed.destroy_process_group)  # else its threads may outlive the interpreter
+    given = config.get("model_wrapper_cfg") or {}
+    config.model_wrapper_cfg = dict(
+        type="MMDistributedDataParallel",
+        broadcast_buffers=False,
+        find_unused_parameters=config.get("find_unused_parameters", False),
+    )
+    config.model_wrapper_cfg.update(given, device_ids=None)
+
+
+def unwrapped_model(runner: Runner) -> nn.Module:
+    """A runner's model, out of what distributes it."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def use_student_checkpoints(config: Config) -> None:
+    """Exchange MMEngine's checkpoint hook for the one whose files survive a kill and that writes plain students.
+
+    One that writes to a remote place, and a hook of the user's own, stay.
+    """
+    hook = config.setdefault("default_hooks", ConfigDict()).setdefault("checkpoint", ConfigDict(type="CheckpointHook"))
+    remote = hook and any(hook.get(option) for option in ("backend_args", "file_client_args"))
+    if hook and not remote and last_name(hook.type) == "CheckpointHook":
+        hook.type = "pcka_mmdet.StudentCheckpointHook"
+
+
+def build_training_set(runner: Runner) -> None:
+    """Build the training loop with its data set, as `Runner.train` does first of all.
+
+    Raises:
+        SystemExit: The data set is empty.
+    """
+    try:
+        runner.train_loop  # noqa: B018  (a property that builds)
+    except ValueError as error:
+        if "need at least one array to concatenate" not in str(error):
+            raise
+        raise SystemExit(
+            "the training set is empty: no image is left after filtering (filter_cfg, classes without an annotation). "
+            "Look at data_root, ann_file and metainfo of train_dataloader"
+        ) from error

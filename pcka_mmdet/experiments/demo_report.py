@@ -1,0 +1,60 @@
+"""The report of a whole run: `results.json`, `report.md`, `curves.png`, `detections.png`, and the table."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.configuration.data_set import annotation_file
+from pcka_mmdet.report import tables
+from pcka_mmdet.report.curves import plot_curves
+from pcka_mmdet.report.gallery import plot_gallery
+from pcka_mmdet.report.predictions import read_ground_truth, read_predictions
+from pcka_mmdet.report.scalars import read_scalars
+
+from .stages import Evaluation
+
+
+def result(test: Evaluation) -> dict[str, float]:
+    """What the table shows of a method."""
+    record = test.record
+    return {
+        **record["test"],
+        "parameters": record["parameters"],
+        "flops": record["flops"],
+        "seconds": test.training.record["seconds"],
+    }
+
+
+def print_table(results: tables.Results, console: Console) -> None:
+    """Print the table of some methods."""
+    console.print(tables.console_table(tables.header(), tables.table_rows(results)))
+
+
+def write_report(tests: Mapping[str, Evaluation], work_dir: Path, console: Console) -> None:
+    """Write all files of the report into `work_dir`, and print the table."""
+    results = {method: result(test) for method, test in tests.items()}
+    write_json(work_dir / "results.json", results)
+    plot_curves(
+        {method: read_scalars(test.training.folder) for method, test in tests.items()},
+        {m: test.training.iterations / test.training.config.train_cfg.max_epochs for m, test in tests.items()},
+        work_dir / "curves.png",
+    )
+    dataset = tests["student"].training.config.test_dataloader.dataset
+    classes = dataset.metainfo.classes
+    plot_gallery(
+        read_ground_truth(annotation_file(dataset), classes),
+        {
+            f"{title}, AP {results[method]['bbox_mAP']:.3f}": read_predictions(tests[method].predictions)
+            for method, title in (("student", "student alone"), ("distilled", "distilled student"))
+        },
+        classes,
+        work_dir / "detections.png",
+    )
+    pictures = {"curves of the trainings": "curves.png", "detections on test images": "detections.png"}
+    (work_dir / "report.md").write_text(tables.markdown_report(results, pictures))
+    print_table(results, console)
+    console.print(tables.NOTE, style="dim", highlight=False)
+    files = ", ".join(["results.json", "report.md", *pictures.values()])
+    console.print(f"{tables.verdict(results)}\n{files} are in {work_dir}", highlight=False, soft_wrap=True)

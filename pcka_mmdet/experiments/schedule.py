@@ -1,0 +1,51 @@
+"""How long a config trains, and the same config for longer or shorter."""
+
+import json
+import math
+
+from mmengine.config import Config
+
+from pcka_mmdet.configuration.data_set import annotation_file
+
+LENGTHS = ("total_steps", "T_max", "end", "stop_epoch")
+"""Settings of schedulers and hooks that count epochs from the start."""
+
+
+def training_iterations(config: Config) -> int:
+    """Iterations of the whole training: epochs times batches of the annotated images."""
+    loader, repeats = config.train_dataloader, 1
+    dataset = loader.dataset
+    while "dataset" in dataset:
+        repeats *= dataset.get("times", 1)
+        dataset = dataset.dataset
+    content = json.loads(annotation_file(dataset).read_text())
+    images = len(content["images"])
+    if (dataset.get("filter_cfg") or {}).get("filter_empty_gt"):
+        images = len({annotation["image_id"] for annotation in content["annotations"]})
+    return math.ceil(images * repeats / loader.batch_size) * config.train_cfg.max_epochs
+
+
+def set_epochs(config: Config, epochs: int) -> None:
+    """Train for `epochs`: the schedules of learning rate and distillation keep their shape.
+
+    Changing `train_cfg.max_epochs` alone would cut a one-cycle schedule off, or run it beyond its end.
+
+    Raises:
+        ValueError: `epochs` is below 1.
+    """
+    if epochs < 1:
+        raise ValueError(f"epochs={epochs!r} should be at least 1; write for instance epochs=20")
+    factor = epochs / config.train_cfg.max_epochs
+    if factor == 1:
+        return
+    config.train_cfg.max_epochs = epochs
+    if "max_epochs" in config:
+        config.max_epochs = epochs
+    schedulers = config.get("param_scheduler") or []
+    schedulers = [schedulers] if isinstance(schedulers, dict) else schedulers
+    for settings in [*(s for s in schedulers if s.get("by_epoch", True)), *(config.get("custom_hooks") or [])]:
+        for key in LENGTHS:
+            if isinstance(settings.get(key), int):
+                settings[key] = max(1, round(settings[key] * factor))
+        if "milestones" in settings:
+            settings["milestones"] = [max(1, round(milestone * factor)) for milestone in settings["milestones"]]

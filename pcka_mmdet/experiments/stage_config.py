@@ -1,0 +1,75 @@
+"""The complete config of a stage of the demo, from its config file and the command line."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from pcka_mmdet.configuration.data_set import annotation_file
+from pcka_mmdet.configuration.detector import load_config
+from pcka_mmdet.datasets import CLASSES, build_digit_scenes
+
+from .data_root import move_data_root
+from .display import track
+from .schedule import set_epochs
+from .stages import Training
+
+METHODS = ("teacher", "student", "distilled")
+COSTS = {"teacher": 2.5, "student": 1.0, "distilled": 1.4}
+"""Seconds an iteration, relative to the student's; only for the remaining time before it is measured."""
+
+
+def stage_config(
+    folder: Path,
+    method: str,
+    data_root: str | None = None,
+    seed: int = 0,
+    options: dict[str, Any] | None = None,
+    teacher: Training | None = None,
+) -> Config:
+    """The config `folder/METHOD.py` with what the command line says.
+
+    Args:
+        folder: Where the three configs are.
+        method: `'teacher'`, `'student'` or `'distilled'`.
+        data_root: Where the data are, unless where the config says.
+        seed: Of initial weights and data order.
+        options: As in `--cfg-options`. With `train_cfg.max_epochs` the schedules change too.
+        teacher: For `'distilled'`: the training that gives the teacher, its config and its checkpoint.
+
+    Raises:
+        FileNotFoundError: There is no such config.
+        ValueError: The config has no `data_root`, or the epochs are below 1.
+    """
+    config = load_config(str(folder / f"{method}.py"))
+    options = dict(options or {})
+    set_epochs(config, options.pop("train_cfg.max_epochs", config.train_cfg.max_epochs))
+    config.merge_from_dict(options)
+    if data_root is not None:
+        move_data_root(config, data_root)
+    config.merge_from_dict({"randomness.seed": seed})
+    if teacher is not None:
+        config.model.teacher = dict(cfg_path=str(teacher.config_file))
+        config.model.teacher_ckpt = str(teacher.checkpoint)
+    return config
+
+
+def ensure_data(config: Config, console) -> None:
+    """Make the digit scenes if the config wants these and they are not there.
+
+    Raises:
+        FileNotFoundError: Other data are missing.
+        FileExistsError: What is at the place of the digit scenes is something else.
+    """
+    loaders = (config.train_dataloader, config.val_dataloader, config.test_dataloader)
+    missing = [path for path in (annotation_file(loader.dataset) for loader in loaders) if not path.is_file()]
+    if not missing:
+        return
+    root = config.get("data_root")
+    if tuple(config.get("classes", ())) != CLASSES:
+        raise FileNotFoundError(
+            f"no annotation file at {str(missing[0])!r}: give the folder of the data by --data-root "
+            f"(now {root!r}), or get them first; README.md says how"
+        )
+    console.print(f"making the data set in {root}", highlight=False)
+    build_digit_scenes(root, progress=lambda scenes: track(scenes, "data set", console))

@@ -1,0 +1,229 @@
+"""Trainings and tests that are done once: what is finished is skipped, what was interrupted goes on."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.configuration.data_set import annotation_file
+from pcka_mmdet.report import scalars
+from pcka_mmdet.report.complexity import complexity
+from pcka_mmdet.report.predictions import read_predictions
+
+from .schedule import training_iterations
+
+
+class Stage:
+    """Something that a child process makes in a folder, with a record of what it was made from.
+
+    Args:
+        name: What it is called on the console.
+        folder: Where it goes.
+        inputs: All that the result depends on, as JSON can hold it: when this changes, it is made anew.
+        requires: Stages that must be done before.
+    """
+
+    log_name = "log.txt"
+    iterations = 0
+    cost = 0.0
+
+    def __init__(self, name: str, folder: Path, inputs: Any, requires: Sequence["Stage"] = ()):
+        self.name = name
+        self.folder = folder
+        self.requires = tuple(requires)
+        parts = json.dumps([inputs, *(stage.fingerprint for stage in requires)], sort_keys=True, default=str)
+        self.fingerprint = hashlib.sha256(parts.encode()).hexdigest()
+
+    @property
+    def log(self) -> Path:
+        """Where its console output goes."""
+        return self.folder / self.log_name
+
+    def arguments(self) -> list[str]:
+        """What Python runs."""
+        raise NotImplementedError
+
+    def products(self) -> list[Path]:
+        """Files that are there when it is done."""
+        return []
+
+    def summary(self) -> dict:
+        """What its record keeps about the result."""
+        return {}
+
+    def iterations_done(self) -> int:
+        """How many of `iterations` it, or the run that it continues, has done."""
+        return self.iterations if self.is_done() else 0
+
+    def pace(self) -> float:
+        """Measured seconds an iteration; 0 where that is unknown."""
+        return 0.0
+
+    @property
+    def record(self) -> dict:
+        """What is known about the folder: `fingerprint`, `done` and, once that is true, the summary."""
+        try:
+            return json.loads((self.folder / "stage.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+
+    def is_done(self) -> bool:
+        """Whether its result is there, and made from what it would be made from now."""
+        record = self.record
+        return bool(
+            record.get("done")
+            and record["fingerprint"] == self.fingerprint
+            and all(product.exists() for product in self.products())
+        )
+
+    def prepare(self) -> Path | None:
+        """Make the folder ready for the child. One that was made from something else is moved: to the path returned."""
+        moved = None
+        if self.folder.exists() and self.record.get("fingerprint") != self.fingerprint:
+            moved = _free_name(self.folder)
+            self.folder.rename(moved)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write(done=False)
+        return moved
+
+    def finish(self) -> None:
+        """Record that it is done."""
+        self._write(done=True, **self.summary())
+
+    def _write(self, **entries: Any) -> None:
+        write_json(self.folder / "stage.json", {"fingerprint": self.fingerprint, **entries})
+
+
+class Training(Stage):
+    """A training by `tools/train.py`, resumed from its last epoch where it was interrupted.
+
+    Args:
+        name: What it is called on the console.
+        folder: Its work directory. Beside it goes its config, `FOLDER.py`.
+        config: The complete config.
+        tools: The folder of `train.py`.
+        cost: Seconds an iteration relative to other trainings, for the remaining time before it is measured.
+        requires: Trainings that must be done before, a teacher's for instance.
+    """
+
+    log_name = "train.log"
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        config: Config,
+        tools: Path,
+        cost: float = 1.0,
+        requires: Sequence["Training"] = (),
+    ):
+        annotations = hashlib.sha256(annotation_file(config.train_dataloader.dataset).read_bytes()).hexdigest()
+        super().__init__(name, folder, [config.to_dict(), annotations], requires)
+        self.config = config
+        self.config_file = folder.with_name(f"{folder.name}.py")
+        self.checkpoint = folder / f"epoch_{config.train_cfg.max_epochs}.pth"
+        self.iterations = training_iterations(config)
+        self.cost = cost
+        self._tools = tools
+
+    def arguments(self) -> list[str]:
+        """`tools/train.py` that resumes."""
+        return [str(self._tools / "train.py"), str(self.config_file), "--work-dir", str(self.folder), "--resume"]
+
+    def products(self) -> list[Path]:
+        """The last epoch's checkpoint."""
+        return [self.checkpoint]
+
+    def prepare(self) -> Path | None:
+        """Write the config too."""
+        moved = super().prepare()
+        self.write_config()
+        return moved
+
+    def write_config(self) -> None:
+        """Write the config, and those that it names: a distillation's names its teacher's."""
+        self.config.dump(self.config_file)
+        for required in self.requires:
+            required.write_config()
+
+    def summary(self) -> dict:
+        """Training seconds, and the metrics of the last validation."""
+        records = scalars.read_scalars(self.folder)
+        validations = list(scalars.validation_records(records).values())
+        return {
+            "seconds": round(scalars.training_seconds(records, self.iterations), 1),
+            "val": validations[-1] if validations else {},
+        }
+
+    def iterations_done(self) -> int:
+        """By the newest record of the log."""
+        if self.is_done():
+            return self.iterations
+        return next((record["iter"] for record in reversed(self._records()) if "iter" in record), 0)
+
+    def pace(self) -> float:
+        """Of the whole training once it is done, before that of its last records."""
+        if self.is_done():
+            return self.record["seconds"] / self.iterations
+        times = [record["time"] for record in self._records() if "iter" in record][-4:]
+        return sum(times) / len(times) if times else 0.0
+
+    def _records(self) -> list[dict]:
+        same = self.record.get("fingerprint") == self.fingerprint
+        return scalars.read_scalars(self.folder) if same else []
+
+
+class Evaluation(Stage):
+    """The test of a training's last checkpoint by `tools/test.py`, in the training's folder."""
+
+    log_name = "test.log"
+
+    def __init__(self, training: Training, tools: Path):
+        super().__init__(f"{training.name}, test", training.folder / "test", "test", [training])
+        self.training = training
+        self.predictions = self.folder / "predictions.pkl"
+        self._tools = tools
+
+    def prepare(self) -> Path | None:
+        """Write the training's config, which may have been deleted."""
+        self.training.write_config()
+        return super().prepare()
+
+    def arguments(self) -> list[str]:
+        """`tools/test.py` that keeps the predictions."""
+        files = [str(self.training.config_file), str(self.training.checkpoint)]
+        return [
+            *[str(self._tools / "test.py"), *files],
+            *["--work-dir", str(self.folder), "--out", str(self.predictions)],
+        ]
+
+    def products(self) -> list[Path]:
+        """The predictions."""
+        return [self.predictions]
+
+    def summary(self) -> dict:
+        """COCO's metrics on the test split, parameters and multiply-adds."""
+        height, width = read_predictions(self.predictions)[0]["batch_input_shape"]
+        return {
+            "test": scalars.read_test_metrics(self.folder),
+            **complexity(self.training.config.model, height, width),
+        }
+
+
+def with_requirements(stages: Sequence[Stage]) -> list[Stage]:
+    """The stages and all that they require, each once and after what it requires."""
+    ordered: dict[Stage, None] = {}
+    for stage in stages:
+        ordered.update(dict.fromkeys([*with_requirements(stage.requires), stage]))
+    return list(ordered)
+
+
+def _free_name(folder: Path) -> Path:
+    number = 1
+    while (name := folder.with_name(f"{folder.name}.old{number}")).exists():
+        number += 1
+    return name

@@ -1,0 +1,103 @@
+"""Images as the teacher wants them: its own normalisation and padding.
+
+Shape shorthand: a batch of images is `(B, 3, H, W)`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+
+COMMON_DIVISOR = 32
+"""Of the sides of images that MMDetection's detectors are fed with, the stride of their backbones."""
+
+ODD_SIDE = 328
+"""Of a zero image that tells whether a neck takes any size: its maps are odd at stride 8 and below."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How a data preprocessor turns pixels (0 to 255) into input; mean and std are in the order of the input."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    swaps_channels: bool
+    pad_value: float
+
+    @classmethod
+    def of(cls, preprocessor: nn.Module) -> "Normalisation":
+        """Read off an MMEngine or MMDetection data preprocessor; one without mean and std leaves pixels as they are."""
+        mean, std = (0.0,) * 3, (1.0,) * 3
+        if getattr(preprocessor, "_enable_normalize", False):
+            mean, std = (
+                tuple(value.expand(3, 1, 1).flatten().tolist()) for value in (preprocessor.mean, preprocessor.std)
+            )
+        swaps = bool(getattr(preprocessor, "_channel_conversion", False))
+        return cls(mean, std, swaps, float(getattr(preprocessor, "pad_value", 0)))
+
+
+def renormalise(
+    images: Tensor,
+    samples: Sequence[BaseDataElement] | None,
+    source: Normalisation,
+    target: Normalisation,
+) -> Tensor:
+    """Turn images that `source` normalised into what `target` would have made of the same pixels.
+
+    Args:
+        images: Normalised, augmented and padded images `(B, 3, H, W)`.
+        samples: Their data samples: `img_shape` tells the image from its padding, which becomes the target's.
+        source: How the images were normalised.
+        target: How the result is.
+
+    Returns:
+        Images of the same shape; `images` itself where both normalisations agree.
+    """
+    if source == target:
+        return images
+    mean, std, new_mean, new_std = (
+        images.new_tensor(values).view(3, 1, 1) for values in (source.mean, source.std, target.mean, target.std)
+    )
+    if source.swaps_channels != target.swaps_channels:
+        images, mean, std = images.flip(1), mean.flip(0), std.flip(0)
+    images = images * (std / new_std) + (mean - new_mean) / new_std
+    for image, sample in zip(images, samples or (), strict=False):
+        height, width = sample.metainfo["img_shape"][:2]
+        image[:, height:] = target.pad_value
+        image[:, :, width:] = target.pad_value
+    return images
+
+
+@torch.no_grad()
+def size_divisor(detector: BaseModel) -> int:
+    """What the sides of a detector's images have to be multiples of: what its preprocessor says, or 32 where it says
+    less and the neck joins maps that would not fit (PAFPN, of an RTMDet whose own pipeline pads)."""
+    said = getattr(detector.data_preprocessor, "pad_size_divisor", 1)
+    if said % COMMON_DIVISOR == 0:
+        return said
+    try:
+        detector.extract_feat(next(detector.parameters()).new_zeros(1, 3, ODD_SIDE, ODD_SIDE))
+    except RuntimeError:
+        return COMMON_DIVISOR
+    return said
+
+
+def pad_to_multiple(images: Tensor, divisor: int, value: float) -> Tensor:
+    """Pad images `(B, 3, H, W)` at the right and bottom, until their sides are multiples of `divisor`."""
+    height, width = images.shape[2:]
+    padding = (0, -width % divisor, 0, -height % divisor)
+    return F.pad(images, padding, value=value) if any(padding) else images  # F.pad copies whatever it is asked for
+
+
+def crop_to_image(feature_map: Tensor, image: Tensor, padded: Tensor) -> Tensor:
+    """The part of a map of padded images that the images take, `(B, C, ceil(H / stride), ceil(W / stride))`."""
+    height, width = (
+        math.ceil(side * positions / whole)
+        for side, positions, whole in zip(image.shape[2:], feature_map.shape[2:], padded.shape[2:], strict=True)
+    )
+    return feature_map[:, :, :height, :width]

@@ -1,0 +1,57 @@
+"""A teacher's weights, loaded in full or not at all."""
+
+import logging
+
+from mmengine.logging import print_log
+from mmengine.model import BaseModel
+from torch import nn
+
+from pcka_mmdet.checkpoints.files import load_what_fits, read_weights, summarise
+
+from .neck_forward import PARTS
+
+
+def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, list[str]]:
+    """Load a detector's weights; every key of backbone and neck must be there.
+
+    Where keys of the head differ they are not loaded: this is logged, and running the head is an error.
+
+    Args:
+        detector: The detector to load into.
+        checkpoint: File or URL of an MMDetection checkpoint.
+
+    Returns:
+        The sha256 of the file, and what differs in the head.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: The file cannot be read, or keys of backbone or neck are missing, unexpected or of another shape.
+    """
+    weights, sha256 = read_weights(checkpoint)
+    loaded, problems = load_what_fits(detector, weights)
+    distilled = [p for p in problems if any(f"{part}." in p for part in PARTS)]
+    name = type(detector).__name__
+    if distilled:
+        raise ValueError(
+            f"teacher_ckpt {checkpoint!r} is of another architecture than the teacher's config, a {name}: "
+            f"{summarise(distilled)}. Give the checkpoint that belongs to the teacher's config"
+        )
+    if problems:
+        print_log(
+            f"the teacher's head differs from {checkpoint!r}: {summarise(problems)}", "current", level=logging.WARNING
+        )
+        _refuse_to_run_heads(
+            detector, f"the head of the teacher was not loaded from {checkpoint!r}: {summarise(problems)}"
+        )
+    print_log(f"teacher: {name}, {len(loaded)} arrays loaded from {checkpoint!r} (sha256 {sha256})", "current")
+    return sha256, problems
+
+
+def _refuse_to_run_heads(detector: nn.Module, message: str) -> None:
+    def refuse(module: nn.Module, inputs: tuple) -> None:
+        raise RuntimeError(message)
+
+    for part, child in detector.named_children():
+        if part not in (*PARTS, "data_preprocessor"):
+            for module in child.modules():
+                module.register_forward_pre_hook(refuse)

@@ -1,0 +1,45 @@
+"""What a detector costs: parameters and multiply-adds."""
+
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.analysis import FlopAnalyzer, parameter_count
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from pcka_mmdet.configuration.detector import build_detector
+
+
+def complexity(model: dict, height: int, width: int) -> dict[str, int]:
+    """Parameters and multiply-adds (`flops`) of a detector, as MMEngine's `get_model_complexity_info` counts them.
+
+    Args:
+        model: Model dict of a detector, or of a distillation, whose student is meant.
+        height: Of the padded input, in pixels.
+        width: Likewise.
+    """
+    detector = build_detector(model.get("architecture", model)).eval()
+    return {"parameters": parameter_count(detector)[""], "flops": multiply_adds(detector, height, width)}
+
+
+def multiply_adds(detector: BaseModel, height: int, width: int, head: bool = True) -> int:
+    """Of one image, as MMEngine counts them; without `head` of backbone and neck alone."""
+    shape = height, width
+    sizes = dict(img_shape=shape, batch_input_shape=shape, pad_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0))
+    forward = _Forward(detector, DetDataSample(metainfo=sizes) if head else None)
+    analyzer = FlopAnalyzer(forward, torch.zeros(1, 3, *shape))
+    analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)  # pooling, losses: nothing of weight
+    return analyzer.total()
+
+
+class _Forward(nn.Module):
+    """A detector's raw outputs for one image, or where no sample is given its neck maps."""
+
+    def __init__(self, detector: BaseModel, sample: DetDataSample | None):
+        super().__init__()
+        self.detector = detector
+        self.sample = sample
+
+    def forward(self, images: Tensor) -> tuple:
+        if self.sample is None:
+            return tuple(self.detector.extract_feat(images))
+        return self.detector(images, [self.sample], mode="tensor")

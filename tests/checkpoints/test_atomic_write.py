@@ -1,0 +1,156 @@
+"""Files that are there whole or not at all."""
+
+import errno
+import os
+
+import pytest
+import torch
+from mmengine.runner import save_checkpoint
+
+from pcka_mmdet.checkpoints.atomic_write import BACKEND, AtomicBackend, atomic_write, remove_scratch
+from pcka_mmdet.checkpoints.resume import checkpoint_to_resume, is_whole, newest_whole_checkpoint
+from pcka_mmdet.engine.random_state import random_state, set_random_state
+
+
+def test_mmengine_writes_by_it(tmp_path):
+    save_checkpoint(dict(a=torch.ones(2)), str(tmp_path / "a.pth"), backend_args=dict(backend=BACKEND))
+    assert torch.equal(torch.load(tmp_path / "a.pth")["a"], torch.ones(2))
+    assert os.listdir(tmp_path) == ["a.pth"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_what_fails_leaves_the_old_file(call, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"old")
+    monkeypatch.setattr("os.fsync" if call == "fsync" else "pathlib.Path.replace", full)
+    with pytest.raises(
+        OSError, match=r"a.pth' could not be written \(No space left on device\); what was there before"
+    ):
+        atomic_write(path, b"new")
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a.pth"]
+
+
+def test_what_a_killed_process_began_is_removed(tmp_path):
+    (tmp_path / ".epoch_1.pth.123.part").touch()
+    (tmp_path / "epoch_1.pth").touch()
+    remove_scratch(tmp_path)
+    assert os.listdir(tmp_path) == ["epoch_1.pth"]
+
+
+def test_removals_come_last_and_only_after_success(tmp_path):
+    files, (a, b) = AtomicBackend(), (tmp_path / "a", tmp_path / "b")
+    for path in (a, b):
+        path.touch()
+    with files.removals_last(), files.removals_last():
+        files.remove(a)
+        assert a.exists()
+    assert not a.exists()
+    with pytest.raises(RuntimeError), files.removals_last():
+        files.remove(b)
+        raise RuntimeError
+    assert b.exists()
+    files.remove(b)
+    assert not b.exists()
+
+
+def test_random_states_survive_torchs_safe_loader(tmp_path):
+    import random
+
+    import numpy as np
+
+    def draw():
+        return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+    torch.save(random_state(), tmp_path / "state.pth")
+    expected = draw()
+    set_random_state(torch.load(tmp_path / "state.pth", weights_only=True))
+    assert draw() == expected
+
+
+def checkpoints(folder, *epochs):
+    for epoch in epochs:
+        path = folder / f"epoch_{epoch}.pth"
+        torch.save(dict(epoch=epoch, weights=torch.zeros(1000)), path)
+        os.utime(path, (100 - epoch, 100 - epoch))  # copies have any time
+    (folder / "last_checkpoint").write_text(str(folder / f"epoch_{epochs[-1]}.pth"))
+
+
+def test_resume_from_the_newest_that_is_whole(tmp_path):
+    assert newest_whole_checkpoint(tmp_path) is None
+    checkpoints(tmp_path, 1, 2, 3)
+    torch.save({}, tmp_path / "best_bbox_mAP_epoch_9.pth")
+    torch.save({}, tmp_path / "student_epoch_9.pth")
+    assert newest_whole_checkpoint(tmp_path).name == "epoch_3.pth"
+    (tmp_path / "last_checkpoint").write_text(str(tmp_path / "epoch_2.pth"))
+    assert newest_whole_checkpoint(tmp_path).name == "epoch_2.pth"
+    (tmp_path / "last_checkpoint").write_text("elsewhere/epoch_2.pth")  # the folder was moved
+    assert newest_whole_checkpoint(tmp_path).name == "epoch_2.pth"
+    (tmp_path / "last_checkpoint").write_text("")  # killed between opening and writing
+    assert newest_whole_checkpoint(tmp_path).name == "epoch_3.pth"
+
+
+def test_resume_from_where_the_pointer_shows(tmp_path):
+    """With the checkpoint hook's `out_dir` and `filename_tmpl`."""
+    work_dir, elsewhere = tmp_path / "work", tmp_path / "out" / "work"
+    for folder in (work_dir, elsewhere):
+        folder.mkdir(parents=True)
+    for number in (1, 2):
+        torch.save(dict(weights=torch.zeros(10)), elsewhere / f"ckpt_{number}.pth")
+    (work_dir / "last_checkpoint").write_text(str(elsewhere / "ckpt_2.pth"))
+    assert newest_whole_checkpoint(work_dir) == elsewhere / "ckpt_2.pth"
+    (elsewhere / "ckpt_2.pth").write_bytes(b"damaged")
+    assert newest_whole_checkpoint(work_dir) == elsewhere / "ckpt_1.pth"
+    (elsewhere / "ckpt_2.pth").unlink()
+    torch.save({}, work_dir / "epoch_1.pth")  # of an older training
+    assert newest_whole_checkpoint(work_dir) == elsewhere / "ckpt_1.pth"
+    (elsewhere / "ckpt_1.pth").unlink()
+    with pytest.raises(SystemExit, match=r"no checkpoint in '.*out/work' is whole \(there are none\): delete them and"):
+        newest_whole_checkpoint(work_dir)
+
+
+def test_a_copy_of_a_work_directory_resumes_from_its_own(tmp_path):
+    for name in ("original", "copy"):
+        (tmp_path / name).mkdir()
+        checkpoints(tmp_path / name, 1, 2)
+    checkpoints(tmp_path / "original", 9)
+    (tmp_path / "copy" / "last_checkpoint").write_text(str(tmp_path / "original" / "epoch_2.pth"))
+    assert newest_whole_checkpoint(tmp_path / "copy") == tmp_path / "copy" / "epoch_2.pth"
+    (tmp_path / "copy" / "epoch_2.pth").write_bytes(b"damaged")
+    assert newest_whole_checkpoint(tmp_path / "copy") == tmp_path / "copy" / "epoch_1.pth"
+
+
+def test_no_student_is_resumed_from_by_a_name_that_looks_like_it(tmp_path):
+    """With `filename_tmpl='{}.pth'`."""
+    for name in ("2.pth", "3.pth", "student_3.pth"):
+        torch.save({}, tmp_path / name)
+    (tmp_path / "last_checkpoint").write_text(str(tmp_path / "3.pth"))
+    (tmp_path / "3.pth").write_bytes(b"damaged")
+    assert newest_whole_checkpoint(tmp_path) == tmp_path / "2.pth"
+
+
+def test_a_checkpoint_to_resume_that_is_not_there(tmp_path):
+    with pytest.raises(SystemExit, match="--resume: there is no file 'gone.pth'"):
+        checkpoint_to_resume("gone.pth", tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_damaged_ones_are_passed_over_with_a_warning(damage, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("pcka_mmdet.checkpoints.resume.print_log", lambda text, *_, **__: said.append(text))
+    checkpoints(tmp_path, 1, 2)
+    path = tmp_path / "epoch_2.pth"
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        del content[len(content) // 2 :]
+    else:
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert not is_whole(path)
+    assert newest_whole_checkpoint(tmp_path).name == "epoch_1.pth"
+    assert len(said) == 1 and "epoch_2.pth' is damaged: going back to the one before" in said[0]
+    (tmp_path / "epoch_1.pth").write_bytes(b"")
+    with pytest.raises(SystemExit, match=r"is whole \(epoch_2.pth, epoch_1.pth\): delete them and .* to start from"):
+        newest_whole_checkpoint(tmp_path)

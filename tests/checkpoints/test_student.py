@@ -1,0 +1,107 @@
+"""The student's own config, and its plain checkpoint."""
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from pcka_mmdet.checkpoints.student import export_student, publish, student_checkpoint, student_config
+from tests.detectors import build, distillation, retinanet
+
+ZOO = "configs/retinanet/pcka-mimic_fpn_retinanet_x101_retinanet_r50_2x_coco.py"
+
+
+def test_config_of_the_zoo_gives_mmdets_own(tmp_path):
+    (tmp_path / "student.py").write_text('_base_ = "mmdet::retinanet/retinanet_r50_fpn_2x_coco.py"')
+    expected = Config.fromfile(tmp_path / "student.py").to_dict()
+    config = Config.fromfile(ZOO)
+    config.teacher_check = dict(at_least=0.2)
+    config.custom_imports = dict(imports=["pcka_mmdet", "mine"], allow_failed_imports=False)
+    config.custom_hooks = [dict(type="mmrazor.StopDistillHook", stop_epoch=3), dict(type="EMAHook")]
+    config.default_hooks.checkpoint.update(type="pcka_mmdet.StudentCheckpointHook", allow_teacher_change=True)
+    config.val_cfg.type = "mmrazor.SingleTeacherDistillValLoop"
+    student = student_config(config).to_dict()
+    assert student.pop("custom_imports") == dict(imports=["mine"], allow_failed_imports=False)
+    assert student.pop("custom_hooks") == [dict(type="EMAHook")]
+    assert (expected.pop("load_from"), expected.pop("resume")) == (None, False)
+    student["val_cfg"]["_scope_"] = expected["val_cfg"]["_scope_"]
+    assert student == expected
+
+
+def test_a_plain_config_comes_back_as_it_is():
+    config = Config.fromfile("configs/demo/student.py")
+    assert student_config(config) is config
+
+
+def checkpoint(**meta):
+    model = build(distillation())
+    torch.nn.init.normal_(model.student.neck.fpn_convs[0].conv.weight)
+    text = Config(dict(model=distillation(), custom_hooks=[dict(type="mmrazor.StopDistillHook")])).pretty_text
+    meta = dict(cfg=text, epoch=3, dataset_meta=dict(classes=("a", "b"), palette=[(1, 2, 3)]), **meta)
+    content = dict(state_dict=model.state_dict(), meta=meta, optimizer={}, message_hub={})
+    return content, model.student.state_dict()
+
+
+def test_only_the_students_arrays_and_plain_types():
+    content, weights = checkpoint(odd=object(), numbers=torch.tensor([1, 2]))
+    plain = student_checkpoint(content)
+    assert list(plain) == ["state_dict", "meta"]
+    assert list(plain["state_dict"]) == list(weights)
+    assert all(torch.equal(plain["state_dict"][key], value) for key, value in weights.items())
+    meta = plain["meta"]
+    assert {k: v for k, v in meta.items() if k != "cfg"} == dict(
+        epoch=3, dataset_meta=dict(classes=("a", "b"), palette=[(1, 2, 3)]), numbers=[1, 2]
+    )
+    config = Config.fromstring(meta["cfg"], ".py")
+    assert config.model.type == "RetinaNet" and "custom_hooks" not in config
+    assert "pcka_mmdet" not in meta["cfg"] and "mmrazor" not in meta["cfg"]
+
+
+def test_export_of_an_mmrazor_checkpoint(tmp_path):
+    """Which holds the teacher too."""
+    content, weights = checkpoint()
+    content["state_dict"] |= {f"teacher.{key}": value for key, value in build(retinanet(width=12)).state_dict().items()}
+    torch.save(content, tmp_path / "epoch_3.pth")
+    path = publish(export_student(tmp_path / "epoch_3.pth", tmp_path / "student.pth"))
+    assert path.name.startswith("student-") and len(path.stem) == len("student-") + 8
+    assert list(torch.load(path, weights_only=True)["state_dict"]) == list(weights)
+
+
+def test_nothing_of_the_run_is_in_it(tmp_path):
+    """A student that is tested or trained again must not resume, nor load from the distillation's folder."""
+    config = Config.fromfile(ZOO)
+    config.merge_from_dict(dict(resume=True, load_from="epoch_1.pth", launcher="pytorch", work_dir="work_dirs/x"))
+    config.optim_wrapper.update(type="pcka_mmdet.CpuAmpOptimWrapper", loss_scale="dynamic", dtype="float16")
+    config.custom_imports = dict(imports="pcka_mmdet")
+    config.custom_hooks = [dict(type="StopDistillHook", _scope_="mmrazor")]
+    student = student_config(config)
+    gone = {"resume", "load_from", "launcher", "work_dir", "custom_imports", "custom_hooks", "distiller"}
+    assert not gone & student.keys()
+    assert student.optim_wrapper.type == "OptimWrapper" and not {"dtype", "loss_scale"} & student.optim_wrapper.keys()
+    assert "pcka" not in student.pretty_text
+
+
+def test_a_student_as_mmrazors_configs_name_it():
+    architecture = dict(cfg_path="mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", pretrained=False)
+    config = Config(dict(model=dict(type="mmrazor.FpnTeacherDistill", architecture=architecture)))
+    assert student_config(config).model.type == "RetinaNet" and "pretrained" not in student_config(config).model
+
+
+@pytest.mark.parametrize("code", ["import os", "x = __import__('os')", "x = [i for i in (1, 2)]", "x = open('y')"])
+def test_code_in_a_config_is_not_run(code, tmp_path):
+    content, _ = checkpoint()
+    content["meta"]["cfg"] += f"\n{code}\n"
+    torch.save(content, tmp_path / "epoch_3.pth")
+    with pytest.raises(ValueError, match="its config holds code, which is not run: "):
+        export_student(tmp_path / "epoch_3.pth", tmp_path / "out.pth")
+
+
+def test_what_is_no_distillation(tmp_path):
+    with pytest.raises(FileNotFoundError, match="checkpoint '.*none.pth' does not exist"):
+        export_student(tmp_path / "none.pth", tmp_path / "out.pth")
+    torch.save(dict(state_dict=dict(weight=torch.ones(1))), tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"other.pth' is no checkpoint of a distillation: no key begins with 'archi"):
+        export_student(tmp_path / "other.pth", tmp_path / "out.pth")
+    torch.save([1], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="list.pth' is no checkpoint of a distillation"):
+        export_student(tmp_path / "list.pth", tmp_path / "out.pth")
+    assert not (tmp_path / "out.pth").exists()

@@ -1,0 +1,189 @@
+"""What makes the teacher fast leaves its maps as they are."""
+
+import pytest
+import torch
+from torch import nn
+
+from pcka_mmdet.models.teacher.neck_forward import NeckForward
+from tests.detectors import build, distillation, raw_batch, retinanet
+
+IMAGES = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+
+
+def trained(config=None):
+    """A detector in eval mode whose batch norms do something."""
+    detector = build(config or retinanet()).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(1)
+    for module in detector.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for values in (module.weight, module.bias, module.running_mean, module.running_var):
+                values.copy_(torch.rand(values.shape, generator=generator) + 0.5)
+    return detector
+
+
+def batch_norms(detector):
+    return [module for module in detector.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def assert_close(maps, expected, tolerance):
+    for ours, theirs in zip(maps, expected, strict=True):
+        assert ours.dtype == torch.float32 and not ours.requires_grad
+        assert (ours - theirs).abs().max() <= tolerance * theirs.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("options", "tolerance"),
+    [
+        (dict(fuse=False, channels_last=False), 0),
+        (dict(channels_last=False), 1e-4),
+        (dict(), 1e-4),
+        (dict(precision="bf16", channels_last=False), 0.05),
+        (dict(precision="bf16"), 0.05),
+        (dict(precision="fp16"), 0.01),
+    ],
+    ids=str,
+)
+def test_maps_are_those_of_the_plain_detector(options, tolerance):
+    detector = trained()
+    expected = detector.extract_feat(IMAGES)
+    forward = NeckForward(detector, **options)
+    for _ in range(2):
+        maps = forward(IMAGES)
+        assert_close(maps, expected, tolerance)
+        assert all(m.is_contiguous() for m in maps)
+    assert bool(batch_norms(detector)) == (options.get("fuse") is False)
+    assert_close(detector.extract_feat(IMAGES), expected, 1e-4)  # whatever else runs it, such as its own head
+
+
+def test_a_compiled_teacher(monkeypatch):
+    compiled = []
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f: compiled.append(f) or real(f, backend="eager"))
+    detector = trained()
+    expected = detector.extract_feat(IMAGES)
+    assert_close(NeckForward(detector, compile=True)(IMAGES), expected, 1e-4)
+    assert len(compiled) == 1
+
+
+class Standardised(nn.Conv2d):
+    """A convolution that changes its weights as it runs: its batch norm must not be folded into them."""
+
+    def forward(self, x):
+        weight = (self.weight - self.weight.mean((1, 2, 3), keepdim=True)) / self.weight.std((1, 2, 3), keepdim=True)
+        return nn.functional.conv2d(x, weight, self.bias, self.stride, self.padding)
+
+
+def test_batch_norms_stay_where_fusing_would_change_the_maps(monkeypatch):
+    detector = trained()
+    conv = detector.backbone.conv1
+    detector.backbone.conv1 = Standardised(3, 8, 7, conv.stride, conv.padding, bias=False)
+    expected = detector.extract_feat(IMAGES)
+    said = []
+    monkeypatch.setattr(
+        "pcka_mmdet.models.teacher.neck_forward.print_log", lambda message, *a, **k: said.append(message)
+    )
+    assert_close(NeckForward(detector, channels_last=False)(IMAGES), expected, 0)
+    assert batch_norms(detector)
+    assert len(said) == 1 and "runs without batch norms fused, with which map 0 would differ by" in said[0]
+
+
+class TakesChannelsForGranted(nn.Identity):
+    """An operator that reads memory as if channels were outermost, or refuses other memory, as MMCV's do."""
+
+    def __init__(self, refuses):
+        super().__init__()
+        self.refuses = refuses
+
+    def forward(self, x):
+        if self.refuses and not x.is_contiguous():
+            raise RuntimeError("input must be contiguous")
+        return x if x.is_contiguous() else x.permute(0, 2, 3, 1).reshape(x.shape)
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_channels_stay_where_an_operator_takes_their_order_for_granted(refuses):
+    detector = trained()
+    detector.backbone.relu = TakesChannelsForGranted(refuses)
+    expected = detector.extract_feat(IMAGES)
+    assert_close(NeckForward(detector)(IMAGES), expected, 1e-4)
+    assert detector.backbone.layer1[0].conv1.weight.is_contiguous() and not batch_norms(detector)
+
+
+class Wants(nn.Identity):
+    """Maps of at least so many positions, or numbers of a precision."""
+
+    def __init__(self, side=0, dtype=None):
+        super().__init__()
+        self.side, self.dtype = side, dtype
+
+    def forward(self, x):
+        if x.shape[-1] < self.side or x.dtype != (self.dtype or x.dtype):
+            raise RuntimeError("not this input")
+        return x
+
+
+def test_a_detector_for_large_images_alone_is_fused_too():
+    detector = trained()
+    detector.backbone.conv1.register_forward_pre_hook(lambda module, inputs: Wants(side=300)(*inputs))
+    images = torch.randn(1, 3, 64, 320, generator=torch.Generator().manual_seed(0))
+    expected = detector.extract_feat(images)
+    assert_close(NeckForward(detector)(images), expected, 1e-4)
+    assert not batch_norms(detector)
+
+
+def test_where_nothing_can_be_tried_nothing_is_changed(monkeypatch):
+    detector = trained()
+    detector.backbone.relu = Wants(dtype=torch.float32)
+    expected = detector.extract_feat(IMAGES)
+    said = []
+    monkeypatch.setattr(
+        "pcka_mmdet.models.teacher.neck_forward.print_log", lambda message, *a, **k: said.append(message)
+    )
+    assert_close(NeckForward(detector)(IMAGES), expected, 0)
+    assert said == ["the teacher runs as it is: in float64 it fails (not this input)"] and batch_norms(detector)
+
+
+def test_a_reduced_precision_copies_backbone_and_neck_alone():
+    detector = trained()
+    forward = NeckForward(detector, precision="bf16")
+    forward(IMAGES)
+    used = forward._extract.__self__
+    assert used.bbox_head is detector.bbox_head and used.backbone is not detector.backbone
+    assert next(detector.backbone.parameters()).dtype == torch.float32
+
+
+def test_a_student_cannot_inherit_from_a_teacher_that_has_run():
+    model = build(distillation(inherit=["backbone"], teacher=retinanet()))
+    model.init_weights()
+    model(**model.data_preprocessor(raw_batch(), True), mode="loss")
+    with pytest.raises(RuntimeError, match="inherit: the teacher has run already"):
+        model.init_weights()
+
+
+def test_weights_are_fused_after_a_student_could_inherit_them():
+    model = build(distillation())
+    keys = set(model.teacher.state_dict())
+    assert "backbone.bn1.weight" in keys
+    model(**model.data_preprocessor(raw_batch(), True), mode="loss")
+    assert "backbone.bn1.weight" not in model.teacher.state_dict()
+
+
+def test_moved_weights_are_taken_up():
+    detector = trained()
+    forward = NeckForward(detector, precision="bf16")
+    before = forward(IMAGES)
+    for parameter in detector.neck.parameters():
+        parameter.mul_(2)
+    assert_close(forward(IMAGES), before, 0)
+    forward.reset()
+    assert_close(forward(IMAGES), detector.extract_feat(IMAGES), 0.05)
+
+
+def test_options_reach_the_teacher():
+    options = dict(fuse_teacher=False, teacher_precision="bf16", compile_teacher=True)
+    forward = build(distillation(**options))._teacher.neck_forward
+    assert (list(forward.changes), forward.dtype, forward.compile) == (["channels last"], torch.bfloat16, True)
+    with pytest.raises(ValueError, match=r"teacher_precision must be one of \['fp32', 'bf16', 'fp16'\], got 'half'"):
+        build(distillation(teacher_precision="half"))
+    plain = build(distillation(teacher_channels_last=False))._teacher.neck_forward
+    assert list(plain.changes) == ["batch norms fused"]

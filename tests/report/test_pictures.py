@@ -1,0 +1,68 @@
+"""Both pictures are drawn, and from the right values."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from pcka_mmdet.report import colours
+from pcka_mmdet.report.curves import loss_curve, plot_curves, precision_curve, similarity_curves, smooth
+from pcka_mmdet.report.gallery import evenly_spaced, plot_gallery
+from pcka_mmdet.report.predictions import Boxes
+
+STUDENT = [
+    {"loss": 3.0, "loss_cls": 1.0, "loss_bbox": 2.0, "time": 0.1, "iter": 5, "step": 5},
+    {"coco/bbox_mAP": 0.25, "step": 1},
+]
+DISTILLED = [
+    {
+        **{"loss": 9.0, "student.loss_cls": 1.5, "student.loss_bbox": 2.0, "time": 0.1, "iter": 5, "step": 5},
+        **{"distill.loss_pcka": 5.5, "distill.loss_pcka_s8": 5.5, "similarity.cka_s16": 0.4, "similarity.cka_s8": 0.5},
+    },
+    {"coco/bbox_mAP": 0.5, "step": 1},
+]
+
+
+def test_curves_compare_the_detectors_own_losses():
+    assert loss_curve(STUDENT, iterations=10) == ([0.5], [3.0])
+    assert loss_curve(DISTILLED, iterations=10) == ([0.5], [3.5])
+    assert precision_curve(DISTILLED) == ([1], [0.5])
+
+
+def test_similarity_by_stride():
+    assert similarity_curves(DISTILLED, iterations=10) == {8: ([0.5], [0.5]), 16: ([0.5], [0.4])}
+    assert similarity_curves(STUDENT, iterations=10) == {}
+
+
+def test_the_similarity_ends_where_the_distillation_stops():
+    stopped = [*DISTILLED, *({**DISTILLED[0], "iter": iteration} for iteration in (10, 15))]
+    assert similarity_curves(stopped, iterations=10)[8] == ([0.5], [0.5])
+
+
+def test_smoothing_keeps_length_and_mean_level():
+    xs, ys = smooth((list(range(100)), [1.0, 3.0] * 50))
+    assert len(xs) == len(ys) == 100
+    assert ys[50] == pytest.approx(2.0, abs=0.4)
+    assert smooth(([1, 2], [5.0, 7.0])) == ([1, 2], [5.0, 7.0])
+
+
+@pytest.mark.parametrize("logs", [{"student": STUDENT, "distilled": DISTILLED}, {"student": [], "distilled": []}])
+def test_curves_are_drawn(tmp_path, logs):
+    plot_curves(logs, dict.fromkeys(logs, 10), tmp_path / "curves.png")
+    assert cv2.imread(str(tmp_path / "curves.png")).std() > 0
+
+
+def test_detections_are_drawn(tmp_path):
+    cv2.imwrite(str(tmp_path / "1.png"), np.full((32, 48, 3), 128, np.uint8))
+    instances = dict(bboxes=torch.tensor([[4.0, 4, 20, 20]]), labels=torch.tensor([1]), scores=torch.tensor([0.75]))
+    prediction = dict(img_id=1, img_path=str(tmp_path / "1.png"), ori_shape=(32, 48), pred_instances=instances)
+    truth = {1: Boxes([[4, 4, 20, 20]], [1])}
+    plot_gallery(truth, {"student": [prediction], "distilled": [prediction]}, ["a", "b"], tmp_path / "detections.png")
+    picture = cv2.imread(str(tmp_path / "detections.png"))[..., ::-1]
+    red, green, blue = (int(colours.of_class(1)[i : i + 2], 16) for i in (1, 3, 5))
+    assert (picture == (red, green, blue)).all(axis=-1).any(), "no box in its class's colour"
+
+
+def test_images_are_spread_evenly():
+    assert evenly_spaced(250, 3) == [41, 125, 208]
+    assert evenly_spaced(2, 3) == [0, 1]

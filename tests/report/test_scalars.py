@@ -1,0 +1,72 @@
+"""What is read back from MMEngine's logs, whole or torn."""
+
+import json
+
+import pytest
+
+from pcka_mmdet.report import scalars
+
+
+def train(iteration: int, time: float, **values: float) -> dict:
+    return {"loss": 1.0, "time": time, "epoch": 1, "iter": iteration, "step": iteration, **values}
+
+
+def validation(epoch: int, value: float) -> dict:
+    return {"coco/bbox_mAP": value, "coco/bbox_mAP_l": -1.0, "time": 0.1, "step": epoch}
+
+
+def write(folder, timestamp, records, tail=""):
+    path = folder / timestamp / "vis_data" / "scalars.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in records) + tail)
+
+
+def test_a_torn_last_line_is_left_out(tmp_path):
+    write(tmp_path, "20260101_000000", [train(25, 0.1)], tail='{"loss": 0.9, "time": 0.')
+    assert scalars.read_scalars(tmp_path) == [train(25, 0.1)]
+
+
+def test_no_log_yet(tmp_path):
+    assert scalars.read_scalars(tmp_path) == []
+    assert scalars.training_seconds([], 100) == 0.0
+
+
+def test_runs_come_in_the_order_of_their_start(tmp_path):
+    write(tmp_path, "20260102_000000", [train(50, 0.3)])
+    write(tmp_path, "20260101_000000", [train(25, 0.1), train(50, 0.2)])
+    assert [record["time"] for record in scalars.read_scalars(tmp_path)] == [0.1, 0.2, 0.3]
+
+
+def test_what_a_resumed_run_repeats_counts_once():
+    records = [train(25, 1.0), train(50, 1.0), train(75, 9.0), train(75, 2.0), train(100, 2.0)]
+    assert [record["time"] for record in scalars.training_records(records)] == [1.0, 1.0, 2.0, 2.0]
+    assert scalars.training_seconds(records, 100) == 50 * 1.0 + 50 * 2.0
+
+
+def test_iterations_after_the_last_record_count_at_its_pace():
+    assert scalars.training_seconds([train(25, 1.0), train(50, 2.0)], 60) == 25 * 1.0 + 25 * 2.0 + 10 * 2.0
+
+
+def test_validations_by_epoch():
+    records = [train(25, 1.0), validation(10, 0.2), validation(5, 0.1), validation(10, 0.3)]
+    assert scalars.validation_records(records) == {
+        5: {"bbox_mAP": 0.1, "bbox_mAP_l": -1.0},
+        10: {"bbox_mAP": 0.3, "bbox_mAP_l": -1.0},
+    }
+
+
+def test_nothing_detected_is_an_ap_of_zero():
+    assert scalars.metrics({"data_time": 0.1, "time": 0.2, "step": 5}) == {"bbox_mAP": 0.0}
+
+
+def test_the_newest_test_counts(tmp_path):
+    for timestamp, value in (("20260101_000000", 0.1), ("20260102_000000", 0.2)):
+        (tmp_path / timestamp).mkdir()
+        record = {"coco/bbox_mAP": value, "coco/bbox_mAP_copypaste": "0.1 0.2", "time": 1.0}
+        (tmp_path / timestamp / f"{timestamp}.json").write_text(json.dumps(record))
+    assert scalars.read_test_metrics(tmp_path) == {"bbox_mAP": 0.2}
+
+
+def test_no_test_is_an_error_that_says_where(tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"{tmp_path}.*TIMESTAMP\.json"):
+        scalars.read_test_metrics(tmp_path)
