@@ -80,6 +80,115 @@ def fcos(task_weight: float = 1.0) -> dict:
     return {**config, "type": "FCOS", "train_cfg": None}
 
 
+def gfl() -> dict:
+    """A GFL like it, whose boxes are distributions over 5 values."""
+    return _with_head(
+        "GFL",
+        dict(
+            type="GFLHead",
+            reg_max=4,
+            loss_cls=dict(type="QualityFocalLoss", use_sigmoid=True),
+            loss_dfl=dict(type="DistributionFocalLoss"),
+            loss_bbox=dict(type="GIoULoss"),
+        ),
+    )
+
+
+def atss() -> dict:
+    """An ATSS like it."""
+    return _with_head(
+        "ATSS",
+        dict(
+            type="ATSSHead",
+            bbox_coder=dict(type="DeltaXYWHBBoxCoder"),
+            loss_cls=dict(type="FocalLoss", use_sigmoid=True),
+            loss_bbox=dict(type="GIoULoss"),
+            loss_centerness=dict(type="CrossEntropyLoss", use_sigmoid=True),
+        ),
+    )
+
+
+def _with_head(kind: str, head: dict) -> dict:
+    config = retinanet()
+    anchors = {**config["bbox_head"]["anchor_generator"], "ratios": [1.0]}
+    shared = dict(num_classes=NUM_CLASSES, in_channels=16, feat_channels=16, stacked_convs=1, anchor_generator=anchors)
+    config["bbox_head"] = {**shared, "norm_cfg": dict(type="GN", num_groups=4), **head}
+    return {**config, "type": kind, "train_cfg": dict(assigner=dict(type="ATSSAssigner", topk=3), allowed_border=-1)}
+
+
+def faster_rcnn(stages: int = 1, **options: Any) -> dict:
+    """A Faster R-CNN on the same neck, or with several stages a Cascade R-CNN."""
+    one_stage = retinanet(**options)
+    anchors = {**one_stage["bbox_head"]["anchor_generator"], "ratios": [1.0, 2.0]}  # RPNHead squeezes a lone anchor
+    coder = dict(type="DeltaXYWHBBoxCoder")
+    box_head = dict(
+        type="Shared2FCBBoxHead",
+        in_channels=16,
+        fc_out_channels=8,
+        roi_feat_size=3,
+        num_classes=NUM_CLASSES,
+        bbox_coder=dict(coder, target_means=[0.0] * 4, target_stds=[0.1, 0.1, 0.2, 0.2]),
+        reg_class_agnostic=stages > 1,
+        loss_cls=dict(type="CrossEntropyLoss"),
+        loss_bbox=dict(type="L1Loss"),
+    )
+    extractor = dict(
+        type="SingleRoIExtractor",
+        roi_layer=dict(type="RoIAlign", output_size=3, sampling_ratio=0),
+        out_channels=16,
+        featmap_strides=[8, 16, 32],
+    )
+    assigner = dict(type="MaxIoUAssigner", pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5)
+    rcnn = dict(
+        assigner=assigner,
+        sampler=dict(type="RandomSampler", num=16, pos_fraction=0.25, add_gt_as_proposals=True),
+        pos_weight=-1,
+        debug=False,
+    )
+    proposals = dict(nms_pre=50, max_per_img=16, nms=dict(type="nms", iou_threshold=0.7), min_bbox_size=0)
+    cascade = dict(num_stages=stages, stage_loss_weights=[1.0] * stages)
+    return dict(
+        type="FasterRCNN" if stages == 1 else "CascadeRCNN",
+        data_preprocessor=one_stage["data_preprocessor"],
+        backbone=one_stage["backbone"],
+        neck=one_stage["neck"],
+        rpn_head=dict(
+            type="RPNHead",
+            in_channels=16,
+            feat_channels=16,
+            anchor_generator=anchors,
+            bbox_coder=coder,
+            loss_cls=dict(type="CrossEntropyLoss", use_sigmoid=True),
+            loss_bbox=dict(type="L1Loss"),
+        ),
+        roi_head=dict(
+            type="StandardRoIHead" if stages == 1 else "CascadeRoIHead",
+            bbox_roi_extractor=extractor,
+            bbox_head=box_head if stages == 1 else [box_head] * stages,
+            **({} if stages == 1 else cascade),
+        ),
+        train_cfg=dict(
+            rpn=dict(
+                assigner=assigner,
+                sampler=dict(type="RandomSampler", num=16, pos_fraction=0.5, add_gt_as_proposals=False),
+                allowed_border=-1,
+                pos_weight=-1,
+            ),
+            rpn_proposal=proposals,
+            rcnn=rcnn if stages == 1 else [rcnn] * stages,
+        ),
+        test_cfg=dict(rpn=proposals, rcnn=dict(score_thr=0.0, nms=dict(type="nms", iou_threshold=0.5), max_per_img=10)),
+    )
+
+
+EVERY_KIND = dict(
+    channels=dict(type="mmrazor.ChannelWiseDivergence", loss_weight=1.0, strides=(8, 16, 32)),
+    generation=dict(type="pcka_mmdet.MaskedGenerationLoss", loss_weight=1e-3, strides=(8, 16)),
+    head=dict(type="pcka_mmdet.HeadLoss"),
+)
+"""Losses that need all of the contract: MMRazor's, one with parameters of its own, one that runs the teacher's head."""
+
+
 def distillation(**overrides: Any) -> dict:
     """An FPNDistill of two tiny RetinaNets, PCKA with patches of 2 on the two finest levels and mimic on all."""
     return {
@@ -118,11 +227,11 @@ def check_gradients(model: BaseModel, batch: dict) -> dict[str, torch.Tensor]:
     handle = model.student.neck.register_forward_hook(lambda module, inputs, outputs: maps.extend(outputs))
     losses = model.train()(**model.data_preprocessor(batch, True), mode="loss")
     handle.remove()
-    for name, pairs in model.distiller.pairs.items():
-        for pair in pairs:
-            loss = losses[f"distill.loss_{name}_s{pair.stride}"]
+    for term in (term for terms in model.distiller.terms.values() for term in terms):
+        loss = losses[f"distill.loss_{term.key}"]
+        for pair in term.pairs:
             gradient = torch.autograd.grad(loss, maps[pair.student.index], retain_graph=True)[0]
-            assert loss > 0 and torch.isfinite(gradient).all() and gradient.abs().max() > 0, (name, pair.stride)
+            assert loss > 0 and torch.isfinite(gradient).all() and gradient.abs().max() > 0, (term.key, pair.stride)
     return losses
 
 

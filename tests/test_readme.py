@@ -9,6 +9,8 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from tests.detectors import build, check_gradients, distillation, raw_batch, retinanet
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -36,6 +38,20 @@ def test_the_functional_example():
     names = dict(student_map=torch.randn(2, 8, 16, 16), teacher_map=torch.randn(2, 8, 16, 16))
     exec(example, names)
     assert names["loss"].shape == () and 0 < names["loss"] < 1
+
+
+def test_a_loss_of_ones_own(tmp_path, monkeypatch):
+    """docs/losses.md: the file and the config that it shows, on a pair whose channels differ."""
+    module, config = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "losses.md").read_text(), flags=re.DOTALL)
+    (tmp_path / "my_losses.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    shown = Config.fromstring(config, ".py")  # imports my_losses
+    model = build(distillation(teacher=retinanet(channels=24), **shown.model))
+    losses = check_gradients(model, raw_batch((128, 192), (128, 192)))
+    assert [key for key in losses if "objects" in key] == ["distill.loss_objects_s8", "distill.loss_objects_s16"]
+    assert 0 < losses["object_share_s8"] < 1
+    model.parse_losses(losses)[0].backward()
+    assert model.distiller.losses["objects_s8"].scale.grad.abs().max() > 0
 
 
 DOCUMENTS = [

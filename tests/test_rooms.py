@@ -1,6 +1,7 @@
 """The rooms of the package: which may import which, and how many modules a folder holds."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,3 +74,9 @@ def test_no_hook_imports_the_command_line():
 def test_folders_are_small():
     for folder in {path.parent for path in PACKAGE.rglob("*.py")}:
         assert len([path for path in folder.glob("*.py") if path.stem != "__init__"]) <= MOST_MODULES, folder
+
+
+def test_the_distiller_knows_no_loss_by_name():
+    for path in modules("models/distillers"):
+        text = path.read_text().replace("pcka_mmdet", "")
+        assert not re.findall("cka|mimic|headloss|patch", text, re.IGNORECASE), path

@@ -2,6 +2,14 @@
 
 from .algorithms import FPNDistill
 from .distillers import FPNDistiller
-from .losses import LevelLoss, MimicLoss, PCKALoss
+from .losses import HeadLoss, LevelLoss, MaskedGenerationLoss, MimicLoss, PCKALoss
 
-__all__ = ["FPNDistill", "FPNDistiller", "LevelLoss", "MimicLoss", "PCKALoss"]
+__all__ = [
+    "FPNDistill",
+    "FPNDistiller",
+    "HeadLoss",
+    "LevelLoss",
+    "MaskedGenerationLoss",
+    "MimicLoss",
+    "PCKALoss",
+]

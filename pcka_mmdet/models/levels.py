@@ -1,14 +1,18 @@
-"""Which level of the student's neck meets which level of the teacher's.
+"""Which level of the student meets which level of the teacher.
 
 A level is known by its stride, the pixels of the image that one step in its map spans; it is written `s8`. Indices say
 nothing: the first output of one neck has stride 4, that of another 8.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from .forked_rng import forked_rng
+from .sources import dense_head, stages
 
 DRY_RUN_SIDES = (256, 512)
 """Side of the zero image of a dry run: two positions at stride 128, and for SSD, which needs 300 pixels or more."""
@@ -16,24 +20,54 @@ DRY_RUN_SIDES = (256, 512)
 
 @dataclass(frozen=True)
 class Level:
-    """One output of a neck: its place in the tuple, its stride in pixels and its channels."""
+    """One output of a source: its place in the record, its stride in pixels, and its channels.
+
+    The channels of a level of `head` are those of the maps that the head takes, those of `logits` its classes. Where a
+    source has no strides, `stride` is `None`: `logits`, and the stages of `roi_head`.
+    """
 
     index: int
-    stride: int
-    channels: int
+    stride: int | None
+    channels: int | None
 
 
 @dataclass(frozen=True)
 class LevelPair:
-    """A student's and a teacher's level of the same stride."""
+    """A student's and a teacher's level that are compared."""
 
     student: Level
     teacher: Level
 
     @property
-    def stride(self) -> int:
+    def stride(self) -> int | None:
         """Stride of both, in pixels."""
         return self.student.stride
+
+    @property
+    def name(self) -> str:
+        """`s8` at stride 8; without strides `stage1` and so on, and nothing for the first."""
+        if self.stride is not None:
+            return f"s{self.stride}"
+        return f"stage{self.student.index}" if self.student.index else ""
+
+
+def source_levels(model: nn.Module, source: str) -> list[Level]:
+    """Levels of one of a model's sources (see `pcka_mmdet.models.sources`).
+
+    Raises:
+        ValueError: The model lacks the source, or two levels have one stride.
+    """
+    if source == "backbone":
+        return _distinct(model, source, *_measured(model, lambda image: model.backbone(image)))
+    if source == "logits":
+        return _logit_levels(model)
+    if source == "roi_head":
+        if getattr(model, "roi_head", None) is None:
+            raise ValueError(f"{type(model).__name__} has no RoI head, so there is no source 'roi_head'")
+        return [Level(i, None, None) for i in range(len(stages(model.roi_head, "bbox_head")))]
+    if source == "head":
+        dense_head(model)
+    return neck_levels(model)
 
 
 def neck_levels(detector: nn.Module) -> list[Level]:
@@ -42,40 +76,44 @@ def neck_levels(detector: nn.Module) -> list[Level]:
     Raises:
         ValueError: The detector has no neck, or two levels have one stride.
     """
-    name = type(detector).__name__
     if getattr(detector, "neck", None) is None:
         raise ValueError(
-            f"{name} has no neck, and PCKA compares the outputs of necks: choose a detector with an FPN or another "
-            "neck, or give this one a neck, such as neck=dict(type='ChannelMapper', ...)"
+            f"{type(detector).__name__} has no neck, and PCKA compares the outputs of necks: choose a detector with an "
+            "FPN or another neck, or give this one a neck, such as neck=dict(type='ChannelMapper', ...)"
         )
     strides, channels = _declared_strides(detector), getattr(detector.neck, "out_channels", None)
     if strides and isinstance(channels, int) and getattr(detector.neck, "num_outs", len(strides)) == len(strides):
         channels = [channels] * len(strides)
     else:
-        measured, channels = _measured(detector)
+        measured, channels = _measured(detector, detector.extract_feat)
         strides = strides if strides and len(strides) == len(measured) else measured
-    if len(set(strides)) < len(strides):
-        raise ValueError(f"the neck of {name} has two levels of one stride: {strides}; levels are paired by stride")
-    return [Level(i, s, c) for i, (s, c) in enumerate(zip(strides, channels, strict=True))]
+    return _distinct(detector, "neck", strides, channels)
 
 
 def pair_levels(
-    student: Sequence[Level], teacher: Sequence[Level], strides: str | Sequence[int] = "auto"
+    student: Sequence[Level],
+    teacher: Sequence[Level],
+    strides: str | Sequence[int] = "auto",
+    sources: tuple[str, str] = ("neck", "neck"),
 ) -> list[LevelPair]:
-    """Pairs of equal stride, from fine to coarse.
+    """Pairs of equal stride, from fine to coarse; where a source has no strides, pairs of equal place.
 
     Args:
-        student: Levels of the student's neck.
-        teacher: Levels of the teacher's neck.
+        student: Levels of the student.
+        teacher: Levels of the teacher.
         strides: The strides wanted; `'auto'` takes all that both sides have.
+        sources: What the levels of both sides are of, for the messages.
 
     Raises:
         ValueError: A side lacks a stride that is asked for, or the sides have none in common.
     """
+    if all(level.stride is None for level in (*student, *teacher)):
+        return [LevelPair(*pair) for pair in zip(student, teacher, strict=False)]
     by_stride = [{level.stride: level for level in side} for side in (student, teacher)]
     common = sorted(by_stride[0].keys() & by_stride[1].keys())
     there_is = (
-        f"the student's neck has strides {sorted(by_stride[0])}, the teacher's {sorted(by_stride[1])}, "
+        f"the student's {sources[0]} has strides {sorted(by_stride[0])}, the teacher's "
+        f"{'' if sources[1] == sources[0] else sources[1] + ' '}{sorted(by_stride[1])}, "
         f"in common {common}"
     )
     wanted = common if strides == "auto" else list(strides)
@@ -87,6 +125,15 @@ def pair_levels(
     return [LevelPair(by_stride[0][stride], by_stride[1][stride]) for stride in wanted]
 
 
+def _distinct(model: nn.Module, part: str, strides: Sequence[int], channels: Sequence[int]) -> list[Level]:
+    if len(set(strides)) < len(strides):
+        raise ValueError(
+            f"the {part} of {type(model).__name__} has two levels of one stride: {list(strides)}; levels are paired by "
+            "stride"
+        )
+    return [Level(i, s, c) for i, (s, c) in enumerate(zip(strides, channels, strict=True))]
+
+
 def _declared_strides(detector: nn.Module) -> list[int] | None:
     """Strides of the prior generator, where they are whole numbers: YOLACT's are quotients of an image's side."""
     head = getattr(detector, "rpn_head", None) or getattr(detector, "bbox_head", None)
@@ -95,24 +142,32 @@ def _declared_strides(detector: nn.Module) -> list[int] | None:
     return strides if strides and all(isinstance(stride, int) for stride in strides) else None
 
 
-def _measured(detector: nn.Module) -> tuple[list[int], list[int]]:
+def _logit_levels(model: nn.Module) -> list[Level]:
+    if getattr(model, "head", None) is None:
+        raise ValueError(f"{type(model).__name__} is no classifier (it has no `head`), so there is no source 'logits'")
+    _, logits = _dry_run(model, lambda image: model.head(model.extract_feat(image)))
+    return [Level(0, None, logits.shape[-1])]
+
+
+def _measured(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[list[int], list[int]]:
     """Strides and channels of the maps that a zero image gives."""
-    training = detector.training
-    detector.eval()
-    try:
-        with torch.no_grad(), torch.random.fork_rng():
-            side, maps = _dry_run(detector, *DRY_RUN_SIDES)
-    finally:
-        detector.train(training)
+    side, maps = _dry_run(model, forward)
     return [round(side / m.shape[-1]) for m in maps], [m.shape[1] for m in maps]
 
 
-def _dry_run(detector: nn.Module, side: int, *larger: int) -> tuple[int, Sequence[Tensor]]:
-    """The first side that the detector can take, and its maps."""
-    image = torch.zeros(1, 3, side, side, device=next(detector.parameters()).device)
+@torch.no_grad()
+def _dry_run(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[int, Any]:
+    """The first side of a zero image that the model can take, and what `forward` gives for it."""
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
     try:
-        return side, detector.extract_feat(image)
-    except RuntimeError:
-        if not larger:
-            raise
-    return _dry_run(detector, *larger)
+        for side in DRY_RUN_SIDES:
+            try:
+                with forked_rng():
+                    return side, forward(torch.zeros(1, 3, side, side, device=device))
+            except RuntimeError:
+                if side == DRY_RUN_SIDES[-1]:
+                    raise
+    finally:
+        model.train(training)
+    raise AssertionError("DRY_RUN_SIDES is empty")

@@ -75,11 +75,11 @@ def test_step_and_prediction(path):
     model = FPNDistill(student, teacher, Config.fromfile(path).model.distiller, "random")
     batch = demo_mm_inputs(1, [[3, HEIGHTS.get(path.parent.name, 64), WIDTH]], num_items=[3], with_mask=True)
     step(model, check_gradients(model, batch))
-    pairs = model.distiller.pairs
+    terms = model.distiller.terms
     first = (4, 8, 16, 32) if "rcnn" in path.parent.name else (8, 16, 32, 64)
-    assert tuple(pair.stride for pair in pairs["pcka"]) == first
-    if "mimic" in pairs:
-        assert len(pairs["mimic"]) == (4 if "mask-rcnn_swin" in path.name else 5)
+    assert tuple(term.stride for term in terms["pcka"]) == first
+    if "mimic" in terms:
+        assert len(terms["mimic"]) == (4 if "mask-rcnn_swin" in path.name else 5)
     model.eval()
     with torch.no_grad():
         (prediction,) = model(**model.data_preprocessor(batch, False), mode="predict")

@@ -22,7 +22,7 @@ def test_a_distillation_trains_in_it(dtype, tmp_path):
     run.train()
     after = run.model.state_dict()
     assert all(torch.isfinite(value).all() for value in after.values())
-    for key in ("architecture.neck.fpn_convs.0.conv.weight", "distiller.connectors.mimic_s8.weight"):
+    for key in ("architecture.neck.fpn_convs.0.conv.weight", "distiller.losses.mimic_s8.connector.weight"):
         assert after[key].dtype == torch.float32 and not torch.equal(after[key], before[key])
     scaler = run.optim_wrapper.state_dict().get("loss_scaler")
     assert bool(scaler) == (dtype == "float16")

@@ -34,7 +34,7 @@ def test_step_with_a_gradient_at_every_pair(name):
     torch.manual_seed(0)
     model = FPNDistill(student, retinanet(), dict(type="pcka_mmdet.FPNDistiller", losses=LOSSES), "random")
     model.init_weights()  # DETR's constructors leave parameters as memory happened to be
-    assert [pair.stride for pair in model.distiller.pairs["pcka"]] == list(strides)
+    assert [pair.stride for pair in model.distiller.terms["pcka"]] == list(strides)
     batch = demo_mm_inputs(2, [[3, 128, 192]] * 2, num_items=[3, 3])
     step(model, check_gradients(model, batch))
 
@@ -61,7 +61,7 @@ def test_a_swin_teacher_gives_the_same_maps_twice():
     losses = dict(pcka=LOSSES["pcka"])
     model = FPNDistill(retinanet(), teacher, dict(type="pcka_mmdet.FPNDistiller", losses=losses), "random").train()
     images = torch.randn(1, 3, 64, 96)
-    first, second = (model._teacher(images, None, model._normalisation) for _ in range(2))
+    first, second = (model._teacher(images, None, model._normalisation)["neck"] for _ in range(2))
     assert len(first) == 5 and all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     model.teacher.train()
     trained = model.teacher.extract_feat(images)

@@ -135,7 +135,7 @@ def test_load_from_a_checkpoint_with_nothing_of_the_student(tmp_path):
 
 def test_a_distillations_checkpoint_loads_as_ever(tmp_path):
     source, target = build(distillation()), build(distillation())
-    torch.nn.init.normal_(source.distiller.connectors["mimic_s8"].weight)
+    torch.nn.init.normal_(source.distiller.losses["mimic_s8"].connector.weight)
     torch.save(dict(state_dict=source.state_dict()), tmp_path / "checkpoint.pth")
     load_checkpoint(target, str(tmp_path / "checkpoint.pth"), strict=True)
     for key, value in source.state_dict().items():

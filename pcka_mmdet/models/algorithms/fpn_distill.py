@@ -1,6 +1,7 @@
-"""Distillation of a detector from the neck maps of another."""
+"""Distillation of a detector from another one."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -14,15 +15,18 @@ from pcka_mmdet.checkpoints.student_keys import add_student_prefix
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.registry import MODELS
 
-from ..distillers.fpn_distiller import ADVICE
 from ..distillers.level_table import level_table
+from ..distillers.outputs import ADVICE
+from ..forked_rng import forked_rng
 from ..initial_weights import inherit, start_from_checkpoint
+from ..levels import neck_levels
+from ..losses import Batch
 from ..teacher import Normalisation, Teacher
 
 
 @MODELS.register_module()
 class FPNDistill(BaseAlgorithm):
-    """A student detector that learns from a frozen teacher's neck maps besides its own task.
+    """A student detector that learns from a frozen teacher besides its own task.
 
     With all loss weights 0 the student trains exactly as it does without the teacher: it is built and initialised
     first, and what is built after it draws from a fork of the random state.
@@ -69,7 +73,7 @@ class FPNDistill(BaseAlgorithm):
         if type(student.data_preprocessor) is not BaseDataPreprocessor:
             data_preprocessor = None  # MMEngine's Runner gives the one at the top of the config, as a default
         super().__init__(student, data_preprocessor, init_cfg, module_inplace=True)
-        with torch.random.fork_rng():
+        with forked_rng():
             # in a holder that is no Module: the teacher is in no checkpoint, optimizer or DDP bucket
             self._teacher = Teacher(
                 build_detector(teacher),
@@ -81,6 +85,9 @@ class FPNDistill(BaseAlgorithm):
             )
             self.distiller = MODELS.build(distiller)
             self.distiller.prepare(self.student, self.teacher)
+            self._teacher.check_sources(self.distiller.teacher_sources)
+            for loss in self.distiller.losses.values():
+                loss.check_teacher(self._teacher)
         self._normalisation = Normalisation.of(self.data_preprocessor)
         self.init_student = init_student
         self.inherit = [inherit] if isinstance(inherit, str) else list(inherit)
@@ -117,9 +124,10 @@ class FPNDistill(BaseAlgorithm):
         self.architecture.init_weights()
         if self.init_student is not None:
             start_from_checkpoint(self.student, self.init_student)
-        strides = tuple([level.stride for level in side] for side in self.distiller.levels)
-        inherit(self.student, self._teacher, self.inherit, strides)
-        with torch.random.fork_rng():
+        if self.inherit:
+            strides = tuple([level.stride for level in neck_levels(side)] for side in (self.student, self.teacher))
+            inherit(self.student, self._teacher, self.inherit, strides)
+        with forked_rng():
             self.distiller.init_weights()
         self._is_init = True
 
@@ -130,18 +138,22 @@ class FPNDistill(BaseAlgorithm):
             inputs: Images `(B, 3, H, W)` in the student's normalisation.
             data_samples: Their annotations.
         """
-        teacher_maps = None
+        sources = self.distiller.teacher_sources
+        teacher = None
         if self.distiller.active and not self.distillation_stopped:
-            teacher_maps = self._teacher(inputs, data_samples, self._normalisation)
-        with self.distiller.recorder:
+            teacher = self._teacher(inputs, data_samples, self._normalisation, sources)
+        with self.distiller.recorder.recording() as student:
             losses = add_prefix(self.student(inputs, data_samples, mode="loss"), "student")
-        student_maps = self.distiller.recorder.get_record_data()
-        self.distiller.recorder.reset_data_buffer()
+        if teacher is not None and "roi_head" in sources:
+            proposals = [stage.rois for stage in student["roi_head"]]
+            with torch.no_grad():
+                teacher["roi_head"] = self._teacher.roi_head(teacher["neck"], proposals)
         if not self._logged_levels:
             self._logged_levels = True
-            print_log(f"what is compared:\n{level_table(self.distiller, student_maps)}", "current")
-        distilled = self.distiller.compute_distill_losses(student_maps, teacher_maps)
-        losses.update({k if k.startswith("similarity.") else f"distill.{k}": v for k, v in distilled.items()})
+            print_log(f"what is compared:\n{level_table(self.distiller, student)}", "current")
+        batch = Batch(data_samples, tuple(inputs.shape[2:]), self._teacher)
+        distilled = self.distiller.compute_distill_losses(student, teacher, batch)
+        losses.update({f"distill.{k}" if k.startswith("loss_") else k: v for k, v in distilled.items()})
         return losses
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -154,9 +166,20 @@ class FPNDistill(BaseAlgorithm):
         if not torch.isfinite(loss):
             bad = [name for name, value in log.items() if name != "loss" and not torch.isfinite(value)]
             raise FloatingPointError(f"{', '.join(bad)} not finite, and what is distilled is. {ADVICE}")
-        for name, pairs in self.distiller.pairs.items():
-            log[f"distill.loss_{name}"] = sum(log[f"distill.loss_{name}_s{pair.stride}"] for pair in pairs)
+        for name, terms in self.distiller.terms.items():
+            log[f"distill.loss_{name}"] = sum(log[f"distill.loss_{term.key}"] for term in terms)
         return loss, log
+
+    def __getattr__(self, name: str) -> Any:
+        """The student's parts by their own names, which options of MMEngine's runner look for
+        (`activation_checkpointing=['backbone']`)."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            parts = self._modules["architecture"]._modules if "architecture" in self._modules else {}
+            if name not in parts:
+                raise
+            return parts[name]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> "FPNDistill":
         self._teacher.apply(fn)

@@ -1,94 +1,151 @@
-"""Losses on the pairs of a student's and a teacher's neck levels."""
+"""Losses on the pairs of a student's and a teacher's levels."""
 
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmrazor.models.distillers import BaseDistiller
-from mmrazor.models.task_modules.recorder import ModuleOutputsRecorder
 from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..levels import Level, LevelPair, neck_levels, pair_levels
-from ..losses import ForeignLoss, LevelLoss
+from ..levels import Level, LevelPair, pair_levels, source_levels
+from ..losses import Batch, ForeignLoss, LevelLoss
+from ..losses.level_loss import usable_levels
+from ..sources import MAP_SOURCES, Record, SourceRecorder
+from .outputs import in_float32, not_finite, output_size, tensors
 
-ADVICE = "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or train without --amp"
-"""What to do about a loss that is not finite."""
 
-TEACHER_ADVICE = "Evaluate the teacher (--check-teacher); if it is sound, write teacher_precision='bf16' or 'fp32'"
-"""The same where the teacher alone is at fault."""
+@dataclass(frozen=True)
+class Term:
+    """One loss module, and the pairs of levels that it compares: one, or all of a joint loss."""
+
+    key: str
+    """The loss's name and the level's, such as `NAME_s8`."""
+    sources: tuple[str, str]
+    """Source of the student's and of the teacher's output."""
+    pairs: tuple[LevelPair, ...]
+    joint: bool
+
+    @property
+    def stride(self) -> int | None:
+        """Of the level, in pixels."""
+        return None if self.joint else self.pairs[0].stride
+
+    def what(self, side: int) -> str:
+        """What is compared, for messages: side 0 is the student's."""
+        source = self.sources[side]
+        return " ".join(filter(None, ["map" if source in MAP_SOURCES else source, self.place]))
+
+    @property
+    def place(self) -> str:
+        """Where it is, for messages."""
+        if self.joint:
+            return "on all levels"
+        return "" if self.stride is None else f"at stride {self.stride}"
+
+    def of_student(self, record: Record) -> Any:
+        """The student's output, or a joint loss's list of outputs."""
+        return self._of(record, 0, [pair.student for pair in self.pairs])
+
+    def of_teacher(self, record: Record) -> Any:
+        """The teacher's, likewise."""
+        return self._of(record, 1, [pair.teacher for pair in self.pairs])
+
+    def _of(self, record: Record, side: int, levels: Sequence[Level]) -> Any:
+        outputs = [record[self.sources[side]][level.index] for level in levels]
+        return outputs if self.joint else outputs[0]
 
 
 @MODELS.register_module()
 class FPNDistiller(BaseDistiller):
-    """Compares neck maps of equal stride, each pair with every loss that is configured for it.
+    """Compares what a student and a teacher give at levels of equal stride, by each loss that is configured.
 
-    One loss module is built for each loss and level, with a 1x1 convolution (the connector) on the student's map where
-    the loss asks for one. All of it is built by `prepare`, before an optimizer, DDP or EMA looks at the parameters.
+    One loss module is built for each loss and level, with all the parameters that it asks for (a connector between
+    other numbers of channels, say). This is done by `prepare`, before an optimizer, DDP or EMA looks.
 
     Args:
         losses: Loss configs by name. Besides the loss's own arguments an entry may hold `strides` (the levels it is
-            applied to), `level_weight` (`{stride: factor}`, 1 where a stride is not named) and a `patch_size` by stride
-            (`{stride: side}`). Any loss that is called with the student's and the teacher's map will do.
-        strides: The levels to distil, `'auto'` for all that both necks have.
+            applied to), `level_weight` (`{stride: factor}`, 1 where a stride is not named) and `source` (where another
+            than the loss's own is to be read). Any argument may be given by stride (`{8: 16, 16: 8}`). A
+            loss is a `LevelLoss`, or any module that is called with the student's and the teacher's output.
+        strides: The levels to distil, `'auto'` for all that both sides have.
         init_cfg: See `mmengine.model.BaseModule`.
     """
 
     def __init__(self, losses: dict[str, dict], strides: str | Sequence[int] = "auto", init_cfg: dict | None = None):
         super().__init__(init_cfg)
         if not losses:
-            raise ValueError("FPNDistiller needs a loss, such as losses=dict(pcka=dict(type='pcka_mmdet.PCKALoss'))")
+            raise ValueError("FPNDistiller needs a loss, such as losses=dict(NAME=dict(type=TYPE))")
         misnamed = [name for name in losses if "loss" in name]
-        if misnamed:  # MMEngine adds to the total whatever has "loss" in its key, and similarities have the loss's name
-            raise ValueError(f"name the losses {misnamed} without 'loss', such as 'pcka': it is put before the name")
+        if misnamed:  # MMEngine adds to the total whatever has "loss" in its key, and metrics have the loss's name
+            raise ValueError(f"name the losses {misnamed} without 'loss': it is put before the name")
         self.loss_configs = losses
         self.strides = strides
-        self.levels: tuple[list[Level], list[Level]] = [], []
-        """Levels of the student's and of the teacher's neck."""
-        self.pairs: dict[str, list[LevelPair]] = {}
-        """Pairs of levels by name of the loss."""
+        self.levels: dict[tuple[str, str], tuple[list[Level], list[Level]]] = {}
+        """Levels of the student and of the teacher, by what is read of each."""
+        self.terms: dict[str, list[Term]] = {}
+        """By name of the loss."""
         self.level_weights: dict[str, float] = {}
-        """Factor of each level's loss by key, such as `pcka_s8`; a schedule may change it."""
+        """Factor of each loss module by key; a schedule may change it."""
         self.factor = 1.0
-        """Of all losses; `LossScheduleHook` sets it."""
+        """Factor of all losses; `LossScheduleHook` sets it."""
         self.losses = nn.ModuleDict()
-        self.connectors = nn.ModuleDict()
-        self.recorder = ModuleOutputsRecorder("neck")
+        self.recorder: SourceRecorder | None = None
+        """Records what the losses read of the student."""
         self._warned: set[str] = set()
         self._ever_active: set[str] = set()
-        """Losses that some batch had a level for."""
+        """Losses that had a usable level in some batch."""
 
     def prepare(self, student: nn.Module, teacher: nn.Module) -> None:
-        """Pair the levels of two detectors, build losses and connectors, and start to record the student's neck.
+        """Pair the levels of two models, build the losses, and start to record what they read of the student.
 
         Raises:
-            ValueError: A detector has no neck, levels do not pair up, or an option names a level that is not there.
+            ValueError: A model lacks a source, levels do not pair up, or an option names a level that is not there.
         """
-        self.levels = neck_levels(student), neck_levels(teacher)
-        pairs = pair_levels(*self.levels, self.strides)
         for name, config in self.loss_configs.items():
-            self._build_loss(name, copy.deepcopy(dict(config)), pairs)
-        self.recorder.initialize(student)
+            config = copy.deepcopy(dict(config))
+            sources = _sources(name, _loss_class(config), config.pop("source", None))
+            if sources not in self.levels:
+                self.levels[sources] = source_levels(student, sources[0]), source_levels(teacher, sources[1])
+            self._build_losses(name, config, sources)
+        self.recorder = SourceRecorder(student, sorted(self._sources_of(0)))
 
-    def _build_loss(self, name: str, config: dict, pairs: Sequence[LevelPair]) -> None:
-        strides = config.pop("strides", None)
+    def _build_losses(self, name: str, config: dict, sources: tuple[str, str]) -> None:
+        joint = getattr(_loss_class(config), "joint", False)
+        chosen = config.pop("strides", None)
         level_weight = _by_stride(f"losses.{name}.level_weight", config.pop("level_weight", {}))
-        by_stride = {pair.stride: pair for pair in pairs}
-        for option, asked in (("strides", strides), ("level_weight", level_weight)):
-            unknown = [stride for stride in asked or () if stride not in by_stride]
+        pairs = {pair.stride or pair.name: pair for pair in pair_levels(*self.levels[sources], self.strides, sources)}
+        for option, asked in (("strides", chosen), ("level_weight", level_weight)):
+            unknown = [stride for stride in asked or () if stride not in pairs]
             if unknown:
-                raise ValueError(f"losses.{name}.{option}: no level at stride {unknown}; there are {list(by_stride)}")
-        self.pairs[name] = [by_stride[stride] for stride in strides or by_stride]
-        for pair in self.pairs[name]:
-            key = f"{name}_s{pair.stride}"
-            loss = MODELS.build(_config_of_level(name, config, pair.stride))
-            self.losses[key] = loss if isinstance(loss, LevelLoss) else ForeignLoss(loss)
-            self.level_weights[key] = level_weight.get(pair.stride, 1.0)
-            channels = pair.student.channels, pair.teacher.channels
-            if self.losses[key].needs_connector(*channels):
-                self.connectors[key] = nn.Conv2d(*channels, kernel_size=1)
+                raise ValueError(f"losses.{name}.{option}: no level at stride {unknown}; there are {list(pairs)}")
+        if joint and level_weight:
+            raise ValueError(f"losses.{name}.level_weight: {config['type']} reads all its levels at once: leave it out")
+        selected = [pairs[stride] for stride in chosen or pairs]
+        groups = [selected] if joint else [[pair] for pair in selected]
+        self.terms[name] = []
+        for group in groups:
+            suffix = "" if joint or not group[0].name else f"_{group[0].name}"
+            term = Term(f"{name}{suffix}", sources, tuple(group), joint)
+            loss = MODELS.build(_config_at(name, config, term.stride))
+            loss = loss if isinstance(loss, LevelLoss) else ForeignLoss(loss)
+            levels = [[getattr(pair, side) for pair in group] for side in ("student", "teacher")]
+            loss.prepare(*(levels if joint else (side[0] for side in levels)))
+            self.terms[name].append(term)
+            self.losses[term.key] = loss
+            self.level_weights[term.key] = level_weight.get(term.stride, 1.0)
+
+    def _sources_of(self, side: int) -> set[str]:
+        return {sources[side] for sources in self.levels}
+
+    @property
+    def teacher_sources(self) -> set[str]:
+        """What the losses read of the teacher."""
+        return self._sources_of(1)
 
     @property
     def active(self) -> bool:
@@ -98,113 +155,124 @@ class FPNDistiller(BaseDistiller):
     def _has_weight(self, key: str) -> bool:
         return self.factor != 0 and self.level_weights[key] != 0 and self.losses[key].active
 
-    def compute_distill_losses(
-        self, student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor] | None
-    ) -> dict[str, Tensor]:
-        """Losses of one step, in float32 whatever the maps' precision.
+    def compute_distill_losses(self, student: Record, teacher: Record | None, batch: Batch) -> dict[str, Tensor]:
+        """Losses of one step, in float32 whatever the precision of what is compared.
 
         Args:
-            student_maps: Outputs of the student's neck, `(B, C, H, W)` each.
-            teacher_maps: Outputs of the teacher's neck, or `None` when distillation pauses.
+            student: What the losses read of the student.
+            teacher: What they read of the teacher, or `None` when distillation pauses.
+            batch: What else they may know of the step.
 
         Returns:
-            `loss_{name}_s{stride}` for every loss and level, always the same keys; one that is inactive is an exact
-            zero that depends on its connector, so that DDP finds every parameter used. Where a loss measures a
-            similarity, `similarity.cka_s{stride}`.
+            `loss_{name}_s{stride}` for every loss and level (`loss_{name}` where there is no stride), always the same
+            keys; an inactive one is an exact zero that depends on all parameters of the loss, so that DDP finds every
+            parameter used. Then the metrics of the losses.
 
         Raises:
             ValueError: No level of a loss has maps that are large enough, nor had one in a batch before.
             FloatingPointError: A loss is not finite.
         """
-        results, similarities = {}, {}
-        with torch.autocast(student_maps[0].device.type, enabled=False):
-            for name, pairs in self.pairs.items():
-                wanted = [p for p in pairs if teacher_maps is not None and self._has_weight(f"{name}_s{p.stride}")]
-                degenerate = [pair for pair in wanted if self._is_degenerate(name, pair, student_maps)]
-                if len(degenerate) < len(wanted):
-                    self._ever_active.add(name)
-                elif wanted and name not in self._ever_active:
-                    raise ValueError(f"no level is left for loss {name!r}: {self._sizes(name, wanted, student_maps)}")
-                self._warn_once(name, degenerate, student_maps)
-                for pair in pairs:
-                    key = f"{name}_s{pair.stride}"
-                    if pair not in wanted or pair in degenerate:
-                        results[f"loss_{key}"] = self._zero(key, student_maps[0])
+        results: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
+        with torch.autocast(next(tensors(student)).device.type, enabled=False):
+            for name, terms in self.terms.items():
+                wanted = [term for term in terms if teacher is not None and self._has_weight(term.key)]
+                usable = self._usable(name, wanted, student)
+                for term in terms:
+                    if term not in usable:
+                        results[f"loss_{term.key}"] = self._zero(term.key, next(tensors(student)))
                         continue
-                    maps = student_maps[pair.student.index], teacher_maps[pair.teacher.index]
-                    results[f"loss_{key}"] = self._loss(key, *maps)
-                    similarity = getattr(self.losses[key], "similarity", None)
-                    if similarity is not None:
-                        similarities[f"similarity.{_similarity_name(name)}_s{pair.stride}"] = similarity
-        self._check_finite(results, student_maps, teacher_maps)
-        return {**results, **similarities}
+                    loss = self.losses[term.key]
+                    sides = in_float32(term.of_student(student)), in_float32(term.of_teacher(teacher))
+                    value = loss(*sides, batch.at(term.stride))
+                    results[f"loss_{term.key}"] = self.factor * self.level_weights[term.key] * value
+                    metrics.update(self._named_metrics(name, term))
+        self._check_finite(results, student, teacher)
+        return {**results, **metrics}
 
-    def _loss(self, key: str, student: Tensor, teacher: Tensor) -> Tensor:
-        student, teacher = (m.to(torch.promote_types(m.dtype, torch.float32)) for m in (student, teacher))
-        if key in self.connectors:
-            student = self.connectors[key](student)
-        return self.factor * self.level_weights[key] * self.losses[key](student, teacher)
+    def _named_metrics(self, name: str, term: Term) -> dict[str, Tensor]:
+        """Metrics of a loss: `METRIC_s8`; of a second loss of the same type `METRIC_NAME_s8`."""
+        kind = type(self.losses[term.key])
+        first = next(n for n, terms in self.terms.items() if type(self.losses[terms[0].key]) is kind)
+        suffix = ("" if name == first else f"_{name}") + term.key.removeprefix(name)
+        return {f"{metric}{suffix}": value for metric, value in self.losses[term.key].metrics().items()}
 
     def _zero(self, key: str, like: Tensor) -> Tensor:
+        """Zero, with a gradient of zeros for all parameters of a loss, whatever their values."""
         zero = like.new_zeros((), dtype=torch.promote_types(like.dtype, torch.float32))
-        if key in self.connectors:
-            zero = zero + sum(0.0 * parameter.sum() for parameter in self.connectors[key].parameters())
-        return zero
+        parameters = [p for p in self.losses[key].parameters() if p.requires_grad]
+        return sum((p.flatten()[:0].sum() for p in parameters), start=zero)
 
-    def _is_degenerate(self, name: str, pair: LevelPair, student_maps: Sequence[Tensor]) -> bool:
-        return self.losses[f"{name}_s{pair.stride}"].is_degenerate(*student_maps[pair.student.index].shape[2:])
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        for key in [key for key in state_dict if key.startswith(f"{prefix}connectors.")]:  # of version 0.1.0
+            level, _, parameter = key.removeprefix(f"{prefix}connectors.").partition(".")
+            state_dict[f"{prefix}losses.{level}.connector.{parameter}"] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def _warn_once(self, name: str, pairs: Sequence[LevelPair], student_maps: Sequence[Tensor]) -> None:
-        for pair in pairs:
-            key = f"{name}_s{pair.stride}"
-            if key not in self._warned:
-                self._warned.add(key)
-                warnings.warn(f"loss {name!r}: {self._sizes(name, [pair], student_maps)}. It is 0 there", stacklevel=3)
+    def _usable(self, name: str, wanted: Sequence[Term], student: Record) -> list[Term]:
+        """The terms whose outputs carry signal; about the others there is one warning each."""
+        sizes = [output_size(term.of_student(student), term.joint) for term in wanted]
+        levels = [(self.losses[term.key], size) for term, size in zip(wanted, sizes, strict=True)]
+        usable, too_small = usable_levels(levels, [term.place for term in wanted])
+        if usable:
+            self._ever_active.add(name)
+        elif wanted and name not in self._ever_active:
+            raise ValueError(f"no level is left for loss {name!r}: {too_small}")
+        for index, term in enumerate(wanted):
+            if index not in usable and term.key not in self._warned:
+                self._warned.add(term.key)
+                message = usable_levels([levels[index]], [term.place])[1]
+                warnings.warn(f"loss {name!r}: {message}. It is 0 there", stacklevel=3)
+        return [wanted[index] for index in usable]
 
-    def _sizes(self, name: str, pairs: Sequence[LevelPair], student_maps: Sequence[Tensor]) -> str:
-        return "; ".join(
-            f"at stride {pair.stride} "
-            + self.losses[f"{name}_s{pair.stride}"].degenerate_message(*student_maps[pair.student.index].shape[2:])
-            for pair in pairs
-        )
-
-    def _check_finite(
-        self, results: dict[str, Tensor], student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor] | None
-    ) -> None:
+    def _check_finite(self, results: dict[str, Tensor], student: Record, teacher: Record | None) -> None:
         if torch.isfinite(torch.stack([value.detach() for value in results.values()])).all():
             return
         bad = [key for key, value in results.items() if not torch.isfinite(value)]
-        maps = {
-            f"the {side}'s map at stride {getattr(pair, side).stride}": maps[getattr(pair, side).index]
-            for pairs in self.pairs.values()
-            for pair in pairs
-            for side, maps in (("student", student_maps), ("teacher", teacher_maps or ()))
-        }
-        culprits = [name for name, m in maps.items() if not torch.isfinite(m).all()]
-        only_teacher = culprits and all(name.startswith("the teacher") for name in culprits)
-        raise FloatingPointError(
-            f"{', '.join(bad)} not finite; NaN or infinite values in: {', '.join(culprits) or 'no map'}. "
-            f"{TEACHER_ADVICE if only_teacher else ADVICE}"
-        )
+        outputs = {}
+        for term in (term for terms in self.terms.values() for term in terms):
+            outputs[f"the student's {term.what(0)}"] = term.of_student(student)
+            if teacher is not None:
+                outputs[f"the teacher's {term.what(1)}"] = term.of_teacher(teacher)
+        raise FloatingPointError(not_finite(bad, outputs))
 
 
-def _config_of_level(name: str, config: dict, stride: int) -> dict:
-    """The loss's own config at one stride: options given by stride become plain numbers."""
-    if not isinstance(config.get("patch_size"), dict):
-        return dict(config)
-    patch_size = _by_stride(f"losses.{name}.patch_size", config["patch_size"])
-    if stride not in patch_size:
-        raise ValueError(f"losses.{name}.patch_size names strides {list(patch_size)} but not {stride}: add it")
-    return {**config, "patch_size": patch_size[stride]}
+def _loss_class(config: dict) -> type:
+    """The class that a loss's config names."""
+    kind = config["type"]
+    if not isinstance(kind, str):
+        return kind
+    with MODELS.switch_scope_and_registry(config.get("_scope_")) as registry:
+        found = registry.get(kind)
+    if found is None:
+        raise KeyError(f"{kind} is no registered loss: write its scope too, such as 'mmrazor.PKDLoss'")
+    return found
 
 
-def _by_stride(option: str, given: Mapping) -> dict[int, float]:
-    """An option by stride. From the command line (`patch_size.8=4`) strides are text, which overrides numbers."""
+def _sources(name: str, kind: type, asked: str | None) -> tuple[str, str]:
+    """The sources that a loss reads of the student and of the teacher."""
+    kind = kind if isinstance(kind, type) and issubclass(kind, LevelLoss) else ForeignLoss
+    if asked is not None and asked not in kind.sources:
+        raise ValueError(f"losses.{name}.source: expected one of {kind.sources}, got {asked!r}")
+    source = asked or kind.source
+    return (source, source) if isinstance(source, str) else source
+
+
+def _config_at(name: str, config: dict, stride: int | None) -> dict:
+    """The loss's own config at one stride: arguments given by stride become plain values."""
+    plain = dict(config)
+    for option, value in config.items():
+        if isinstance(value, Mapping) and value and all(str(key).isdigit() for key in value):
+            values = _by_stride(f"losses.{name}.{option}", value)
+            if stride not in values:
+                raise ValueError(f"losses.{name}.{option} names strides {list(values)} but not {stride}: add it")
+            plain[option] = values[stride]
+    return plain
+
+
+def _by_stride(option: str, given: Mapping) -> dict[int, Any]:
+    """An option by stride. From the command line (`option.8=4`) strides are text, which overrides numbers."""
     try:
         return {int(str(stride)): value for stride, value in given.items()}
     except (AttributeError, ValueError):
         raise ValueError(f"{option} is by stride, such as {{8: 2}}; got {given}") from None
-
-
-def _similarity_name(loss_name: str) -> str:
-    return "cka" if loss_name == "pcka" else f"cka_{loss_name}"

@@ -4,50 +4,58 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from terminaltables import AsciiTable
-from torch import Tensor
 
 from ..levels import Level
+from ..sources import MAP_SOURCES, Record
+from .outputs import output_size
 
 if TYPE_CHECKING:
-    from .fpn_distiller import FPNDistiller
+    from .fpn_distiller import FPNDistiller, Term
 
 
-def level_table(distiller: "FPNDistiller", student_maps: Sequence[Tensor]) -> str:
-    """Each stride with the levels of both necks, and what each loss does there.
+def level_table(distiller: "FPNDistiller", student: Record) -> str:
+    """Each level with its place on both sides, and what each loss does there.
 
     Args:
         distiller: A distiller that `prepare` has seen.
-        student_maps: Outputs `(B, C, H, W)` of the student's neck: their sizes decide the number of patches.
+        student: What is read of the student: its outputs, for their sizes.
     """
-    student, teacher = ({level.stride: level for level in side} for side in distiller.levels)
-    rows = [["stride", "student", "teacher", *distiller.pairs]]
-    for stride in sorted({*student, *teacher}):
-        size = student_maps[student[stride].index].shape[2:] if stride in student else None
-        cells = [_loss(distiller, name, stride, size) for name in distiller.pairs]
-        rows.append([f"s{stride}", _level(student.get(stride), size), _level(teacher.get(stride)), *cells])
+    rows = [["level", "student", "teacher", *distiller.terms]]
+    for source in dict.fromkeys(sources[0] for sources in distiller.levels):
+        sides = {sources[1]: levels for sources, levels in distiller.levels.items() if sources[0] == source}
+        own = {_name(level): level for student_levels, _ in sides.values() for level in student_levels}
+        others = {kind: {_name(level): level for level in levels} for kind, (_, levels) in sides.items()}
+        for name in sorted({*own, *(name for levels in others.values() for name in levels)}, key=_order):
+            size = output_size(student[source][own[name].index]) if name in own else None
+            theirs = [_level(levels[name], kind) for kind, levels in others.items() if name in levels]
+            cells = [_cell(distiller, terms, source, name, size) for terms in distiller.terms.values()]
+            shown = _level(own[name], source, size) if name in own else "no partner"
+            rows.append([name or source, shown, "; ".join(theirs) or "no partner", *cells])
     return AsciiTable(rows, " levels ").table
 
 
-def _level(level: Level | None, size: Sequence[int] | None = None) -> str:
-    if level is None:
-        return "no partner"
-    map_size = ", {}x{}".format(*size) if size else ""
-    return f"output {level.index}, {level.channels} channels{map_size}"
+def _name(level: Level) -> str:
+    return f"s{level.stride}" if level.stride is not None else f"stage{level.index}" if level.index else ""
 
 
-def _loss(distiller: "FPNDistiller", name: str, stride: int, size: Sequence[int] | None) -> str:
-    key = f"{name}_s{stride}"
-    if key not in distiller.losses:
-        return ""
-    loss, factor = distiller.losses[key], distiller.level_weights[key]
-    words = [f"weight {loss.loss_weight * factor:g}"]
-    if getattr(loss, "position_weight", 0):
-        words.append(f"positions {loss.position_weight * factor:g}")
-    if hasattr(loss, "num_patches"):
-        words.append(f"{loss.num_patches(*size)} patches of {loss.patch_size}")
-    if loss.is_degenerate(*size):
-        words.append("too few: inactive")
-    if key in distiller.connectors:
-        connector = distiller.connectors[key]
-        words.append(f"connector {connector.in_channels} -> {connector.out_channels}")
-    return ", ".join(words)
+def _order(name: str) -> tuple[int, str]:
+    return len(name), name  # s8 before s16
+
+
+def _level(level: Level, source: str, size: Sequence[int] | None = None) -> str:
+    words = [f"output {level.index}" if source == "neck" else f"{source} {level.index}"]
+    if level.channels is not None and source != "head":
+        words.append(f"{level.channels} {'channels' if source in MAP_SOURCES else 'classes'}")
+    return ", ".join([*words, *(["{}x{}".format(*size)] if size else [])])
+
+
+def _cell(
+    distiller: "FPNDistiller", terms: Sequence["Term"], source: str, name: str, size: Sequence[int] | None
+) -> str:
+    """What a loss does at a level; nothing where it does not read it."""
+    for term in terms:
+        if term.sources[0] == source and name in {pair.name for pair in term.pairs}:
+            factor = distiller.level_weights[term.key]
+            said = distiller.losses[term.key].describe(size)
+            return said if factor == 1 else f"{said}, level weight {factor:g}"
+    return ""

@@ -1,7 +1,9 @@
 """Losses between a student's and a teacher's feature maps."""
 
-from .level_loss import ForeignLoss, LevelLoss
+from .head_loss import HeadLoss
+from .level_loss import Batch, ForeignLoss, LevelLoss
+from .masked_generation_loss import MaskedGenerationLoss
 from .mimic_loss import MimicLoss
 from .pcka_loss import PCKALoss
 
-__all__ = ["ForeignLoss", "LevelLoss", "MimicLoss", "PCKALoss"]
+__all__ = ["Batch", "ForeignLoss", "HeadLoss", "LevelLoss", "MaskedGenerationLoss", "MimicLoss", "PCKALoss"]

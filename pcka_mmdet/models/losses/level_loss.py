@@ -1,51 +1,119 @@
-"""What the losses of one pair of feature maps have in common.
+"""What a distillation loss is: the contract between distiller and losses. docs/losses.md shows it by an example.
 
 Shape shorthand: a map is `(B, C, H, W)`; neck outputs are a tuple of maps, one a level.
 """
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
+
+from ..levels import Level
+from ..sources import MAP_SOURCES, SOURCES
+
+if TYPE_CHECKING:
+    from ..teacher import Teacher
 
 Maps = Tensor | Sequence[Tensor]
 
 
-class LevelLoss(nn.Module):
-    """Base of the losses that compare a student's map with the teacher's: one map each, or one tuple of neck maps each.
+@dataclass(frozen=True)
+class Batch:
+    """What a loss may know besides the outputs of both sides."""
 
-    A subclass implements `level_loss`. `FPNDistiller` asks it, when the model is built, whether a level needs a
-    connector, and on every step whether a map carries any signal.
+    samples: Sequence[BaseDataElement] | None
+    """Data samples of the images: annotations and sizes."""
+    image_size: tuple[int, int]
+    """Height and width of the padded images, in pixels."""
+    teacher: "Teacher"
+    """`teacher.head(maps)` runs its frozen head on any maps."""
+    stride: int | None = None
+    """Of the level, in pixels; `None` where there is none, and for a joint loss."""
+
+    def at(self, stride: int | None) -> "Batch":
+        """The same batch at a level."""
+        return replace(self, stride=stride)
+
+
+class LevelLoss(nn.Module):
+    """Base of the losses that compare an output of the student with one of the teacher.
+
+    The distiller builds one loss for each level, calls `prepare` when the model is built, and `forward` in each step.
+    A subclass implements `level_loss`, or all of `forward`.
 
     Args:
-        loss_weight: What the loss is multiplied by. Of a tuple the losses of all levels are added.
+        loss_weight: Factor of the loss. For tuples, the losses of all levels are summed.
+    """
+
+    source: str | tuple[str, str] = "neck"
+    """What is read, of `pcka_mmdet.models.sources.SOURCES`: of both sides, or of the student and of the teacher."""
+    sources: tuple[str, ...] = SOURCES
+    """What `source` may be set to in a config."""
+    joint = False
+    """Whether one loss reads all its levels at once.
+
+    `prepare` and `forward` then get lists in place of single levels and outputs, `is_degenerate` a list of sizes.
     """
 
     def __init__(self, loss_weight: float):
         super().__init__()
         self.loss_weight = loss_weight
+        self.connector: nn.Conv2d | None = None
 
-    def forward(self, student: Maps, teacher: Maps) -> Tensor:
-        """Loss of the maps as a scalar.
+    def prepare(self, student: Level, teacher: Level) -> None:
+        """Build all that has parameters, before an optimizer, DDP or EMA looks: here the connector, a 1x1 convolution.
+
+        Args:
+            student: The student's level.
+            teacher: The teacher's level that it is compared with.
+        """
+        if self.needs_connector(student.channels, teacher.channels):
+            self.connector = nn.Conv2d(student.channels, teacher.channels, kernel_size=1)
+
+    def check_teacher(self, teacher: "Teacher") -> None:
+        """Refuse a teacher that the loss cannot use, before a training starts.
 
         Raises:
-            ValueError: The two sides differ in levels, images or (where the loss does not allow it) channels.
+            ValueError: What the loss reads of the teacher is not what it expects.
+        """
+
+    def forward(self, student: Maps, teacher: Maps, batch: Batch | None = None) -> Tensor:
+        """Weighted loss as a scalar.
+
+        Args:
+            student: The student's output at the level, float32 or wider.
+            teacher: The teacher's.
+            batch: What else is known of the step; `None` in another distiller than FPNDistiller.
+
+        Raises:
+            ValueError: The two sides differ in levels, images or (where the loss does not allow it) channels; or no
+                level of two tuples is large enough.
         """
         if isinstance(student, Tensor) and isinstance(teacher, Tensor):
-            return self.level_loss(student, teacher)
+            return self.level_loss(self.connect(student), teacher, batch)
         if isinstance(student, Tensor) or isinstance(teacher, Tensor) or len(student) != len(teacher):
             raise ValueError(
                 f"{type(self).__name__} compares two maps, or two tuples of as many levels; got {_shapes(student)} of "
                 f"the student and {_shapes(teacher)} of the teacher: record the same number of levels on both sides"
             )
-        return sum(self.tuple_losses(student, teacher))
+        usable, too_small = usable_levels([(self, level.shape[2:]) for level in student])
+        if not usable:
+            raise ValueError(f"{type(self).__name__}: no level is left: {too_small}")
+        if too_small:
+            warnings.warn(f"{type(self).__name__} leaves out levels: {too_small}", stacklevel=2)
+        return sum(self(student[i], teacher[i], batch) for i in usable)
 
-    def tuple_losses(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[Tensor]:
-        return [self.level_loss(s, t) for s, t in zip(student, teacher, strict=True)]
-
-    def level_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Weighted loss of one pair of maps `(B, C, H, W)`."""
+    def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None) -> Tensor:
+        """Weighted loss of one pair of outputs; the student's has been through the connector."""
         raise NotImplementedError
+
+    def connect(self, student: Tensor) -> Tensor:
+        """The student's map, translated where there is a connector."""
+        return student if self.connector is None else self.connector(student)
 
     def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
         """Whether a convolution has to translate the student's map before the loss."""
@@ -56,13 +124,30 @@ class LevelLoss(nn.Module):
         """Whether the loss has any weight."""
         return self.loss_weight != 0
 
-    def is_degenerate(self, height: int, width: int) -> bool:
-        """Whether a map of this size carries no signal for the loss."""
+    def is_degenerate(self, size: Sequence[int]) -> bool:
+        """Whether an output of height and width `size` carries no signal for the loss."""
         return False
 
-    def degenerate_message(self, height: int, width: int) -> str:
+    def degenerate_message(self, size: Sequence[int]) -> str:
         """Why `is_degenerate` says so, and what to write instead."""
-        return f"a map of {height}x{width} is too small"
+        return f"a map of {'x'.join(map(str, size))} is too small"
+
+    def metrics(self) -> dict[str, Tensor]:
+        """Values of the last step to log, detached, such as `{"similarity.cka": ...}`. No name holds "loss"."""
+        return {}
+
+    def describe(self, size: Sequence[int]) -> str:
+        """The loss's cell in the table of levels, for an output of height and width `size`."""
+        words = [f"weight {self.loss_weight:g}", *self.details(size)]
+        if self.is_degenerate(size):
+            words.append("too few: inactive")
+        if self.connector is not None:
+            words.append(f"connector {self.connector.in_channels} -> {self.connector.out_channels}")
+        return ", ".join(words)
+
+    def details(self, size: Sequence[int]) -> list[str]:
+        """What `describe` says besides weight and connector."""
+        return []
 
     def align(self, student: Tensor, teacher: Tensor, same_channels: bool = True) -> Tensor:
         """The teacher's map, detached, at the student's height and width."""
@@ -79,19 +164,39 @@ class LevelLoss(nn.Module):
 
 
 class ForeignLoss(LevelLoss):
-    """A loss that knows nothing of levels, such as one of MMRazor's: called with both maps, with its own weight.
+    """A loss that knows nothing of levels, such as one of MMRazor's: called with two tensors, with its own weight.
 
     Args:
-        loss: Module whose forward takes the student's and the teacher's map.
+        loss: Module whose forward takes the student's and the teacher's output.
     """
+
+    sources = (*MAP_SOURCES, "logits")
 
     def __init__(self, loss: nn.Module):
         super().__init__(getattr(loss, "loss_weight", 1.0))
         self.loss = loss
 
-    def level_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Loss of one pair of maps, as the wrapped module gives it."""
+    def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None) -> Tensor:
+        """Loss of one pair of outputs, as the wrapped module gives it."""
         return self.loss(student, teacher.detach())
+
+
+def usable_levels(levels: Sequence[tuple[LevelLoss, Any]], names: Sequence[str] = ()) -> tuple[list[int], str]:
+    """Which of some levels carry signal, and for the others why they do not.
+
+    Args:
+        levels: The loss and the output's size of each level.
+        names: Where each level is, such as `'at stride 8'`, for the messages.
+
+    Returns:
+        Places of the levels that carry signal, and the messages of the others in one text.
+    """
+    degenerate = [index for index, (loss, size) in enumerate(levels) if loss.is_degenerate(size)]
+    messages = [
+        " ".join([*names[index : index + 1], levels[index][0].degenerate_message(levels[index][1])])
+        for index in degenerate
+    ]
+    return [index for index in range(len(levels)) if index not in degenerate], "; ".join(messages)
 
 
 def _shapes(maps: Maps) -> tuple | list[tuple]:

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from pcka_mmdet.registry import MODELS
 
-from .level_loss import LevelLoss
+from ..sources import MAP_SOURCES
+from .level_loss import Batch, LevelLoss
 
 
 @MODELS.register_module()
@@ -20,6 +21,8 @@ class MimicLoss(LevelLoss):
         loss_weight: Weight of the mean over all elements of a map.
     """
 
+    sources = MAP_SOURCES
+
     def __init__(self, loss_weight: float = 1.0):
         super().__init__(loss_weight)
 
@@ -27,7 +30,7 @@ class MimicLoss(LevelLoss):
         """Always: the convolution leaves the student free to keep features of its own."""
         return True
 
-    def level_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
         """Weighted loss of one pair of maps, in float32 or wider."""
         teacher = self.align(student, teacher)
         dtype = torch.promote_types(student.dtype, torch.float32)

@@ -1,6 +1,5 @@
 """Patch-based centred kernel alignment."""
 
-import warnings
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -10,7 +9,8 @@ from pcka_mmdet.functional.cka_forms import CENTERINGS, MIN_SAMPLES
 from pcka_mmdet.functional.patches import AVERAGES, patch_grid
 from pcka_mmdet.registry import MODELS
 
-from .level_loss import LevelLoss
+from ..sources import MAP_SOURCES
+from .level_loss import Batch, LevelLoss
 
 
 @MODELS.register_module()
@@ -34,6 +34,8 @@ class PCKALoss(LevelLoss):
         ValueError: An option is unknown.
     """
 
+    sources = MAP_SOURCES
+
     def __init__(
         self,
         loss_weight: float = 10.0,
@@ -47,6 +49,8 @@ class PCKALoss(LevelLoss):
         for name, value, known in (("average", average, AVERAGES), ("centering", centering, CENTERINGS)):
             if value not in known:
                 raise ValueError(f"PCKALoss: {name} must be one of {known}, got {value!r}")
+        if not isinstance(patch_size, int):
+            raise ValueError(f"PCKALoss: patch_size is by stride, such as {{8: 2}}, or one number; got {patch_size}")
         patch_grid(1, 1, patch_size, fit)  # refuses bad values
         if position_weight and average == "channel" and patch_size**2 < MIN_SAMPLES[centering]:
             raise ValueError(
@@ -72,9 +76,9 @@ class PCKALoss(LevelLoss):
         """Whether either term has any weight."""
         return self.loss_weight != 0 or self.position_weight != 0
 
-    def is_degenerate(self, height: int, width: int) -> bool:
+    def is_degenerate(self, size: Sequence[int]) -> bool:
         """Whether the map gives fewer patches than the estimator needs."""
-        return self.num_patches(height, width) < MIN_SAMPLES[self.centering]
+        return self.num_patches(*size) < MIN_SAMPLES[self.centering]
 
     def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
         """Gram matrices of whole patches compare any widths; one matrix a channel, and positions, need as many."""
@@ -84,11 +88,11 @@ class PCKALoss(LevelLoss):
     def _same_channels(self) -> bool:
         return self.average == "channel" or self.position_weight != 0
 
-    def level_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
         """Weighted loss of one pair of maps, in float32 or wider."""
         teacher = self.align(student, teacher, same_channels=self._same_channels)
-        if self.is_degenerate(*student.shape[2:]):
-            raise ValueError(f"PCKALoss: {self.degenerate_message(*student.shape[2:])}")
+        if self.is_degenerate(student.shape[2:]):
+            raise ValueError(f"PCKALoss: {self.degenerate_message(student.shape[2:])}")
         weights = {"patches": self.loss_weight}
         if self.position_weight:
             weights["positions"] = self.position_weight
@@ -97,19 +101,18 @@ class PCKALoss(LevelLoss):
         self.similarity = similarities[0].detach()
         return sum(weight * (1 - value) for weight, value in zip(weights.values(), similarities, strict=True))
 
-    def tuple_losses(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[Tensor]:
-        """Losses of the levels that carry signal; the others are left out with a warning."""
-        too_small = [s.shape[2:] for s in student if self.is_degenerate(*s.shape[2:])]
-        messages = "; ".join(self.degenerate_message(*size) for size in too_small)
-        if len(too_small) == len(student):
-            raise ValueError(f"PCKALoss: no level is left: {messages}")
-        if too_small:
-            warnings.warn(f"PCKALoss leaves out levels: {messages}", stacklevel=2)
-        pairs = [(s, t) for s, t in zip(student, teacher, strict=True) if not self.is_degenerate(*s.shape[2:])]
-        return [self.level_loss(s, t) for s, t in pairs]
+    def metrics(self) -> dict[str, Tensor]:
+        """Mean CKA over patches of the last pair of maps."""
+        return {} if self.similarity is None else {"similarity.cka": self.similarity}
 
-    def degenerate_message(self, height: int, width: int) -> str:
+    def details(self, size: Sequence[int]) -> list[str]:
+        """Weight of the positions, and patches of a map."""
+        positions = [f"positions {self.position_weight:g}"] if self.position_weight else []
+        return [*positions, f"{self.num_patches(*size)} patches of {self.patch_size}"]
+
+    def degenerate_message(self, size: Sequence[int]) -> str:
         """Why `is_degenerate` says so, and what to write instead."""
+        height, width = size
         return (
             f"a map of {height}x{width} has {self.num_patches(height, width)} patches of side {self.patch_size}, "
             f"and centering={self.centering!r} needs {MIN_SAMPLES[self.centering]}: use a smaller patch_size"

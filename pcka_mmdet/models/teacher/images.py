@@ -95,7 +95,12 @@ def pad_to_multiple(images: Tensor, divisor: int, value: float) -> Tensor:
 
 
 def crop_to_image(feature_map: Tensor, image: Tensor, padded: Tensor) -> Tensor:
-    """The part of a map of padded images that the images take, `(B, C, ceil(H / stride), ceil(W / stride))`."""
+    """The part of a map of padded images that the images take, `(B, C, ceil(H / stride), ceil(W / stride))`.
+
+    What is no map (a classifier's vectors and logits) is left as it is.
+    """
+    if feature_map.dim() != 4:
+        return feature_map
     height, width = (
         math.ceil(side * positions / whole)
         for side, positions, whole in zip(image.shape[2:], feature_map.shape[2:], padded.shape[2:], strict=True)

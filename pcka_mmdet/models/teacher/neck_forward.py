@@ -12,6 +12,9 @@ from mmcv.cnn import fuse_conv_bn
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ..sources import Record
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 PARTS = ("backbone", "neck")
@@ -60,38 +63,67 @@ class NeckForward:
         self.dtype = PRECISIONS[precision]
         self.compile = compile
         self._extract: Callable[[Tensor], Sequence[Tensor]] | None = None
+        self._backbone_hook: RemovableHandle | None = None
+        self._backbone_maps: Sequence[Tensor] = ()
+
+    def of(self, detector: BaseModel) -> "NeckForward":
+        """The same of another detector."""
+        other = copy.copy(self)
+        other.detector = detector
+        other.reset()
+        return other
 
     def reset(self) -> None:
         """Start from the detector's weights again, as they are now."""
         self._extract = None
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Maps `(B, C, H / stride, W / stride)` of normalised images, in float32 unless autocast decides."""
+    def __call__(self, images: Tensor, with_backbone: bool = False) -> Record:
+        """Maps of normalised images, in float32 unless autocast decides.
+
+        Args:
+            images: Normalised images.
+            with_backbone: Give the backbone's maps too. Decided by the first call.
+
+        Returns:
+            `neck`, and where it is asked for `backbone`: maps `(B, C, H / stride, W / stride)`.
+        """
         if self._extract is None:
-            self._extract = self._made_fast(images)
+            self._extract = self._made_fast(images, with_backbone)
         if self.dtype is None:
-            maps = self._extract(images)
+            record = {"neck": self._extract(images)}
         else:
             with torch.autocast(images.device.type, enabled=False):
-                maps = [m.float() for m in self._extract(images.to(self.dtype))]
-        return tuple(m.contiguous() for m in maps)
+                record = {"neck": self._extract(images.to(self.dtype))}
+        if with_backbone:
+            record["backbone"], self._backbone_maps = self._backbone_maps, ()
+        return {source: tuple(self._plain(m) for m in maps) for source, maps in record.items()}
+
+    def _plain(self, feature_map: Tensor) -> Tensor:
+        return (feature_map if self.dtype is None else feature_map.float()).contiguous()
+
+    def _keep_backbone(self, module: nn.Module, inputs: tuple, maps: Sequence[Tensor]) -> None:
+        self._backbone_maps = maps
 
     @property
     def has_fused(self) -> bool:
         """Whether the detector's weights may be others than those that were loaded."""
         return self._extract is not None and FUSED in self.changes
 
-    def _made_fast(self, images: Tensor) -> Callable[[Tensor], Sequence[Tensor]]:
+    def _made_fast(self, images: Tensor, with_backbone: bool) -> Callable[[Tensor], Sequence[Tensor]]:
         if self.changes:
             self._make_changes(images[:1])
         detector = self.detector if self.dtype is None else _copy(self.detector, self.dtype)
+        if self._backbone_hook is not None:
+            self._backbone_hook.remove()
+        if with_backbone:
+            self._backbone_hook = detector.backbone.register_forward_hook(self._keep_backbone)
         return torch.compile(detector.extract_feat) if self.compile else detector.extract_feat
 
     def _make_changes(self, image: Tensor) -> None:
         try:
             piece, maps = _probe(self.detector, image)
-        except RuntimeError as error:
+        except (RuntimeError, TypeError) as error:  # Apple's MPS has no float64, and says so by a TypeError
             print_log(f"the teacher runs as it is: in float64 it fails ({error})", "current", level=logging.WARNING)
             return
         for name, change in self.changes.items():
@@ -106,7 +138,7 @@ class NeckForward:
         Returns:
             The exact maps of the detector as it then is.
         """
-        parts = {part: getattr(self.detector, part) for part in PARTS}
+        parts = _parts(self.detector)
         try:
             for part, module in parts.items():
                 setattr(self.detector, part, change(copy.deepcopy(module)).requires_grad_(False))
@@ -126,9 +158,14 @@ def _copy(detector: BaseModel, dtype: torch.dtype) -> BaseModel:
     """The detector with a backbone and a neck of its own in another precision; the rest is shared."""
     other = copy.copy(detector)
     other._modules = dict(detector._modules)
-    for part in PARTS:
-        setattr(other, part, copy.deepcopy(getattr(detector, part)).to(dtype))
+    for part, module in _parts(detector).items():
+        setattr(other, part, copy.deepcopy(module).to(dtype))
     return other
+
+
+def _parts(detector: BaseModel) -> dict[str, nn.Module]:
+    """Backbone and neck; a classifier may have no neck."""
+    return {part: module for part in PARTS if (module := getattr(detector, part, None)) is not None}
 
 
 def _probe(detector: BaseModel, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -3,29 +3,36 @@
 Shape shorthand: a batch of images is `(B, 3, H, W)`.
 """
 
+import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
-from torch import Tensor
+from torch import Tensor, nn
 
+from pcka_mmdet.checkpoints.files import summarise
+
+from ..levels import Level, neck_levels
+from ..sources import Record, RoIOutputs, dense_head
+from .heads import run_dense_head, run_roi_head
 from .images import Normalisation, crop_to_image, pad_to_multiple, renormalise, size_divisor
 from .loading import load_strictly
 from .neck_forward import NeckForward
 
 
 class Teacher:
-    """A frozen detector that gives its neck maps.
+    """A frozen detector, or classifier, that gives what losses read of it.
 
     It is no `nn.Module`, so that a model which holds it has none of its parameters: they are in no optimizer, no
     checkpoint and no DDP bucket, and a deep copy of that model (`EMAHook`) shares it.
 
     Args:
-        detector: The detector; its backbone and neck run.
+        detector: The detector; its backbone and neck run, and its head where a loss asks for it.
         checkpoint: File or URL of its weights. `None` leaves them random, with a warning, `'random'` without one.
         options: Of `NeckForward`.
 
@@ -43,6 +50,8 @@ class Teacher:
         """Of the checkpoint's file; `None` where there is none."""
         self.problems: list[str] = []
         """What of the head was not loaded."""
+        self._borrowed = False
+        """Whether another model moves the detector."""
         if checkpoint is None:
             message = "the teacher has random weights: set `teacher_ckpt` to its checkpoint"
             print_log(f"{message}, or to 'random' where that is meant", "current", level=logging.WARNING)
@@ -50,19 +59,91 @@ class Teacher:
             self.sha256, self.problems = load_strictly(detector, checkpoint)
 
     def __deepcopy__(self, memo: dict) -> "Teacher":
-        return self
+        """The same detector, borrowed: whoever moves the copy of a model does not move the original's teacher."""
+        other = copy.copy(self)
+        other._borrowed = True
+        return other
 
     def apply(self, change: Callable[[Tensor], Tensor]) -> None:
         """Move the weights to where `nn.Module._apply` would, keeping their values and precision."""
-        self.detector._apply(lambda tensor: tensor.to(change(tensor.new_empty(0)).device))
-        self.neck_forward.reset()
+        if not self._borrowed:
+            self.detector._apply(lambda tensor: tensor.to(change(tensor.new_empty(0)).device))
+            self.neck_forward.reset()
 
     @torch.no_grad()
     def __call__(
-        self, images: Tensor, samples: Sequence[BaseDataElement] | None, source: Normalisation
-    ) -> tuple[Tensor, ...]:
-        """Neck maps `(B, C, H / stride, W / stride)` of images `(B, 3, H, W)` that `source` normalised."""
+        self,
+        images: Tensor,
+        samples: Sequence[BaseDataElement] | None,
+        source: Normalisation,
+        wanted: Collection[str] = ("neck",),
+    ) -> Record:
+        """What losses read of the teacher, less the RoI head's outputs: see `roi_head`.
+
+        Args:
+            images: Images `(B, 3, H, W)`.
+            samples: Their data samples.
+            source: How the images were normalised.
+            wanted: Names of sources.
+
+        Returns:
+            `neck`, and the other sources that are wanted.
+        """
+        if self._borrowed and next(self.detector.parameters()).device != images.device:
+            self._take_copy(images.device)
         self.detector.eval()  # a validation loop may have changed it
         images = renormalise(images, samples, source, self.normalisation)
         padded = pad_to_multiple(images, self.divisor, self.normalisation.pad_value)
-        return tuple(crop_to_image(m, images, padded) for m in self.neck_forward(padded))
+        record = self.neck_forward(padded, with_backbone="backbone" in wanted)
+        if "logits" in wanted:
+            record["logits"] = [self.detector.head(record["neck"])]
+        record = {name: [crop_to_image(m, images, padded) for m in maps] for name, maps in record.items()}
+        if "head" in wanted:
+            with torch.autocast(images.device.type, enabled=False):
+                record["head"] = self.head([m.float() for m in record["neck"]])
+        return record
+
+    @property
+    def dense_head(self) -> nn.Module:
+        """The frozen dense head, or RPN."""
+        return dense_head(self.detector)
+
+    @property
+    def num_levels(self) -> int:
+        """Levels of the neck."""
+        return len(self._neck_levels)
+
+    def head(self, maps: Sequence[Tensor | None]) -> list[tuple[Tensor, ...] | None]:
+        """Raw outputs of the frozen dense head, or RPN, on any maps; see `run_dense_head`."""
+        return run_dense_head(self.detector, self._neck_levels, maps)
+
+    def roi_head(self, maps: Sequence[Tensor], proposals: Sequence[Tensor]) -> list[RoIOutputs]:
+        """Raw outputs of the frozen RoI head for any maps and proposals; see `run_roi_head`."""
+        return run_roi_head(self.detector, maps, proposals)
+
+    def check_sources(self, wanted: Collection[str]) -> None:
+        """Refuse, before a training starts, what the teacher cannot give.
+
+        Raises:
+            ValueError: Its head has to run, and was not loaded in full, or its outputs have no levels.
+        """
+        heads = sorted({"head", "roi_head", "logits"} & set(wanted))
+        if heads and self.problems:
+            raise ValueError(
+                f"a loss reads the teacher's {', '.join(heads)}, and its head was not loaded in full: "
+                f"{summarise(self.problems)}. Set num_classes in the teacher's config to what it was trained for, or "
+                "leave the loss out"
+            )
+        if "head" in heads:  # does it give one map a level?
+            like = next(self.detector.parameters())
+            with torch.no_grad():
+                self.head([like.new_zeros(1, level.channels, 2, 2) for level in self._neck_levels])
+
+    @cached_property
+    def _neck_levels(self) -> list[Level]:
+        return neck_levels(self.detector)
+
+    def _take_copy(self, device: torch.device) -> None:
+        """Go on with a detector of one's own on a device."""
+        self.detector, self._borrowed = copy.deepcopy(self.detector).to(device), False
+        self.neck_forward = self.neck_forward.of(self.detector)

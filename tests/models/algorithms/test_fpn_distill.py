@@ -1,6 +1,7 @@
 """FPNDistill in MMEngine's Runner: what it must not change, and what users and MMRazor's hooks rely on."""
 
 import copy
+import warnings
 import weakref
 
 import pytest
@@ -11,7 +12,7 @@ from mmengine.registry import MODELS
 from mmrazor.engine import StopDistillHook  # noqa: F401  (registers it)
 
 from pcka_mmdet.models import FPNDistill
-from tests.detectors import build, distillation, raw_batch, retinanet, step
+from tests.detectors import EVERY_KIND, build, check_gradients, distillation, raw_batch, retinanet, step
 from tests.runners import runner
 
 
@@ -26,9 +27,10 @@ def losses_of(model, **batch):
     return model(**model.data_preprocessor(raw_batch(**batch), True), mode="loss")
 
 
-@pytest.mark.parametrize("teacher_channels", [16, 24])
-def test_null_with_no_weight_the_student_trains_as_it_would_alone(tmp_path, teacher_channels):
+@pytest.mark.parametrize("teacher_channels, losses", [(16, {}), (24, {}), (24, EVERY_KIND)])
+def test_null_with_no_weight_the_student_trains_as_it_would_alone(tmp_path, teacher_channels, losses):
     config = distillation(teacher=retinanet(channels=teacher_channels))
+    config["distiller"]["losses"].update(copy.deepcopy(losses))
     for loss in config["distiller"]["losses"].values():
         loss["loss_weight"] = 0.0
     alone = trained(retinanet(), tmp_path / "alone", epochs=2).model.state_dict()
@@ -95,13 +97,68 @@ def test_the_teacher_is_in_nothing_that_is_saved_or_trained(tmp_path):
 def test_every_connector_parameter_is_optimised_and_changes(tmp_path):
     config = distillation(teacher=retinanet(channels=24))
     run = runner(config, tmp_path)
-    before = {k: v.clone() for k, v in run.model.distiller.connectors.state_dict().items()}
+    before = {k: v.clone() for k, v in run.model.distiller.state_dict().items()}
     run.train()
     optimised = {id(p) for group in run.optim_wrapper.optimizer.param_groups for p in group["params"]}
     assert len(before) == 2 * (2 + 4)
-    for key, parameter in run.model.distiller.connectors.named_parameters():
+    for key, parameter in run.model.distiller.named_parameters():
         assert id(parameter) in optimised, key
         assert not torch.equal(parameter, before[key]), key
+
+
+def test_losses_of_every_kind_train_and_go_on(tmp_path):
+    """A gradient at every level they pair, all their parameters change, and a checkpoint holds them."""
+    distiller = dict(type="pcka_mmdet.FPNDistiller", losses=EVERY_KIND)
+    config = distillation(teacher=retinanet(channels=24), distiller=distiller)
+    check_gradients(build(config), raw_batch())
+    run = runner(config, tmp_path)
+    before = {k: v.clone() for k, v in run.model.distiller.state_dict().items()}
+    run.train()
+    assert {key.split(".")[1] for key in before} == {
+        *(f"channels_s{stride}" for stride in (8, 16, 32)),
+        *(f"generation_s{stride}" for stride in (8, 16)),
+        "head",
+    }
+    saved = torch.load(tmp_path / "epoch_1.pth")["state_dict"]
+    for key, value in run.model.distiller.state_dict().items():
+        assert not torch.equal(value, before[key]) and torch.equal(saved[f"distiller.{key}"], value), key
+
+
+def test_connectors_of_an_older_checkpoint():
+    """Version 0.1.0 kept them beside the losses."""
+    model, other = (build(distillation(teacher=retinanet(channels=24))) for _ in range(2))
+    torch.nn.init.normal_(model.distiller.losses["mimic_s8"].connector.weight)
+    state = model.state_dict()
+    moved = ("distiller.losses.", "distiller.connectors."), (".connector.", ".")
+    old = {key.replace(*moved[0]).replace(*moved[1]): value for key, value in state.items()}
+    assert "distiller.connectors.mimic_s8.weight" in old
+    other.load_state_dict(old)
+    assert all(torch.equal(value, state[key]) for key, value in other.state_dict().items())
+
+
+def test_options_of_the_runner_reach_the_students_parts(tmp_path):
+    """By the names that they have in the student's own config."""
+    config = distillation()
+    for loss in config["distiller"]["losses"].values():
+        loss["loss_weight"] = 0.0
+    options = dict(activation_checkpointing=["backbone", "neck"])
+    alone, distilled = (
+        trained(model, tmp_path / name, cfg=options).model for model, name in ((retinanet(), "a"), (config, "b"))
+    )
+    assert distilled.backbone is distilled.student.backbone
+    assert all(hasattr(part.forward, "__wrapped__") for part in (distilled.student.backbone, distilled.student.neck))
+    for key, value in alone.state_dict().items():
+        assert torch.equal(distilled.student.state_dict()[key], value), key
+    assert not hasattr(distilled, "mask_head")
+
+
+def test_many_gpus_are_not_forked(monkeypatch):
+    """`torch.random.fork_rng` would fork the random state of each, in every process, and warn."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(torch.random, "_fork_rng_warned_already", False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        build(distillation()).init_weights()
 
 
 def test_moving_the_model_moves_the_teacher_and_keeps_its_precision():
@@ -164,7 +221,7 @@ def test_no_teacher_forward_without_weight(monkeypatch):
 def test_recorded_maps_are_released():
     model = build(distillation())
     losses_of(model)
-    assert not model.distiller.recorder.data_buffer
+    assert model.distiller.recorder._record is None
 
 
 def test_mmrazor_validation_loop_may_overwrite_the_teachers_preprocessor():
@@ -173,7 +230,7 @@ def test_mmrazor_validation_loop_may_overwrite_the_teachers_preprocessor():
     expected = model._teacher(**batch_of(batch), source=model._normalisation)
     model.teacher.data_preprocessor = model.data_preprocessor  # as mmrazor.SingleTeacherDistillValLoop does
     maps = model._teacher(**batch_of(batch), source=model._normalisation)
-    assert all(torch.equal(m, e) for m, e in zip(maps, expected, strict=True))
+    assert all(torch.equal(m, e) for m, e in zip(maps["neck"], expected["neck"], strict=True))
 
 
 def batch_of(batch):

@@ -48,7 +48,7 @@ def test_maps_are_those_of_the_plain_detector(options, tolerance):
     expected = detector.extract_feat(IMAGES)
     forward = NeckForward(detector, **options)
     for _ in range(2):
-        maps = forward(IMAGES)
+        maps = forward(IMAGES)["neck"]
         assert_close(maps, expected, tolerance)
         assert all(m.is_contiguous() for m in maps)
     assert bool(batch_norms(detector)) == (options.get("fuse") is False)
@@ -61,7 +61,7 @@ def test_a_compiled_teacher(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda f: compiled.append(f) or real(f, backend="eager"))
     detector = trained()
     expected = detector.extract_feat(IMAGES)
-    assert_close(NeckForward(detector, compile=True)(IMAGES), expected, 1e-4)
+    assert_close(NeckForward(detector, compile=True)(IMAGES)["neck"], expected, 1e-4)
     assert len(compiled) == 1
 
 
@@ -82,7 +82,7 @@ def test_batch_norms_stay_where_fusing_would_change_the_maps(monkeypatch):
     monkeypatch.setattr(
         "pcka_mmdet.models.teacher.neck_forward.print_log", lambda message, *a, **k: said.append(message)
     )
-    assert_close(NeckForward(detector, channels_last=False)(IMAGES), expected, 0)
+    assert_close(NeckForward(detector, channels_last=False)(IMAGES)["neck"], expected, 0)
     assert batch_norms(detector)
     assert len(said) == 1 and "runs without batch norms fused, with which map 0 would differ by" in said[0]
 
@@ -105,7 +105,7 @@ def test_channels_stay_where_an_operator_takes_their_order_for_granted(refuses):
     detector = trained()
     detector.backbone.relu = TakesChannelsForGranted(refuses)
     expected = detector.extract_feat(IMAGES)
-    assert_close(NeckForward(detector)(IMAGES), expected, 1e-4)
+    assert_close(NeckForward(detector)(IMAGES)["neck"], expected, 1e-4)
     assert detector.backbone.layer1[0].conv1.weight.is_contiguous() and not batch_norms(detector)
 
 
@@ -127,7 +127,7 @@ def test_a_detector_for_large_images_alone_is_fused_too():
     detector.backbone.conv1.register_forward_pre_hook(lambda module, inputs: Wants(side=300)(*inputs))
     images = torch.randn(1, 3, 64, 320, generator=torch.Generator().manual_seed(0))
     expected = detector.extract_feat(images)
-    assert_close(NeckForward(detector)(images), expected, 1e-4)
+    assert_close(NeckForward(detector)(images)["neck"], expected, 1e-4)
     assert not batch_norms(detector)
 
 
@@ -139,7 +139,7 @@ def test_where_nothing_can_be_tried_nothing_is_changed(monkeypatch):
     monkeypatch.setattr(
         "pcka_mmdet.models.teacher.neck_forward.print_log", lambda message, *a, **k: said.append(message)
     )
-    assert_close(NeckForward(detector)(IMAGES), expected, 0)
+    assert_close(NeckForward(detector)(IMAGES)["neck"], expected, 0)
     assert said == ["the teacher runs as it is: in float64 it fails (not this input)"] and batch_norms(detector)
 
 
@@ -171,12 +171,12 @@ def test_weights_are_fused_after_a_student_could_inherit_them():
 def test_moved_weights_are_taken_up():
     detector = trained()
     forward = NeckForward(detector, precision="bf16")
-    before = forward(IMAGES)
+    before = forward(IMAGES)["neck"]
     for parameter in detector.neck.parameters():
         parameter.mul_(2)
-    assert_close(forward(IMAGES), before, 0)
+    assert_close(forward(IMAGES)["neck"], before, 0)
     forward.reset()
-    assert_close(forward(IMAGES), detector.extract_feat(IMAGES), 0.05)
+    assert_close(forward(IMAGES)["neck"], detector.extract_feat(IMAGES), 0.05)
 
 
 def test_options_reach_the_teacher():

@@ -64,7 +64,7 @@ def test_a_head_that_differs_warns_and_must_not_run(checkpoint, caplog):
     teacher = Teacher(build(retinanet()), str(path), fuse=False, channels_last=False)
     images = torch.randn(1, 3, 64, 64)
     expected = source.eval().extract_feat(images)
-    maps = teacher(images, None, teacher.normalisation)
+    maps = teacher(images, None, teacher.normalisation)["neck"]
     assert all(torch.equal(m, e) for m, e in zip(maps, expected, strict=True))
     with pytest.raises(RuntimeError, match="head of the teacher was not loaded.*bbox_head.retina_cls.bias"):
         teacher.detector.bbox_head(maps)
@@ -130,7 +130,7 @@ def test_a_teacher_sees_its_own_padding(size):
     teacher = Teacher(build(retinanet(pad_value=7)), "random", fuse=False, channels_last=False)
     assert teacher.divisor == 32
     images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    maps = teacher(images, None, teacher.normalisation)
+    maps = teacher(images, None, teacher.normalisation)["neck"]
     assert [m.shape[2:] for m in maps] == [tuple(-(-side // s) for side in size) for s in (8, 16, 32, 64)]
     whole = [-(-side // 32) * 32 for side in size]
     padded = torch.full((2, 3, *whole), 7.0)
@@ -145,7 +145,7 @@ def test_a_teacher_whose_neck_takes_some_sizes_only():
     """An RTMDet's preprocessor says nothing of sizes, and its PAFPN fails at most; an FPN takes all."""
     rtmdet = Teacher(build_detector(dict(cfg_path="mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py")), "random")
     assert rtmdet.divisor == 32
-    maps = rtmdet(torch.zeros(1, 3, 70, 90), None, rtmdet.normalisation)
+    maps = rtmdet(torch.zeros(1, 3, 70, 90), None, rtmdet.normalisation)["neck"]
     assert [tuple(m.shape[2:]) for m in maps] == [(9, 12), (5, 6), (3, 3)]
     assert Teacher(build(retinanet(pad_size_divisor=1)), "random").divisor == 1
 
@@ -155,7 +155,7 @@ def test_frozen_always():
     images = torch.randn(2, 3, 64, 64, requires_grad=True)
     before = copy.deepcopy(teacher.detector.state_dict())
     teacher.detector.train()  # as a validation loop might
-    maps = [teacher(images, None, teacher.normalisation) for _ in range(2)]
+    maps = [teacher(images, None, teacher.normalisation)["neck"] for _ in range(2)]
     assert not teacher.detector.training
     assert all(torch.equal(a, b) and not a.requires_grad for a, b in zip(*maps, strict=True))
     assert not any(p.requires_grad for p in teacher.detector.parameters())
@@ -167,9 +167,15 @@ def test_frozen_always():
 
 def test_copies_share_it_and_moves_keep_its_precision():
     teacher = Teacher(build(retinanet()), "random")
-    assert copy.deepcopy({"a": teacher})["a"] is teacher
+    borrowed = copy.deepcopy({"a": teacher})["a"]
+    assert borrowed.detector is teacher.detector
     before = copy.deepcopy(teacher.detector.state_dict())
     teacher.apply(lambda tensor: tensor.half())
     assert all(torch.equal(value, before[key]) for key, value in teacher.detector.state_dict().items())
+    borrowed.apply(lambda tensor: tensor.to("meta"))  # an average of the model on another device, by EMAHook
+    assert {p.device.type for p in teacher.detector.parameters()} == {"cpu"}
+    borrowed(torch.zeros(1, 3, 64, 64, device="meta"), None, teacher.normalisation)  # it runs: with a copy of its own
+    assert {p.device.type for p in borrowed.detector.parameters()} == {"meta"}
+    assert {p.device.type for p in teacher.detector.parameters()} == {"cpu"}
     teacher.apply(lambda tensor: tensor.to("meta"))
     assert {p.device.type for p in teacher.detector.parameters()} == {"meta"}

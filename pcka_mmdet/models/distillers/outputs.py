@@ -1,0 +1,50 @@
+"""Outputs of a source, which may be nested: a map, a tuple of maps, a list of either."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+ADVICE = "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or train without --amp"
+"""What to do about a loss that is not finite."""
+
+TEACHER_ADVICE = "Evaluate the teacher (--check-teacher); if it is sound, write teacher_precision='bf16' or 'fp32'"
+"""The same where the teacher alone is at fault."""
+
+
+def tensors(outputs: Any) -> Iterator[Tensor]:
+    """All tensors within."""
+    return (leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor))
+
+
+def in_float32(outputs: Any) -> Any:
+    """The same with floating-point tensors in float32 or wider."""
+    return tree_map_only(Tensor, _widened, outputs)
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32)) if tensor.is_floating_point() else tensor
+
+
+def output_size(outputs: Any, joint: bool = False) -> Any:
+    """Height and width of an output, `()` of logits; of a joint loss's outputs a list of these."""
+    if joint:
+        return [output_size(output) for output in outputs]
+    return tuple(next(tensors(outputs)).shape[2:])
+
+
+def not_finite(losses: Sequence[str], outputs: Mapping[str, Any]) -> str:
+    """The message about losses that are not finite: which outputs are to blame, and what to do.
+
+    Args:
+        losses: Their names.
+        outputs: Outputs of both sides, by what they are called.
+    """
+    culprits = [name for name, output in outputs.items() if not all(t.isfinite().all() for t in tensors(output))]
+    only_teacher = culprits and all(name.startswith("the teacher") for name in culprits)
+    return (
+        f"{', '.join(losses)} not finite; NaN or infinite values in: {', '.join(culprits) or 'no map'}. "
+        f"{TEACHER_ADVICE if only_teacher else ADVICE}"
+    )

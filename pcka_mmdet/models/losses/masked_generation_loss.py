@@ -1,0 +1,63 @@
+"""Masked generation of the teacher's map from the student's."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pcka_mmdet.registry import MODELS
+
+from ..levels import Level
+from ..sources import MAP_SOURCES
+from .level_loss import Batch, LevelLoss
+
+
+@MODELS.register_module()
+class MaskedGenerationLoss(LevelLoss):
+    """Squared error between the teacher's map and what a generator makes of the student's masked map (MGD).
+
+    Some positions of the student's map are set to zero; two 3x3 convolutions, the generator, make the teacher's whole
+    map of the rest (Yang et al. 2022, "Masked Generative Distillation", eq. 2 to 4). Masks are drawn from a generator
+    of random numbers of the loss's own: one seed, counted up with each step, so that a resumed training goes on with
+    the same masks and the training's random numbers are left alone.
+
+    Args:
+        loss_weight: Factor of the squared error, which is summed over channels and positions and divided by the images.
+        mask_ratio: Share of the positions that are set to zero, within [0, 1).
+
+    Raises:
+        ValueError: `mask_ratio` is not within [0, 1).
+    """
+
+    sources = MAP_SOURCES
+
+    def __init__(self, loss_weight: float = 2e-5, mask_ratio: float = 0.65):
+        super().__init__(loss_weight)
+        if not 0 <= mask_ratio < 1:
+            raise ValueError(f"MaskedGenerationLoss: mask_ratio is at least 0 and below 1, got {mask_ratio}")
+        self.mask_ratio = mask_ratio
+        self.register_buffer("step", torch.zeros((), dtype=torch.long))
+
+    def prepare(self, student: Level, teacher: Level) -> None:
+        """Build the connector, where the channels differ, and the generator."""
+        super().prepare(student, teacher)
+        channels = teacher.channels
+        self.generator = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)
+        )
+
+    def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
+        """Weighted loss of one pair of maps `(B, C, H, W)`."""
+        teacher = self.align(student, teacher)
+        generated = self.generator(student * self.mask(student))
+        return self.loss_weight * F.mse_loss(generated, teacher, reduction="sum") / len(student)
+
+    def mask(self, student: Tensor) -> Tensor:
+        """1 where a position is kept and 0 where not, `(B, 1, H, W)`; another one with each call."""
+        source = torch.Generator().manual_seed(int(self.step))
+        self.step += 1
+        drawn = torch.rand(len(student), 1, *student.shape[2:], generator=source)
+        return (drawn >= self.mask_ratio).to(student)
+
+    def details(self, size: tuple[int, int]) -> list[str]:
+        """Share of the masked positions."""
+        return [f"{self.mask_ratio:.0%} masked"]

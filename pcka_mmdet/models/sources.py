@@ -1,0 +1,139 @@
+"""What losses read of a model: its sources, and how one forward gives them.
+
+| source     | what a side gives                                              | paired by |
+| ---------- | -------------------------------------------------------------- | --------- |
+| `neck`     | maps of the neck, `(B, C, H, W)`                               | stride    |
+| `backbone` | maps of the backbone, `(B, C, H, W)`                           | stride    |
+| `head`     | raw outputs of the dense head or RPN: a tuple of maps a level  | stride    |
+| `roi_head` | raw outputs of the RoI head on the student's proposals         | stage     |
+| `logits`   | a classifier's logits, `(B, K)`                                | alone     |
+
+A record maps the name of a source to its outputs, one entry a level. Only what a loss asks for is recorded.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+Record = dict[str, Sequence[Any]]
+
+MAP_SOURCES = ("neck", "backbone")
+"""Sources whose levels are one map each."""
+
+SOURCES = (*MAP_SOURCES, "head", "roi_head", "logits")
+
+
+class RoIOutputs(NamedTuple):
+    """What one stage of a RoI head says of R proposals."""
+
+    rois: Tensor
+    """`(R, 5)`: index of the image in the batch, and x1, y1, x2, y2 in pixels of the padded image."""
+    cls_score: Tensor
+    """Logits `(R, K + 1)`, the last class is the background."""
+    bbox_pred: Tensor
+    """Box deltas `(R, 4)` or `(R, 4 K)`."""
+
+
+def dense_head(detector: nn.Module) -> nn.Module:
+    """The dense head of a one-stage detector, or the RPN of a two-stage one.
+
+    Raises:
+        ValueError: The detector has neither, or its head works on queries (DETR).
+    """
+    head = getattr(detector, "rpn_head", None) or getattr(detector, "bbox_head", None)
+    name = type(detector).__name__
+    if head is None:
+        raise ValueError(f"{name} has no dense head and no RPN: use a loss on its neck maps (source='neck')")
+    if getattr(detector, "decoder", None) is not None:
+        raise ValueError(
+            f"the head of {name} works on queries, which have no levels to pair: use a loss on the neck maps, such as "
+            "pcka_mmdet.PCKALoss"
+        )
+    return head
+
+
+def stages(roi_head: nn.Module, part: str) -> list[nn.Module]:
+    """A part of a RoI head by stage: a cascade has several."""
+    module = getattr(roi_head, part)
+    return list(module) if isinstance(module, nn.ModuleList) else [module]
+
+
+def by_level(outputs: Any, num_levels: int, head: str) -> list[tuple[Tensor, ...]]:
+    """A dense head's outputs, which come by kind (all class scores, all boxes), by level.
+
+    Args:
+        outputs: What the head's forward returned.
+        num_levels: Levels that it was given.
+        head: Its name, for the message.
+
+    Raises:
+        ValueError: They are no tuple of kinds with one map a level.
+    """
+    kinds = [kind for kind in outputs if isinstance(kind, (list, tuple))] if isinstance(outputs, tuple) else []
+    if not kinds or any(len(kind) != num_levels for kind in kinds):
+        raise ValueError(
+            f"{head} does not give one map a level for each kind of its outputs, so its outputs cannot be paired by "
+            "stride: use a loss on the neck maps (source='neck')"
+        )
+    return list(zip(*kinds, strict=True))
+
+
+class SourceRecorder:
+    """Records the sources of a model while it runs.
+
+    Args:
+        model: The model.
+        sources: Names of `SOURCES`.
+
+    Raises:
+        ValueError: The model lacks a source.
+    """
+
+    def __init__(self, model: nn.Module, sources: Sequence[str]):
+        self._record: Record | None = None
+        self._rois: list[Tensor] = []
+        for source in sources:
+            for module, keep in self._hooks(model, source):
+                module.register_forward_hook(keep)
+
+    def _hooks(self, model: nn.Module, source: str) -> Iterator[tuple[nn.Module, Callable]]:
+        if source in MAP_SOURCES:
+            yield getattr(model, source), partial(self._keep, source)
+        elif source == "logits":
+            yield model.head, partial(self._keep, source)
+        elif source == "head":
+            yield dense_head(model), self._keep_head
+        elif source == "roi_head":
+            for extractor in stages(model.roi_head, "bbox_roi_extractor"):
+                yield extractor, self._keep_rois
+            for head in stages(model.roi_head, "bbox_head"):
+                yield head, self._keep_stage
+
+    @contextmanager
+    def recording(self) -> Iterator[Record]:
+        """Within, the model's first forward fills the record; afterwards nothing is kept here."""
+        self._record = {}
+        try:
+            yield self._record
+        finally:
+            self._record, self._rois = None, []
+
+    def _keep(self, source: str, module: nn.Module, inputs: tuple, outputs: Any) -> None:
+        if self._record is not None:
+            self._record.setdefault(source, [outputs] if isinstance(outputs, Tensor) else list(outputs))
+
+    def _keep_head(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:
+        if self._record is not None and "head" not in self._record:
+            self._record["head"] = by_level(outputs, len(inputs[0]), type(module).__name__)
+
+    def _keep_rois(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:
+        if self._record is not None:
+            self._rois.append(inputs[1].detach())
+
+    def _keep_stage(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:
+        if self._record is not None:
+            stage = RoIOutputs(self._rois[-1], *outputs[:2])
+            self._record["roi_head"] = [*self._record.get("roi_head", []), stage]

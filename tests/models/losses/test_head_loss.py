@@ -1,0 +1,126 @@
+"""HeadLoss: what the teacher's head says of the student's maps, for each kind of head."""
+
+import copy
+
+import pytest
+import torch
+
+from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.models.losses import Batch
+from tests.detectors import atss, build, check_gradients, faster_rcnn, fcos, gfl, raw_batch, retinanet, step
+
+HEADS = {"retinanet": retinanet, "fcos": fcos, "atss": atss, "gfl": gfl, "faster r-cnn": faster_rcnn}
+
+
+def distilled(teacher: dict, student: dict | None = None, **options) -> FPNDistill:
+    losses = dict(head=dict(type="pcka_mmdet.HeadLoss", **options))
+    distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
+    torch.manual_seed(0)
+    return FPNDistill(student or retinanet(channels=24), copy.deepcopy(teacher), distiller, "random")
+
+
+def compare(model: FPNDistill, student: list[torch.Tensor], teacher: list[torch.Tensor]) -> torch.Tensor:
+    """The loss between two sets of neck maps."""
+    record = dict(head=model._teacher.head(teacher))
+    batch = Batch(None, (128, 128), model._teacher)
+    return model.distiller.compute_distill_losses(dict(neck=student), record, batch)["loss_head"]
+
+
+def maps(seed: int, channels: int = 16) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(2, channels, side, side, generator=generator) for side in (16, 8, 4, 2)]
+
+
+@pytest.mark.parametrize("teacher", HEADS)
+def test_a_step_with_a_gradient_at_every_level_and_none_for_the_teacher(teacher):
+    model = distilled(HEADS[teacher]())
+    step(model, check_gradients(model, raw_batch((64, 64), (64, 96))))
+    assert all(parameter.grad is None for parameter in model.teacher.parameters())
+    assert sorted(model.distiller.losses["head"].connectors) == ["s16", "s32", "s64", "s8"]
+
+
+@pytest.mark.parametrize("teacher", HEADS)
+def test_the_teachers_own_maps_are_where_it_is_smallest(teacher):
+    """Classes weigh nothing there, boxes agree, and what is left of a quality is its entropy: no gradient."""
+    model = distilled(HEADS[teacher](), student=retinanet())
+    own = [m.requires_grad_() for m in maps(0)]
+    loss = compare(model, own, maps(0))
+    for gradient in torch.autograd.grad(loss, own):
+        assert gradient.abs().max() < 1e-5
+    if teacher in ("retinanet", "gfl", "faster r-cnn"):
+        torch.testing.assert_close(loss, torch.zeros(()), rtol=0, atol=1e-5)
+    assert compare(model, maps(1), maps(0)) > loss
+
+
+def test_equals_the_formula_written_as_loops():
+    model = distilled(retinanet(), student=retinanet(), loss_weight=2.0, box_weight=0.5)
+    for parameter in model.teacher.bbox_head.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    student, teacher = maps(1), maps(0)
+    head = model.teacher.bbox_head.double()
+    (their_cls, their_box), (own_cls, own_box) = (head([m.double() for m in side]) for side in (teacher, student))
+    classes = boxes = scores = 0.0
+    for level in range(4):
+        p, q = own_cls[level].sigmoid(), their_cls[level].sigmoid()
+        classes += ((p - q).abs() * -(q * p.log() + (1 - q) * (1 - p).log())).sum()
+        for y in range(q.shape[2]):
+            for x in range(q.shape[3]):
+                for image in range(2):  # one anchor a position: its classes are the channels
+                    score = q[image, :, y, x].max()
+                    boxes += score * (own_box[level][image, :, y, x] - their_box[level][image, :, y, x]).abs().sum()
+                    scores += score
+    expected = 2.0 * (classes + 0.5 * boxes) / scores
+    head.float()
+    torch.testing.assert_close(compare(model, student, teacher).double(), expected, rtol=1e-4, atol=0)
+
+
+def test_levels_that_the_student_lacks_are_left_out():
+    """FCOS has a scale of its own at each level: the levels in common keep theirs."""
+    model = distilled(fcos(), student=retinanet(start_level=2))
+    assert [pair.stride for pair in model.distiller.terms["head"][0].pairs] == [16, 32, 64]
+    for index, scale in enumerate(model.teacher.bbox_head.scales):
+        scale.scale.data.fill_(1.0 + index)
+    teacher = maps(0)
+    whole, partial = model._teacher.head(teacher), model._teacher.head([None, *teacher[1:]])
+    assert partial[0] is None
+    for one, other in zip(whole[1:], partial[1:], strict=True):
+        for a, b in zip(one, other, strict=True):
+            torch.testing.assert_close(a, b)
+    own = [m.requires_grad_() for m in (*maps(0)[1:], torch.zeros(2, 16, 1, 1))]
+    gradients = torch.autograd.grad(compare(model, own, teacher), own[:3])
+    assert all(gradient.abs().max() < 1e-5 for gradient in gradients)
+
+
+def test_the_wrong_number_of_maps():
+    with pytest.raises(ValueError, match="the head of RetinaNet takes 4 maps, one a level, got 3: give None"):
+        distilled(retinanet())._teacher.head(maps(0)[1:])
+
+
+def test_a_head_of_another_kind_is_refused_when_the_model_is_built():
+    config = dict(cfg_path="mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py", backbone=dict(init_cfg=None))
+    with pytest.raises(ValueError, match="HeadLoss does not know the outputs of RTMDetSepBNHead.*PCKALoss"):
+        distilled(config)
+    softmax = retinanet()
+    softmax["bbox_head"]["loss_cls"] = dict(type="CrossEntropyLoss", use_sigmoid=False)
+    with pytest.raises(ValueError, match="needs class scores by a sigmoid, and this RetinaHead has a softmax"):
+        distilled(softmax)
+
+
+def test_a_head_that_was_not_loaded_is_refused(tmp_path):
+    weights = build(retinanet()).state_dict()
+    torch.save(dict(state_dict={k: v for k, v in weights.items() if "retina_cls" not in k}), tmp_path / "teacher.pth")
+    losses = dict(head=dict(type="pcka_mmdet.HeadLoss"))
+    distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
+    with pytest.raises(ValueError, match=r"a loss reads the teacher's head.*not loaded in full: missing bbox_head"):
+        FPNDistill(retinanet(), retinanet(), distiller, str(tmp_path / "teacher.pth"))
+
+
+def test_a_query_head_is_refused():
+    detector = dict(
+        cfg_path="mmdet::deformable_detr/deformable-detr_r50_16xb2-50e_coco.py",
+        backbone=dict(init_cfg=None),
+        encoder=dict(num_layers=1),
+        decoder=dict(num_layers=1),
+    )
+    with pytest.raises(ValueError, match="the head of DeformableDETR works on queries.*PCKALoss"):
+        distilled(detector)

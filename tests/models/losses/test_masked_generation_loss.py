@@ -1,0 +1,47 @@
+"""MaskedGenerationLoss: the formula, and masks that a resumed training goes on with."""
+
+import pytest
+import torch
+
+from pcka_mmdet.models import MaskedGenerationLoss
+from pcka_mmdet.models.levels import Level
+
+
+def loss(channels: int = 6, **options) -> MaskedGenerationLoss:
+    torch.manual_seed(0)
+    result = MaskedGenerationLoss(**options)
+    result.prepare(Level(0, 8, 4), Level(0, 8, channels))
+    return result
+
+
+def test_equals_the_formula():
+    module = loss(loss_weight=0.5, mask_ratio=0.4).double()
+    student, teacher = torch.randn(2, 4, 5, 7, dtype=torch.double), torch.randn(2, 6, 5, 7, dtype=torch.double)
+    drawn = torch.rand(2, 1, 5, 7, generator=torch.Generator().manual_seed(0))
+    masked = module.connector(student) * (drawn >= 0.4)
+    expected = 0.5 * sum((module.generator(masked[i]) - teacher[i]).square().sum() for i in range(2)) / 2
+    torch.testing.assert_close(module(student, teacher), expected)
+
+
+def test_masks_differ_by_step_and_go_on_with_the_checkpoint():
+    one, other = loss(), loss()
+    maps, state = torch.ones(1, 6, 32, 32), torch.get_rng_state()
+    first, second, third = (one.mask(maps) for _ in range(3))
+    assert not torch.equal(first, second) and not torch.equal(second, third)
+    assert abs(first.mean() - 0.35) < 0.06
+    assert torch.equal(torch.get_rng_state(), state)
+    before = loss()
+    before.mask(maps)
+    other.load_state_dict(before.state_dict())
+    assert torch.equal(other.mask(maps), second)
+
+
+def test_a_gradient_for_every_parameter_and_none_for_the_teacher():
+    module, teacher = loss(), torch.randn(2, 6, 4, 4, requires_grad=True)
+    module(torch.randn(2, 4, 4, 4), teacher).backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in module.parameters()) and teacher.grad is None
+
+
+def test_mask_ratio():
+    with pytest.raises(ValueError, match="mask_ratio is at least 0 and below 1, got 1"):
+        MaskedGenerationLoss(mask_ratio=1)

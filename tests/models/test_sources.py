@@ -1,0 +1,180 @@
+"""Sources: what is recorded of the student, what the teacher gives, and how both are paired."""
+
+import copy
+from collections import Counter
+
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
+from torch import nn
+
+from pcka_mmdet.models import FPNDistill, LevelLoss
+from pcka_mmdet.models.levels import Level, source_levels
+from pcka_mmdet.models.sources import SourceRecorder
+from pcka_mmdet.registry import MODELS
+from tests.detectors import build, faster_rcnn, fcos, raw_batch, retinanet, step
+
+KL = dict(type="mmrazor.KLDivergence", loss_weight=1.0)
+
+
+@MODELS.register_module()
+class ProposalLoss(LevelLoss):
+    """Squared error of the class scores of proposals, for the tests."""
+
+    source = "roi_head"
+
+    def __init__(self):
+        super().__init__(1.0)
+
+    def needs_connector(self, *channels):
+        return False
+
+    def forward(self, student, teacher, batch):
+        assert torch.equal(student.rois, teacher.rois)
+        return (student.cls_score - teacher.cls_score).square().mean()
+
+
+class Classifier(BaseModel):
+    """A classifier with the parts that mmpretrain's have: `backbone`, maybe `neck`, `head`."""
+
+    def __init__(self, width: int, pooled: bool = True):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Conv2d(3, width, 3, 4, 1), nn.BatchNorm2d(width), Outputs())
+        if pooled:
+            self.neck = Pooling()
+        self.head = nn.Sequential(Last(), nn.Linear(width, 5))
+        self.pooled = pooled
+
+    def extract_feat(self, inputs):
+        maps = self.backbone(inputs)
+        return self.neck(maps) if self.pooled else tuple(m.mean((2, 3)) for m in maps)
+
+    def forward(self, inputs, data_samples=None, mode="tensor"):
+        logits = self.head(self.extract_feat(inputs))
+        if mode == "loss":
+            return dict(loss=nn.functional.cross_entropy(logits, torch.tensor([s.label for s in data_samples])))
+        return logits
+
+
+class Outputs(nn.Module):
+    def forward(self, x):
+        return (x.relu(),)
+
+
+class Pooling(nn.Module):
+    def forward(self, maps):
+        return tuple(m.mean((2, 3)) for m in maps)
+
+
+class Last(nn.Module):
+    def forward(self, features):
+        return features[-1]
+
+
+def distil(student, teacher, **losses) -> FPNDistill:
+    torch.manual_seed(0)
+    model = FPNDistill(student, teacher, dict(type="pcka_mmdet.FPNDistiller", losses=losses), "random")
+    for parameter in model.teacher.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    return model.train()
+
+
+def losses_of(model: FPNDistill) -> dict[str, torch.Tensor]:
+    return model(**model.data_preprocessor(raw_batch(), True), mode="loss")
+
+
+def test_the_backbones_maps_are_paired_by_stride():
+    losses = dict(maps=dict(type="pcka_mmdet.MimicLoss", source="backbone", strides=(8, 32)))
+    model = distil(retinanet(), retinanet(width=12), **losses)
+    assert source_levels(model.student, "backbone") == [Level(i, 4 * 2**i, 8 * 2**i) for i in range(4)]
+    kept = []
+    model.student.backbone.register_forward_hook(lambda module, inputs, maps: kept.extend(maps))
+    model.teacher.backbone.register_forward_hook(lambda module, inputs, maps: kept.extend(maps))
+    losses = losses_of(model)
+    assert [key for key in losses if "distill" in key] == ["distill.loss_maps_s8", "distill.loss_maps_s32"]
+    theirs, own = kept[-8:-4], kept[-4:]  # the teacher runs first
+    connector = model.distiller.losses["maps_s32"].connector
+    torch.testing.assert_close(losses["distill.loss_maps_s32"], (connector(own[3]) - theirs[3]).square().mean())
+
+
+@pytest.mark.parametrize("options", [dict(), dict(teacher_precision="bf16")], ids=str)
+def test_neck_and_backbone_in_one_forward_of_the_teacher(options):
+    losses = {name: dict(type="pcka_mmdet.MimicLoss", source=name) for name in ("neck", "backbone")}
+    distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
+    model = FPNDistill(retinanet(), retinanet(), distiller, "random", **options)
+    calls = Counter()
+    for module in (model.teacher.backbone, model.teacher.neck, model.teacher.bbox_head):
+        module.register_forward_hook(lambda module, *_: calls.update([type(module).__name__]))
+    assert len([k for k in losses_of(model.train()) if "distill" in k]) == 4 + 4
+    before = Counter(calls)
+    losses_of(model)
+    assert calls - before <= Counter(ResNet=1, FPN=1)  # a copy of another precision is not counted here
+
+
+def test_raw_outputs_of_a_dense_head():
+    student = build(fcos()).train()
+    recorder = SourceRecorder(student, ["head", "neck"])
+    batch = student.data_preprocessor(raw_batch(), True)
+    with recorder.recording() as record:
+        student(**batch, mode="loss")
+    expected = student.bbox_head(record["neck"])
+    assert len(record["head"]) == 4
+    for level, outputs in enumerate(record["head"]):
+        assert [o.shape[1] for o in outputs] == [2, 4, 1]
+        assert all(torch.equal(o, kind[level]) for o, kind in zip(outputs, expected, strict=True))
+    student(**batch, mode="loss")
+    assert recorder._record is None  # nothing is kept outside of `recording`
+
+
+@pytest.mark.parametrize("stages", [(1, 1), (1, 3), (3, 3)], ids=str)
+def test_the_roi_heads_judge_the_same_proposals(stages):
+    own, other = (faster_rcnn(number) for number in stages)
+    model = distil(own, other, rois=dict(type="pcka_mmdet.ProposalLoss"))
+    losses = losses_of(model)
+    keys = [key for key in losses if "distill" in key]
+    assert keys == ["distill.loss_rois", "distill.loss_rois_stage1", "distill.loss_rois_stage2"][: stages[0]]
+    assert all(losses[key] > 0 for key in keys)
+    step(model, losses)
+
+
+def test_the_same_roi_head_says_the_same():
+    model = distil(faster_rcnn(), faster_rcnn(), rois=dict(type="pcka_mmdet.ProposalLoss"))
+    model.teacher.load_state_dict(model.student.state_dict())
+    model.student.backbone.eval()  # batch norm
+    torch.testing.assert_close(losses_of(model)["distill.loss_rois"], torch.zeros(()), rtol=0, atol=1e-10)
+
+
+def test_nothing_runs_that_no_loss_asks_for():
+    model = distil(retinanet(), retinanet(), maps=dict(type="pcka_mmdet.MimicLoss"))
+    model.teacher.bbox_head.register_forward_pre_hook(lambda *_: pytest.fail("the head ran"))
+    losses_of(model)
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_classifier(pooled):
+    torch.manual_seed(0)
+    losses = dict(logits=dict(KL, source="logits"), maps=dict(type="pcka_mmdet.PCKALoss", source="backbone"))
+    losses["maps"] |= dict(patch_size=2)
+    model = distil(Classifier(8, pooled), Classifier(12, pooled), **losses)
+    images = torch.randn(4, 3, 32, 32)
+    samples = [BaseDataElement(label=i) for i in range(4)]
+    losses = model(images, samples, mode="loss")
+    assert [key for key in losses if "distill" in key] == ["distill.loss_logits", "distill.loss_maps_s4"]
+    expected = model.distiller.losses["logits"].loss(copy.deepcopy(model.student)(images), model.teacher.eval()(images))
+    torch.testing.assert_close(losses["distill.loss_logits"], expected)
+    total, log = model.parse_losses(losses)
+    total.backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.student.parameters())
+    assert log["distill.loss_logits"] > 0 and "similarity.cka_s4" in log
+
+
+def test_sources_that_are_not_there():
+    for source, message in (
+        ("roi_head", "RetinaNet has no RoI head"),
+        ("logits", "RetinaNet is no classifier"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            source_levels(build(retinanet()), source)
+    with pytest.raises(ValueError, match=r"losses.pcka.source: expected one of \('neck', 'backbone'\), got 'logits'"):
+        distil(retinanet(), retinanet(), pcka=dict(type="pcka_mmdet.PCKALoss", source="logits"))
