@@ -2,9 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from mmrazor.models.distillers import BaseDistiller
@@ -12,52 +10,12 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..levels import Level, LevelPair, pair_levels, source_levels
-from ..losses import Batch, ForeignLoss, LevelLoss
+from ..levels import Level, source_levels
+from ..losses import Batch
 from ..losses.level_loss import usable_levels
-from ..sources import MAP_SOURCES, Record, SourceRecorder
+from ..sources import Record, SourceRecorder
 from .outputs import in_float32, not_finite, output_size, tensors
-
-
-@dataclass(frozen=True)
-class Term:
-    """One loss module, and the pairs of levels that it compares: one, or all of a joint loss."""
-
-    key: str
-    """The loss's name and the level's, such as `NAME_s8`."""
-    sources: tuple[str, str]
-    """Source of the student's and of the teacher's output."""
-    pairs: tuple[LevelPair, ...]
-    joint: bool
-
-    @property
-    def stride(self) -> int | None:
-        """Of the level, in pixels."""
-        return None if self.joint else self.pairs[0].stride
-
-    def what(self, side: int) -> str:
-        """What is compared, for messages: side 0 is the student's."""
-        source = self.sources[side]
-        return " ".join(filter(None, ["map" if source in MAP_SOURCES else source, self.place]))
-
-    @property
-    def place(self) -> str:
-        """Where it is, for messages."""
-        if self.joint:
-            return "on all levels"
-        return "" if self.stride is None else f"at stride {self.stride}"
-
-    def of_student(self, record: Record) -> Any:
-        """The student's output, or a joint loss's list of outputs."""
-        return self._of(record, 0, [pair.student for pair in self.pairs])
-
-    def of_teacher(self, record: Record) -> Any:
-        """The teacher's, likewise."""
-        return self._of(record, 1, [pair.teacher for pair in self.pairs])
-
-    def _of(self, record: Record, side: int, levels: Sequence[Level]) -> Any:
-        outputs = [record[self.sources[side]][level.index] for level in levels]
-        return outputs if self.joint else outputs[0]
+from .terms import SourcePair, Term, build_terms, read_sources
 
 
 @MODELS.register_module()
@@ -85,7 +43,7 @@ class FPNDistiller(BaseDistiller):
             raise ValueError(f"name the losses {misnamed} without 'loss': it is put before the name")
         self.loss_configs = losses
         self.strides = strides
-        self.levels: dict[tuple[str, str], tuple[list[Level], list[Level]]] = {}
+        self.levels: dict[SourcePair, tuple[list[Level], list[Level]]] = {}
         """Levels of the student and of the teacher, by what is read of each."""
         self.terms: dict[str, list[Term]] = {}
         """By name of the loss."""
@@ -108,36 +66,14 @@ class FPNDistiller(BaseDistiller):
         """
         for name, config in self.loss_configs.items():
             config = copy.deepcopy(dict(config))
-            sources = _sources(name, _loss_class(config), config.pop("source", None))
+            sources = read_sources(name, config)
             if sources not in self.levels:
                 self.levels[sources] = source_levels(student, sources[0]), source_levels(teacher, sources[1])
-            self._build_losses(name, config, sources)
+            self.terms[name] = build_terms(name, config, self.levels[sources], self.strides)
+            for term in self.terms[name]:
+                self.losses[term.key] = term.loss
+                self.level_weights[term.key] = term.level_weight
         self.recorder = SourceRecorder(student, sorted(self._sources_of(0)))
-
-    def _build_losses(self, name: str, config: dict, sources: tuple[str, str]) -> None:
-        joint = getattr(_loss_class(config), "joint", False)
-        chosen = config.pop("strides", None)
-        level_weight = _by_stride(f"losses.{name}.level_weight", config.pop("level_weight", {}))
-        pairs = {pair.stride or pair.name: pair for pair in pair_levels(*self.levels[sources], self.strides, sources)}
-        for option, asked in (("strides", chosen), ("level_weight", level_weight)):
-            unknown = [stride for stride in asked or () if stride not in pairs]
-            if unknown:
-                raise ValueError(f"losses.{name}.{option}: no level at stride {unknown}; there are {list(pairs)}")
-        if joint and level_weight:
-            raise ValueError(f"losses.{name}.level_weight: {config['type']} reads all its levels at once: leave it out")
-        selected = [pairs[stride] for stride in chosen or pairs]
-        groups = [selected] if joint else [[pair] for pair in selected]
-        self.terms[name] = []
-        for group in groups:
-            suffix = "" if joint or not group[0].name else f"_{group[0].name}"
-            term = Term(f"{name}{suffix}", sources, tuple(group), joint)
-            loss = MODELS.build(_config_at(name, config, term.stride))
-            loss = loss if isinstance(loss, LevelLoss) else ForeignLoss(loss)
-            levels = [[getattr(pair, side) for pair in group] for side in ("student", "teacher")]
-            loss.prepare(*(levels if joint else (side[0] for side in levels)))
-            self.terms[name].append(term)
-            self.losses[term.key] = loss
-            self.level_weights[term.key] = level_weight.get(term.stride, 1.0)
 
     def _sources_of(self, side: int) -> set[str]:
         return {sources[side] for sources in self.levels}
@@ -182,9 +118,8 @@ class FPNDistiller(BaseDistiller):
                     if term not in usable:
                         results[f"loss_{term.key}"] = self._zero(term.key, next(tensors(student)))
                         continue
-                    loss = self.losses[term.key]
                     sides = in_float32(term.of_student(student)), in_float32(term.of_teacher(teacher))
-                    value = loss(*sides, batch.at(term.stride))
+                    value = term.loss(*sides, batch.at(term.stride))
                     results[f"loss_{term.key}"] = self.factor * self.level_weights[term.key] * value
                     metrics.update(self._named_metrics(name, term))
         self._check_finite(results, student, teacher)
@@ -192,10 +127,9 @@ class FPNDistiller(BaseDistiller):
 
     def _named_metrics(self, name: str, term: Term) -> dict[str, Tensor]:
         """Metrics of a loss: `METRIC_s8`; of a second loss of the same type `METRIC_NAME_s8`."""
-        kind = type(self.losses[term.key])
-        first = next(n for n, terms in self.terms.items() if type(self.losses[terms[0].key]) is kind)
+        first = next(n for n, terms in self.terms.items() if type(terms[0].loss) is type(term.loss))
         suffix = ("" if name == first else f"_{name}") + term.key.removeprefix(name)
-        return {f"{metric}{suffix}": value for metric, value in self.losses[term.key].metrics().items()}
+        return {f"{metric}{suffix}": value for metric, value in term.loss.metrics().items()}
 
     def _zero(self, key: str, like: Tensor) -> Tensor:
         """Zero, with a gradient of zeros for all parameters of a loss, whatever their values."""
@@ -211,8 +145,8 @@ class FPNDistiller(BaseDistiller):
 
     def _usable(self, name: str, wanted: Sequence[Term], student: Record) -> list[Term]:
         """The terms whose outputs carry signal; about the others there is one warning each."""
-        sizes = [output_size(term.of_student(student), term.joint) for term in wanted]
-        levels = [(self.losses[term.key], size) for term, size in zip(wanted, sizes, strict=True)]
+        sizes = [output_size(term.of_student(student), term.loss.joint) for term in wanted]
+        levels = [(term.loss, size) for term, size in zip(wanted, sizes, strict=True)]
         usable, too_small = usable_levels(levels, [term.place for term in wanted])
         if usable:
             self._ever_active.add(name)
@@ -235,44 +169,3 @@ class FPNDistiller(BaseDistiller):
             if teacher is not None:
                 outputs[f"the teacher's {term.what(1)}"] = term.of_teacher(teacher)
         raise FloatingPointError(not_finite(bad, outputs))
-
-
-def _loss_class(config: dict) -> type:
-    """The class that a loss's config names."""
-    kind = config["type"]
-    if not isinstance(kind, str):
-        return kind
-    with MODELS.switch_scope_and_registry(config.get("_scope_")) as registry:
-        found = registry.get(kind)
-    if found is None:
-        raise KeyError(f"{kind} is no registered loss: write its scope too, such as 'mmrazor.PKDLoss'")
-    return found
-
-
-def _sources(name: str, kind: type, asked: str | None) -> tuple[str, str]:
-    """The sources that a loss reads of the student and of the teacher."""
-    kind = kind if isinstance(kind, type) and issubclass(kind, LevelLoss) else ForeignLoss
-    if asked is not None and asked not in kind.sources:
-        raise ValueError(f"losses.{name}.source: expected one of {kind.sources}, got {asked!r}")
-    source = asked or kind.source
-    return (source, source) if isinstance(source, str) else source
-
-
-def _config_at(name: str, config: dict, stride: int | None) -> dict:
-    """The loss's own config at one stride: arguments given by stride become plain values."""
-    plain = dict(config)
-    for option, value in config.items():
-        if isinstance(value, Mapping) and value and all(str(key).isdigit() for key in value):
-            values = _by_stride(f"losses.{name}.{option}", value)
-            if stride not in values:
-                raise ValueError(f"losses.{name}.{option} names strides {list(values)} but not {stride}: add it")
-            plain[option] = values[stride]
-    return plain
-
-
-def _by_stride(option: str, given: Mapping) -> dict[int, Any]:
-    """An option by stride. From the command line (`option.8=4`) strides are text, which overrides numbers."""
-    try:
-        return {int(str(stride)): value for stride, value in given.items()}
-    except (AttributeError, ValueError):
-        raise ValueError(f"{option} is by stride, such as {{8: 2}}; got {given}") from None

@@ -10,7 +10,8 @@ from ..sources import MAP_SOURCES, Record
 from .outputs import output_size
 
 if TYPE_CHECKING:
-    from .fpn_distiller import FPNDistiller, Term
+    from .fpn_distiller import FPNDistiller
+    from .terms import Term
 
 
 def level_table(distiller: "FPNDistiller", student: Record) -> str:
@@ -56,6 +57,6 @@ def _cell(
     for term in terms:
         if term.sources[0] == source and name in {pair.name for pair in term.pairs}:
             factor = distiller.level_weights[term.key]
-            said = distiller.losses[term.key].describe(size)
+            said = term.loss.describe(size)
             return said if factor == 1 else f"{said}, level weight {factor:g}"
     return ""

@@ -1,0 +1,149 @@
+"""The loss modules of one entry of `losses`: one for each pair of levels, or one for all of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pcka_mmdet.registry import MODELS
+
+from ..levels import Level, LevelPair, pair_levels
+from ..losses import ForeignLoss, LevelLoss
+from ..sources import MAP_SOURCES, Record
+
+SourcePair = tuple[str, str]
+"""Source of the student's and of the teacher's output."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """A loss module, and the pairs of levels that it compares: one, or all that a joint loss reads."""
+
+    key: str
+    """The loss's name and the level's, such as `NAME_s8`."""
+    loss: LevelLoss
+    sources: SourcePair
+    pairs: tuple[LevelPair, ...]
+    level_weight: float = 1.0
+    """What the config says; the distiller has the weight of today, which a schedule may change."""
+
+    @property
+    def stride(self) -> int | None:
+        """Of the level, in pixels."""
+        return None if self.loss.joint else self.pairs[0].stride
+
+    @property
+    def place(self) -> str:
+        """Where it is, for messages."""
+        if self.loss.joint:
+            return "on all levels"
+        return "" if self.stride is None else f"at stride {self.stride}"
+
+    def what(self, side: int) -> str:
+        """What is compared, for messages; side 0 is the student's."""
+        source = self.sources[side]
+        return " ".join(filter(None, ["map" if source in MAP_SOURCES else source, self.place]))
+
+    def of_student(self, record: Record) -> Any:
+        """The student's output, or a joint loss's list of outputs."""
+        return self._of(record[self.sources[0]], [pair.student for pair in self.pairs])
+
+    def of_teacher(self, record: Record) -> Any:
+        """The teacher's, likewise."""
+        return self._of(record[self.sources[1]], [pair.teacher for pair in self.pairs])
+
+    def _of(self, outputs: Sequence[Any], levels: Sequence[Level]) -> Any:
+        chosen = [outputs[level.index] for level in levels]
+        return chosen if self.loss.joint else chosen[0]
+
+
+def read_sources(name: str, config: Mapping) -> SourcePair:
+    """What the loss of an entry reads of the student and of the teacher.
+
+    Raises:
+        KeyError: There is no such loss.
+        ValueError: The entry asks for a source that the loss cannot read.
+    """
+    kind, asked = _level_loss(config), config.get("source")
+    if asked is not None and asked not in kind.sources:
+        raise ValueError(f"losses.{name}.source: expected one of {kind.sources}, got {asked!r}")
+    source = asked or kind.source
+    return (source, source) if isinstance(source, str) else source
+
+
+def build_terms(
+    name: str, config: Mapping, levels: tuple[Sequence[Level], Sequence[Level]], strides: str | Sequence[int]
+) -> list[Term]:
+    """Build the loss modules of an entry, with all their parameters.
+
+    Args:
+        name: The entry's name.
+        config: The entry: the loss's own arguments, any of them by stride, and `strides`, `level_weight`, `source`.
+        levels: Of the student's and of the teacher's source.
+        strides: The distiller's own choice of levels.
+
+    Raises:
+        ValueError: Levels do not pair up, or an option names a level that is not there.
+    """
+    sources, joint = read_sources(name, config), _level_loss(config).joint
+    arguments = {key: value for key, value in config.items() if key not in ("strides", "level_weight", "source")}
+    level_weight = _by_stride(f"losses.{name}.level_weight", config.get("level_weight", {}))
+    pairs = {pair.stride or pair.name: pair for pair in pair_levels(*levels, strides, sources)}
+    chosen = config.get("strides") or list(pairs)
+    for option, asked in (("strides", chosen), ("level_weight", level_weight)):
+        unknown = [stride for stride in asked if stride not in pairs]
+        if unknown:
+            raise ValueError(f"losses.{name}.{option}: no level at stride {unknown}; there are {list(pairs)}")
+    if joint and level_weight:
+        raise ValueError(f"losses.{name}.level_weight: this loss reads all its levels at once: leave it out")
+    groups = [tuple(pairs[stride] for stride in chosen)] if joint else [(pairs[stride],) for stride in chosen]
+    return [_term(name, arguments, sources, group, joint, level_weight) for group in groups]
+
+
+def _term(
+    name: str,
+    arguments: Mapping,
+    sources: SourcePair,
+    pairs: tuple[LevelPair, ...],
+    joint: bool,
+    level_weight: Mapping[int, float],
+) -> Term:
+    stride = None if joint else pairs[0].stride
+    loss = MODELS.build(_arguments_at(name, arguments, stride))
+    loss = loss if isinstance(loss, LevelLoss) else ForeignLoss(loss)
+    if joint:
+        loss.prepare([pair.student for pair in pairs], [pair.teacher for pair in pairs])
+    else:
+        loss.prepare(pairs[0].student, pairs[0].teacher)
+    key = name if joint or not pairs[0].name else f"{name}_{pairs[0].name}"
+    return Term(key, loss, sources, pairs, level_weight.get(stride, 1.0))
+
+
+def _level_loss(config: Mapping) -> type[LevelLoss]:
+    """The class of an entry's loss, as the distiller sees it."""
+    kind = config["type"]
+    if isinstance(kind, str):
+        with MODELS.switch_scope_and_registry(config.get("_scope_")) as registry:
+            kind = registry.get(kind)
+    if kind is None:
+        raise KeyError(f"{config['type']} is no registered loss: write its scope too, such as 'mmrazor.PKDLoss'")
+    return kind if isinstance(kind, type) and issubclass(kind, LevelLoss) else ForeignLoss
+
+
+def _arguments_at(name: str, arguments: Mapping, stride: int | None) -> dict[str, Any]:
+    """A loss's own config at one stride: arguments given by stride become plain values."""
+    plain = dict(arguments)
+    for option, value in arguments.items():
+        if isinstance(value, Mapping) and value and all(str(key).isdigit() for key in value):
+            values = _by_stride(f"losses.{name}.{option}", value)
+            if stride not in values:
+                raise ValueError(f"losses.{name}.{option} names strides {list(values)} but not {stride}: add it")
+            plain[option] = values[stride]
+    return plain
+
+
+def _by_stride(option: str, given: Mapping) -> dict[int, Any]:
+    """An option by stride. From the command line (`option.8=4`) strides are text, which overrides numbers."""
+    try:
+        return {int(str(stride)): value for stride, value in given.items()}
+    except (AttributeError, ValueError):
+        raise ValueError(f"{option} is by stride, such as {{8: 2}}; got {given}") from None
