@@ -1,4 +1,4 @@
-"""Backbone and neck of a frozen detector, made fast.
+"""A frozen detector's backbone and neck, optimised for inference.
 
 Shape shorthand: a batch of images is `(B, 3, H, W)`.
 """
@@ -18,29 +18,29 @@ from ..sources import Record
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 PARTS = ("backbone", "neck")
-"""What runs of the teacher; the rest of it is its head."""
+"""The parts that give maps; all other parts are heads."""
 
 FUSED = "batch norms fused"
 
 PROBE_SIDE = 256
-"""Of the piece of an image on which a change is tried, in pixels."""
+"""Side in pixels of the image crop that each optimisation is tried on."""
 
 TOLERANCE = 1e-4
-"""Largest difference that a change may make, relative to the largest value of a map."""
+"""Largest difference that an optimisation may make, relative to the largest value of a map."""
 
 
 class NeckForward:
-    """Neck maps of a detector in eval mode; what makes them fast is done when the first images come.
+    """Neck maps of a detector in eval mode.
 
-    Until then its weights are those that were loaded, so that a student can inherit them.
+    The first call optimises backbone and neck. Before it the weights are those that were loaded, so that a student can
+    inherit them. An optimisation that would change the maps is undone.
 
     Args:
-        detector: Its backbone and neck are changed by the first two, each where it leaves the maps as they are.
+        detector: The detector. `fuse` and `channels_last` change its backbone and neck in place.
         fuse: Fold batch norms into the convolutions before them.
-        channels_last: Keep weights, and so what is between them, with the channels innermost. Maps come back in the
-            usual order.
-        precision: `'bf16'` or `'fp16'`: of a copy of backbone and neck, which is what runs. `'fp32'` is autocast's
-            precision in a training with `--amp`.
+        channels_last: Run in the channels-last memory format. The returned maps are contiguous.
+        precision: `'bf16'` or `'fp16'` run a copy of backbone and neck in that precision. With `'fp32'` autocast
+            decides, in a training with `--amp`.
         compile: Run it by `torch.compile`.
 
     Raises:
@@ -74,7 +74,7 @@ class NeckForward:
         return other
 
     def reset(self) -> None:
-        """Start from the detector's weights again, as they are now."""
+        """Optimise again on the next call: the detector's weights have changed or moved."""
         self._extract = None
 
     @torch.no_grad()
@@ -107,24 +107,36 @@ class NeckForward:
 
     @property
     def has_fused(self) -> bool:
-        """Whether the detector's weights may be others than those that were loaded."""
+        """Whether the detector's weights may differ from the loaded ones."""
         return self._extract is not None and FUSED in self.changes
 
     def _made_fast(self, images: Tensor, with_backbone: bool) -> Callable[[Tensor], Sequence[Tensor]]:
         if self.changes:
             self._make_changes(images[:1])
-        detector = self.detector if self.dtype is None else _copy(self.detector, self.dtype)
+        detector = self.detector if self.dtype is None else self._in_precision(images[:1])
         if self._backbone_hook is not None:
             self._backbone_hook.remove()
         if with_backbone:
             self._backbone_hook = detector.backbone.register_forward_hook(self._keep_backbone)
         return torch.compile(detector.extract_feat) if self.compile else detector.extract_feat
 
+    def _in_precision(self, image: Tensor) -> BaseModel:
+        """A copy in the precision that is asked for; the detector itself where an operator refuses it."""
+        detector = _copy(self.detector, self.dtype)
+        try:
+            with torch.autocast(image.device.type, enabled=False):
+                detector.extract_feat(image.to(self.dtype))
+        except RuntimeError as error:  # such as mmcv's deformable convolution in bfloat16
+            print_log(f"the teacher runs in fp32: {self.dtype} fails ({error})", "current", level=logging.WARNING)
+            self.dtype = None
+            return self.detector
+        return detector
+
     def _make_changes(self, image: Tensor) -> None:
         try:
             piece, maps = _probe(self.detector, image)
         except (RuntimeError, TypeError) as error:  # Apple's MPS has no float64, and says so by a TypeError
-            print_log(f"the teacher runs as it is: in float64 it fails ({error})", "current", level=logging.WARNING)
+            print_log(f"the teacher is not optimised: it fails in float64 ({error})", "current", level=logging.WARNING)
             return
         for name, change in self.changes.items():
             maps = self._change(name, change, piece, maps)
@@ -132,11 +144,13 @@ class NeckForward:
     def _change(
         self, name: str, change: Callable[[nn.Module], nn.Module], image: Tensor, before: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        """Change backbone and neck, unless the maps would change: where a batch norm does not follow its convolution, a
-        convolution makes its weights as it runs, or an operator (deformable convolution) wants the channels outermost.
+        """Apply one optimisation to backbone and neck, and undo it where the maps change.
+
+        They do where a batch norm does not follow its convolution, where a convolution computes its weights in its
+        forward, or where an operator (deformable convolution) does not support channels last.
 
         Returns:
-            The exact maps of the detector as it then is.
+            The maps in float64 of the detector as it is afterwards.
         """
         parts = _parts(self.detector)
         try:
@@ -145,17 +159,17 @@ class NeckForward:
             after = _exact_maps(self.detector, image)
             problem = _difference(before, after)
         except RuntimeError as error:
-            problem = f"it fails: {error}"
+            problem = f"it would fail ({error})"
         if not problem:
             return after
         for part, module in parts.items():
             setattr(self.detector, part, module)
-        print_log(f"the teacher runs without {name}, with which {problem}", "current", level=logging.WARNING)
+        print_log(f"the teacher runs without {name!r}: {problem}", "current", level=logging.WARNING)
         return before
 
 
 def _copy(detector: BaseModel, dtype: torch.dtype) -> BaseModel:
-    """The detector with a backbone and a neck of its own in another precision; the rest is shared."""
+    """A detector with copies of backbone and neck in another precision; all other parts are shared."""
     other = copy.copy(detector)
     other._modules = dict(detector._modules)
     for part, module in _parts(detector).items():
@@ -169,7 +183,7 @@ def _parts(detector: BaseModel) -> dict[str, nn.Module]:
 
 
 def _probe(detector: BaseModel, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """A piece of an image, or all of it where the detector wants more (SSD: 300 pixels), and its exact maps."""
+    """A crop of an image and its maps in float64; the whole image where the crop is too small (SSD: 300 pixels)."""
     piece = image[:, :, :PROBE_SIDE, :PROBE_SIDE]
     try:
         return piece, _exact_maps(detector, piece)
@@ -180,7 +194,7 @@ def _probe(detector: BaseModel, image: Tensor) -> tuple[Tensor, tuple[Tensor, ..
 
 
 def _exact_maps(detector: BaseModel, images: Tensor) -> tuple[Tensor, ...]:
-    """Maps in float64, which no autocast and no TF32 makes coarse."""
+    """Maps in float64, without autocast and TF32."""
     with torch.autocast(images.device.type, enabled=False):
         return tuple(_copy(detector, torch.float64).extract_feat(images.double()))
 
@@ -190,7 +204,7 @@ def _channels_last(module: nn.Module) -> nn.Module:
 
 
 def _difference(before: Sequence[Tensor], after: Sequence[Tensor]) -> str | None:
-    """What differs; `None` where nothing does by more than `TOLERANCE`."""
+    """How the maps differ; `None` if by no more than `TOLERANCE`."""
     for index, (one, other) in enumerate(zip(before, after, strict=True)):
         difference, largest = (one - other).abs().max().item(), one.abs().max().item()
         if not difference <= TOLERANCE * largest and torch.isfinite(one).all():

@@ -79,12 +79,10 @@ def test_batch_norms_stay_where_fusing_would_change_the_maps(monkeypatch):
     detector.backbone.conv1 = Standardised(3, 8, 7, conv.stride, conv.padding, bias=False)
     expected = detector.extract_feat(IMAGES)
     said = []
-    monkeypatch.setattr(
-        "pcka_mmdet.models.teacher.neck_forward.print_log", lambda message, *a, **k: said.append(message)
-    )
+    monkeypatch.setattr(f"{NeckForward.__module__}.print_log", lambda message, *a, **k: said.append(message))
     assert_close(NeckForward(detector, channels_last=False)(IMAGES)["neck"], expected, 0)
     assert batch_norms(detector)
-    assert len(said) == 1 and "runs without batch norms fused, with which map 0 would differ by" in said[0]
+    assert len(said) == 1 and "runs without 'batch norms fused': map 0 would differ by" in said[0]
 
 
 class TakesChannelsForGranted(nn.Identity):
@@ -136,11 +134,36 @@ def test_where_nothing_can_be_tried_nothing_is_changed(monkeypatch):
     detector.backbone.relu = Wants(dtype=torch.float32)
     expected = detector.extract_feat(IMAGES)
     said = []
-    monkeypatch.setattr(
-        "pcka_mmdet.models.teacher.neck_forward.print_log", lambda message, *a, **k: said.append(message)
-    )
+    monkeypatch.setattr(f"{NeckForward.__module__}.print_log", lambda message, *a, **k: said.append(message))
     assert_close(NeckForward(detector)(IMAGES)["neck"], expected, 0)
-    assert said == ["the teacher runs as it is: in float64 it fails (not this input)"] and batch_norms(detector)
+    assert said == ["the teacher is not optimised: it fails in float64 (not this input)"] and batch_norms(detector)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, TypeError])
+def test_a_device_without_float64(monkeypatch, error):
+    """Apple's MPS raises TypeError where it is asked for float64."""
+
+    def refuse(*_):
+        raise error("no float64 here")
+
+    detector = trained()
+    expected = detector.extract_feat(IMAGES)
+    monkeypatch.setattr("pcka_mmdet.models.teacher.neck_forward._exact_maps", refuse)
+    assert_close(NeckForward(detector)(IMAGES)["neck"], expected, 0)
+
+
+def test_an_operator_that_refuses_the_precision(monkeypatch):
+    """MMCV's deformable convolution has no bfloat16 on the CPU: the teacher runs in float32, and says so."""
+    config = retinanet()
+    dcn = dict(dcn=dict(type="DCNv2", deform_groups=1), stage_with_dcn=(False, False, False, True))
+    config["backbone"].update(depth=50, **dcn)  # BasicBlock has none
+    config["neck"]["in_channels"] = [32, 64, 128, 256]
+    detector = build(config).eval().requires_grad_(False)
+    expected = detector.extract_feat(IMAGES)
+    said = []
+    monkeypatch.setattr(f"{NeckForward.__module__}.print_log", lambda message, *a, **k: said.append(message))
+    assert_close(NeckForward(detector, precision="bf16")(IMAGES)["neck"], expected, 1e-4)
+    assert any("the teacher runs in fp32: torch.bfloat16 fails" in message for message in said)
 
 
 def test_a_reduced_precision_copies_backbone_and_neck_alone():
