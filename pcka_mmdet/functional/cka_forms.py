@@ -6,9 +6,10 @@ With the Gram matrices K = xx' and L = yy' and K~, L~ their projections (see `pc
 
     CKA = <K~, L~> / (|K~| |L~|),    dCKA/dx = 2 (L~ / (|K~| |L~|) - CKA K~ / |K~|^2) x.
 
-K~ is a linear projection of K, so this one value and this one gradient serve all three estimators. The two forms are
-equal, by |xx'| = |x'x| and <xx', yy'> = |x'y|^2; which one costs less depends on N and D. A form evaluates CKA of
-standardised matrices, and gives for each side that wants a gradient what that takes besides the matrices: the weights.
+K~ is a linear projection of K, so one formula of the value and one of the gradient serve all three estimators. The two
+forms give equal values, since |xx'| = |x'x| and <xx', yy'> = |x'y|^2. Which one costs less depends on N and D. A form
+evaluates CKA of standardised matrices. For each side that needs a gradient it also returns weights: the gradient is a
+product of weights and matrices.
 """
 
 import torch
@@ -20,7 +21,7 @@ MIN_SAMPLES = {"none": 2, "center": 3, "debias": 4}
 
 
 def check_samples(samples: int, centering: str) -> None:
-    """Refuse what no form can evaluate.
+    """Check the number of samples against the estimator.
 
     Raises:
         ValueError: `centering` is unknown, or there are fewer samples than `MIN_SAMPLES[centering]`.
@@ -35,13 +36,12 @@ def check_samples(samples: int, centering: str) -> None:
 
 
 def standardise(x: Tensor, centering: str) -> tuple[Tensor, Tensor]:
-    """Bring every group to largest magnitude 1, its column means removed unless `centering` is 'none'.
+    """Scale every group to largest magnitude 1, after removing its column means unless `centering` is 'none'.
 
-    Without the means K~ keeps its value (they are in the null space of both projections) and loses no digits to them.
+    Removing the means does not change K~ (both projections map them to zero) and saves digits.
 
     Returns:
-        The matrices `(G, N, D)`, and what they were multiplied by, `(G, 1, 1)`: 0 for a group that is zero up to the
-        rounding of the means.
+        The matrices `(G, N, D)`, and their scales `(G, 1, 1)`: 0 for a group that is zero up to rounding.
     """
     info = torch.finfo(x.dtype)
     largest = _largest(x)
@@ -55,13 +55,13 @@ def standardise(x: Tensor, centering: str) -> tuple[Tensor, Tensor]:
 
 
 def cheaper_form(samples: int, features: int, other_features: int) -> type["SampleForm"] | type["FeatureForm"]:
-    """The form of fewer multiply-adds for the value and the gradient in the first matrix."""
+    """The form that needs fewer multiply-adds for the value and the gradient of the first matrix."""
     sizes = samples, features, other_features
     return min((SampleForm, FeatureForm), key=lambda form: form.multiply_adds(*sizes))
 
 
 def column(per_group: Tensor) -> Tensor:
-    """A number a group, to multiply matrices by."""
+    """Reshape one number per group `(G,)` to `(G, 1, 1)`."""
     return per_group[:, None, None]
 
 
@@ -71,7 +71,7 @@ def _largest(x: Tensor) -> Tensor:
 
 
 def _inverse(norm_squared: Tensor, gram_norm_squared: Tensor) -> Tensor:
-    """1 / |K~| by group; 0 where |K~| vanishes against |K|, so that a dead group adds neither value nor gradient."""
+    """1 / |K~| of each group; 0 where |K~| is negligible against |K|: a dead group has no value and no gradient."""
     dead = norm_squared <= 16 * torch.finfo(norm_squared.dtype).eps * gram_norm_squared
     return torch.where(dead, 0.0, norm_squared.rsqrt())
 

@@ -1,10 +1,10 @@
-"""CKA between the patches of two feature maps, at the least cost in time and memory.
+"""CKA between the patches of two feature maps, fast and with little memory.
 
 Shape shorthand: B images, C channels, H x W positions; G groups of patch matrices, see `pcka_mmdet.functional.patches`.
 
-Equal to `cka(extract_patches(student), extract_patches(teacher)).mean()`. Patches are cut, compared and thrown away a
-few groups at a time, so that they stay in the processor's cache, and the gradient is made with the value: nothing is
-kept but the gradient itself.
+Equal to `cka(extract_patches(student), extract_patches(teacher)).mean()`. A few groups of patches are processed at a
+time, so that they stay in the processor's cache. The gradient is computed together with the value, and nothing else is
+kept for the backward pass.
 """
 
 import torch
@@ -15,7 +15,7 @@ from .cka_forms import cheaper_form, check_samples, of_rows_and_columns, standar
 from .patches import extract_patches, join_patches
 
 PART_BYTES = {"cpu": 2 * 2**20, "gpu": 64 * 2**20}
-"""How much of the student's map is worked on at a time: what a cache holds, and what a GPU has room for."""
+"""Bytes of the student's map that are processed at a time: about a CPU's cache, and little of a GPU's memory."""
 
 SAMPLES = ("patches", "positions")
 
@@ -38,8 +38,8 @@ def patch_cka(
         average: See `extract_patches`.
         centering: See `cka`.
         fit: See `extract_patches`.
-        samples: What a row of the Gram matrix stands for: `'patches'`, or `'positions'`, the features of a patch (its
-            matrices are transposed). Several share the cutting, and uncentred the matrix products too.
+        samples: What the Gram matrix compares: `'patches'`, or `'positions'`, the features of a patch (the patch
+            matrices are transposed). With both, patches are cut once, and without centring matrix products are shared.
 
     Returns:
         Mean similarity, a scalar in float32 or wider, or one for each of several `samples`; see `cka`.
@@ -71,7 +71,7 @@ def patch_cka(
 
 
 class _PatchCKA(torch.autograd.Function):
-    """The gradient is made together with the value, while the patches are at hand."""
+    """Computes the gradient in `forward`, while the patches are in the cache."""
 
     @staticmethod
     def forward(
@@ -106,7 +106,7 @@ class _PatchCKA(torch.autograd.Function):
 def _evaluate(
     x: Tensor, y: Tensor, centering: str, kinds: tuple[str, ...], wants_gradient: bool
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """CKA `(G,)` of patches `(G, N, D)` for each kind of samples, and the gradients in the first, if wanted."""
+    """CKA `(G,)` of patches `(G, N, D)` for each kind of samples and, if wanted, its gradients with respect to `x`."""
     for kind in kinds:
         check_samples(x.shape[-2 if kind == "patches" else -1], centering)
     if centering == "none" and kinds == SAMPLES and x.shape == y.shape:
@@ -132,9 +132,9 @@ def _evaluate_kind(
 
 
 def _parts(feature_map: Tensor, cut: tuple[int, str, str]) -> list[tuple[slice, ...]]:
-    """Indices that together take the whole map, a few groups each."""
+    """Slices of a few groups each, which together cover the map."""
     axis = {"channel": 1, "batch": 0}.get(cut[1])
-    if axis is None:  # groups by position within a patch: each needs the whole map
+    if axis is None:  # each group of `average='spatial'` needs the whole map
         return [(slice(None),)]
     groups = feature_map.shape[axis]
     budget = PART_BYTES["cpu" if feature_map.device.type == "cpu" else "gpu"]

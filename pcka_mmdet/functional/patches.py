@@ -40,10 +40,10 @@ def extract_patches(feat: Tensor, patch_size: int = 16, average: str = "channel"
     Args:
         feat: Feature maps `(B, C, H, W)`.
         patch_size: Side p of a patch, in positions of the map.
-        average: What a mean over the groups is taken over, see the table above.
-        fit: How a map whose side is no multiple of p is made to fit: `'resize'` stretches it bilinearly up to the
-            next multiple (the paper's released code), `'pad'` adds zeros at the right and bottom, `'crop'` drops
-            what does not fill a patch. The last two keep the sampling grid.
+        average: What the groups are, and so what a mean over them averages; see the table above.
+        fit: What is done with a map whose side is no multiple of p: `'resize'` stretches it bilinearly to the next
+            multiple (the paper's released code), `'pad'` adds zeros at the right and bottom, `'crop'` drops positions
+            that do not fill a patch. The last two keep the sampling grid.
 
     Returns:
         Patch matrices `(G, N, D)`; patches are in row-major order.
@@ -79,15 +79,15 @@ def extract_patches(feat: Tensor, patch_size: int = 16, average: str = "channel"
 def join_patches(
     patches: Tensor, shape: Sequence[int], patch_size: int = 16, average: str = "channel", fit: str = "resize"
 ) -> Tensor:
-    """The adjoint of `extract_patches`, which is linear: what a gradient of patches is as a gradient of maps.
+    """Turn the gradient of patches into the gradient of maps: the adjoint of `extract_patches`, which is linear.
 
     Args:
         patches: Patch matrices `(G, N, D)`.
-        shape: Of the maps that patches are cut from, `(B, C, H, W)`.
-        patch_size: As they are cut, like the other options.
+        shape: Shape `(B, C, H, W)` of the maps that the patches were cut from.
+        patch_size: See `extract_patches`, as for the other options.
 
     Returns:
-        Maps `(B, C, H, W)`. Where no map has to be made to fit, they are those that the patches are of.
+        Maps `(B, C, H, W)`. Where the sides are multiples of `patch_size`, this inverts `extract_patches`.
     """
     batch, channels, height, width = shape
     p = patch_size
@@ -99,7 +99,7 @@ def join_patches(
     if (height, width) == maps.shape[2:]:
         return maps
     if fit == "resize" and torch.are_deterministic_algorithms_enabled():
-        # the kernel below has no deterministic form on a GPU, and interpolate goes another way
+        # the kernel below is not deterministic on a GPU; the gradient of interpolate is
         adjoint = torch.func.vjp(lambda m: _resize(m, maps.shape[2:]), maps.new_zeros(shape))[1]
         return adjoint(maps)[0]
     if fit == "resize":

@@ -1,4 +1,4 @@
-"""Weights that a student starts from: its own checkpoint's, its teacher's."""
+"""Initial weights of a student: from a checkpoint of its own, or from its teacher."""
 
 import logging
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from .teacher import Teacher
 
 
 def start_from_checkpoint(student: nn.Module, checkpoint: str) -> None:
-    """Load what fits of a plain MMDetection checkpoint of the student, or of a distillation's.
+    """Load the student's weights from a plain MMDetection checkpoint or a distillation's.
 
-    Arrays of other shapes, a head for other classes for instance, are left as they were initialised, with a warning.
+    Arrays whose shapes differ (a head for other classes) keep their initial values, with a warning.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -37,18 +37,19 @@ def start_from_checkpoint(student: nn.Module, checkpoint: str) -> None:
 def inherit(
     student: nn.Module, teacher: Teacher, parts: Sequence[str], strides: tuple[Sequence[int], Sequence[int]]
 ) -> None:
-    """Copy the teacher's weights in `parts` to the student where names and shapes agree, and say what was copied.
+    """Copy the teacher's weights of some parts to the student where names and shapes agree, and log what was copied.
 
     Args:
         student: The student.
         teacher: The teacher, loaded.
-        parts: Names of children, such as `('neck', 'bbox_head')`; or dotted, `'roi_head.bbox_head'`.
-        strides: Of the levels of both necks. Names of arrays count levels, so they mean the same where these agree.
+        parts: Names of modules, such as `('neck', 'bbox_head')` or `'roi_head.bbox_head'`.
+        strides: Strides of both necks. Necks and heads number their modules by level, so they are copied only between
+            necks of equal strides.
 
     Raises:
-        ValueError: A part is not there, or nothing of it agrees, or the teacher's part was not loaded in full, or
-            something else than the backbone is to be copied between necks of different strides.
-        RuntimeError: The teacher has run, so that its weights may be fused.
+        ValueError: A side lacks a part, no array agrees, the teacher's part was not loaded in full, or the necks'
+            strides differ and a part is not the backbone's.
+        RuntimeError: The teacher has run, so its weights may be fused.
     """
     if parts and teacher.neck_forward.has_fused:
         raise RuntimeError(

@@ -28,30 +28,31 @@ from ..teacher import Normalisation, Teacher
 class FPNDistill(BaseAlgorithm):
     """A student detector that learns from a frozen teacher besides its own task.
 
-    With all loss weights 0 the student trains exactly as it does without the teacher: it is built and initialised
-    first, and what is built after it draws from a fork of the random state.
+    With all loss weights 0 the student trains exactly as without a teacher: it is built and initialised first, and
+    all that is built later draws from a fork of the random state.
 
     Args:
         architecture: The student: a model dict, a config path, or `dict(cfg_path=..., **overrides)`; see
             `pcka_mmdet.configuration.detector.model_config`.
         teacher: The teacher, likewise.
-        teacher_ckpt: File or URL of the teacher's weights. `None` warns, `'random'` asks for random ones.
+        teacher_ckpt: File or URL of the teacher's weights. `'random'` keeps random weights; `None` does so with a
+            warning.
         distiller: Config of the distiller.
-        init_student: File or URL of the checkpoint that the student starts from, a plain MMDetection one or a
+        init_student: File or URL of a checkpoint that the student starts from: plain MMDetection's or a
             distillation's.
         inherit: Parts that the student copies from the teacher where names and shapes agree, such as
-            `('neck', 'bbox_head')`. Like `init_student` it acts after `init_weights()`; a resumed training goes on with
-            its own weights.
-        fuse_teacher: Fold the teacher's batch norms into its convolutions, where this leaves its maps as they are.
-        teacher_channels_last: Run the teacher with the channels innermost, likewise.
-        teacher_precision: `'fp32'`, `'bf16'` or `'fp16'`; see `NeckForward`, as for the other three.
+            `('neck', 'bbox_head')`. Like `init_student` it is done by `init_weights()`, and not when a training is
+            resumed.
+        fuse_teacher: Fold the teacher's batch norms into its convolutions. Undone where it would change the maps.
+        teacher_channels_last: Run the teacher in the channels-last memory format. Undone likewise.
+        teacher_precision: `'fp32'`, `'bf16'` or `'fp16'`; see `NeckForward`.
         compile_teacher: Run the teacher by `torch.compile`.
-        data_preprocessor: Of a student that has none of its own.
+        data_preprocessor: Used where the student's config has none.
         init_cfg: See `mmengine.model.BaseModule`.
 
     Raises:
         FileNotFoundError: A config or the checkpoint does not exist.
-        ValueError: The checkpoint is not the teacher's, a detector has no neck, or levels do not pair up.
+        ValueError: The checkpoint is not the teacher's, a model lacks what a loss reads, or levels do not pair up.
     """
 
     def __init__(
@@ -96,12 +97,12 @@ class FPNDistill(BaseAlgorithm):
 
     @property
     def student(self) -> nn.Module:
-        """The detector that is trained, also `architecture`."""
+        """The detector that is trained; MMRazor calls it `architecture`."""
         return self.architecture
 
     @property
     def detector(self) -> nn.Module:
-        """The student, by the name that hooks of MMDetection look for (`YOLOXModeSwitchHook`)."""
+        """The student, under the name that MMDetection's hooks use (`YOLOXModeSwitchHook`)."""
         return self.architecture
 
     @property
@@ -111,15 +112,15 @@ class FPNDistill(BaseAlgorithm):
 
     @property
     def teacher_sha256(self) -> str | None:
-        """Of the teacher's file; `None` where its weights are random or came from no file of this machine."""
+        """sha256 of the teacher's file; `None` for random weights, or where no local file is left."""
         return self._teacher.sha256
 
     def init_weights(self) -> None:
-        """Initialise the student as without a teacher, then from its checkpoint and the teacher; then the connectors.
+        """Initialise the student as without a teacher, then load `init_student` and copy the inherited parts.
 
         Raises:
             FileNotFoundError: `init_student` does not exist.
-            ValueError: Nothing of `init_student` or of a part to inherit fits.
+            ValueError: No array of `init_student`, or of a part to inherit, fits.
         """
         self.architecture.init_weights()
         if self.init_student is not None:
@@ -157,15 +158,15 @@ class FPNDistill(BaseAlgorithm):
         return losses
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sum the losses as MMEngine does, and log the total of each distillation loss beside its levels.
+        """Sum the losses as MMEngine does, and log the total over levels of each distillation loss.
 
         Raises:
-            FloatingPointError: A loss of the student's task is not finite; the distiller looks at its own.
+            FloatingPointError: A loss of the student's task is not finite. The distiller checks its own losses.
         """
         loss, log = super().parse_losses(losses)
         if not torch.isfinite(loss):
             bad = [name for name, value in log.items() if name != "loss" and not torch.isfinite(value)]
-            raise FloatingPointError(f"{', '.join(bad)} not finite, and what is distilled is. {ADVICE}")
+            raise FloatingPointError(f"{', '.join(bad)} not finite; the distillation losses are finite. {ADVICE}")
         for name, terms in self.distiller.terms.items():
             log[f"distill.loss_{name}"] = sum(log[f"distill.loss_{term.key}"] for term in terms)
         return loss, log

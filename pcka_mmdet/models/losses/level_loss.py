@@ -112,11 +112,11 @@ class LevelLoss(nn.Module):
         raise NotImplementedError
 
     def connect(self, student: Tensor) -> Tensor:
-        """The student's map, translated where there is a connector."""
+        """The student's map after the connector, if there is one."""
         return student if self.connector is None else self.connector(student)
 
     def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
-        """Whether a convolution has to translate the student's map before the loss."""
+        """Whether the student's map needs a 1x1 convolution before the loss."""
         return student_channels != teacher_channels
 
     @property
@@ -125,7 +125,7 @@ class LevelLoss(nn.Module):
         return self.loss_weight != 0
 
     def is_degenerate(self, size: Sequence[int]) -> bool:
-        """Whether an output of height and width `size` carries no signal for the loss."""
+        """Whether the loss is constant on outputs of height and width `size`."""
         return False
 
     def degenerate_message(self, size: Sequence[int]) -> str:
@@ -164,7 +164,7 @@ class LevelLoss(nn.Module):
 
 
 class ForeignLoss(LevelLoss):
-    """A loss that knows nothing of levels, such as one of MMRazor's: called with two tensors, with its own weight.
+    """A loss of two tensors that is no `LevelLoss`, such as one of MMRazor's. It has its own weight.
 
     Args:
         loss: Module whose forward takes the student's and the teacher's output.
@@ -182,14 +182,14 @@ class ForeignLoss(LevelLoss):
 
 
 def usable_levels(levels: Sequence[tuple[LevelLoss, Any]], names: Sequence[str] = ()) -> tuple[list[int], str]:
-    """Which of some levels carry signal, and for the others why they do not.
+    """The levels on which a loss is not degenerate, and a message about the others.
 
     Args:
         levels: The loss and the output's size of each level.
-        names: Where each level is, such as `'at stride 8'`, for the messages.
+        names: Name of each level for the message, such as `'at stride 8'`.
 
     Returns:
-        Places of the levels that carry signal, and the messages of the others in one text.
+        Indices of the usable levels, and one message about the others.
     """
     degenerate = [index for index, (loss, size) in enumerate(levels) if loss.is_degenerate(size)]
     messages = [

@@ -1,4 +1,4 @@
-"""Images as the teacher wants them: its own normalisation and padding.
+"""The student's images in the teacher's normalisation and padding.
 
 Shape shorthand: a batch of images is `(B, 3, H, W)`.
 """
@@ -14,15 +14,15 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 COMMON_DIVISOR = 32
-"""Of the sides of images that MMDetection's detectors are fed with, the stride of their backbones."""
+"""The stride of most backbones: MMDetection pads images to multiples of it."""
 
 ODD_SIDE = 328
-"""Of a zero image that tells whether a neck takes any size: its maps are odd at stride 8 and below."""
+"""Side of a test image whose maps have odd sides, which necks that join maps (PAFPN) cannot take."""
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How a data preprocessor turns pixels (0 to 255) into input; mean and std are in the order of the input."""
+    """How a data preprocessor normalises pixels (0 to 255); mean and std are in the channel order of its output."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -31,7 +31,7 @@ class Normalisation:
 
     @classmethod
     def of(cls, preprocessor: nn.Module) -> "Normalisation":
-        """Read off an MMEngine or MMDetection data preprocessor; one without mean and std leaves pixels as they are."""
+        """The normalisation of a data preprocessor; without mean and std it is the identity."""
         mean, std = (0.0,) * 3, (1.0,) * 3
         if getattr(preprocessor, "_enable_normalize", False):
             mean, std = (
@@ -47,16 +47,16 @@ def renormalise(
     source: Normalisation,
     target: Normalisation,
 ) -> Tensor:
-    """Turn images that `source` normalised into what `target` would have made of the same pixels.
+    """Images that `source` normalised, normalised as `target` does.
 
     Args:
         images: Normalised, augmented and padded images `(B, 3, H, W)`.
-        samples: Their data samples: `img_shape` tells the image from its padding, which becomes the target's.
-        source: How the images were normalised.
-        target: How the result is.
+        samples: Their data samples. The area outside of `img_shape` gets the target's `pad_value`.
+        source: Normalisation of `images`.
+        target: Normalisation of the result.
 
     Returns:
-        Images of the same shape; `images` itself where both normalisations agree.
+        Images of the same shape; `images` itself where both normalisations are equal.
     """
     if source == target:
         return images
@@ -75,8 +75,11 @@ def renormalise(
 
 @torch.no_grad()
 def size_divisor(detector: BaseModel) -> int:
-    """What the sides of a detector's images have to be multiples of: what its preprocessor says, or 32 where it says
-    less and the neck joins maps that would not fit (PAFPN, of an RTMDet whose own pipeline pads)."""
+    """The number that the sides of a detector's images must be multiples of.
+
+    It is the preprocessor's `pad_size_divisor`, or 32 where that is smaller and the neck fails on odd maps: RTMDet pads
+    its images in the pipeline, and its PAFPN joins maps.
+    """
     said = getattr(detector.data_preprocessor, "pad_size_divisor", 1)
     if said % COMMON_DIVISOR == 0:
         return said
@@ -88,16 +91,16 @@ def size_divisor(detector: BaseModel) -> int:
 
 
 def pad_to_multiple(images: Tensor, divisor: int, value: float) -> Tensor:
-    """Pad images `(B, 3, H, W)` at the right and bottom, until their sides are multiples of `divisor`."""
+    """Pad images `(B, 3, H, W)` at the right and bottom so that their sides are multiples of `divisor`."""
     height, width = images.shape[2:]
     padding = (0, -width % divisor, 0, -height % divisor)
     return F.pad(images, padding, value=value) if any(padding) else images  # F.pad copies whatever it is asked for
 
 
 def crop_to_image(feature_map: Tensor, image: Tensor, padded: Tensor) -> Tensor:
-    """The part of a map of padded images that the images take, `(B, C, ceil(H / stride), ceil(W / stride))`.
+    """Crop a map of padded images to the images, `(B, C, ceil(H / stride), ceil(W / stride))`.
 
-    What is no map (a classifier's vectors and logits) is left as it is.
+    Outputs that are no maps (a classifier's vectors and logits) are returned as they are.
     """
     if feature_map.dim() != 4:
         return feature_map

@@ -1,4 +1,4 @@
-"""A teacher's weights, loaded in full or not at all."""
+"""Strict loading of a teacher's weights."""
 
 import logging
 
@@ -12,16 +12,16 @@ from .neck_forward import PARTS
 
 
 def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, list[str]]:
-    """Load a detector's weights; every key of backbone and neck must be there.
+    """Load a detector's weights. Every key of backbone and neck must fit.
 
-    Where keys of the head differ they are not loaded: this is logged, and running the head is an error.
+    Keys of the head that differ are logged and not loaded; running the head is then an error.
 
     Args:
         detector: The detector to load into.
         checkpoint: File or URL of an MMDetection checkpoint.
 
     Returns:
-        The sha256 of the file, and what differs in the head.
+        The sha256 of the file, and one line for each key of the head that differs.
 
     Raises:
         FileNotFoundError: The file does not exist.
