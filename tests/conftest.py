@@ -3,8 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from pcka_mmdet.datasets import build_digit_scenes
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Each test draws the same random numbers, whatever ran before it in its process."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -118,16 +118,17 @@ def test_other_channels_where_whole_patches_are_compared():
 
 
 def test_map_in_channels_last_and_in_half_precision():
-    student, teacher = maps(2, 64, 8, 8, dtype=torch.float32)
+    student, teacher = maps(2, 64, 8, 8)
     expected = value_and_gradient(patch_cka, student, teacher, 2)
     last = student.contiguous(memory_format=torch.channels_last)
     value, gradient = value_and_gradient(patch_cka, last, teacher, 2)
-    torch.testing.assert_close((value, gradient), expected)
+    torch.testing.assert_close((value, gradient), expected, rtol=1e-10, atol=1e-12)
     assert gradient.is_contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         value, gradient = value_and_gradient(patch_cka, student.bfloat16(), teacher.bfloat16(), 2)
     assert value.dtype == torch.float32 and gradient.dtype == torch.bfloat16
-    torch.testing.assert_close(value, expected[0], rtol=0.05, atol=0.01)
+    for ours, exact in zip((value, gradient), expected, strict=True):
+        assert (ours - exact).abs().max() < 0.03 * exact.abs().max()
 
 
 def test_nothing_but_the_gradient_is_kept():
