@@ -1,8 +1,10 @@
 """Runs of MMEngine's Runner on a data set in memory."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.dataset import BaseDataset
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.runner import Runner
 from torch import nn
 
@@ -22,6 +24,24 @@ class RandomScenes(BaseDataset):
     def __getitem__(self, index: int) -> dict:
         item = self.items[index]
         return dict(inputs=item["inputs"][0], data_samples=item["data_samples"][0].clone())
+
+
+class MeanScore(BaseMetric):
+    """The mean score of all detections, and its negative, so that the best epochs of the two are the extremes."""
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        self.results += [sample["pred_instances"]["scores"].mean().item() for sample in data_samples]
+
+    def compute_metrics(self, results: list[float]) -> dict[str, float]:
+        mean = sum(results) / len(results)
+        return dict(score=mean, doubt=-mean)
+
+
+def validation() -> dict[str, Any]:
+    """Options of `runner` that make it validate after each epoch."""
+    sampler = dict(type="DefaultSampler", shuffle=False)
+    loader = dict(dataset=RandomScenes(4), batch_size=2, sampler=sampler, num_workers=0)
+    return dict(val_dataloader=loader, val_cfg=dict(), val_evaluator=Evaluator(MeanScore()))
 
 
 def runner(model: dict | nn.Module, work_dir: Any, epochs: int = 1, **options: Any) -> Runner:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pcka_mmdet.models import FPNDistiller
 from tests.detectors import EVERY_KIND, build, distillation, fcos, raw_batch, retinanet
-from tests.runners import RandomScenes, runner
+from tests.runners import RandomScenes, runner, validation
 
 WRAPPER = dict(type="MMDistributedDataParallel", broadcast_buffers=False, device_ids=None)
 LOCAL = [0, 1], [2, 3]
@@ -69,19 +69,21 @@ class UnequalScenes(RandomScenes):
         self.items[1::2] = [raw_batch((128, 128)) for _ in self.items[1::2]]
 
 
-def run(folder: Path, name: str, config: dict | None = None, **options: Any) -> dict[str, Any]:
-    """Two epochs of MMEngine's Runner: weights, and the logged losses of this process."""
+def run(folder: Path, name: str, config: dict | None = None, epochs: int = 2, **options: Any) -> dict[str, Any]:
+    """Epochs of MMEngine's Runner: weights, and the logged losses of this process."""
     config = config or distillation(teacher=retinanet(channels=24))
-    run = runner(config, folder / name, epochs=2, launcher="pytorch", cfg=dict(model_wrapper_cfg=WRAPPER), **options)
-    return trained(run)
+    wrapper = dict(model_wrapper_cfg=WRAPPER)
+    return trained(runner(config, folder / name, epochs=epochs, launcher="pytorch", cfg=wrapper, **options))
 
 
 def trained(run: Runner | FlexibleRunner) -> dict[str, Any]:
     run.train()
     losses = {k: v.data[0] for k, v in run.message_hub.log_scalars.items() if "distill.loss" in k}
+    scores = run.message_hub.log_scalars.get("val/score")
     return dict(
         weights=run.model.module.state_dict(),
         losses={k.removeprefix("train/distill.loss_"): v.tolist() for k, v in losses.items()},
+        scores=scores and scores.data[0].tolist(),
         wrapped={name for name, _ in run.model.named_modules()},
     )
 
@@ -104,6 +106,22 @@ def synchronised_teacher(folder: Path) -> dict[str, Any]:
     teacher = retinanet(channels=24)
     teacher["backbone"]["norm_cfg"] = dict(type="SyncBN")
     return run(folder, "synchronised", distillation(teacher=teacher))
+
+
+def validated(folder: Path, name: str, **options: Any) -> dict[str, Any]:
+    """Validations, the best checkpoint and an average; the statistics of batch norms, each process's own, are fixed."""
+    config = distillation(teacher=retinanet(channels=24))
+    config["architecture"]["backbone"]["norm_eval"] = True
+    checkpoint = dict(type="pcka_mmdet.StudentCheckpointHook", interval=1, save_best="score", rule="greater")
+    hooks = dict(checkpoint=checkpoint, logger=dict(type="LoggerHook", interval=1))
+    average = [dict(type="EMAHook", momentum=0.1)]
+    return run(folder, name, config, default_hooks=hooks, custom_hooks=average, **validation(), **options)
+
+
+def resumed(folder: Path) -> dict[str, Any]:
+    """The same two epochs, with a resume between them."""
+    validated(folder, "resumed", epochs=1)
+    return validated(folder, "resumed", resume=True)
 
 
 def strategy(folder: Path) -> dict[str, Any]:
@@ -154,6 +172,8 @@ SCENARIOS = {
     "uneven": uneven,
     "synchronised teacher": synchronised_teacher,
     "strategy": strategy,
+    "validated": lambda folder: validated(folder, "validated"),
+    "resumed": resumed,
     "detached": detached_zeros,
 }
 
@@ -181,10 +201,16 @@ def work(rank: int, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory) -> list[dict[str, Any]]:
-    """What each of the two processes left."""
+def folder(tmp_path_factory) -> Path:
+    """The work directories of the two processes, by scenario."""
     folder = tmp_path_factory.mktemp("processes")
     mp.spawn(work, (folder,), nprocs=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folder) -> list[dict[str, Any]]:
+    """What each of the two processes returned."""
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
 
 
@@ -217,7 +243,7 @@ def test_pcka_of_two_processes_is_the_mean_of_their_gradients(results):
     assert differences(whole, mean) > 0.01 * scale
 
 
-@pytest.mark.parametrize("name", ["every", "ramp", "stop", "unequal", "uneven", "synchronised teacher", "strategy"])
+@pytest.mark.parametrize("name", sorted(SCENARIOS.keys() - {"detached"}))
 def test_ddp_needs_no_search_for_unused_parameters(results, name):
     """Both processes end with the same finite weights, and the teacher is not wrapped."""
     first, second = (result[name] for result in results)
@@ -230,6 +256,23 @@ def test_ddp_needs_no_search_for_unused_parameters(results, name):
 
 def test_a_flexible_runner_writes_students_too(results):
     assert {"epoch_2.pth", "student_epoch_2.pth"} <= results[0]["strategy"]["files"]
+
+
+def test_a_resumed_training_ends_as_the_one_that_was_not_interrupted(results, folder):
+    """Bit for bit, as nothing random is drawn: validations, weights, averages, and the student of the best of them."""
+    for result in results:
+        assert len(set(result["validated"]["scores"])) == 2
+        assert result["resumed"]["scores"] == result["validated"]["scores"]
+        assert differences(result["resumed"]["weights"], result["validated"]["weights"]) == 0
+    scores = results[0]["validated"]["scores"]
+    best = f"best_score_epoch_{scores.index(max(scores)) + 1}"
+    plain = {"epoch_1.pth", "epoch_2.pth", f"{best}.pth"}
+    for name in ("validated", "resumed"):
+        assert {path.name for path in (folder / name).glob("*.pth")} == plain | {f"student_{file}" for file in plain}
+    for file in (f"student_{best}.pth", "epoch_2.pth"):
+        one, other = (torch.load(folder / name / file, weights_only=True) for name in ("validated", "resumed"))
+        for part in {"state_dict", "ema_state_dict"} & one.keys():
+            assert differences(one[part], other[part]) == 0, (file, part)
 
 
 def test_losses_of_inactive_iterations_and_levels(results):
