@@ -1,11 +1,14 @@
 """Tiny sets in COCO's format."""
 
 import json
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 
 def write_coco(
@@ -27,3 +30,20 @@ def write_coco(
     for name in annotations:
         (root / name).write_text(json.dumps(dict(images=entries, annotations=boxes, categories=categories)))
     return root
+
+
+def recall(annotations: Path, predictions: Path) -> float:
+    """COCO's AR of 100 detections, classes aside, of what `tools/test.py --out` wrote: by pycocotools alone."""
+    truth = COCO(annotations)
+    found = []
+    for image in pickle.loads(predictions.read_bytes()):
+        instances = image["pred_instances"]
+        for score, (x1, y1, x2, y2) in zip(instances["scores"].tolist(), instances["bboxes"].tolist(), strict=True):
+            box = dict(category_id=1, score=score, bbox=[x1, y1, x2 - x1, y2 - y1])
+            found.append(dict(box, image_id=image["img_id"]))
+    evaluation = COCOeval(truth, truth.loadRes(found), "bbox")
+    evaluation.params.useCats = 0
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return evaluation.stats[8]

@@ -3,38 +3,50 @@
 import json
 import pickle
 import socket
+from pathlib import Path
 
 import pytest
 import torch
 
+from pcka_mmdet.report.scalars import read_scalars
+from tests.coco import recall
 from tests.integration.conftest import last_log, tiny_demo
 
 DISTILLED = "configs/demo/distilled.py"
+KEEP_BEST = ["default_hooks.checkpoint.save_best=coco/AR@100", "val_evaluator.metric=proposal"]
+"""By the recall of all detections: the AP of detectors that have hardly learnt is 0."""
 
 
-def test_train_resume_and_test(command, digit_scenes, tmp_path):
-    command("tools/train.py", DISTILLED, "--work-dir", tmp_path, *tiny_demo(digit_scenes))
-    checkpoint = torch.load(tmp_path / "epoch_1.pth", weights_only=True)
+def best_checkpoint(work_dir: Path) -> tuple[str, float]:
+    """Its name and its recall, by the validations that a training logged: the first epoch of the highest."""
+    found = {record["step"]: record["coco/AR@100"] for record in read_scalars(work_dir) if "coco/AR@100" in record}
+    epoch = max(found, key=found.get)
+    return f"best_coco_AR@100_epoch_{epoch}.pth", found[epoch]
+
+
+def test_train_and_test(command, digit_scenes, tmp_path):
+    """The best student reaches in `tools/test.py` what its validation found."""
+    command("tools/train.py", DISTILLED, "--work-dir", tmp_path, *tiny_demo(digit_scenes, epochs=2), *KEEP_BEST)
+    best, validated = best_checkpoint(tmp_path)
+    checkpoint = torch.load(tmp_path / best, weights_only=True)
     assert {key.split(".")[0] for key in checkpoint["state_dict"]} == {"architecture", "distiller"}
     lines = [line for line in last_log(tmp_path).splitlines() if "Epoch(train)" in line]
-    assert len(lines) == 2 and "distill.loss_pcka: " in lines[0] and "_s8" not in lines[0]
-    scalars = [json.loads(line) for line in next(tmp_path.glob("*/vis_data/scalars.json")).read_text().splitlines()]
-    assert {"distill.loss_pcka_s8", "distill.loss_mimic_s64", "similarity.cka_s8", "distill.loss_pcka"} <= set(
-        scalars[0]
-    )
+    assert len(lines) == 4 and "distill.loss_pcka: " in lines[0] and "_s8" not in lines[0]
+    keys = {"distill.loss_pcka_s8", "distill.loss_mimic_s64", "similarity.cka_s8", "distill.loss_pcka"}
+    assert keys <= read_scalars(tmp_path)[0].keys()
 
-    command("tools/train.py", DISTILLED, "--work-dir", tmp_path, "--resume", *tiny_demo(digit_scenes, epochs=2))
-    assert "resumed epoch: 1" in last_log(tmp_path)
-
-    out, shown = tmp_path / "predictions.pkl", "pictures"
+    out, shown, annotations = tmp_path / "predictions.pkl", "pictures", digit_scenes / "annotations" / "val.json"
     command(
-        *("tools/test.py", DISTILLED, tmp_path / "epoch_2.pth", "--work-dir", tmp_path / "test"),
+        *("tools/test.py", DISTILLED, tmp_path / f"student_{best}", "--work-dir", tmp_path / "test"),
         *("--out", out, "--show-dir", shown, *tiny_demo(digit_scenes)),
+        *("test_dataloader.dataset.ann_file=annotations/val.json", "test_dataloader.dataset.data_prefix.img=val/"),
+        *(f"test_evaluator.ann_file={annotations}", "test_evaluator.metric=proposal", "test_dataloader.batch_size=4"),
     )
     assert len(pickle.loads(out.read_bytes())) == 4
     assert len(list((tmp_path / "test").glob(f"*/{shown}/*.png"))) == 4
     metrics = json.loads(max((tmp_path / "test").glob("*/*.json")).read_text())
-    assert "coco/bbox_mAP" in metrics
+    assert metrics["coco/AR@100"] == validated == pytest.approx(recall(annotations, out), abs=1e-3)
+    assert validated > 0.01
 
 
 def test_scaled_learning_rate_and_tta(command, digit_scenes, tmp_path):
@@ -69,16 +81,17 @@ def free_port() -> str:
 
 
 def test_two_processes_on_the_cpu(command, digit_scenes, tmp_path):
-    command(
-        *("tools/dist_train.sh", DISTILLED, 2, "--work-dir", tmp_path, *tiny_demo(digit_scenes)),
-        "train_cfg.val_interval=9",
-        "env_cfg.dist_cfg.backend=gloo",
-        PORT=free_port(),
-    )
+    train = ["tools/dist_train.sh", DISTILLED, 2, "--work-dir", tmp_path]
+    settings = [*KEEP_BEST, "env_cfg.dist_cfg.backend=gloo"]
+    command(*train, *tiny_demo(digit_scenes), *settings, PORT=free_port())
     lines = [line for line in last_log(tmp_path).splitlines() if "Epoch(train)" in line]
     assert len(lines) == 1 and "[1/1]" in lines[0]  # 8 scenes, 4 a process
+    command(*train, "--resume", *tiny_demo(digit_scenes, epochs=2), *settings, PORT=free_port())
+    assert "resumed epoch: 1" in last_log(tmp_path)
+    best, _ = best_checkpoint(tmp_path)
+    assert {path.name for path in tmp_path.glob("*best*.pth")} == {best, f"student_{best}"}
     log = command(
-        *("tools/dist_test.sh", DISTILLED, tmp_path / "epoch_1.pth", 2, "--work-dir", tmp_path / "test"),
+        *("tools/dist_test.sh", DISTILLED, tmp_path / best, 2, "--work-dir", tmp_path / "test"),
         *tiny_demo(digit_scenes),
         PORT=free_port(),
     ).stdout
