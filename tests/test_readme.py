@@ -9,6 +9,7 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from pcka_mmdet.functional import cka, extract_patches
 from tests.detectors import build, check_gradients, distillation, raw_batch, retinanet
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,9 +36,10 @@ def test_a_config_of_ones_own_trains(kind, tmp_path):
 
 def test_the_functional_example():
     (example,) = [text for text in EXAMPLES if "patch_cka" in text]
-    names = dict(student_map=torch.randn(2, 8, 16, 16), teacher_map=torch.randn(2, 8, 16, 16))
+    names = dict(zip(("student_map", "teacher_map"), torch.randn(2, 2, 8, 16, 16, dtype=torch.float64)))
     exec(example, names)
-    assert names["loss"].shape == () and 0 < names["loss"] < 1
+    patches = [extract_patches(names[f"{side}_map"], 4) for side in ("student", "teacher")]
+    torch.testing.assert_close(names["loss"], 1 - cka(*patches).mean())
 
 
 def test_a_loss_of_ones_own(tmp_path, monkeypatch):

@@ -1,16 +1,26 @@
 """What benchmarks measure with."""
 
+from types import SimpleNamespace
+
 import torch
 
+from pcka_mmdet.benchmarking import measure
 from pcka_mmdet.benchmarking.measure import LiveBytes, interleaved
 
 MEGABYTE = 1_000_000
 
 
-def test_functions_take_turns():
-    calls = []
-    seconds = interleaved({name: lambda name=name: calls.append(name) for name in "ab"}, rounds=3)
-    assert calls == ["a", "b"] * 4 and list(seconds) == ["a", "b"] and all(value >= 0 for value in seconds.values())
+def test_functions_take_turns_and_the_median_counts(monkeypatch):
+    """But not the first turn, which is the slowest of all."""
+    calls, clock, turns = [], [0.0], dict(a=[90, 1, 5, 2], b=[90, 8, 4, 6])
+    monkeypatch.setattr(measure, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def work(name):
+        calls.append(name)
+        clock[0] += turns[name][calls.count(name) - 1]
+
+    assert interleaved({name: lambda name=name: work(name) for name in "ab"}, rounds=3) == dict(a=2, b=6)
+    assert calls == ["a", "b"] * 4
 
 
 def test_live_bytes_at_their_peak():
