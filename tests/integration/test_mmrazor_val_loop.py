@@ -37,5 +37,5 @@ def test_student_and_teacher_are_evaluated(digit_scenes, tmp_path, monkeypatch):
     assert runner.message_hub.get_scalar("val/coco/bbox_mAP").current() < 0.5
     assert runner.model._teacher.normalisation == normalisation
     images = torch.randn(1, 3, 128, 128)
-    maps = runner.model._teacher(images, None, normalisation)
+    maps = runner.model._teacher(images, None, normalisation)["neck"]
     assert not runner.model.teacher.training and len(maps) == 4

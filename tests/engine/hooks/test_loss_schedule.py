@@ -38,7 +38,7 @@ def test_a_ramp_multiplies_every_loss(tmp_path):
 def test_the_teacher_runs_in_one_iteration_of_so_many(tmp_path, monkeypatch):
     run = runner(distillation(), tmp_path, epochs=2, custom_hooks=[dict(type="pcka_mmdet.LossScheduleHook", every=3)])
     calls, forward = [], run.model._teacher.neck_forward
-    monkeypatch.setattr(run.model._teacher, "neck_forward", lambda images: calls.append(1) or forward(images))
+    monkeypatch.setattr(run.model._teacher, "neck_forward", lambda *a, **k: calls.append(1) or forward(*a, **k))
     run.train()
     assert len(calls) == 2
     assert [bool(value) for value in losses(run)] == [True, False, False, True, False, False]
