@@ -53,6 +53,8 @@ class FPNDistiller(BaseDistiller):
         """Factor of each level's loss by key, such as `pcka_s8`; a schedule may change it."""
         self.factor = 1.0
         """Of all losses; `LossScheduleHook` sets it."""
+        self.nonfinite: str | None = None
+        """What of the last step's losses is not finite, and what to do; the algorithm decides what comes of it."""
         self.losses = nn.ModuleDict()
         self.connectors = nn.ModuleDict()
         self.recorder = ModuleOutputsRecorder("neck")
@@ -114,7 +116,6 @@ class FPNDistiller(BaseDistiller):
 
         Raises:
             ValueError: No level of a loss has maps that are large enough, nor had one in a batch before.
-            FloatingPointError: A loss is not finite.
         """
         results, similarities = {}, {}
         with torch.autocast(student_maps[0].device.type, enabled=False):
@@ -171,6 +172,7 @@ class FPNDistiller(BaseDistiller):
     def _check_finite(
         self, results: dict[str, Tensor], student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor] | None
     ) -> None:
+        self.nonfinite = None
         if torch.isfinite(torch.stack([value.detach() for value in results.values()])).all():
             return
         bad = [key for key, value in results.items() if not torch.isfinite(value)]
@@ -182,7 +184,7 @@ class FPNDistiller(BaseDistiller):
         }
         culprits = [name for name, m in maps.items() if not torch.isfinite(m).all()]
         only_teacher = culprits and all(name.startswith("the teacher") for name in culprits)
-        raise FloatingPointError(
+        self.nonfinite = (
             f"{', '.join(bad)} not finite; NaN or infinite values in: {', '.join(culprits) or 'no map'}. "
             f"{TEACHER_ADVICE if only_teacher else ADVICE}"
         )
