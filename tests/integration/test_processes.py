@@ -100,13 +100,11 @@ def uneven(folder: Path) -> dict[str, Any]:
     return run(folder, "uneven", train_dataloader=dict(loader, num_workers=0))
 
 
-FP16 = dict(
-    type="pcka_mmdet.CpuAmpOptimWrapper", dtype="float16", loss_scale=64, optimizer=dict(type="AdamW", lr=1e-3)
-)
+FP16 = dict(type="pcka_mmdet.CpuAmpOptimWrapper", dtype="float16", loss_scale=64, optimizer=dict(type="AdamW", lr=1e-3))
 
 
 class BadScenes(RandomScenes):
-    """Two images for each process and step; some of the second process are NaN in some steps, or these steps left out."""
+    """Two images for each process and step. In some steps one of the second process is NaN, or these are left out."""
 
     def __init__(self, bad_steps: Iterable[int], left_out: bool):
         super().__init__(12)

@@ -147,8 +147,8 @@ class NonFiniteLossHook(Hook):
         said = "; ".join(f"process {rank}: {p}" if several else p for rank, p in enumerate(problems) if p)
         if self._in_a_row > self._limit:
             raise FloatingPointError(
-                f"{said}. So it was in {self._in_a_row} steps in a row; at most {self._limit} are skipped (max_skips of "
-                "NonFiniteLossHook)"
+                f"{said}. So it was in {self._in_a_row} steps in a row; at most {self._limit} are skipped "
+                "(NonFiniteLossHook's max_skips)"
             )
         where = f"iteration {runner.iter + 1} is skipped ({self._in_a_row} in a row, at most {self._limit})"
         print_log(f"{where}: {said}", "current", level=logging.WARNING)

@@ -1,6 +1,7 @@
 """NonFiniteLossHook in a run: what a step that is skipped leaves, what is logged, and when the training ends."""
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -76,7 +77,7 @@ def test_a_step_is_skipped_though_its_gradients_are_finite(tmp_path):
 
     training.register_hook(Watch())
     training.train()
-    assert [torch.equal(a, b) for a, b in zip(weights, weights[1:], strict=False)] == [True, False, False]
+    assert [torch.equal(a, b) for a, b in pairwise(weights)] == [True, False, False]
 
 
 def test_all_gradients_that_are_accumulated_are_dropped(tmp_path):
@@ -100,7 +101,7 @@ def test_the_batch_that_failed_is_held_and_not_the_last_one(tmp_path):
 
 def test_one_too_many_in_a_row_ends_the_training(tmp_path, capsys):
     training = run(tmp_path, Scenes([0, 2, 3]), max_skips=1)
-    message = r"^loss_pcka_s8, .*student's map at stride 8.*. So it was in 2 steps in a row; at most 1 are skipped \(max_skips"
+    message = "^loss_pcka_s8, .*student's map at stride 8.*. So it was in 2 steps in a row; at most 1 are skipped"
     with pytest.raises(FloatingPointError, match=message):
         training.train()
     assert training.iter == 3
