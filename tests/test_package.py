@@ -43,6 +43,47 @@ def test_import_without_any_mm_package() -> None:
     )
 
 
+def test_all_but_the_work_on_detectors_runs_without_mmdetection(tmp_path: Path) -> None:
+    """A classifier is to be distilled where MMDetection is not installed. MMRazor imports it where it is."""
+    (tmp_path / "annotations.json").write_text("[]")
+    run_python(
+        f"""
+        import importlib, pkgutil, sys
+
+        class Blocker:
+            def find_spec(self, name, path=None, target=None):
+                if name.partition('.')[0] == 'mmdet':
+                    raise ImportError(f'{{name}} is blocked')
+
+        sys.meta_path.insert(0, Blocker())
+        import torch
+        from mmengine.config import Config
+        from mmengine.dataset import BaseDataset
+        from mmengine.structures import BaseDataElement
+        import pcka_mmdet
+
+        for room in ('checkpoints', 'configuration', 'engine', 'models', 'report'):
+            package = importlib.import_module(f'pcka_mmdet.{{room}}')
+            for module in pkgutil.walk_packages(package.__path__, f'{{package.__name__}}.'):
+                importlib.import_module(module.name)
+
+        from tools import test, train
+        sys.argv = ['train.py', 'unused.py', '--amp', '--work-dir', {str(tmp_path)!r}]
+        args, config = train.parse_args(), Config(dict(optim_wrapper=dict(type='OptimWrapper'), work_dir='unused'))
+        train.apply_options(args, config)
+        assert 'AmpOptimWrapper' in config.optim_wrapper.type
+
+        from pcka_mmdet.engine import preflight
+        data = dict(type=BaseDataset, ann_file={str(tmp_path / "annotations.json")!r})
+        preflight.check_annotations(Config(dict(model=dict(type='Classifier'), train_dataloader=dict(dataset=data))))
+
+        from pcka_mmdet.engine.nonfinite import _plain_sample, _sample
+        sample = _sample(_plain_sample(BaseDataElement(metainfo=dict(img_shape=(8, 8)), gt_label=torch.tensor([3]))))
+        assert sample.gt_label.tolist() == [3] and sample.img_shape == (8, 8)
+        """
+    )
+
+
 def test_version_is_stated_once_and_read_by_setup() -> None:
     stated = subprocess.run(
         [sys.executable, "setup.py", "--version"], cwd=ROOT, capture_output=True, text=True, check=True

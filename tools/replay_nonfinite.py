@@ -1,16 +1,11 @@
 """The step again whose loss was not finite: `tools/replay_nonfinite.py work_dirs/.../nonfinite/iter_N_rank_0.pth`.
 
-On the CPU. Of the annotations boxes, labels and masks are kept.
+On the CPU, in the precision of the training. Of the annotations boxes, labels and masks are kept.
 """
 
 import argparse
 
-import torch
-from mmengine.registry import MODELS, init_default_scope
-
-from pcka_mmdet.configuration.detector import last_name
-from pcka_mmdet.engine.nonfinite import read_batch
-from pcka_mmdet.engine.random_state import set_random_state
+from pcka_mmdet.engine.nonfinite import replay
 
 
 def main() -> None:
@@ -20,26 +15,14 @@ def main() -> None:
     parser.add_argument("file", help="what the training kept")
     args = parser.parse_args()
     try:
-        config, content, batch = read_batch(args.file)
+        step = replay(args.file)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
-    init_default_scope(config.get("default_scope", "mmdet"))
-    model = MODELS.build(config.model)
-    model.load_state_dict(content["state_dict"])
-    set_random_state(content["random_state"])
-    model.train()
-    not_finite = [key for key, value in model.state_dict().items() if not torch.isfinite(value).all()]
-    print("weights that are not finite:", ", ".join(not_finite) or "none")
-    amp = "Amp" in last_name(config.optim_wrapper.get("type", "OptimWrapper"))
-    dtype = getattr(torch, config.optim_wrapper.get("dtype") or "bfloat16")
-    try:
-        with torch.autocast("cpu", dtype, enabled=amp):
-            losses = model(**model.data_preprocessor(batch, True), mode="loss")
-        _, losses = model.parse_losses(losses)
-    except FloatingPointError as error:
-        raise SystemExit(str(error)) from error
-    for name, value in losses.items():
-        print(f"{name}: {value.item():.6g}")
+    print("weights that are not finite:", ", ".join(step.weights) or "none")
+    for name, value in step.losses.items():
+        print(f"{name}: {value:.6g}")
+    if step.problem:
+        raise SystemExit(step.problem)
 
 
 if __name__ == "__main__":

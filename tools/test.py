@@ -6,8 +6,6 @@ Of a distillation the student alone is built: CONFIG and CHECKPOINT may be the d
 import argparse
 from copy import deepcopy
 
-from mmdet.engine.hooks.utils import trigger_visualization_hook
-from mmdet.evaluation import DumpDetResults
 from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.student import student_config
@@ -53,6 +51,8 @@ def main() -> None:
     config.work_dir, config.launcher = asked.work_dir, asked.launcher
     config.load_from, config.resume = args.checkpoint, False
     if args.show or args.show_dir:
+        from mmdet.engine.hooks.utils import trigger_visualization_hook
+
         config.default_hooks.setdefault("visualization", dict(type="DetVisualizationHook"))
         config = trigger_visualization_hook(config, args)
     if args.tta:
@@ -61,6 +61,8 @@ def main() -> None:
     runner = build_runner(config)
     runner.register_hook(StudentWeightsHook())
     if args.out:
+        from mmdet.evaluation import DumpDetResults
+
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
     runner.test()
 

@@ -14,8 +14,9 @@ from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
 from pcka_mmdet.configuration.detector import is_distillation
 from pcka_mmdet.configuration.recipe import RECIPES, distillation_config
 from pcka_mmdet.engine import preflight
+from pcka_mmdet.engine.hooks import NonFiniteLossHook
 from pcka_mmdet.engine.launch import add_common_arguments, runner_config
-from pcka_mmdet.engine.nonfinite import KeepBatchHook, keep_batch
+from pcka_mmdet.engine.nonfinite import keep_batch
 from pcka_mmdet.engine.runner import build_runner, build_training_set, use_student_checkpoints
 from pcka_mmdet.engine.teacher_check import check_teacher
 
@@ -92,14 +93,19 @@ def apply_options(args: argparse.Namespace, config: Config) -> None:
 
 def train(config: Config) -> None:
     """Train, and say what users meet most in words of their own."""
-    kept = KeepBatchHook()
     try:
         runner = build_runner(config)
-        runner.register_hook(kept)
+        hook = next((hook for hook in runner.hooks if isinstance(hook, NonFiniteLossHook)), None)
+        if hook is None:
+            hook = NonFiniteLossHook()
+            runner.register_hook(hook)
         build_training_set(runner)
         runner.train()
     except FloatingPointError as error:
-        path = keep_batch(runner, kept, error)
+        failed = hook.failed_step(runner)
+        if failed is None:  # it was in another process, which keeps it
+            raise SystemExit(str(error)) from error
+        path = keep_batch(runner, failed)
         raise SystemExit(
             f"{error}. Batch and weights are in {path}; `python tools/replay_nonfinite.py {path}` repeats the step"
         ) from error

@@ -18,11 +18,11 @@ class CpuAmpOptimWrapper(AmpOptimWrapper):
 
     Args:
         dtype: `'bfloat16'`, which needs no loss scaling, or `'float16'`, which has it.
-        loss_scale: `'dynamic'`, a fixed scale, or options of `torch.amp.GradScaler`.
+        loss_scale: `'dynamic'`, a fixed scale above 0, or options of `torch.amp.GradScaler`.
         **options: See `mmengine.optim.OptimWrapper`.
 
     Raises:
-        ValueError: `dtype` is another one.
+        ValueError: `dtype` or `loss_scale` is another one.
     """
 
     def __init__(self, dtype: str = DTYPES[0], loss_scale: str | float | dict = "dynamic", **options):
@@ -30,9 +30,8 @@ class CpuAmpOptimWrapper(AmpOptimWrapper):
         if dtype not in DTYPES:
             raise ValueError(f"CpuAmpOptimWrapper: dtype must be one of {DTYPES}, got {dtype!r}")
         self.cast_dtype = getattr(torch, dtype)
-        fixed = loss_scale if isinstance(loss_scale, float) else None
-        options = loss_scale if isinstance(loss_scale, dict) else {"init_scale": fixed or 2.0**16}
-        self.loss_scaler = torch.amp.GradScaler("cpu", enabled=dtype == "float16", **options)
+        fixed, scaling = _loss_scaling(loss_scale)
+        self.loss_scaler = torch.amp.GradScaler("cpu", enabled=dtype == "float16", **scaling)
         self._scale_update_param = fixed
 
     @contextlib.contextmanager
@@ -40,3 +39,17 @@ class CpuAmpOptimWrapper(AmpOptimWrapper):
         """Run the model's forward in `dtype` where torch deems that safe."""
         with OptimWrapper.optim_context(self, model), torch.autocast("cpu", self.cast_dtype):
             yield
+
+
+def _loss_scaling(loss_scale: str | float | dict) -> tuple[float | None, dict]:
+    """The scale that every update sets again, `None` for a dynamic one, and the options of the `GradScaler`."""
+    if loss_scale == "dynamic":
+        return None, {}
+    if isinstance(loss_scale, dict):
+        return None, loss_scale
+    if isinstance(loss_scale, (int, float)) and not isinstance(loss_scale, bool) and 0 < loss_scale < float("inf"):
+        return float(loss_scale), {"init_scale": float(loss_scale)}
+    raise ValueError(
+        "CpuAmpOptimWrapper: loss_scale must be 'dynamic', a number above 0 such as 512, or a dict of options of "
+        f"torch.amp.GradScaler such as dict(init_scale=512.0), got {loss_scale!r}"
+    )

@@ -1,59 +1,102 @@
-"""A batch whose loss is not finite, kept so that the step can be looked at again."""
+"""A step whose loss is not finite, kept so that it can be looked at again."""
 
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import HorizontalBoxes, get_box_tensor
-from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
-from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
-from mmengine.structures import InstanceData
+from mmengine.structures import BaseDataElement, InstanceData
+from torch import Tensor
 
 from pcka_mmdet.checkpoints.atomic_write import atomic_save
 from pcka_mmdet.checkpoints.config_text import read_config
 from pcka_mmdet.checkpoints.files import load_file
-from pcka_mmdet.registry import HOOKS
 
-from .random_state import RandomState, random_state
+from .hooks.nonfinite_loss import FailedStep
+from .random_state import set_random_state
 from .runner import unwrapped_model
 
 
-@HOOKS.register_module()
-class KeepBatchHook(Hook):
-    """Holds the batch of the step that runs, for `keep_batch`."""
-
-    priority = "VERY_HIGH"
-
-    def __init__(self):
-        self.batch: dict | None = None
-        self.random_state: RandomState | None = None
-
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Hold it, and the random states that the step starts from."""
-        self.batch, self.random_state = data_batch, random_state()
-
-
-def keep_batch(runner: Runner, kept: KeepBatchHook, error: FloatingPointError) -> Path:
-    """Write batch, weights and config of a step that failed to `work_dir/nonfinite/`.
+def keep_batch(runner: Runner, step: FailedStep) -> Path:
+    """Write a step that failed to `work_dir/nonfinite/`: batch, weights, config, and what else its losses depend on.
 
     Returns:
         The file, which `replay` takes.
     """
-    samples = [_plain_sample(sample) for sample in kept.batch["data_samples"]]
+    model = unwrapped_model(runner)
     content = {
-        "inputs": list(kept.batch["inputs"]),
-        "samples": samples,
-        "state_dict": {key: value.cpu() for key, value in unwrapped_model(runner).state_dict().items()},
+        "inputs": list(step.batch["inputs"]),
+        "samples": [_plain_sample(sample) for sample in step.batch["data_samples"]],
+        "state_dict": {key: value.cpu() for key, value in model.state_dict().items()},
         "config": runner.cfg.pretty_text,
-        "random_state": kept.random_state,
-        "message": str(error),
+        "random_state": step.random_state,
+        "distillation": step.distillation,
+        "precision": _autocast_dtype(runner),
+        "teacher_sha256": model.teacher_sha256,
+        "message": step.problem,
     }
     path = Path(runner.work_dir, "nonfinite", f"iter_{runner.iter + 1}_rank_{runner.rank}.pth")
     atomic_save(content, path)
     return path
+
+
+def _autocast_dtype(runner: Runner) -> str | None:
+    """What the optimizer wrapper lets the forward run in, such as `'float16'`; `None` without mixed precision."""
+    probe = torch.ones(1, 1, device=next(runner.model.parameters()).device)
+    with runner.optim_wrapper.optim_context(runner.model):
+        dtype = (probe @ probe).dtype
+    return None if dtype == probe.dtype else str(dtype).removeprefix("torch.")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a step that was kept gives when it runs again."""
+
+    losses: dict[str, float]
+    problem: str | None
+    """Which losses are not finite, and where it begins; `None` where all are."""
+    weights: list[str]
+    """Names of the arrays of the model that were not finite before the step."""
+
+
+def replay(path: str) -> Replay:
+    """Repeat the forward of a step that was kept, on the CPU.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It cannot be read.
+    """
+    config, content, batch = read_batch(path)
+    init_default_scope(config.get("default_scope", "mmdet"))
+    model = MODELS.build(config.model).train()
+    model.load_state_dict(content["state_dict"])
+    _warn_of_another_teacher(content["teacher_sha256"], model.teacher_sha256)
+    distillation, precision = content["distillation"], content["precision"]
+    model.distillation_stopped = distillation["stopped"]
+    model.distiller.factor = distillation["factor"]
+    model.distiller.level_weights.update(distillation["level_weights"])
+    model.skips_nonfinite = True
+    set_random_state(content["random_state"])
+    with torch.autocast("cpu", precision and getattr(torch, precision), enabled=precision is not None):
+        losses = model(**model.data_preprocessor(batch, True), mode="loss")
+    losses = {name: value.item() for name, value in model.parse_losses(losses)[1].items()}
+    weights = [key for key, value in content["state_dict"].items() if not torch.isfinite(value).all()]
+    return Replay(losses, model.nonfinite, weights)
+
+
+def _warn_of_another_teacher(before: str | None, now: str | None) -> None:
+    if before is None or before != now:
+        print_log(
+            f"the teacher of the training had the file with the sha256 {before}, this one has {now}: its maps, and so "
+            "the distillation losses, may be others (None: random weights, or a file that is not on this machine)",
+            "current",
+            level=logging.WARNING,
+        )
 
 
 def read_batch(path: str) -> tuple[Config, dict, dict]:
@@ -68,12 +111,17 @@ def read_batch(path: str) -> tuple[Config, dict, dict]:
     return read_config(content["config"]), content, batch
 
 
-def _plain_sample(sample: DetDataSample) -> dict[str, Any]:
+def _plain_sample(sample: BaseDataElement) -> dict[str, Any]:
+    metainfo = {k: v for k, v in sample.metainfo.items() if isinstance(v, (str, int, float, bool, tuple, list))}
+    if "gt_instances" not in sample:  # a classifier's
+        return {"metainfo": metainfo, "tensors": {k: v.cpu() for k, v in sample.items() if isinstance(v, Tensor)}}
+    from mmdet.structures.bbox import get_box_tensor  # here, as classifiers train without MMDetection
+
     instances = sample.gt_instances
     ignored = sample.get("ignored_instances", InstanceData(bboxes=torch.zeros(0, 4)))
     plain = {
+        "metainfo": metainfo,
         "ignored": get_box_tensor(ignored.bboxes).cpu(),
-        "metainfo": {k: v for k, v in sample.metainfo.items() if isinstance(v, (str, int, float, bool, tuple, list))},
         "bboxes": get_box_tensor(instances.bboxes).cpu(),
         "labels": instances.labels.cpu(),
     }
@@ -82,7 +130,13 @@ def _plain_sample(sample: DetDataSample) -> dict[str, Any]:
     return plain
 
 
-def _sample(plain: dict[str, Any]) -> DetDataSample:
+def _sample(plain: dict[str, Any]) -> BaseDataElement:
+    if "tensors" in plain:
+        return BaseDataElement(metainfo=plain["metainfo"], **plain["tensors"])
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.bbox import HorizontalBoxes
+    from mmdet.structures.mask import BitmapMasks
+
     instances = InstanceData(bboxes=HorizontalBoxes(plain["bboxes"]), labels=plain["labels"])
     if "masks" in plain:
         masks = plain["masks"].numpy()

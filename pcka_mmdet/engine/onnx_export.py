@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from mmdet.models.detectors import SingleStageDetector
+from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from pcka_mmdet.checkpoints.atomic_write import atomic_write
@@ -72,7 +72,7 @@ def export_onnx(checkpoint: str | Path, target: str | Path, shape: tuple[int, in
 class HeadMaps(nn.Module):
     """All outputs of a one-stage detector's head, as one flat tuple: one kind after the other, from fine to coarse."""
 
-    def __init__(self, detector: SingleStageDetector):
+    def __init__(self, detector: BaseModel):
         super().__init__()
         self.detector = detector
 
@@ -81,8 +81,10 @@ class HeadMaps(nn.Module):
         return tuple(output for kind in self.detector(images, mode="tensor") for output in kind)
 
 
-def _detector(checkpoint: str) -> tuple[SingleStageDetector, str, list[str]]:
-    """The detector of a checkpoint, its config as text, and its classes."""
+def _detector(checkpoint: str) -> tuple[BaseModel, str, list[str]]:
+    """The one-stage detector of a checkpoint, its config as text, and its classes."""
+    from mmdet.models.detectors import SingleStageDetector  # here, as classifiers train without MMDetection
+
     try:
         content = student_checkpoint(load_file(checkpoint))
         text = content["meta"].get("cfg")

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmdet.datasets import CocoDataset, CocoPanopticDataset
-from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
 
 from pcka_mmdet.configuration.data_set import annotation_file
 from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill, last_name, model_config
@@ -116,7 +115,7 @@ def check_pretrained_weights(config: Config) -> None:
 def check_annotations(config: Config) -> None:
     """Refuse annotation files that are missing, or whose classes are not those of the data set and the head.
 
-    Local files of data sets in COCO's format are read, and of these only the categories.
+    Local files of MMDetection's data sets in COCO's format are read, and of these only the categories.
 
     Raises:
         SystemExit: A file is missing or lacks a class, or the head has another number of classes.
@@ -126,7 +125,7 @@ def check_annotations(config: Config) -> None:
         for key, value in _walk(config.get(loader) or {}):
             for dataset in value if key == "datasets" else [value] if key == "dataset" else []:
                 if isinstance(dataset, dict) and dataset.get("ann_file"):
-                    _check_data_set(loader, dataset, heads)
+                    _check_data_set(loader, dataset, heads, config.get("default_scope"))
 
 
 def head_classes(model: dict) -> set[int]:
@@ -138,13 +137,17 @@ def head_classes(model: dict) -> set[int]:
     return {head["num_classes"] for head in heads if "num_classes" in head}
 
 
-def data_classes(dataset: dict) -> tuple[str, ...] | None:
+def data_classes(dataset: dict, scope: str | None = None) -> tuple[str, ...] | None:
     """Names of the classes of a data set's config; `None` where it takes them from its annotations.
+
+    Args:
+        dataset: The config.
+        scope: Where its type is registered if it does not say so: the config's `default_scope`.
 
     Raises:
         SystemExit: They are one text, and there is no file of that name.
     """
-    classes = _kind(dataset)._load_metainfo(dataset.get("metainfo")).get("classes")
+    classes = _kind(dataset, scope)._load_metainfo(dataset.get("metainfo")).get("classes")
     if isinstance(classes, str):
         raise SystemExit(
             f"metainfo.classes is the text {classes!r}, and there is no file of that name with a class a line: for one "
@@ -153,12 +156,24 @@ def data_classes(dataset: dict) -> tuple[str, ...] | None:
     return None if classes is None else tuple(classes)
 
 
-def _kind(dataset: dict) -> type[BaseDataset]:
+def _kind(dataset: dict, scope: str | None) -> type[BaseDataset]:
     kind = dataset["type"]
-    return DATASETS.get(kind) if isinstance(kind, str) else kind
+    if not isinstance(kind, str):
+        return kind
+    with DATASETS.switch_scope_and_registry(scope or "mmdet") as registry:
+        return registry.get(kind)
 
 
-def _check_data_set(loader: str, dataset: dict, heads: set[int]) -> None:
+def _is_coco(kind: type[BaseDataset] | None) -> bool:
+    """Whether it is MMDetection's data set in COCO's format, told without importing MMDetection, which may be absent.
+
+    Not the panoptic one: some of its classes are no objects, which no box head has.
+    """
+    names = [base.__name__ for base in getattr(kind, "__mro__", ()) if base.__module__.startswith("mmdet.")]
+    return "CocoDataset" in names and "CocoPanopticDataset" not in names
+
+
+def _check_data_set(loader: str, dataset: dict, heads: set[int], scope: str | None) -> None:
     path = annotation_file(dataset)
     if "://" in str(dataset["ann_file"]) or dataset.get("backend_args"):
         return
@@ -167,10 +182,9 @@ def _check_data_set(loader: str, dataset: dict, heads: set[int]) -> None:
             f"{loader}: no annotation file at {str(path)!r} (the current directory is {Path.cwd()}): set "
             f"{loader}.dataset.data_root and ann_file"
         )
-    kind = _kind(dataset)
-    if path.suffix != ".json" or not issubclass(kind, CocoDataset) or issubclass(kind, CocoPanopticDataset):
-        return  # of a panoptic set's classes some are no objects, which no box head has
-    classes = data_classes(dataset)
+    if path.suffix != ".json" or not _is_coco(_kind(dataset, scope)):
+        return
+    classes = data_classes(dataset, scope)
     if classes is None:
         return
     if not path.stat().st_size:

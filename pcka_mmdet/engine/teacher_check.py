@@ -38,7 +38,8 @@ def check_teacher(config: Config, images: int) -> float:
         raise SystemExit("--check-teacher needs the config of a distillation, or --teacher; this one has no teacher")
     wanted = {**DEFAULTS, **config.get("teacher_check", {})}
     evaluation = _evaluation(config, images)
-    heads, classes = head_classes(evaluation.model), data_classes(innermost(evaluation.val_dataloader.dataset))
+    heads = head_classes(evaluation.model)
+    classes = data_classes(innermost(evaluation.val_dataloader.dataset), evaluation.get("default_scope"))
     if heads and classes is not None and heads != {len(classes)}:
         raise SystemExit(
             f"--check-teacher: the teacher's head has num_classes={sorted(heads)}, and the validation data have "

@@ -1,9 +1,9 @@
 """What a detector costs: parameters and multiply-adds."""
 
 import torch
-from mmdet.structures import DetDataSample
 from mmengine.analysis import FlopAnalyzer, parameter_count
 from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from pcka_mmdet.configuration.detector import build_detector
@@ -25,7 +25,7 @@ def multiply_adds(detector: BaseModel, height: int, width: int, head: bool = Tru
     """Of one image, as MMEngine counts them; without `head` of backbone and neck alone."""
     shape = height, width
     sizes = dict(img_shape=shape, batch_input_shape=shape, pad_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0))
-    forward = _Forward(detector, DetDataSample(metainfo=sizes) if head else None)
+    forward = _Forward(detector, BaseDataElement(metainfo=sizes) if head else None)
     analyzer = FlopAnalyzer(forward, torch.zeros(1, 3, *shape))
     analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)  # pooling, losses: nothing of weight
     return analyzer.total()
@@ -34,7 +34,7 @@ def multiply_adds(detector: BaseModel, height: int, width: int, head: bool = Tru
 class _Forward(nn.Module):
     """A detector's raw outputs for one image, or where no sample is given its neck maps."""
 
-    def __init__(self, detector: BaseModel, sample: DetDataSample | None):
+    def __init__(self, detector: BaseModel, sample: BaseDataElement | None):
         super().__init__()
         self.detector = detector
         self.sample = sample

@@ -40,6 +40,33 @@ def test_maps_are_half_and_the_distillation_is_float32(dtype, tmp_path):
     assert {v.dtype for k, v in losses.items() if k.startswith("distill")} == {torch.float32}
 
 
+def scale_after_two_steps(loss_scale):
+    """A dynamic scale that grows after every step would be four times as large."""
+    weight = torch.nn.Parameter(torch.ones(()))
+    amp = CpuAmpOptimWrapper("float16", loss_scale, optimizer=torch.optim.SGD([weight], lr=0.1))
+    amp.loss_scaler.set_growth_interval(1)
+    for _ in range(2):
+        amp.update_params(weight * 1.0)
+    return amp.loss_scaler.get_scale()
+
+
+@pytest.mark.parametrize("fixed", [512, 512.0])
+def test_a_number_is_a_fixed_loss_scale(fixed):
+    assert scale_after_two_steps(fixed) == 512
+
+
+def test_a_dynamic_loss_scale_grows():
+    assert scale_after_two_steps("dynamic") == 4 * 2**16
+    assert scale_after_two_steps(dict(init_scale=8.0)) == 4 * 8
+
+
+@pytest.mark.parametrize("wrong", ["512", True, 0, -1.0, float("inf"), None])
+def test_another_loss_scale(wrong):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
+    with pytest.raises(ValueError, match=rf"loss_scale must be 'dynamic', a number above 0 .*, got {wrong!r}$"):
+        CpuAmpOptimWrapper("float16", wrong, optimizer=optimizer)
+
+
 def test_another_dtype():
     optimizer = torch.optim.SGD(build(distillation()).parameters(), lr=0.1)
     with pytest.raises(ValueError, match=r"dtype must be one of \('bfloat16', 'float16'\), got 'float32'"):

@@ -110,7 +110,5 @@ def test_a_loss_that_is_not_finite_is_kept_and_replayed(command, train, tmp_path
     assert "not finite" in done.stderr and f"tools/replay_nonfinite.py {path}" in done.stderr
     content = torch.load(path, weights_only=True)
     assert content["message"] in done.stderr
-    content["config"] = content["config"].replace("type='OptimWrapper'", "")  # which is the default
-    torch.save(content, path)
     again = command("tools/replay_nonfinite.py", path, check=False)
     assert again.returncode == 1 and "not finite" in again.stderr and "weights that are not finite: " in again.stdout

@@ -17,6 +17,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import FlexibleRunner, Runner
 from torch import Tensor
 
+from pcka_mmdet.engine import NonFiniteLossHook
 from pcka_mmdet.models import FPNDistiller
 from tests.detectors import EVERY_KIND, build, distillation, fcos, raw_batch, retinanet
 from tests.runners import RandomScenes, runner, validation
@@ -102,6 +103,39 @@ def uneven(folder: Path) -> dict[str, Any]:
     return run(folder, "uneven", train_dataloader=dict(loader, num_workers=0))
 
 
+FP16 = dict(type="pcka_mmdet.CpuAmpOptimWrapper", dtype="float16", loss_scale=64, optimizer=dict(type="AdamW", lr=1e-3))
+
+
+class BadScenes(RandomScenes):
+    """Two images for each process and step. In some steps one of the second process is NaN, or these are left out."""
+
+    def __init__(self, bad_steps: Iterable[int], left_out: bool):
+        super().__init__(12)
+        for step in bad_steps:
+            self.items[4 * step + 1]["inputs"] = [torch.full((3, 64, 64), torch.nan)]
+        if left_out:
+            self.items = [item for i, item in enumerate(self.items) if i // 4 not in bad_steps]
+
+
+def nonfinite(folder: Path, bad_steps: Iterable[int] = (1,), left_out: bool = False, **options: Any) -> dict[str, Any]:
+    """A loss that is not finite in the second process alone."""
+    name = f"nonfinite{len(bad_steps)}{left_out}{len(options)}"
+    sampler = dict(type="DefaultSampler", shuffle=False)
+    loader = dict(dataset=BadScenes(bad_steps, left_out), batch_size=2, sampler=sampler, num_workers=0)
+    options.setdefault("custom_hooks", [dict(type="pcka_mmdet.NonFiniteLossHook", max_skips=1)])
+    return run(folder, name, epochs=1, train_dataloader=loader, **options)
+
+
+def nonfinite_for_good(folder: Path) -> dict[str, Any]:
+    """What ends the training, and whether this process has something to keep."""
+    hook = NonFiniteLossHook(max_skips=1)
+    try:
+        nonfinite(folder, (1, 2), custom_hooks=[hook])
+    except FloatingPointError as error:
+        return dict(error=str(error), failed=hook._failed is not None)
+    return dict(error="none")
+
+
 def synchronised_teacher(folder: Path) -> dict[str, Any]:
     teacher = retinanet(channels=24)
     teacher["backbone"]["norm_cfg"] = dict(type="SyncBN")
@@ -174,6 +208,11 @@ SCENARIOS = {
     "strategy": strategy,
     "validated": lambda folder: validated(folder, "validated"),
     "resumed": resumed,
+    "skipped": nonfinite,
+    "skipped fp16": lambda folder: nonfinite(folder, optim_wrapper=FP16),
+    "left out": lambda folder: nonfinite(folder, left_out=True),
+    "left out fp16": lambda folder: nonfinite(folder, left_out=True, optim_wrapper=FP16),
+    "nonfinite for good": nonfinite_for_good,
     "detached": detached_zeros,
 }
 
@@ -282,6 +321,22 @@ def test_losses_of_inactive_iterations_and_levels(results):
         assert [value > 0 for value in result["ramp"]["losses"]["mimic_s8"]] == [False, True, True, True]
         assert [value > 0 for value in result["stop"]["losses"]["mimic_s8"]] == [True, True, False, False]
     assert not any(first["unequal"]["losses"]["pcka_s32"]) and all(second["unequal"]["losses"]["pcka_s32"])
+
+
+@pytest.mark.parametrize("precision", ["", " fp16"])
+def test_both_processes_skip_the_step_of_which_one_has_a_loss_that_is_not_finite(results, precision):
+    """All ends as without the step, batch norm statistics of each process included."""
+    for result in results:
+        skipped, expected = result[f"skipped{precision}"], result[f"left out{precision}"]
+        assert len(skipped["losses"]["mimic_s8"]) == 3 and len(expected["losses"]["mimic_s8"]) == 2
+        assert all(torch.equal(value, expected["weights"][key]) for key, value in skipped["weights"].items())
+
+
+def test_both_processes_stop_and_say_in_which_the_loss_is_not_finite(results):
+    for result in results:
+        assert result["nonfinite for good"]["error"].startswith("process 1: loss_pcka_s8, ")
+        assert "So it was in 2 steps in a row; at most 1 are skipped" in result["nonfinite for good"]["error"]
+    assert [result["nonfinite for good"]["failed"] for result in results] == [False, True]
 
 
 def test_zeros_that_depend_on_no_connector_would_fail(results):

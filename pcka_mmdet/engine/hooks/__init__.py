@@ -1,7 +1,8 @@
 """Hooks of MMEngine's runner."""
 
 from .loss_schedule import LossScheduleHook
+from .nonfinite_loss import NonFiniteLossHook
 from .student_checkpoint import StudentCheckpointHook
 from .student_weights import StudentWeightsHook
 
-__all__ = ["LossScheduleHook", "StudentCheckpointHook", "StudentWeightsHook"]
+__all__ = ["LossScheduleHook", "NonFiniteLossHook", "StudentCheckpointHook", "StudentWeightsHook"]

@@ -93,6 +93,9 @@ class FPNDistill(BaseAlgorithm):
         self.init_student = init_student
         self.inherit = [inherit] if isinstance(inherit, str) else list(inherit)
         self.distillation_stopped = False  # set by mmrazor.StopDistillHook
+        self.nonfinite: str | None = None
+        """What of the losses that were last parsed is not finite."""
+        self.skips_nonfinite = False  # set by NonFiniteLossHook, which then skips the step
         self._logged_levels = False
 
     @property
@@ -161,12 +164,15 @@ class FPNDistill(BaseAlgorithm):
         """Sum the losses as MMEngine does, and log the total over levels of each distillation loss.
 
         Raises:
-            FloatingPointError: A loss of the student's task is not finite. The distiller checks its own losses.
+            FloatingPointError: A loss is not finite, and no hook skips such steps.
         """
         loss, log = super().parse_losses(losses)
-        if not torch.isfinite(loss):
+        self.nonfinite = self.distiller.nonfinite
+        if self.nonfinite is None and not torch.isfinite(loss):
             bad = [name for name, value in log.items() if name != "loss" and not torch.isfinite(value)]
-            raise FloatingPointError(f"{', '.join(bad)} not finite; the distillation losses are finite. {ADVICE}")
+            self.nonfinite = f"{', '.join(bad)} not finite; the distillation losses are finite. {ADVICE}"
+        if self.nonfinite and not self.skips_nonfinite:
+            raise FloatingPointError(self.nonfinite)
         for name, terms in self.distiller.terms.items():
             log[f"distill.loss_{name}"] = sum(log[f"distill.loss_{term.key}"] for term in terms)
         return loss, log

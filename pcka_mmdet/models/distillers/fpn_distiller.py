@@ -51,6 +51,8 @@ class FPNDistiller(BaseDistiller):
         """Factor of each loss module by key; a schedule may change it."""
         self.factor = 1.0
         """Factor of all losses; `LossScheduleHook` sets it."""
+        self.nonfinite: str | None = None
+        """Which losses of the last step are not finite, and what to do; the algorithm raises or skips the step."""
         self.losses = nn.ModuleDict()
         self.recorder: SourceRecorder | None = None
         """Records what the losses read of the student."""
@@ -106,7 +108,6 @@ class FPNDistiller(BaseDistiller):
 
         Raises:
             ValueError: No level of a loss has maps that are large enough, nor had one in a batch before.
-            FloatingPointError: A loss is not finite.
         """
         results: dict[str, Tensor] = {}
         metrics: dict[str, Tensor] = {}
@@ -160,6 +161,7 @@ class FPNDistiller(BaseDistiller):
         return [wanted[index] for index in usable]
 
     def _check_finite(self, results: dict[str, Tensor], student: Record, teacher: Record | None) -> None:
+        self.nonfinite = None
         if torch.isfinite(torch.stack([value.detach() for value in results.values()])).all():
             return
         bad = [key for key, value in results.items() if not torch.isfinite(value)]
@@ -168,4 +170,4 @@ class FPNDistiller(BaseDistiller):
             outputs[f"the student's {term.what(0)}"] = term.of_student(student)
             if teacher is not None:
                 outputs[f"the teacher's {term.what(1)}"] = term.of_teacher(teacher)
-        raise FloatingPointError(not_finite(bad, outputs))
+        self.nonfinite = not_finite(bad, outputs)

@@ -1,6 +1,7 @@
 """FPNDistiller: what is built, the losses of a step, and the errors."""
 
 import copy
+import re
 import warnings
 
 import pytest
@@ -154,8 +155,10 @@ def test_nan_in_a_map_is_named(side):
     both[side][1][0, 0, 0, 0] = float("nan")
     advice = dict(student="Lower the learning rate", teacher="Evaluate the teacher")[side]
     message = f"loss_pcka_s16, loss_mimic_s16 not finite; NaN .* in: the {side}'s map at stride 16. {advice}"
-    with pytest.raises(FloatingPointError, match=message):
-        compare(d, both["student"], both["teacher"])
+    compare(d, both["student"], both["teacher"])
+    assert re.match(message, d.nonfinite)
+    compare(d, maps(), maps(seed=1))
+    assert d.nonfinite is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -1,0 +1,76 @@
+"""A step that is kept and repeated: the losses are the very same."""
+
+import contextlib
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from mmrazor.engine import StopDistillHook  # noqa: F401  (registers it)
+
+from pcka_mmdet.engine import NonFiniteLossHook
+from pcka_mmdet.engine.nonfinite import keep_batch, replay
+from pcka_mmdet.registry import OPTIM_WRAPPERS
+from tests.detectors import build, distillation, retinanet
+from tests.runners import runner
+
+STILL = dict(optimizer=dict(type="SGD", lr=0.0))
+"""The weights after a step are those before it."""
+
+
+@OPTIM_WRAPPERS.register_module(force=True)
+class HalfWrapper(OptimWrapper):
+    """Float16, by nothing that the config says: as MMEngine's wrapper on a GPU."""
+
+    @contextlib.contextmanager
+    def optim_context(self, model):
+        with super().optim_context(model), torch.autocast("cpu", torch.float16):
+            yield
+
+
+class KeepHook(Hook):
+    """Keeps one step of a model though its losses are finite."""
+
+    priority = "VERY_LOW"
+
+    def __init__(self, model):
+        self.model = model
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter == 3:
+            hook = next(hook for hook in runner.hooks if isinstance(hook, NonFiniteLossHook))
+            runner.model.nonfinite = "as this test says"
+            runner.cfg.model = self.model  # now, as formatting a config takes a second
+            self.path = keep_batch(runner, hook.failed_step(runner))
+            runner.model.nonfinite = None
+            self.losses = {name: value.item() for name, value in outputs.items()}
+
+
+CASES = {
+    "bf16, half way of a ramp": (
+        dict(STILL, type="pcka_mmdet.CpuAmpOptimWrapper"),
+        dict(type="pcka_mmdet.LossScheduleHook", ramp=6),
+    ),
+    "fp16, distillation stopped": (
+        dict(STILL, type="pcka_mmdet.HalfWrapper"),
+        dict(type="mmrazor.StopDistillHook", stop_epoch=1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_losses_are_those_of_the_training(name, tmp_path):
+    teacher = build(retinanet(width=12))
+    torch.save(teacher.state_dict(), tmp_path / "teacher.pth")
+    model = distillation(teacher_ckpt=str(tmp_path / "teacher.pth"))
+    wrapper, schedule = CASES[name]
+    keep = KeepHook(model)
+    hooks = [dict(type="pcka_mmdet.NonFiniteLossHook"), schedule, keep]
+    runner(model, tmp_path, 2, optim_wrapper=wrapper, custom_hooks=hooks, default_hooks=dict(checkpoint=None)).train()
+    again = replay(str(keep.path))
+    # the text of a config has its keys sorted, so the sum is taken in another order
+    assert again.losses.pop("loss") == pytest.approx(keep.losses.pop("loss"), rel=1e-6)
+    assert again.losses == keep.losses
+    assert again.problem is None and again.weights == []
+    distilled = again.losses["distill.loss_mimic"]
+    assert distilled == 0 if "stopped" in name else distilled > 0
