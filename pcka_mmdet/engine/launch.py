@@ -12,6 +12,16 @@ from pcka_mmdet.configuration.detector import is_fpn_distill, load_config
 from pcka_mmdet.models import FPNDistill
 
 
+class ConfigOptions(DictAction):
+    """MMEngine's `--cfg-options`, which removes the blanks of every value, a path's too: a single value keeps them."""
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        value = val.strip("'\" ")
+        is_single = "," not in value and not value.startswith(("(", "["))
+        return DictAction._parse_int_float_bool(value) if is_single else DictAction._parse_iterable(val)
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that `tools/train.py` and `tools/test.py` have in common, named as MMDetection's."""
     parser.add_argument("config", help="config file")
@@ -19,10 +29,11 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=ConfigOptions,
         metavar="KEY=VALUE",
         help='settings that override the config, such as train_cfg.max_epochs=2 or key="[a,b]"; quote values that hold '
-        "brackets and write no blanks within them. Of a distillation, settings of a detector's model are the student's",
+        "blanks or brackets, and write no blanks within lists. Of a distillation, settings of a detector's model are "
+        "the student's",
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by the launcher")
