@@ -7,7 +7,6 @@ import argparse
 from pathlib import Path
 from urllib.error import URLError
 
-import torch
 from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
@@ -16,7 +15,7 @@ from pcka_mmdet.configuration.recipe import RECIPES, distillation_config
 from pcka_mmdet.engine import preflight
 from pcka_mmdet.engine.launch import add_common_arguments, runner_config
 from pcka_mmdet.engine.nonfinite import KeepBatchHook, keep_batch
-from pcka_mmdet.engine.runner import build_runner, build_training_set, use_student_checkpoints
+from pcka_mmdet.engine.runner import build_runner, build_training_set, on_cpu, use_student_checkpoints
 from pcka_mmdet.engine.teacher_check import check_teacher
 
 
@@ -70,8 +69,7 @@ def teacher_and_student(args: argparse.Namespace) -> Config | None:
 def apply_options(args: argparse.Namespace, config: Config) -> None:
     """Put what the command line says into the config."""
     if args.amp:
-        on_gpu = torch.cuda.is_available()
-        config.optim_wrapper.type = "AmpOptimWrapper" if on_gpu else "pcka_mmdet.CpuAmpOptimWrapper"
+        config.optim_wrapper.type = "pcka_mmdet.CpuAmpOptimWrapper" if on_cpu() else "AmpOptimWrapper"
         config.optim_wrapper.setdefault("loss_scale", "dynamic")
     if args.auto_scale_lr:
         if "base_batch_size" not in config.get("auto_scale_lr", {}):
