@@ -15,7 +15,7 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 
-from pcka_mmdet.configuration.data_set import annotation_file
+from pcka_mmdet.configuration.data_set import annotation_file, annotation_path
 from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill, last_name, model_config
 
 STRATEGIES = ("DDPStrategy", "SingleDeviceStrategy")
@@ -160,7 +160,7 @@ def _kind(dataset: dict) -> type[BaseDataset]:
 
 def _check_data_set(loader: str, dataset: dict, heads: set[int]) -> None:
     path = annotation_file(dataset)
-    if "://" in str(dataset["ann_file"]) or dataset.get("backend_args"):
+    if "://" in annotation_path(dataset) or dataset.get("backend_args"):
         return
     if not path.is_file():
         raise SystemExit(

@@ -93,6 +93,12 @@ def test_no_annotation_file(tmp_path):
         preflight.check_annotations(config(tmp_path))
 
 
+def test_a_data_set_on_a_server_is_not_looked_for_here(digit_scenes):
+    remote = config(digit_scenes)
+    remote.train_dataloader.dataset.data_root = "s3://bucket/digits/"
+    preflight.check_annotations(remote)
+
+
 def test_classes_that_the_annotations_lack(digit_scenes):
     wrong = config(digit_scenes, metainfo=dict(classes=("0", "cat")))
     with pytest.raises(SystemExit, match=r"no category \['cat'\]; it has \['0', .*metainfo=dict\(classes="):
