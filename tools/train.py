@@ -114,6 +114,7 @@ def main() -> None:
     apply_options(args, config)
     preflight.check_teacher_checkpoint(config)
     preflight.check_strategy(config)
+    preflight.check_hooks(config)
     preflight.check_work_dir(config)
     preflight.check_operators()
     preflight.check_pretrained_weights(config)

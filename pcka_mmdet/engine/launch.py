@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from pcka_mmdet.configuration.detector import is_fpn_distill, load_config
+from pcka_mmdet.configuration.detector import is_fpn_distill, load_config, write_out_detectors
 from pcka_mmdet.models import FPNDistill
 
 
@@ -43,16 +43,17 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
     """The config named on the command line, or one made from it, with what the common options say.
 
     Raises:
-        SystemExit: There is no such config.
+        SystemExit: There is no such config, or it names a detector that cannot be.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     try:
         config = config or load_config(args.config)
-    except FileNotFoundError as error:
+        if args.cfg_options is not None:
+            _merge_options(config, args.cfg_options)
+        write_out_detectors(config)
+    except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
     config.launcher = args.launcher
-    if args.cfg_options is not None:
-        _merge_options(config, args.cfg_options)
     if args.work_dir is not None:
         config.work_dir = args.work_dir
     elif config.get("work_dir") is None:

@@ -58,6 +58,21 @@ def check_strategy(config: Config) -> None:
         )
 
 
+def check_hooks(config: Config) -> None:
+    """Refuse a hook of MMDetection's that an algorithm of MMRazor's would fail at, maybe after most of the training.
+
+    Raises:
+        SystemExit: There is a `YOLOXModeSwitchHook`, and its model is neither a detector nor an FPNDistill.
+    """
+    hooks = [last_name(hook.get("type")) for hook in config.get("custom_hooks") or []]
+    if "YOLOXModeSwitchHook" in hooks and is_distillation(config) and not is_fpn_distill(config):
+        raise SystemExit(
+            "YOLOXModeSwitchHook looks for the head at model.bbox_head or model.detector.bbox_head, and "
+            f"{config.model.type} has neither: the training would fail num_last_epochs before its end. Distil by "
+            "pcka_mmdet.FPNDistill, or leave the hook out of custom_hooks"
+        )
+
+
 def check_work_dir(config: Config) -> None:
     """Refuse a work directory that cannot be written to.
 
@@ -203,7 +218,7 @@ def _category_names(path: Path) -> list[str]:
 
 def _student(config: Config) -> dict:
     """The model that is trained, on its own."""
-    return model_config(config.model.architecture) if is_fpn_distill(config) else config.model
+    return model_config(config.model.architecture) if is_distillation(config) else config.model
 
 
 def _walk(node: Any) -> Iterator[tuple[str, Any]]:

@@ -51,6 +51,25 @@ def test_strategies_that_shard_the_model(strategy):
     preflight.check_strategy(Config(dict(model=distillation())))
 
 
+def test_a_hook_that_an_algorithm_of_mmrazors_fails_at():
+    """It would, in the last epochs: MMDetection's hook looks for the head."""
+    hooks = [dict(type="mmdet.YOLOXModeSwitchHook", num_last_epochs=15)]
+    foreign = Config(dict(model=distillation(type="mmrazor.FpnTeacherDistill"), custom_hooks=hooks))
+    with pytest.raises(SystemExit, match="mmrazor.FpnTeacherDistill has neither.*num_last_epochs before its end.*FPND"):
+        preflight.check_hooks(foreign)
+    for model in (distillation(), retinanet()):
+        preflight.check_hooks(Config(dict(model=model, custom_hooks=hooks)))
+    foreign.custom_hooks = None
+    preflight.check_hooks(foreign)
+
+
+def test_the_students_head_alone_is_compared_with_the_data(digit_scenes):
+    """Of MMRazor's algorithm too, whose teacher may have other classes."""
+    right = config(digit_scenes, **DIGITS)
+    right.model.type = "mmrazor.FpnTeacherDistill"
+    preflight.check_annotations(right)
+
+
 def test_classes_in_a_file_or_of_another_kind(digit_scenes, tmp_path):
     """What MMDetection accepts."""
     (tmp_path / "classes.txt").write_text("\n".join("0123456789"))
