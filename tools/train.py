@@ -103,8 +103,8 @@ def train(config: Config) -> None:
         ) from error
     except URLError as error:
         raise SystemExit(
-            f"weights that the config names cannot be downloaded ({error.reason}). Where there is no network, give a "
-            "file in their place (init_cfg=dict(type='Pretrained', checkpoint=FILE)); make demo-bccd takes WEIGHTS=FILE"
+            f"weights that the config names cannot be downloaded ({error.reason}). Where there is no network, "
+            f"{preflight.START_FROM}; make demo-bccd takes WEIGHTS=FILE"
         ) from error
 
 

@@ -1,6 +1,5 @@
 """What can be told to be wrong before a training starts, and how to mend it."""
 
-import importlib.util
 import json
 import mmap
 import re
@@ -15,11 +14,18 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 
+from pcka_mmdet.checkpoints.torchvision_weights import SCHEME, weights_url
 from pcka_mmdet.configuration.data_set import annotation_file, annotation_path
 from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill, last_name, model_config
 
 STRATEGIES = ("DDPStrategy", "SingleDeviceStrategy")
 """Of MMEngine's: those that leave the model whole."""
+
+START_FROM = (
+    "give a file or a URL (init_cfg=dict(type='Pretrained', checkpoint=FILE), or --cfg-options "
+    "model.backbone.init_cfg.checkpoint=FILE), or start from random weights (model.backbone.init_cfg=None)"
+)
+"""What to do about initial weights that are not there."""
 
 
 def check_teacher_checkpoint(config: Config) -> None:
@@ -109,22 +115,21 @@ def check_operators() -> None:
 
 
 def check_pretrained_weights(config: Config) -> None:
-    """Refuse initial weights in a file that is missing, and `torchvision://` ones where torchvision is not installed.
+    """Refuse initial weights in a file that is missing, and `torchvision://` ones that are not known.
 
     Raises:
         SystemExit: The config initialises from such weights.
     """
-    advice = "(init_cfg=dict(type='Pretrained', checkpoint=FILE))"
     for weights in (str(value) for key, value in _walk(_student(config)) if key == "checkpoint"):
-        if weights.startswith("torchvision://") and importlib.util.find_spec("torchvision") is None:
+        if weights.startswith(SCHEME) and weights_url(weights) is None:
             raise SystemExit(
-                f"the model starts from {weights!r}, which needs torchvision, which is not installed: pip install the "
-                f"torchvision that matches your torch, or give a file of your own {advice}"
+                f"the model starts from {weights!r}, which neither an installed torchvision nor MMEngine's list knows: "
+                f"install the torchvision that has it, {START_FROM}"
             )
         if "://" not in weights and not Path(weights).expanduser().is_file():
             raise SystemExit(
                 f"the model starts from {weights!r}, and there is no such file (the current directory is "
-                f"{Path.cwd()}): give one that exists, or a URL {advice}"
+                f"{Path.cwd()}): {START_FROM}"
             )
 
 

@@ -1,6 +1,6 @@
 """What is refused before a training starts, and what the user is told."""
 
-import importlib.util
+import sys
 
 import pytest
 import torch
@@ -150,11 +150,11 @@ def test_a_head_with_other_classes_than_the_data(digit_scenes):
 def test_torchvision_weights_without_torchvision(monkeypatch, digit_scenes):
     wrong = config(digit_scenes)
     wrong.model.architecture.backbone.init_cfg = dict(type="Pretrained", checkpoint="torchvision://resnet18")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match="'torchvision://resnet18', which needs torchvision.*checkpoint=FILE"):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    preflight.check_pretrained_weights(wrong)  # MMEngine's own list has it
+    wrong.model.architecture.backbone.init_cfg.checkpoint += ".of_tomorrow"
+    with pytest.raises(SystemExit, match="resnet18.of_tomorrow', which neither.*checkpoint=FILE.*init_cfg=None"):
         preflight.check_pretrained_weights(wrong)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    preflight.check_pretrained_weights(wrong)
 
 
 def test_weights_in_a_file_that_does_not_exist(digit_scenes, tmp_path):
