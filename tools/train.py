@@ -17,6 +17,7 @@ from pcka_mmdet.engine.launch import add_common_arguments, runner_config
 from pcka_mmdet.engine.nonfinite import KeepBatchHook, keep_batch
 from pcka_mmdet.engine.runner import build_runner, build_training_set, on_cpu, use_student_checkpoints
 from pcka_mmdet.engine.teacher_check import check_teacher
+from pcka_mmdet.engine.work_dir import check_work_dir, reserved
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,9 +30,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--resume",
         nargs="?",
-        const="auto",
+        const="newest",
         metavar="CHECKPOINT",
-        help="go on from CHECKPOINT, or from the newest in the work directory where none is named",
+        help="go on from CHECKPOINT, or where none is named from the newest in the work directory; 'auto' is the same, "
+        "and begins where there is none",
     )
     parser.add_argument(
         "--allow-teacher-change", action="store_true", help="resume although the teacher's file is another one"
@@ -115,13 +117,14 @@ def main() -> None:
     preflight.check_teacher_checkpoint(config)
     preflight.check_strategy(config)
     preflight.check_hooks(config)
-    preflight.check_work_dir(config)
     preflight.check_operators()
     preflight.check_pretrained_weights(config)
     preflight.check_annotations(config)
-    if args.check_teacher:
-        check_teacher(config, args.check_teacher)
-    train(config)
+    check_work_dir(config)
+    with reserved(config, resumes=bool(config.get("resume"))):
+        if args.check_teacher:
+            check_teacher(config, args.check_teacher)
+        train(config)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import json
 import mmap
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,23 +76,6 @@ def check_hooks(config: Config) -> None:
             f"{config.model.type} has neither: the training would fail num_last_epochs before its end. Distil by "
             "pcka_mmdet.FPNDistill, or leave the hook out of custom_hooks"
         )
-
-
-def check_work_dir(config: Config) -> None:
-    """Refuse a work directory that cannot be written to.
-
-    Raises:
-        SystemExit: It cannot be made, or no file in it.
-    """
-    try:
-        Path(config.work_dir).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=config.work_dir):
-            pass
-    except OSError as error:
-        raise SystemExit(
-            f"the work directory {config.work_dir!r} cannot be written to ({error.strerror}): name another by "
-            "--work-dir"
-        ) from error
 
 
 def check_operators() -> None:
