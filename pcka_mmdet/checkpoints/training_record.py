@@ -13,7 +13,7 @@ from .files import summarise
 
 RECORD = ".training.json"
 
-SETTINGS_OF_A_RUN = ("work_dir", "resume", "load_from", "launcher")
+SETTINGS_OF_A_RUN = ("work_dir", "resume", "launcher")
 """What may differ between two starts of one training."""
 
 
@@ -25,6 +25,8 @@ def training_record(config: Config) -> dict:
         ValueError: It has no model.
     """
     content = {key: value for key, value in config.to_dict().items() if key not in SETTINGS_OF_A_RUN}
+    if config.get("resume"):
+        content.pop("load_from", None)  # what it goes on from, not what it began with
     for part in {"architecture", "teacher"} & content["model"].keys():
         content["model"][part] = model_config(content["model"][part]).to_dict()
     # through text, so that it equals what is read back: no tuples, keys are texts

@@ -21,7 +21,7 @@ STRATEGIES = ("DDPStrategy", "SingleDeviceStrategy")
 """Of MMEngine's: those that leave the model whole."""
 
 START_FROM = (
-    "give a file or a URL (init_cfg=dict(type='Pretrained', checkpoint=FILE), or --cfg-options "
+    "give a file (init_cfg=dict(type='Pretrained', checkpoint=FILE), or --cfg-options "
     "model.backbone.init_cfg.checkpoint=FILE), or start from random weights (model.backbone.init_cfg=None)"
 )
 """What to do about initial weights that are not there."""

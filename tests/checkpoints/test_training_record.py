@@ -32,9 +32,11 @@ def test_the_same_training_again(trained):
 
 
 def test_another_config_does_not_overwrite_checkpoints(trained):
-    other = config(randomness=dict(seed=1))
+    other = config(randomness=dict(seed=1), load_from="a.pth")
     other.train_dataloader.dataset.data_root = "there/"
-    with pytest.raises(SystemExit, match=r"differs: randomness.seed; train_dataloader.dataset.data_root. Give another"):
+    with pytest.raises(
+        SystemExit, match=r"differs: load_from; randomness.seed; train_dataloader.dataset.data_root. Give another"
+    ):
         check_record(training_record(other), trained, resumes=False)
     (trained / "epoch_1.pth").unlink()
     check_record(training_record(other), trained, resumes=False)  # there is nothing to lose
