@@ -38,8 +38,8 @@ demo-teacher: install
 	$(BIN)/python tools/demo.py --work-dir work_dirs/demo --only teacher
 
 demo-bccd: install
-	$(BIN)/python tools/demo.py --config-dir configs/bccd --data-root $(DATA) --work-dir work_dirs/bccd \
-	    $(if $(WEIGHTS),--teacher-cfg-options model.backbone.init_cfg.checkpoint=$(WEIGHTS))
+	$(BIN)/python tools/demo.py --config-dir configs/bccd --data-root "$(DATA)" --work-dir work_dirs/bccd \
+	    $(if $(WEIGHTS),--teacher-cfg-options "model.backbone.init_cfg.checkpoint=$(WEIGHTS)")
 
 test: install lint
 	$(PYTEST)

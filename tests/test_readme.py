@@ -56,6 +56,19 @@ def test_a_loss_of_ones_own(tmp_path, monkeypatch):
     assert model.distiller.losses["objects_s8"].scale.grad.abs().max() > 0
 
 
+def test_the_route_into_an_existing_environment_installs_something():
+    """`--no-deps` drops extras, so packages are named; their versions are those that were tried."""
+    commands = re.findall(r"pip install [^`]*", README)
+    assert not [command for command in commands if "--no-deps" in command and "[" in command]
+    pins = {
+        line for name in ("openmmlab", "runtime") for line in (ROOT / f"requirements/{name}.txt").read_text().split()
+    }
+    named = {
+        word for command in commands for word in command.split() if word.startswith(("mmengine", "mmdet", "mmraz"))
+    }
+    assert len(named) == 3 and named <= pins
+
+
 DOCUMENTS = [
     path.relative_to(ROOT) for folder in (".", "docs", "configs", "configs/*") for path in ROOT.glob(f"{folder}/*.md")
 ]

@@ -7,7 +7,6 @@ import argparse
 from pathlib import Path
 from urllib.error import URLError
 
-import torch
 from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
@@ -17,8 +16,9 @@ from pcka_mmdet.engine import preflight
 from pcka_mmdet.engine.hooks import NonFiniteLossHook
 from pcka_mmdet.engine.launch import add_common_arguments, runner_config
 from pcka_mmdet.engine.nonfinite import keep_batch
-from pcka_mmdet.engine.runner import build_runner, build_training_set, use_student_checkpoints
+from pcka_mmdet.engine.runner import build_runner, build_training_set, on_cpu, use_student_checkpoints
 from pcka_mmdet.engine.teacher_check import check_teacher
+from pcka_mmdet.engine.work_dir import check_work_dir, reserved
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,9 +31,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--resume",
         nargs="?",
-        const="auto",
+        const="newest",
         metavar="CHECKPOINT",
-        help="go on from CHECKPOINT, or from the newest in the work directory where none is named",
+        help="go on from CHECKPOINT, or where none is named from the newest in the work directory; 'auto' is the same, "
+        "and begins where there is none",
     )
     parser.add_argument(
         "--allow-teacher-change", action="store_true", help="resume although the teacher's file is another one"
@@ -71,8 +72,7 @@ def teacher_and_student(args: argparse.Namespace) -> Config | None:
 def apply_options(args: argparse.Namespace, config: Config) -> None:
     """Put what the command line says into the config."""
     if args.amp:
-        on_gpu = torch.cuda.is_available()
-        config.optim_wrapper.type = "AmpOptimWrapper" if on_gpu else "pcka_mmdet.CpuAmpOptimWrapper"
+        config.optim_wrapper.type = "pcka_mmdet.CpuAmpOptimWrapper" if on_cpu() else "AmpOptimWrapper"
         config.optim_wrapper.setdefault("loss_scale", "dynamic")
     if args.auto_scale_lr:
         if "base_batch_size" not in config.get("auto_scale_lr", {}):
@@ -111,8 +111,8 @@ def train(config: Config) -> None:
         ) from error
     except URLError as error:
         raise SystemExit(
-            f"weights that the config names cannot be downloaded ({error.reason}). Where there is no network, give a "
-            "file in their place (init_cfg=dict(type='Pretrained', checkpoint=FILE)); make demo-bccd takes WEIGHTS=FILE"
+            f"weights that the config names cannot be downloaded ({error.reason}). Where there is no network, "
+            f"{preflight.START_FROM}; make demo-bccd takes WEIGHTS=FILE"
         ) from error
 
 
@@ -122,13 +122,15 @@ def main() -> None:
     apply_options(args, config)
     preflight.check_teacher_checkpoint(config)
     preflight.check_strategy(config)
-    preflight.check_work_dir(config)
+    preflight.check_hooks(config)
     preflight.check_operators()
     preflight.check_pretrained_weights(config)
     preflight.check_annotations(config)
-    if args.check_teacher:
-        check_teacher(config, args.check_teacher)
-    train(config)
+    check_work_dir(config)
+    with reserved(config, resumes=bool(config.get("resume"))):
+        if args.check_teacher:
+            check_teacher(config, args.check_teacher)
+        train(config)
 
 
 if __name__ == "__main__":

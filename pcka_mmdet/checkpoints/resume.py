@@ -7,16 +7,35 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
+from .training_record import has_begun
+
 
 def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
-    """What `--resume` means: a checkpoint by name, or with `'auto'` the newest of the work directory.
+    """The checkpoint that `--resume` means.
+
+    Args:
+        named: A file or URL; or for the newest of the work directory `'newest'`, or `'auto'`, which begins a new
+            training where there is none.
+        work_dir: Of the training.
+
+    Returns:
+        `None` where the training starts from its beginning: one that was stopped before its first checkpoint too.
 
     Raises:
-        SystemExit: The file is not there or damaged, or all of the work directory are.
+        SystemExit: The file is not there or damaged, or all of the work directory are; or no training began there.
     """
-    if named == "auto":
+    if named in ("newest", "auto"):
         newest = newest_whole_checkpoint(work_dir)
-        return newest and str(newest)
+        if newest is not None:
+            return str(newest)
+        if named == "newest" and not has_begun(work_dir):
+            raise SystemExit(
+                f"--resume: there is no checkpoint in {str(work_dir)!r}, and no training began there. Name its folder "
+                "by --work-dir, or a checkpoint by --resume CHECKPOINT; for a new training leave --resume out, or "
+                "write --resume auto, which begins one where there is none"
+            )
+        print_log(f"no checkpoint in {str(work_dir)!r} yet: starting from the beginning", "current")
+        return None
     if "://" not in named and not Path(named).is_file():
         raise SystemExit(
             f"--resume: there is no file {named!r} (the current directory is {Path.cwd()}); name another, or none for "

@@ -1,6 +1,9 @@
 """What a data set's config says of its files."""
 
+import os
 from pathlib import Path
+
+from mmengine.utils import is_abs
 
 
 def innermost(dataset: dict) -> dict:
@@ -10,7 +13,13 @@ def innermost(dataset: dict) -> dict:
     return dataset
 
 
-def annotation_file(dataset: dict) -> Path:
-    """The annotation file of a dataset config, from within its wrappers."""
+def annotation_path(dataset: dict) -> str:
+    """File or URL of the annotations of a dataset config, from within its wrappers; joined as MMEngine does it."""
     dataset = innermost(dataset)
-    return Path(dataset.get("data_root") or "") / dataset["ann_file"]
+    path = str(dataset["ann_file"])
+    return path if is_abs(path) else os.path.join(dataset.get("data_root") or "", path)
+
+
+def annotation_file(dataset: dict) -> Path:
+    """The same where it is known to be a local file."""
+    return Path(annotation_path(dataset))

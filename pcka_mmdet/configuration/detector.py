@@ -77,6 +77,37 @@ def model_of(config: Config, path: str, overrides: dict[str, Any] | None = None)
     return model
 
 
+def write_out_detectors(config: Config) -> None:
+    """Put, in place, the model dict where an algorithm of MMRazor's would build another detector than the config says.
+
+    MMRazor builds the config of a package as it is, `dict(cfg_path='mmdet::...', pretrained=...)`. Of overrides beside
+    it those of keys that the model has are dropped without a word, and a local path is an error.
+
+    Raises:
+        FileNotFoundError: See `model_config`.
+        ValueError: See `model_config`; or `pretrained` is on beside overrides or a local path.
+    """
+    if is_distillation(config) and not is_fpn_distill(config):
+        config.model = _written_out(config.model)
+
+
+def _written_out(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_written_out(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    if "cfg_path" not in node or "type" in node:
+        return ConfigDict({key: _written_out(value) for key, value in node.items()})
+    if "::" in node["cfg_path"] and node.keys() <= {"cfg_path", "pretrained"}:
+        return node  # MMRazor builds it, and loads the published weights where `pretrained` says so
+    if node.get("pretrained"):
+        raise ValueError(
+            f"pretrained=True beside {sorted(node.keys() - {'pretrained'})}: it means the published weights of a "
+            "config 'mmdet::...' as it is. Write init_cfg=dict(type='Pretrained', checkpoint=FILE_OR_URL) in its place"
+        )
+    return model_config(node)
+
+
 def is_distillation(config: Config) -> bool:
     """Whether a config's model has a student within it, by FPNDistill or an algorithm of MMRazor's."""
     return "architecture" in config.get("model", {})

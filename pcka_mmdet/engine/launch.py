@@ -8,8 +8,18 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
-from pcka_mmdet.configuration.detector import is_fpn_distill, load_config
+from pcka_mmdet.configuration.detector import is_fpn_distill, load_config, write_out_detectors
 from pcka_mmdet.models import FPNDistill
+
+
+class ConfigOptions(DictAction):
+    """MMEngine's `--cfg-options`, which removes the blanks of every value, a path's too: a single value keeps them."""
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        value = val.strip("'\" ")
+        is_single = "," not in value and not value.startswith(("(", "["))
+        return DictAction._parse_int_float_bool(value) if is_single else DictAction._parse_iterable(val)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,10 +29,11 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=ConfigOptions,
         metavar="KEY=VALUE",
         help='settings that override the config, such as train_cfg.max_epochs=2 or key="[a,b]"; quote values that hold '
-        "brackets and write no blanks within them. Of a distillation, settings of a detector's model are the student's",
+        "blanks or brackets, and write no blanks within lists. Of a distillation, settings of a detector's model are "
+        "the student's",
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by the launcher")
@@ -32,16 +43,17 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
     """The config named on the command line, or one made from it, with what the common options say.
 
     Raises:
-        SystemExit: There is no such config.
+        SystemExit: There is no such config, or it names a detector that cannot be.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     try:
         config = config or load_config(args.config)
-    except FileNotFoundError as error:
+        if args.cfg_options is not None:
+            _merge_options(config, args.cfg_options)
+        write_out_detectors(config)
+    except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
     config.launcher = args.launcher
-    if args.cfg_options is not None:
-        _merge_options(config, args.cfg_options)
     if args.work_dir is not None:
         config.work_dir = args.work_dir
     elif config.get("work_dir") is None:

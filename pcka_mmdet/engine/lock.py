@@ -1,14 +1,21 @@
 """One run at a time in a work directory."""
 
 import contextlib
-import fcntl
+import errno
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-PATIENCE = 3.0  # seconds: the data loaders of a run that was just interrupted hold the lock a moment longer
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+PATIENCE = 10.0  # seconds: the data loaders of a run that was killed hold the lock until they miss it, within 5
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Errors of a file system without locks: there it goes on without."""
 
 
 @contextlib.contextmanager
@@ -36,8 +43,11 @@ def exclusive(folder: Path) -> Iterator[int]:
 
 
 def _acquire(file: TextIO) -> bool:
+    """Take the lock if it is free. However its holders end, the system then frees it."""
+    if fcntl is None:
+        return True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+    except OSError as error:
+        return error.errno in NO_LOCKS
     return True

@@ -1,10 +1,8 @@
 """What can be told to be wrong before a training starts, and how to mend it."""
 
-import importlib.util
 import json
 import mmap
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,18 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-from pcka_mmdet.configuration.data_set import annotation_file
+from pcka_mmdet.checkpoints.torchvision_weights import SCHEME, weights_url
+from pcka_mmdet.configuration.data_set import annotation_file, annotation_path
 from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill, last_name, model_config
 
 STRATEGIES = ("DDPStrategy", "SingleDeviceStrategy")
 """Of MMEngine's: those that leave the model whole."""
+
+START_FROM = (
+    "give a file (init_cfg=dict(type='Pretrained', checkpoint=FILE), or --cfg-options "
+    "model.backbone.init_cfg.checkpoint=FILE), or start from random weights (model.backbone.init_cfg=None)"
+)
+"""What to do about initial weights that are not there."""
 
 
 def check_teacher_checkpoint(config: Config) -> None:
@@ -57,21 +62,19 @@ def check_strategy(config: Config) -> None:
         )
 
 
-def check_work_dir(config: Config) -> None:
-    """Refuse a work directory that cannot be written to.
+def check_hooks(config: Config) -> None:
+    """Refuse a hook of MMDetection's that an algorithm of MMRazor's would fail at, maybe after most of the training.
 
     Raises:
-        SystemExit: It cannot be made, or no file in it.
+        SystemExit: There is a `YOLOXModeSwitchHook`, and its model is neither a detector nor an FPNDistill.
     """
-    try:
-        Path(config.work_dir).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=config.work_dir):
-            pass
-    except OSError as error:
+    hooks = [last_name(hook.get("type")) for hook in config.get("custom_hooks") or []]
+    if "YOLOXModeSwitchHook" in hooks and is_distillation(config) and not is_fpn_distill(config):
         raise SystemExit(
-            f"the work directory {config.work_dir!r} cannot be written to ({error.strerror}): name another by "
-            "--work-dir"
-        ) from error
+            "YOLOXModeSwitchHook looks for the head at model.bbox_head or model.detector.bbox_head, and "
+            f"{config.model.type} has neither: the training would fail num_last_epochs before its end. Distil by "
+            "pcka_mmdet.FPNDistill, or leave the hook out of custom_hooks"
+        )
 
 
 def check_operators() -> None:
@@ -93,22 +96,21 @@ def check_operators() -> None:
 
 
 def check_pretrained_weights(config: Config) -> None:
-    """Refuse initial weights in a file that is missing, and `torchvision://` ones where torchvision is not installed.
+    """Refuse initial weights in a file that is missing, and `torchvision://` ones that are not known.
 
     Raises:
         SystemExit: The config initialises from such weights.
     """
-    advice = "(init_cfg=dict(type='Pretrained', checkpoint=FILE))"
     for weights in (str(value) for key, value in _walk(_student(config)) if key == "checkpoint"):
-        if weights.startswith("torchvision://") and importlib.util.find_spec("torchvision") is None:
+        if weights.startswith(SCHEME) and weights_url(weights) is None:
             raise SystemExit(
-                f"the model starts from {weights!r}, which needs torchvision, which is not installed: pip install the "
-                f"torchvision that matches your torch, or give a file of your own {advice}"
+                f"the model starts from {weights!r}, which neither an installed torchvision nor MMEngine's list knows: "
+                f"install the torchvision that has it, {START_FROM}"
             )
         if "://" not in weights and not Path(weights).expanduser().is_file():
             raise SystemExit(
                 f"the model starts from {weights!r}, and there is no such file (the current directory is "
-                f"{Path.cwd()}): give one that exists, or a URL {advice}"
+                f"{Path.cwd()}): {START_FROM}"
             )
 
 
@@ -175,7 +177,7 @@ def _is_coco(kind: type[BaseDataset] | None) -> bool:
 
 def _check_data_set(loader: str, dataset: dict, heads: set[int], scope: str | None) -> None:
     path = annotation_file(dataset)
-    if "://" in str(dataset["ann_file"]) or dataset.get("backend_args"):
+    if "://" in annotation_path(dataset) or dataset.get("backend_args"):
         return
     if not path.is_file():
         raise SystemExit(
@@ -217,7 +219,7 @@ def _category_names(path: Path) -> list[str]:
 
 def _student(config: Config) -> dict:
     """The model that is trained, on its own."""
-    return model_config(config.model.architecture) if is_fpn_distill(config) else config.model
+    return model_config(config.model.architecture) if is_distillation(config) else config.model
 
 
 def _walk(node: Any) -> Iterator[tuple[str, Any]]:

@@ -4,6 +4,7 @@ import atexit
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -12,9 +13,14 @@ from torch import nn
 from pcka_mmdet.configuration.detector import last_name
 
 
+def on_cpu() -> bool:
+    """Whether MMEngine trains without a GPU or its like (NPU, MLU, MUSA); Apple's MPS has no mixed precision or DDP."""
+    return get_device() in ("cpu", "mps")
+
+
 def build_runner(config: Config) -> Runner:
     """The runner of a config: MMEngine's, or the one that `runner_type` names."""
-    if config.get("launcher") == "pytorch" and not torch.cuda.is_available():
+    if config.get("launcher") == "pytorch" and on_cpu():
         _use_cpu_processes(config)
     return RUNNERS.build(config) if "runner_type" in config else Runner.from_cfg(config)
 

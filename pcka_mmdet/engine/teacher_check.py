@@ -3,13 +3,15 @@
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
+from mmengine.fileio import get_text
 from mmengine.logging import print_log
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.files import summarise
-from pcka_mmdet.configuration.data_set import annotation_file, innermost
+from pcka_mmdet.configuration.data_set import annotation_path, innermost
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.models.teacher import load_strictly
 
@@ -88,20 +90,28 @@ def _evaluation(config: Config, images: int) -> Config:
     dataset = innermost(evaluation.val_dataloader.dataset)
     if "ann_file" not in dataset:
         raise SystemExit("--check-teacher needs a val_dataloader with one data set that has an ann_file")
-    path = annotation_file(dataset)
-    content = json.loads(path.read_text()) if path.suffix == ".json" else {}
+    content = _read_json(annotation_path(dataset), dataset.get("backend_args"))
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
         dataset.indices = images
         return evaluation
     # COCO's metric counts the objects of all images in its file, so the file has to be a shorter one
     subset = Path(evaluation.work_dir, "annotations.json").resolve()
     _write_subset(content, images, subset)
-    dataset.ann_file = str(subset)
     evaluators = evaluation.val_evaluator
-    for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
-        if "ann_file" in evaluator:
-            evaluator.ann_file = str(subset)
+    for reader in [dataset, *(evaluators if isinstance(evaluators, list) else [evaluators])]:
+        if "ann_file" in reader:
+            reader.update(ann_file=str(subset), backend_args=None)  # of the annotations alone; images have their own
     return evaluation
+
+
+def _read_json(path: str, backend_args: dict | None) -> Any:
+    """The content of a JSON file, by MMEngine's file backends; `None` for a file of another kind."""
+    if not path.endswith(".json"):
+        return None
+    try:
+        return json.loads(get_text(path, backend_args=backend_args))
+    except (OSError, ImportError) as error:
+        raise SystemExit(f"--check-teacher cannot read the annotation file {path!r}: {error}") from error
 
 
 def _write_subset(content: dict, images: int, subset: Path) -> None:

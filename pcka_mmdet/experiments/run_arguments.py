@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
 from rich.console import Console
 
 from pcka_mmdet.benchmarking.measure import cores
+from pcka_mmdet.engine.launch import ConfigOptions
 
 MOST_THREADS = 4  # more make trainings as small as the demo's no faster
 
@@ -28,7 +28,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, work_dir: str, trainings:
     )
     for option, whose in (("--cfg-options", trainings), ("--teacher-cfg-options", "the teacher's training alone")):
         parser.add_argument(
-            option, nargs="+", action=DictAction, default={}, metavar="KEY=VALUE", help=f"settings of {whose}"
+            option, nargs="+", action=ConfigOptions, default={}, metavar="KEY=VALUE", help=f"settings of {whose}"
         )
 
 

@@ -131,8 +131,9 @@ class Training(Stage):
         self._tools = tools
 
     def arguments(self) -> list[str]:
-        """`tools/train.py` that resumes."""
-        return [str(self._tools / "train.py"), str(self.config_file), "--work-dir", str(self.folder), "--resume"]
+        """`tools/train.py` that begins, or goes on."""
+        files = [str(self.config_file), "--work-dir", str(self.folder)]
+        return [str(self._tools / "train.py"), *files, "--resume", "auto"]
 
     def products(self) -> list[Path]:
         """The last epoch's checkpoint."""

@@ -9,6 +9,7 @@ from mmengine.runner import save_checkpoint
 
 from pcka_mmdet.checkpoints.atomic_write import BACKEND, AtomicBackend, atomic_write, remove_scratch
 from pcka_mmdet.checkpoints.resume import checkpoint_to_resume, is_whole, newest_whole_checkpoint
+from pcka_mmdet.checkpoints.training_record import write_record
 from pcka_mmdet.engine.random_state import random_state, set_random_state
 
 
@@ -134,6 +135,20 @@ def test_no_student_is_resumed_from_by_a_name_that_looks_like_it(tmp_path):
 def test_a_checkpoint_to_resume_that_is_not_there(tmp_path):
     with pytest.raises(SystemExit, match="--resume: there is no file 'gone.pth'"):
         checkpoint_to_resume("gone.pth", tmp_path)
+
+
+def test_resume_without_a_checkpoint(tmp_path):
+    """A mistyped folder is told; a training that was stopped before its first checkpoint begins again."""
+    assert checkpoint_to_resume("auto", tmp_path) is None
+    with pytest.raises(
+        SystemExit, match="no checkpoint in '.*', and no training began there. Name its folder by --wor"
+    ):
+        checkpoint_to_resume("newest", tmp_path)
+    write_record({}, tmp_path)
+    assert checkpoint_to_resume("newest", tmp_path) is None
+    checkpoints(tmp_path, 1)
+    assert checkpoint_to_resume("newest", tmp_path) == checkpoint_to_resume("auto", tmp_path)
+    assert checkpoint_to_resume("newest", tmp_path) == str(tmp_path / "epoch_1.pth")
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed"])

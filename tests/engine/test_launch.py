@@ -61,3 +61,10 @@ def test_options_by_stride():
     distiller = build_detector(parsed(Config(dict(model=model)), *options).model).distiller
     assert [distiller.losses[f"pcka_s{stride}"].patch_size for stride in (8, 16)] == [1, 2]
     assert [distiller.level_weights[f"pcka_s{stride}"] for stride in (8, 16)] == [1.0, 3.0]
+
+
+def test_a_path_keeps_its_blanks():
+    """MMEngine's own action removes them, which is as good as a wrong path; lists are its own."""
+    config = parsed(Config(dict(a=1)), "load_from='/my data/of (1).pth'", "a= 2", "b=[1, x]", "c=None", "d=1e-3, 2")
+    assert config.load_from == "/my data/of (1).pth"
+    assert (config.a, config.b, config.c, config.d) == (2, [1, "x"], None, [1e-3, 2])

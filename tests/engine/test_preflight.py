@@ -1,6 +1,6 @@
 """What is refused before a training starts, and what the user is told."""
 
-import importlib.util
+import sys
 
 import pytest
 import torch
@@ -51,6 +51,25 @@ def test_strategies_that_shard_the_model(strategy):
     preflight.check_strategy(Config(dict(model=distillation())))
 
 
+def test_a_hook_that_an_algorithm_of_mmrazors_fails_at():
+    """It would, in the last epochs: MMDetection's hook looks for the head."""
+    hooks = [dict(type="mmdet.YOLOXModeSwitchHook", num_last_epochs=15)]
+    foreign = Config(dict(model=distillation(type="mmrazor.FpnTeacherDistill"), custom_hooks=hooks))
+    with pytest.raises(SystemExit, match="mmrazor.FpnTeacherDistill has neither.*num_last_epochs before its end.*FPND"):
+        preflight.check_hooks(foreign)
+    for model in (distillation(), retinanet()):
+        preflight.check_hooks(Config(dict(model=model, custom_hooks=hooks)))
+    foreign.custom_hooks = None
+    preflight.check_hooks(foreign)
+
+
+def test_the_students_head_alone_is_compared_with_the_data(digit_scenes):
+    """Of MMRazor's algorithm too, whose teacher may have other classes."""
+    right = config(digit_scenes, **DIGITS)
+    right.model.type = "mmrazor.FpnTeacherDistill"
+    preflight.check_annotations(right)
+
+
 def test_classes_in_a_file_or_of_another_kind(digit_scenes, tmp_path):
     """What MMDetection accepts."""
     (tmp_path / "classes.txt").write_text("\n".join("0123456789"))
@@ -93,6 +112,12 @@ def test_no_annotation_file(tmp_path):
         preflight.check_annotations(config(tmp_path))
 
 
+def test_a_data_set_on_a_server_is_not_looked_for_here(digit_scenes):
+    remote = config(digit_scenes)
+    remote.train_dataloader.dataset.data_root = "s3://bucket/digits/"
+    preflight.check_annotations(remote)
+
+
 def test_classes_that_the_annotations_lack(digit_scenes):
     wrong = config(digit_scenes, metainfo=dict(classes=("0", "cat")))
     with pytest.raises(SystemExit, match=r"no category \['cat'\]; it has \['0', .*metainfo=dict\(classes="):
@@ -125,11 +150,11 @@ def test_a_head_with_other_classes_than_the_data(digit_scenes):
 def test_torchvision_weights_without_torchvision(monkeypatch, digit_scenes):
     wrong = config(digit_scenes)
     wrong.model.architecture.backbone.init_cfg = dict(type="Pretrained", checkpoint="torchvision://resnet18")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match="'torchvision://resnet18', which needs torchvision.*checkpoint=FILE"):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    preflight.check_pretrained_weights(wrong)  # MMEngine's own list has it
+    wrong.model.architecture.backbone.init_cfg.checkpoint += ".of_tomorrow"
+    with pytest.raises(SystemExit, match="resnet18.of_tomorrow', which neither.*checkpoint=FILE.*init_cfg=None"):
         preflight.check_pretrained_weights(wrong)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    preflight.check_pretrained_weights(wrong)
 
 
 def test_weights_in_a_file_that_does_not_exist(digit_scenes, tmp_path):

@@ -1,6 +1,9 @@
 """The teacher's accuracy before the training."""
 
+import functools
 import json
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -37,6 +40,22 @@ def test_below_the_threshold_it_stops(config):
     kept = [image["id"] for image in whole["images"][:3]]
     assert [image["id"] for image in subset["images"]] == kept and len(whole["images"]) == 4
     assert subset["annotations"] == [a for a in whole["annotations"] if a["image_id"] in kept]
+
+
+def test_annotations_on_a_server(config, digit_scenes, monkeypatch):
+    """They are read by MMEngine's file backends; the images are local."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=digit_scenes)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/annotations/val.json"
+        config.val_dataloader.dataset.ann_file = config.val_evaluator.ann_file = url
+        config.teacher_check = dict(at_least=-1)
+        assert check_teacher(config, 2) == 0.0
+        server.shutdown()
+    with pytest.raises(SystemExit, match=f"cannot read the annotation file '{url}': .*refused"):
+        check_teacher(config, 2)
 
 
 def test_the_config_sets_metric_and_threshold(config):

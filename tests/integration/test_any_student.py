@@ -23,7 +23,7 @@ def small(*more):
     """Settings that make the example small, and spare it the download of initial weights."""
     return [
         "--cfg-options",
-        "model.architecture.backbone.init_cfg=None",
+        "model.backbone.init_cfg=None",
         "train_dataloader.batch_size=1",
         "train_dataloader.num_workers=0",
         "train_dataloader.persistent_workers=False",

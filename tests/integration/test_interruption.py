@@ -28,7 +28,7 @@ os.fsync = slowly
 def words(digit_scenes, work_dir):
     arguments = [*tiny_demo(digit_scenes, EPOCHS), "custom_hooks.0.stop_epoch=2"]
     arguments += ["default_hooks.checkpoint.max_keep_ckpts=2"]
-    return ["tools/train.py", DISTILLED, "--work-dir", str(work_dir), "--resume", *arguments]
+    return ["tools/train.py", DISTILLED, "--work-dir", str(work_dir), "--resume", "auto", *arguments]
 
 
 def start(words, **environment):
@@ -63,7 +63,8 @@ def uninterrupted(command, digit_scenes, tmp_path):
 def test_killed_during_a_save_and_resumed_it_ends_bit_equal(command, uninterrupted, digit_scenes, tmp_path):
     work = tmp_path / "killed"
     (tmp_path / "sitecustomize.py").write_text(SLOW_DISK)  # Python imports it when it starts
-    process = start(words(digit_scenes, work), PYTHONPATH=str(tmp_path))
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    process = start(words(digit_scenes, work), PYTHONPATH=path)
     wait_for(lambda: list(work.glob(".epoch_2.pth.*.part")) or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL

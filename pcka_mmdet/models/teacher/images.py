@@ -57,6 +57,9 @@ def renormalise(
 
     Returns:
         Images of the same shape; `images` itself where both normalisations are equal.
+
+    Raises:
+        ValueError: A data sample has no `img_shape`.
     """
     if source == target:
         return images
@@ -67,6 +70,11 @@ def renormalise(
         images, mean, std = images.flip(1), mean.flip(0), std.flip(0)
     images = images * (std / new_std) + (mean - new_mean) / new_std
     for image, sample in zip(images, samples or (), strict=False):
+        if "img_shape" not in sample.metainfo:
+            raise ValueError(
+                f"a data sample has no 'img_shape', by which the teacher tells the image from its padding; it has "
+                f"{sample.metainfo_keys()}: add 'img_shape' to the meta_keys of PackDetInputs in the training pipeline"
+            )
         height, width = sample.metainfo["img_shape"][:2]
         image[:, height:] = target.pad_value
         image[:, :, width:] = target.pad_value

@@ -1,0 +1,104 @@
+"""Which training a work directory holds: its config, in a hidden file beside the checkpoints."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from pcka_mmdet.configuration.detector import model_config
+
+from .atomic_write import write_json
+from .files import summarise
+
+RECORD = ".training.json"
+
+SETTINGS_OF_A_RUN = ("work_dir", "resume", "launcher")
+"""What may differ between two starts of one training."""
+
+
+def training_record(config: Config) -> dict:
+    """A training's config in JSON's types, its detectors written out.
+
+    Raises:
+        FileNotFoundError: A detector's config does not exist.
+        ValueError: It has no model.
+    """
+    content = {key: value for key, value in config.to_dict().items() if key not in SETTINGS_OF_A_RUN}
+    if config.get("resume"):
+        content.pop("load_from", None)  # what it goes on from, not what it began with
+    for part in {"architecture", "teacher"} & content["model"].keys():
+        content["model"][part] = model_config(content["model"][part]).to_dict()
+    # through text, so that it equals what is read back: no tuples, keys are texts
+    return json.loads(json.dumps(content, default=lambda value: getattr(value, "__qualname__", type(value).__name__)))
+
+
+def has_begun(work_dir: Path) -> bool:
+    """Whether a training began in a folder, with or without a checkpoint."""
+    return (work_dir / RECORD).is_file()
+
+
+def write_record(record: dict, work_dir: Path) -> None:
+    """Note what is trained in a work directory."""
+    write_json(work_dir / RECORD, record)
+
+
+def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
+    """Refuse to overwrite another training's checkpoints, or to resume from them.
+
+    A new training must have the same config in full, else what it overwrites cannot be made again. A resumed one may
+    have a longer schedule, other data paths, hooks and numbers: it is another training where the types of its
+    detectors, what it distils by or its classes are others; weights of other shapes are refused when they are loaded.
+
+    Args:
+        record: Of the training that is about to start.
+        work_dir: Its folder. One without checkpoints, or that MMDetection's own tools wrote, is taken as it is.
+        resumes: Whether it goes on from a checkpoint.
+
+    Raises:
+        SystemExit: The folder is another training's.
+    """
+    if not has_begun(work_dir) or not ((work_dir / "last_checkpoint").exists() or any(work_dir.glob("*.pth"))):
+        return
+    before = json.loads((work_dir / RECORD).read_text())
+    view = _identity if resumes else _leaves
+    old, new = view(before), view(record)
+    differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    if not differing:
+        return
+    if resumes:
+        changes = summarise([f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in differing])
+        raise SystemExit(
+            f"--resume: the work directory {str(work_dir)!r} holds another training: {changes}. Resume with the config "
+            "that is kept there, or give this training a --work-dir of its own"
+        )
+    raise SystemExit(
+        f"the work directory {str(work_dir)!r} holds checkpoints of another config, which would be overwritten; what "
+        f"differs: {summarise(differing)}. Give another --work-dir, or delete that one; to go on from its checkpoints "
+        "write --resume"
+    )
+
+
+def _identity(record: dict) -> dict[str, Any]:
+    """What makes it another training; see `check_record`."""
+    model = record["model"]
+    distiller = model.get("distiller") or {}
+    losses = distiller.get("losses") or distiller.get("distill_losses") or {}
+    data = _leaves(record.get("train_dataloader") or {})
+    return {
+        **{f"model.{part}.type": model[part].get("type") for part in ("architecture", "teacher") if part in model},
+        **{f"model.distiller.losses.{name}.type": loss.get("type") for name, loss in losses.items()},
+        "model.type": model.get("type"),
+        "classes": [value for key, value in data.items() if key.endswith("metainfo.classes")],
+    }
+
+
+def _leaves(node: Any, path: str = "") -> dict[str, Any]:
+    """The values in nested dicts, by dotted path; a list is a value."""
+    if not isinstance(node, dict) or not node:
+        return {path: node}
+    return {
+        name: leaf
+        for key, value in node.items()
+        for name, leaf in _leaves(value, f"{path}.{key}" if path else str(key)).items()
+    }

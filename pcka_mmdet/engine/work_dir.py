@@ -1,0 +1,58 @@
+"""The work directory of a training: it can be written to, one training uses it at a time, and it is no other's."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmengine.config import Config
+
+from pcka_mmdet.checkpoints.training_record import check_record, training_record, write_record
+
+from .lock import exclusive
+
+RANKS = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
+"""The environment variable by which each launcher tells a process its number, before there is a process group."""
+
+
+def check_work_dir(config: Config) -> None:
+    """Refuse a work directory that cannot be written to.
+
+    Raises:
+        SystemExit: It cannot be made, or no file in it.
+    """
+    try:
+        Path(config.work_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=config.work_dir):
+            pass
+    except OSError as error:
+        raise SystemExit(
+            f"the work directory {config.work_dir!r} cannot be written to ({error.strerror}): name another by "
+            "--work-dir"
+        ) from error
+
+
+@contextlib.contextmanager
+def reserved(config: Config, resumes: bool) -> Iterator[None]:
+    """Within, a training has its work directory for itself; of several processes the first one sees to that.
+
+    Args:
+        config: Of the training.
+        resumes: Whether it goes on from a checkpoint.
+
+    Raises:
+        SystemExit: Another run uses the folder, or it holds another training; see `check_record`.
+    """
+    if os.environ.get(RANKS.get(config.launcher, ""), "0") != "0":
+        yield
+        return
+    work_dir = Path(config.work_dir)
+    with exclusive(work_dir):
+        try:
+            record = training_record(config)
+        except (FileNotFoundError, ValueError) as error:
+            raise SystemExit(str(error)) from error
+        check_record(record, work_dir, resumes)
+        write_record(record, work_dir)
+        yield

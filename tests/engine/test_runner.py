@@ -1,0 +1,21 @@
+"""The runner of a config on machines of several kinds."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from pcka_mmdet.engine import runner
+
+
+@pytest.mark.parametrize(
+    "device, gloo", [("cpu", True), ("mps", True), ("cuda", False), ("npu", False), ("mlu", False)]
+)
+def test_several_processes_use_gloo_where_there_is_no_gpu_or_its_like(device, gloo, monkeypatch):
+    """MMEngine starts each of the others by its own backend, and chooses its device."""
+    monkeypatch.setattr(runner, "get_device", lambda: device)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: device == "cuda")
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(Runner, "from_cfg", lambda config: config)
+    config = runner.build_runner(Config(dict(launcher="pytorch")))
+    assert ("model_wrapper_cfg" in config) == gloo

@@ -1,0 +1,81 @@
+"""A work directory is one training's at a time, and not another's."""
+
+import json
+import os
+import runpy
+import sys
+
+import pytest
+from mmengine.config import Config
+
+from pcka_mmdet.engine import lock
+from pcka_mmdet.engine.lock import exclusive
+from pcka_mmdet.engine.work_dir import reserved
+from tests.detectors import distillation
+from tests.integration.conftest import tiny_demo
+
+
+@pytest.fixture
+def train(digit_scenes, tmp_path, monkeypatch):
+    """`tools/train.py` on the demo's distillation, in this process: it refuses before anything is built."""
+    monkeypatch.setattr(lock, "PATIENCE", 0)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+
+    def run(*options):
+        words = ["configs/demo/distilled.py", "--work-dir", str(tmp_path / "work"), *options, *tiny_demo(digit_scenes)]
+        monkeypatch.setattr(sys, "argv", ["train.py", *words])
+        runpy.run_path("tools/train.py", run_name="__main__")
+
+    return run
+
+
+def config(work_dir, **settings):
+    return Config(dict(model=distillation(), work_dir=str(work_dir), launcher="none", **settings))
+
+
+def test_two_trainings_at_once(train, tmp_path):
+    with (
+        exclusive(tmp_path / "work"),
+        pytest.raises(SystemExit, match=rf"in use by another run \(process {os.getpid()}"),
+    ):
+        train()
+    assert list((tmp_path / "work").iterdir()) == [tmp_path / "work" / ".lock"]
+
+
+def test_another_config_of_the_same_name(train, tmp_path):
+    with reserved(config(tmp_path / "work"), resumes=False):
+        (tmp_path / "work" / "epoch_1.pth").touch()
+    with pytest.raises(
+        SystemExit, match=r"'.*/work' holds checkpoints of another config.*differs: .*Give another --wor"
+    ):
+        train()
+
+
+def test_resume_where_nothing_was_trained(train, tmp_path):
+    with pytest.raises(SystemExit, match=r"--resume: there is no checkpoint in '.*/work', and no training began there"):
+        train("--resume")
+    assert not (tmp_path / "work").exists()
+
+
+def test_of_several_processes_the_first_one_keeps_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE", 0)
+    ours = config(tmp_path)
+    for launcher, variable in (("pytorch", "RANK"), ("slurm", "SLURM_PROCID"), ("mpi", "OMPI_COMM_WORLD_RANK")):
+        ours.launcher = launcher
+        monkeypatch.setenv(variable, "0")
+        with reserved(ours, resumes=False):
+            with pytest.raises(SystemExit, match="in use by another run"), reserved(ours, resumes=False):
+                pass
+            monkeypatch.setenv(variable, "1")
+            with reserved(ours, resumes=False):
+                pass
+    assert json.loads((tmp_path / ".training.json").read_text())["model"]["type"] == "pcka_mmdet.FPNDistill"
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(lock.NO_LOCKS[0], "no locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+    with reserved(config(tmp_path), resumes=False), reserved(config(tmp_path), resumes=False):
+        pass
