@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from pcka_mmdet.engine import lock
 from pcka_mmdet.engine.lock import exclusive
 from pcka_mmdet.experiments.children import Child, ChildFailed, termination_as_interrupt
 from pcka_mmdet.experiments.display import Display, track
@@ -133,7 +134,8 @@ def test_children_get_their_threads_and_do_not_spin(tmp_path, monkeypatch):
     assert (tmp_path / "log.txt").read_text() == "2 20000\n"
 
 
-def test_a_work_directory_in_use_is_refused(tmp_path):
+def test_a_work_directory_in_use_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE", 0)
     with (
         exclusive(tmp_path),
         pytest.raises(SystemExit, match=rf"in use by another run \(process {os.getpid()}"),
