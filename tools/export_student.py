@@ -12,7 +12,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="checkpoint of a distillation")
     parser.add_argument("out", nargs="?", type=Path, help="file to write (default: student_CHECKPOINT beside it)")
     parser.add_argument(
-        "--publish", action="store_true", help="add the first 8 digits of the file's sha256 to its name"
+        "--publish", action="store_true", help="copy the file to a name with the first 8 digits of its sha256"
     )
     return parser.parse_args()
 

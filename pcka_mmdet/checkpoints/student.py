@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from pcka_mmdet.configuration.detector import is_distillation, model_config
 
-from .atomic_write import atomic_save
+from .atomic_write import atomic_save, atomic_write
 from .config_text import read_config
 from .files import file_sha256, load_file
 from .student_keys import student_weights
@@ -109,8 +109,10 @@ def export_student(source: str | Path, target: str | Path) -> Path:
 
 
 def publish(path: Path) -> Path:
-    """Rename a file to carry the first 8 digits of its sha256, as MMDetection's published models do."""
-    return path.rename(path.with_name(f"{path.stem}-{file_sha256(path)[:8]}{path.suffix}"))
+    """Copy a file to a name with the first 8 digits of its sha256, as MMDetection's published models have."""
+    copy = path.with_name(f"{path.stem}-{file_sha256(path)[:8]}{path.suffix}")
+    atomic_write(copy, path.read_bytes())
+    return copy
 
 
 def _is_ours(hook: dict) -> bool:
@@ -134,12 +136,10 @@ def _replaced(node: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """The value in plain Python types; None for what has no such form."""
-    if isinstance(value, (str, int, float, bool)):
-        return value
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(map(_plain, value)) if type(value) in (list, tuple) else [_plain(entry) for entry in value]
-    if hasattr(value, "tolist"):  # arrays, tensors
-        return value.tolist()
-    return None
+    if hasattr(value, "tolist"):  # arrays, tensors, and NumPy's numbers, of which float64 is a float and str_ a str
+        return _plain(value.tolist())
+    return value if type(value) in (str, int, float, bool) else None

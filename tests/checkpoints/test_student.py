@@ -1,5 +1,6 @@
 """The student's own config, and its plain checkpoint."""
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -42,15 +43,20 @@ def checkpoint(**meta):
 
 
 def test_only_the_students_arrays_and_plain_types():
-    content, weights = checkpoint(odd=object(), numbers=torch.tensor([1, 2]))
+    scores = [np.float64(0.5), np.str_("a"), np.bool_(True), np.arange(2), np.array(["b", object], dtype=object)]
+    content, weights = checkpoint(odd=object(), numbers=torch.tensor([1, 2]), scores=scores)
     plain = student_checkpoint(content)
     assert list(plain) == ["state_dict", "meta"]
     assert list(plain["state_dict"]) == list(weights)
     assert all(torch.equal(plain["state_dict"][key], value) for key, value in weights.items())
     meta = plain["meta"]
     assert {k: v for k, v in meta.items() if k != "cfg"} == dict(
-        epoch=3, dataset_meta=dict(classes=("a", "b"), palette=[(1, 2, 3)]), numbers=[1, 2]
+        epoch=3,
+        dataset_meta=dict(classes=("a", "b"), palette=[(1, 2, 3)]),
+        numbers=[1, 2],
+        scores=[0.5, "a", True, [0, 1], ["b", None]],
     )
+    assert [type(score) for score in meta["scores"]] == [float, str, bool, list, list]
     config = Config.fromstring(meta["cfg"], ".py")
     assert config.model.type == "RetinaNet" and "custom_hooks" not in config
     assert "pcka_mmdet" not in meta["cfg"] and "mmrazor" not in meta["cfg"]
@@ -62,6 +68,7 @@ def test_export_of_an_mmrazor_checkpoint(tmp_path):
     content["state_dict"] |= {f"teacher.{key}": value for key, value in build(retinanet(width=12)).state_dict().items()}
     torch.save(content, tmp_path / "epoch_3.pth")
     path = publish(export_student(tmp_path / "epoch_3.pth", tmp_path / "student.pth"))
+    assert (tmp_path / "student.pth").read_bytes() == path.read_bytes()
     assert path.name.startswith("student-") and len(path.stem) == len("student-") + 8
     assert list(torch.load(path, weights_only=True)["state_dict"]) == list(weights)
 
