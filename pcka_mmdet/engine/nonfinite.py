@@ -15,6 +15,7 @@ from mmengine.structures import InstanceData
 from pcka_mmdet.checkpoints.atomic_write import atomic_save
 from pcka_mmdet.checkpoints.config_text import read_config
 from pcka_mmdet.checkpoints.files import load_file
+from pcka_mmdet.configuration.detector import self_contained
 from pcka_mmdet.registry import HOOKS
 
 from .random_state import RandomState, random_state
@@ -47,7 +48,7 @@ def keep_batch(runner: Runner, kept: KeepBatchHook, error: FloatingPointError) -
         "inputs": list(kept.batch["inputs"]),
         "samples": samples,
         "state_dict": {key: value.cpu() for key, value in unwrapped_model(runner).state_dict().items()},
-        "config": runner.cfg.pretty_text,
+        "config": self_contained(runner.cfg).pretty_text,
         "random_state": kept.random_state,
         "message": str(error),
     }
