@@ -9,6 +9,7 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 
 from pcka_mmdet.configuration.detector import last_name
+from pcka_mmdet.engine.launch import add_config_argument
 from pcka_mmdet.engine.nonfinite import read_batch
 from pcka_mmdet.engine.random_state import set_random_state
 
@@ -18,9 +19,10 @@ def main() -> None:
         description="Repeat a step whose loss was not finite, and say what its losses are."
     )
     parser.add_argument("file", help="what the training kept")
+    add_config_argument(parser)
     args = parser.parse_args()
     try:
-        config, content, batch = read_batch(args.file)
+        config, content, batch = read_batch(args.file, args.config)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
     init_default_scope(config.get("default_scope", "mmdet"))

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
 from pcka_mmdet.checkpoints.atomic_write import atomic_save
-from pcka_mmdet.checkpoints.config_text import read_config
+from pcka_mmdet.checkpoints.config_text import read_config, refuse_code
 from pcka_mmdet.checkpoints.files import load_file
 from pcka_mmdet.configuration.detector import self_contained
 from pcka_mmdet.registry import HOOKS
@@ -57,16 +57,23 @@ def keep_batch(runner: Runner, kept: KeepBatchHook, error: FloatingPointError) -
     return path
 
 
-def read_batch(path: str) -> tuple[Config, dict, dict]:
+def read_batch(path: str, config: Config | None = None) -> tuple[Config, dict, dict]:
     """The config, the whole content and the batch of a step that was kept.
+
+    Args:
+        path: The file.
+        config: What it was trained with. By default the text in the file, of which nothing is run.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It cannot be read.
+        ValueError: It cannot be read, or its config names what would be run; see `refuse_code`.
     """
     content = load_file(path, "kept batch")
     batch = {"inputs": content["inputs"], "data_samples": [_sample(plain) for plain in content["samples"]]}
-    return read_config(content["config"]), content, batch
+    if config is None:
+        config = read_config(content["config"])
+        refuse_code(config, config.model)
+    return config, content, batch
 
 
 def _plain_sample(sample: DetDataSample) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from pcka_mmdet.checkpoints.config_text import read_config
+from pcka_mmdet.checkpoints.student import export_student
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.engine.hooks import student_checkpoint
 from tests.detectors import build, distillation, retinanet
@@ -32,7 +34,18 @@ def load(path):
 
 
 def test_no_teacher_and_a_plain_student_beside_each(tmp_path):
-    run = train(tmp_path)
+    """Where files of the user's own name both detectors: no checkpoint needs them to be exported."""
+    files = {side: tmp_path / f"{side}.py" for side in ("architecture", "teacher")}
+    files["architecture"].write_text(f"model = {retinanet()!r}")
+    files["teacher"].write_text(f"model = {retinanet(width=12)!r}")
+    model = distillation(architecture=dict(cfg_path=str(files["architecture"])), teacher=str(files["teacher"]))
+    run = train(tmp_path, config=model, cfg=Config(dict(model=model)))
+    for path in files.values():
+        path.unlink()
+    export_student(tmp_path / "epoch_2.pth", tmp_path / "exported.pth")
+    assert load(tmp_path / "exported.pth")["meta"]["cfg"] == load(tmp_path / "student_epoch_2.pth")["meta"]["cfg"]
+    config = read_config(load(tmp_path / "epoch_2.pth")["meta"]["cfg"])
+    assert (config.model.architecture.type, config.model.teacher.backbone.base_channels) == ("RetinaNet", 12)
     for epoch in (1, 2):
         keys = load(tmp_path / f"epoch_{epoch}.pth")["state_dict"]
         assert {key.split(".")[0] for key in keys} == {"architecture", "distiller"}
@@ -257,8 +270,10 @@ def test_a_checkpoint_that_holds_a_teacher_as_mmrazors_do_still_resumes(tmp_path
     train(tmp_path, epochs=1)
     content = load(tmp_path / "epoch_1.pth")
     content["state_dict"]["teacher.backbone.conv1.weight"] = torch.zeros(1)
+    content["meta"]["config"] = f"open({str(tmp_path / 'ran')!r}, 'w').close()"  # which MMEngine runs
     torch.save(content, tmp_path / "epoch_1.pth")
     assert train(tmp_path, resume=True).epoch == 2
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_checkpoint_is_of_the_plain_students_size():
