@@ -166,7 +166,7 @@ def _detector(config: Config, weights: dict[str, Tensor]) -> BaseModel:
     if problems:
         raise ValueError(
             f"its config and its weights do not fit: {summarise(problems)}. MMRazor's own algorithms leave out what "
-            f"follows cfg_path in a config; {GIVE_CONFIG}, or with the student's own config"
+            "follows cfg_path in a config. Give the config of the student as it was trained: --config FILE"
         )
     return detector
 

@@ -81,8 +81,8 @@ class StudentCheckpointHook(CheckpointHook):
         if resumed is None:
             return
         for path in map(Path, filter(None, [resumed, *self._best()])):
-            student, is_ours = student_path(path), path.parent.resolve() == Path(self.out_dir).resolve()
-            if is_ours and not student.exists() and is_whole(path):
+            if path.parent.resolve() == Path(self.out_dir).resolve() and _lacks_student(path):
+                student = student_path(path)
                 atomic_save(student_checkpoint(load_file(str(path)), self._student_config), student)
                 print_log(f"{str(student)!r} was missing and has been written", "current", level=logging.WARNING)
 
@@ -205,3 +205,11 @@ def student_path(checkpoint: str | Path) -> Path:
     """Where the student of a checkpoint goes: `student_epoch_3.pth` beside `epoch_3.pth`."""
     path = Path(checkpoint)
     return path.with_name(f"student_{path.name}")
+
+
+def _lacks_student(checkpoint: Path) -> bool:
+    """Whether the student of a checkpoint is missing, or is of an older training."""
+    student = student_path(checkpoint)
+    if not checkpoint.is_file() or (student.exists() and student.stat().st_mtime >= checkpoint.stat().st_mtime):
+        return False
+    return is_whole(checkpoint)
