@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.runner import Runner
 from torch import nn
 
+from pcka_mmdet.engine.runner import build_runner
 from tests.detectors import raw_batch
 
 
@@ -17,6 +19,9 @@ class RandomScenes(BaseDataset):
     def __init__(self, size: int = 6):
         self.items = [raw_batch((64, 64)) for _ in range(size)]
         self._metainfo = dict(classes=("a", "b"))
+
+    def full_init(self) -> None:
+        """Nothing is left to load where a runner builds it from a config."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -68,3 +73,27 @@ def runner(model: dict | nn.Module, work_dir: Any, epochs: int = 1, **options: A
             **options,
         }
     )
+
+
+def flexible_runner(model: dict, work_dir: Any, epochs: int = 1, **options: Any) -> Runner:
+    """The same by MMEngine's FlexibleRunner, from a config."""
+    config = dict(
+        runner_type="FlexibleRunner",
+        strategy=dict(type="SingleDeviceStrategy"),
+        model=model,
+        work_dir=str(work_dir),
+        train_dataloader=dict(
+            dataset=dict(type="tests.runners.RandomScenes"),
+            batch_size=2,
+            sampler=dict(type="DefaultSampler", shuffle=True),
+            num_workers=0,
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        optim_wrapper=dict(optimizer=dict(type="AdamW", lr=1e-3)),
+        default_scope="mmdet",
+        env_cfg=dict(),
+        randomness=dict(seed=0),
+        log_level="WARNING",
+        experiment_name=str(work_dir).replace("/", "_"),
+    )
+    return build_runner(Config({**config, **options}))

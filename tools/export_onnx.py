@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from pcka_mmdet.engine.launch import add_config_argument
 from pcka_mmdet.engine.onnx_export import export_onnx
 
 
@@ -20,6 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--shape", type=int, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"), help="of the padded image, in pixels"
     )
+    add_config_argument(parser)
     return parser.parse_args()
 
 
@@ -28,7 +30,7 @@ def main() -> None:
     beside = Path(Path(args.checkpoint).name if "://" in args.checkpoint else args.checkpoint)
     target = args.out or beside.with_suffix(".onnx")
     try:
-        names = export_onnx(args.checkpoint, target, tuple(args.shape))
+        names = export_onnx(args.checkpoint, target, tuple(args.shape), args.config)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         raise SystemExit(str(error)) from error
     print(f"{target}: {', '.join(names)}")

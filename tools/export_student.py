@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pcka_mmdet.checkpoints.student import export_student, publish
 from pcka_mmdet.engine.hooks.student_checkpoint import student_path
+from pcka_mmdet.engine.launch import add_config_argument
 
 
 def parse_args() -> argparse.Namespace:
@@ -12,15 +13,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="checkpoint of a distillation")
     parser.add_argument("out", nargs="?", type=Path, help="file to write (default: student_CHECKPOINT beside it)")
     parser.add_argument(
-        "--publish", action="store_true", help="add the first 8 digits of the file's sha256 to its name"
+        "--publish", action="store_true", help="copy the file to a name with the first 8 digits of its sha256"
     )
+    add_config_argument(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     try:
-        path = export_student(args.checkpoint, args.out or student_path(args.checkpoint))
+        path = export_student(args.checkpoint, args.out or student_path(args.checkpoint), args.config)
     except (FileNotFoundError, ValueError, OSError) as error:
         raise SystemExit(str(error)) from error
     print(f"{publish(path) if args.publish else path}: use it as any checkpoint of MMDetection's")

@@ -5,6 +5,7 @@ On the CPU, in the precision of the training. Of the annotations boxes, labels a
 
 import argparse
 
+from pcka_mmdet.engine.launch import add_config_argument
 from pcka_mmdet.engine.nonfinite import replay
 
 
@@ -13,9 +14,10 @@ def main() -> None:
         description="Repeat a step whose loss was not finite, and say what its losses are."
     )
     parser.add_argument("file", help="what the training kept")
+    add_config_argument(parser)
     args = parser.parse_args()
     try:
-        step = replay(args.file)
+        step = replay(args.file, args.config)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
     print("weights that are not finite:", ", ".join(step.weights) or "none")

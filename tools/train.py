@@ -14,6 +14,7 @@ from pcka_mmdet.configuration.detector import is_distillation
 from pcka_mmdet.configuration.recipe import RECIPES, distillation_config
 from pcka_mmdet.engine import preflight
 from pcka_mmdet.engine.hooks import NonFiniteLossHook
+from pcka_mmdet.engine.hooks.student_checkpoint import allow_teacher_change
 from pcka_mmdet.engine.launch import add_common_arguments, runner_config
 from pcka_mmdet.engine.nonfinite import keep_batch
 from pcka_mmdet.engine.runner import build_runner, build_training_set, on_cpu, use_student_checkpoints
@@ -88,7 +89,7 @@ def apply_options(args: argparse.Namespace, config: Config) -> None:
         config.model.init_student = args.init_student
     use_student_checkpoints(config)
     if args.allow_teacher_change:
-        config.default_hooks.checkpoint.allow_teacher_change = True
+        allow_teacher_change(config)
 
 
 def train(config: Config) -> None:

@@ -1,24 +1,153 @@
-"""The config that a checkpoint holds as text."""
+"""The config that a checkpoint holds as text: read as data, as it may come from anywhere. MMEngine would run it."""
 
 import ast
+import contextlib
+import importlib.util
+import logging
+import math
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
 
 from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.logging import print_log
+from mmengine.registry import MODELS, TASK_UTILS, WEIGHT_INITIALIZERS
+from mmengine.utils import get_object_from_string
+
+PACKAGES = {*MODULE2PACKAGE, "mmengine", "mmcv", "torch", "pcka_mmdet"}
+"""Those whose configs, scopes and registered classes a checkpoint may name."""
+
+RUN = (".py", ".json", ".yaml", ".yml", ".pkl", ".pickle")
+"""Endings of files that run code when MMEngine reads them: configs and pickles."""
+
+WEIGHTS = "detectron2://"
+"""Of pickles that are initial weights, which torch's safe loader reads."""
+
+GIVE_CONFIG = "give the config file that it was trained with: --config FILE"
 
 
 def read_config(text: str) -> Config:
-    """The config in a checkpoint, which MMEngine would run as Python whatever it says.
+    """The config in a checkpoint.
 
     Raises:
-        ValueError: The text is more than assignments of plain values and `dict(...)`.
+        ValueError: The text is more than assignments of plain values and `dict(...)`, or has a `_base_`.
     """
-    plain = (ast.Module, ast.Assign, ast.Name, ast.Load, ast.Store, ast.Constant, ast.keyword, ast.Dict, ast.List)
-    plain += (ast.Tuple, ast.Set, ast.UnaryOp, ast.USub)
+    values: dict[str, Any] = {}
     try:
-        tree = ast.parse(text)
-    except SyntaxError as error:
+        for node in ast.parse(text).body:
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)]) if name != "_base_":
+                    values[name] = _value(node.value, values)
+                case _:
+                    raise _code(node)
+        return Config(values)
+    except (SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
         raise ValueError(f"its config cannot be read: {error}") from error
-    for node in ast.walk(tree):
-        is_dict = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("dict", "set")
-        if not is_dict and not isinstance(node, plain):
-            raise ValueError(f"its config holds code, which is not run: {ast.unparse(node)[:80]!r}")
-    return Config.fromstring(text, ".py")
+
+
+def _value(node: ast.expr | None, names: dict[str, Any]) -> Any:
+    """What an expression stands for, where it is plain."""
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name(id=name) if name in names:
+            return names[name]
+        case ast.Name(id="inf" | "nan" as name):
+            return getattr(math, name)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_value(operand, names)
+        case ast.List() | ast.Tuple() | ast.Set():
+            kind = {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)]
+            return kind(_value(entry, names) for entry in node.elts)
+        case ast.Dict(keys=keys, values=entries):
+            return {_value(key, names): _value(entry, names) for key, entry in zip(keys, entries)}
+        case ast.Call(func=ast.Name(id="dict"), args=[] | [ast.Dict()], keywords=words) if all(w.arg for w in words):
+            entries = _value(node.args[0], names) if node.args else {}
+            return entries | {word.arg: _value(word.value, names) for word in words}
+        case ast.Call(func=ast.Name(id="set"), args=[], keywords=[]):
+            return set()
+    raise _code(node)
+
+
+def _code(node: ast.AST | None) -> ValueError:
+    text = ast.unparse(node)[:80] if node else "**"
+    return ValueError(f"its config holds code, which is not run: {text!r}; {GIVE_CONFIG}")
+
+
+def refuse_code(config: Config, *models: Any) -> None:
+    """Refuse models of a config from anywhere that name what would be run, other than classes of installed packages.
+
+    Args:
+        config: What `read_config` gave. Its `custom_imports` are not imported, and a warning names them.
+        *models: The parts of it that are going to be built.
+
+    Raises:
+        ValueError: They name a file that is run, or a scope or a type that no package in `PACKAGES` registers.
+    """
+    nodes = list(_walk(models))
+    dicts = [node for node in nodes if isinstance(node, dict)]
+    scopes = {str(node["_scope_"]) for node in dicts if node.get("_scope_")} | {config.get("default_scope") or "mmdet"}
+    for scope in scopes - PACKAGES:
+        raise ValueError(f"its config has the scope {scope!r}, whose package is not imported; {GIVE_CONFIG}")
+    for text in (node for node in nodes if isinstance(node, str)):
+        if text.endswith(RUN) and not text.startswith(WEIGHTS) and not _is_of_a_package(text):
+            raise ValueError(f"its config names the file {text!r}, which is not run; {GIVE_CONFIG}")
+    kinds = {node["type"] for node in dicts if isinstance(node.get("type"), str)}
+    registered = _registered(scopes | {kind.partition(".")[0] for kind in kinds} & PACKAGES)
+    for kind in kinds:
+        if not _is_harmless(kind, registered):
+            raise ValueError(f"its config has the type {kind!r}, which no installed package registers; {GIVE_CONFIG}")
+    _tell_imports(config)
+
+
+def _walk(node: Any) -> Iterator[Any]:
+    """A value and all that is nested in it."""
+    yield node
+    entries = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple, set)) else ()
+    for entry in entries:
+        yield from _walk(entry)
+
+
+def _tell_imports(config: Config) -> None:
+    imports = (config.get("custom_imports") or {}).get("imports", [])
+    imports = [imports] if isinstance(imports, str) else imports
+    foreign = [name for name in imports if name.partition(".")[0] not in PACKAGES]
+    if foreign:
+        print_log(
+            f"its custom_imports {foreign} are not imported. Where they are needed, {GIVE_CONFIG}",
+            "current",
+            level=logging.WARNING,
+        )
+
+
+def _is_of_a_package(path: str) -> bool:
+    """Whether a path is that of an installed package's config, such as `mmdet::retinanet/...py`."""
+    package, _, name = path.partition("::")
+    inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
+    return package in PACKAGES and inside and importlib.util.find_spec(package) is not None
+
+
+def _registered(scopes: set[str]) -> dict[str, list]:
+    """What is registered by its name, with the classes of these packages."""
+    for scope in scopes:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(f"{scope}.registry")
+    found: dict[str, list] = {}
+    for root in (MODELS, TASK_UTILS, WEIGHT_INITIALIZERS):
+        for registry in (root, *root.children.values()):
+            if registry.scope in scopes:
+                registry.import_from_location()
+            for name, kind in registry.module_dict.items():
+                found.setdefault(name, []).append(kind)
+    return found
+
+
+def _is_harmless(kind: str, registered: dict[str, list]) -> bool:
+    """Whether a type is registered, or nothing that MMEngine would import in its stead (`nms`, `RoIAlign`)."""
+    package, _, rest = kind.rpartition(".")
+    if not package:
+        return rest in registered or (rest.isidentifier() and importlib.util.find_spec(rest) is None)
+    if package.partition(".")[0] not in PACKAGES or rest not in registered:
+        return False
+    return package in PACKAGES or any(get_object_from_string(kind) is entry for entry in registered[rest])

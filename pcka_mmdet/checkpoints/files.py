@@ -1,6 +1,7 @@
 """Weights from a checkpoint file, and the proof of which file it was."""
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from urllib.parse import urlparse
@@ -42,6 +43,7 @@ def read_weights(checkpoint: str, option: str = "teacher_ckpt") -> tuple[dict[st
         FileNotFoundError: See `load_file`.
         ValueError: See `load_file`; or it holds no weights, or was downloaded and is not what its name says.
     """
+    checkpoint = os.path.expanduser(checkpoint)  # MMEngine opens `~/teacher.pth` too
     content = load_file(checkpoint, option)
     weights = content.get("state_dict", content) if isinstance(content, dict) else None
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
@@ -70,6 +72,11 @@ def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[s
     # batch norms make up their counters where a checkpoint has none
     loaded = [key for key in shapes if key not in absent and (key in weights or not key.endswith("batches_tracked"))]
     return loaded, problems
+
+
+def of_part(problems: list[str], part: str) -> list[str]:
+    """Those of `load_what_fits`'s problems whose key begins with the name of a module."""
+    return [problem for problem in problems if re.match(rf"(missing |unexpected )?{re.escape(part)}\.", problem)]
 
 
 def summarise(lines: list[str], most: int = 8) -> str:

@@ -1,10 +1,13 @@
 """Where an interrupted training goes on."""
 
 import logging
+import os
+import pickle
 import re
 import zipfile
 from pathlib import Path
 
+import torch
 from mmengine.logging import print_log
 
 from .training_record import has_begun
@@ -36,6 +39,7 @@ def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
             )
         print_log(f"no checkpoint in {str(work_dir)!r} yet: starting from the beginning", "current")
         return None
+    named = os.path.expanduser(named)
     if "://" not in named and not Path(named).is_file():
         raise SystemExit(
             f"--resume: there is no file {named!r} (the current directory is {Path.cwd()}); name another, or none for "
@@ -60,7 +64,8 @@ def newest_whole_checkpoint(work_dir: Path) -> Path | None:
         SystemExit: There are checkpoints, or there were, and none is whole.
     """
     pointer = work_dir / "last_checkpoint"
-    named = Path(pointer.read_text().strip()) if pointer.is_file() else Path()  # empty: killed while it was written
+    text = pointer.read_text(errors="replace") if pointer.is_file() else ""  # also empty: killed while it was written
+    named = Path(text.strip())
     folder, names = work_dir, [r"(epoch|iter)_\d+\.pth"]
     if named.name:
         names.append(re.sub(r"\d+", r"\\d+", re.escape(named.name)))
@@ -90,9 +95,15 @@ def _number(path: Path) -> int:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint file is complete, by the checksums that torch writes."""
+    """Whether a checkpoint file is as it was written: its checksums are right, and torch can open it."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError):
+            # torch writes no folders; where a damaged attribute says folder, it reads no array
+            if archive.testzip() is not None or any(record.external_attr for record in archive.infolist()):
+                return False
+        torch.load(path, map_location="cpu", mmap=True)
+    except pickle.UnpicklingError:
+        return True  # as it was written, and whoever loads it is told which type torch refuses
+    except Exception:  # zipfile and torch raise whatever a damaged length, name or flag leads to
         return False
+    return True

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.model import BaseModel
+from torch import Tensor
 
-from pcka_mmdet.configuration.detector import is_distillation, model_config
+from pcka_mmdet.configuration.detector import build_detector, is_distillation, model_config, model_of
 
-from .atomic_write import atomic_save
-from .config_text import read_config
-from .files import file_sha256, load_file
+from .atomic_write import atomic_save, atomic_write
+from .config_text import GIVE_CONFIG, read_config, refuse_code
+from .files import file_sha256, load_file, load_what_fits, summarise
 from .student_keys import student_weights
 
 DISTILLATION_SCOPES = ("pcka_mmdet", "mmrazor")
@@ -79,38 +81,94 @@ def student_checkpoint(checkpoint: Mapping[str, Any], config: str | None = None)
         raise ValueError(f"no key begins with 'architecture.backbone.' or 'backbone.': {list(weights)[:4]} ...")
     meta = {key: plain for key, value in checkpoint.get("meta", {}).items() if (plain := _plain(value)) is not None}
     if config is None and "cfg" in meta:
-        config = student_config(read_config(meta["cfg"])).pretty_text
+        config = _student_config_within(meta["cfg"]).pretty_text
     if config is not None:
         meta["cfg"] = config
     return {"state_dict": {key: value.detach().cpu().clone() for key, value in weights.items()}, "meta": meta}
 
 
-def export_student(source: str | Path, target: str | Path) -> Path:
+def read_student(source: str, config: Config | None = None) -> tuple[dict[str, Any], BaseModel | None]:
+    """The student of a checkpoint as a plain checkpoint, and as a detector with its weights.
+
+    Args:
+        source: File or URL of a checkpoint: a distillation's, of this package or of MMRazor, or a plain one.
+        config: What it was trained with, or the student's own. By default the text in the checkpoint, of which no file
+            is run and no module imported.
+
+    Returns:
+        The checkpoint, and the detector; `None` where there is no config.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: It cannot be read, holds no student, or its config and its weights do not fit.
+    """
+    content = load_file(source)
+    try:
+        plain = student_checkpoint(content, config and student_config(config).pretty_text)
+        text = plain["meta"].get("cfg")
+        return plain, _detector(read_config(text), plain["state_dict"]) if text else None
+    except ValueError as error:
+        raise ValueError(f"{source!r} cannot be exported: {error}") from error
+
+
+def export_student(source: str | Path, target: str | Path, config: Config | None = None) -> Path:
     """Write the student of a distillation's checkpoint: whole, or not at all.
 
     Args:
-        source: The checkpoint, of this package or of MMRazor.
+        source: See `read_student`.
         target: Where it goes.
+        config: See `read_student`.
 
     Returns:
         `target`.
 
     Raises:
-        FileNotFoundError: There is no such checkpoint.
-        ValueError: It cannot be read, or holds no student.
+        FileNotFoundError: See `read_student`.
+        ValueError: See `read_student`.
     """
     target = Path(target)
-    try:
-        content = student_checkpoint(load_file(str(source)))
-    except ValueError as error:
-        raise ValueError(f"{str(source)!r} is no checkpoint of a distillation: {error}") from error
-    atomic_save(content, target)
+    atomic_save(read_student(str(source), config)[0], target)
     return target
 
 
 def publish(path: Path) -> Path:
-    """Rename a file to carry the first 8 digits of its sha256, as MMDetection's published models do."""
-    return path.rename(path.with_name(f"{path.stem}-{file_sha256(path)[:8]}{path.suffix}"))
+    """Copy a file to a name with the first 8 digits of its sha256, as MMDetection's published models have."""
+    copy = path.with_name(f"{path.stem}-{file_sha256(path)[:8]}{path.suffix}")
+    atomic_write(copy, path.read_bytes())
+    return copy
+
+
+def _student_config_within(text: str) -> Config:
+    """The student's config of one that a checkpoint holds as text.
+
+    Raises:
+        ValueError: It names what would be run; see `refuse_code`.
+    """
+    config = read_config(text)
+    model = config.get("model", {})
+    student = [model.architecture, model.get("data_preprocessor")] if is_distillation(config) else [model]
+    refuse_code(config, *student, config.get("data_preprocessor"))
+    return student_config(config)
+
+
+def _detector(config: Config, weights: dict[str, Tensor]) -> BaseModel:
+    """The detector of a config with these weights.
+
+    Raises:
+        ValueError: It cannot be built, or names or shapes differ.
+    """
+    try:
+        detector = build_detector(model_of(config, "in the checkpoint"))
+    except Exception as error:  # constructors raise whatever they like
+        raise ValueError(f"the detector of its config cannot be built ({error}); {GIVE_CONFIG}") from error
+    problems = load_what_fits(detector, weights)[1]
+    problems = [problem for problem in problems if "num_batches_tracked" not in problem]
+    if problems:
+        raise ValueError(
+            f"its config and its weights do not fit: {summarise(problems)}. MMRazor's own algorithms leave out what "
+            "follows cfg_path in a config. Give the config of the student as it was trained: --config FILE"
+        )
+    return detector
 
 
 def _is_ours(hook: dict) -> bool:
@@ -134,12 +192,10 @@ def _replaced(node: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """The value in plain Python types; None for what has no such form."""
-    if isinstance(value, (str, int, float, bool)):
-        return value
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(map(_plain, value)) if type(value) in (list, tuple) else [_plain(entry) for entry in value]
-    if hasattr(value, "tolist"):  # arrays, tensors
-        return value.tolist()
-    return None
+    if hasattr(value, "tolist"):  # arrays, tensors, and NumPy's numbers, of which float64 is a float and str_ a str
+        return _plain(value.tolist())
+    return value if type(value) in (str, int, float, bool) else None

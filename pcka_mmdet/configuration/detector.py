@@ -108,6 +108,21 @@ def _written_out(node: Any) -> Any:
     return model_config(node)
 
 
+def self_contained(config: Config) -> Config:
+    """A distillation's config with the models of student and teacher in place of the files that name them.
+
+    Raises:
+        FileNotFoundError: See `model_config`.
+        ValueError: See `model_config`.
+    """
+    if not is_distillation(config):
+        return config
+    config = copy.deepcopy(config)
+    for side in {"architecture", "teacher"} & config.model.keys():
+        config.model[side] = model_config(config.model[side])
+    return config
+
+
 def is_distillation(config: Config) -> bool:
     """Whether a config's model has a student within it, by FPNDistill or an algorithm of MMRazor's."""
     return "architecture" in config.get("model", {})

@@ -39,6 +39,23 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by the launcher")
 
 
+def add_config_argument(parser: argparse.ArgumentParser) -> None:
+    """`--config`, of tools that read a checkpoint: its own text names neither files nor modules of the user's."""
+    parser.add_argument(
+        "--config",
+        type=_config_file,
+        metavar="FILE",
+        help="the config that it was trained with, in place of the text in it: for modules and files of your own",
+    )
+
+
+def _config_file(path: str) -> Config:
+    try:
+        return load_config(path)
+    except FileNotFoundError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def runner_config(args: argparse.Namespace, config: Config | None = None) -> Config:
     """The config named on the command line, or one made from it, with what the common options say.
 

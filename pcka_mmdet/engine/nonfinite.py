@@ -14,8 +14,9 @@ from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor
 
 from pcka_mmdet.checkpoints.atomic_write import atomic_save
-from pcka_mmdet.checkpoints.config_text import read_config
+from pcka_mmdet.checkpoints.config_text import read_config, refuse_code
 from pcka_mmdet.checkpoints.files import load_file
+from pcka_mmdet.configuration.detector import self_contained
 
 from .hooks.nonfinite_loss import FailedStep
 from .random_state import set_random_state
@@ -33,7 +34,7 @@ def keep_batch(runner: Runner, step: FailedStep) -> Path:
         "inputs": list(step.batch["inputs"]),
         "samples": [_plain_sample(sample) for sample in step.batch["data_samples"]],
         "state_dict": {key: value.cpu() for key, value in model.state_dict().items()},
-        "config": runner.cfg.pretty_text,
+        "config": self_contained(runner.cfg).pretty_text,
         "random_state": step.random_state,
         "distillation": step.distillation,
         "precision": _autocast_dtype(runner),
@@ -64,14 +65,18 @@ class Replay:
     """Names of the arrays of the model that were not finite before the step."""
 
 
-def replay(path: str) -> Replay:
+def replay(path: str, config: Config | None = None) -> Replay:
     """Repeat the forward of a step that was kept, on the CPU.
 
+    Args:
+        path: The file.
+        config: See `read_batch`.
+
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It cannot be read.
+        FileNotFoundError: See `read_batch`.
+        ValueError: See `read_batch`.
     """
-    config, content, batch = read_batch(path)
+    config, content, batch = read_batch(path, config)
     init_default_scope(config.get("default_scope", "mmdet"))
     model = MODELS.build(config.model).train()
     model.load_state_dict(content["state_dict"])
@@ -99,16 +104,23 @@ def _warn_of_another_teacher(before: str | None, now: str | None) -> None:
         )
 
 
-def read_batch(path: str) -> tuple[Config, dict, dict]:
+def read_batch(path: str, config: Config | None = None) -> tuple[Config, dict, dict]:
     """The config, the whole content and the batch of a step that was kept.
+
+    Args:
+        path: The file.
+        config: What it was trained with. By default the text in the file, of which nothing is run.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It cannot be read.
+        ValueError: It cannot be read, or its config names what would be run; see `refuse_code`.
     """
     content = load_file(path, "kept batch")
     batch = {"inputs": content["inputs"], "data_samples": [_sample(plain) for plain in content["samples"]]}
-    return read_config(content["config"]), content, batch
+    if config is None:
+        config = read_config(content["config"])
+        refuse_code(config, config.model)
+    return config, content, batch
 
 
 def _plain_sample(sample: BaseDataElement) -> dict[str, Any]:

@@ -6,21 +6,22 @@ import json
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from pcka_mmdet.checkpoints.atomic_write import atomic_write
-from pcka_mmdet.checkpoints.config_text import read_config
-from pcka_mmdet.checkpoints.files import load_file, load_what_fits, summarise
-from pcka_mmdet.checkpoints.student import student_checkpoint
-from pcka_mmdet.configuration.detector import build_detector, model_of
+from pcka_mmdet.checkpoints.config_text import GIVE_CONFIG
+from pcka_mmdet.checkpoints.student import read_student
 from pcka_mmdet.models.levels import neck_levels
 from pcka_mmdet.models.teacher import Normalisation
 
 INPUT = "images"
 
 
-def export_onnx(checkpoint: str | Path, target: str | Path, shape: tuple[int, int]) -> list[str]:
+def export_onnx(
+    checkpoint: str | Path, target: str | Path, shape: tuple[int, int], config: Config | None = None
+) -> list[str]:
     """Write the student of a checkpoint as an ONNX model.
 
     Its input `images` is one normalised, padded image `(1, 3, height, width)`. Its outputs are the head's maps, named
@@ -31,6 +32,7 @@ def export_onnx(checkpoint: str | Path, target: str | Path, shape: tuple[int, in
         checkpoint: File or URL of a plain MMDetection checkpoint or a distillation's.
         target: Where it goes, whole or not at all.
         shape: Height and width of the image in pixels.
+        config: See `pcka_mmdet.checkpoints.student.read_student`.
 
     Returns:
         The names of the outputs.
@@ -39,11 +41,11 @@ def export_onnx(checkpoint: str | Path, target: str | Path, shape: tuple[int, in
         FileNotFoundError: There is no such checkpoint.
         ImportError: The packages that torch exports with are not installed.
         RuntimeError: torch cannot export an operator of the detector.
-        ValueError: The checkpoint cannot be read or lacks arrays, or the detector is no one-stage detector.
+        ValueError: See `read_student`; or the detector is no one-stage detector.
     """
     if not all(map(importlib.util.find_spec, ("onnx", "onnxscript"))):
         raise ImportError("torch exports with the packages onnx and onnxscript: pip install -r requirements/onnx.txt")
-    detector, text, classes = _detector(str(checkpoint))
+    detector, text, classes = _detector(str(checkpoint), config)
     strides = [level.stride for level in neck_levels(detector)]
     arguments = list(inspect.signature(detector.bbox_head.predict_by_feat).parameters)
     images, model = torch.zeros(1, 3, *shape), HeadMaps(detector).eval()
@@ -81,25 +83,17 @@ class HeadMaps(nn.Module):
         return tuple(output for kind in self.detector(images, mode="tensor") for output in kind)
 
 
-def _detector(checkpoint: str) -> tuple[BaseModel, str, list[str]]:
+def _detector(checkpoint: str, config: Config | None) -> tuple[BaseModel, str, list[str]]:
     """The one-stage detector of a checkpoint, its config as text, and its classes."""
     from mmdet.models.detectors import SingleStageDetector  # here, as classifiers train without MMDetection
 
-    try:
-        content = student_checkpoint(load_file(checkpoint))
-        text = content["meta"].get("cfg")
-        if text is None:
-            raise ValueError("there is no config in it: train it with MMDetection 3, which keeps it in `meta`")
-        detector = build_detector(model_of(read_config(text), checkpoint)).eval()
-        problems = load_what_fits(detector, content["state_dict"])[1]
-        if problems:
-            raise ValueError(f"it is of another architecture than the config in it: {summarise(problems)}")
-    except ValueError as error:
-        raise ValueError(f"{checkpoint!r} cannot be exported: {error}") from error
+    content, detector = read_student(checkpoint, config)
+    if detector is None:
+        raise ValueError(f"{checkpoint!r} cannot be exported: there is no config in it; {GIVE_CONFIG}")
     if not isinstance(detector, SingleStageDetector):
         raise ValueError(
             f"{checkpoint!r} is a {type(detector).__name__}, and only one-stage detectors (RetinaNet, FCOS, GFL ...) "
             "have a head without proposals in between: use MMDeploy for this one"
         )
     classes = content["meta"].get("dataset_meta", {}).get("classes", [])
-    return detector, text, list(classes)
+    return detector.eval(), content["meta"]["cfg"], list(classes)

@@ -7,10 +7,11 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
 from pcka_mmdet.configuration.detector import last_name
+from pcka_mmdet.models import FPNDistill
 
 
 def on_cpu() -> bool:
@@ -22,7 +23,9 @@ def build_runner(config: Config) -> Runner:
     """The runner of a config: MMEngine's, or the one that `runner_type` names."""
     if config.get("launcher") == "pytorch" and on_cpu():
         _use_cpu_processes(config)
-    return RUNNERS.build(config) if "runner_type" in config else Runner.from_cfg(config)
+    runner = RUNNERS.build(config) if "runner_type" in config else Runner.from_cfg(config)
+    forget_initial_weights(runner)
+    return runner
 
 
 def _use_cpu_processes(config: Config) -> None:
@@ -42,6 +45,24 @@ def _use_cpu_processes(config: Config) -> None:
 def unwrapped_model(runner: Runner) -> nn.Module:
     """A runner's model, out of what distributes it."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def resumed_checkpoint(runner: Runner) -> str | None:
+    """The checkpoint that a runner resumes from; `None` where it does not resume."""
+    if isinstance(runner._resume, str):  # of a FlexibleRunner
+        return runner._resume
+    return (runner._load_from or find_latest_checkpoint(runner.work_dir)) if runner._resume else None
+
+
+def forget_initial_weights(runner: Runner) -> None:
+    """Let a student that resumes do without `init_student` and `inherit`: the file that it started from may be gone."""
+    if resumed_checkpoint(runner) is None:
+        return
+    model = unwrapped_model(runner)
+    if isinstance(model, FPNDistill):
+        model.init_student, model.inherit = None, []
+    elif isinstance(model, dict) and last_name(model.get("type")) == "FPNDistill":
+        model.update(init_student=None, inherit=[])  # a FlexibleRunner builds and initialises it when it trains
 
 
 def use_student_checkpoints(config: Config) -> None:

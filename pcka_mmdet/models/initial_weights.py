@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mmengine.logging import print_log
 from torch import nn
 
-from pcka_mmdet.checkpoints.files import load_what_fits, read_weights, summarise
+from pcka_mmdet.checkpoints.files import load_what_fits, of_part, read_weights, summarise
 from pcka_mmdet.checkpoints.student_keys import student_weights
 
 from .teacher import Teacher
@@ -71,7 +71,7 @@ def inherit(
                 raise ValueError(
                     f"inherit: the {side} has no {part!r}; it has {[name for name, _ in detector.named_children()]}"
                 )
-        unloaded = [problem for problem in teacher.problems if f"{part}." in problem]
+        unloaded = of_part(teacher.problems, part)
         if unloaded:
             raise ValueError(f"inherit: {part!r} of the teacher was not loaded in full: {summarise(unloaded)}")
         copied = [key for key, value in others.items() if key in own and own[key].shape == value.shape]

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import random
 
 import pytest
 import torch
@@ -58,8 +59,6 @@ def test_removals_come_last_and_only_after_success(tmp_path):
 
 
 def test_random_states_survive_torchs_safe_loader(tmp_path):
-    import random
-
     import numpy as np
 
     def draw():
@@ -169,3 +168,48 @@ def test_damaged_ones_are_passed_over_with_a_warning(damage, tmp_path, monkeypat
     (tmp_path / "epoch_1.pth").write_bytes(b"")
     with pytest.raises(SystemExit, match=r"is whole \(epoch_2.pth, epoch_1.pth\): delete them and .* to start from"):
         newest_whole_checkpoint(tmp_path)
+
+
+def test_whatever_bit_is_flipped_it_is_found_or_does_no_harm(tmp_path):
+    """Half of them in the zip file's directory, which its checksums do not cover."""
+    model = torch.nn.Linear(6, 5)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.ones(6)).sum().backward()
+    optimizer.step()
+    path, written = tmp_path / "epoch_1.pth", dict(weights=model.state_dict(), optimizer=optimizer.state_dict())
+    torch.save(written, path)
+    content = path.read_bytes()
+    directory, bits = 8 * content.index(b"PK\1\2"), random.Random(0)
+    places = [bits.randrange(8 * len(content)) for _ in range(40)]
+    places += [bits.randrange(directory, 8 * len(content)) for _ in range(40)]
+    found = 0
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        if is_whole(path):
+            torch.testing.assert_close(torch.load(path), written, rtol=0, atol=0)
+        else:
+            found += 1
+    assert 40 < found < 80
+
+
+def test_a_folder_attribute_would_leave_an_array_unread(tmp_path):
+    path = tmp_path / "epoch_1.pth"
+    torch.save(dict(weights=torch.arange(1000.0)), path)
+    content = bytearray(path.read_bytes())
+    name = content.rindex(b"/data/0") - len("epoch_1")
+    content[name - 8] |= 0x10  # of the entry's external attributes
+    path.write_bytes(content)
+    assert torch.load(path)["weights"][5] != 5 and not is_whole(path)
+
+
+def test_a_type_that_torch_refuses_is_no_damage(tmp_path):
+    torch.save(dict(path=tmp_path), tmp_path / "epoch_1.pth")
+    assert is_whole(tmp_path / "epoch_1.pth")
+
+
+def test_a_damaged_pointer_is_no_pointer(tmp_path):
+    checkpoints(tmp_path, 1, 2)
+    (tmp_path / "last_checkpoint").write_bytes(b"/some\xff\0where/epoch_\xfe.pth")
+    assert newest_whole_checkpoint(tmp_path).name == "epoch_2.pth"

@@ -5,7 +5,8 @@ import hashlib
 import pytest
 import torch
 
-from pcka_mmdet.checkpoints.files import load_what_fits, read_weights
+from pcka_mmdet.checkpoints.files import load_what_fits, of_part, read_weights
+from tests.detectors import build, distillation, retinanet
 
 URL = "http://127.0.0.1:9/{}"  # nothing listens there: what is read was "downloaded" before
 
@@ -28,6 +29,12 @@ def test_a_file_and_its_sha256(tmp_path):
     expected = save(tmp_path / "model.pth", **{"module.weight": torch.ones(2, 3)})
     weights, sha256 = read_weights(str(tmp_path / "model.pth"))
     assert list(weights) == ["weight"] and sha256 == expected
+
+
+def test_a_file_in_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    expected = save(tmp_path / "model.pth")
+    assert read_weights("~/model.pth")[1] == expected
 
 
 def test_a_download_that_is_what_its_name_says(hub):
@@ -72,3 +79,19 @@ def test_old_names_are_what_the_modules_say():
     model = torch.nn.Sequential(Renamed(3, 2))
     old = {"0.weight": torch.ones(2, 3), "0.old_bias": torch.full((2,), 7.0)}
     assert load_what_fits(model, old) == (["0.weight", "0.bias"], []) and (model[0].bias == 7).all()
+
+
+def test_a_part_is_named_from_its_beginning():
+    problems = ["missing neck.bias", "unexpected text.language_neck.bias", "neck.weight: shape (1,)", "missing necks.a"]
+    assert of_part(problems, "neck") == ["missing neck.bias", "neck.weight: shape (1,)"]
+
+
+def test_a_teacher_with_a_text_model_whose_keys_end_like_ours(tmp_path):
+    """MM-Grounding-DINO's published files have `language_model.language_backbone...position_ids`."""
+    weights = build(retinanet(width=12)).state_dict()
+    weights["language_model.language_backbone.body.position_ids"] = torch.arange(4)
+    weights["language_model.text_neck.bias"] = torch.zeros(4)
+    torch.save(dict(state_dict=weights), tmp_path / "teacher.pth")
+    model = build(distillation(teacher_ckpt=str(tmp_path / "teacher.pth"), inherit=["neck"]))
+    model.init_weights()
+    assert torch.equal(model.student.neck.fpn_convs[0].conv.weight, weights["neck.fpn_convs.0.conv.weight"])

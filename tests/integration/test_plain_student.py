@@ -137,7 +137,7 @@ def test_a_checkpoint_of_something_else_is_refused(command, digit_scenes, tmp_pa
 def test_export(command, work, tmp_path):
     out = command("tools/export_student.py", work / "epoch_1.pth", tmp_path / "mine.pth", "--publish").stdout
     (path,) = tmp_path.glob("mine-*.pth")
-    assert str(path) in out
+    assert str(path) in out and (tmp_path / "mine.pth").is_file()
     mine, theirs = torch.load(path), torch.load(work / "student_epoch_1.pth")
     assert mine["meta"] == theirs["meta"] and mine["state_dict"].keys() == theirs["state_dict"].keys()
     done = command("tools/export_student.py", tmp_path / "none.pth", check=False)

@@ -1,21 +1,26 @@
 """Checkpoints that survive a kill, each with its student beside it."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.logging import print_log
+from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.atomic_write import BACKEND, atomic_save, remove_scratch
-from pcka_mmdet.checkpoints.files import load_what_fits, summarise
+from pcka_mmdet.checkpoints.files import load_file, load_what_fits, summarise
+from pcka_mmdet.checkpoints.resume import is_whole
 from pcka_mmdet.checkpoints.student import student_checkpoint, student_config
+from pcka_mmdet.configuration.detector import self_contained
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.registry import HOOKS
 
 from ..random_state import RandomState, random_state, set_random_state
-from ..runner import unwrapped_model
+from ..runner import forget_initial_weights, resumed_checkpoint, unwrapped_model
 
 
 @HOOKS.register_module()
@@ -40,32 +45,60 @@ class StudentCheckpointHook(CheckpointHook):
         self._students: list[dict] | None = None
         """Of the checkpoints that this hook is writing; `None` while another one writes."""
         self._config: str | None = None
+        """The distillation's, which needs no other file."""
+        self._student_config: str | None = None
 
     def before_run(self, runner: Runner) -> None:
         """A training that resumes needs nothing that its student started from."""
-        model = unwrapped_model(runner)
-        resumes = runner._resume and (runner._load_from or find_latest_checkpoint(runner.work_dir))
-        if resumes and isinstance(model, FPNDistill):
-            model.init_student, model.inherit = None, []
+        forget_initial_weights(runner)
 
     def before_train(self, runner: Runner) -> None:
-        """Begin where a killed training may have stopped in the middle of a file."""
+        """Begin where a killed training may have stopped: between two files, or in the middle of one."""
         super().before_train(runner)
+        self._keep_to_own_folder()
         if is_main_process():
             remove_scratch(Path(self.out_dir))
         if isinstance(unwrapped_model(runner), FPNDistill):
-            self._config = student_config(runner.cfg).pretty_text
+            config = self_contained(runner.cfg)
+            self._config, self._student_config = config.pretty_text, student_config(config).pretty_text
+            if is_main_process():
+                self._write_missing_students(resumed_checkpoint(runner))
+
+    def _keep_to_own_folder(self) -> None:
+        """Look for the best checkpoints here: the resumed one names them where they were before a copy or a move, and
+        MMEngine removes what is no longer the best."""
+        for key, path in zip(self.key_indicators if self.save_best else (), self._best()):
+            if path is None:
+                continue
+            path = self.file_backend.join_path(self.out_dir, Path(path).name)
+            if len(self.key_indicators) == 1:
+                self.best_ckpt_path = path
+            else:
+                self.best_ckpt_path_dict[key] = path
+
+    def _write_missing_students(self, resumed: str | None) -> None:
+        """Write the students that the checkpoints lack with which a training goes on: a kill came between the two."""
+        if resumed is None:
+            return
+        for path in map(Path, filter(None, [resumed, *self._best()])):
+            if path.parent.resolve() == Path(self.out_dir).resolve() and _lacks_student(path):
+                student = student_path(path)
+                atomic_save(student_checkpoint(load_file(str(path)), self._student_config), student)
+                print_log(f"{str(student)!r} was missing and has been written", "current", level=logging.WARNING)
 
     # What goes into a checkpoint, and what is made of it.
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add random states and the teacher's sha256, and take the student: of an average, what was averaged."""
+        """Add random states, the whole config and the teacher's sha256, and take the student: under EMAHook, the
+        averaged one."""
         checkpoint["random_state"] = self._state_before_validation or random_state()
         model = unwrapped_model(runner)
         if isinstance(model, FPNDistill):
             checkpoint["meta"]["teacher_sha256"] = model.teacher_sha256
+            if self._config:
+                checkpoint["meta"]["cfg"] = self._config
             if is_main_process() and self._students is not None:
-                self._students.append(student_checkpoint(checkpoint, self._config))
+                self._students.append(student_checkpoint(checkpoint, self._student_config))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Where a training resumes: refuse a checkpoint that is not its own.
@@ -75,6 +108,7 @@ class StudentCheckpointHook(CheckpointHook):
         """
         if not runner._resume:
             return
+        checkpoint.get("meta", {}).pop("config", None)  # of MMCV's days: MMEngine would run it as Python
         model = unwrapped_model(runner)
         if isinstance(model, FPNDistill):
             self._check_teacher(model, checkpoint.get("meta", {}))
@@ -152,7 +186,30 @@ class StudentCheckpointHook(CheckpointHook):
         return [self.best_ckpt_path_dict.get(key) for key in self.key_indicators]
 
 
+def allow_teacher_change(config: Config) -> None:
+    """Let a training resume with another teacher's file; where no hook compares the files, say so."""
+    hook = config.default_hooks.checkpoint
+    kind = HOOKS.get(hook.type) if hook and isinstance(hook.type, str) else hook and hook.type
+    if kind and issubclass(kind, StudentCheckpointHook):
+        hook.allow_teacher_change = True
+        return
+    print_log(
+        f"--allow-teacher-change changes nothing: default_hooks.checkpoint is {kind and kind.__name__}, and "
+        "StudentCheckpointHook alone compares the teacher's file with that of the checkpoint",
+        "current",
+        level=logging.WARNING,
+    )
+
+
 def student_path(checkpoint: str | Path) -> Path:
     """Where the student of a checkpoint goes: `student_epoch_3.pth` beside `epoch_3.pth`."""
     path = Path(checkpoint)
     return path.with_name(f"student_{path.name}")
+
+
+def _lacks_student(checkpoint: Path) -> bool:
+    """Whether the student of a checkpoint is missing, or is of an older training."""
+    student = student_path(checkpoint)
+    if not checkpoint.is_file() or (student.exists() and student.stat().st_mtime >= checkpoint.stat().st_mtime):
+        return False
+    return is_whole(checkpoint)

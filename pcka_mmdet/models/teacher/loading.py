@@ -6,7 +6,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import nn
 
-from pcka_mmdet.checkpoints.files import load_what_fits, read_weights, summarise
+from pcka_mmdet.checkpoints.files import load_what_fits, of_part, read_weights, summarise
 
 from .neck_forward import PARTS
 
@@ -29,7 +29,7 @@ def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, lis
     """
     weights, sha256 = read_weights(checkpoint)
     loaded, problems = load_what_fits(detector, weights)
-    distilled = [p for p in problems if any(f"{part}." in p for part in PARTS)]
+    distilled = [problem for part in PARTS for problem in of_part(problems, part)]
     name = type(detector).__name__
     if distilled:
         raise ValueError(

@@ -2,15 +2,18 @@
 
 import io
 import os
+import shutil
 
 import pytest
 import torch
 from mmengine.config import Config
 
+from pcka_mmdet.checkpoints.config_text import read_config
+from pcka_mmdet.checkpoints.student import export_student
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.engine.hooks import student_checkpoint
 from tests.detectors import build, distillation, retinanet
-from tests.runners import runner
+from tests.runners import flexible_runner, runner
 
 HOOK = dict(type="pcka_mmdet.StudentCheckpointHook", interval=1)
 
@@ -31,7 +34,18 @@ def load(path):
 
 
 def test_no_teacher_and_a_plain_student_beside_each(tmp_path):
-    run = train(tmp_path)
+    """Where files of the user's own name both detectors: no checkpoint needs them to be exported."""
+    files = {side: tmp_path / f"{side}.py" for side in ("architecture", "teacher")}
+    files["architecture"].write_text(f"model = {retinanet()!r}")
+    files["teacher"].write_text(f"model = {retinanet(width=12)!r}")
+    model = distillation(architecture=dict(cfg_path=str(files["architecture"])), teacher=str(files["teacher"]))
+    run = train(tmp_path, config=model, cfg=Config(dict(model=model)))
+    for path in files.values():
+        path.unlink()
+    export_student(tmp_path / "epoch_2.pth", tmp_path / "exported.pth")
+    assert load(tmp_path / "exported.pth")["meta"]["cfg"] == load(tmp_path / "student_epoch_2.pth")["meta"]["cfg"]
+    config = read_config(load(tmp_path / "epoch_2.pth")["meta"]["cfg"])
+    assert (config.model.architecture.type, config.model.teacher.backbone.base_channels) == ("RetinaNet", 12)
     for epoch in (1, 2):
         keys = load(tmp_path / f"epoch_{epoch}.pth")["state_dict"]
         assert {key.split(".")[0] for key in keys} == {"architecture", "distiller"}
@@ -124,12 +138,94 @@ def test_one_file_that_is_written_again_and_again_stays(tmp_path):
     assert load(tmp_path / "latest.pth")["meta"]["epoch"] == 3
 
 
-def test_a_resumed_training_does_not_ask_for_what_its_student_started_from(tmp_path):
+@pytest.mark.parametrize("make", [runner, flexible_runner])
+def test_a_resumed_training_does_not_ask_for_what_its_student_started_from(make, tmp_path):
     start = tmp_path / "start.pth"
     torch.save(dict(state_dict=build(retinanet()).state_dict()), start)
     train(tmp_path / "work", epochs=1, config=distillation(init_student=str(start)))
     start.unlink()
-    assert train(tmp_path / "work", config=distillation(init_student=str(start)), resume=True).epoch == 2
+    options = dict(default_hooks=dict(checkpoint=HOOK), resume=True)
+    resumed = make(distillation(init_student=str(start)), tmp_path / "work", epochs=2, **options)
+    resumed.train()
+    assert resumed.epoch == 2
+
+
+def test_a_copy_of_a_work_directory_leaves_the_originals_best(tmp_path):
+    """Both with one metric and with two, of which each has its own best."""
+    hook = dict(save_best=["score", "other"], rule="greater")
+    run = train(tmp_path / "original", epochs=1, hook=hook)
+    run.train_loop._epoch = 1
+    checkpoint_hook(run).after_val_epoch(run, dict(score=0.5, other=0.5))
+    run.save_checkpoint(str(tmp_path / "original"), "epoch_1.pth")
+    before = sorted(path.name for path in (tmp_path / "original").iterdir())
+    shutil.copytree(tmp_path / "original", tmp_path / "copy")
+    newest = str(tmp_path / "copy" / "epoch_1.pth")
+    run = train(tmp_path / "copy", epochs=2, hook=hook, resume=True, load_from=newest)
+    checkpoint_hook(run).after_val_epoch(run, dict(score=0.6, other=0.4))
+    assert sorted(path.name for path in (tmp_path / "original").iterdir()) == before
+    best = sorted(path.name for path in (tmp_path / "copy").glob("best*"))
+    assert best == ["best_other_epoch_1.pth", "best_score_epoch_2.pth"]
+    hook = dict(save_best="other", rule="greater")
+    saver = checkpoint_hook(train(tmp_path / "one", epochs=1, hook=hook))
+    saver.best_ckpt_path = str(tmp_path / "original" / "best_other_epoch_1.pth")
+    saver._keep_to_own_folder()
+    assert saver.best_ckpt_path == str(tmp_path / "one" / "best_other_epoch_1.pth")
+
+
+def test_a_student_that_is_missing_is_made_up_for(tmp_path, monkeypatch):
+    """The kill came between checkpoint and student, or the training is finished: no epoch is left."""
+    said = []
+    monkeypatch.setattr(student_checkpoint, "print_log", lambda text, *_, **__: said.append(text))
+    hook = dict(save_best="score", rule="greater")
+    run = train(tmp_path, epochs=1, hook=hook)
+    run.train_loop._epoch = 1
+    checkpoint_hook(run).after_val_epoch(run, dict(score=0.5))
+    run.save_checkpoint(str(tmp_path), "epoch_1.pth")
+    students = sorted(tmp_path.glob("student_*.pth"))
+    written = [load(path) for path in students]
+    students[0].unlink()
+    students[1].write_bytes(b"an older training's")
+    os.utime(students[1], (1, 1))
+    train(tmp_path, epochs=1, hook=hook, resume=True)
+    assert len(students) == 2 and sorted(tmp_path.glob("student_*.pth")) == students
+    for path, before in zip(students, written, strict=True):
+        torch.testing.assert_close(load(path)["state_dict"], before["state_dict"], rtol=0, atol=0)
+        assert load(path)["meta"]["dataset_meta"] == before["meta"]["dataset_meta"]
+        assert f"{str(path)!r} was missing and has been written" in said
+    students[0].unlink()
+    (tmp_path / students[0].name.removeprefix("student_")).write_bytes(b"damaged")
+    train(tmp_path, epochs=1, hook=hook, resume=True)
+    assert not students[0].exists() and len(said) == 2
+
+
+def test_a_checkpoint_elsewhere_gets_no_student(tmp_path):
+    train(tmp_path / "there", epochs=1)
+    (tmp_path / "there" / "student_epoch_1.pth").unlink()
+    train(tmp_path / "here", resume=True, load_from=str(tmp_path / "there" / "epoch_1.pth"))
+    assert not list((tmp_path / "there").glob("student_*"))
+
+
+class OwnHook(student_checkpoint.StudentCheckpointHook):
+    pass
+
+
+@pytest.mark.parametrize(
+    "hook, name",
+    [
+        (None, "None"),
+        (dict(type="CheckpointHook", backend_args=dict(backend="petrel")), "CheckpointHook"),
+        (dict(type="pcka_mmdet.StudentCheckpointHook"), None),
+        (dict(type=OwnHook), None),
+    ],
+)
+def test_allow_teacher_change_says_where_it_has_no_effect(hook, name, monkeypatch):
+    """MMEngine's hook would hand an option that it does not know to its runner, at the first save."""
+    said = []
+    monkeypatch.setattr(student_checkpoint, "print_log", lambda text, *_, **__: said.append(text))
+    config = Config(dict(default_hooks=dict(checkpoint=hook)))
+    student_checkpoint.allow_teacher_change(config)
+    assert bool(said) == (name is not None) == ("allow_teacher_change" not in (config.default_hooks.checkpoint or {}))
+    assert not said or f"changes nothing: default_hooks.checkpoint is {name}, and Student" in said[0]
 
 
 def saved_teacher(path, seed):
@@ -174,8 +270,10 @@ def test_a_checkpoint_that_holds_a_teacher_as_mmrazors_do_still_resumes(tmp_path
     train(tmp_path, epochs=1)
     content = load(tmp_path / "epoch_1.pth")
     content["state_dict"]["teacher.backbone.conv1.weight"] = torch.zeros(1)
+    content["meta"]["config"] = f"open({str(tmp_path / 'ran')!r}, 'w').close()"  # which MMEngine runs
     torch.save(content, tmp_path / "epoch_1.pth")
     assert train(tmp_path, resume=True).epoch == 2
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_checkpoint_is_of_the_plain_students_size():
