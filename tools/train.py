@@ -1,6 +1,6 @@
 """Train a detector, by distillation or alone: `tools/train.py CONFIG`.
 
-CONFIG is a distillation's, or with `--teacher` that of any detector, which is then distilled.
+CONFIG is a distillation, or any detector; `--teacher` makes a detector the student of a distillation.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pcka_mmdet.engine import preflight
 from pcka_mmdet.engine.hooks import NonFiniteLossHook
 from pcka_mmdet.engine.hooks.student_checkpoint import allow_teacher_change
 from pcka_mmdet.engine.launch import add_common_arguments, runner_config
-from pcka_mmdet.engine.nonfinite import keep_batch
+from pcka_mmdet.engine.nonfinite import save_step
 from pcka_mmdet.engine.runner import build_runner, build_training_set, on_cpu, use_student_checkpoints
 from pcka_mmdet.engine.teacher_check import check_teacher
 from pcka_mmdet.engine.work_dir import check_work_dir, reserved
@@ -27,22 +27,28 @@ def parse_args() -> argparse.Namespace:
     add_common_arguments(parser)
     parser.add_argument("--amp", action="store_true", help="train in mixed precision")
     parser.add_argument(
-        "--auto-scale-lr", action="store_true", help="scale the learning rate to the total batch, by auto_scale_lr"
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale the learning rate to the total batch size; needs auto_scale_lr in the config",
     )
     parser.add_argument(
         "--resume",
         nargs="?",
         const="newest",
         metavar="CHECKPOINT",
-        help="go on from CHECKPOINT, or where none is named from the newest in the work directory; 'auto' is the same, "
-        "and begins where there is none",
+        help="resume from CHECKPOINT, by default from the newest in the work directory; 'auto' also starts a new "
+        "training if there is none",
     )
     parser.add_argument(
-        "--allow-teacher-change", action="store_true", help="resume although the teacher's file is another one"
+        "--allow-teacher-change", action="store_true", help="resume even if the teacher's file has changed"
     )
-    parser.add_argument("--teacher", metavar="CONFIG", help="distil CONFIG's detector from this one")
+    parser.add_argument(
+        "--teacher", metavar="CONFIG", help="config of the teacher, to distil the detector of the first CONFIG"
+    )
     parser.add_argument("--teacher-ckpt", metavar="FILE", help="weights of --teacher: file or URL")
-    parser.add_argument("--recipe", choices=RECIPES, help=f"what to distil with --teacher (default: {RECIPES[0]})")
+    parser.add_argument(
+        "--recipe", choices=RECIPES, help=f"losses of the distillation with --teacher (default: {RECIPES[0]})"
+    )
     parser.add_argument("--init-student", metavar="FILE", help="checkpoint that the student starts from")
     parser.add_argument(
         "--check-teacher",
@@ -50,18 +56,18 @@ def parse_args() -> argparse.Namespace:
         type=int,
         const=500,
         metavar="N",
-        help="evaluate the teacher on N validation images first (500 where no N is given), and stop if it is no good",
+        help="first evaluate the teacher on N validation images (default: 500), and stop if its accuracy is too low",
     )
     args = parser.parse_args()
     if bool(args.teacher) != bool(args.teacher_ckpt):
-        parser.error("--teacher CONFIG and --teacher-ckpt FILE are given together")
+        parser.error("give --teacher CONFIG and --teacher-ckpt FILE together")
     if args.recipe and not args.teacher:
-        parser.error("--recipe needs --teacher; the config of a distillation has its recipe in itself")
+        parser.error("--recipe needs --teacher; a distillation's config already holds its losses")
     return args
 
 
 def teacher_and_student(args: argparse.Namespace) -> Config | None:
-    """The distillation config that `--teacher` asks for."""
+    """The distillation config of `--teacher`; `None` without that option."""
     if not args.teacher:
         return None
     try:
@@ -71,7 +77,7 @@ def teacher_and_student(args: argparse.Namespace) -> Config | None:
 
 
 def apply_options(args: argparse.Namespace, config: Config) -> None:
-    """Put what the command line says into the config."""
+    """Apply the command line's options to the config."""
     if args.amp:
         config.optim_wrapper.type = "pcka_mmdet.CpuAmpOptimWrapper" if on_cpu() else "AmpOptimWrapper"
         config.optim_wrapper.setdefault("loss_scale", "dynamic")
@@ -85,7 +91,9 @@ def apply_options(args: argparse.Namespace, config: Config) -> None:
         config.load_from = checkpoint or config.get("load_from")
     if args.init_student:
         if not is_distillation(config):
-            raise SystemExit("--init-student is for distillations; a plain training takes --cfg-options load_from=FILE")
+            raise SystemExit(
+                "--init-student is for distillations; for a plain training write --cfg-options load_from=FILE"
+            )
         config.model.init_student = args.init_student
     use_student_checkpoints(config)
     if args.allow_teacher_change:
@@ -93,7 +101,7 @@ def apply_options(args: argparse.Namespace, config: Config) -> None:
 
 
 def train(config: Config) -> None:
-    """Train, and say what users meet most in words of their own."""
+    """Train, and turn the most common errors into short messages."""
     try:
         runner = build_runner(config)
         hook = next((hook for hook in runner.hooks if isinstance(hook, NonFiniteLossHook)), None)
@@ -104,15 +112,15 @@ def train(config: Config) -> None:
         runner.train()
     except FloatingPointError as error:
         failed = hook.failed_step(runner)
-        if failed is None:  # it was in another process, which keeps it
+        if failed is None:  # another process failed, and saves its step
             raise SystemExit(str(error)) from error
-        path = keep_batch(runner, failed)
+        path = save_step(runner, failed)
         raise SystemExit(
             f"{error}. Batch and weights are in {path}; `python tools/replay_nonfinite.py {path}` repeats the step"
         ) from error
     except URLError as error:
         raise SystemExit(
-            f"weights that the config names cannot be downloaded ({error.reason}). Where there is no network, "
+            f"weights that the config names cannot be downloaded ({error.reason}). Without a network, "
             f"{preflight.START_FROM}; make demo-bccd takes WEIGHTS=FILE"
         ) from error
 

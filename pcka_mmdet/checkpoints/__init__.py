@@ -1,3 +1,3 @@
-"""Checkpoint files: read safely, written whole, the student's own, where to resume."""
+"""Checkpoints: safe reading, atomic writing, the student's file, resuming."""
 
-from . import torchvision_weights  # noqa: F401  (MMEngine's loaders learn of it by being imported)
+from . import torchvision_weights  # noqa: F401  (the import registers a loader with MMEngine)

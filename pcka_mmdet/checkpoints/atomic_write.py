@@ -1,4 +1,4 @@
-"""Local files that are there whole or not at all."""
+"""Atomic writes of local files."""
 
 import contextlib
 import io
@@ -16,10 +16,10 @@ BACKEND = "whole_files"
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Write beside, flush to the disk, rename.
+    """Write a file atomically: write a scratch file, flush it to the disk, rename it.
 
     Raises:
-        OSError: It could not be written; what was at `path` is still there.
+        OSError: It could not be written; the file that was at `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -38,25 +38,25 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 
 def atomic_save(content: Any, path: Path) -> None:
-    """Save as `torch.save` does; see `atomic_write`."""
+    """Do what `torch.save` does, atomically; see `atomic_write`."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     atomic_write(path, buffer.getvalue())
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file atomically."""
     atomic_write(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def remove_scratch(folder: Path) -> None:
-    """Remove what killed processes had begun to write."""
+    """Remove the scratch files of killed processes."""
     for scratch in folder.glob(".*.part"):
         scratch.unlink(missing_ok=True)
 
 
 class AtomicBackend(LocalBackend):
-    """MMEngine's backend for local files, with writes that a kill cannot cut, and removals that come last."""
+    """MMEngine's backend for local files, with atomic writes and removals that can be delayed."""
 
     def __init__(self):
         super().__init__()
@@ -67,7 +67,7 @@ class AtomicBackend(LocalBackend):
         atomic_write(Path(filepath), obj)
 
     def remove(self, filepath: str | Path) -> None:
-        """Remove a file: at once, or at the end of `removals_last`."""
+        """Remove a file at once, or within `removals_last` at its end."""
         if self._pending is None:
             super().remove(filepath)
         else:
@@ -75,9 +75,9 @@ class AtomicBackend(LocalBackend):
 
     @contextlib.contextmanager
     def removals_last(self) -> Iterator[list[Path]]:
-        """Within, files are noted for removal; they go when all within has succeeded. The outermost one decides.
+        """Delay removals until the context ends without an error; of nested contexts, the outermost one.
 
-        What was written anew by the same name meanwhile stays. The list, of what was noted, is filled at the end.
+        A file that was rewritten in the meantime stays. The yielded list of files to remove is filled at the end.
         """
         noted: list[Path] = []
         if self._pending is not None:

@@ -1,4 +1,4 @@
-"""The config that a checkpoint holds as text: read as data, as it may come from anywhere. MMEngine would run it."""
+"""The config text in a checkpoint, which may be untrusted: it is read as data, while MMEngine would run it."""
 
 import ast
 import contextlib
@@ -16,13 +16,13 @@ from mmengine.registry import MODELS, TASK_UTILS, WEIGHT_INITIALIZERS
 from mmengine.utils import get_object_from_string
 
 PACKAGES = {*MODULE2PACKAGE, "mmengine", "mmcv", "torch", "pcka_mmdet"}
-"""Those whose configs, scopes and registered classes a checkpoint may name."""
+"""Packages whose configs, scopes and registered classes a checkpoint may name."""
 
 RUN = (".py", ".json", ".yaml", ".yml", ".pkl", ".pickle")
-"""Endings of files that run code when MMEngine reads them: configs and pickles."""
+"""Suffixes of files that run code when MMEngine reads them: configs and pickles."""
 
 WEIGHTS = "detectron2://"
-"""Of pickles that are initial weights, which torch's safe loader reads."""
+"""Prefix of pickles that are initial weights; torch's safe loader reads them."""
 
 GIVE_CONFIG = "give the config file that it was trained with: --config FILE"
 
@@ -47,7 +47,7 @@ def read_config(text: str) -> Config:
 
 
 def _value(node: ast.expr | None, names: dict[str, Any]) -> Any:
-    """What an expression stands for, where it is plain."""
+    """The value of a literal, a known name, `dict(...)` or `set()`."""
     match node:
         case ast.Constant(value=value):
             return value
@@ -76,14 +76,14 @@ def _code(node: ast.AST | None) -> ValueError:
 
 
 def refuse_code(config: Config, *models: Any) -> None:
-    """Refuse models of a config from anywhere that name what would be run, other than classes of installed packages.
+    """Refuse untrusted models that name code other than the registered classes of installed packages.
 
     Args:
-        config: What `read_config` gave. Its `custom_imports` are not imported, and a warning names them.
-        *models: The parts of it that are going to be built.
+        config: The result of `read_config`. Its `custom_imports` are not imported; a warning names them.
+        *models: The parts of it that will be built.
 
     Raises:
-        ValueError: They name a file that is run, or a scope or a type that no package in `PACKAGES` registers.
+        ValueError: They name a file that would be run, or a scope or type that no package in `PACKAGES` registers.
     """
     nodes = list(_walk(models))
     dicts = [node for node in nodes if isinstance(node, dict)]
@@ -98,18 +98,18 @@ def refuse_code(config: Config, *models: Any) -> None:
     for kind in kinds:
         if not _is_harmless(kind, registered):
             raise ValueError(f"its config has the type {kind!r}, which no installed package registers; {GIVE_CONFIG}")
-    _tell_imports(config)
+    _warn_of_imports(config)
 
 
 def _walk(node: Any) -> Iterator[Any]:
-    """A value and all that is nested in it."""
+    """A value and all values nested in it."""
     yield node
     entries = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple, set)) else ()
     for entry in entries:
         yield from _walk(entry)
 
 
-def _tell_imports(config: Config) -> None:
+def _warn_of_imports(config: Config) -> None:
     imports = (config.get("custom_imports") or {}).get("imports", [])
     imports = [imports] if isinstance(imports, str) else imports
     foreign = [name for name in imports if name.partition(".")[0] not in PACKAGES]
@@ -122,14 +122,14 @@ def _tell_imports(config: Config) -> None:
 
 
 def _is_of_a_package(path: str) -> bool:
-    """Whether a path is that of an installed package's config, such as `mmdet::retinanet/...py`."""
+    """Whether a path names a config of an installed package, such as `mmdet::retinanet/...py`."""
     package, _, name = path.partition("::")
     inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
     return package in PACKAGES and inside and importlib.util.find_spec(package) is not None
 
 
 def _registered(scopes: set[str]) -> dict[str, list]:
-    """What is registered by its name, with the classes of these packages."""
+    """All registered classes of these packages, by name."""
     for scope in scopes:
         with contextlib.suppress(ImportError):
             importlib.import_module(f"{scope}.registry")
@@ -144,7 +144,7 @@ def _registered(scopes: set[str]) -> dict[str, list]:
 
 
 def _is_harmless(kind: str, registered: dict[str, list]) -> bool:
-    """Whether a type is registered, or nothing that MMEngine would import in its stead (`nms`, `RoIAlign`)."""
+    """Whether a type is registered, or a bare name (`nms`, `RoIAlign`) that MMEngine cannot import as a module."""
     package, _, rest = kind.rpartition(".")
     if not package:
         return rest in registered or (rest.isidentifier() and importlib.util.find_spec(rest) is None)

@@ -1,4 +1,4 @@
-"""Weights from a checkpoint file, and the proof of which file it was."""
+"""Read the weights of a checkpoint file, and compute its sha256."""
 
 import hashlib
 import os
@@ -14,26 +14,26 @@ _HASH_IN_NAME = re.compile(r"-([a-f0-9]{8,64})\.pth$")
 
 
 def load_file(checkpoint: str, option: str = "checkpoint") -> dict:
-    """A checkpoint's content on the CPU, by torch's safe loader.
+    """Load a checkpoint on the CPU with torch's safe loader.
 
     Args:
-        checkpoint: File or URL, as MMEngine understands it.
-        option: What the user named it by, for the messages.
+        checkpoint: File or URL that MMEngine can read.
+        option: The option that named it, for the messages.
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: The file cannot be read, or holds something else than arrays and the types that MMEngine writes.
+        ValueError: The file cannot be read, or holds other types than arrays and those that MMEngine writes.
     """
     try:
         return CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{option} {checkpoint!r} does not exist: give a file or a URL") from error
-    except Exception as error:  # torch, pickle, zipfile and the network each raise their own
+    except Exception as error:  # torch, pickle, zipfile and the network raise different errors
         raise ValueError(f"{option} {checkpoint!r} cannot be read: {error}") from error
 
 
 def read_weights(checkpoint: str, option: str = "teacher_ckpt") -> tuple[dict[str, Tensor], str | None]:
-    """The arrays of a checkpoint by name, and the sha256 of its file (`None` where no file is left on this machine).
+    """The arrays of a checkpoint by name, and the sha256 of its file (`None` if this machine keeps no file).
 
     Args:
         checkpoint: See `load_file`.
@@ -41,7 +41,7 @@ def read_weights(checkpoint: str, option: str = "teacher_ckpt") -> tuple[dict[st
 
     Raises:
         FileNotFoundError: See `load_file`.
-        ValueError: See `load_file`; or it holds no weights, or was downloaded and is not what its name says.
+        ValueError: See `load_file`; or it holds no weights, or its sha256 is not the one in the name of the download.
     """
     checkpoint = os.path.expanduser(checkpoint)  # MMEngine opens `~/teacher.pth` too
     content = load_file(checkpoint, option)
@@ -54,10 +54,10 @@ def read_weights(checkpoint: str, option: str = "teacher_ckpt") -> tuple[dict[st
 
 
 def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[str], list[str]]:
-    """Load the arrays whose name and shape are the model's, by its modules' own rules for old names.
+    """Load the arrays whose name and shape match the model's; its modules convert old names.
 
     Returns:
-        The names that were loaded, and what differs, one line a key: missing, unexpected, or of another shape.
+        The loaded names, and the problems, one line per key: missing, unexpected, or of another shape.
     """
     shapes = {key: value.shape for key, value in model.state_dict().items()}
     misshapen = [key for key, value in weights.items() if shapes.get(key, value.shape) != value.shape]
@@ -69,24 +69,24 @@ def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[s
         f"{key}: shape {tuple(weights[key].shape)} in the checkpoint, {tuple(shapes[key])} in the model"
         for key in misshapen
     ]
-    # batch norms make up their counters where a checkpoint has none
+    # batch norms without a counter in the checkpoint create one
     loaded = [key for key in shapes if key not in absent and (key in weights or not key.endswith("batches_tracked"))]
     return loaded, problems
 
 
 def of_part(problems: list[str], part: str) -> list[str]:
-    """Those of `load_what_fits`'s problems whose key begins with the name of a module."""
+    """The problems of `load_what_fits` whose key begins with a module's name."""
     return [problem for problem in problems if re.match(rf"(missing |unexpected )?{re.escape(part)}\.", problem)]
 
 
 def summarise(lines: list[str], most: int = 8) -> str:
-    """The first lines, and how many more there are."""
+    """The first lines, and the number of others."""
     more = f" and {len(lines) - most} more" if len(lines) > most else ""
     return "; ".join(lines[:most]) + more
 
 
 def file_sha256(path: Path) -> str:
-    """The sha256 of a file, which may be large."""
+    """The sha256 of a file, read in blocks."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -107,6 +107,6 @@ def _checked_sha256(checkpoint: str, option: str) -> str | None:
         raise ValueError(
             f"{option} {checkpoint!r} was downloaded to {str(path)!r}, whose sha256 begins with "
             f"{digest[: len(named[1])]}, not with {named[1]} as its name says: delete the file and start "
-            "again; where the name means something else, download it yourself and give the file"
+            "again; if the digits in its name are not a sha256, download it yourself and give the file"
         )
     return digest

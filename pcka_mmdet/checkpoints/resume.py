@@ -1,4 +1,4 @@
-"""Where an interrupted training goes on."""
+"""Find the checkpoint that an interrupted training resumes from."""
 
 import logging
 import os
@@ -14,21 +14,22 @@ from .training_record import has_begun
 
 
 def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
-    """The checkpoint that `--resume` means.
+    """The checkpoint that `--resume` stands for.
 
     Args:
-        named: A file or URL; or for the newest of the work directory `'newest'`, or `'auto'`, which begins a new
-            training where there is none.
-        work_dir: Of the training.
+        named: A file or URL; `'newest'` for the newest checkpoint of the work directory; or `'auto'`, which begins a
+            new training if there is none.
+        work_dir: The training's.
 
     Returns:
-        `None` where the training starts from its beginning: one that was stopped before its first checkpoint too.
+        `None` if the training starts from the beginning, for example if it was killed before its first checkpoint.
 
     Raises:
-        SystemExit: The file is not there or damaged, or all of the work directory are; or no training began there.
+        SystemExit: The file is missing or damaged, all checkpoints of the work directory are damaged, or no training
+            began there.
     """
     if named in ("newest", "auto"):
-        newest = newest_whole_checkpoint(work_dir)
+        newest = newest_intact_checkpoint(work_dir)
         if newest is not None:
             return str(newest)
         if named == "newest" and not has_begun(work_dir):
@@ -45,26 +46,26 @@ def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
             f"--resume: there is no file {named!r} (the current directory is {Path.cwd()}); name another, or none for "
             "the newest in the work directory"
         )
-    if "://" not in named and not is_whole(Path(named)):
-        raise SystemExit(f"{named!r} is not a whole checkpoint: name another, or none for the newest")
+    if "://" not in named and not is_intact(Path(named)):
+        raise SystemExit(f"--resume: {named!r} is damaged: name another checkpoint, or none for the newest")
     return named
 
 
-def newest_whole_checkpoint(work_dir: Path) -> Path | None:
-    """The checkpoint that `last_checkpoint` names, or where that is damaged or gone the newest beside it that is whole.
+def newest_intact_checkpoint(work_dir: Path) -> Path | None:
+    """The checkpoint that `last_checkpoint` names; if that is damaged or gone, the newest intact one beside it.
 
     Args:
-        work_dir: Of the training; its checkpoints may lie elsewhere (`out_dir`) and have names of their own
-            (`filename_tmpl`), which `last_checkpoint` shows.
+        work_dir: The training's. Its `last_checkpoint` tells the folder (`out_dir`) and the names (`filename_tmpl`) of
+            checkpoints.
 
     Returns:
-        `None` where there is none: the training starts from its beginning.
+        `None` if there is none.
 
     Raises:
-        SystemExit: There are checkpoints, or there were, and none is whole.
+        SystemExit: There are checkpoints, or `last_checkpoint` names one, and none is intact.
     """
     pointer = work_dir / "last_checkpoint"
-    text = pointer.read_text(errors="replace") if pointer.is_file() else ""  # also empty: killed while it was written
+    text = pointer.read_text(errors="replace") if pointer.is_file() else ""  # empty if killed while it was written
     named = Path(text.strip())
     folder, names = work_dir, [r"(epoch|iter)_\d+\.pth"]
     if named.name:
@@ -76,34 +77,34 @@ def newest_whole_checkpoint(work_dir: Path) -> Path | None:
     if named.name and not (folder / named.name).is_file():
         print_log(f"{str(pointer)!r} names {named.name!r}, which is gone", "current", level=logging.WARNING)
     for path in candidates:
-        if is_whole(path):
+        if is_intact(path):
             return path
         print_log(f"{str(path)!r} is damaged: going back to the one before", "current", level=logging.WARNING)
     if candidates or named.name:
         there_are = ", ".join(path.name for path in candidates) or "there are none"
         raise SystemExit(
-            f"no checkpoint in {str(folder)!r} is whole ({there_are}): delete them and {str(pointer)!r} to start from "
+            f"no checkpoint in {str(folder)!r} is intact ({there_are}): delete them and {str(pointer)!r} to start from "
             "the beginning, or name another by --resume CHECKPOINT"
         )
     return None
 
 
 def _number(path: Path) -> int:
-    """Epoch or iteration in a checkpoint's name; 0 where that is something else."""
+    """The epoch or iteration in a checkpoint's name; 0 if there is none."""
     digits = path.stem.rpartition("_")[2]
     return int(digits) if digits.isdigit() else 0
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a checkpoint file is as it was written: its checksums are right, and torch can open it."""
+def is_intact(path: Path) -> bool:
+    """Whether a checkpoint file is undamaged: its checksums are right, and torch can open it."""
     try:
         with zipfile.ZipFile(path) as archive:
-            # torch writes no folders; where a damaged attribute says folder, it reads no array
+            # torch writes no folders; where a damaged attribute marks an entry as one, torch reads no array
             if archive.testzip() is not None or any(record.external_attr for record in archive.infolist()):
                 return False
         torch.load(path, map_location="cpu", mmap=True)
     except pickle.UnpicklingError:
-        return True  # as it was written, and whoever loads it is told which type torch refuses
-    except Exception:  # zipfile and torch raise whatever a damaged length, name or flag leads to
+        return True  # undamaged; the loader reports which type torch refuses
+    except Exception:  # zipfile and torch raise many kinds of errors for damaged lengths, names or flags
         return False
     return True

@@ -1,4 +1,4 @@
-"""The student alone: its config, and its checkpoint as plain MMDetection has it."""
+"""The student alone: its config, and its checkpoint in MMDetection's plain form."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from .files import file_sha256, load_file, load_what_fits, summarise
 from .student_keys import student_weights
 
 DISTILLATION_SCOPES = ("pcka_mmdet", "mmrazor")
-"""Packages that a student needs no longer."""
+"""Packages that a student no longer needs."""
 
 REPLACEMENTS = {
     "pcka_mmdet.LevelLogProcessor": "LogProcessor",
@@ -24,23 +24,23 @@ REPLACEMENTS = {
     "pcka_mmdet.CpuAmpOptimWrapper": "OptimWrapper",
     "mmrazor.SingleTeacherDistillValLoop": "ValLoop",
 }
-"""What stands in a distillation's config, and what a student's has in its place."""
+"""Types in a distillation's config, and the types that replace them in the student's."""
 
 OPTIONS_OF_OURS = ("allow_teacher_change", "dtype", "loss_scale")
-"""Options of what is replaced that the replacements do not have."""
+"""Options of the replaced types that the replacements do not have."""
 
 SETTINGS_OF_THE_RUN = ("distiller", "teacher_check", "resume", "load_from", "launcher", "work_dir")
-"""What a student that is trained or tested again must not have from the distillation."""
+"""Settings of the distillation that the student's config must not have."""
 
 
 def student_config(config: Config) -> Config:
-    """The config of the student alone, without a hook or an import of this package or MMRazor.
+    """The config of the student alone, without hooks and imports of this package and MMRazor.
 
     Args:
-        config: Of a distillation; another one comes back as it is.
+        config: A distillation's; any other config is returned as it is.
 
     Raises:
-        FileNotFoundError: The config names its student by a file that is not there.
+        FileNotFoundError: The student's config file does not exist.
     """
     if not is_distillation(config):
         return config
@@ -65,14 +65,14 @@ def student_config(config: Config) -> Config:
 
 
 def student_checkpoint(checkpoint: Mapping[str, Any], config: str | None = None) -> dict[str, Any]:
-    """The student's part of a distillation's checkpoint, in tensors and plain Python types.
+    """The student's part of a distillation's checkpoint, as tensors and plain Python types.
 
     Args:
         checkpoint: As MMEngine saves it: `state_dict`, and `meta` with the config as text.
-        config: The student's config as text, by default made from the checkpoint's.
+        config: The student's config as text; by default it is derived from the checkpoint's.
 
     Raises:
-        ValueError: It holds no student, or its config is more than a config.
+        ValueError: It holds no student, or its config holds code.
     """
     if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
         raise ValueError("there is no state_dict")
@@ -92,15 +92,15 @@ def read_student(source: str, config: Config | None = None) -> tuple[dict[str, A
 
     Args:
         source: File or URL of a checkpoint: a distillation's, of this package or of MMRazor, or a plain one.
-        config: What it was trained with, or the student's own. By default the text in the checkpoint, of which no file
-            is run and no module imported.
+        config: The config of the training, or the student's own. By default the text in the checkpoint, which is read
+            as data.
 
     Returns:
-        The checkpoint, and the detector; `None` where there is no config.
+        The checkpoint, and the detector (`None` if there is no config).
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        ValueError: It cannot be read, holds no student, or its config and its weights do not fit.
+        ValueError: It cannot be read, holds no student, or its config and weights do not match.
     """
     content = load_file(source)
     try:
@@ -112,11 +112,11 @@ def read_student(source: str, config: Config | None = None) -> tuple[dict[str, A
 
 
 def export_student(source: str | Path, target: str | Path, config: Config | None = None) -> Path:
-    """Write the student of a distillation's checkpoint: whole, or not at all.
+    """Write the student of a distillation's checkpoint atomically.
 
     Args:
         source: See `read_student`.
-        target: Where it goes.
+        target: The file to write.
         config: See `read_student`.
 
     Returns:
@@ -132,17 +132,17 @@ def export_student(source: str | Path, target: str | Path, config: Config | None
 
 
 def publish(path: Path) -> Path:
-    """Copy a file to a name with the first 8 digits of its sha256, as MMDetection's published models have."""
+    """Copy a file to a name with the first 8 digits of its sha256, as MMDetection publishes models."""
     copy = path.with_name(f"{path.stem}-{file_sha256(path)[:8]}{path.suffix}")
     atomic_write(copy, path.read_bytes())
     return copy
 
 
 def _student_config_within(text: str) -> Config:
-    """The student's config of one that a checkpoint holds as text.
+    """The student's config from the config text of a checkpoint.
 
     Raises:
-        ValueError: It names what would be run; see `refuse_code`.
+        ValueError: It names code to run; see `refuse_code`.
     """
     config = read_config(text)
     model = config.get("model", {})
@@ -152,27 +152,27 @@ def _student_config_within(text: str) -> Config:
 
 
 def _detector(config: Config, weights: dict[str, Tensor]) -> BaseModel:
-    """The detector of a config with these weights.
+    """A config's detector with these weights.
 
     Raises:
         ValueError: It cannot be built, or names or shapes differ.
     """
     try:
         detector = build_detector(model_of(config, "in the checkpoint"))
-    except Exception as error:  # constructors raise whatever they like
+    except Exception as error:  # constructors raise errors of any kind
         raise ValueError(f"the detector of its config cannot be built ({error}); {GIVE_CONFIG}") from error
     problems = load_what_fits(detector, weights)[1]
     problems = [problem for problem in problems if "num_batches_tracked" not in problem]
     if problems:
         raise ValueError(
-            f"its config and its weights do not fit: {summarise(problems)}. MMRazor's own algorithms leave out what "
-            "follows cfg_path in a config. Give the config of the student as it was trained: --config FILE"
+            f"its config and weights do not match: {summarise(problems)}. MMRazor's own algorithms ignore the "
+            "overrides beside cfg_path. Give the config of the student as it was trained: --config FILE"
         )
     return detector
 
 
 def _is_ours(hook: dict) -> bool:
-    """Whether a hook belongs to the distillation: by its scope, or given as a class."""
+    """Whether a hook belongs to the distillation, by its scope or its class's package."""
     kind = hook.get("type")
     name = kind if isinstance(kind, str) else getattr(kind, "__module__", "")
     return name.partition(".")[0] in DISTILLATION_SCOPES or hook.get("_scope_") in DISTILLATION_SCOPES
@@ -191,11 +191,11 @@ def _replaced(node: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """The value in plain Python types; None for what has no such form."""
+    """The value in plain Python types; `None` if it has no such form."""
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(map(_plain, value)) if type(value) in (list, tuple) else [_plain(entry) for entry in value]
-    if hasattr(value, "tolist"):  # arrays, tensors, and NumPy's numbers, of which float64 is a float and str_ a str
+    if hasattr(value, "tolist"):  # arrays, tensors and NumPy scalars (float64 is a float, str_ a str)
         return _plain(value.tolist())
     return value if type(value) in (str, int, float, bool) else None

@@ -1,30 +1,30 @@
-"""Names of the student's arrays: plain MMDetection's, and those within a distillation."""
+"""Keys of the student's weights, in a plain checkpoint and in a distillation's."""
 
 from torch import Tensor, nn
 
 from .files import summarise
 
 STUDENT = "architecture."
-"""What the student's keys begin with in a distillation."""
+"""Prefix of the student's keys in a distillation."""
 
 
 def student_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The student's arrays by the names that a plain checkpoint has, whichever of both `weights` came from."""
+    """The student's weights with a plain checkpoint's keys, from a plain checkpoint or a distillation's."""
     weights = {key.removeprefix("module."): value for key, value in weights.items()}
     own = {key.removeprefix(STUDENT): value for key, value in weights.items() if key.startswith(STUDENT)}
     return own or weights
 
 
 def add_student_prefix(student: nn.Module, state_dict: dict[str, Tensor], prefix: str = "") -> None:
-    """Rename, in place, the keys of a plain checkpoint of the student to those of a distillation.
+    """Add the student's prefix, in place, to the keys of a plain checkpoint.
 
     Args:
         student: The student.
-        state_dict: What is about to be loaded into the distillation; left as it is where it is one's own.
-        prefix: What the keys of the distillation begin with, `'module.'` within an average of models.
+        state_dict: What will be loaded into the distillation; a distillation's own is left as it is.
+        prefix: Prefix of the distillation's keys: `'module.'` under EMAHook.
 
     Raises:
-        ValueError: No key is the student's, plain or as a distillation has it: MMEngine would go on with a warning.
+        ValueError: No key is the student's, with or without the prefix. MMEngine would only warn.
     """
     own = {f"{prefix}{key}" for key in student.state_dict()}
     if not state_dict or any(key.startswith(f"{prefix}{STUDENT}") for key in state_dict):

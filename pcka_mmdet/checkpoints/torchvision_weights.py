@@ -1,7 +1,7 @@
-"""Weights that configs name `torchvision://NAME`, also where there is no torchvision.
+"""Load weights named `torchvision://NAME`, also without torchvision.
 
-MMEngine needs torchvision for the list of their URLs alone, and has that list itself. PyPI's torchvision imports beside
-some builds of torch only, so it is not among our requirements.
+MMEngine needs torchvision only for the list of URLs, and ships such a list itself. PyPI's torchvision imports with some
+builds of torch only, so it is not a requirement of ours.
 """
 
 import json
@@ -18,7 +18,7 @@ def weights_url(path: str) -> str | None:
     """The URL of the weights that `torchvision://NAME` stands for.
 
     Returns:
-        `None` where the name is not known. Without torchvision those of its release 0.12 are, such as `resnet50`.
+        `None` if the name is not known. Without torchvision, the names of its release 0.12 are known (`resnet50`).
     """
     try:
         urls = get_torchvision_models()
@@ -29,7 +29,7 @@ def weights_url(path: str) -> str | None:
 
 @CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)
 def load_from_torchvision(filename: str, map_location: Any = None) -> dict:
-    """MMEngine's loader of that name, without its need of torchvision.
+    """MMEngine's loader of that name, without torchvision.
 
     Raises:
         ValueError: The name is not known.

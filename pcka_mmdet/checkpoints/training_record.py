@@ -1,4 +1,4 @@
-"""Which training a work directory holds: its config, in a hidden file beside the checkpoints."""
+"""The record of a work directory's training: its config, in a hidden file beside the checkpoints."""
 
 import json
 from pathlib import Path
@@ -14,11 +14,11 @@ from .files import summarise
 RECORD = ".training.json"
 
 SETTINGS_OF_A_RUN = ("work_dir", "resume", "launcher")
-"""What may differ between two starts of one training."""
+"""Settings that may differ between two starts of one training."""
 
 
 def training_record(config: Config) -> dict:
-    """A training's config in JSON's types, its detectors written out.
+    """A training's config in JSON types, with the model dicts of its detectors in place of files.
 
     Raises:
         FileNotFoundError: A detector's config does not exist.
@@ -26,10 +26,10 @@ def training_record(config: Config) -> dict:
     """
     content = {key: value for key, value in config.to_dict().items() if key not in SETTINGS_OF_A_RUN}
     if config.get("resume"):
-        content.pop("load_from", None)  # what it goes on from, not what it began with
+        content.pop("load_from", None)  # the checkpoint to resume, not the initial weights
     for part in {"architecture", "teacher"} & content["model"].keys():
         content["model"][part] = model_config(content["model"][part]).to_dict()
-    # through text, so that it equals what is read back: no tuples, keys are texts
+    # through JSON text, so that it equals the record that is read back: lists for tuples, strings as keys
     return json.loads(json.dumps(content, default=lambda value: getattr(value, "__qualname__", type(value).__name__)))
 
 
@@ -39,24 +39,24 @@ def has_begun(work_dir: Path) -> bool:
 
 
 def write_record(record: dict, work_dir: Path) -> None:
-    """Note what is trained in a work directory."""
+    """Write a training's record into its work directory."""
     write_json(work_dir / RECORD, record)
 
 
 def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
     """Refuse to overwrite another training's checkpoints, or to resume from them.
 
-    A new training must have the same config in full, else what it overwrites cannot be made again. A resumed one may
-    have a longer schedule, other data paths, hooks and numbers: it is another training where the types of its
-    detectors, what it distils by or its classes are others; weights of other shapes are refused when they are loaded.
+    A new training must have exactly the same config, else the files that it overwrites could not be made again. A
+    resumed one may change schedule, data paths, hooks and numbers, but not the types of model, detectors and losses,
+    and not the classes. Weights of other shapes are refused when they are loaded.
 
     Args:
-        record: Of the training that is about to start.
-        work_dir: Its folder. One without checkpoints, or that MMDetection's own tools wrote, is taken as it is.
-        resumes: Whether it goes on from a checkpoint.
+        record: The record of the training that is about to start.
+        work_dir: Its work directory. One without checkpoints, or one that MMDetection's own tools wrote, is accepted.
+        resumes: Whether it resumes from a checkpoint.
 
     Raises:
-        SystemExit: The folder is another training's.
+        SystemExit: The folder belongs to another training.
     """
     if not has_begun(work_dir) or not ((work_dir / "last_checkpoint").exists() or any(work_dir.glob("*.pth"))):
         return
@@ -80,7 +80,7 @@ def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
 
 
 def _identity(record: dict) -> dict[str, Any]:
-    """What makes it another training; see `check_record`."""
+    """The settings that identify a training; see `check_record`."""
     model = record["model"]
     distiller = model.get("distiller") or {}
     losses = distiller.get("losses") or distiller.get("distill_losses") or {}
@@ -94,7 +94,7 @@ def _identity(record: dict) -> dict[str, Any]:
 
 
 def _leaves(node: Any, path: str = "") -> dict[str, Any]:
-    """The values in nested dicts, by dotted path; a list is a value."""
+    """The values of nested dicts by dotted path; a list is one value."""
     if not isinstance(node, dict) or not node:
         return {path: node}
     return {

@@ -1,4 +1,4 @@
-"""Detectors from whatever a config names them by."""
+"""Load detectors and their configs from model dicts, config paths or `cfg_path` with overrides."""
 
 import copy
 from pathlib import Path
@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
 
 SCOPES_WITHOUT_DETECTORS = ("mmengine", "mmrazor", "pcka_mmdet")
-"""Where a config has one of these as its default scope, its detectors are MMDetection's."""
+"""With one of these as the default scope, detectors are looked up in MMDetection."""
 
 
 def load_config(path: str) -> Config:
@@ -36,11 +36,11 @@ def load_config(path: str) -> Config:
 
 
 def model_config(spec: str | dict) -> ConfigDict:
-    """The model dict that `spec` stands for.
+    """The model dict of `spec`.
 
     Args:
-        spec: A model dict, the path of a config whose `model` is meant, or `dict(cfg_path=..., **overrides)`, whose
-            overrides are merged into the `model` of that config.
+        spec: A model dict, the path of a config with a `model`, or `dict(cfg_path=..., **overrides)`, whose overrides
+            are merged into that `model`.
 
     Raises:
         FileNotFoundError: There is no such config.
@@ -52,16 +52,16 @@ def model_config(spec: str | dict) -> ConfigDict:
     path = overrides.pop("cfg_path", None)
     if path is None:
         return ConfigDict(overrides)
-    overrides.pop("pretrained", None)  # MMRazor's own word for the config's published weights
+    overrides.pop("pretrained", None)  # MMRazor's option for the config's published weights
     return model_of(load_config(path), path, overrides)
 
 
 def model_of(config: Config, path: str, overrides: dict[str, Any] | None = None) -> ConfigDict:
-    """The model of a detector's config, with the preprocessor and scope that stand beside it.
+    """The model of a detector's config, with the config's preprocessor and default scope.
 
     Args:
         config: The config.
-        path: What the user named it by, for the message.
+        path: The config's name, for the message.
         overrides: Merged into the model.
 
     Raises:
@@ -78,14 +78,14 @@ def model_of(config: Config, path: str, overrides: dict[str, Any] | None = None)
 
 
 def write_out_detectors(config: Config) -> None:
-    """Put, in place, the model dict where an algorithm of MMRazor's would build another detector than the config says.
+    """Replace `cfg_path`, in place, by the model dict where MMRazor would build another detector.
 
-    MMRazor builds the config of a package as it is, `dict(cfg_path='mmdet::...', pretrained=...)`. Of overrides beside
-    it those of keys that the model has are dropped without a word, and a local path is an error.
+    MMRazor supports only `dict(cfg_path='mmdet::...', pretrained=...)`. It silently drops overrides of keys that the
+    model has, and fails on a local path.
 
     Raises:
         FileNotFoundError: See `model_config`.
-        ValueError: See `model_config`; or `pretrained` is on beside overrides or a local path.
+        ValueError: See `model_config`; or `pretrained` is set together with overrides or a local path.
     """
     if is_distillation(config) and not is_fpn_distill(config):
         config.model = _written_out(config.model)
@@ -99,17 +99,17 @@ def _written_out(node: Any) -> Any:
     if "cfg_path" not in node or "type" in node:
         return ConfigDict({key: _written_out(value) for key, value in node.items()})
     if "::" in node["cfg_path"] and node.keys() <= {"cfg_path", "pretrained"}:
-        return node  # MMRazor builds it, and loads the published weights where `pretrained` says so
+        return node  # MMRazor builds it, and loads the published weights if `pretrained` is set
     if node.get("pretrained"):
         raise ValueError(
-            f"pretrained=True beside {sorted(node.keys() - {'pretrained'})}: it means the published weights of a "
-            "config 'mmdet::...' as it is. Write init_cfg=dict(type='Pretrained', checkpoint=FILE_OR_URL) in its place"
+            f"pretrained=True beside {sorted(node.keys() - {'pretrained'})}: it loads the published weights of an "
+            "unchanged config 'mmdet::...'. Write init_cfg=dict(type='Pretrained', checkpoint=FILE_OR_URL) instead"
         )
     return model_config(node)
 
 
 def self_contained(config: Config) -> Config:
-    """A distillation's config with the models of student and teacher in place of the files that name them.
+    """A distillation's config with the model dicts of student and teacher in place of their config files.
 
     Raises:
         FileNotFoundError: See `model_config`.
@@ -124,7 +124,7 @@ def self_contained(config: Config) -> Config:
 
 
 def is_distillation(config: Config) -> bool:
-    """Whether a config's model has a student within it, by FPNDistill or an algorithm of MMRazor's."""
+    """Whether a config's model is a distillation: `FPNDistill` or an algorithm of MMRazor's."""
     return "architecture" in config.get("model", {})
 
 
@@ -134,17 +134,17 @@ def is_fpn_distill(config: Config) -> bool:
 
 
 def last_name(kind: Any) -> str:
-    """The name of what a `type` stands for, without its scope: text or a class."""
+    """The class name of a `type` (a string or a class), without its scope."""
     return str(getattr(kind, "__name__", kind)).rpartition(".")[2]
 
 
 def build_detector(spec: str | dict | BaseModel) -> BaseModel:
-    """A detector with the weights that its constructors draw; MMDetection's scope is the default.
+    """Build a detector, with MMDetection as the default scope; `init_weights()` is not called.
 
     Raises:
         FileNotFoundError: See `model_config`.
         ValueError: See `model_config`.
-        TypeError: `spec` does not stand for a model of MMEngine's.
+        TypeError: `spec` does not give an MMEngine `BaseModel`.
     """
     if not isinstance(spec, BaseModel):
         config = model_config(spec)

@@ -1,4 +1,4 @@
-"""A distillation config from any detector's config."""
+"""Make a distillation config from any detector's config."""
 
 from pathlib import Path
 
@@ -12,16 +12,16 @@ RECIPES = ("center-mimic", "pcka", "pcka-mimic")
 
 
 def distillation_config(student: str, teacher: str, teacher_ckpt: str, recipe: str = RECIPES[0]) -> Config:
-    """The student's config with its model distilled from the teacher; all else stays the student's.
+    """The student's config with its model distilled from the teacher; everything else is unchanged.
 
     Args:
         student: Path of the student's config; see `pcka_mmdet.configuration.detector.load_config`.
         teacher: Path of the teacher's.
         teacher_ckpt: File or URL of the teacher's weights.
-        recipe: One of `RECIPES`. Its losses are applied to all levels that both necks have.
+        recipe: One of `RECIPES`. Its losses apply to all levels that both necks have.
 
     Returns:
-        A config named `RECIPE_TEACHER_STUDENT.py`, complete: it needs no other file but the teacher's config.
+        A config named `RECIPE_TEACHER_STUDENT.py`. Besides it, only the teacher's config is needed.
 
     Raises:
         FileNotFoundError: A config does not exist.
@@ -30,7 +30,7 @@ def distillation_config(student: str, teacher: str, teacher_ckpt: str, recipe: s
     config = load_config(student)
     if is_distillation(config):
         raise ValueError(f"{student!r} is the config of a distillation already: train it without --teacher")
-    model_config(teacher)  # that it exists and has a model
+    model_config(teacher)  # check that it exists and has a model
     config.model = dict(
         type="pcka_mmdet.FPNDistill",
         architecture=model_of(config, student),
@@ -44,7 +44,7 @@ def distillation_config(student: str, teacher: str, teacher_ckpt: str, recipe: s
 
 
 def _distiller(recipe: str) -> dict:
-    """The distiller of a recipe, on all levels: those that a recipe selects may not be there."""
+    """A recipe's distiller on all levels, since the levels that it selects may not exist."""
     distiller = Config.fromfile(_configs() / "_base_" / "distillers" / f"{recipe}.py").distiller
     for loss in distiller.losses.values():
         loss.pop("strides", None)
@@ -52,7 +52,7 @@ def _distiller(recipe: str) -> dict:
 
 
 def _configs() -> Path:
-    """The configs of this package: of a wheel those that it carries, else those of the repository."""
+    """The folder of this package's configs: inside an installed wheel, or in the repository."""
     package = Path(pcka_mmdet.__file__).parent
     carried = package / ".mim" / "configs"
     return carried if carried.is_dir() else package.parent / "configs"

@@ -1,11 +1,11 @@
-"""What runs a training: hooks, logs, checks before the start."""
+"""Running a training: hooks, logs, checks before it starts."""
 
 from .cpu_amp import CpuAmpOptimWrapper
 from .hooks import LossScheduleHook, NonFiniteLossHook, StudentCheckpointHook, StudentWeightsHook
 from .log_processor import LevelLogProcessor
 
 KeepBatchHook = NonFiniteLossHook
-"""Its former name."""
+"""The former name of `NonFiniteLossHook`."""
 
 __all__ = [
     "CpuAmpOptimWrapper",

@@ -17,16 +17,16 @@ class CpuAmpOptimWrapper(AmpOptimWrapper):
     """MMEngine's `AmpOptimWrapper` with autocast on the CPU.
 
     Args:
-        dtype: `'bfloat16'`, which needs no loss scaling, or `'float16'`, which has it.
+        dtype: `'bfloat16'` (no loss scaling) or `'float16'` (with loss scaling).
         loss_scale: `'dynamic'`, a fixed scale above 0, or options of `torch.amp.GradScaler`.
         **options: See `mmengine.optim.OptimWrapper`.
 
     Raises:
-        ValueError: `dtype` or `loss_scale` is another one.
+        ValueError: `dtype` or `loss_scale` is none of these.
     """
 
     def __init__(self, dtype: str = DTYPES[0], loss_scale: str | float | dict = "dynamic", **options):
-        OptimWrapper.__init__(self, **options)  # the parent's asserts a GPU
+        OptimWrapper.__init__(self, **options)  # AmpOptimWrapper's own requires a GPU
         if dtype not in DTYPES:
             raise ValueError(f"CpuAmpOptimWrapper: dtype must be one of {DTYPES}, got {dtype!r}")
         self.cast_dtype = getattr(torch, dtype)
@@ -36,13 +36,13 @@ class CpuAmpOptimWrapper(AmpOptimWrapper):
 
     @contextlib.contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Run the model's forward in `dtype` where torch deems that safe."""
+        """Run the model's forward under CPU autocast to `dtype`."""
         with OptimWrapper.optim_context(self, model), torch.autocast("cpu", self.cast_dtype):
             yield
 
 
 def _loss_scaling(loss_scale: str | float | dict) -> tuple[float | None, dict]:
-    """The scale that every update sets again, `None` for a dynamic one, and the options of the `GradScaler`."""
+    """The fixed scale (`None` for a dynamic one), and the options of the `GradScaler`."""
     if loss_scale == "dynamic":
         return None, {}
     if isinstance(loss_scale, dict):

@@ -1,4 +1,4 @@
-"""What the command line tools share: their common options, and the runner config that these make."""
+"""The common options of the command line tools, and the runner config that they make."""
 
 import argparse
 import inspect
@@ -13,7 +13,7 @@ from pcka_mmdet.models import FPNDistill
 
 
 class ConfigOptions(DictAction):
-    """MMEngine's `--cfg-options`, which removes the blanks of every value, a path's too: a single value keeps them."""
+    """MMEngine's `--cfg-options`, but a single value, such as a path, keeps its spaces."""
 
     @staticmethod
     def _parse_iterable(val: str) -> Any:
@@ -23,7 +23,7 @@ class ConfigOptions(DictAction):
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options that `tools/train.py` and `tools/test.py` have in common, named as MMDetection's."""
+    """Add the options of both `tools/train.py` and `tools/test.py`, named as in MMDetection."""
     parser.add_argument("config", help="config file")
     parser.add_argument("--work-dir", help="folder for logs and checkpoints (default: work_dirs/CONFIG'S NAME)")
     parser.add_argument(
@@ -31,21 +31,21 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action=ConfigOptions,
         metavar="KEY=VALUE",
-        help='settings that override the config, such as train_cfg.max_epochs=2 or key="[a,b]"; quote values that hold '
-        "blanks or brackets, and write no blanks within lists. Of a distillation, settings of a detector's model are "
-        "the student's",
+        help='override settings of the config, such as train_cfg.max_epochs=2 or key="[a,b]"; quote values with spaces '
+        "or brackets, and write lists without spaces. In a distillation, settings of a detector's model apply to the "
+        "student",
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by the launcher")
 
 
 def add_config_argument(parser: argparse.ArgumentParser) -> None:
-    """`--config`, of tools that read a checkpoint: its own text names neither files nor modules of the user's."""
+    """Add `--config`, for checkpoints whose config needs the user's own files or modules."""
     parser.add_argument(
         "--config",
         type=_config_file,
         metavar="FILE",
-        help="the config that it was trained with, in place of the text in it: for modules and files of your own",
+        help="config file of the training; needed where it uses modules or files of your own",
     )
 
 
@@ -57,10 +57,10 @@ def _config_file(path: str) -> Config:
 
 
 def runner_config(args: argparse.Namespace, config: Config | None = None) -> Config:
-    """The config named on the command line, or one made from it, with what the common options say.
+    """`config`, or else the config named on the command line, with the common options applied.
 
     Raises:
-        SystemExit: There is no such config, or it names a detector that cannot be.
+        SystemExit: The config, or the config of a detector that it names, does not exist or is invalid.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     try:
@@ -79,16 +79,16 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
 
 
 def _merge_options(config: Config, options: dict[str, Any]) -> None:
-    """Merge options; those of a detector's model (`model.bbox_head.num_classes`) go to a distillation's student."""
-    ours = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor", "init_cfg"}
-    students = {
+    """Merge options; in a distillation, a detector's options (`model.bbox_head.num_classes`) go to the student."""
+    of_distillation = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor", "init_cfg"}
+    of_student = {
         key: value
         for key, value in options.items()
-        if is_fpn_distill(config) and key.startswith("model.") and key.split(".")[1] not in ours
+        if is_fpn_distill(config) and key.startswith("model.") and key.split(".")[1] not in of_distillation
     }
-    config.merge_from_dict({key: value for key, value in options.items() if key not in students})
-    if not students:
+    config.merge_from_dict({key: value for key, value in options.items() if key not in of_student})
+    if not of_student:
         return
     if isinstance(config.model.architecture, str):
         config.model.architecture = dict(cfg_path=config.model.architecture)
-    config.merge_from_dict({f"model.architecture.{key.removeprefix('model.')}": v for key, v in students.items()})
+    config.merge_from_dict({f"model.architecture.{key.removeprefix('model.')}": v for key, v in of_student.items()})

@@ -13,27 +13,27 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-PATIENCE = 10.0  # seconds: the data loaders of a run that was killed hold the lock until they miss it, within 5
+PATIENCE = 10.0  # seconds; the data loader workers of a killed run hold the lock for up to 5 more
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""Errors of a file system without locks: there it goes on without."""
+"""Errors of a file system without locks. A run then goes on without one."""
 
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[int]:
-    """Keep other runs out of a folder; yields the descriptor that children inherit, since they hold it too.
+    """Lock a folder against other runs; yields the lock's descriptor, for child processes to inherit and hold.
 
     Raises:
         SystemExit: Another run uses the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as file:
-        patience = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while not _acquire(file):
-            if time.monotonic() > patience:
+            if time.monotonic() > deadline:
                 file.seek(0)
                 raise SystemExit(
                     f"{str(folder)!r} is in use by another run (process {file.read().strip() or 'unknown'}, or a "
-                    "training that it left behind): wait for its end, stop it, or give another --work-dir"
+                    "training that it left behind): wait until it ends, stop it, or give another --work-dir"
                 )
             time.sleep(0.1)
         file.truncate(0)
@@ -43,7 +43,7 @@ def exclusive(folder: Path) -> Iterator[int]:
 
 
 def _acquire(file: TextIO) -> bool:
-    """Take the lock if it is free. However its holders end, the system then frees it."""
+    """Take the lock if it is free. The system frees it when its holders end, killed or not."""
     if fcntl is None:
         return True
     try:

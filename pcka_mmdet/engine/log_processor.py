@@ -1,4 +1,4 @@
-"""One total per distillation loss on the console, the values of the levels in the visualizer's files."""
+"""The console shows one total per distillation loss; the values per level go to the visualizer's files alone."""
 
 import re
 
@@ -11,7 +11,7 @@ _LEVEL_VALUE = re.compile(r"(distill\.loss|similarity\.)\w+_s\d+: \S+\s*")
 
 @LOG_PROCESSORS.register_module()
 class LevelLogProcessor(LogProcessor):
-    """MMEngine's log processor, less the values of single levels (`distill.loss_pcka_s8`) on the console."""
+    """MMEngine's log processor without the values per level (`distill.loss_pcka_s8`) on the console."""
 
     def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:
         """Values for the visualizer, and the console line."""

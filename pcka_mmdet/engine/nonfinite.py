@@ -1,4 +1,4 @@
-"""A step whose loss is not finite, kept so that it can be looked at again."""
+"""Save a step whose loss is not finite, and repeat it."""
 
 import logging
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ from .random_state import set_random_state
 from .runner import unwrapped_model
 
 
-def keep_batch(runner: Runner, step: FailedStep) -> Path:
-    """Write a step that failed to `work_dir/nonfinite/`: batch, weights, config, and what else its losses depend on.
+def save_step(runner: Runner, step: FailedStep) -> Path:
+    """Save a failed step in `work_dir/nonfinite/`: batch, weights, config and all else that its losses depend on.
 
     Returns:
-        The file, which `replay` takes.
+        The file, for `replay`.
     """
     model = unwrapped_model(runner)
     content = {
@@ -47,7 +47,7 @@ def keep_batch(runner: Runner, step: FailedStep) -> Path:
 
 
 def _autocast_dtype(runner: Runner) -> str | None:
-    """What the optimizer wrapper lets the forward run in, such as `'float16'`; `None` without mixed precision."""
+    """The autocast dtype of the optimizer wrapper, such as `'float16'`; `None` without mixed precision."""
     probe = torch.ones(1, 1, device=next(runner.model.parameters()).device)
     with runner.optim_wrapper.optim_context(runner.model):
         dtype = (probe @ probe).dtype
@@ -56,17 +56,17 @@ def _autocast_dtype(runner: Runner) -> str | None:
 
 @dataclass(frozen=True)
 class Replay:
-    """What a step that was kept gives when it runs again."""
+    """The result of a repeated step."""
 
     losses: dict[str, float]
     problem: str | None
-    """Which losses are not finite, and where it begins; `None` where all are."""
+    """Which losses are not finite, and where that begins; `None` if all are finite."""
     weights: list[str]
-    """Names of the arrays of the model that were not finite before the step."""
+    """Names of the parameters and buffers that were not finite before the step."""
 
 
 def replay(path: str, config: Config | None = None) -> Replay:
-    """Repeat the forward of a step that was kept, on the CPU.
+    """Repeat the forward of a saved step, on the CPU.
 
     Args:
         path: The file.
@@ -97,25 +97,25 @@ def replay(path: str, config: Config | None = None) -> Replay:
 def _warn_of_another_teacher(before: str | None, now: str | None) -> None:
     if before is None or before != now:
         print_log(
-            f"the teacher of the training had the file with the sha256 {before}, this one has {now}: its maps, and so "
-            "the distillation losses, may be others (None: random weights, or a file that is not on this machine)",
+            f"the teacher's file had the sha256 {before} in the training and has {now} here: its maps, and so the "
+            "distillation losses, may differ (None: random weights, or a file that is not on this machine)",
             "current",
             level=logging.WARNING,
         )
 
 
 def read_batch(path: str, config: Config | None = None) -> tuple[Config, dict, dict]:
-    """The config, the whole content and the batch of a step that was kept.
+    """The config, the whole content and the batch of a saved step.
 
     Args:
         path: The file.
-        config: What it was trained with. By default the text in the file, of which nothing is run.
+        config: The config of the training. By default the text in the file, which is read as data.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It cannot be read, or its config names what would be run; see `refuse_code`.
+        ValueError: It cannot be read, or its config names code to run; see `refuse_code`.
     """
-    content = load_file(path, "kept batch")
+    content = load_file(path, "saved step")
     batch = {"inputs": content["inputs"], "data_samples": [_sample(plain) for plain in content["samples"]]}
     if config is None:
         config = read_config(content["config"])
@@ -125,7 +125,7 @@ def read_batch(path: str, config: Config | None = None) -> tuple[Config, dict, d
 
 def _plain_sample(sample: BaseDataElement) -> dict[str, Any]:
     metainfo = {k: v for k, v in sample.metainfo.items() if isinstance(v, (str, int, float, bool, tuple, list))}
-    if "gt_instances" not in sample:  # a classifier's
+    if "gt_instances" not in sample:  # the sample of a classifier
         return {"metainfo": metainfo, "tensors": {k: v.cpu() for k, v in sample.items() if isinstance(v, Tensor)}}
     from mmdet.structures.bbox import get_box_tensor  # here, as classifiers train without MMDetection
 

@@ -30,7 +30,7 @@ def export_onnx(
 
     Args:
         checkpoint: File or URL of a plain MMDetection checkpoint or a distillation's.
-        target: Where it goes, whole or not at all.
+        target: The file to write; it is written atomically.
         shape: Height and width of the image in pixels.
         config: See `pcka_mmdet.checkpoints.student.read_student`.
 
@@ -39,9 +39,9 @@ def export_onnx(
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        ImportError: The packages that torch exports with are not installed.
+        ImportError: `onnx` or `onnxscript` is not installed.
         RuntimeError: torch cannot export an operator of the detector.
-        ValueError: See `read_student`; or the detector is no one-stage detector.
+        ValueError: See `read_student`; or the detector is not a one-stage detector.
     """
     if not all(map(importlib.util.find_spec, ("onnx", "onnxscript"))):
         raise ImportError("torch exports with the packages onnx and onnxscript: pip install -r requirements/onnx.txt")
@@ -72,7 +72,7 @@ def export_onnx(
 
 
 class HeadMaps(nn.Module):
-    """All outputs of a one-stage detector's head, as one flat tuple: one kind after the other, from fine to coarse."""
+    """All outputs of a one-stage detector's head as one flat tuple: kind by kind, each from fine to coarse."""
 
     def __init__(self, detector: BaseModel):
         super().__init__()
@@ -93,7 +93,7 @@ def _detector(checkpoint: str, config: Config | None) -> tuple[BaseModel, str, l
     if not isinstance(detector, SingleStageDetector):
         raise ValueError(
             f"{checkpoint!r} is a {type(detector).__name__}, and only one-stage detectors (RetinaNet, FCOS, GFL ...) "
-            "have a head without proposals in between: use MMDeploy for this one"
+            "can be exported: use MMDeploy for this one"
         )
     classes = content["meta"].get("dataset_meta", {}).get("classes", [])
     return detector.eval(), content["meta"]["cfg"], list(classes)

@@ -1,4 +1,4 @@
-"""What can be told to be wrong before a training starts, and how to mend it."""
+"""Errors that can be found before a training starts, and how to fix them."""
 
 import json
 import mmap
@@ -17,17 +17,17 @@ from pcka_mmdet.configuration.data_set import annotation_file, annotation_path
 from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill, last_name, model_config
 
 STRATEGIES = ("DDPStrategy", "SingleDeviceStrategy")
-"""Of MMEngine's: those that leave the model whole."""
+"""MMEngine's strategies that do not shard the model."""
 
 START_FROM = (
     "give a file (init_cfg=dict(type='Pretrained', checkpoint=FILE), or --cfg-options "
     "model.backbone.init_cfg.checkpoint=FILE), or start from random weights (model.backbone.init_cfg=None)"
 )
-"""What to do about initial weights that are not there."""
+"""What to do where initial weights are missing."""
 
 
 def check_teacher_checkpoint(config: Config) -> None:
-    """Refuse a distillation whose teacher would have random weights, or whose file is not there.
+    """Refuse a distillation whose teacher would have random weights, or whose checkpoint is missing.
 
     Raises:
         SystemExit: `teacher_ckpt` is left out, or names a local file that does not exist.
@@ -38,7 +38,7 @@ def check_teacher_checkpoint(config: Config) -> None:
     if path is None:
         raise SystemExit(
             "model.teacher_ckpt is left out, so the teacher would have random weights. Name its checkpoint in the "
-            "config or by --cfg-options model.teacher_ckpt=FILE_OR_URL; where random weights are meant, write 'random'"
+            "config or by --cfg-options model.teacher_ckpt=FILE_OR_URL; for random weights write 'random'"
         )
     if path != "random" and "://" not in path and not Path(path).expanduser().is_file():
         raise SystemExit(
@@ -51,28 +51,28 @@ def check_strategy(config: Config) -> None:
     """Refuse to distil with a strategy that shards the model.
 
     Raises:
-        SystemExit: The strategy of a `FlexibleRunner` is none of those in `STRATEGIES`.
+        SystemExit: The strategy of a `FlexibleRunner` is not in `STRATEGIES`.
     """
     name = last_name(config.strategy.type) if config.get("strategy") else STRATEGIES[0]
     if is_distillation(config) and name not in STRATEGIES:
         raise SystemExit(
-            f"{name} does not distil: the teacher is no part of the model that it shards, so it would stay "
-            f"on the CPU, and checkpoints would have parts of the student alone. Write {' or '.join(STRATEGIES)}, or "
+            f"{name} does not distil: the teacher is not part of the model that it shards, so it would stay "
+            f"on the CPU, and checkpoints would hold only parts of the student. Write {' or '.join(STRATEGIES)}, or "
             "leave out strategy and runner_type"
         )
 
 
 def check_hooks(config: Config) -> None:
-    """Refuse a hook of MMDetection's that an algorithm of MMRazor's would fail at, maybe after most of the training.
+    """Refuse a hook of MMDetection that fails with MMRazor's algorithms, maybe late in the training.
 
     Raises:
-        SystemExit: There is a `YOLOXModeSwitchHook`, and its model is neither a detector nor an FPNDistill.
+        SystemExit: There is a `YOLOXModeSwitchHook`, and the model is neither a detector nor an `FPNDistill`.
     """
     hooks = [last_name(hook.get("type")) for hook in config.get("custom_hooks") or []]
     if "YOLOXModeSwitchHook" in hooks and is_distillation(config) and not is_fpn_distill(config):
         raise SystemExit(
             "YOLOXModeSwitchHook looks for the head at model.bbox_head or model.detector.bbox_head, and "
-            f"{config.model.type} has neither: the training would fail num_last_epochs before its end. Distil by "
+            f"{config.model.type} has neither: the training would fail num_last_epochs before its end. Distil with "
             "pcka_mmdet.FPNDistill, or leave the hook out of custom_hooks"
         )
 
@@ -96,10 +96,10 @@ def check_operators() -> None:
 
 
 def check_pretrained_weights(config: Config) -> None:
-    """Refuse initial weights in a file that is missing, and `torchvision://` ones that are not known.
+    """Refuse initial weights in a missing file, and `torchvision://` names that are not known.
 
     Raises:
-        SystemExit: The config initialises from such weights.
+        SystemExit: The config starts from such weights.
     """
     for weights in (str(value) for key, value in _walk(_student(config)) if key == "checkpoint"):
         if weights.startswith(SCHEME) and weights_url(weights) is None:
@@ -117,7 +117,7 @@ def check_pretrained_weights(config: Config) -> None:
 def check_annotations(config: Config) -> None:
     """Refuse annotation files that are missing, or whose classes are not those of the data set and the head.
 
-    Local files of MMDetection's data sets in COCO's format are read, and of these only the categories.
+    It reads the categories of local files in COCO's format, for MMDetection's data sets.
 
     Raises:
         SystemExit: A file is missing or lacks a class, or the head has another number of classes.
@@ -131,7 +131,7 @@ def check_annotations(config: Config) -> None:
 
 
 def head_classes(model: dict) -> set[int]:
-    """`num_classes` of the box heads in a model dict; of one that reads its classes as text it says nothing of them."""
+    """`num_classes` of the box heads in a model dict; empty for a model that reads its classes as text."""
     if "language_model" in model:
         return set()
     found = (value for key, value in _walk(model) if key == "bbox_head")
@@ -140,20 +140,20 @@ def head_classes(model: dict) -> set[int]:
 
 
 def data_classes(dataset: dict, scope: str | None = None) -> tuple[str, ...] | None:
-    """Names of the classes of a data set's config; `None` where it takes them from its annotations.
+    """The class names of a data set's config; `None` where they come from the annotations.
 
     Args:
         dataset: The config.
-        scope: Where its type is registered if it does not say so: the config's `default_scope`.
+        scope: The scope of its type where the type names none: the config's `default_scope`.
 
     Raises:
-        SystemExit: They are one text, and there is no file of that name.
+        SystemExit: `metainfo.classes` is a string, and there is no file of that name.
     """
     classes = _kind(dataset, scope)._load_metainfo(dataset.get("metainfo")).get("classes")
     if isinstance(classes, str):
         raise SystemExit(
-            f"metainfo.classes is the text {classes!r}, and there is no file of that name with a class a line: for one "
-            f"class write classes=({classes!r},), with the comma"
+            f"metainfo.classes is the text {classes!r}, and there is no file of that name with one class per line: for "
+            f"one class write classes=({classes!r},), with the comma"
         )
     return None if classes is None else tuple(classes)
 
@@ -167,9 +167,9 @@ def _kind(dataset: dict, scope: str | None) -> type[BaseDataset]:
 
 
 def _is_coco(kind: type[BaseDataset] | None) -> bool:
-    """Whether it is MMDetection's data set in COCO's format, told without importing MMDetection, which may be absent.
+    """Whether it is MMDetection's data set in COCO's format; MMDetection, which may be absent, is not imported.
 
-    Not the panoptic one: some of its classes are no objects, which no box head has.
+    The panoptic one is excluded: some of its classes are not objects, and no box head has them.
     """
     names = [base.__name__ for base in getattr(kind, "__mro__", ()) if base.__module__.startswith("mmdet.")]
     return "CocoDataset" in names and "CocoPanopticDataset" not in names
@@ -206,19 +206,19 @@ def _check_data_set(loader: str, dataset: dict, heads: set[int], scope: str | No
 
 
 def _category_names(path: Path) -> list[str]:
-    """Names of the categories in a file of COCO's format; where possible without parsing all of it (COCO: 450 MB)."""
+    """Names of the categories in a file of COCO's format, if possible without parsing all of it (COCO: 450 MB)."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         found = re.search(rb'"categories"\s*:\s*', text)
         start = found.end() if found else 0
         beginning = text[start : start + 1_000_000].decode(errors="ignore")
     try:
         return [category["name"] for category in json.JSONDecoder().raw_decode(beginning)[0]]
-    except (json.JSONDecodeError, KeyError, TypeError):  # very many categories, or another key of that name
+    except (json.JSONDecodeError, KeyError, TypeError):  # very many categories, or another key named so
         return [category["name"] for category in json.loads(path.read_text()).get("categories", [])]
 
 
 def _student(config: Config) -> dict:
-    """The model that is trained, on its own."""
+    """The model dict of the detector that is trained."""
     return model_config(config.model.architecture) if is_distillation(config) else config.model
 
 

@@ -1,4 +1,4 @@
-"""The state of all random number generators that a training draws from."""
+"""The states of all random number generators that a training draws from."""
 
 import random
 from typing import Any
@@ -10,7 +10,7 @@ RandomState = dict[str, Any]
 
 
 def random_state() -> RandomState:
-    """The states of Python's, NumPy's and torch's generators, in types that torch's safe loader takes."""
+    """The states of Python's, NumPy's and torch's generators, in types that torch's safe loader accepts."""
     name, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),
@@ -21,7 +21,7 @@ def random_state() -> RandomState:
 
 
 def set_random_state(state: RandomState) -> None:
-    """Go on from a state; that of the GPUs only where there are as many as before."""
+    """Restore the states; those of the GPUs only if there are as many as before."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, *rest = state["numpy"]

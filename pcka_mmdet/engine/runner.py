@@ -1,4 +1,4 @@
-"""The runner of a config, and what is changed in a config before it is built."""
+"""Build the runner of a config, and change the config before that."""
 
 import atexit
 
@@ -15,7 +15,7 @@ from pcka_mmdet.models import FPNDistill
 
 
 def on_cpu() -> bool:
-    """Whether MMEngine trains without a GPU or its like (NPU, MLU, MUSA); Apple's MPS has no mixed precision or DDP."""
+    """Whether MMEngine trains without a GPU, NPU, MLU or MUSA. Apple's MPS counts as CPU: it has no AMP and no DDP."""
     return get_device() in ("cpu", "mps")
 
 
@@ -29,7 +29,7 @@ def build_runner(config: Config) -> Runner:
 
 
 def _use_cpu_processes(config: Config) -> None:
-    """Start gloo, and tell DDP that there is no device to choose: MMEngine would look for a GPU in both places."""
+    """Start gloo, and give DDP no device: MMEngine would look for a GPU in both places."""
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
         atexit.register(torch.distributed.destroy_process_group)  # else its threads may outlive the interpreter
@@ -43,19 +43,19 @@ def _use_cpu_processes(config: Config) -> None:
 
 
 def unwrapped_model(runner: Runner) -> nn.Module:
-    """A runner's model, out of what distributes it."""
+    """A runner's model without its distributed wrapper."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def resumed_checkpoint(runner: Runner) -> str | None:
-    """The checkpoint that a runner resumes from; `None` where it does not resume."""
-    if isinstance(runner._resume, str):  # of a FlexibleRunner
+    """The checkpoint that a runner resumes from; `None` if it does not resume."""
+    if isinstance(runner._resume, str):  # a FlexibleRunner's
         return runner._resume
     return (runner._load_from or find_latest_checkpoint(runner.work_dir)) if runner._resume else None
 
 
 def forget_initial_weights(runner: Runner) -> None:
-    """Let a student that resumes do without `init_student` and `inherit`: the file that it started from may be gone."""
+    """Drop `init_student` and `inherit` when a training resumes: the file that the student started from may be gone."""
     if resumed_checkpoint(runner) is None:
         return
     model = unwrapped_model(runner)
@@ -66,9 +66,9 @@ def forget_initial_weights(runner: Runner) -> None:
 
 
 def use_student_checkpoints(config: Config) -> None:
-    """Exchange MMEngine's checkpoint hook for the one whose files survive a kill and that writes plain students.
+    """Replace MMEngine's checkpoint hook by `StudentCheckpointHook`.
 
-    One that writes to a remote place, and a hook of the user's own, stay.
+    A hook that writes to a remote place, and a hook of the user's own, stay.
     """
     hook = config.setdefault("default_hooks", ConfigDict()).setdefault("checkpoint", ConfigDict(type="CheckpointHook"))
     remote = hook and any(hook.get(option) for option in ("backend_args", "file_client_args"))
@@ -77,7 +77,7 @@ def use_student_checkpoints(config: Config) -> None:
 
 
 def build_training_set(runner: Runner) -> None:
-    """Build the training loop with its data set, as `Runner.train` does first of all.
+    """Build the training loop with its data set, as `Runner.train` does first.
 
     Raises:
         SystemExit: The data set is empty.
@@ -89,5 +89,5 @@ def build_training_set(runner: Runner) -> None:
             raise
         raise SystemExit(
             "the training set is empty: no image is left after filtering (filter_cfg, classes without an annotation). "
-            "Look at data_root, ann_file and metainfo of train_dataloader"
+            "Check data_root, ann_file and metainfo of train_dataloader"
         ) from error

@@ -1,4 +1,4 @@
-"""Is the teacher really there: its accuracy on the student's validation data, before the training starts."""
+"""Evaluate the teacher on the student's validation data before the training starts."""
 
 import copy
 import json
@@ -19,11 +19,11 @@ from .preflight import data_classes, head_classes
 from .runner import build_runner, unwrapped_model
 
 DEFAULTS = dict(metric="bbox_mAP", at_least=0.05)
-"""What the config's `teacher_check` may set: the end of a metric's name, and what it must reach."""
+"""Options of the config's `teacher_check`: the end of the metric's name, and the lowest value that is accepted."""
 
 
 def check_teacher(config: Config, images: int) -> float:
-    """Evaluate the teacher, head included, on the first validation images of the student, as the student is evaluated.
+    """Evaluate the teacher, head included, on the student's first validation images, by the student's own evaluator.
 
     Args:
         config: The config of a distillation.
@@ -33,8 +33,8 @@ def check_teacher(config: Config, images: int) -> float:
         The metric.
 
     Raises:
-        SystemExit: The config is no distillation, or the checkpoint is not the teacher's or lacks its head, or the
-            metric is not there or too low.
+        SystemExit: The config is not a distillation, the checkpoint does not match the teacher and its head, or the
+            metric is missing or too low.
     """
     if "teacher" not in config.model:
         raise SystemExit("--check-teacher needs the config of a distillation, or --teacher; this one has no teacher")
@@ -45,7 +45,7 @@ def check_teacher(config: Config, images: int) -> float:
     if heads and classes is not None and heads != {len(classes)}:
         raise SystemExit(
             f"--check-teacher: the teacher's head has num_classes={sorted(heads)}, and the validation data have "
-            f"{len(classes)} classes {list(classes)[:5]}: its AP here would say nothing. Leave --check-teacher out: "
+            f"{len(classes)} classes {list(classes)[:5]}: its AP here would mean nothing. Leave --check-teacher out: "
             "the distillation compares neck maps alone"
         )
     runner = build_runner(evaluation)
@@ -56,8 +56,8 @@ def check_teacher(config: Config, images: int) -> float:
         raise SystemExit(str(error)) from error
     if problems:
         raise SystemExit(
-            f"--check-teacher runs the teacher's head, which {config.model.teacher_ckpt!r} does not have in full: "
-            f"{summarise(problems)}. Set num_classes in the teacher's config to what it was trained for"
+            f"--check-teacher runs the teacher's head, which {config.model.teacher_ckpt!r} does not hold in full: "
+            f"{summarise(problems)}. Set num_classes in the teacher's config to the number that it was trained with"
         )
     metrics = runner.val()
     name = next((name for name in metrics if name.endswith(wanted["metric"])), None)
@@ -69,16 +69,16 @@ def check_teacher(config: Config, images: int) -> float:
     said = f"the teacher's {name} on the first {images} validation images is {metrics[name]:.3f}"
     if not metrics[name] >= wanted["at_least"]:
         raise SystemExit(
-            f"{said}, below {wanted['at_least']}. Do checkpoint and config belong together, do its classes have the "
-            "order of this data set, is its normalisation the one it was trained with? If this is the teacher that is "
-            "meant, say so in the config: teacher_check=dict(at_least=...)"
+            f"{said}, below {wanted['at_least']}. Do checkpoint and config belong together? Are its classes in the "
+            "order of this data set? Is its normalisation the one of its training? To use this teacher all the same, "
+            "set teacher_check=dict(at_least=...) in the config"
         )
     print_log(said, "current")
     return metrics[name]
 
 
 def _evaluation(config: Config, images: int) -> Config:
-    """What MMEngine needs to validate the teacher on the first images alone."""
+    """The config of a validation of the teacher on the first images."""
     if not config.get("val_dataloader"):
         raise SystemExit(
             "--check-teacher needs a val_dataloader with the images to evaluate the teacher on; there is none"
@@ -94,18 +94,18 @@ def _evaluation(config: Config, images: int) -> Config:
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
         dataset.indices = images
         return evaluation
-    # COCO's metric counts the objects of all images in its file, so the file has to be a shorter one
+    # COCO's metric counts the objects of all images in its file, so it needs a shorter file
     subset = Path(evaluation.work_dir, "annotations.json").resolve()
     _write_subset(content, images, subset)
     evaluators = evaluation.val_evaluator
     for reader in [dataset, *(evaluators if isinstance(evaluators, list) else [evaluators])]:
         if "ann_file" in reader:
-            reader.update(ann_file=str(subset), backend_args=None)  # of the annotations alone; images have their own
+            reader.update(ann_file=str(subset), backend_args=None)  # of the annotations only; images have their own
     return evaluation
 
 
 def _read_json(path: str, backend_args: dict | None) -> Any:
-    """The content of a JSON file, by MMEngine's file backends; `None` for a file of another kind."""
+    """The content of a JSON file, by MMEngine's file backends; `None` for other files."""
     if not path.endswith(".json"):
         return None
     try:

@@ -1,4 +1,4 @@
-"""The work directory of a training: it can be written to, one training uses it at a time, and it is no other's."""
+"""The work directory of a training: it is writable, one training uses it at a time, and no other training owns it."""
 
 import contextlib
 import os
@@ -13,14 +13,14 @@ from pcka_mmdet.checkpoints.training_record import check_record, training_record
 from .lock import exclusive
 
 RANKS = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
-"""The environment variable by which each launcher tells a process its number, before there is a process group."""
+"""The environment variable that holds a process's rank under each launcher, before there is a process group."""
 
 
 def check_work_dir(config: Config) -> None:
     """Refuse a work directory that cannot be written to.
 
     Raises:
-        SystemExit: It cannot be made, or no file in it.
+        SystemExit: The folder, or a file in it, cannot be made.
     """
     try:
         Path(config.work_dir).mkdir(parents=True, exist_ok=True)
@@ -35,11 +35,11 @@ def check_work_dir(config: Config) -> None:
 
 @contextlib.contextmanager
 def reserved(config: Config, resumes: bool) -> Iterator[None]:
-    """Within, a training has its work directory for itself; of several processes the first one sees to that.
+    """Reserve a work directory for a training while the context lasts; only the first process does so.
 
     Args:
-        config: Of the training.
-        resumes: Whether it goes on from a checkpoint.
+        config: The training's.
+        resumes: Whether it resumes from a checkpoint.
 
     Raises:
         SystemExit: Another run uses the folder, or it holds another training; see `check_record`.

@@ -9,7 +9,7 @@ import torch
 from mmengine.runner import save_checkpoint
 
 from pcka_mmdet.checkpoints.atomic_write import BACKEND, AtomicBackend, atomic_write, remove_scratch
-from pcka_mmdet.checkpoints.resume import checkpoint_to_resume, is_whole, newest_whole_checkpoint
+from pcka_mmdet.checkpoints.resume import checkpoint_to_resume, is_intact, newest_intact_checkpoint
 from pcka_mmdet.checkpoints.training_record import write_record
 from pcka_mmdet.engine.random_state import random_state, set_random_state
 
@@ -78,18 +78,18 @@ def checkpoints(folder, *epochs):
     (folder / "last_checkpoint").write_text(str(folder / f"epoch_{epochs[-1]}.pth"))
 
 
-def test_resume_from_the_newest_that_is_whole(tmp_path):
-    assert newest_whole_checkpoint(tmp_path) is None
+def test_resume_from_the_newest_that_is_intact(tmp_path):
+    assert newest_intact_checkpoint(tmp_path) is None
     checkpoints(tmp_path, 1, 2, 3)
     torch.save({}, tmp_path / "best_bbox_mAP_epoch_9.pth")
     torch.save({}, tmp_path / "student_epoch_9.pth")
-    assert newest_whole_checkpoint(tmp_path).name == "epoch_3.pth"
+    assert newest_intact_checkpoint(tmp_path).name == "epoch_3.pth"
     (tmp_path / "last_checkpoint").write_text(str(tmp_path / "epoch_2.pth"))
-    assert newest_whole_checkpoint(tmp_path).name == "epoch_2.pth"
+    assert newest_intact_checkpoint(tmp_path).name == "epoch_2.pth"
     (tmp_path / "last_checkpoint").write_text("elsewhere/epoch_2.pth")  # the folder was moved
-    assert newest_whole_checkpoint(tmp_path).name == "epoch_2.pth"
+    assert newest_intact_checkpoint(tmp_path).name == "epoch_2.pth"
     (tmp_path / "last_checkpoint").write_text("")  # killed between opening and writing
-    assert newest_whole_checkpoint(tmp_path).name == "epoch_3.pth"
+    assert newest_intact_checkpoint(tmp_path).name == "epoch_3.pth"
 
 
 def test_resume_from_where_the_pointer_shows(tmp_path):
@@ -100,15 +100,17 @@ def test_resume_from_where_the_pointer_shows(tmp_path):
     for number in (1, 2):
         torch.save(dict(weights=torch.zeros(10)), elsewhere / f"ckpt_{number}.pth")
     (work_dir / "last_checkpoint").write_text(str(elsewhere / "ckpt_2.pth"))
-    assert newest_whole_checkpoint(work_dir) == elsewhere / "ckpt_2.pth"
+    assert newest_intact_checkpoint(work_dir) == elsewhere / "ckpt_2.pth"
     (elsewhere / "ckpt_2.pth").write_bytes(b"damaged")
-    assert newest_whole_checkpoint(work_dir) == elsewhere / "ckpt_1.pth"
+    assert newest_intact_checkpoint(work_dir) == elsewhere / "ckpt_1.pth"
     (elsewhere / "ckpt_2.pth").unlink()
     torch.save({}, work_dir / "epoch_1.pth")  # of an older training
-    assert newest_whole_checkpoint(work_dir) == elsewhere / "ckpt_1.pth"
+    assert newest_intact_checkpoint(work_dir) == elsewhere / "ckpt_1.pth"
     (elsewhere / "ckpt_1.pth").unlink()
-    with pytest.raises(SystemExit, match=r"no checkpoint in '.*out/work' is whole \(there are none\): delete them and"):
-        newest_whole_checkpoint(work_dir)
+    with pytest.raises(
+        SystemExit, match=r"no checkpoint in '.*out/work' is intact \(there are none\): delete them and"
+    ):
+        newest_intact_checkpoint(work_dir)
 
 
 def test_a_copy_of_a_work_directory_resumes_from_its_own(tmp_path):
@@ -117,9 +119,9 @@ def test_a_copy_of_a_work_directory_resumes_from_its_own(tmp_path):
         checkpoints(tmp_path / name, 1, 2)
     checkpoints(tmp_path / "original", 9)
     (tmp_path / "copy" / "last_checkpoint").write_text(str(tmp_path / "original" / "epoch_2.pth"))
-    assert newest_whole_checkpoint(tmp_path / "copy") == tmp_path / "copy" / "epoch_2.pth"
+    assert newest_intact_checkpoint(tmp_path / "copy") == tmp_path / "copy" / "epoch_2.pth"
     (tmp_path / "copy" / "epoch_2.pth").write_bytes(b"damaged")
-    assert newest_whole_checkpoint(tmp_path / "copy") == tmp_path / "copy" / "epoch_1.pth"
+    assert newest_intact_checkpoint(tmp_path / "copy") == tmp_path / "copy" / "epoch_1.pth"
 
 
 def test_no_student_is_resumed_from_by_a_name_that_looks_like_it(tmp_path):
@@ -128,7 +130,7 @@ def test_no_student_is_resumed_from_by_a_name_that_looks_like_it(tmp_path):
         torch.save({}, tmp_path / name)
     (tmp_path / "last_checkpoint").write_text(str(tmp_path / "3.pth"))
     (tmp_path / "3.pth").write_bytes(b"damaged")
-    assert newest_whole_checkpoint(tmp_path) == tmp_path / "2.pth"
+    assert newest_intact_checkpoint(tmp_path) == tmp_path / "2.pth"
 
 
 def test_a_checkpoint_to_resume_that_is_not_there(tmp_path):
@@ -162,12 +164,12 @@ def test_damaged_ones_are_passed_over_with_a_warning(damage, tmp_path, monkeypat
     else:
         content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    assert not is_whole(path)
-    assert newest_whole_checkpoint(tmp_path).name == "epoch_1.pth"
+    assert not is_intact(path)
+    assert newest_intact_checkpoint(tmp_path).name == "epoch_1.pth"
     assert len(said) == 1 and "epoch_2.pth' is damaged: going back to the one before" in said[0]
     (tmp_path / "epoch_1.pth").write_bytes(b"")
-    with pytest.raises(SystemExit, match=r"is whole \(epoch_2.pth, epoch_1.pth\): delete them and .* to start from"):
-        newest_whole_checkpoint(tmp_path)
+    with pytest.raises(SystemExit, match=r"is intact \(epoch_2.pth, epoch_1.pth\): delete them and .* to start from"):
+        newest_intact_checkpoint(tmp_path)
 
 
 def test_whatever_bit_is_flipped_it_is_found_or_does_no_harm(tmp_path):
@@ -187,7 +189,7 @@ def test_whatever_bit_is_flipped_it_is_found_or_does_no_harm(tmp_path):
         damaged = bytearray(content)
         damaged[place // 8] ^= 1 << place % 8
         path.write_bytes(damaged)
-        if is_whole(path):
+        if is_intact(path):
             torch.testing.assert_close(torch.load(path), written, rtol=0, atol=0)
         else:
             found += 1
@@ -201,15 +203,15 @@ def test_a_folder_attribute_would_leave_an_array_unread(tmp_path):
     name = content.rindex(b"/data/0") - len("epoch_1")
     content[name - 8] |= 0x10  # of the entry's external attributes
     path.write_bytes(content)
-    assert torch.load(path)["weights"][5] != 5 and not is_whole(path)
+    assert torch.load(path)["weights"][5] != 5 and not is_intact(path)
 
 
 def test_a_type_that_torch_refuses_is_no_damage(tmp_path):
     torch.save(dict(path=tmp_path), tmp_path / "epoch_1.pth")
-    assert is_whole(tmp_path / "epoch_1.pth")
+    assert is_intact(tmp_path / "epoch_1.pth")
 
 
 def test_a_damaged_pointer_is_no_pointer(tmp_path):
     checkpoints(tmp_path, 1, 2)
     (tmp_path / "last_checkpoint").write_bytes(b"/some\xff\0where/epoch_\xfe.pth")
-    assert newest_whole_checkpoint(tmp_path).name == "epoch_2.pth"
+    assert newest_intact_checkpoint(tmp_path).name == "epoch_2.pth"

@@ -104,7 +104,7 @@ def test_weights_that_are_not_the_configs_are_not_exported(tmp_path):
     content["meta"]["cfg"] = config.pretty_text
     torch.save(content, tmp_path / "epoch_3.pth")
     message = (
-        r"epoch_3.pth' cannot be exported: its config and its weights do not fit: bbox_head.retina_cls.weight: shape "
+        r"epoch_3.pth' cannot be exported: its config and weights do not match: bbox_head.retina_cls.weight: shape "
         r"\(2, 16, 3, 3\) in the checkpoint, \(3, 16, 3, 3\) in the model; .* as it was trained: --config FILE"
     )
     with pytest.raises(ValueError, match=message):

@@ -9,7 +9,7 @@ from mmengine.optim import OptimWrapper
 from mmrazor.engine import StopDistillHook  # noqa: F401  (registers it)
 
 from pcka_mmdet.engine import NonFiniteLossHook
-from pcka_mmdet.engine.nonfinite import keep_batch, replay
+from pcka_mmdet.engine.nonfinite import replay, save_step
 from pcka_mmdet.registry import OPTIM_WRAPPERS
 from tests.detectors import build, distillation, retinanet
 from tests.runners import runner
@@ -41,7 +41,7 @@ class KeepHook(Hook):
             hook = next(hook for hook in runner.hooks if isinstance(hook, NonFiniteLossHook))
             runner.model.nonfinite = "as this test says"
             runner.cfg.model = self.model  # now, as formatting a config takes a second
-            self.path = keep_batch(runner, hook.failed_step(runner))
+            self.path = save_step(runner, hook.failed_step(runner))
             runner.model.nonfinite = None
             self.losses = {name: value.item() for name, value in outputs.items()}
 

@@ -57,7 +57,7 @@ def test_what_cannot_be_exported(tmp_path):
     model = build(retinanet())
     with pytest.raises(
         ValueError,
-        match="cannot be exported: its config and its weights do not fit: backbone.conv1.weight: s",
+        match="cannot be exported: its config and weights do not match: backbone.conv1.weight: s",
     ):
         export_onnx(save(tmp_path / "wide.pth", model, retinanet(width=16)), tmp_path / "out.onnx", SHAPE)
     torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / "bare.pth")

@@ -124,9 +124,12 @@ def test_a_teacher_that_is_no_good_is_told_before_the_training(command, digit_sc
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--teacher", TEACHER], "--teacher CONFIG and --teacher-ckpt FILE are given together"),
-        (["--recipe", "pcka"], "--recipe needs --teacher; the config of a distillation has its recipe in itself"),
-        (["--init-student", "x.pth"], "--init-student is for distillations; a plain training takes --cfg-options load"),
+        (["--teacher", TEACHER], "give --teacher CONFIG and --teacher-ckpt FILE together"),
+        (["--recipe", "pcka"], "--recipe needs --teacher; a distillation's config already holds its losses"),
+        (
+            ["--init-student", "x.pth"],
+            "--init-student is for distillations; for a plain training write --cfg-options load",
+        ),
         (["--check-teacher"], "--check-teacher needs the config of a distillation, or --teacher"),
     ],
 )

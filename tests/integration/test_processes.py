@@ -335,7 +335,7 @@ def test_both_processes_skip_the_step_of_which_one_has_a_loss_that_is_not_finite
 def test_both_processes_stop_and_say_in_which_the_loss_is_not_finite(results):
     for result in results:
         assert result["nonfinite for good"]["error"].startswith("process 1: loss_pcka_s8, ")
-        assert "So it was in 2 steps in a row; at most 1 are skipped" in result["nonfinite for good"]["error"]
+        assert "It happened in 2 steps in a row; at most 1 are skipped" in result["nonfinite for good"]["error"]
     assert [result["nonfinite for good"]["failed"] for result in results] == [False, True]
 
 

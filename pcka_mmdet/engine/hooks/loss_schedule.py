@@ -1,4 +1,4 @@
-"""Distillation that grows in, and that leaves out iterations."""
+"""A factor for the distillation losses: ramped up, and 0 in iterations that are left out."""
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -11,18 +11,18 @@ from ..runner import unwrapped_model
 
 @HOOKS.register_module()
 class LossScheduleHook(Hook):
-    """Sets what all distillation losses are multiplied by in each iteration; at 0 the teacher does not run.
+    """Sets the factor of all distillation losses in each iteration; at 0 the teacher does not run.
 
-    To end distillation after an epoch there is `mmrazor.StopDistillHook`. The factor depends on the iteration alone,
-    so that a resumed training goes on with it, and it is the same in every process.
+    The factor depends on the iteration alone, so it is the same in every process and in a resumed training. To stop
+    distillation after an epoch use `mmrazor.StopDistillHook`.
 
     Args:
-        ramp: Iterations over which the factor rises from 0, in equal steps, to 1.
-        every: Distil one iteration of so many, the first of each; the losses of the others are 0. The weights are not
-            raised for it.
+        ramp: Number of iterations over which the factor rises linearly from 0 to 1.
+        every: Distil when `iteration % every == 0`; in the other iterations the losses are 0. Loss weights are not
+            raised to make up for them.
 
     Raises:
-        ValueError: `ramp` is below 0, `every` below 1, or the model is no `FPNDistill`.
+        ValueError: `ramp` is below 0, `every` below 1, or the model is not an `FPNDistill`.
     """
 
     def __init__(self, ramp: int = 0, every: int = 1):
@@ -32,7 +32,7 @@ class LossScheduleHook(Hook):
         self.every = every
 
     def factor(self, iteration: int) -> float:
-        """What the losses are multiplied by, between 0 and 1, in an iteration counted from 0."""
+        """The factor, in [0, 1], of an iteration counted from 0."""
         if iteration % self.every:
             return 0.0
         return min(1.0, iteration / self.ramp) if self.ramp else 1.0

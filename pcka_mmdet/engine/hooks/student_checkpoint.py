@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.atomic_write import BACKEND, atomic_save, remove_scratch
 from pcka_mmdet.checkpoints.files import load_file, load_what_fits, summarise
-from pcka_mmdet.checkpoints.resume import is_whole
+from pcka_mmdet.checkpoints.resume import is_intact
 from pcka_mmdet.checkpoints.student import student_checkpoint, student_config
 from pcka_mmdet.configuration.detector import self_contained
 from pcka_mmdet.models import FPNDistill
@@ -25,15 +25,14 @@ from ..runner import forget_initial_weights, resumed_checkpoint, unwrapped_model
 
 @HOOKS.register_module()
 class StudentCheckpointHook(CheckpointHook):
-    """MMEngine's checkpoint hook, with files that survive a kill and the student of each as a plain checkpoint.
+    """MMEngine's checkpoint hook; its files survive a kill, and each has the student beside it as a plain checkpoint.
 
-    Besides `epoch_N.pth` (or `best_....pth`), which resumes the distillation, there is `student_epoch_N.pth`: plain
-    MMDetection's, with the student's own config (see `pcka_mmdet.checkpoints.student`). A plain detector's checkpoints
-    are plain already, so there is no second file. Checkpoints also hold the state of the random number generators and
-    the sha256 of the teacher's file.
+    `epoch_N.pth` (or `best_....pth`) resumes the distillation. `student_epoch_N.pth` is a plain MMDetection checkpoint
+    with the student's own config (see `pcka_mmdet.checkpoints.student`); it is not written for a plain detector.
+    Checkpoints also hold the states of the random number generators and the sha256 of the teacher's file.
 
     Args:
-        allow_teacher_change: Resume although the teacher's file is another one than before.
+        allow_teacher_change: Resume even if the teacher's file has changed.
         **options: See `mmengine.hooks.CheckpointHook`; `out_dir` is a local folder.
     """
 
@@ -43,17 +42,17 @@ class StudentCheckpointHook(CheckpointHook):
         self._resumed_state: RandomState | None = None
         self._state_before_validation: RandomState | None = None
         self._students: list[dict] | None = None
-        """Of the checkpoints that this hook is writing; `None` while another one writes."""
+        """Students of the checkpoints that this hook is writing; `None` while another hook writes."""
         self._config: str | None = None
-        """The distillation's, which needs no other file."""
+        """The distillation's config as text; it needs no other file."""
         self._student_config: str | None = None
 
     def before_run(self, runner: Runner) -> None:
-        """A training that resumes needs nothing that its student started from."""
+        """A resumed training does not load the student's initial weights."""
         forget_initial_weights(runner)
 
     def before_train(self, runner: Runner) -> None:
-        """Begin where a killed training may have stopped: between two files, or in the middle of one."""
+        """Remove partly written files, and write students that a kill prevented."""
         super().before_train(runner)
         self._keep_to_own_folder()
         if is_main_process():
@@ -65,8 +64,8 @@ class StudentCheckpointHook(CheckpointHook):
                 self._write_missing_students(resumed_checkpoint(runner))
 
     def _keep_to_own_folder(self) -> None:
-        """Look for the best checkpoints here: the resumed one names them where they were before a copy or a move, and
-        MMEngine removes what is no longer the best."""
+        """Look for the best checkpoints in this folder: after a copy or a move the resumed checkpoint still names the
+        old folder, and MMEngine would remove files there."""
         for key, path in zip(self.key_indicators if self.save_best else (), self._best()):
             if path is None:
                 continue
@@ -77,7 +76,7 @@ class StudentCheckpointHook(CheckpointHook):
                 self.best_ckpt_path_dict[key] = path
 
     def _write_missing_students(self, resumed: str | None) -> None:
-        """Write the students that the checkpoints lack with which a training goes on: a kill came between the two."""
+        """Write missing students of the resumed and the best checkpoints; a kill may have come before them."""
         if resumed is None:
             return
         for path in map(Path, filter(None, [resumed, *self._best()])):
@@ -86,11 +85,11 @@ class StudentCheckpointHook(CheckpointHook):
                 atomic_save(student_checkpoint(load_file(str(path)), self._student_config), student)
                 print_log(f"{str(student)!r} was missing and has been written", "current", level=logging.WARNING)
 
-    # What goes into a checkpoint, and what is made of it.
+    # The content of a checkpoint, and its student.
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add random states, the whole config and the teacher's sha256, and take the student: under EMAHook, the
-        averaged one."""
+        """Add random states, the whole config and the teacher's sha256; keep the student's weights (under EMAHook, the
+        averaged ones)."""
         checkpoint["random_state"] = self._state_before_validation or random_state()
         model = unwrapped_model(runner)
         if isinstance(model, FPNDistill):
@@ -101,14 +100,14 @@ class StudentCheckpointHook(CheckpointHook):
                 self._students.append(student_checkpoint(checkpoint, self._student_config))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Where a training resumes: refuse a checkpoint that is not its own.
+        """When resuming, refuse another training's checkpoint.
 
         Raises:
-            ValueError: The teacher is another one, or a key is missing, unexpected or of another shape.
+            ValueError: The teacher's file differs, or a key is missing, unexpected or of another shape.
         """
         if not runner._resume:
             return
-        checkpoint.get("meta", {}).pop("config", None)  # of MMCV's days: MMEngine would run it as Python
+        checkpoint.get("meta", {}).pop("config", None)  # written by old MMCV; MMEngine would run it as Python
         model = unwrapped_model(runner)
         if isinstance(model, FPNDistill):
             self._check_teacher(model, checkpoint.get("meta", {}))
@@ -119,27 +118,27 @@ class StudentCheckpointHook(CheckpointHook):
                 f"the checkpoint is not of this training: {summarise(problems)}. Resume with the config that wrote it; "
                 "to start a new training from its weights use --init-student"
             )
-        if get_world_size() == 1:  # of several processes only the first one's states are kept
+        if get_world_size() == 1:  # with several processes, only the first one's states are saved
             self._resumed_state = checkpoint.get("random_state")
 
     def _check_teacher(self, model: FPNDistill, meta: dict) -> None:
         before, now = meta.get("teacher_sha256"), model.teacher_sha256
         if before is not None and before != now and not self.allow_teacher_change:
             raise ValueError(
-                f"the teacher's file has the sha256 {now}, and this training began with a teacher of {before}: give "
+                f"the teacher's file has the sha256 {now}, but this training began with a teacher of {before}: give "
                 "that file as model.teacher_ckpt, or --allow-teacher-change"
             )
 
-    # Random numbers: a resumed training draws what the other would have drawn.
+    # Random numbers: a resumed training draws the same ones as an uninterrupted one.
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Go on with the random states of the checkpoint, which last of all hooks are set."""
+        """Restore the checkpoint's random states, after all other hooks have run."""
         if self._resumed_state is not None:
             set_random_state(self._resumed_state)
             self._resumed_state = None
 
     def before_val(self, runner: Runner) -> None:
-        """A validation, which a resumed training does not repeat, leaves no trace in the random numbers."""
+        """Hold the random states: a resumed training does not repeat a validation, so none may change them."""
         self._state_before_validation = random_state()
 
     def after_val(self, runner: Runner) -> None:
@@ -148,7 +147,7 @@ class StudentCheckpointHook(CheckpointHook):
             set_random_state(self._state_before_validation)
             self._state_before_validation = None
 
-    # The order of things: write, then remove.
+    # The order of writing and removing files.
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         with self._writing() as students:
@@ -166,7 +165,7 @@ class StudentCheckpointHook(CheckpointHook):
 
     @contextmanager
     def _writing(self) -> Iterator[list[dict]]:
-        """Collect the students of the checkpoints that are written within; what they replace is removed at the end."""
+        """Collect the students of the checkpoints that are written in the context; remove replaced files at its end."""
         self._students = []
         try:
             with self.file_backend.removals_last() as removed:
@@ -187,7 +186,7 @@ class StudentCheckpointHook(CheckpointHook):
 
 
 def allow_teacher_change(config: Config) -> None:
-    """Let a training resume with another teacher's file; where no hook compares the files, say so."""
+    """Let a training resume with another teacher's file; warn if no hook compares the files."""
     hook = config.default_hooks.checkpoint
     kind = HOOKS.get(hook.type) if hook and isinstance(hook.type, str) else hook and hook.type
     if kind and issubclass(kind, StudentCheckpointHook):
@@ -202,14 +201,14 @@ def allow_teacher_change(config: Config) -> None:
 
 
 def student_path(checkpoint: str | Path) -> Path:
-    """Where the student of a checkpoint goes: `student_epoch_3.pth` beside `epoch_3.pth`."""
+    """The path of a checkpoint's student: `student_epoch_3.pth` beside `epoch_3.pth`."""
     path = Path(checkpoint)
     return path.with_name(f"student_{path.name}")
 
 
 def _lacks_student(checkpoint: Path) -> bool:
-    """Whether the student of a checkpoint is missing, or is of an older training."""
+    """Whether a checkpoint's student is missing, or older than the checkpoint."""
     student = student_path(checkpoint)
     if not checkpoint.is_file() or (student.exists() and student.stat().st_mtime >= checkpoint.stat().st_mtime):
         return False
-    return is_whole(checkpoint)
+    return is_intact(checkpoint)

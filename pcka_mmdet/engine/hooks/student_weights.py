@@ -1,4 +1,4 @@
-"""Any checkpoint of a student into a student that is tested alone."""
+"""Load the student from any checkpoint, to test it alone."""
 
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
@@ -11,18 +11,18 @@ from pcka_mmdet.registry import HOOKS
 
 @HOOKS.register_module()
 class StudentWeightsHook(Hook):
-    """Takes the student out of whatever checkpoint is loaded, and refuses one that lacks a part of it.
+    """Takes the student's weights from any checkpoint, and refuses one that does not hold them in full.
 
-    MMEngine would load what fits, be it nothing, and go on with a warning.
+    MMEngine would load what fits, even if that is nothing, and only warn.
     """
 
-    priority = "VERY_HIGH"  # before an average of the weights looks at the checkpoint
+    priority = "VERY_HIGH"  # before EMAHook reads the checkpoint
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Replace the checkpoint's weights by the student's.
 
         Raises:
-            ValueError: A key of the model is missing or has another shape, or one is left over.
+            ValueError: A key is missing, unexpected or of another shape.
         """
         model = runner.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):

@@ -101,7 +101,7 @@ def test_the_batch_that_failed_is_held_and_not_the_last_one(tmp_path):
 
 def test_one_too_many_in_a_row_ends_the_training(tmp_path, capsys):
     training = run(tmp_path, Scenes([0, 2, 3]), max_skips=1)
-    message = "^loss_pcka_s8, .*student's map at stride 8.*. So it was in 2 steps in a row; at most 1 are skipped"
+    message = "^loss_pcka_s8, .*student's map at stride 8.*. It happened in 2 steps in a row; at most 1 are skipped"
     with pytest.raises(FloatingPointError, match=message):
         training.train()
     assert training.iter == 3
