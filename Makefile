@@ -1,8 +1,8 @@
-# make demo    everything from nothing: environment, data, teacher, student, distilled student, table and pictures
-# make test    the environment, the linter and the test suite
+# make demo    environment, data, teacher, student, distilled student, table and pictures
+# make test    environment, linter and test suite
 # make demo-bccd DATA=FOLDER WEIGHTS=FILE    the demo on real photographs, with a teacher that starts from WEIGHTS
 #
-# What is done once leaves a stamp in $(VENV)/stamps and isn't done again.
+# A finished step leaves a stamp in $(VENV)/stamps and is not repeated.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -15,7 +15,7 @@ MMCV_onedl := onedl-mmcv==2.3.6
 
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
-# A worker a core (four at most) takes a file of tests at a time, each with one thread.
+# One worker per core (four at most), each with one thread; a worker takes one test file at a time.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
     --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -80,7 +80,7 @@ $(STAMPS)/requirements: $(wildcard requirements/*.txt) $(STAMPS)/torch
 	$(PIP) --no-deps --no-build-isolation -r requirements/$(STACK).txt
 	@touch $@
 
-# With FORCE_CUDA=1 its CUDA operators too; a later call without it leaves them in place.
+# FORCE_CUDA=1 also builds the CUDA operators; a later call without it keeps them.
 $(STAMPS)/mmcv $(STAMPS)/mmcv-cuda: requirements/install_mmcv.py $(STAMPS)/torch
 	$(BIN)/python requirements/install_mmcv.py $(MMCV_$(STACK))
 	@touch $(STAMPS)/mmcv $@

@@ -1,4 +1,4 @@
-"""A one-stage student as an ONNX file: `tools/export_onnx.py CHECKPOINT --shape 800 1344`."""
+"""Export a one-stage student as an ONNX file: `tools/export_onnx.py CHECKPOINT --shape 800 1344`."""
 
 import argparse
 from pathlib import Path
@@ -9,17 +9,22 @@ from pcka_mmdet.engine.onnx_export import export_onnx
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Export a one-stage detector: a plain checkpoint's, or a distillation's student."
+        description="Export a one-stage detector from a plain checkpoint, or the student from a distillation's."
     )
     parser.add_argument("checkpoint", help="checkpoint file or URL")
     parser.add_argument(
         "out",
         nargs="?",
         type=Path,
-        help="file to write (default: CHECKPOINT with the ending .onnx; of a URL in the current folder)",
+        help="file to write (default: CHECKPOINT with the suffix .onnx; for a URL, in the current folder)",
     )
     parser.add_argument(
-        "--shape", type=int, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"), help="of the padded image, in pixels"
+        "--shape",
+        type=int,
+        nargs=2,
+        required=True,
+        metavar=("HEIGHT", "WIDTH"),
+        help="size of the padded image in pixels",
     )
     add_config_argument(parser)
     return parser.parse_args()
@@ -27,8 +32,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    beside = Path(Path(args.checkpoint).name if "://" in args.checkpoint else args.checkpoint)
-    target = args.out or beside.with_suffix(".onnx")
+    source = Path(Path(args.checkpoint).name if "://" in args.checkpoint else args.checkpoint)
+    target = args.out or source.with_suffix(".onnx")
     try:
         names = export_onnx(args.checkpoint, target, tuple(args.shape), args.config)
     except (ImportError, OSError, RuntimeError, ValueError) as error:

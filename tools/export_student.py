@@ -1,4 +1,4 @@
-"""The student of a distillation as a plain MMDetection checkpoint: `tools/export_student.py CHECKPOINT`."""
+"""Export the student of a distillation as a plain MMDetection checkpoint: `tools/export_student.py CHECKPOINT`."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,7 @@ from pcka_mmdet.engine.launch import add_config_argument
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Export the student of a distillation, MMRazor's too.")
+    parser = argparse.ArgumentParser(description="Export the student of a distillation, by this package or MMRazor.")
     parser.add_argument("checkpoint", help="checkpoint of a distillation")
     parser.add_argument("out", nargs="?", type=Path, help="file to write (default: student_CHECKPOINT beside it)")
     parser.add_argument(
@@ -25,7 +25,7 @@ def main() -> None:
         path = export_student(args.checkpoint, args.out or student_path(args.checkpoint), args.config)
     except (FileNotFoundError, ValueError, OSError) as error:
         raise SystemExit(str(error)) from error
-    print(f"{publish(path) if args.publish else path}: use it as any checkpoint of MMDetection's")
+    print(f"{publish(path) if args.publish else path}: use it as any MMDetection checkpoint")
 
 
 if __name__ == "__main__":

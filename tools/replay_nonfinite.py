@@ -1,6 +1,6 @@
-"""The step again whose loss was not finite: `tools/replay_nonfinite.py work_dirs/.../nonfinite/iter_N_rank_0.pth`.
+"""Repeat a step whose loss was not finite: `tools/replay_nonfinite.py work_dirs/.../nonfinite/iter_N_rank_0.pth`.
 
-On the CPU, in the precision of the training. Of the annotations boxes, labels and masks are kept.
+It runs on the CPU, in the precision of the training. The file holds boxes, labels and masks of the annotations.
 """
 
 import argparse
@@ -10,10 +10,8 @@ from pcka_mmdet.engine.nonfinite import replay
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="Repeat a step whose loss was not finite, and say what its losses are."
-    )
-    parser.add_argument("file", help="what the training kept")
+    parser = argparse.ArgumentParser(description="Repeat a step whose loss was not finite, and print its losses.")
+    parser.add_argument("file", help="file that the training saved in work_dir/nonfinite/")
     add_config_argument(parser)
     args = parser.parse_args()
     try:

@@ -1,6 +1,6 @@
 """Evaluate a detector: `tools/test.py CONFIG CHECKPOINT`.
 
-Of a distillation the student alone is built: CONFIG and CHECKPOINT may be the distillation's or the student's own.
+CONFIG and CHECKPOINT may be a distillation's or the student's own. Only the student is built.
 """
 
 import argparse
@@ -25,17 +25,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="checkpoint file or URL")
     parser.add_argument("--out", help="write the predictions to this .pkl file")
     parser.add_argument("--show", action="store_true", help="show predictions in a window")
-    parser.add_argument("--show-dir", help="save pictures of predictions in this folder below the work directory")
+    parser.add_argument("--show-dir", help="save pictures of predictions in this folder within the work directory")
     parser.add_argument("--wait-time", type=float, default=2, help="seconds between two pictures of --show")
     parser.add_argument("--tta", action="store_true", help="test-time augmentation: the image and its mirror image")
     args = parser.parse_args()
     if args.out and not args.out.endswith((".pkl", ".pickle")):
-        parser.error(f"--out writes a pickle, so its name ends in .pkl or .pickle; got {args.out!r}")
+        parser.error(f"--out writes a pickle, so its name must end in .pkl or .pickle; got {args.out!r}")
     return args
 
 
 def use_tta(config: Config) -> None:
-    """Test on each image and its mirror image, unless the config says how."""
+    """Test on each image and its mirror image, or by the config's own `tta_pipeline` and `tta_model`."""
     dataset = innermost(config.test_dataloader.dataset)
     mirrored = [[dict(type="RandomFlip", prob=prob) for prob in (1.0, 0.0)]]
     packed = [[dict(type="PackDetInputs", meta_keys=TTA_META_KEYS)]]
