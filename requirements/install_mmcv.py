@@ -4,11 +4,11 @@
 
 mmcv has no prebuilt wheel for today's torch, and a wheel that was linked against another torch crashes. So the wheel is
 built once for each mmcv, torch and Python, and kept in ``~/.cache/pcka_mmdet`` (``$XDG_CACHE_HOME``) under their
-names, where the next clone finds it. The CUDA operators are built with ``FORCE_CUDA=1``, which needs the CUDA toolkit
-of torch's own CUDA version; without it the GPU is hidden from the build.
+names, where the next clone finds it. ``FORCE_CUDA=1`` builds the CUDA operators, and needs the CUDA toolkit of torch's
+own CUDA version. Without it the GPU is hidden from the build.
 
-Each of mmcv's 80 C++ files includes torch's headers, about 14 of the 16 seconds that a file takes. Without debug
-symbols it takes 8, and with GCC, where the headers are precompiled once for all files, 2.
+Each of mmcv's 80 C++ files takes 16 seconds, 14 of them for torch's headers. Without debug symbols it takes 8 seconds,
+and 2 with GCC, which precompiles the headers once for all files.
 """
 
 import os
@@ -36,12 +36,12 @@ def main(requirement: str) -> None:
         build(requirement, folder)
     (wheel,) = folder.glob("*.whl")
     print(f"installing {wheel}", flush=True)
-    # Forced, since pip takes a wheel of the same version for the same wheel, whatever torch it was linked against.
+    # Forced: pip skips an installed version, even if that wheel was linked against another torch.
     subprocess.run([*PIP, "install", "--quiet", "--no-deps", "--force-reinstall", str(wheel)], check=True)
 
 
 def cache_folder(requirement: str) -> Path:
-    """Return where the wheel for this mmcv, this torch and this Python is kept."""
+    """Return the folder of the wheel for this mmcv, this torch and this Python."""
     import torch
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pcka_mmdet"
@@ -67,7 +67,7 @@ def check_compiler() -> None:
 
 
 def build(requirement: str, folder: Path) -> None:
-    """Build the wheel elsewhere and put it into ``folder`` when it is whole: a broken build leaves nothing there."""
+    """Build the wheel elsewhere and move it to ``folder`` when it is complete: a failed build leaves nothing there."""
     operators = "CUDA" if CUDA else "CPU"
     took = "not timed yet" if CUDA else "2 to 3 minutes on two cores with GCC, up to 10 with others"
     print(f"compiling {requirement} with its {operators} operators, once for this torch ({took})", flush=True)
@@ -99,7 +99,7 @@ def build_environment() -> dict[str, str]:
     import psutil
 
     environment = {**os.environ, "MMCV_WITH_OPS": "1", "PYTHONUNBUFFERED": "1"}
-    if not CUDA:  # else torch's extension builder asks for a CUDA toolkit as soon as it sees a GPU
+    if not CUDA:  # otherwise torch's extension builder needs a CUDA toolkit as soon as it sees a GPU
         environment["CUDA_VISIBLE_DEVICES"] = ""
     gigabytes = psutil.virtual_memory().available // 2**30  # a compiler process takes up to one
     environment.setdefault("MAX_JOBS", str(max(1, min(os.cpu_count() or 1, gigabytes))))
@@ -111,7 +111,7 @@ def build_environment() -> dict[str, str]:
 def precompile(scratch: Path, environment: dict[str, str]) -> None:
     """Compile torch's headers for GCC and make the build in ``environment`` include them; elsewhere do nothing.
 
-    GCC ignores a precompiled header whose flags differ from a file's own and reads the plain one instead.
+    If the flags of a precompiled header differ from a file's, GCC ignores it and reads the plain header.
     """
     from torch.utils.cpp_extension import include_paths
 
@@ -131,12 +131,12 @@ def precompile(scratch: Path, environment: dict[str, str]) -> None:
 
 
 def watch(process: subprocess.Popen, log: Path) -> bool:
-    """Show how far the build is until it ends, and return whether it failed."""
+    """Print the progress of the build until it ends, and return whether it failed."""
     start, shown = time.monotonic(), 0
     while process.poll() is None:
         time.sleep(1)
         minutes = (time.monotonic() - start) / 60
-        if minutes * 4 >= shown:  # every quarter
+        if minutes * 4 >= shown:  # every 15 seconds
             steps = re.findall(r"^\s*\[(\d+/\d+)\]", log.read_text(errors="replace"), flags=re.MULTILINE)
             print(f"  {minutes:4.1f} min, {'file ' + steps[-1] if steps else 'preparing'}", flush=True)
             shown = int(minutes * 4) + 1
@@ -146,5 +146,5 @@ def watch(process: subprocess.Popen, log: Path) -> bool:
 if __name__ == "__main__":
     if len(sys.argv) != 2 or "==" not in sys.argv[1]:
         sys.exit(f"expected one pinned requirement, got {sys.argv[1:]}; write: install_mmcv.py mmcv==2.1.0")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # ends the build and clears what it left
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # ends the build and removes its scratch folder
     main(sys.argv[1])

@@ -1,6 +1,6 @@
-"""Teacher, student and distilled student, from nothing to a table and pictures: `tools/demo.py`.
+"""Train and test teacher, student and distilled student, and write the report: `tools/demo.py`.
 
-What is finished is not done again, so after an interruption the same command goes on.
+Finished stages are skipped, so the same command continues after an interruption.
 """
 
 import argparse
@@ -19,15 +19,15 @@ TOOLS = Path(__file__).resolve().parent
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Train and compare a teacher, a student and the student distilled.")
+    parser = argparse.ArgumentParser(description="Train and compare a teacher, a student and a distilled student.")
     add_run_arguments(parser, work_dir="work_dirs/demo")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and data order (default: %(default)s)")
-    parser.add_argument("--only", choices=METHODS, help="train and test this one alone, and what it needs")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and data order (default: %(default)s)")
+    parser.add_argument("--only", choices=METHODS, help="train and test this one alone, with what it requires")
     return parser.parse_args()
 
 
 def plan(args: argparse.Namespace, console: Console) -> dict[str, Evaluation]:
-    """The test of each method, which requires its training, which may require the teacher's."""
+    """The test of each method. It requires its training, and the distilled student's training the teacher's."""
     trainings: dict[str, Training] = {}
     for method in METHODS:
         teacher = trainings["teacher"] if method == "distilled" else None
@@ -46,7 +46,7 @@ def main() -> None:
             tests = plan(args, console)
         except (FileNotFoundError, FileExistsError, ValueError) as error:
             raise SystemExit(str(error)) from error
-        # trainings first: whoever interrupts between two of them has lost nothing
+        # all trainings before the tests: an interruption between two trainings loses nothing
         wanted = [tests[args.only]] if args.only else [*(test.training for test in tests.values()), *tests.values()]
         stages = with_requirements(wanted)
         with Display(stages, console) as display:

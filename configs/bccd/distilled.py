@@ -16,6 +16,6 @@ model = dict(
         ),
     ),
 )
-# as in the demo, the last half of the schedule is the task's alone
+# as in the demo, the second half of the schedule trains on the task alone
 custom_hooks = [dict(type="mmrazor.StopDistillHook", stop_epoch=15)]
 log_processor = dict(type="pcka_mmdet.LevelLogProcessor")

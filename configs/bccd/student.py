@@ -1,4 +1,4 @@
-# BCCD (205 / 87 / 72 photographs of blood cells), and a thin RetinaNet trained alone.
+# BCCD (205 / 87 / 72 photographs of blood cells), and a thin RetinaNet that trains without a teacher.
 _base_ = ["../_base_/models/thin_retinanet.py", "../_base_/cpu_training.py"]
 
 data_root = "data/bccd/"
@@ -20,7 +20,7 @@ train_pipeline = [
     dict(type="LoadAnnotations", with_bbox=True),
     dict(type="Resize", scale=(320, 240)),  # half the side of the photographs
     dict(type="PhotoMetricDistortion"),
-    # under a microscope there is no up
+    # microscope images have no preferred orientation
     dict(type="RandomFlip", prob=[0.25, 0.25, 0.25], direction=["horizontal", "vertical", "diagonal"]),
     dict(type="PackDetInputs"),
 ]
@@ -70,5 +70,5 @@ train_cfg = dict(max_epochs=max_epochs, val_interval=10)
 param_scheduler = [
     dict(type="OneCycleLR", eta_max=3e-3, total_steps=max_epochs, by_epoch=True, convert_to_iter_based=True)
 ]
-default_hooks = dict(logger=dict(interval=13))  # twice an epoch
+default_hooks = dict(logger=dict(interval=13))  # twice per epoch
 log_processor = dict(window_size=13)

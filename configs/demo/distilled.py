@@ -16,7 +16,7 @@ model = dict(
         ),
     ),
 )
-# The last half of the schedule is the task's alone: better on the val split, and cheaper.
+# The second half of the schedule trains on the task alone: better on the val split, and cheaper.
 custom_hooks = [
     dict(type="mmrazor.StopDistillHook", stop_epoch=8),
     dict(type="pcka_mmdet.LossScheduleHook", every=1),  # every k-th iteration: --cfg-options custom_hooks.1.every=k

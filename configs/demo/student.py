@@ -1,4 +1,4 @@
-# The demo: digit scenes, and a RetinaNet of about 76 million multiply-adds trained alone.
+# The demo: digit scenes, and a RetinaNet of about 76 million multiply-adds that trains without a teacher.
 _base_ = ["../_base_/models/thin_retinanet.py", "../_base_/cpu_training.py"]
 
 data_root = "data/digit_scenes/"
@@ -21,7 +21,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(128, 128)),  # sizes are right already; it records the scale that prediction asks for
+    dict(type="Resize", scale=(128, 128)),  # does not change the size; records the scale factor that prediction needs
     dict(type="LoadAnnotations", with_bbox=True),
     dict(
         type="PackDetInputs",

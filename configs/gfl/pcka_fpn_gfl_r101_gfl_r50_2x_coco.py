@@ -10,7 +10,7 @@ model = dict(
     distiller={{_base_.distiller}},
 )
 log_processor = dict(type="pcka_mmdet.LevelLogProcessor")
-# The paper's recipes all have 24 epochs at a single scale; mmdet has 12 for this student. The learning rate is mmdet's.
+# All recipes of the paper use 24 epochs at one scale; mmdet's student uses 12. The learning rate is mmdet's.
 train_cfg = dict(max_epochs=24)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=500),

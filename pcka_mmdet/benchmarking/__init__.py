@@ -1,1 +1,1 @@
-"""Times and memory, ours and those of rivals."""
+"""Benchmarks of time and memory, and rival implementations."""

@@ -1,4 +1,4 @@
-"""Times and memory of functions that rival each other, measured in one run."""
+"""Time and memory of rival functions, measured in one run."""
 
 import argparse
 import json
@@ -17,12 +17,12 @@ from torch.utils._pytree import tree_leaves
 def interleaved(
     functions: Mapping[str, Callable[[], object]], rounds: int = 5, device: str = "cpu"
 ) -> dict[str, float]:
-    """Median seconds of each function: all of them take turns, so that what else the machine does meets all.
+    """Median seconds of each function. The functions take turns, so that other load on the machine affects all.
 
     Args:
-        functions: What is called, by name.
-        rounds: Turns that count; one before them does not.
-        device: Where they compute; a GPU's own clock is read.
+        functions: Functions by name.
+        rounds: Measured calls of each function, after one warm-up call.
+        device: Device that they use; on a GPU, CUDA events measure the time.
     """
     measure = _seconds if device == "cpu" else _gpu_seconds
     seconds: dict[str, list[float]] = {name: [] for name in functions}
@@ -41,7 +41,7 @@ def _seconds(function: Callable[[], object]) -> float:
 
 
 def _gpu_seconds(function: Callable[[], object], calls: int = 10) -> float:
-    """Of one of several calls in a row, as a training has them: whichever takes longer, launching or computing."""
+    """Seconds per call of several calls in a row, as in a training: the longer of launching and computing."""
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
     start.record()
@@ -53,9 +53,9 @@ def _gpu_seconds(function: Callable[[], object], calls: int = 10) -> float:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Within, `peak` is the most bytes that tensors made by torch's operators held at once.
+    """Context manager; `peak` is the most bytes that tensors from torch's operators held at once.
 
-    What an operator allocates and frees inside itself is not seen.
+    Memory that an operator allocates and frees internally is not counted.
     """
 
     def __init__(self):
@@ -86,7 +86,7 @@ class LiveBytes(TorchDispatchMode):
 
 
 def save(args: argparse.Namespace, **results: object) -> None:
-    """Write results beside the machine's description and the arguments, to `args.out`, and say where."""
+    """Write results, machine and arguments to `args.out` as JSON, and print the path."""
     arguments = {key: str(value) for key, value in vars(args).items()}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(dict(machine=machine(), arguments=arguments, **results), indent=2) + "\n")
@@ -94,7 +94,7 @@ def save(args: argparse.Namespace, **results: object) -> None:
 
 
 def machine() -> dict[str, str | int]:
-    """What a time depends on."""
+    """The hardware and software that times depend on."""
     names = {
         "processor": _processor(),
         "threads": torch.get_num_threads(),
@@ -108,7 +108,7 @@ def machine() -> dict[str, str | int]:
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,4 +1,4 @@
-"""Other ways to write the PCKA loss, uncentred, which benchmarks measure ours against. torch alone.
+"""Rival implementations of the uncentred PCKA loss, for benchmarks. They need torch alone.
 
 Shape shorthand: a map is `(B, C, H, W)`.
 """
@@ -18,7 +18,7 @@ LOSS_WEIGHT = 10
 
 
 def add_map_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of what `neck_maps` makes."""
+    """Add the options of `neck_maps`."""
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--channels", type=int, default=256)
     parser.add_argument("--size", type=int, nargs=2, default=[800, 1344], metavar=("HEIGHT", "WIDTH"))
@@ -28,9 +28,9 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
 def neck_maps(
     batch: int, channels: int, size: Sequence[int], patch_size: int, **options: object
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Random maps of a student and a teacher, one pair a level that has two patches or more.
+    """Random maps of a student and a teacher, for each level with two patches or more.
 
-    A map of one patch has CKA 1 in the forms here, and none in ours.
+    With one patch, CKA is 1 in the rivals and undefined in ours.
     """
     sizes = [tuple(math.ceil(side / stride) for side in size) for stride in STRIDES]
     sizes = [size for size in sizes if math.prod(patch_grid(*size, patch_size)) > 1]
@@ -38,7 +38,7 @@ def neck_maps(
 
 
 def hsic(x: Tensor, y: Tensor) -> Tensor:
-    """tr(XX'YY') of patch matrices `(N, D)`, as the released code has it."""
+    """tr(XX'YY') of patch matrices `(N, D)`, as in the released code."""
     return torch.trace(x @ x.T @ (y @ y.T))
 
 
@@ -48,9 +48,9 @@ def naive_cka(x: Tensor, y: Tensor) -> Tensor:
 
 
 def loop(student: Tensor, teacher: Tensor, patch_size: int) -> Tensor:
-    """One loss a map, channel by channel, each indexed out of the patches, as the released code does.
+    """Loop over channels, each indexed out of the patches, as in the released code.
 
-    The gradient of each index is a tensor of zeros as large as all patches.
+    The gradient of each indexing is a tensor of zeros as large as all patches.
     """
     x, y = (extract_patches(m, patch_size) for m in (student, teacher))
     values = [naive_cka(x[channel], y[channel]) for channel in range(len(x))]
@@ -58,13 +58,13 @@ def loop(student: Tensor, teacher: Tensor, patch_size: int) -> Tensor:
 
 
 def unbound(student: Tensor, teacher: Tensor, patch_size: int) -> Tensor:
-    """The same with all channels unbound at once, whose gradients are stacked once."""
+    """The same loop over `unbind`, which stacks the gradients of all channels once."""
     groups = (extract_patches(m, patch_size).unbind() for m in (student, teacher))
     return LOSS_WEIGHT * (1 - torch.stack([naive_cka(x, y) for x, y in zip(*groups, strict=True)]).mean())
 
 
 def batched(student: Tensor, teacher: Tensor, patch_size: int) -> Tensor:
-    """All channels at once; the gradient is autograd's."""
+    """All channels at once, with autograd's gradient."""
     x, y = (extract_patches(m, patch_size) for m in (student, teacher))
     k, l = x @ x.mT, y @ y.mT
     norms = [(gram * gram).sum((-2, -1)).sqrt() for gram in (k, l)]
@@ -74,7 +74,7 @@ def batched(student: Tensor, teacher: Tensor, patch_size: int) -> Tensor:
 def value_and_gradients(
     loss: Callable, students: Sequence[Tensor], teachers: Sequence[Tensor]
 ) -> tuple[Tensor, list[Tensor]]:
-    """Value and gradients of a loss that is summed over the levels."""
+    """Value and gradients of a loss, summed over the levels."""
     students = [m.detach().requires_grad_() for m in students]
     total = sum(loss(s, t) for s, t in zip(students, teachers, strict=True))
     total.backward()

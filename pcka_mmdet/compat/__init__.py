@@ -1,4 +1,4 @@
-"""What the MM packages need on today's torch: a module for each trap, each to be deleted on its own.
+"""Workarounds for the MM packages on today's torch: one module for each trap, to be deleted on its own.
 
 Every module says what fails and until when it is needed, and has an ``apply()`` that does nothing where the trap does
 not exist: an older torch, a newer MM package, or no MM package at all. Applying twice is the same as applying once.
@@ -11,7 +11,7 @@ from . import mmcv_ceiling, onedl_loader, safe_globals, torch_gate
 
 @cache
 def activate() -> None:
-    """Disarm every trap, once in a process."""
+    """Apply all workarounds, once per process."""
     mmcv_ceiling.apply()  # the first: the others need an MMRazor that imports
     torch_gate.apply()
     safe_globals.apply()

@@ -1,7 +1,7 @@
 """MMRazor refuses the mmcv of the maintained OneDL stack.
 
 Trap: ``import mmrazor`` asserts ``mmcv <= 2.1.0``; onedl-mmcv, with the same import name, is at 2.3. Nothing that
-MMRazor uses has changed in between, so mmcv says 2.1.0 while MMRazor is imported, and at no other time.
+MMRazor uses has changed in between, so ``mmcv.__version__`` is 2.1.0 while MMRazor is imported, and only then.
 
 Delete when: an MMRazor release accepts the mmcv of the stacks in ``requirements/``.
 """
@@ -12,7 +12,7 @@ _NEWEST_ACCEPTED = "2.1.0"
 
 
 def apply() -> None:
-    """Import MMRazor (light: none of its models) with an mmcv that it accepts."""
+    """Import MMRazor (its models not, so this is fast) with a version of mmcv that it accepts."""
     if "mmrazor" in sys.modules:
         return
     try:

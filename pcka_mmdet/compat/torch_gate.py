@@ -2,12 +2,12 @@
 
 Trap: ``import mmrazor.models`` fails with "`torch>=1.13` is not installed properly": the quantization modules import
 names that torch 2 has removed, fall back to placeholders, and then use the placeholders because
-``mmrazor.digit_version(torch.__version__) >= 1.13``. With a "no" to that comparison quantization stays a placeholder
-and everything else of MMRazor works.
+``mmrazor.digit_version(torch.__version__) >= 1.13``. Where that comparison is false, quantization stays a placeholder
+and the rest of MMRazor works.
 
-The answer holds for MMRazor alone and for torch's own version string alone. It must be in place before
-``mmrazor.models`` is imported, which a config with ``_scope_='mmrazor'`` does by itself. What still fails is what fails
-without it too: quantization, and pruning with MMRazor's FxTracer, which asks the same question.
+The patch changes MMRazor's ``digit_version`` alone, and its result for torch's own version string alone. It must be in
+place before ``mmrazor.models`` is imported, which a config with ``_scope_='mmrazor'`` does by itself. Quantization
+still fails, and so does pruning with MMRazor's FxTracer, which makes the same comparison.
 
 Delete when: an MMRazor release imports on torch 2.
 """
@@ -18,7 +18,7 @@ _LAST_BEFORE_QUANTIZATION = "1.12.1"
 
 
 def apply() -> None:
-    """Let MMRazor take torch 2 for a torch that has no quantization of its kind."""
+    """Make MMRazor treat torch 2 like a torch without the quantization that it needs."""
     mmrazor = sys.modules.get("mmrazor")
     if mmrazor is None or hasattr(mmrazor.digit_version, "honest"):
         return

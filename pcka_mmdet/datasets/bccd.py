@@ -1,7 +1,7 @@
 """Fetch BCCD, photographs of blood cells, in COCO's format: ``python -m pcka_mmdet.datasets.bccd ROOT``.
 
-The public data set (https://github.com/Shenggan/BCCD_Dataset, MIT licence) holds 364 photographs in PASCAL VOC's format
-and names its own splits, of 205, 87 and 72 photographs, which are kept.
+The public data set (https://github.com/Shenggan/BCCD_Dataset, MIT licence) holds 364 photographs in PASCAL VOC's
+format. Its own splits of 205, 87 and 72 photographs are kept.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def fetch_bccd(root: str | Path, archive: str | Path = URL) -> Path:
     """Write the data set, unless it is there already.
 
     ``root`` then holds ``images/``, ``train.json``, ``val.json``, ``test.json`` and the data set's licence. It appears
-    when it is complete: an interrupted call leaves nothing behind.
+    only when it is complete: an interrupted call leaves nothing behind.
 
     Args:
         root: The folder, which must be missing or empty.
@@ -41,7 +41,7 @@ def fetch_bccd(root: str | Path, archive: str | Path = URL) -> Path:
         ``root`` as an absolute path.
 
     Raises:
-        FileExistsError: If ``root`` is or holds anything else. Nothing is touched.
+        FileExistsError: If ``root`` is a file, or holds anything else. Nothing is changed.
         ConnectionError: If the archive cannot be downloaded.
         ValueError: If the archive is not the data set's.
     """
@@ -50,7 +50,7 @@ def fetch_bccd(root: str | Path, archive: str | Path = URL) -> Path:
         return root
     if not is_missing_or_empty(root):
         raise FileExistsError(
-            f"{root} is not empty and no complete BCCD set; nothing was touched; give a folder that does not exist "
+            f"{root} is not empty and is no complete BCCD set; nothing was changed; give a folder that does not exist "
             "yet, or remove this one yourself"
         )
     with scratch_folder(root) as scratch:
@@ -59,7 +59,7 @@ def fetch_bccd(root: str | Path, archive: str | Path = URL) -> Path:
             with zipfile.ZipFile(content) as opened:
                 _convert(opened, scratch)
         except zipfile.BadZipFile as error:
-            raise ValueError(f"{archive} is no zip archive, or a part of one: download {URL} again") from error
+            raise ValueError(f"{archive} is no complete zip archive: download {URL} again") from error
         if not _is_complete(root):  # unless another process was faster
             put_in_place(root, scratch)
     return root
@@ -76,12 +76,12 @@ def _is_complete(root: Path) -> bool:
 
 
 def _download(url: str) -> io.BytesIO:
-    """Return the content at a URL, and print every second how much has come."""
+    """Return the content at a URL, and print every second how much has arrived."""
     content, shown = io.BytesIO(), time.monotonic()
     _say(f"downloading {url}")
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
-            size = response.headers["Content-Length"]  # GitHub leaves it out where it packs the archive on demand
+            size = response.headers["Content-Length"]  # absent when GitHub packs the archive on demand
             whole = f" of {int(size) / 1e6:.1f}" if size else ""
             while chunk := response.read(CHUNK):
                 content.write(chunk)
@@ -125,9 +125,9 @@ def _convert(archive: zipfile.ZipFile, folder: Path) -> None:
 
 
 def _add(content: dict, file_name: str, width: int, height: int, voc: bytes) -> None:
-    """Append a photograph and its boxes; identifiers count from 1, for pycocotools loses a 0.
+    """Append a photograph and its boxes. Ids start at 1, because pycocotools ignores a match with id 0.
 
-    Boxes are clipped to the photograph. One that is empty then, or that is there twice, is left out.
+    Boxes are clipped to the photograph. Empty and duplicate boxes are left out.
     """
     images, annotations = content["images"], content["annotations"]
     images.append({"id": len(images) + 1, "file_name": file_name, "width": width, "height": height})
@@ -169,7 +169,7 @@ def _say(text: str) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m pcka_mmdet.datasets.bccd", description=__doc__)
-    parser.add_argument("root", help="the folder to write; one that is complete already is left alone")
+    parser.add_argument("root", help="folder to write; a complete one is left unchanged")
     parser.add_argument("--archive", default=URL, metavar="FILE_OR_URL", help="zip archive (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:

@@ -13,7 +13,7 @@ __all__ = ["build_digit_scenes", "main"]
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m pcka_mmdet.datasets.build", description=__doc__)
-    parser.add_argument("root", help="the folder to write; one that is complete already is left alone")
+    parser.add_argument("root", help="folder to write; a complete one is left unchanged")
     for split, size in SIZES.items():
         parser.add_argument(f"--{split}", type=int, default=size, metavar="N", help=f"scenes in {split} ({size})")
     parser.add_argument("--image-size", type=int, default=128, metavar="PIXELS", help="side of the pictures (128)")
@@ -30,10 +30,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _show(scenes: list) -> Iterator:
-    """Walk the scenes and print every second how far it is and how long it will take."""
+    """Yield the scenes, and print the progress and the remaining time every second."""
     for done, scene in enumerate(scenes):
         now = time.monotonic()
-        if done <= 1:  # the first scene loads scikit-learn's digits: no measure for the others
+        if done <= 1:  # the first scene also loads scikit-learn's digits, so its time does not count
             start = shown = now
         elif now - shown >= 1:
             shown = now

@@ -1,8 +1,8 @@
 """Scenes as COCO annotations.
 
-Boxes are those of the *visible* pixels, as in COCO: where a later digit or the border hides the end of a digit, its box
-ends there too. ``area`` is the box's, for there are no segmentations: COCO's small, medium and large then sort ground
-truth and detections by the same measure.
+Boxes enclose the *visible* pixels, as in COCO: where a later digit or the border hides the end of a digit, its box ends
+there too. There are no segmentations, so ``area`` is the area of the box. COCO's small, medium and large then sort
+ground truth and detections by the same measure.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ CATEGORIES = [{"id": number, "name": name, "supercategory": "digit"} for number,
 
 
 def make_info(sizes: Mapping[str, int], image_size: int, seed: int) -> dict:
-    """Return the ``info`` entry: two sets are the same if and only if theirs are."""
+    """Return the ``info`` entry. Two sets are equal if and only if their entries are."""
     return {
         "description": DESCRIPTION,
         "version": VERSION,
@@ -29,8 +29,8 @@ def make_info(sizes: Mapping[str, int], image_size: int, seed: int) -> dict:
 class Annotations:
     """The contents of one annotation file, filled scene by scene.
 
-    Beside COCO's own keys an image says which part of which photograph it shows (``photograph``, and ``crop`` as x, y,
-    width, height) and an annotation which of scikit-learn's digits it is (``digit``).
+    Besides COCO's own keys, an image has ``photograph`` and ``crop`` (x, y, width, height), the part of the photograph
+    that it shows. An annotation has ``digit``, its number in scikit-learn's set.
     """
 
     def __init__(self, info: dict) -> None:
@@ -38,7 +38,7 @@ class Annotations:
         self.content = {"info": info, "images": [], "annotations": [], "categories": CATEGORIES}
 
     def add(self, scene: Scene, file_name: str) -> None:
-        """Append the next scene, whose picture is ``file_name``. Identifiers count from 1: pycocotools loses a 0."""
+        """Append the next scene, shown by ``file_name``. Ids start at 1: pycocotools ignores a match with id 0."""
         images, annotations = self.content["images"], self.content["annotations"]
         height, width, _ = scene.image.shape
         top, left, crop_height, crop_width = scene.crop

@@ -1,4 +1,4 @@
-"""The data set as a folder: made whole or not at all, made once, and never at the cost of somebody's files."""
+"""The data set as a folder: written completely or not at all, written once, and never over other files."""
 
 import json
 import re
@@ -26,21 +26,21 @@ def build_digit_scenes(
     """Write the data set, unless it is there already.
 
     ``root`` then holds ``train/000000.png`` and so on, ``val``, ``test`` and ``annotations/{train,val,test}.json``. It
-    appears when it is complete: an interrupted call leaves nothing behind, or what was there before.
+    appears only when it is complete: an interrupted call leaves ``root`` as it was.
 
     Args:
         root: The folder. One with a set of other parameters is replaced.
         sizes: Number of scenes in ``train``, ``val`` and ``test``, at least 1 each.
         image_size: Side of the pictures in pixels, 64 to 1024. The digits stay 14 to 56 pixels high.
         seed: 0 to 2**32 - 1. It does not change which digits and photograph regions a split draws from.
-        progress: Wraps the list of scenes that is walked, for instance ``tqdm.tqdm``.
+        progress: Wraps the list of scenes, for instance ``tqdm.tqdm``.
 
     Returns:
         ``root`` as an absolute path.
 
     Raises:
-        ValueError: For sizes, an image size or a seed that are out of range.
-        FileExistsError: If ``root`` is, or holds, anything that this function did not write. Nothing is touched.
+        ValueError: If sizes, image size or seed are out of range.
+        FileExistsError: If ``root`` is, or holds, anything that this function did not write. Nothing is changed.
         FileNotFoundError: If the installed scikit-image lacks a photograph.
     """
     root = Path(root).expanduser().resolve()
@@ -64,8 +64,8 @@ def _check_arguments(sizes: Mapping[str, int], image_size: int, seed: int) -> No
         )
     if not _is_integer(image_size, *IMAGE_SIZES):
         raise ValueError(
-            f"image_size={image_size!r} should be an integer from {IMAGE_SIZES[0]} to {IMAGE_SIZES[1]} pixels, for "
-            f"the digits are up to {HEIGHT[1]} high; write for instance image_size=128"
+            f"image_size={image_size!r} should be an integer from {IMAGE_SIZES[0]} to {IMAGE_SIZES[1]} pixels, "
+            f"because digits are up to {HEIGHT[1]} high; write for instance image_size=128"
         )
     if not _is_integer(seed, 0, 2**32 - 1):
         raise ValueError(f"seed={seed!r} should be an integer from 0 to 2**32 - 1; write for instance seed=0")
@@ -92,7 +92,7 @@ def _write(folder: Path, info: dict, progress: Callable[[list], Iterable]) -> No
 
 
 def _read_info(root: Path, split: str) -> dict | None:
-    """Return what an annotation file says about its set; None if it is missing, unreadable or somebody else's."""
+    """Return the ``info`` of an annotation file; None if the file is missing, unreadable or not ours."""
     try:
         info = json.loads((root / "annotations" / f"{split}.json").read_bytes())["info"]
         return info if info["description"] == DESCRIPTION else None
@@ -111,11 +111,11 @@ def _check_replaceable(root: Path) -> None:
     """Raise unless ``root`` is missing, empty, or a set of ours with no other file in it."""
     if is_missing_or_empty(root):
         return
-    advice = "nothing was touched; give a folder that does not exist yet, or remove this one yourself"
+    advice = "nothing was changed; give a folder that does not exist yet, or remove this one yourself"
     if not root.is_dir():
         raise FileExistsError(f"{root} is a file, and the data set needs a folder; {advice}")
     if not any(_read_info(root, split) for split in SPLITS):
-        raise FileExistsError(f"{root} is not empty and no set of digit scenes; {advice}")
+        raise FileExistsError(f"{root} is not empty and is no set of digit scenes; {advice}")
     ours = re.compile(rf"(annotations/)?({'|'.join(SPLITS)})(\.json|/\d{{6}}\.png)?|annotations")
     foreign = [name for path in root.rglob("*") if not ours.fullmatch(name := path.relative_to(root).as_posix())]
     if foreign:

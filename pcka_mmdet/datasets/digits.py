@@ -1,4 +1,4 @@
-"""Scikit-learn's 1,797 handwritten digits: which split each belongs to, and how one is drawn.
+"""Scikit-learn's 1,797 handwritten digits: the split of each, and how to draw one.
 
 Each is an 8x8 image with ink from 0 to 16 (Optical Recognition of Handwritten Digits, UCI). The split belongs to the
 digits, not to a seed: whatever set is built, a training scene never shows a digit of another split.
@@ -13,7 +13,7 @@ from .splits import CLASSES, Stream, split_number
 
 SHARES = (0.60, 0.15, 0.25)  # of each class, for train, val and test
 GRID = 8  # side of the stored images
-INK = 0.5  # where a stroke ends, as a share of full ink
+INK = 0.5  # ink at the edge of a stroke, as a share of full ink
 
 
 @lru_cache(maxsize=1)
@@ -53,7 +53,7 @@ def render(ink: np.ndarray, height: float, degrees: float) -> np.ndarray:
     scale = height / GRID
     reach = math.ceil(0.75 * height + scale)  # half of the rotated square's diagonal and the edge's blur
     offset = (np.arange(2 * reach) + 0.5 - reach) / scale
-    # A mathematics library may be off in the last digit, which the rounding takes away.
+    # Mathematics libraries may differ in the last digit; rounding removes that.
     cos, sin = round(math.cos(math.radians(degrees)), 9), round(math.sin(math.radians(degrees)), 9)
     column = cos * offset[None, :] + sin * offset[:, None] + GRID / 2
     row = cos * offset[:, None] - sin * offset[None, :] + GRID / 2
@@ -65,7 +65,7 @@ def render(ink: np.ndarray, height: float, degrees: float) -> np.ndarray:
 
 
 def _interpolate(ink: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """Read ``ink`` between its pixels with Catmull-Rom's cubic; outside there is none. Positions are pixel edges."""
+    """Interpolate ``ink`` by Catmull-Rom's cubic; outside it is 0. Whole positions are the edges of pixels."""
     margin = 2 * GRID  # wide enough for every position that `render` asks for
     padded = np.pad(ink, margin)
     row, column = row - 0.5 + margin, column - 0.5 + margin

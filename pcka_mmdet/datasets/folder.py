@@ -1,4 +1,4 @@
-"""Folders that appear when they are complete, and replace nothing before that."""
+"""Folders that appear only when they are complete, and replace nothing before that."""
 
 import contextlib
 import shutil
@@ -12,9 +12,9 @@ ABANDONED = 3600.0  # seconds after which an unfinished folder belongs to a proc
 
 @contextlib.contextmanager
 def scratch_folder(root: Path) -> Iterator[Path]:
-    """Yield a new name beside ``root``, to be filled and given to `put_in_place`; afterwards nothing is left there.
+    """Yield a new path beside ``root``, to fill and to give to `put_in_place`; afterwards it is deleted.
 
-    What processes that were killed left beside ``root`` is deleted too.
+    Old scratch folders of killed processes are deleted too.
     """
     root.parent.mkdir(parents=True, exist_ok=True)
     for path in root.parent.glob(f".{root.name}.*.partial"):
@@ -42,10 +42,10 @@ def put_in_place(root: Path, scratch: Path) -> None:
 
 
 def is_missing_or_empty(root: Path) -> bool:
-    """Whether nothing is lost when a folder is put at ``root``."""
+    """Whether a folder can be put at ``root`` without a loss."""
     return not root.exists() or (root.is_dir() and not any(root.iterdir()))
 
 
 def _sibling(root: Path) -> Path:
-    """Return a new name beside ``root``: in the same file system, where renaming is one step."""
+    """Return a new path beside ``root``: in the same file system, where renaming is atomic."""
     return root.with_name(f".{root.name}.{uuid.uuid4().hex[:8]}.partial")

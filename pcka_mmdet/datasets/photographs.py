@@ -1,7 +1,7 @@
 """The backgrounds: real photographs, each cut into a region for every split.
 
-They are read from the folders of the installed scikit-image and scikit-learn. ``skimage.data`` is not asked, since it
-fetches what it misses from the network. Its page, text and clock_motion are left out: they show characters.
+They are read from the folders of the installed scikit-image and scikit-learn. ``skimage.data`` is not used, since it
+downloads missing files. Its page, text and clock_motion are left out: they show characters.
 """
 
 import importlib.util
@@ -53,7 +53,7 @@ def path(name: str) -> Path:
     found = Path(spec.submodule_search_locations[0], folder, file)
     if not found.is_file():
         raise FileNotFoundError(
-            f"the photograph {found} is missing, which the wheels of {distribution} on PyPI ship (a repackaged one may "
+            f"the photograph {found} is missing; the wheels of {distribution} on PyPI ship it (a repackaged one may "
             f"not); write: pip install --force-reinstall --no-deps {distribution}"
         )
     return found
@@ -72,8 +72,8 @@ def load(name: str) -> np.ndarray:
 def region(name: str, split: str) -> Region:
     """Return the part of a photograph that belongs to a split; the three parts have no pixel in common.
 
-    Which side each split gets alternates from photograph to photograph: with the same side everywhere val would be
-    skies and test lawns.
+    The side that a split gets alternates between photographs. With the same side everywhere, val would show skies and
+    test would show lawns.
     """
     number, order = split_number(split), NAMES.index(name)
     whole = LEGIBLE.get(name) or Region(0, 0, *load(name).shape[:2])
@@ -96,5 +96,5 @@ def _cut(whole: Region, side: str, share: float, flip: bool) -> tuple[Region, Re
 
 @lru_cache(maxsize=len(NAMES))
 def largest_side(name: str) -> int:
-    """Return the largest side of a crop: one for all splits, so that none sees a photograph closer than the others."""
+    """Return the largest side of a crop: the same for all splits, so that none shows photographs closer than others."""
     return min(SIDE[1], *(min(region(name, split)[2:]) for split in SPLITS))

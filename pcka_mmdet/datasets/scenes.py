@@ -1,7 +1,7 @@
 """One scene: digits on a crop of a photograph, with exact boxes.
 
-A scene follows from ``(seed, split, index)`` and the image size alone. The layout (which digits, where, how large) is
-drawn from a stream of its own and never looks at a pixel of the photograph, so the annotations do not depend on how an
+``(seed, split, index)`` and the image size determine a scene. The layout (which digits, where, how large) is
+drawn from a stream of its own and depends on no pixel of the photograph, so the annotations do not depend on how an
 image library decodes a JPEG.
 
 Shape shorthand: S the image side, N the number of digits in the scene.
@@ -21,9 +21,9 @@ HEIGHT = (14, 56)  # pixels, log-uniform
 ROTATION = 20.0  # degrees to either side
 VISIBLE = 0.6  # the least share of a digit's pixels that later digits and the border leave visible
 OVERHANG = 0.1  # the largest share of a digit's side beyond the border
-TRIES = 100  # digits drawn for a scene until it holds what it should
+TRIES = 100  # most digits that are drawn for a scene until it has enough visible ones
 CONTRAST = (40.0, 140.0)  # difference of lightness (0..255) between a digit and its surroundings, log-uniform
-CLUTTER = 1.5  # but never less than this many standard deviations of the surroundings
+CLUTTER = 1.5  # least contrast, in standard deviations of the surroundings
 OPACITY = (0.8, 1.0)
 LUMA = np.array([77, 150, 29])  # ITU-R BT.601, in 1/256
 
@@ -91,7 +91,7 @@ def _place(stream: Stream, ink: np.ndarray, size: int) -> tuple[np.ndarray, int]
 
 
 def _background(stream: Stream, name: str, split: str, size: int) -> tuple[np.ndarray, Region]:
-    """Return a square part of a photograph's region for the split, (S, S, 3) uint8, maybe mirrored, and where it is."""
+    """Return a square part of a photograph's region for the split, (S, S, 3) uint8, maybe mirrored, and its place."""
     region = photographs.region(name, split)
     side = stream.integer(photographs.SIDE[0], photographs.largest_side(name))
     top = region.top + stream.integer(0, region.height - side)
@@ -101,7 +101,7 @@ def _background(stream: Stream, name: str, split: str, size: int) -> tuple[np.nd
 
 
 def _paint(stream: Stream, image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Paint a digit in a random colour that stands out, here strongly and there weakly, from what lies around it."""
+    """Paint a digit in a random colour, with a random contrast to its surroundings."""
     x, y, width, height = _box(alpha > 0.5)
     lightness = (image[y : y + height, x : x + width] @ LUMA) // 256
     mean = int(lightness.sum()) / lightness.size

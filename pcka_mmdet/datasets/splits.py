@@ -20,8 +20,8 @@ def split_number(split: str) -> int:
 class Stream:
     """Random numbers that are the same with every NumPy on every machine.
 
-    NumPy promises this for ``RandomState`` alone (NEP 19), and only ``random_sample`` is used of it: the integer and
-    normal draws depend on the platform's integer width and mathematics library.
+    NumPy promises this for ``RandomState`` alone (NEP 19), of which only ``random_sample`` is used here: its integer
+    and normal draws depend on the platform's integer width and mathematics library.
     """
 
     def __init__(self, *key: int) -> None:

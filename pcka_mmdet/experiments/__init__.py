@@ -1,1 +1,1 @@
-"""Trainings and tests that are done once: the demo, the benchmarks of recipes."""
+"""Trainings and tests that run once and can be continued: the demo, the benchmarks of recipes."""

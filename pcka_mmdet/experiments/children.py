@@ -1,4 +1,4 @@
-"""Child processes that log to a file and end with this one."""
+"""Child processes that log to a file and end together with this process."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-PATIENCE = 10.0  # seconds between asking a process to end and ending it
+PATIENCE = 10.0  # seconds between SIGTERM and SIGKILL
 
 
 class ChildFailed(RuntimeError):
@@ -16,24 +16,24 @@ class ChildFailed(RuntimeError):
 
     def __init__(self, name: str, code: int, log: Path, lines: int = 20):
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
-        what = f"ended with code {code}" if code > 0 else f"was ended by signal {-code} (9: maybe by lack of memory)"
+        what = f"ended with code {code}" if code > 0 else f"was killed by signal {-code} (9: maybe out of memory)"
         super().__init__(f"{name} {what}. The end of {log}:\n\n{tail}")
         self.code = code if code > 0 else 128 - code
 
 
 class Child:
-    """A Python process in a session of its own, so that the terminal's Ctrl-C reaches it by way of us alone.
+    """A Python process in its own session: Ctrl-C in the terminal reaches it only through this process.
 
     Args:
-        arguments: What this Python runs: a script and its arguments.
-        log: The file that stdout and stderr are appended to.
-        threads: For the numerical libraries.
-        inherit: File descriptors that the child keeps open.
+        arguments: A Python script and its arguments.
+        log: File to which stdout and stderr are appended.
+        threads: Threads of the numerical libraries.
+        inherit: File descriptors that stay open in the child.
     """
 
     def __init__(self, arguments: Sequence[str], log: Path, threads: int, inherit: Sequence[int] = ()):
-        # OpenMP threads that spin for long make a training ten times slower as soon as another process needs a core;
-        # threads that do not spin at all make it twice as slow on its own.
+        # If OpenMP threads spin for long, a training is ten times slower as soon as another process needs a core. If
+        # they do not spin at all, it is twice as slow on its own.
         environment = {"GOMP_SPINCOUNT": "20000", **os.environ, "OMP_NUM_THREADS": str(threads)}
         self.log = log
         with log.open("a") as output:
@@ -48,11 +48,11 @@ class Child:
             )
 
     def poll(self) -> int | None:
-        """The exit code; None while it runs."""
+        """Exit code; `None` while the process runs."""
         return self._process.poll()
 
     def stop(self) -> None:
-        """End it and its own children, data loader workers for instance."""
+        """End the process and its children, such as data loader workers."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
@@ -62,12 +62,12 @@ class Child:
 
 @contextlib.contextmanager
 def termination_as_interrupt() -> Iterator[None]:
-    """Within, SIGTERM and SIGHUP (a closed terminal) raise KeyboardInterrupt as Ctrl-C does: nothing is left behind."""
+    """Make SIGTERM and SIGHUP (a closed terminal) raise KeyboardInterrupt, as Ctrl-C does, so that cleanup runs."""
 
     def interrupt(*_) -> None:
         raise KeyboardInterrupt
 
-    # nohup has SIGHUP ignored, and means it
+    # ignored signals stay ignored: nohup ignores SIGHUP
     numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
     for number in numbers:
         signal.signal(number, interrupt)

@@ -1,4 +1,4 @@
-"""A config on data that lies elsewhere."""
+"""Move a config to another data folder."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 
 def move_data_root(config: Config, root: str) -> None:
-    """Let every path of a config that lies below its `data_root` lie below `root`.
+    """Replace a config's `data_root` by `root`, in every path of the config that begins with it.
 
     A config derives paths from its `data_root` (`data_root + 'annotations/val.json'`) when it is read; setting the
     variable later changes none of them.
@@ -17,7 +17,7 @@ def move_data_root(config: Config, root: str) -> None:
     old = str(config.get("data_root") or "").rstrip("/")
     if not old:
         raise ValueError(
-            f"{config.filename or 'the config'} has no data_root that another could replace: begin it with "
+            f"{config.filename or 'the config'} has no data_root to replace: begin it with "
             "data_root = 'data/NAME/' and derive its paths from that"
         )
     new = root.rstrip("/")

@@ -17,7 +17,7 @@ from .stages import Evaluation
 
 
 def result(test: Evaluation) -> dict[str, float]:
-    """What the table shows of a method."""
+    """Values of a method for the table."""
     record = test.record
     return {
         **record["test"],
@@ -28,7 +28,7 @@ def result(test: Evaluation) -> dict[str, float]:
 
 
 def print_table(results: tables.Results, console: Console) -> None:
-    """Print the table of some methods."""
+    """Print the table of the given methods."""
     console.print(tables.console_table(tables.header(), tables.table_rows(results)))
 
 

@@ -1,4 +1,4 @@
-"""How far a run is and how long it will take: bars on a terminal, now and then a line elsewhere."""
+"""Progress and remaining time of a run: bars on a terminal, elsewhere a line every `INTERVAL` seconds."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -10,16 +10,16 @@ from .estimate import Estimate, clock
 from .stages import Stage
 
 INTERVAL = 30.0  # seconds between two lines where there is no terminal
-REFRESH = 2.0  # seconds between two looks at the logs: reading them takes time from the training
+REFRESH = 2.0  # seconds between two reads of the logs: reading them slows the training down
 
 
 class Display:
-    """Progress of stages, for use as a context.
+    """Context manager that shows the progress of stages.
 
     Args:
-        stages: All of the run.
-        console: Where it is shown.
-        jobs: How many stages run at once.
+        stages: All stages of the run.
+        console: Output.
+        jobs: Number of stages that run at once.
     """
 
     def __init__(self, stages: Sequence[Stage], console: Console, jobs: int = 1):
@@ -28,7 +28,7 @@ class Display:
         self._bars = _bars(console)
         self._tasks: dict[Stage, TaskID] = {}
         self._whole = self._bars.add_task("whole run", total=None, note="")
-        self._last_look = self._last_line = 0.0
+        self._last_read = self._last_line = 0.0
         for stage in stages:
             if stage.is_done():
                 self.finished(stage, "done already")
@@ -45,7 +45,7 @@ class Display:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def finished(self, stage: Stage, how: str = "done") -> None:
-        """Say that a stage is done, and turn to the others."""
+        """Print that a stage is done, and remove its bar."""
         record = stage.record
         facts = [how]
         if "seconds" in record:
@@ -58,10 +58,10 @@ class Display:
             self._bars.remove_task(self._tasks.pop(stage))
 
     def update(self, running: Sequence[Stage]) -> None:
-        """Show how far the running stages are; soon after the last time it does nothing."""
-        if time.monotonic() - self._last_look < REFRESH:
+        """Show the progress of the running stages, at most once every `REFRESH` seconds."""
+        if time.monotonic() - self._last_read < REFRESH:
             return
-        self._last_look = time.monotonic()
+        self._last_read = time.monotonic()
         notes = []
         for stage in running:
             done, left = stage.iterations_done(), self._estimate.stage(stage)
@@ -81,7 +81,7 @@ class Display:
 
 
 def track(items: Sequence, name: str, console: Console) -> Iterator:
-    """Walk a sequence and show how far it is."""
+    """Iterate over a sequence and show the progress."""
     start = last_line = time.monotonic()
     with _bars(console) as bars:
         task = bars.add_task(name, total=len(items), note="")

@@ -1,16 +1,16 @@
-"""The time that is left, from the pace measured so far and rough relative costs for what has not run yet."""
+"""Remaining time, from the measured pace and from rough relative costs of stages that have not run yet."""
 
 import time
 from collections.abc import Sequence
 
 from .stages import Stage
 
-PACE = 0.08  # seconds an iteration of cost 1, until one is measured: two cores, a small detector
-OVERHEAD = 15.0  # seconds of a stage beside its iterations: imports, validation, checkpoints
+PACE = 0.08  # seconds per iteration of cost 1 until one is measured: a small detector on two cores
+OVERHEAD = 15.0  # seconds per stage besides its iterations: imports, validation, checkpoints
 
 
 class Estimate:
-    """The time left of stages, of which `jobs` run at once."""
+    """Remaining time of stages, of which `jobs` run at once."""
 
     def __init__(self, stages: Sequence[Stage], jobs: int = 1):
         self._stages = stages
@@ -19,13 +19,13 @@ class Estimate:
         self._started: dict[Stage, float] = {}
 
     def stage(self, stage: Stage) -> float:
-        """Seconds left of a stage that runs."""
+        """Remaining seconds of a running stage."""
         begun = self._started.setdefault(stage, time.monotonic())
         overhead = max(0.0, OVERHEAD - (time.monotonic() - begun))
         return overhead + (stage.iterations - stage.iterations_done()) * (stage.pace() or stage.cost * self._unit())
 
     def whole(self) -> tuple[float, float]:
-        """Share of the run's time that has passed, and seconds left of it."""
+        """Elapsed share of the run's time, 0 to 1, and remaining seconds."""
         left = 0.0
         for stage in self._stages:
             if stage in self._started and not stage.is_done():
@@ -37,7 +37,7 @@ class Estimate:
         return passed / (passed + left) if passed + left else 1.0, left
 
     def _unit(self) -> float:
-        """Seconds an iteration of cost 1, by the stages that have a pace."""
+        """Seconds per iteration of cost 1, the mean over stages with a measured pace."""
         units = [stage.pace() / stage.cost for stage in self._stages if stage.cost and stage.pace()]
         return sum(units) / len(units) if units else PACE
 

@@ -1,4 +1,4 @@
-"""Command line options of the tools that run stages, and the console they write to."""
+"""Command line options and console of the tools that run stages."""
 
 import argparse
 from pathlib import Path
@@ -8,13 +8,13 @@ from rich.console import Console
 from pcka_mmdet.benchmarking.measure import cores
 from pcka_mmdet.engine.launch import ConfigOptions
 
-MOST_THREADS = 4  # more make trainings as small as the demo's no faster
+MOST_THREADS = 4  # more do not speed up trainings as small as the demo's
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, work_dir: str, trainings: str = "every training") -> None:
-    """Options in common; `work_dir` is a default, `trainings` says what `--cfg-options` change."""
+    """Add the common options; `work_dir` is a default, and `trainings` says what `--cfg-options` changes."""
     parser.add_argument(
-        "--work-dir", type=Path, default=Path(work_dir), help="folder for all that is made (default: %(default)s)"
+        "--work-dir", type=Path, default=Path(work_dir), help="folder for all outputs (default: %(default)s)"
     )
     parser.add_argument(
         "--config-dir",
@@ -24,7 +24,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, work_dir: str, trainings:
     )
     parser.add_argument("--data-root", help="folder of the data (default: the configs' data_root)")
     parser.add_argument(
-        "--threads", type=int, default=default_threads(), help="of each training (default here: %(default)s)"
+        "--threads", type=int, default=default_threads(), help="threads of each training (default here: %(default)s)"
     )
     for option, whose in (("--cfg-options", trainings), ("--teacher-cfg-options", "the teacher's training alone")):
         parser.add_argument(
@@ -33,11 +33,11 @@ def add_run_arguments(parser: argparse.ArgumentParser, work_dir: str, trainings:
 
 
 def default_threads() -> int:
-    """As many as this process has cores, within reason."""
+    """Number of this process's cores, at most `MOST_THREADS`."""
     return min(cores(), MOST_THREADS)
 
 
 def make_console() -> Console:
-    """As wide as the terminal; elsewhere wide enough for the tables."""
+    """Console as wide as the terminal; elsewhere wide enough for the tables."""
     console = Console()
     return console if console.is_terminal else Console(width=120)

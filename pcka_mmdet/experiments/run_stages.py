@@ -18,17 +18,17 @@ def run_stages(
 ) -> None:
     """Run all stages that are not done, each after those that it requires.
 
-    Whatever ends this function early also ends the children; the next call then goes on where they were.
+    An exception or interrupt also ends the children. The next call continues where they stopped.
 
     Args:
-        stages: In the order in which they are wanted, with all that they require.
-        display: What shows their progress.
-        threads: Of each child.
-        jobs: How many children run at once.
-        inherit: File descriptors that the children keep open.
+        stages: Stages in the preferred order, with all that they require.
+        display: Shows their progress.
+        threads: Threads of each child.
+        jobs: Number of children that run at once.
+        inherit: File descriptors that stay open in the children.
 
     Raises:
-        ChildFailed: One of them failed.
+        ChildFailed: A child failed.
     """
     waiting = [stage for stage in stages if not stage.is_done()]
     running: dict[Stage, Child] = {}
@@ -57,16 +57,16 @@ def run_stages(
 def _start(stage: Stage, display: Display, threads: int, inherit: Sequence[int]) -> Child:
     moved = stage.prepare()
     if moved is not None:
-        display.say(f"{stage.name}: its config or data changed since; what was there is now in {moved}")
+        display.say(f"{stage.name}: its config or data have changed; the old folder is now {moved}")
     return Child(stage.arguments(), stage.log, threads, inherit)
 
 
 @contextlib.contextmanager
 def session(work_dir: Path) -> Iterator[int]:
-    """The frame of a run: alone in its work directory; a failed or interrupted one ends with a message, no traceback.
+    """Lock the work directory during a run. If the run fails or is interrupted, exit with a message, no traceback.
 
     Yields:
-        The file descriptor that children inherit.
+        The lock's file descriptor, which children inherit.
     """
     try:
         with exclusive(work_dir) as lock, termination_as_interrupt():
@@ -75,5 +75,5 @@ def session(work_dir: Path) -> Iterator[int]:
         print(error, file=sys.stderr)
         raise SystemExit(error.code) from error
     except KeyboardInterrupt as error:
-        print("\ninterrupted: the same command goes on from the last epoch of what was running", file=sys.stderr)
+        print("\ninterrupted: run the same command again to continue from the last complete epoch", file=sys.stderr)
         raise SystemExit(130) from error

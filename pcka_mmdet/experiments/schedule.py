@@ -1,4 +1,4 @@
-"""How long a config trains, and the same config for longer or shorter."""
+"""The number of iterations of a config, and changing its number of epochs."""
 
 import json
 import math
@@ -12,7 +12,7 @@ LENGTHS = ("total_steps", "T_max", "end", "stop_epoch")
 
 
 def training_iterations(config: Config) -> int:
-    """Iterations of the whole training: epochs times batches of the annotated images."""
+    """Iterations of the whole training: epochs times batches per epoch."""
     loader, repeats = config.train_dataloader, 1
     dataset = loader.dataset
     while "dataset" in dataset:
@@ -26,9 +26,9 @@ def training_iterations(config: Config) -> int:
 
 
 def set_epochs(config: Config, epochs: int) -> None:
-    """Train for `epochs`: the schedules of learning rate and distillation keep their shape.
+    """Set the number of epochs, and scale the schedules of learning rate and distillation with it.
 
-    Changing `train_cfg.max_epochs` alone would cut a one-cycle schedule off, or run it beyond its end.
+    Changing `train_cfg.max_epochs` alone would cut off a one-cycle schedule, or run beyond its end.
 
     Raises:
         ValueError: `epochs` is below 1.

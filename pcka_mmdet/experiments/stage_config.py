@@ -16,7 +16,7 @@ from .stages import Training
 
 METHODS = ("teacher", "student", "distilled")
 COSTS = {"teacher": 2.5, "student": 1.0, "distilled": 1.4}
-"""Seconds an iteration, relative to the student's; only for the remaining time before it is measured."""
+"""Seconds per iteration relative to the student's; for the remaining time, until the pace is measured."""
 
 
 def stage_config(
@@ -27,18 +27,18 @@ def stage_config(
     options: dict[str, Any] | None = None,
     teacher: Training | None = None,
 ) -> Config:
-    """The config `folder/METHOD.py` with what the command line says.
+    """The config `folder/METHOD.py` with the settings of the command line.
 
     Args:
-        folder: Where the three configs are.
+        folder: Folder of the three configs.
         method: `'teacher'`, `'student'` or `'distilled'`.
-        data_root: Where the data are, unless where the config says.
-        seed: Of initial weights and data order.
+        data_root: Folder of the data; `None` keeps the config's.
+        seed: Seed of initial weights and data order.
         options: As in `--cfg-options`. With `train_cfg.max_epochs` the schedules change too.
-        teacher: For `'distilled'`: the training that gives the teacher, its config and its checkpoint.
+        teacher: For `'distilled'`: the teacher's training, whose config and checkpoint are used.
 
     Raises:
-        FileNotFoundError: There is no such config.
+        FileNotFoundError: The config does not exist.
         ValueError: The config has no `data_root`, or the epochs are below 1.
     """
     config = load_config(str(folder / f"{method}.py"))
@@ -55,11 +55,11 @@ def stage_config(
 
 
 def ensure_data(config: Config, console) -> None:
-    """Make the digit scenes if the config wants these and they are not there.
+    """Build the digit scenes if the config uses them and they are missing.
 
     Raises:
         FileNotFoundError: Other data are missing.
-        FileExistsError: What is at the place of the digit scenes is something else.
+        FileExistsError: `data_root` exists and holds something else.
     """
     loaders = (config.train_dataloader, config.val_dataloader, config.test_dataloader)
     missing = [path for path in (annotation_file(loader.dataset) for loader in loaders) if not path.is_file()]
@@ -69,7 +69,7 @@ def ensure_data(config: Config, console) -> None:
     if tuple(config.get("classes", ())) != CLASSES:
         raise FileNotFoundError(
             f"no annotation file at {str(missing[0])!r}: give the folder of the data by --data-root "
-            f"(now {root!r}), or get them first; README.md says how"
+            f"(now {root!r}), or fetch the data first, as README.md shows"
         )
     console.print(f"making the data set in {root}", highlight=False)
     build_digit_scenes(root, progress=lambda scenes: track(scenes, "data set", console))

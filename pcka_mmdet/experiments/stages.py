@@ -1,4 +1,4 @@
-"""Trainings and tests that are done once: what is finished is skipped, what was interrupted goes on."""
+"""Trainings and tests that run once: finished ones are skipped, interrupted ones continue."""
 
 import hashlib
 import json
@@ -18,12 +18,12 @@ from .schedule import training_iterations
 
 
 class Stage:
-    """Something that a child process makes in a folder, with a record of what it was made from.
+    """A step of a run: a child process writes results to a folder, with a record of their inputs.
 
     Args:
-        name: What it is called on the console.
-        folder: Where it goes.
-        inputs: All that the result depends on, as JSON can hold it: when this changes, it is made anew.
+        name: Name on the console.
+        folder: Folder of the results.
+        inputs: All that the results depend on, as JSON values. When they change, the stage runs anew.
         requires: Stages that must be done before.
     """
 
@@ -40,39 +40,39 @@ class Stage:
 
     @property
     def log(self) -> Path:
-        """Where its console output goes."""
+        """File of the console output."""
         return self.folder / self.log_name
 
     def arguments(self) -> list[str]:
-        """What Python runs."""
+        """Python script and its arguments."""
         raise NotImplementedError
 
     def products(self) -> list[Path]:
-        """Files that are there when it is done."""
+        """Files that exist when the stage is done."""
         return []
 
     def summary(self) -> dict:
-        """What its record keeps about the result."""
+        """Results for the record."""
         return {}
 
     def iterations_done(self) -> int:
-        """How many of `iterations` it, or the run that it continues, has done."""
+        """Iterations done so far, including those of an interrupted run that it continues."""
         return self.iterations if self.is_done() else 0
 
     def pace(self) -> float:
-        """Measured seconds an iteration; 0 where that is unknown."""
+        """Measured seconds per iteration; 0 if unknown."""
         return 0.0
 
     @property
     def record(self) -> dict:
-        """What is known about the folder: `fingerprint`, `done` and, once that is true, the summary."""
+        """Content of `stage.json`: `fingerprint`, `done` and, once done, the summary; empty without a file."""
         try:
             return json.loads((self.folder / "stage.json").read_text())
         except (FileNotFoundError, json.JSONDecodeError):
             return {}
 
     def is_done(self) -> bool:
-        """Whether its result is there, and made from what it would be made from now."""
+        """Whether all products exist, and were made from the current inputs."""
         record = self.record
         return bool(
             record.get("done")
@@ -81,7 +81,7 @@ class Stage:
         )
 
     def prepare(self) -> Path | None:
-        """Make the folder ready for the child. One that was made from something else is moved: to the path returned."""
+        """Prepare the folder for the child. A folder made from other inputs is moved to the path that is returned."""
         moved = None
         if self.folder.exists() and self.record.get("fingerprint") != self.fingerprint:
             moved = _free_name(self.folder)
@@ -91,7 +91,7 @@ class Stage:
         return moved
 
     def finish(self) -> None:
-        """Record that it is done."""
+        """Record that the stage is done."""
         self._write(done=True, **self.summary())
 
     def _write(self, **entries: Any) -> None:
@@ -99,15 +99,15 @@ class Stage:
 
 
 class Training(Stage):
-    """A training by `tools/train.py`, resumed from its last epoch where it was interrupted.
+    """A training by `tools/train.py`, resumed from its last epoch if it was interrupted.
 
     Args:
-        name: What it is called on the console.
-        folder: Its work directory. Beside it goes its config, `FOLDER.py`.
+        name: Name on the console.
+        folder: Work directory. The config is written beside it, as `FOLDER.py`.
         config: The complete config.
         tools: The folder of `train.py`.
-        cost: Seconds an iteration relative to other trainings, for the remaining time before it is measured.
-        requires: Trainings that must be done before, a teacher's for instance.
+        cost: Seconds per iteration relative to other trainings, for the remaining time until the pace is measured.
+        requires: Trainings that must be done before, such as the teacher's.
     """
 
     log_name = "train.log"
@@ -131,7 +131,7 @@ class Training(Stage):
         self._tools = tools
 
     def arguments(self) -> list[str]:
-        """`tools/train.py` that begins, or goes on."""
+        """`tools/train.py`, which starts or resumes."""
         files = [str(self.config_file), "--work-dir", str(self.folder)]
         return [str(self._tools / "train.py"), *files, "--resume", "auto"]
 
@@ -146,7 +146,7 @@ class Training(Stage):
         return moved
 
     def write_config(self) -> None:
-        """Write the config, and those that it names: a distillation's names its teacher's."""
+        """Write the config and those of the required trainings: a distillation reads its teacher's."""
         self.config.dump(self.config_file)
         for required in self.requires:
             required.write_config()
@@ -161,13 +161,13 @@ class Training(Stage):
         }
 
     def iterations_done(self) -> int:
-        """By the newest record of the log."""
+        """Iteration of the newest log record."""
         if self.is_done():
             return self.iterations
         return next((record["iter"] for record in reversed(self._records()) if "iter" in record), 0)
 
     def pace(self) -> float:
-        """Of the whole training once it is done, before that of its last records."""
+        """Seconds per iteration of the whole training once it is done, before that of its last records."""
         if self.is_done():
             return self.record["seconds"] / self.iterations
         times = [record["time"] for record in self._records() if "iter" in record][-4:]
@@ -190,12 +190,12 @@ class Evaluation(Stage):
         self._tools = tools
 
     def prepare(self) -> Path | None:
-        """Write the training's config, which may have been deleted."""
+        """Write the training's config too, since it may have been deleted."""
         self.training.write_config()
         return super().prepare()
 
     def arguments(self) -> list[str]:
-        """`tools/test.py` that keeps the predictions."""
+        """`tools/test.py`, which writes the predictions."""
         files = [str(self.training.config_file), str(self.training.checkpoint)]
         return [
             *[str(self._tools / "test.py"), *files],
@@ -203,7 +203,7 @@ class Evaluation(Stage):
         ]
 
     def products(self) -> list[Path]:
-        """The predictions."""
+        """File of the predictions."""
         return [self.predictions]
 
     def summary(self) -> dict:
@@ -216,7 +216,7 @@ class Evaluation(Stage):
 
 
 def with_requirements(stages: Sequence[Stage]) -> list[Stage]:
-    """The stages and all that they require, each once and after what it requires."""
+    """The stages and all that they require, each once and after its requirements."""
     ordered: dict[Stage, None] = {}
     for stage in stages:
         ordered.update(dict.fromkeys([*with_requirements(stage.requires), stage]))

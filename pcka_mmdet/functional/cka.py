@@ -13,14 +13,14 @@ def cka(x: Tensor, y: Tensor, centering: str = "center") -> Tensor:
     Args:
         x: Samples by features, `(..., N, D1)`.
         y: The same samples in another representation, `(..., N, D2)`.
-        centering: The projection K~ of a Gram matrix K. `'none'` takes K itself (what the paper's authors released),
-            `'center'` HKH with H = I - 11'/N (Kornblith et al. 2019), `'debias'` the U-centred K, whose ratio equals
-            that of the unbiased HSIC_1 estimates (Song et al. 2012, eq. 5).
+        centering: The projection K~ of a Gram matrix K. `'none'`: K itself (the code that the paper's authors
+            released). `'center'`: HKH with H = I - 11'/N (Kornblith et al. 2019). `'debias'`: the U-centred K; the
+            ratio then equals that of the unbiased HSIC_1 estimates (Song et al. 2012, eq. 5).
 
     Returns:
-        Similarity `(...,)` in float32, or float64 where an input has it: within [0, 1], for `'debias'` within [-1, 1].
-        It does not depend on the scale of x or y. Where either Gram matrix is zero (a dead channel) the value is 0
-        and the gradient exactly zero. Differentiable once, in both arguments.
+        Similarity `(...,)` in float32, or float64 if an input is float64. It is within [0, 1], for `'debias'` within
+        [-1, 1], and does not depend on the scale of x or y. Where either Gram matrix is zero (a dead channel) the value
+        is 0 and the gradient exactly zero. Differentiable once, in both arguments.
 
     Raises:
         ValueError: The shapes do not match, `centering` is unknown, or N is below `MIN_SAMPLES[centering]`.
@@ -40,7 +40,7 @@ def cka(x: Tensor, y: Tensor, centering: str = "center") -> Tensor:
 
 
 class _CKA(torch.autograd.Function):
-    """Keeps for backward the matrices that a gradient is a product of, and the form's weights."""
+    """Saves for backward the matrices and weights whose products are the gradients."""
 
     @staticmethod
     def forward(ctx, x: Tensor, y: Tensor, sides: tuple[int, ...], centering: str) -> Tensor:
@@ -49,9 +49,9 @@ class _CKA(torch.autograd.Function):
             matrices, scales = zip(*(standardise(matrix, centering) for matrix in (x, y)), strict=True)
             value, weights = form.evaluate(*matrices, centering, sides)
         kept = [matrix if form.needs_other or side in sides else None for side, matrix in enumerate(matrices)]
-        # by turns: the scales of the sides, then their first weights, and so on
-        by_turns = zip(*((scales[side], *weights[index]) for index, side in enumerate(sides)), strict=True)
-        ctx.save_for_backward(*kept, *(tensor for turn in by_turns for tensor in turn))
+        # the scales of all sides, then their first weights, and so on
+        interleaved = zip(*((scales[side], *weights[index]) for index, side in enumerate(sides)), strict=True)
+        ctx.save_for_backward(*kept, *(tensor for turn in interleaved for tensor in turn))
         ctx.form, ctx.sides, ctx.centering = form, sides, centering
         return value
 

@@ -1,4 +1,4 @@
-"""Value and gradient of CKA in closed form, by Gram matrices of samples or by products of features.
+"""Value and gradient of CKA in closed form, from Gram matrices of samples or from products of features.
 
 Shape shorthand: G groups, N samples (patches, for PCKA), D features; x is the student's matrix, y the teacher's.
 
@@ -6,10 +6,10 @@ With the Gram matrices K = xx' and L = yy' and K~, L~ their projections (see `pc
 
     CKA = <K~, L~> / (|K~| |L~|),    dCKA/dx = 2 (L~ / (|K~| |L~|) - CKA K~ / |K~|^2) x.
 
-K~ is a linear projection of K, so one formula of the value and one of the gradient serve all three estimators. The two
-forms give equal values, since |xx'| = |x'x| and <xx', yy'> = |x'y|^2. Which one costs less depends on N and D. A form
-evaluates CKA of standardised matrices. For each side that needs a gradient it also returns weights: the gradient is a
-product of weights and matrices.
+K~ is a linear projection of K, so one formula for the value and one for the gradient serve all three estimators. The
+two forms give equal values, since |xx'| = |x'x| and <xx', yy'> = |x'y|^2. Which one costs less depends on N and D. A
+form evaluates CKA of standardised matrices. For each side that needs a gradient it also returns weights: the gradient
+is a product of weights and matrices.
 """
 
 import torch
@@ -38,7 +38,7 @@ def check_samples(samples: int, centering: str) -> None:
 def standardise(x: Tensor, centering: str) -> tuple[Tensor, Tensor]:
     """Scale every group to largest magnitude 1, after removing its column means unless `centering` is 'none'.
 
-    Removing the means does not change K~ (both projections map them to zero) and saves digits.
+    Removing the means does not change K~ (both projections map them to zero) and improves precision.
 
     Returns:
         The matrices `(G, N, D)`, and their scales `(G, 1, 1)`: 0 for a group that is zero up to rounding.
@@ -66,7 +66,7 @@ def column(per_group: Tensor) -> Tensor:
 
 
 def _largest(x: Tensor) -> Tensor:
-    # not aminmax, which takes 20 times as long on a processor
+    # not aminmax, which takes 20 times as long on a CPU
     return torch.maximum(x.amax((-2, -1), keepdim=True), -x.amin((-2, -1), keepdim=True))
 
 
@@ -81,14 +81,14 @@ def _total(matrix: Tensor) -> Tensor:
 
 
 class SampleForm:
-    """K~ and L~ as N x N matrices. The weights are one more of them, `(G, N, N)`."""
+    """K~ and L~ as N x N matrices. The weights of a side are one such matrix, `(G, N, N)`."""
 
     needs_other = False
-    """Whether the gradient of one side takes the other side's matrix."""
+    """Whether the gradient of one side needs the other side's matrix."""
 
     @staticmethod
     def multiply_adds(samples: int, features: int, other_features: int) -> int:
-        """Of value and gradient, a group: N^2 D."""
+        """Multiply-adds of value and gradient per group, proportional to N^2 D."""
         return samples**2 * (2 * features + other_features)
 
     @classmethod
@@ -127,10 +127,10 @@ class SampleForm:
 
 
 class FeatureForm:
-    """K~ and L~ through D x D products, for many samples of few features; no N x N matrix is ever made.
+    """K~ and L~ through D x D products, for many samples of few features; no N x N matrix is formed.
 
-    The weights are the products that the gradient multiplies the other and the own matrix by, `(G, D2, D1)` and
-    `(G, D1, D1)`, and the factors in them, `(G,)` each.
+    The weights of a side are two matrices, which the gradient multiplies by the other side's matrix, `(G, D2, D1)`, and
+    by its own, `(G, D1, D1)`, and the scalar factors in them, `(G,)` each.
     """
 
     needs_other = True
@@ -138,7 +138,7 @@ class FeatureForm:
 
     @staticmethod
     def multiply_adds(samples: int, features: int, other_features: int) -> int:
-        """Of value and gradient, a group: N D^2."""
+        """Multiply-adds of value and gradient per group, proportional to N D^2."""
         return samples * (2 * features * (features + other_features) + other_features**2)
 
     @classmethod
@@ -179,7 +179,7 @@ class FeatureForm:
         whole = _total(product * product)
         if centering != "debias":
             return whole, whole
-        # xx' and yy' with the diagonals out; their row sums are minus the diagonals, as the column means are zero
+        # xx' and yy' with zero diagonals: their row sums are minus the diagonals, as the column means are zero
         n = x.shape[-2]
         x_rows, y_rows = -x.square().sum(-1), -y.square().sum(-1)
         inner = whole - (x_rows * y_rows).sum(-1) * (1 + 2 / (n - 2))
@@ -187,15 +187,15 @@ class FeatureForm:
 
 
 def of_rows_and_columns(x: Tensor, y: Tensor, with_gradients: bool) -> tuple[list[Tensor], list[Tensor]]:
-    """Uncentred CKA of two matrices and that of their transposes, which share products.
+    """Uncentred CKA of two matrices and of their transposes, which share products.
 
     |x'x| = |K|, and <x'x, y'y> = |M|^2 with M = xy'. So the CKA of columns is |M|^2 / (|K| |L|), and its gradient
-    2 (M y / (|K| |L|) - CKA K x / |K|^2). All products are N x N, of the shorter side.
+    2 (M y / (|K| |L|) - CKA K x / |K|^2). All products are N x N, where N is the shorter side.
 
     Args:
         x: Standardised matrices `(G, N, D)`.
         y: The same of the other side.
-        with_gradients: Whether to make them.
+        with_gradients: Whether to compute the gradients.
 
     Returns:
         CKA `(G,)` of rows and of columns, and the gradient of each in x, `(G, N, D)`.

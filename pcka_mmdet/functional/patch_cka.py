@@ -29,20 +29,20 @@ def patch_cka(
     fit: str = "resize",
     samples: str | tuple[str, ...] = "patches",
 ) -> Tensor:
-    """Mean CKA of the groups of patches, differentiable once in the student's map; the teacher's is a constant.
+    """Mean CKA of the groups of patches, differentiable once in the student's map; the teacher's map is a constant.
 
     Args:
         student: Feature map `(B, C1, H, W)`.
-        teacher: Feature map `(B, C2, H, W)`; of as many channels with `average='channel'` or `samples='positions'`.
-        patch_size: See `extract_patches`, as for `average` and `fit`.
+        teacher: Feature map `(B, C2, H, W)`; C2 = C1 for `average='channel'` and for `samples='positions'`.
+        patch_size: See `extract_patches`.
         average: See `extract_patches`.
         centering: See `cka`.
         fit: See `extract_patches`.
-        samples: What the Gram matrix compares: `'patches'`, or `'positions'`, the features of a patch (the patch
-            matrices are transposed). With both, patches are cut once, and without centring matrix products are shared.
+        samples: What the Gram matrix compares: `'patches'`, `'positions'` (the features of a patch: the patch matrices
+            are transposed), or a tuple of both. With both, patches are cut once, and uncentred terms share products.
 
     Returns:
-        Mean similarity, a scalar in float32 or wider, or one for each of several `samples`; see `cka`.
+        Mean similarity, a scalar in float32 or wider; for a tuple of `samples`, one value each. See `cka`.
 
     Raises:
         ValueError: The maps differ in images, size or channels, an option is unknown, or a map gives too few samples.
@@ -59,7 +59,7 @@ def patch_cka(
         )
     kinds = (samples,) if isinstance(samples, str) else samples
     if not kinds or not set(kinds) <= set(SAMPLES):
-        raise ValueError(f"samples must be of {SAMPLES}, got {samples!r}")
+        raise ValueError(f"samples must be one or more of {SAMPLES}, got {samples!r}")
     if (average == "channel" or "positions" in kinds) and student.shape[1] != teacher.shape[1]:
         raise ValueError(
             "average='channel' and samples='positions' compare channel by channel, "

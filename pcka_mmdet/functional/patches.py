@@ -1,7 +1,7 @@
 """Feature maps as groups of patch matrices.
 
 Shape shorthand: B images, C channels, H x W positions, p patch side, N = (H / p) (W / p) patches.
-A group is a matrix with one patch a row, N x D; what a row holds depends on what the loss is averaged over:
+A group is an N x D matrix with one patch per row. What a row holds depends on what the loss is averaged over:
 
     average      groups G    features D
     'channel'    C           B p p
@@ -40,7 +40,7 @@ def extract_patches(feat: Tensor, patch_size: int = 16, average: str = "channel"
     Args:
         feat: Feature maps `(B, C, H, W)`.
         patch_size: Side p of a patch, in positions of the map.
-        average: What the groups are, and so what a mean over them averages; see the table above.
+        average: What a group is, and so what a mean over groups averages; see the table above.
         fit: What is done with a map whose side is no multiple of p: `'resize'` stretches it bilinearly to the next
             multiple (the paper's released code), `'pad'` adds zeros at the right and bottom, `'crop'` drops positions
             that do not fill a patch. The last two keep the sampling grid.
@@ -49,7 +49,7 @@ def extract_patches(feat: Tensor, patch_size: int = 16, average: str = "channel"
         Patch matrices `(G, N, D)`; patches are in row-major order.
 
     Raises:
-        ValueError: `feat` has not four dimensions, an option is unknown, or cropping leaves no patch.
+        ValueError: `feat` does not have four dimensions, an option is unknown, or cropping leaves no patch.
     """
     if feat.dim() != 4:
         raise ValueError(f"expected feature maps of shape (B, C, H, W), got {tuple(feat.shape)}")
@@ -84,7 +84,7 @@ def join_patches(
     Args:
         patches: Patch matrices `(G, N, D)`.
         shape: Shape `(B, C, H, W)` of the maps that the patches were cut from.
-        patch_size: See `extract_patches`, as for the other options.
+        patch_size: See `extract_patches`, as for `average` and `fit`.
 
     Returns:
         Maps `(B, C, H, W)`. Where the sides are multiples of `patch_size`, this inverts `extract_patches`.
@@ -104,7 +104,7 @@ def join_patches(
         return adjoint(maps)[0]
     if fit == "resize":
         return torch.ops.aten.upsample_bilinear2d_backward(maps, maps.shape[2:], shape, False)
-    return F.pad(maps, (0, width - maps.shape[3], 0, height - maps.shape[2]))  # negative where it was padded
+    return F.pad(maps, (0, width - maps.shape[3], 0, height - maps.shape[2]))  # negative padding crops
 
 
 def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What is registered for configs: losses, the distiller and the algorithm."""
+"""Classes that configs name: losses, distiller and algorithm."""
 
 from .algorithms import FPNDistill
 from .distillers import FPNDistiller

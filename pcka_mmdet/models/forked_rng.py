@@ -1,4 +1,4 @@
-"""Random numbers that leave no trace in the training's."""
+"""A fork of the random state, which leaves the training's random numbers unchanged."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def forked_rng() -> Iterator[None]:
-    """Within, torch's random numbers are drawn from a fork: of the CPU's generator and of this process's GPU's.
+    """Context in which torch draws from a fork of its random state: the CPU's and that of this process's GPU.
 
     Without devices `torch.random.fork_rng` would fork every GPU of the machine, in each process, with a warning.
     """

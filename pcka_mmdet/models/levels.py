@@ -1,7 +1,7 @@
-"""Which level of the student meets which level of the teacher.
+"""Levels of a model, and pairs of student and teacher levels of equal stride.
 
-A level is known by its stride, the pixels of the image that one step in its map spans; it is written `s8`. Indices say
-nothing: the first output of one neck has stride 4, that of another 8.
+A level is named by its stride, the number of image pixels per position of its map, such as `s8`. An index does not
+identify a level: the first output of one neck has stride 4, that of another 8.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,15 +15,15 @@ from .forked_rng import forked_rng
 from .sources import dense_head, stages
 
 DRY_RUN_SIDES = (256, 512)
-"""Side of the zero image of a dry run: two positions at stride 128, and for SSD, which needs 300 pixels or more."""
+"""Sides of a dry run's zero image. 256 gives two positions at stride 128; SSD needs at least 300."""
 
 
 @dataclass(frozen=True)
 class Level:
     """One output of a source: its place in the record, its stride in pixels, and its channels.
 
-    The channels of a level of `head` are those of the maps that the head takes, those of `logits` its classes. Where a
-    source has no strides, `stride` is `None`: `logits`, and the stages of `roi_head`.
+    For `head`, `channels` are those of the head's input maps; for `logits`, the number of classes. `stride` is `None`
+    for sources without strides: `logits`, and the stages of `roi_head`.
     """
 
     index: int
@@ -96,13 +96,13 @@ def pair_levels(
     strides: str | Sequence[int] = "auto",
     sources: tuple[str, str] = ("neck", "neck"),
 ) -> list[LevelPair]:
-    """Pairs of equal stride, from fine to coarse; where a source has no strides, pairs of equal place.
+    """Pairs of equal stride, from fine to coarse; for sources without strides, pairs of equal index.
 
     Args:
         student: Levels of the student.
         teacher: Levels of the teacher.
         strides: The strides wanted; `'auto'` takes all that both sides have.
-        sources: What the levels of both sides are of, for the messages.
+        sources: Sources of the student's and of the teacher's levels, for the messages.
 
     Raises:
         ValueError: A side lacks a stride that is asked for, or the sides have none in common.
@@ -135,7 +135,7 @@ def _distinct(model: nn.Module, part: str, strides: Sequence[int], channels: Seq
 
 
 def _declared_strides(detector: nn.Module) -> list[int] | None:
-    """Strides of the prior generator, where they are whole numbers: YOLACT's are quotients of an image's side."""
+    """Strides of the prior generator, if they are integers: YOLACT's are fractions of the image's side."""
     head = getattr(detector, "rpn_head", None) or getattr(detector, "bbox_head", None)
     strides = getattr(getattr(head, "prior_generator", None), "strides", None) or []
     strides = [stride[0] if isinstance(stride, Sequence) else stride for stride in strides]
@@ -157,7 +157,7 @@ def _measured(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[list[
 
 @torch.no_grad()
 def _dry_run(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[int, Any]:
-    """The first side of a zero image that the model can take, and what `forward` gives for it."""
+    """The first of `DRY_RUN_SIDES` that the model accepts, and the output of `forward` for a zero image of it."""
     training, device = model.training, next(model.parameters()).device
     model.eval()
     try:

@@ -1,14 +1,14 @@
-"""What losses read of a model: its sources, and how one forward gives them.
+"""What losses read from a model: its sources, recorded during its forward.
 
-| source     | what a side gives                                              | paired by |
-| ---------- | -------------------------------------------------------------- | --------- |
-| `neck`     | maps of the neck, `(B, C, H, W)`                               | stride    |
-| `backbone` | maps of the backbone, `(B, C, H, W)`                           | stride    |
-| `head`     | raw outputs of the dense head or RPN: a tuple of maps a level  | stride    |
-| `roi_head` | raw outputs of the RoI head on the student's proposals         | stage     |
-| `logits`   | a classifier's logits, `(B, K)`                                | alone     |
+| source     | output                                                          | paired by   |
+| ---------- | --------------------------------------------------------------- | ----------- |
+| `neck`     | maps of the neck, `(B, C, H, W)`                                | stride      |
+| `backbone` | maps of the backbone, `(B, C, H, W)`                            | stride      |
+| `head`     | raw outputs of the dense head or RPN: a tuple of maps per level | stride      |
+| `roi_head` | raw outputs of the RoI head on the student's proposals          | stage       |
+| `logits`   | a classifier's logits, `(B, K)`                                 | single pair |
 
-A record maps the name of a source to its outputs, one entry a level. Only what a loss asks for is recorded.
+A record maps the name of a source to its outputs, one entry per level. Only sources that a loss reads are recorded.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ SOURCES = (*MAP_SOURCES, "head", "roi_head", "logits")
 
 
 class RoIOutputs(NamedTuple):
-    """What one stage of a RoI head says of R proposals."""
+    """Outputs of one stage of a RoI head for R proposals."""
 
     rois: Tensor
     """`(R, 5)`: index of the image in the batch, and x1, y1, x2, y2 in pixels of the padded image."""
@@ -66,11 +66,11 @@ def by_level(outputs: Any, num_levels: int, head: str) -> list[tuple[Tensor, ...
 
     Args:
         outputs: What the head's forward returned.
-        num_levels: Levels that it was given.
+        num_levels: Number of its input levels.
         head: Its name, for the message.
 
     Raises:
-        ValueError: They are no tuple of kinds with one map a level.
+        ValueError: The outputs are no tuple of kinds with one map per level.
     """
     kinds = [kind for kind in outputs if isinstance(kind, (list, tuple))] if isinstance(outputs, tuple) else []
     if not kinds or any(len(kind) != num_levels for kind in kinds):
@@ -114,7 +114,7 @@ class SourceRecorder:
 
     @contextmanager
     def recording(self) -> Iterator[Record]:
-        """Within, the model's first forward fills the record; afterwards nothing is kept here."""
+        """Context in which the model's first forward fills the record. Afterwards the recorder holds nothing."""
         self._record = {}
         try:
             yield self._record

@@ -1,1 +1,1 @@
-"""What became of a training: its log, its cost, tables and pictures."""
+"""Reports of a training: logs, costs, tables and plots."""

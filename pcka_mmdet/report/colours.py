@@ -1,4 +1,4 @@
-"""Colours of the pictures: Paul Tol's, which differ for colour-blind readers and in print too."""
+"""Colours of the plots: Paul Tol's, which colour-blind readers can tell apart, also in print."""
 
 METHODS = {"teacher": "#7f7f7f", "student": "#0077bb", "distilled": "#ee7733"}
 LEVELS = ("#332288", "#cc6677", "#117733", "#ddaa33", "#222222")
@@ -8,7 +8,7 @@ CLASSES = (
 
 
 def of_class(number: int) -> str:
-    """The colour of a class; they repeat where there are more classes than colours."""
+    """The colour of a class. Colours repeat if there are more classes than colours."""
     return CLASSES[number % len(CLASSES)]
 
 

@@ -1,4 +1,4 @@
-"""What a detector costs: parameters and multiply-adds."""
+"""Parameters and multiply-adds of a detector."""
 
 import torch
 from mmengine.analysis import FlopAnalyzer, parameter_count
@@ -13,26 +13,28 @@ def complexity(model: dict, height: int, width: int) -> dict[str, int]:
     """Parameters and multiply-adds (`flops`) of a detector, as MMEngine's `get_model_complexity_info` counts them.
 
     Args:
-        model: Model dict of a detector, or of a distillation, whose student is meant.
-        height: Of the padded input, in pixels.
-        width: Likewise.
+        model: Model dict of a detector, or of a distillation, whose student is counted.
+        height: Height of the padded input, in pixels.
+        width: Width of the padded input, in pixels.
     """
     detector = build_detector(model.get("architecture", model)).eval()
     return {"parameters": parameter_count(detector)[""], "flops": multiply_adds(detector, height, width)}
 
 
 def multiply_adds(detector: BaseModel, height: int, width: int, head: bool = True) -> int:
-    """Of one image, as MMEngine counts them; without `head` of backbone and neck alone."""
+    """Multiply-adds per image, as MMEngine counts them; without `head`, of backbone and neck alone."""
     shape = height, width
     sizes = dict(img_shape=shape, batch_input_shape=shape, pad_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0))
     forward = _Forward(detector, BaseDataElement(metainfo=sizes) if head else None)
     analyzer = FlopAnalyzer(forward, torch.zeros(1, 3, *shape))
-    analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)  # pooling, losses: nothing of weight
+    analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(
+        False
+    )  # pooling, losses: their cost is negligible
     return analyzer.total()
 
 
 class _Forward(nn.Module):
-    """A detector's raw outputs for one image, or where no sample is given its neck maps."""
+    """A detector's raw outputs for one image; without a sample, its neck maps."""
 
     def __init__(self, detector: BaseModel, sample: BaseDataElement | None):
         super().__init__()

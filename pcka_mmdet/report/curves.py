@@ -1,4 +1,4 @@
-"""The picture of the trainings: AP on val, detection loss, and the similarity to the teacher where it was logged."""
+"""Plot of trainings: AP on val, detection loss and, if it was logged, the similarity to the teacher."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,9 +20,9 @@ def plot_curves(logs: Mapping[str, Sequence[dict]], iterations: Mapping[str, flo
     """Draw the curves of several trainings.
 
     Args:
-        logs: The records of each method, see `read_scalars`.
-        iterations: Iterations an epoch of each method.
-        path: The picture's file.
+        logs: Records by method, see `read_scalars`.
+        iterations: Iterations per epoch, by method.
+        path: File of the plot.
     """
     from matplotlib.figure import Figure
 
@@ -52,7 +52,7 @@ def precision_curve(records: Sequence[dict]) -> Curve:
 
 
 def loss_curve(records: Sequence[dict], iterations: float) -> Curve:
-    """Epochs and the sum of the detector's own losses: what a distillation adds is left out, so that curves compare."""
+    """Epochs and the sum of the detection losses, without distillation losses, so that curves are comparable."""
     train = training_records(records)
     losses = [sum(value for key, value in record.items() if _TASK_LOSS.fullmatch(key)) for record in train]
     return [record["iter"] / iterations for record in train], losses
@@ -66,14 +66,14 @@ def similarity_curves(records: Sequence[dict], iterations: float) -> dict[int, C
             if match := _SIMILARITY.fullmatch(key):
                 epochs, values = curves.setdefault(int(match[1]), ([], []))
                 if values and value == values[-1]:
-                    continue  # a distillation that stopped: MMEngine goes on logging the last value
+                    continue  # distillation has stopped, and MMEngine repeats the last value
                 epochs.append(record["iter"] / iterations)
                 values.append(value)
     return dict(sorted(curves.items()))
 
 
 def smooth(curve: Curve, share: float = 0.03) -> Curve:
-    """The mean over a sliding window that is `share` of the curve wide."""
+    """Moving average; the window is `share` of the curve."""
     xs, ys = curve
     reach = max(1, round(len(ys) * share / 2)) if len(ys) > 10 else 0
     windows = [ys[max(0, i - reach) : i + reach + 1] for i in range(len(ys))]

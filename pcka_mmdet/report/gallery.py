@@ -1,4 +1,4 @@
-"""The picture of a few test images: ground truth and the detections of several methods side by side."""
+"""Plot of some test images: ground truth and the detections of several methods side by side."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,12 +10,12 @@ from .predictions import Boxes, correct, detections
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH = 3.0  # inches of an image
+WIDTH = 3.0  # inches per image
 TEXT = 0.5  # inches for the titles and the note below
 
 
 def evenly_spaced(count: int, wanted: int) -> list[int]:
-    """Numbers of `wanted` of `count` images, spread over all of them: nobody picked them."""
+    """Indices of `wanted` of `count` images, evenly spaced, so that none is hand-picked."""
     wanted = min(wanted, count)
     return [(2 * number + 1) * count // (2 * wanted) for number in range(wanted)]
 
@@ -28,15 +28,16 @@ def plot_gallery(
     images: int = 3,
     threshold: float = 0.3,
 ) -> None:
-    """Draw images as rows; ground truth and methods as columns. A detection that is wrong is dashed.
+    """Draw images as rows; ground truth and methods as columns. Wrong detections are dashed.
 
     Args:
         truth: See `predictions.read_ground_truth`.
-        predictions: By column title, see `predictions.read_predictions`. All are of the same images in the same order.
-        classes: Their names.
-        path: The picture's file.
-        images: How many of them are shown.
-        threshold: The score from which on detections are shown.
+        predictions: Predictions by column title, see `predictions.read_predictions`, for the same images in the same
+            order.
+        classes: Class names.
+        path: File of the plot.
+        images: Number of images.
+        threshold: Lowest score of the detections that are shown.
     """
     import cv2
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""Ground truth and detections of single images, from COCO's file and from what a test wrote.
+"""Ground truth and detections by image, from COCO annotations and from the predictions of a test.
 
 Boxes are `(x1, y1, x2, y2)` in pixels of the original image.
 """
@@ -34,13 +34,13 @@ def read_ground_truth(annotations: Path, classes: Sequence[str]) -> dict[int, Bo
 
 
 def read_predictions(path: Path) -> list[dict]:
-    """What `tools/test.py --out` wrote, which must be a file of our own: unpickling runs what it says."""
+    """Read the file of `tools/test.py --out`. Read only files of your own: unpickling can run code."""
     with path.open("rb") as file:
         return pickle.load(file)
 
 
 def detections(prediction: dict, threshold: float) -> Boxes:
-    """The detections of one image whose score reaches `threshold`."""
+    """The detections of one image with a score of at least `threshold`."""
     found = prediction["pred_instances"]
     keep = [number for number, score in enumerate(found["scores"].tolist()) if score >= threshold]
     boxes, labels, scores = (found[key][keep].tolist() for key in ("bboxes", "labels", "scores"))
@@ -48,12 +48,12 @@ def detections(prediction: dict, threshold: float) -> Boxes:
 
 
 def correct(found: Boxes, true: Boxes, threshold: float = 0.5) -> list[bool]:
-    """Which detections find an object: of its class, with an IoU of `threshold` at least, and as the first to do so."""
+    """Which detections are true positives: the first of an object's class with an IoU of at least `threshold`."""
     free = set(range(len(true.labels)))
     result = []
     for box, label in zip(found.boxes, found.labels):
-        rivals = [number for number in free if true.labels[number] == label]
-        best = max(rivals, key=lambda number: overlap(box, true.boxes[number]), default=None)
+        candidates = [number for number in free if true.labels[number] == label]
+        best = max(candidates, key=lambda number: overlap(box, true.boxes[number]), default=None)
         result.append(best is not None and overlap(box, true.boxes[best]) >= threshold)
         if result[-1]:
             free.remove(best)

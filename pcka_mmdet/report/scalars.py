@@ -1,6 +1,6 @@
-"""What MMEngine wrote about a training or a test, read back from its work directory.
+"""Read MMEngine's logs of a training or a test from its work directory.
 
-A run logs to `WORK_DIR/TIMESTAMP/vis_data/scalars.json`, a JSON object a line, and a resumed training to a new
+A run logs to `WORK_DIR/TIMESTAMP/vis_data/scalars.json`, one JSON object per line; a resumed training uses a new
 `TIMESTAMP`. A test writes its metrics to `WORK_DIR/TIMESTAMP/TIMESTAMP.json`.
 """
 
@@ -21,25 +21,25 @@ def _read_lines(path: Path) -> list[dict]:
     for line in path.read_text(errors="replace").splitlines():
         try:
             records.append(json.loads(line))
-        except json.JSONDecodeError:  # the last line, cut where its run was killed or still being written
+        except json.JSONDecodeError:  # the last line, incomplete: the run was killed or is writing it
             break
     return records
 
 
 def training_records(records: Sequence[dict]) -> list[dict]:
-    """The records of training iterations by iteration; where a resumed run repeats one, the later record."""
+    """Records of training iterations in order; if a resumed run repeats an iteration, the later record."""
     by_iteration = {record["iter"]: record for record in records if "iter" in record}
     return [by_iteration[iteration] for iteration in sorted(by_iteration)]
 
 
 def training_seconds(records: Sequence[dict], iterations: int) -> float:
-    """Seconds that `iterations` iterations took, with loading data, without validation.
+    """Seconds of training, with data loading, without validation.
 
-    What a resumed run repeats counts once, so an interrupted training counts like an uninterrupted one.
+    Iterations that a resumed run repeats count once, so an interrupted training counts like an uninterrupted one.
 
     Args:
         records: See `read_scalars`. A record gives the mean time of the iterations before it.
-        iterations: Of the whole training; those after the last record are taken to be as fast as those before it.
+        iterations: Iterations of the whole training. Those after the last record are assumed as fast as those before.
     """
     seconds, done, pace = 0.0, 0, 0.0
     for record in training_records(records):
@@ -50,7 +50,7 @@ def training_seconds(records: Sequence[dict], iterations: int) -> float:
 
 
 def validation_records(records: Sequence[dict]) -> dict[int, dict[str, float]]:
-    """The metrics of each validation by epoch, named as by `metrics`."""
+    """Metrics of each validation by epoch; see `metrics` for their names."""
     found = {record["step"]: metrics(record) for record in records if "iter" not in record}
     return dict(sorted(found.items()))
 
@@ -58,7 +58,7 @@ def validation_records(records: Sequence[dict]) -> dict[int, dict[str, float]]:
 def metrics(record: dict) -> dict[str, float]:
     """COCO's metrics in the record of a validation or test: `bbox_mAP`, `bbox_mAP_50` ...; -1 where COCO has no value.
 
-    MMDetection gives none at all where nothing was detected: then `bbox_mAP` is 0.
+    MMDetection logs no metric if nothing was detected; then `bbox_mAP` is 0.
     """
     named = {key.removeprefix("coco/"): value for key, value in record.items()}
     found = {
@@ -70,10 +70,10 @@ def metrics(record: dict) -> dict[str, float]:
 
 
 def read_test_metrics(folder: Path) -> dict[str, float]:
-    """The metrics of the newest test in a work directory.
+    """Metrics of the newest test in a work directory.
 
     Raises:
-        FileNotFoundError: No test was finished there.
+        FileNotFoundError: The folder holds no finished test.
     """
     files = sorted(path for path in folder.glob("*/*.json") if path.stem == path.parent.name)
     if not files:

@@ -1,4 +1,4 @@
-"""Tables of the same trainings with several seeds and lengths."""
+"""Tables of trainings with several seeds and lengths."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ SPLITS = ("val", "test")
 
 @dataclass(frozen=True)
 class Run:
-    """A training: how it was made, AP on both splits, and training seconds."""
+    """A training: method, epochs and seed, AP on both splits, training seconds."""
 
     method: str
     epochs: int
@@ -19,10 +19,9 @@ class Run:
 
 
 def summary(runs: Sequence[Run]) -> list[dict]:
-    """For each length and split AP by seed, mean and spread (largest less smallest) of each method.
+    """AP by seed, mean and spread (largest minus smallest), for each length, split and method.
 
-    Where a length has student and distilled student there is a third entry, `method='difference'`: distilled less
-    student.
+    A length with student and distilled student has a third entry, `method='difference'`: distilled minus student.
     """
     return [entry for epochs in _sorted(runs, "epochs") for split in SPLITS for entry in _compare(runs, epochs, split)]
 

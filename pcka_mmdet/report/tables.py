@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 
 Results = Mapping[str, Mapping[str, float]]
-"""For each method `bbox_mAP`, `bbox_mAP_50` ..., and `parameters`, `flops` and `seconds` where they are known."""
+"""For each method `bbox_mAP`, `bbox_mAP_50` ..., and `parameters`, `flops` and `seconds` if known."""
 
 
 def _average_precision(value: float) -> str:
@@ -25,14 +25,14 @@ COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
     "seconds": ("seconds", lambda value: f"{value:.0f}"),
 }
 NOTE = (
-    "AP (mean over IoU 0.5 to 0.95), AP50, AP75, and AP of small, medium and large objects (below 32², below 96² "
-    "pixels, larger; - where there are none) are COCO's, on the test split. MMACs: millions of multiply-adds an image, "
-    "which many papers call FLOPs. seconds: of training, without validation."
+    "COCO metrics on the test split: AP (mean over IoU 0.5 to 0.95), AP50, AP75, and APs, APm, APl of small, medium "
+    "and large objects (below 32², below 96² pixels, larger; - where there are none). MMACs: millions of multiply-adds "
+    "per image, which many papers call FLOPs. seconds: training time without validation."
 )
 
 
 def table_rows(results: Results) -> list[list[str]]:
-    """The cells of the table, a list for each method, its name first."""
+    """Cells of the table, one row per method; its name comes first."""
     return [
         [method, *(write(values[key]) if key in values else "" for key, write in COLUMNS.values())]
         for method, values in results.items()
@@ -40,7 +40,7 @@ def table_rows(results: Results) -> list[list[str]]:
 
 
 def console_table(header: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> Table:
-    """A table for `rich`: the first column left, numbers right."""
+    """The table for `rich`: first column left-aligned, numbers right-aligned."""
     table = Table(box=box.SIMPLE_HEAD, title=title, padding=(0, 1, 0, 0))
     for number, name in enumerate(header):
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
@@ -56,18 +56,18 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def header() -> list[str]:
-    """The names over the cells of `table_rows`."""
+    """Column names for `table_rows`."""
     return ["", *COLUMNS]
 
 
 def verdict(results: Results) -> str:
-    """How far the distilled student is ahead."""
+    """The AP of the distilled student compared with the student's."""
     student, distilled = (results[method]["bbox_mAP"] for method in ("student", "distilled"))
     return f"distilled minus student: {distilled - student:+.3f} AP ({distilled:.3f} - {student:.3f})"
 
 
 def markdown_report(results: Results, pictures: Mapping[str, str]) -> str:
-    """The report: table, verdict and pictures, file names by caption."""
+    """The report: table, verdict and pictures (file names by caption)."""
     parts = [markdown_table(header(), table_rows(results)), f"{NOTE}\n", f"**{verdict(results)}**\n"]
     parts += [f"![{caption}]({name})\n" for caption, name in pictures.items()]
     return "# Distillation with PCKA\n\n" + "\n".join(parts)

@@ -98,7 +98,9 @@ def test_an_incomplete_or_foreign_folder_is_not_touched(tmp_path, archive):
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
     for folder in ("bccd", "mine", "file"):
-        with pytest.raises(FileExistsError, match="is not empty and no complete BCCD set; nothing was touched; give"):
+        with pytest.raises(
+            FileExistsError, match="is not empty and is no complete BCCD set; nothing was changed; give"
+        ):
             fetch_bccd(tmp_path / folder, archive)
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
     assert not list(tmp_path.glob(".*"))
@@ -136,7 +138,7 @@ def test_another_archive(tmp_path, change, message):
 
 def test_half_an_archive(tmp_path, archive):
     archive.write_bytes(archive.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="archive.zip is no zip archive, or a part of one: download https://.* again"):
+    with pytest.raises(ValueError, match="archive.zip is no complete zip archive: download https://.* again"):
         fetch_bccd(tmp_path / "bccd", archive)
 
 

@@ -93,7 +93,7 @@ def test_a_foreign_folder_is_not_touched(tmp_path, name):
     file = tmp_path / "set" / name
     file.parent.mkdir(parents=True)
     file.write_text("mine")
-    with pytest.raises(FileExistsError, match=r"is not empty and no set of digit scenes; nothing was touched; give"):
+    with pytest.raises(FileExistsError, match=r"is not empty and is no set of digit scenes; nothing was changed; give"):
         build_digit_scenes(tmp_path / "set", TINY)
     assert file.read_text() == "mine" and os.listdir(tmp_path) == ["set"]
 
@@ -102,7 +102,7 @@ def test_foreign_files_in_a_stale_set_are_not_touched(tmp_path):
     root = build_digit_scenes(tmp_path / "set", TINY)
     (root / "val" / "model.pth").write_text("mine")
     build_digit_scenes(root, TINY)  # complete: nothing to replace
-    with pytest.raises(FileExistsError, match=r"no part of it: val/model\.pth; nothing was touched"):
+    with pytest.raises(FileExistsError, match=r"no part of it: val/model\.pth; nothing was changed"):
         build_digit_scenes(root, TINY, seed=1)
     assert (root / "val" / "model.pth").read_text() == "mine"
 

@@ -1,5 +1,7 @@
 """The runner of a config on machines of several kinds."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -16,6 +18,6 @@ def test_several_processes_use_gloo_where_there_is_no_gpu_or_its_like(device, gl
     monkeypatch.setattr(runner, "get_device", lambda: device)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: device == "cuda")
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(Runner, "from_cfg", lambda config: config)
-    config = runner.build_runner(Config(dict(launcher="pytorch")))
-    assert ("model_wrapper_cfg" in config) == gloo
+    monkeypatch.setattr(Runner, "from_cfg", lambda config: SimpleNamespace(cfg=config, _resume=False))
+    built = runner.build_runner(Config(dict(launcher="pytorch")))
+    assert ("model_wrapper_cfg" in built.cfg) == gloo

@@ -54,7 +54,7 @@ def test_what_is_done_is_not_repeated(tmp_path):
 def test_a_changed_stage_is_made_anew_and_the_old_one_kept(tmp_path):
     run(Script(tmp_path / "first"))
     (tmp_path / "first" / "mine.txt").write_text("mine")
-    assert f"is now in {tmp_path / 'first.old1'}" in run(Script(tmp_path / "first", inputs=2))
+    assert f"the old folder is now {tmp_path / 'first.old1'}" in run(Script(tmp_path / "first", inputs=2))
     assert (tmp_path / "first.old1" / "mine.txt").read_text() == "mine"
     assert (tmp_path / "first" / "product").read_text() == "x"
 
@@ -102,7 +102,7 @@ def test_a_failure_shows_the_end_of_the_log_and_its_code(tmp_path, capsys):
 
 
 def test_a_killed_child_is_told_from_a_failed_one(tmp_path):
-    with pytest.raises(ChildFailed, match=r"ended by signal 9 \(9: maybe by lack of memory\)") as raised:
+    with pytest.raises(ChildFailed, match=r"killed by signal 9 \(9: maybe out of memory\)") as raised:
         run(Script(tmp_path / "first", code="import os; os.kill(os.getpid(), 9)"))
     assert raised.value.code == 128 + 9
 
@@ -118,7 +118,7 @@ def test_an_interruption_ends_the_children_and_says_how_to_go_on(tmp_path, capsy
     with pytest.raises(SystemExit) as raised, session(tmp_path):
         run_stages([stage], Interrupts([stage], Console(file=io.StringIO())), threads=1)
     assert raised.value.code == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "run the same command again to continue" in capsys.readouterr().err
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "first" / "product").read_text()), 0)
     assert not stage.is_done()

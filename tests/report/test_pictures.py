@@ -81,12 +81,21 @@ def test_curves_of_trainings_that_logged_nothing(tmp_path, figures):
     assert cv2.imread(str(tmp_path / "curves.png")).shape == (510, 2 * 630, 3)
 
 
-def test_detections_are_drawn(tmp_path):
+def test_detections_are_drawn(tmp_path, figures):
+    """Those of a wrong class or place are dashed."""
     cv2.imwrite(str(tmp_path / "1.png"), np.full((32, 48, 3), 128, np.uint8))
-    instances = dict(bboxes=torch.tensor([[4.0, 4, 20, 20]]), labels=torch.tensor([1]), scores=torch.tensor([0.75]))
-    prediction = dict(img_id=1, img_path=str(tmp_path / "1.png"), ori_shape=(32, 48), pred_instances=instances)
+
+    def prediction(label):
+        box = dict(bboxes=torch.tensor([[4.0, 4, 20, 20]]), labels=torch.tensor([label]), scores=torch.tensor([0.75]))
+        return dict(img_id=1, img_path=str(tmp_path / "1.png"), ori_shape=(32, 48), pred_instances=box)
+
     truth = {1: Boxes([[4, 4, 20, 20]], [1])}
-    plot_gallery(truth, {"student": [prediction], "distilled": [prediction]}, ["a", "b"], tmp_path / "detections.png")
+    found = {"student": [prediction(0)], "distilled": [prediction(1)]}
+    plot_gallery(truth, found, ["a", "b"], tmp_path / "detections.png")
+    (figure,) = figures
+    shown = {a.get_title(): [(p.get_linestyle() == "-", p.get_bbox().bounds) for p in a.patches] for a in figure.axes}
+    place = (3.5, 3.5, 16, 16)
+    assert shown == {"ground truth": [(True, place)], "student": [(False, place)], "distilled": [(True, place)]}
     picture = cv2.imread(str(tmp_path / "detections.png"))[..., ::-1]
     red, green, blue = (int(colours.of_class(1)[i : i + 2], 16) for i in (1, 3, 5))
     assert (picture == (red, green, blue)).all(axis=-1).any(), "no box in its class's colour"

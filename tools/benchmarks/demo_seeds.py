@@ -1,7 +1,7 @@
 """Student and distilled student with several seeds and lengths of training: `tools/benchmarks/demo_seeds.py`.
 
-For example `--seeds 0 1 2 --epochs 20 60`. What is finished is not done again, so more seeds or lengths can be added
-later, and after an interruption the same command goes on.
+For example `--seeds 0 1 2 --epochs 20 60`. Finished stages are skipped, so seeds or lengths can be added later, and
+the same command continues after an interruption.
 """
 
 import argparse
@@ -29,12 +29,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     parser.add_argument("--epochs", type=int, nargs="+", help="lengths of training (default: the configs')")
     parser.add_argument("--only", choices=METHODS, help="train this one alone")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at once, which share the cores")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings that run at once and share the cores")
     parser.add_argument(
         "--teacher-dir",
         type=Path,
         default=Path("work_dirs/demo/teacher"),
-        help="a teacher that tools/demo.py trained (default: %(default)s); trained anew if it is not there",
+        help="a teacher that tools/demo.py trained (default: %(default)s); if it is missing, one is trained",
     )
     args = parser.parse_args()
     if args.jobs > 1 and args.threads == default_threads():
@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def plan_teacher(args: argparse.Namespace, console: Console) -> Training:
-    """The teacher, found or to be trained: the demo's, whatever the students' seed, length and other settings are."""
+    """The teacher's training, finished or not; it does not depend on the students' seed, length and other settings."""
     config = stage_config(args.config_dir, "teacher", args.data_root, options=args.teacher_cfg_options)
     ensure_data(config, console)
     own, found = (
@@ -79,7 +79,7 @@ def main() -> None:
             tests = plan(args, console)
         except (FileNotFoundError, FileExistsError, ValueError) as error:
             raise SystemExit(str(error)) from error
-        # the teacher first: with several jobs most others wait for it
+        # the teacher first, because other stages require it
         teachers = [teacher for test in tests.values() for teacher in test.training.requires]
         stages = with_requirements([*teachers, *tests.values()])
         with Display(stages, console, args.jobs) as display:

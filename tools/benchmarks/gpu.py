@@ -1,8 +1,8 @@
-"""The PCKA loss on a GPU against its rivals and its floor, and the teacher's options: `tools/benchmarks/gpu.py`.
+"""Time of the PCKA loss on a GPU, of its rivals, and of the teacher by option: `tools/benchmarks/gpu.py`.
 
-The loss part needs torch alone (`PYTHONPATH=. python tools/benchmarks/gpu.py` in a checkout). The floor is the time in
-which the card reads both maps and writes the gradient once, at the bandwidth that a copy of 1 GiB has. The teacher's
-part runs where MMDetection is installed.
+The loss part needs torch alone (`PYTHONPATH=. python tools/benchmarks/gpu.py` in a checkout). The floor is the time to
+read both maps and to write the gradient once, at the bandwidth of a copy of 1 GiB. The teacher's part needs
+MMDetection.
 """
 
 import argparse
@@ -30,29 +30,31 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time of the PCKA loss and of the teacher on a GPU.")
     add_map_arguments(parser)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--teacher", default="mmdet::retinanet/retinanet_r101_fpn_1x_coco.py", help="its config")
-    parser.add_argument("--device", default="cuda", help="cpu tries the program out where there is no GPU")
+    parser.add_argument(
+        "--teacher", default="mmdet::retinanet/retinanet_r101_fpn_1x_coco.py", help="the teacher's config"
+    )
+    parser.add_argument("--device", default="cuda", help="cpu tests this program without a GPU")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmarks/gpu.json"))
     args = parser.parse_args()
     if args.device != "cpu" and not torch.cuda.is_available():
-        parser.error("torch sees no GPU here; --device cpu tries the program out")
+        parser.error("torch sees no GPU here; --device cpu tests this program without one")
     return args
 
 
 def fused(student: Tensor, teacher: Tensor, patch_size: int) -> Tensor:
-    """Ours."""
+    """Our loss."""
     return LOSS_WEIGHT * (1 - patch_cka(student, teacher, patch_size, centering="none"))
 
 
 def bandwidth(device: str) -> float:
-    """Bytes a second that a copy reads and writes."""
+    """Bytes per second that a copy reads and writes."""
     source = torch.zeros(2**30 if device != "cpu" else 2**26, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * source.nbytes / interleaved({"copy": lambda: target.copy_(source)}, 10, device)["copy"]
 
 
 def peak_bytes(function: Callable[[], object], device: str) -> int | None:
-    """The most that a function has allocated at once, on a GPU."""
+    """Peak bytes that a function allocates on a GPU; `None` on a CPU."""
     if device == "cpu":
         return None
     torch.cuda.reset_peak_memory_stats()
@@ -62,12 +64,12 @@ def peak_bytes(function: Callable[[], object], device: str) -> int | None:
 
 
 def loss_part(args: argparse.Namespace, dtype: torch.dtype) -> dict:
-    """Seconds, peak bytes and the floor."""
+    """Seconds and peak bytes of each loss, and the floor."""
     students, teachers = neck_maps(
         args.batch, args.channels, args.size, args.patch_size, dtype=dtype, device=args.device
     )
     losses = {"PCKA": fused, **RIVALS}
-    if args.device != "cpu":  # a minute's wait on a processor, for other kernels than a GPU's
+    if args.device != "cpu":  # on a CPU it takes a minute and compiles other kernels
         losses["PCKA, compiled"] = torch.compile(fused)
     functions = {
         name: lambda f=f: value_and_gradients(lambda s, t: f(s, t, args.patch_size), students, teachers)
@@ -83,7 +85,7 @@ def loss_part(args: argparse.Namespace, dtype: torch.dtype) -> dict:
 
 
 def teacher_part(args: argparse.Namespace) -> dict[str, float]:
-    """Seconds of the teacher's neck maps by option."""
+    """Seconds of the teacher's forward to the neck, by option."""
     from mmengine.registry import DefaultScope
 
     from pcka_mmdet.configuration.detector import build_detector
@@ -112,7 +114,7 @@ def main() -> None:
     try:
         results["teacher"] = teacher_part(args)
     except ImportError as error:
-        print(f"the teacher's part was left out: {error}")
+        print(f"the teacher's part is skipped: {error}")
     for name, seconds in results.get("teacher", {}).items():
         print(f"teacher, {name:20} {1000 * seconds:9.3f} ms")
     save(args, results=results)

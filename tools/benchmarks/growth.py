@@ -1,7 +1,7 @@
-"""How the PCKA loss grows with the image: `tools/benchmarks/growth.py`.
+"""Cost of the PCKA loss by image size: `tools/benchmarks/growth.py`.
 
-For patches by stride as the recipes have them (64x64 pixels at every level) and for one number: the form of CKA that is
-taken at each level, its multiply-adds, and the time of the loss over all levels when both sides of the image double.
+For patches by stride as in our recipe (64x64 pixels at every level) and for one patch size, it prints the form of CKA
+at each level, its multiply-adds, and the time of the loss over all levels when both sides of the image double.
 """
 
 import argparse
@@ -21,11 +21,11 @@ PATCHES = {"64 pixels": {stride: max(1, 64 // stride) for stride in STRIDES}, "1
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Growth of the PCKA loss with the size of the image.")
+    parser = argparse.ArgumentParser(description="Cost of the PCKA loss by image size.")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--channels", type=int, default=256)
     parser.add_argument(
-        "--size", type=int, nargs=2, default=[400, 672], metavar=("HEIGHT", "WIDTH"), help="the smaller"
+        "--size", type=int, nargs=2, default=[400, 672], metavar=("HEIGHT", "WIDTH"), help="the smaller image"
     )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmarks/growth.json"))

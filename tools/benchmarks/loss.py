@@ -1,9 +1,9 @@
-"""PCKALoss against its rivals, forward and backward on all neck levels of one batch: `tools/benchmarks/loss.py`.
+"""PCKALoss and its rivals, forward and backward on all neck levels of one batch: `tools/benchmarks/loss.py`.
 
-The naive form is the released code's: a Python loop over channels that are indexed out of the patches, tr(XX'YY') for
-each of three products, and a gradient by autograd. Beside it the same loop over `unbind`, which is the fairer rival, a
-batched form whose gradient is autograd's, and MMRazor's PKDLoss; and PCKALoss with its second term. All take the same
-maps; PCKALoss and the first three rivals give the same value.
+The naive loop is the released code's form: a Python loop over channels that are indexed out of the patches, tr(XX'YY')
+for each of three products, and autograd's gradient. The other rivals are the same loop over `unbind` (a fairer rival),
+a batched form with autograd's gradient, and MMRazor's PKDLoss. PCKALoss is also timed with its second term. All take
+the same maps; PCKALoss and the first three rivals give the same value.
 """
 
 import argparse
@@ -24,14 +24,14 @@ TARGETS = {
     "batched, autograd": "1.67 or more",
     "PKDLoss": "1.43 or more",
 }
-"""How many times PCKALoss's time a rival is to take."""
+"""Target for a rival's time over PCKALoss's."""
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time and memory of PCKALoss against its rivals.")
     add_map_arguments(parser)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--without-naive", action="store_true", help="leave out the loops, which take long")
+    parser.add_argument("--without-naive", action="store_true", help="skip the loops, which are slow")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmarks/loss.json"))
     return parser.parse_args()
 

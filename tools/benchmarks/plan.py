@@ -1,7 +1,7 @@
-"""What a distillation will cost on COCO, computed from its config: `tools/benchmarks/plan.py CONFIG --gpus 8 64`.
+"""Cost of a distillation on COCO, computed from its config: `tools/benchmarks/plan.py CONFIG --gpus 8 64`.
 
-Nothing is run but the two detectors, on a zero image, to count their multiply-adds. The formulas are printed with the
-results; docs/performance.md explains them.
+Both detectors run once on a zero image, to count their multiply-adds; nothing else runs. The formulas are printed with
+the results; docs/performance.md explains them.
 """
 
 import argparse
@@ -16,24 +16,24 @@ from pcka_mmdet.report.complexity import multiply_adds
 from pcka_mmdet.report.tables import console_table
 
 COCO_IMAGES = 117_266
-"""Of train2017, those with boxes."""
+"""Images of train2017 with boxes."""
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Plan a distillation: time, memory, checkpoints, network.")
-    parser.add_argument("config", help="of a distillation")
+    parser.add_argument("config", help="config of a distillation")
     parser.add_argument("--gpus", type=int, nargs="+", default=[8, 64])
     parser.add_argument("--batch", type=int, default=2, help="images per GPU")
     parser.add_argument("--size", type=int, nargs=2, default=[800, 1344], metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--images", type=int, default=COCO_IMAGES)
-    parser.add_argument("--student-step", type=float, help="seconds of a step of the student alone, as its log has it")
+    parser.add_argument("--student-step", type=float, help="seconds per step of the student alone, from its log")
     return parser.parse_args()
 
 
 @dataclass
 class Detector:
-    """What is known of a detector without running it on anything real."""
+    """Counts of a detector, from one zero image."""
 
     multiply_adds: int
     parameters: int
@@ -42,7 +42,7 @@ class Detector:
 
     @classmethod
     def of(cls, spec: dict, size: list[int], head: bool) -> "Detector":
-        """Count multiply-adds of the whole detector, or without its head."""
+        """Count; the multiply-adds are those of the whole detector, or without its head."""
         detector = build_detector(spec).eval()
         with torch.no_grad():
             maps = detector.extract_feat(torch.zeros(1, 3, *size))
@@ -62,7 +62,7 @@ def main() -> None:
     except FileNotFoundError as error:
         raise SystemExit(str(error)) from error
     if not is_distillation(config):
-        raise SystemExit(f"{args.config} is no distillation's config: its model has no architecture")
+        raise SystemExit(f"{args.config} is no distillation's config: its model has no `architecture`")
     DefaultScope.get_instance("plan", scope_name="mmdet")
     student = Detector.of(config.model.architecture, args.size, head=True)
     teacher = Detector.of(config.model.teacher, args.size, head=False)

@@ -1,7 +1,7 @@
-"""A distillation step against what it consists of, and against MMRazor's own: `tools/benchmarks/step.py`.
+"""Time of a distillation step, of its parts, and of MMRazor's step: `tools/benchmarks/step.py`.
 
-RetinaNet R101 -> R50 with random weights on random images; a step is forward, backward and SGD, as `train_step` has it.
-Ours is PCKA with a patch of 64x64 pixels, MMRazor's is `FpnTeacherDistill` with `PKDLoss`, at the same four levels.
+RetinaNet R101 -> R50 with random weights on random images. A step is `train_step`: forward, backward and SGD. Our step
+uses PCKA with patches of 64x64 pixels, MMRazor's is `FpnTeacherDistill` with `PKDLoss`, at the same four levels.
 """
 
 import argparse
@@ -31,12 +31,12 @@ MMRAZOR = "MMRazor's FpnTeacherDistill with PKDLoss"
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Time of a distillation step against its parts and MMRazor's.")
+    parser = argparse.ArgumentParser(description="Time of a distillation step, of its parts, and of MMRazor's step.")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--size", type=int, nargs=2, default=[320, 320], metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--depths", type=int, nargs=2, default=[101, 50], metavar=("TEACHER", "STUDENT"))
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--compile", action="store_true", help="also with a compiled teacher")
+    parser.add_argument("--compile", action="store_true", help="also time a compiled teacher")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmarks/step.json"))
     return parser.parse_args()
 
@@ -46,12 +46,12 @@ def detector(depth: int) -> dict[str, Any]:
     overrides: dict[str, Any] = dict(backbone=dict(depth=depth, init_cfg=None))
     if depth < 50:
         overrides["neck"] = dict(in_channels=[64, 128, 256, 512])
-    # a whole model dict: MMRazor takes nothing but the path from one with `cfg_path`
+    # a whole model dict, because MMRazor ignores overrides beside `cfg_path`
     return model_config(dict(cfg_path="mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", **overrides))
 
 
 def ours(teacher: dict, student: dict, **options: Any) -> dict[str, Any]:
-    """FPNDistill with PCKA, a patch of 64x64 pixels at every level."""
+    """FPNDistill with PCKA, patches of 64x64 pixels at every level."""
     patch_size = {stride: 64 // stride for stride in STRIDES}
     pcka = dict(type="pcka_mmdet.PCKALoss", patch_size=patch_size, strides=STRIDES)
     return dict(
@@ -65,7 +65,7 @@ def ours(teacher: dict, student: dict, **options: Any) -> dict[str, Any]:
 
 
 def mmrazors(teacher: dict, student: dict) -> dict[str, Any]:
-    """FpnTeacherDistill as MMRazor's own PKD configs wire it."""
+    """FpnTeacherDistill as in MMRazor's PKD configs."""
     sources = {f"s{level}": dict(recorder="fpn", data_idx=level) for level in range(len(STRIDES))}
     recorders = dict(fpn=dict(type="mmrazor.ModuleOutputs", source="neck"))
     return dict(
@@ -89,7 +89,7 @@ def mmrazors(teacher: dict, student: dict) -> dict[str, Any]:
 
 
 def stepper(model: BaseModel, data: dict) -> Callable[[], object]:
-    """One training step of a model."""
+    """A function that runs one training step of a model."""
     wrapper = OptimWrapper(torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-6))
     model.train()
     return lambda: model.train_step(data, wrapper)

@@ -1,7 +1,7 @@
-"""Our `tools/test.py` against MMDetection's, and the cost of importing us: `tools/benchmarks/testing.py`.
+"""Our `tools/test.py` against MMDetection's, and the cost of importing `pcka_mmdet`: `tools/benchmarks/testing.py`.
 
-The student of the demo with random weights, on digit scenes: MMDetection's tool is given the student's own config and
-checkpoint, ours the distillation's. Each is a process; its seconds and its peak memory are those of the whole process.
+Both test the demo's student with random weights on digit scenes. MMDetection's tool gets the student's config and
+checkpoint, ours the distillation's. Seconds and peak memory are those of the whole process.
 """
 
 import argparse
@@ -27,15 +27,17 @@ IMPORTS = "import torch, mmengine, mmcv"
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Time and memory of tools/test.py against MMDetection's, start-up.")
-    parser.add_argument("--scenes", type=int, nargs=2, default=[4, 250], metavar=("FEW", "MANY"), help="to test on")
+    parser = argparse.ArgumentParser(description="Time, memory and start-up of tools/test.py against MMDetection's.")
+    parser.add_argument(
+        "--scenes", type=int, nargs=2, default=[4, 250], metavar=("FEW", "MANY"), help="numbers of scenes to test on"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmarks/testing.json"))
     return parser.parse_args()
 
 
 def commands(folder: Path, scenes: int) -> dict[str, list[str]]:
-    """Both tools on so many scenes."""
+    """Command of each tool on `scenes` scenes."""
     import mmdet
 
     data = build_digit_scenes(folder / f"scenes{scenes}", dict(train=1, val=1, test=scenes))
@@ -58,7 +60,7 @@ def measured(words: list[str]) -> tuple[float, int]:
     start, peak = time.perf_counter(), 0
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors)
-        # not getrusage, where a process begins with the peak of the one that started it
+        # not getrusage, whose peak starts at the peak of the parent process
         status = Path("/proc", str(process.pid), "status")
         while process.poll() is None:
             time.sleep(0.01)

@@ -1,5 +1,5 @@
 # A recipe of our own: centred CKA and the mimic loss on all levels that both necks have. At strides up to 64 a patch
-# spans 64x64 pixels, so each level gives as many patches as such squares go into the image: enough on small images too.
+# spans 64x64 pixels, so each of these levels has the same number of patches, and enough of them on small images too.
 distiller = dict(
     type="pcka_mmdet.FPNDistiller",
     losses=dict(

@@ -1,4 +1,4 @@
-# As pcka-positions.py, for necks from P2 on: the paper's recipes use the first four outputs of either.
+# Like pcka-positions.py, for necks that start at P2: the paper's recipes use the first four outputs of any neck.
 _base_ = "pcka-positions.py"
 
 distiller = dict(losses=dict(pcka=dict(strides=(4, 8, 16, 32))))

@@ -1,5 +1,5 @@
-# PCKA as the paper's published rows had it: Gram matrices that are not centred, patches of 16, weight 10 a level, on
-# the first four neck outputs of an FPN from P3 on.
+# PCKA as in the paper's published results: uncentred Gram matrices, patches of 16, weight 10 per level, on the first
+# four neck outputs of an FPN that starts at P3.
 distiller = dict(
     type="pcka_mmdet.FPNDistiller",
     losses=dict(

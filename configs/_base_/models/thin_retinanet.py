@@ -1,4 +1,4 @@
-# RetinaNet on a ResNet-18 of a fifth of its width, levels s8 to s64, batch norms of its own for each level of the head.
+# RetinaNet with a ResNet-18 of a fifth of the usual width, levels s8 to s64, and separate batch norms per head level.
 model = dict(
     type="RetinaNet",
     data_preprocessor=dict(

@@ -1,4 +1,4 @@
-"""Distillation of a detector from another one."""
+"""Distillation of a student detector from a teacher."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -41,12 +41,12 @@ class FPNDistill(BaseAlgorithm):
         init_student: File or URL of a checkpoint that the student starts from: plain MMDetection's or a
             distillation's.
         inherit: Parts that the student copies from the teacher where names and shapes agree, such as
-            `('neck', 'bbox_head')`. Like `init_student` it is done by `init_weights()`, and not when a training is
-            resumed.
+            `('neck', 'bbox_head')`. Like `init_student`, this is done by `init_weights()`, so not when a training
+            is resumed.
         fuse_teacher: Fold the teacher's batch norms into its convolutions. Undone where it would change the maps.
         teacher_channels_last: Run the teacher in the channels-last memory format. Undone likewise.
         teacher_precision: `'fp32'`, `'bf16'` or `'fp16'`; see `NeckForward`.
-        compile_teacher: Run the teacher by `torch.compile`.
+        compile_teacher: Compile the teacher's backbone and neck by `torch.compile`.
         data_preprocessor: Used where the student's config has none.
         init_cfg: See `mmengine.model.BaseModule`.
 
@@ -72,7 +72,9 @@ class FPNDistill(BaseAlgorithm):
     ):
         student = build_detector(architecture)
         if type(student.data_preprocessor) is not BaseDataPreprocessor:
-            data_preprocessor = None  # MMEngine's Runner gives the one at the top of the config, as a default
+            data_preprocessor = (
+                None  # the student's own counts; MMEngine's Runner passes the config's top-level one as a default
+            )
         super().__init__(student, data_preprocessor, init_cfg, module_inplace=True)
         with forked_rng():
             # in a holder that is no Module: the teacher is in no checkpoint, optimizer or DDP bucket
@@ -94,7 +96,7 @@ class FPNDistill(BaseAlgorithm):
         self.inherit = [inherit] if isinstance(inherit, str) else list(inherit)
         self.distillation_stopped = False  # set by mmrazor.StopDistillHook
         self.nonfinite: str | None = None
-        """What of the losses that were last parsed is not finite."""
+        """Message about the last parsed losses that are not finite; `None` if all are finite."""
         self.skips_nonfinite = False  # set by NonFiniteLossHook, which then skips the step
         self._logged_levels = False
 
@@ -136,7 +138,7 @@ class FPNDistill(BaseAlgorithm):
         self._is_init = True
 
     def loss(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None) -> dict[str, Tensor]:
-        """Losses of the student's task (`student.*`) and of the distillation (`distill.*`), and similarities.
+        """Losses of the student's task (`student.*`) and of the distillation (`distill.*`), and the losses' metrics.
 
         Args:
             inputs: Images `(B, 3, H, W)` in the student's normalisation.
@@ -154,7 +156,7 @@ class FPNDistill(BaseAlgorithm):
                 teacher["roi_head"] = self._teacher.roi_head(teacher["neck"], proposals)
         if not self._logged_levels:
             self._logged_levels = True
-            print_log(f"what is compared:\n{level_table(self.distiller, student)}", "current")
+            print_log(f"compared levels and losses:\n{level_table(self.distiller, student)}", "current")
         batch = Batch(data_samples, tuple(inputs.shape[2:]), self._teacher)
         distilled = self.distiller.compute_distill_losses(student, teacher, batch)
         losses.update({f"distill.{k}" if k.startswith("loss_") else k: v for k, v in distilled.items()})
@@ -178,8 +180,8 @@ class FPNDistill(BaseAlgorithm):
         return loss, log
 
     def __getattr__(self, name: str) -> Any:
-        """The student's parts by their own names, which options of MMEngine's runner look for
-        (`activation_checkpointing=['backbone']`)."""
+        """The student's parts by their own names, for options of MMEngine's runner such as
+        `activation_checkpointing=['backbone']`."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -194,6 +196,6 @@ class FPNDistill(BaseAlgorithm):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         for key in [key for key in state_dict if key.startswith(f"{prefix}teacher.")]:
-            del state_dict[key]  # of a checkpoint of MMRazor's
+            del state_dict[key]  # from a checkpoint of MMRazor's algorithm
         add_student_prefix(self.student, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,4 +1,4 @@
-"""Distillers: what is compared with what."""
+"""Distillers: they pair levels of student and teacher, and apply losses to the pairs."""
 
 from .fpn_distiller import FPNDistiller
 

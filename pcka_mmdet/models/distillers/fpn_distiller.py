@@ -20,15 +20,15 @@ from .terms import SourcePair, Term, build_terms, read_sources
 
 @MODELS.register_module()
 class FPNDistiller(BaseDistiller):
-    """Compares what a student and a teacher give at levels of equal stride, by each loss that is configured.
+    """Applies each configured loss to the outputs of student and teacher at levels of equal stride.
 
-    One loss module is built for each loss and level, with all the parameters that it asks for (a connector between
-    other numbers of channels, say). This is done by `prepare`, before an optimizer, DDP or EMA looks.
+    `prepare` builds one module for each loss and level, with all its parameters (such as a connector where numbers of
+    channels differ), before optimizer, DDP and EMA are set up.
 
     Args:
         losses: Loss configs by name. Besides the loss's own arguments an entry may hold `strides` (the levels it is
-            applied to), `level_weight` (`{stride: factor}`, 1 where a stride is not named) and `source` (where another
-            than the loss's own is to be read). Any argument may be given by stride (`{8: 16, 16: 8}`). A
+            applied to), `level_weight` (`{stride: factor}`, 1 where a stride is not named) and `source` (to read
+            another than the loss's own). Any argument may be given by stride (`{8: 16, 16: 8}`). A
             loss is a `LevelLoss`, or any module that is called with the student's and the teacher's output.
         strides: The levels to distil, `'auto'` for all that both sides have.
         init_cfg: See `mmengine.model.BaseModule`.
@@ -39,14 +39,14 @@ class FPNDistiller(BaseDistiller):
         if not losses:
             raise ValueError("FPNDistiller needs a loss, such as losses=dict(NAME=dict(type=TYPE))")
         misnamed = [name for name in losses if "loss" in name]
-        if misnamed:  # MMEngine adds to the total whatever has "loss" in its key, and metrics have the loss's name
-            raise ValueError(f"name the losses {misnamed} without 'loss': it is put before the name")
+        if misnamed:  # MMEngine sums all keys that contain "loss", and keys of metrics may contain the loss's name
+            raise ValueError(f"names of losses must not contain 'loss', which is put before them; got {misnamed}")
         self.loss_configs = losses
         self.strides = strides
         self.levels: dict[SourcePair, tuple[list[Level], list[Level]]] = {}
-        """Levels of the student and of the teacher, by what is read of each."""
+        """Levels of the student and of the teacher, by the pair of their sources."""
         self.terms: dict[str, list[Term]] = {}
-        """By name of the loss."""
+        """Loss modules with their pairs of levels, by name of the loss."""
         self.level_weights: dict[str, float] = {}
         """Factor of each loss module by key; a schedule may change it."""
         self.factor = 1.0
@@ -55,13 +55,13 @@ class FPNDistiller(BaseDistiller):
         """Which losses of the last step are not finite, and what to do; the algorithm raises or skips the step."""
         self.losses = nn.ModuleDict()
         self.recorder: SourceRecorder | None = None
-        """Records what the losses read of the student."""
+        """Records the student's sources."""
         self._warned: set[str] = set()
         self._ever_active: set[str] = set()
         """Losses that had a usable level in some batch."""
 
     def prepare(self, student: nn.Module, teacher: nn.Module) -> None:
-        """Pair the levels of two models, build the losses, and start to record what they read of the student.
+        """Pair the levels of two models, build the losses, and register the recorder of the student's sources.
 
         Raises:
             ValueError: A model lacks a source, levels do not pair up, or an option names a level that is not there.
@@ -82,7 +82,7 @@ class FPNDistiller(BaseDistiller):
 
     @property
     def teacher_sources(self) -> set[str]:
-        """What the losses read of the teacher."""
+        """Sources that the losses read from the teacher."""
         return self._sources_of(1)
 
     @property
@@ -94,12 +94,12 @@ class FPNDistiller(BaseDistiller):
         return self.factor != 0 and self.level_weights[key] != 0 and self.losses[key].active
 
     def compute_distill_losses(self, student: Record, teacher: Record | None, batch: Batch) -> dict[str, Tensor]:
-        """Losses of one step, in float32 whatever the precision of what is compared.
+        """Losses of one step. They get the outputs in float32 or wider, also under autocast.
 
         Args:
-            student: What the losses read of the student.
-            teacher: What they read of the teacher, or `None` when distillation pauses.
-            batch: What else they may know of the step.
+            student: Record of the student's sources.
+            teacher: Record of the teacher's, or `None` when distillation pauses.
+            batch: Data samples, image size and teacher of the step.
 
         Returns:
             `loss_{name}_s{stride}` for every loss and level (`loss_{name}` where there is no stride), always the same
@@ -107,7 +107,7 @@ class FPNDistiller(BaseDistiller):
             parameter used. Then the metrics of the losses.
 
         Raises:
-            ValueError: No level of a loss has maps that are large enough, nor had one in a batch before.
+            ValueError: A loss has no usable level, and had none in any batch before.
         """
         results: dict[str, Tensor] = {}
         metrics: dict[str, Tensor] = {}
@@ -127,7 +127,7 @@ class FPNDistiller(BaseDistiller):
         return {**results, **metrics}
 
     def _named_metrics(self, name: str, term: Term) -> dict[str, Tensor]:
-        """Metrics of a loss: `METRIC_s8`; of a second loss of the same type `METRIC_NAME_s8`."""
+        """Metrics of a loss: `METRIC_s8`, and `METRIC_NAME_s8` for a second loss of the same type."""
         first = next(n for n, terms in self.terms.items() if type(terms[0].loss) is type(term.loss))
         suffix = ("" if name == first else f"_{name}") + term.key.removeprefix(name)
         return {f"{metric}{suffix}": value for metric, value in term.loss.metrics().items()}
@@ -145,7 +145,7 @@ class FPNDistiller(BaseDistiller):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _usable(self, name: str, wanted: Sequence[Term], student: Record) -> list[Term]:
-        """The terms whose outputs carry signal; about the others there is one warning each."""
+        """The terms whose outputs are not degenerate. Warns about each of the others once."""
         sizes = [output_size(term.of_student(student), term.loss.joint) for term in wanted]
         levels = [(term.loss, size) for term, size in zip(wanted, sizes, strict=True)]
         usable, too_small = usable_levels(levels, [term.place for term in wanted])

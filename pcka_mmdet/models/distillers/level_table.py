@@ -1,4 +1,4 @@
-"""What a distiller compares, as one table for the log."""
+"""The table of levels and losses for the log."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def level_table(distiller: "FPNDistiller", student: Record) -> str:
-    """Each level with its place on both sides, and what each loss does there.
+    """One row per level: its outputs on both sides, and each loss's description.
 
     Args:
-        distiller: A distiller that `prepare` has seen.
-        student: What is read of the student: its outputs, for their sizes.
+        distiller: A distiller after `prepare`.
+        student: Record of the student, for the sizes of its outputs.
     """
     rows = [["level", "student", "teacher", *distiller.terms]]
     for source in dict.fromkeys(sources[0] for sources in distiller.levels):
@@ -53,10 +53,10 @@ def _level(level: Level, source: str, size: Sequence[int] | None = None) -> str:
 def _cell(
     distiller: "FPNDistiller", terms: Sequence["Term"], source: str, name: str, size: Sequence[int] | None
 ) -> str:
-    """What a loss does at a level; nothing where it does not read it."""
+    """A loss's description at a level; empty if the loss does not read the level."""
     for term in terms:
         if term.sources[0] == source and name in {pair.name for pair in term.pairs}:
             factor = distiller.level_weights[term.key]
-            said = term.loss.describe(size)
-            return said if factor == 1 else f"{said}, level weight {factor:g}"
+            description = term.loss.describe(size)
+            return description if factor == 1 else f"{description}, level weight {factor:g}"
     return ""

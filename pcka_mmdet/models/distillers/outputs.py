@@ -11,16 +11,16 @@ ADVICE = "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or 
 """What to do about a loss that is not finite."""
 
 TEACHER_ADVICE = "Evaluate the teacher (--check-teacher); if it is sound, write teacher_precision='bf16' or 'fp32'"
-"""The same where the teacher alone is at fault."""
+"""What to do if the teacher's outputs alone are not finite."""
 
 
 def tensors(outputs: Any) -> Iterator[Tensor]:
-    """All tensors within."""
+    """All tensors of nested outputs."""
     return (leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor))
 
 
 def in_float32(outputs: Any) -> Any:
-    """The same with floating-point tensors in float32 or wider."""
+    """The outputs with floating-point tensors in float32 or wider."""
     return tree_map_only(Tensor, _widened, outputs)
 
 
@@ -29,18 +29,18 @@ def _widened(tensor: Tensor) -> Tensor:
 
 
 def output_size(outputs: Any, joint: bool = False) -> Any:
-    """Height and width of an output, `()` of logits; of a joint loss's outputs a list of these."""
+    """Height and width of an output, `()` for logits; for a joint loss's outputs, a list of these."""
     if joint:
         return [output_size(output) for output in outputs]
     return tuple(next(tensors(outputs)).shape[2:])
 
 
 def not_finite(losses: Sequence[str], outputs: Mapping[str, Any]) -> str:
-    """The message about losses that are not finite: which outputs are to blame, and what to do.
+    """Message about losses that are not finite: which outputs are not finite, and what to do.
 
     Args:
-        losses: Their names.
-        outputs: Outputs of both sides, by what they are called.
+        losses: Names of the losses.
+        outputs: Outputs of both sides by name.
     """
     culprits = [name for name, output in outputs.items() if not all(t.isfinite().all() for t in tensors(output))]
     only_teacher = culprits and all(name.startswith("the teacher") for name in culprits)

@@ -24,22 +24,22 @@ class Term:
     sources: SourcePair
     pairs: tuple[LevelPair, ...]
     level_weight: float = 1.0
-    """What the config says; the distiller has the weight of today, which a schedule may change."""
+    """The config's value. A schedule may change the current one, `FPNDistiller.level_weights`."""
 
     @property
     def stride(self) -> int | None:
-        """Of the level, in pixels."""
+        """Stride of the level in pixels; `None` for a joint loss and for sources without strides."""
         return None if self.loss.joint else self.pairs[0].stride
 
     @property
     def place(self) -> str:
-        """Where it is, for messages."""
+        """The place of the levels, for messages."""
         if self.loss.joint:
             return "on all levels"
         return "" if self.stride is None else f"at stride {self.stride}"
 
     def what(self, side: int) -> str:
-        """What is compared, for messages; side 0 is the student's."""
+        """Name of the output, for messages; side 0 is the student."""
         source = self.sources[side]
         return " ".join(filter(None, ["map" if source in MAP_SOURCES else source, self.place]))
 
@@ -57,7 +57,7 @@ class Term:
 
 
 def read_sources(name: str, config: Mapping) -> SourcePair:
-    """What the loss of an entry reads of the student and of the teacher.
+    """Sources that the loss of an entry reads from the student and from the teacher.
 
     Raises:
         KeyError: There is no such loss.
@@ -78,8 +78,8 @@ def build_terms(
     Args:
         name: The entry's name.
         config: The entry: the loss's own arguments, any of them by stride, and `strides`, `level_weight`, `source`.
-        levels: Of the student's and of the teacher's source.
-        strides: The distiller's own choice of levels.
+        levels: Levels of the student's and of the teacher's source.
+        strides: The distiller's `strides`.
 
     Raises:
         ValueError: Levels do not pair up, or an option names a level that is not there.
@@ -119,7 +119,7 @@ def _term(
 
 
 def _level_loss(config: Mapping) -> type[LevelLoss]:
-    """The class of an entry's loss, as the distiller sees it."""
+    """Class of an entry's loss: `ForeignLoss` for modules that are no `LevelLoss`."""
     kind = config["type"]
     if isinstance(kind, str):
         with MODELS.switch_scope_and_registry(config.get("_scope_")) as registry:
@@ -142,7 +142,7 @@ def _arguments_at(name: str, arguments: Mapping, stride: int | None) -> dict[str
 
 
 def _by_stride(option: str, given: Mapping) -> dict[int, Any]:
-    """An option by stride. From the command line (`option.8=4`) strides are text, which overrides numbers."""
+    """An option by stride. Strides from the command line (`option.8=4`) are strings, which override integer keys."""
     try:
         return {int(str(stride)): value for stride, value in given.items()}
     except (AttributeError, ValueError):

@@ -1,6 +1,6 @@
-"""The teacher's head as the judge of the student's maps.
+"""A loss on the outputs of the teacher's head for the student's maps.
 
-Shape shorthand: B images, A anchors (or 1 point) a position, C classes, K numbers that code a box, H x W positions.
+Shape shorthand: B images, A anchors (or 1 point) per position, C classes, K values of a box code, H x W positions.
 """
 
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 @MODELS.register_module()
 class HeadLoss(LevelLoss):
-    """What the teacher's frozen head says of the student's maps, against what it says of the teacher's own.
+    """Compares the outputs of the teacher's frozen head for the student's maps with those for the teacher's maps.
 
     The student's neck maps go through a 1x1 connector, where channels differ, and through the teacher's head. Class
-    scores are compared by binary cross-entropy to the teacher's probabilities p_t, weighted by |p_s - p_t|. Boxes, as
-    the head codes them, and their quality (centreness) are weighted by the teacher's score, the largest p_t of the
-    position's classes. The sum over all levels is divided by the sum of the teacher's scores. The student's own head
-    may be of any kind: nothing of it is read.
+    scores are compared by binary cross-entropy to the teacher's probabilities p_t, weighted by |p_s - p_t|. Box
+    codes and box quality (centerness) are weighted by the teacher's score, the largest p_t of the position's classes.
+    The sum over all levels is divided by the sum of the teacher's scores. The student's own head may be of any kind:
+    it is not read.
 
     Args:
         loss_weight: Factor of the whole loss.
-        box_weight: Factor of the boxes against the classes.
+        box_weight: Factor of the box terms relative to the class term.
     """
 
     source = ("neck", "head")
@@ -43,7 +43,7 @@ class HeadLoss(LevelLoss):
         self.box_weight = box_weight
         self.connectors = nn.ModuleDict()
         self.levels: list[Level] = []
-        """Of the teacher, those that the student has too."""
+        """Levels of the teacher that are paired with one of the student's."""
 
     def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
         """Build a connector for each level whose channels differ."""
@@ -53,7 +53,7 @@ class HeadLoss(LevelLoss):
                 self.connectors[f"s{own.stride}"] = nn.Conv2d(own.channels, other.channels, kernel_size=1)
 
     def check_teacher(self, teacher: "Teacher") -> None:
-        """Refuse a head whose outputs are not known.
+        """Refuse a head of an unknown kind.
 
         Raises:
             ValueError: See `box_difference`.
@@ -61,19 +61,19 @@ class HeadLoss(LevelLoss):
         box_difference(teacher.dense_head)
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[tuple[Tensor, ...]], batch: Batch) -> Tensor:
-        """Weighted loss of the student's maps `(B, C, H, W)` and the head's outputs on the teacher's, of each level."""
+        """Weighted loss, from the student's maps `(B, C, H, W)` and the head's outputs for the teacher's, by level."""
         head = batch.teacher.dense_head
-        judged = batch.teacher.head(self._placed(student, batch.teacher.num_levels))
-        own = [judged[level.index] for level in self.levels]
+        outputs = batch.teacher.head(self._placed(student, batch.teacher.num_levels))
+        own = [outputs[level.index] for level in self.levels]
         sums = [
-            self._level_sums(*outputs, level.stride, box_difference(head), head.cls_out_channels)
-            for *outputs, level in zip(own, teacher, self.levels, strict=True)
+            self._level_sums(*sides, level.stride, box_difference(head), head.cls_out_channels)
+            for *sides, level in zip(own, teacher, self.levels, strict=True)
         ]
         classes, boxes, scores = (sum(values) for values in zip(*sums, strict=True))
         return self.loss_weight * (classes + self.box_weight * boxes) / scores.clamp(min=1e-6)
 
     def _placed(self, student: Sequence[Tensor], num_levels: int) -> list[Tensor | None]:
-        """The student's maps, translated, each where the teacher's head has a map of its stride."""
+        """The student's maps after the connectors, each at the index of the teacher's level of equal stride."""
         maps: list[Tensor | None] = [None] * num_levels
         for level, own in zip(self.levels, student, strict=True):
             key = f"s{level.stride}"
@@ -84,7 +84,7 @@ class HeadLoss(LevelLoss):
     def _level_sums(
         student: Sequence[Tensor], teacher: Sequence[Tensor], stride: int, difference: BoxDifference, classes: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Sums over a level: of the classes' loss, of the boxes' loss, and of the teacher's scores."""
+        """Sums over a level: class loss, box loss, and the teacher's scores."""
         anchors = teacher[0].shape[1] // classes
         logits, boxes, *quality = (by_anchor(output, anchors) for output in student)
         their_logits, their_boxes, *their_quality = (by_anchor(output, anchors) for output in teacher)

@@ -1,7 +1,8 @@
 """How the raw outputs of dense heads are compared.
 
-Shape shorthand: B images, A anchors (or 1 point) a position, C classes, H x W positions. A head gives class logits
-`(B, A C, H, W)`, box codes `(B, A K, H, W)` and, some of them, a logit of the box's quality `(B, A, H, W)`.
+Shape shorthand: B images, A anchors (or 1 point) per position, C classes, K values of a box code, H x W positions. A
+head gives class logits `(B, A C, H, W)`, box codes `(B, A K, H, W)` and, in some heads, logits of box quality
+`(B, A, H, W)`.
 """
 
 from collections.abc import Callable
@@ -10,16 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 BoxDifference = Callable[[Tensor, Tensor, int], Tensor]
-"""Of the student's and the teacher's codes `(B, A, K, H, W)` at a stride: `(B, A, H, W)`."""
+"""Takes the student's and the teacher's codes `(B, A, K, H, W)` and the stride, returns `(B, A, H, W)`."""
 
 
 def delta_difference(student: Tensor, teacher: Tensor, stride: int) -> Tensor:
-    """L1 of deltas to an anchor, which are in units of its size."""
+    """L1 of anchor deltas, which are relative to the anchor's size."""
     return (student - teacher).abs().sum(2)
 
 
 def distance_difference(student: Tensor, teacher: Tensor, stride: int) -> Tensor:
-    """L1 of distances to the four sides, from pixels to units of the stride."""
+    """L1 of the distances to the four sides, converted from pixels to units of the stride."""
     return (student - teacher).abs().sum(2) / stride
 
 
@@ -36,10 +37,10 @@ BOX_DIFFERENCES: dict[str, BoxDifference] = {
     "ATSSHead": delta_difference,
     "RPNHead": delta_difference,
 }
-"""By the name of a head's class, or of one that it is derived from. The nearest one counts."""
+"""By class name of the head, or else of its nearest base class in this dict."""
 
 OTHER_CODES = ("RTMDetHead", "RepPointsHead", "YOLOXHead")
-"""Classes derived from one of these whose boxes are coded in another way."""
+"""Subclasses of these heads that code boxes in another way."""
 
 
 def box_difference(head: nn.Module) -> BoxDifference:

@@ -1,6 +1,6 @@
-"""What a distillation loss is: the contract between distiller and losses. docs/losses.md shows it by an example.
+"""The base class of distillation losses: the contract between distiller and losses. docs/losses.md has an example.
 
-Shape shorthand: a map is `(B, C, H, W)`; neck outputs are a tuple of maps, one a level.
+Shape shorthand: a map is `(B, C, H, W)`; neck outputs are a tuple of maps, one per level.
 """
 
 import warnings
@@ -23,7 +23,7 @@ Maps = Tensor | Sequence[Tensor]
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss may know besides the outputs of both sides."""
+    """What a loss may read besides the outputs of both sides."""
 
     samples: Sequence[BaseDataElement] | None
     """Data samples of the images: annotations and sizes."""
@@ -32,7 +32,7 @@ class Batch:
     teacher: "Teacher"
     """`teacher.head(maps)` runs its frozen head on any maps."""
     stride: int | None = None
-    """Of the level, in pixels; `None` where there is none, and for a joint loss."""
+    """Stride of the level in pixels; `None` for a joint loss and for sources without strides."""
 
     def at(self, stride: int | None) -> "Batch":
         """The same batch at a level."""
@@ -50,9 +50,9 @@ class LevelLoss(nn.Module):
     """
 
     source: str | tuple[str, str] = "neck"
-    """What is read, of `pcka_mmdet.models.sources.SOURCES`: of both sides, or of the student and of the teacher."""
+    """The source to read, of `pcka_mmdet.models.sources.SOURCES`; a pair if student and teacher differ."""
     sources: tuple[str, ...] = SOURCES
-    """What `source` may be set to in a config."""
+    """Values that `source` may have in a config."""
     joint = False
     """Whether one loss reads all its levels at once.
 
@@ -65,7 +65,7 @@ class LevelLoss(nn.Module):
         self.connector: nn.Conv2d | None = None
 
     def prepare(self, student: Level, teacher: Level) -> None:
-        """Build all that has parameters, before an optimizer, DDP or EMA looks: here the connector, a 1x1 convolution.
+        """Build all parameters, before optimizer, DDP and EMA are set up: here the connector, a 1x1 convolution.
 
         Args:
             student: The student's level.
@@ -78,7 +78,7 @@ class LevelLoss(nn.Module):
         """Refuse a teacher that the loss cannot use, before a training starts.
 
         Raises:
-            ValueError: What the loss reads of the teacher is not what it expects.
+            ValueError: The loss cannot use the teacher's outputs.
         """
 
     def forward(self, student: Maps, teacher: Maps, batch: Batch | None = None) -> Tensor:
@@ -87,7 +87,7 @@ class LevelLoss(nn.Module):
         Args:
             student: The student's output at the level, float32 or wider.
             teacher: The teacher's.
-            batch: What else is known of the step; `None` in another distiller than FPNDistiller.
+            batch: Data samples, image size and teacher; `None` in other distillers than FPNDistiller.
 
         Raises:
             ValueError: The two sides differ in levels, images or (where the loss does not allow it) channels; or no
@@ -108,7 +108,7 @@ class LevelLoss(nn.Module):
         return sum(self(student[i], teacher[i], batch) for i in usable)
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None) -> Tensor:
-        """Weighted loss of one pair of outputs; the student's has been through the connector."""
+        """Weighted loss of one pair of outputs; the student's has passed the connector."""
         raise NotImplementedError
 
     def connect(self, student: Tensor) -> Tensor:

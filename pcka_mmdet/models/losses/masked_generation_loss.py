@@ -13,12 +13,11 @@ from .level_loss import Batch, LevelLoss
 
 @MODELS.register_module()
 class MaskedGenerationLoss(LevelLoss):
-    """Squared error between the teacher's map and what a generator makes of the student's masked map (MGD).
+    """Squared error between the teacher's map and the one generated from the student's masked map (MGD).
 
-    Some positions of the student's map are set to zero; two 3x3 convolutions, the generator, make the teacher's whole
-    map of the rest (Yang et al. 2022, "Masked Generative Distillation", eq. 2 to 4). Masks are drawn from a generator
-    of random numbers of the loss's own: one seed, counted up with each step, so that a resumed training goes on with
-    the same masks and the training's random numbers are left alone.
+    Some positions of the student's map are set to zero. The generator, two 3x3 convolutions, predicts the teacher's
+    whole map from the rest (Yang et al. 2022, "Masked Generative Distillation", eq. 2 to 4). The step number seeds the
+    masks, so a resumed training draws the same masks, and the training's random numbers do not change.
 
     Args:
         loss_weight: Factor of the squared error, which is summed over channels and positions and divided by the images.
@@ -52,7 +51,7 @@ class MaskedGenerationLoss(LevelLoss):
         return self.loss_weight * F.mse_loss(generated, teacher, reduction="sum") / len(student)
 
     def mask(self, student: Tensor) -> Tensor:
-        """1 where a position is kept and 0 where not, `(B, 1, H, W)`; another one with each call."""
+        """Random mask `(B, 1, H, W)`, 1 where a position is kept and 0 elsewhere; each call draws a new one."""
         source = torch.Generator().manual_seed(int(self.step))
         self.step += 1
         drawn = torch.rand(len(student), 1, *student.shape[2:], generator=source)

@@ -23,8 +23,8 @@ class PCKALoss(LevelLoss):
     Args:
         loss_weight: Weight of the term over patches.
         patch_size: Side of a patch, in positions of the map.
-        average: `'channel'`, `'batch'` or `'spatial'`: what the mean is taken over. With `'channel'` channel i is
-            compared with channel i, so both maps need as many, as they do with `position_weight`.
+        average: `'channel'`, `'batch'` or `'spatial'`: what the mean is taken over. `'channel'` compares channel i with
+            channel i. It and `position_weight` need equal numbers of channels.
         centering: `'none'` (the paper's released form), `'center'` or `'debias'`; see `pcka_mmdet.functional.cka`.
         position_weight: Weight of the term whose Gram matrices compare the features of a patch in place of patches
             (the released code's "inter" term). 0 leaves it out.
@@ -81,7 +81,7 @@ class PCKALoss(LevelLoss):
         return self.num_patches(*size) < MIN_SAMPLES[self.centering]
 
     def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
-        """Gram matrices of whole patches compare any widths; one matrix a channel, and positions, need as many."""
+        """Only `average='channel'` and the term over positions need equal numbers of channels."""
         return self._same_channels and student_channels != teacher_channels
 
     @property
@@ -106,7 +106,7 @@ class PCKALoss(LevelLoss):
         return {} if self.similarity is None else {"similarity.cka": self.similarity}
 
     def details(self, size: Sequence[int]) -> list[str]:
-        """Weight of the positions, and patches of a map."""
+        """Weight of the term over positions, and number of patches."""
         positions = [f"positions {self.position_weight:g}"] if self.position_weight else []
         return [*positions, f"{self.num_patches(*size)} patches of {self.patch_size}"]
 

@@ -1,4 +1,4 @@
-"""The teacher's frozen heads, on any maps: gradients reach the maps, and no parameter.
+"""The teacher's frozen heads on any maps. Gradients reach the maps, but no parameter.
 
 Shape shorthand: a map is `(B, C, H, W)`; R proposals are `(R, 5)`, the image's index and a box in pixels.
 """
@@ -36,7 +36,7 @@ def run_dense_head(
             "for the levels to leave out"
         )
     given = next(m for m in maps if m is not None)
-    # a head may treat its levels differently, so each must be at its place: one position stands for what is left out
+    # a head may treat its levels differently, so each map must be at its place: a 1x1 map replaces those left out
     placed = [
         given.new_zeros(len(given), level.channels, 1, 1) if m is None else m
         for m, level in zip(maps, levels, strict=True)
@@ -51,7 +51,7 @@ def run_roi_head(detector: BaseModel, maps: Sequence[Tensor], proposals: Sequenc
     Args:
         detector: The detector, in eval mode.
         maps: Its neck maps.
-        proposals: Of each stage, `(R, 5)` each; a head of fewer stages gives as many as it has.
+        proposals: Proposals `(R, 5)` for each stage; those beyond the head's stages are ignored.
 
     Raises:
         ValueError: The detector has no RoI head.

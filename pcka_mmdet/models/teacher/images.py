@@ -83,26 +83,26 @@ def renormalise(
 
 @torch.no_grad()
 def size_divisor(detector: BaseModel) -> int:
-    """The number that the sides of a detector's images must be multiples of.
+    """The divisor of the image sides that a detector needs.
 
-    It is the preprocessor's `pad_size_divisor`, or 32 where that is smaller and the neck fails on odd maps: RTMDet pads
-    its images in the pipeline, and its PAFPN joins maps.
+    It is the preprocessor's `pad_size_divisor`, or 32 if that is no multiple of 32 and the neck fails on odd maps:
+    RTMDet pads its images in the pipeline, and its PAFPN joins maps.
     """
-    said = getattr(detector.data_preprocessor, "pad_size_divisor", 1)
-    if said % COMMON_DIVISOR == 0:
-        return said
+    divisor = getattr(detector.data_preprocessor, "pad_size_divisor", 1)
+    if divisor % COMMON_DIVISOR == 0:
+        return divisor
     try:
         detector.extract_feat(next(detector.parameters()).new_zeros(1, 3, ODD_SIDE, ODD_SIDE))
     except RuntimeError:
         return COMMON_DIVISOR
-    return said
+    return divisor
 
 
 def pad_to_multiple(images: Tensor, divisor: int, value: float) -> Tensor:
     """Pad images `(B, 3, H, W)` at the right and bottom so that their sides are multiples of `divisor`."""
     height, width = images.shape[2:]
     padding = (0, -width % divisor, 0, -height % divisor)
-    return F.pad(images, padding, value=value) if any(padding) else images  # F.pad copies whatever it is asked for
+    return F.pad(images, padding, value=value) if any(padding) else images  # F.pad copies even without padding
 
 
 def crop_to_image(feature_map: Tensor, image: Tensor, padded: Tensor) -> Tensor:

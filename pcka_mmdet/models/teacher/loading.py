@@ -29,12 +29,12 @@ def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, lis
     """
     weights, sha256 = read_weights(checkpoint)
     loaded, problems = load_what_fits(detector, weights)
-    distilled = [problem for part in PARTS for problem in of_part(problems, part)]
+    required = [problem for part in PARTS for problem in of_part(problems, part)]
     name = type(detector).__name__
-    if distilled:
+    if required:
         raise ValueError(
             f"teacher_ckpt {checkpoint!r} is of another architecture than the teacher's config, a {name}: "
-            f"{summarise(distilled)}. Give the checkpoint that belongs to the teacher's config"
+            f"{summarise(required)}. Give the checkpoint that belongs to the teacher's config"
         )
     if problems:
         print_log(

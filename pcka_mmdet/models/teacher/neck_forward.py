@@ -32,7 +32,7 @@ TOLERANCE = 1e-4
 class NeckForward:
     """Neck maps of a detector in eval mode.
 
-    The first call optimises backbone and neck. Before it the weights are those that were loaded, so that a student can
+    The first call optimises backbone and neck. Until then their weights are the loaded ones, so that a student can
     inherit them. An optimisation that would change the maps is undone.
 
     Args:
@@ -41,7 +41,7 @@ class NeckForward:
         channels_last: Run in the channels-last memory format. The returned maps are contiguous.
         precision: `'bf16'` or `'fp16'` run a copy of backbone and neck in that precision. With `'fp32'` autocast
             decides, in a training with `--amp`.
-        compile: Run it by `torch.compile`.
+        compile: Compile backbone and neck by `torch.compile`.
 
     Raises:
         ValueError: `precision` is unknown.
@@ -67,7 +67,7 @@ class NeckForward:
         self._backbone_maps: Sequence[Tensor] = ()
 
     def of(self, detector: BaseModel) -> "NeckForward":
-        """The same of another detector."""
+        """A copy for another detector, which its first call optimises."""
         other = copy.copy(self)
         other.detector = detector
         other.reset()
@@ -86,10 +86,10 @@ class NeckForward:
             with_backbone: Give the backbone's maps too. Decided by the first call.
 
         Returns:
-            `neck`, and where it is asked for `backbone`: maps `(B, C, H / stride, W / stride)`.
+            `neck`, and `backbone` if `with_backbone`: maps `(B, C, H / stride, W / stride)`.
         """
         if self._extract is None:
-            self._extract = self._made_fast(images, with_backbone)
+            self._extract = self._optimised(images, with_backbone)
         if self.dtype is None:
             record = {"neck": self._extract(images)}
         else:
@@ -110,7 +110,7 @@ class NeckForward:
         """Whether the detector's weights may differ from the loaded ones."""
         return self._extract is not None and FUSED in self.changes
 
-    def _made_fast(self, images: Tensor, with_backbone: bool) -> Callable[[Tensor], Sequence[Tensor]]:
+    def _optimised(self, images: Tensor, with_backbone: bool) -> Callable[[Tensor], Sequence[Tensor]]:
         if self.changes:
             self._make_changes(images[:1])
         detector = self.detector if self.dtype is None else self._in_precision(images[:1])
@@ -121,7 +121,7 @@ class NeckForward:
         return torch.compile(detector.extract_feat) if self.compile else detector.extract_feat
 
     def _in_precision(self, image: Tensor) -> BaseModel:
-        """A copy in the precision that is asked for; the detector itself where an operator refuses it."""
+        """A copy in the requested precision; the detector itself if an operator does not support it."""
         detector = _copy(self.detector, self.dtype)
         try:
             with torch.autocast(image.device.type, enabled=False):
@@ -135,7 +135,7 @@ class NeckForward:
     def _make_changes(self, image: Tensor) -> None:
         try:
             piece, maps = _probe(self.detector, image)
-        except (RuntimeError, TypeError) as error:  # Apple's MPS has no float64, and says so by a TypeError
+        except (RuntimeError, TypeError) as error:  # Apple's MPS has no float64 and raises a TypeError
             print_log(f"the teacher is not optimised: it fails in float64 ({error})", "current", level=logging.WARNING)
             return
         for name, change in self.changes.items():
@@ -146,11 +146,11 @@ class NeckForward:
     ) -> tuple[Tensor, ...]:
         """Apply one optimisation to backbone and neck, and undo it where the maps change.
 
-        They do where a batch norm does not follow its convolution, where a convolution computes its weights in its
+        Maps change where a batch norm does not follow its convolution, where a convolution computes its weights in its
         forward, or where an operator (deformable convolution) does not support channels last.
 
         Returns:
-            The maps in float64 of the detector as it is afterwards.
+            Maps in float64 of the detector after this.
         """
         parts = _parts(self.detector)
         try:
@@ -204,7 +204,7 @@ def _channels_last(module: nn.Module) -> nn.Module:
 
 
 def _difference(before: Sequence[Tensor], after: Sequence[Tensor]) -> str | None:
-    """How the maps differ; `None` if by no more than `TOLERANCE`."""
+    """Message about how the maps differ; `None` if they agree within `TOLERANCE`."""
     for index, (one, other) in enumerate(zip(before, after, strict=True)):
         difference, largest = (one - other).abs().max().item(), one.abs().max().item()
         if not difference <= TOLERANCE * largest and torch.isfinite(one).all():

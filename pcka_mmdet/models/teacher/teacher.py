@@ -26,15 +26,15 @@ from .neck_forward import NeckForward
 
 
 class Teacher:
-    """A frozen detector, or classifier, that gives what losses read of it.
+    """A frozen detector, or classifier, that gives the sources that losses read.
 
-    It is no `nn.Module`, so that a model which holds it has none of its parameters: they are in no optimizer, no
+    It is no `nn.Module`, so a model that holds it does not register its parameters: they are in no optimizer, no
     checkpoint and no DDP bucket, and a deep copy of that model (`EMAHook`) shares it.
 
     Args:
         detector: The detector; its backbone and neck run, and its head where a loss asks for it.
         checkpoint: File or URL of its weights. `None` leaves them random, with a warning, `'random'` without one.
-        options: Of `NeckForward`.
+        options: Options of `NeckForward`.
 
     Raises:
         FileNotFoundError: The checkpoint does not exist.
@@ -47,11 +47,11 @@ class Teacher:
         self.normalisation = Normalisation.of(detector.data_preprocessor)
         self.divisor = size_divisor(self.detector)
         self.sha256: str | None = None
-        """Of the checkpoint's file; `None` where there is none."""
+        """sha256 of the checkpoint's file; `None` without a file."""
         self.problems: list[str] = []
-        """What of the head was not loaded."""
+        """One line for each key of the head that was not loaded."""
         self._borrowed = False
-        """Whether another model moves the detector."""
+        """Whether the detector belongs to another model, which moves it."""
         if checkpoint is None:
             message = "the teacher has random weights: set `teacher_ckpt` to its checkpoint"
             print_log(f"{message}, or to 'random' where that is meant", "current", level=logging.WARNING)
@@ -59,7 +59,7 @@ class Teacher:
             self.sha256, self.problems = load_strictly(detector, checkpoint)
 
     def __deepcopy__(self, memo: dict) -> "Teacher":
-        """The same detector, borrowed: whoever moves the copy of a model does not move the original's teacher."""
+        """The same detector, borrowed: moving the copy of a model does not move the original's teacher."""
         other = copy.copy(self)
         other._borrowed = True
         return other
@@ -78,16 +78,16 @@ class Teacher:
         source: Normalisation,
         wanted: Collection[str] = ("neck",),
     ) -> Record:
-        """What losses read of the teacher, less the RoI head's outputs: see `roi_head`.
+        """The sources that losses read from the teacher, except the RoI head's outputs: see `roi_head`.
 
         Args:
             images: Images `(B, 3, H, W)`.
             samples: Their data samples.
             source: How the images were normalised.
-            wanted: Names of sources.
+            wanted: Names of the sources to give.
 
         Returns:
-            `neck`, and the other sources that are wanted.
+            `neck`, and the other wanted sources.
         """
         if self._borrowed and next(self.detector.parameters()).device != images.device:
             self._take_copy(images.device)
@@ -122,10 +122,10 @@ class Teacher:
         return run_roi_head(self.detector, maps, proposals)
 
     def check_sources(self, wanted: Collection[str]) -> None:
-        """Refuse, before a training starts, what the teacher cannot give.
+        """Refuse sources that the teacher cannot give, before a training starts.
 
         Raises:
-            ValueError: Its head has to run, and was not loaded in full, or its outputs have no levels.
+            ValueError: A loss needs the head, which was not loaded in full or whose outputs have no levels.
         """
         heads = sorted({"head", "roi_head", "logits"} & set(wanted))
         if heads and self.problems:
@@ -134,7 +134,7 @@ class Teacher:
                 f"{summarise(self.problems)}. Set num_classes in the teacher's config to what it was trained for, or "
                 "leave the loss out"
             )
-        if "head" in heads:  # does it give one map a level?
+        if "head" in heads:  # fails unless the head gives one map per level
             like = next(self.detector.parameters())
             with torch.no_grad():
                 self.head([like.new_zeros(1, level.channels, 2, 2) for level in self._neck_levels])
@@ -144,6 +144,6 @@ class Teacher:
         return neck_levels(self.detector)
 
     def _take_copy(self, device: torch.device) -> None:
-        """Go on with a detector of one's own on a device."""
+        """Replace the borrowed detector by a copy on `device`."""
         self.detector, self._borrowed = copy.deepcopy(self.detector).to(device), False
         self.neck_forward = self.neck_forward.of(self.detector)
