@@ -282,7 +282,7 @@ def test_pcka_of_two_processes_is_the_mean_of_their_gradients(results):
     assert differences(whole, mean) > 0.01 * scale
 
 
-@pytest.mark.parametrize("name", sorted(SCENARIOS.keys() - {"detached"}))
+@pytest.mark.parametrize("name", sorted(SCENARIOS.keys() - {"detached", "nonfinite for good"}))
 def test_ddp_needs_no_search_for_unused_parameters(results, name):
     """Both processes end with the same finite weights, and the teacher is not wrapped."""
     first, second = (result[name] for result in results)
