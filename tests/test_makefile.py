@@ -7,7 +7,7 @@ from tests.processes import ROOT
 
 
 def test_folders_and_files_with_blanks_reach_the_demo_whole():
-    words = ["make", "--dry-run", "demo-bccd", "DATA=my data", "WEIGHTS=my weights.pth"]
+    words = ["make", "--no-print-directory", "--dry-run", "demo-bccd", "DATA=my data", "WEIGHTS=my weights.pth"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     command = shlex.split(done.stdout[done.stdout.index("tools/demo.py") :].replace("\\\n", ""))
     assert command[command.index("--data-root") + 1] == "my data"
