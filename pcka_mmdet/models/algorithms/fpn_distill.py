@@ -72,9 +72,7 @@ class FPNDistill(BaseAlgorithm):
     ):
         student = build_detector(architecture)
         if type(student.data_preprocessor) is not BaseDataPreprocessor:
-            data_preprocessor = (
-                None  # the student's own counts; MMEngine's Runner passes the config's top-level one as a default
-            )
+            data_preprocessor = None  # the student has its own; MMEngine's Runner passes the config's top-level one
         super().__init__(student, data_preprocessor, init_cfg, module_inplace=True)
         with forked_rng():
             # in a holder that is no Module: the teacher is in no checkpoint, optimizer or DDP bucket
