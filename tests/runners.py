@@ -49,41 +49,13 @@ def validation() -> dict[str, Any]:
     return dict(val_dataloader=loader, val_cfg=dict(), val_evaluator=Evaluator(MeanScore()))
 
 
-def runner(model: dict | nn.Module, work_dir: Any, epochs: int = 1, **options: Any) -> Runner:
-    """A Runner that trains `epochs` epochs of three steps, AdamW, seed 0."""
-    return Runner(
-        **{
-            **dict(
-                model=model,
-                work_dir=str(work_dir),
-                train_dataloader=dict(
-                    dataset=RandomScenes(),
-                    batch_size=2,
-                    sampler=dict(type="DefaultSampler", shuffle=True),
-                    num_workers=0,
-                ),
-                train_cfg=dict(by_epoch=True, max_epochs=epochs),
-                optim_wrapper=dict(optimizer=dict(type="AdamW", lr=1e-3)),
-                default_scope="mmdet",
-                default_hooks=dict(logger=dict(type="LoggerHook", interval=1)),
-                randomness=dict(seed=0),
-                log_level="WARNING",
-                experiment_name=str(work_dir).replace("/", "_"),
-            ),
-            **options,
-        }
-    )
-
-
-def flexible_runner(model: dict, work_dir: Any, epochs: int = 1, **options: Any) -> Runner:
-    """The same by MMEngine's FlexibleRunner, from a config."""
-    config = dict(
-        runner_type="FlexibleRunner",
-        strategy=dict(type="SingleDeviceStrategy"),
+def training(model: dict | nn.Module, work_dir: Any, epochs: int, dataset: Any) -> dict[str, Any]:
+    """Options of a runner: epochs of three steps, AdamW, seed 0."""
+    return dict(
         model=model,
         work_dir=str(work_dir),
         train_dataloader=dict(
-            dataset=dict(type="tests.runners.RandomScenes"),
+            dataset=dataset,
             batch_size=2,
             sampler=dict(type="DefaultSampler", shuffle=True),
             num_workers=0,
@@ -91,9 +63,20 @@ def flexible_runner(model: dict, work_dir: Any, epochs: int = 1, **options: Any)
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(optimizer=dict(type="AdamW", lr=1e-3)),
         default_scope="mmdet",
-        env_cfg=dict(),
         randomness=dict(seed=0),
         log_level="WARNING",
         experiment_name=str(work_dir).replace("/", "_"),
     )
+
+
+def runner(model: dict | nn.Module, work_dir: Any, epochs: int = 1, **options: Any) -> Runner:
+    """A Runner that trains `epochs` epochs of three steps, AdamW, seed 0."""
+    own = dict(default_hooks=dict(logger=dict(type="LoggerHook", interval=1)))
+    return Runner(**{**training(model, work_dir, epochs, RandomScenes()), **own, **options})
+
+
+def flexible_runner(model: dict, work_dir: Any, epochs: int = 1, **options: Any) -> Runner:
+    """The same by MMEngine's FlexibleRunner, from a config."""
+    own = dict(runner_type="FlexibleRunner", strategy=dict(type="SingleDeviceStrategy"), env_cfg=dict())
+    config = {**training(model, work_dir, epochs, dict(type="tests.runners.RandomScenes")), **own}
     return build_runner(Config({**config, **options}))

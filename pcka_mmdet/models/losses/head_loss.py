@@ -63,10 +63,11 @@ class HeadLoss(LevelLoss):
     def forward(self, student: Sequence[Tensor], teacher: Sequence[tuple[Tensor, ...]], batch: Batch) -> Tensor:
         """Weighted loss, from the student's maps `(B, C, H, W)` and the head's outputs for the teacher's, by level."""
         head = batch.teacher.dense_head
+        difference = box_difference(head)
         outputs = batch.teacher.head(self._placed(student, batch.teacher.num_levels))
         own = [outputs[level.index] for level in self.levels]
         sums = [
-            self._level_sums(*sides, level.stride, box_difference(head), head.cls_out_channels)
+            self._level_sums(*sides, level.stride, difference, head.cls_out_channels)
             for *sides, level in zip(own, teacher, self.levels, strict=True)
         ]
         classes, boxes, scores = (sum(values) for values in zip(*sums, strict=True))
