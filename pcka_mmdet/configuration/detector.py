@@ -44,7 +44,7 @@ def model_config(spec: str | dict) -> ConfigDict:
 
     Raises:
         FileNotFoundError: There is no such config.
-        ValueError: The config has no `model`.
+        ValueError: The config has no `model`, or `pretrained` is set.
     """
     if isinstance(spec, str):
         spec = dict(cfg_path=spec)
@@ -52,7 +52,11 @@ def model_config(spec: str | dict) -> ConfigDict:
     path = overrides.pop("cfg_path", None)
     if path is None:
         return ConfigDict(overrides)
-    overrides.pop("pretrained", None)  # MMRazor's option for the config's published weights
+    if overrides.pop("pretrained", False):  # MMRazor's option for the config's published weights
+        raise ValueError(
+            f"pretrained=True beside cfg_path={path!r} would load nothing: give the weights of a teacher as "
+            "teacher_ckpt=FILE_OR_URL, those of a student as init_student=FILE_OR_URL"
+        )
     return model_of(load_config(path), path, overrides)
 
 

@@ -114,3 +114,5 @@ def test_published_weights_are_left_to_mmrazor():
     ours = Config(dict(model=dict(type="pcka_mmdet.FPNDistill", architecture=spec, teacher="gone.py")))
     write_out_detectors(ours)
     assert ours.model.architecture == spec  # FPNDistill resolves its own
+    with pytest.raises(ValueError, match=r"pretrained=True beside cfg_path='mmdet::.*teacher_ckpt=FILE_OR_URL"):
+        build_detector(spec)

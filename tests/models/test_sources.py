@@ -145,6 +145,19 @@ def test_the_same_roi_head_says_the_same():
     torch.testing.assert_close(losses_of(model)["distill.loss_rois"], torch.zeros(()), rtol=0, atol=1e-10)
 
 
+def test_the_teachers_heads_run_in_float32_under_autocast():
+    model = distil(faster_rcnn(), faster_rcnn(), rois=dict(type="pcka_mmdet.ProposalLoss"))
+    teacher = model._teacher
+    maps = [torch.randn(1, level.channels, 128 // level.stride, 128 // level.stride) for level in teacher._neck_levels]
+    maps = [m.bfloat16().float() for m in maps]
+    rois = torch.tensor([[0.0, 4, 4, 40, 40], [0, 8, 8, 30, 60]])
+    expected = teacher.head(maps), teacher.roi_head(maps, [rois])
+    with torch.autocast("cpu", torch.bfloat16):
+        half = [m.bfloat16() for m in maps]
+        found = teacher.head(half), teacher.roi_head(half, [rois.bfloat16()])
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)  # values and types
+
+
 def test_nothing_runs_that_no_loss_asks_for():
     model = distil(retinanet(), retinanet(), maps=dict(type="pcka_mmdet.MimicLoss"))
     model.teacher.bbox_head.register_forward_pre_hook(lambda *_: pytest.fail("the head ran"))

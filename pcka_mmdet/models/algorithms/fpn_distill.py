@@ -16,11 +16,11 @@ from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.registry import MODELS
 
 from ..distillers.level_table import level_table
-from ..distillers.outputs import ADVICE
 from ..forked_rng import forked_rng
 from ..initial_weights import inherit, start_from_checkpoint
 from ..levels import neck_levels
 from ..losses import Batch
+from ..outputs import ADVICE
 from ..teacher import Normalisation, Teacher
 
 

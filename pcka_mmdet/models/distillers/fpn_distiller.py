@@ -13,8 +13,8 @@ from pcka_mmdet.registry import MODELS
 from ..levels import Level, source_levels
 from ..losses import Batch
 from ..losses.level_loss import usable_levels
+from ..outputs import in_float32, not_finite, output_size, tensors
 from ..sources import Record, SourceRecorder
-from .outputs import in_float32, not_finite, output_size, tensors
 from .terms import SourcePair, Term, build_terms, read_sources
 
 

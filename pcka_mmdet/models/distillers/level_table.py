@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from terminaltables import AsciiTable
 
 from ..levels import Level
+from ..outputs import output_size
 from ..sources import MAP_SOURCES, Record
-from .outputs import output_size
 
 if TYPE_CHECKING:
     from .fpn_distiller import FPNDistiller

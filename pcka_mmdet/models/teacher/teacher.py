@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from pcka_mmdet.checkpoints.files import summarise
 
 from ..levels import Level, neck_levels
+from ..outputs import in_float32
 from ..sources import Record, RoIOutputs, dense_head
 from .heads import run_dense_head, run_roi_head
 from .images import Normalisation, crop_to_image, pad_to_multiple, renormalise, size_divisor
@@ -99,8 +100,7 @@ class Teacher:
             record["logits"] = [self.detector.head(record["neck"])]
         record = {name: [crop_to_image(m, images, padded) for m in maps] for name, maps in record.items()}
         if "head" in wanted:
-            with torch.autocast(images.device.type, enabled=False):
-                record["head"] = self.head([m.float() for m in record["neck"]])
+            record["head"] = self.head(record["neck"])
         return record
 
     @property
@@ -114,12 +114,14 @@ class Teacher:
         return len(self._neck_levels)
 
     def head(self, maps: Sequence[Tensor | None]) -> list[tuple[Tensor, ...] | None]:
-        """Raw outputs of the frozen dense head, or RPN, on any maps; see `run_dense_head`."""
-        return run_dense_head(self.detector, self._neck_levels, maps)
+        """Raw outputs of the frozen dense head, or RPN, on any maps, in float32; see `run_dense_head`."""
+        with self._without_autocast():
+            return run_dense_head(self.detector, self._neck_levels, in_float32(maps))
 
     def roi_head(self, maps: Sequence[Tensor], proposals: Sequence[Tensor]) -> list[RoIOutputs]:
-        """Raw outputs of the frozen RoI head for any maps and proposals; see `run_roi_head`."""
-        return run_roi_head(self.detector, maps, proposals)
+        """Raw outputs of the frozen RoI head for any maps and proposals, in float32; see `run_roi_head`."""
+        with self._without_autocast():
+            return run_roi_head(self.detector, in_float32(maps), in_float32(proposals))
 
     def check_sources(self, wanted: Collection[str]) -> None:
         """Refuse sources that the teacher cannot give, before a training starts.
@@ -138,6 +140,9 @@ class Teacher:
             like = next(self.detector.parameters())
             with torch.no_grad():
                 self.head([like.new_zeros(1, level.channels, 2, 2) for level in self._neck_levels])
+
+    def _without_autocast(self) -> torch.autocast:
+        return torch.autocast(next(self.detector.parameters()).device.type, enabled=False)
 
     @cached_property
     def _neck_levels(self) -> list[Level]:
