@@ -108,12 +108,70 @@ def atss() -> dict:
     )
 
 
+def reppoints() -> dict:
+    """A RepPoints like it."""
+    config = retinanet()
+    losses = {name: dict(type="SmoothL1Loss") for name in ("loss_bbox_init", "loss_bbox_refine")}
+    config["bbox_head"] = dict(
+        type="RepPointsHead",
+        num_classes=NUM_CLASSES,
+        in_channels=16,
+        feat_channels=16,
+        point_feat_channels=16,
+        stacked_convs=1,
+        point_strides=[8, 16, 32, 64],
+        loss_cls=dict(type="FocalLoss", use_sigmoid=True),
+        **losses,
+    )
+    train_cfg = dict(init=dict(assigner=dict(type="PointAssigner", scale=4, pos_num=1)), refine=config["train_cfg"])
+    for stage in train_cfg.values():
+        stage.update(allowed_border=-1, pos_weight=-1, debug=False)
+    return {**config, "type": "RepPointsDetector", "train_cfg": train_cfg}
+
+
+def rtmdet() -> dict:
+    """An RTMDet like it."""
+    config = retinanet()
+    config["bbox_head"] = dict(
+        type="RTMDetSepBNHead",
+        num_classes=NUM_CLASSES,
+        in_channels=16,
+        feat_channels=16,
+        stacked_convs=1,
+        anchor_generator=dict(type="MlvlPointGenerator", offset=0, strides=[8, 16, 32, 64]),
+        bbox_coder=dict(type="DistancePointBBoxCoder"),
+        loss_cls=dict(type="QualityFocalLoss", use_sigmoid=True),
+        loss_bbox=dict(type="GIoULoss"),
+        with_objectness=False,
+        exp_on_reg=True,
+        norm_cfg=dict(type="BN"),
+    )
+    train_cfg = dict(assigner=dict(type="DynamicSoftLabelAssigner", topk=3), allowed_border=-1, pos_weight=-1)
+    return {**config, "type": "RTMDet", "train_cfg": train_cfg}
+
+
+def yolox() -> dict:
+    """A YOLOX like it."""
+    config = retinanet()
+    config["bbox_head"] = dict(
+        type="YOLOXHead",
+        num_classes=NUM_CLASSES,
+        in_channels=16,
+        feat_channels=16,
+        stacked_convs=1,
+        strides=[8, 16, 32, 64],
+        norm_cfg=dict(type="BN"),
+    )
+    return {**config, "type": "YOLOX", "train_cfg": dict(assigner=dict(type="SimOTAAssigner"))}
+
+
 def _with_head(kind: str, head: dict) -> dict:
     config = retinanet()
     anchors = {**config["bbox_head"]["anchor_generator"], "ratios": [1.0]}
     shared = dict(num_classes=NUM_CLASSES, in_channels=16, feat_channels=16, stacked_convs=1, anchor_generator=anchors)
     config["bbox_head"] = {**shared, "norm_cfg": dict(type="GN", num_groups=4), **head}
-    return {**config, "type": kind, "train_cfg": dict(assigner=dict(type="ATSSAssigner", topk=3), allowed_border=-1)}
+    train_cfg = dict(assigner=dict(type="ATSSAssigner", topk=3), allowed_border=-1, pos_weight=-1)
+    return {**config, "type": kind, "train_cfg": train_cfg}
 
 
 def faster_rcnn(stages: int = 1, **options: Any) -> dict:

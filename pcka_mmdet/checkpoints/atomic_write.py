@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from mmengine.fileio import LocalBackend, register_backend
 
-BACKEND = "whole_files"
+BACKEND = "atomic"
 """The name of the file backend, for `backend_args` of MMEngine."""
 
 

@@ -57,7 +57,8 @@ def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[s
     """Load the arrays whose name and shape match the model's; its modules convert old names.
 
     Returns:
-        The loaded names, and the problems, one line per key: missing, unexpected, or of another shape.
+        The loaded names, and the problems, one line per key: missing, unexpected, or of another shape. A batch
+        norm's counter is none: the norm creates it.
     """
     shapes = {key: value.shape for key, value in model.state_dict().items()}
     misshapen = [key for key, value in weights.items() if shapes.get(key, value.shape) != value.shape]
@@ -65,6 +66,7 @@ def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[s
     absent = {*result.missing_keys, *misshapen}
     problems = [f"missing {key}" for key in result.missing_keys if key not in misshapen]
     problems += [f"unexpected {key}" for key in result.unexpected_keys]
+    problems = [problem for problem in problems if not problem.endswith("num_batches_tracked")]
     problems += [
         f"{key}: shape {tuple(weights[key].shape)} in the checkpoint, {tuple(shapes[key])} in the model"
         for key in misshapen

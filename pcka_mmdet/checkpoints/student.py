@@ -26,10 +26,10 @@ REPLACEMENTS = {
 }
 """Types in a distillation's config, and the types that replace them in the student's."""
 
-OPTIONS_OF_OURS = ("allow_teacher_change", "dtype", "loss_scale")
+OWN_OPTIONS = ("allow_teacher_change", "dtype", "loss_scale")
 """Options of the replaced types that the replacements do not have."""
 
-SETTINGS_OF_THE_RUN = ("distiller", "teacher_check", "resume", "load_from", "launcher", "work_dir")
+NOT_IN_STUDENT = ("distiller", "teacher_check", "resume", "load_from", "launcher", "work_dir")
 """Settings of the distillation that the student's config must not have."""
 
 
@@ -45,7 +45,7 @@ def student_config(config: Config) -> Config:
     if not is_distillation(config):
         return config
     plain = config.to_dict()
-    for name in SETTINGS_OF_THE_RUN:
+    for name in NOT_IN_STUDENT:
         plain.pop(name, None)
     model = model_config(config.model.architecture).to_dict()
     preprocessor = config.model.get("data_preprocessor") or config.get("data_preprocessor")
@@ -162,7 +162,6 @@ def _detector(config: Config, weights: dict[str, Tensor]) -> BaseModel:
     except Exception as error:  # constructors raise errors of any kind
         raise ValueError(f"the detector of its config cannot be built ({error}); {GIVE_CONFIG}") from error
     problems = load_what_fits(detector, weights)[1]
-    problems = [problem for problem in problems if "num_batches_tracked" not in problem]
     if problems:
         raise ValueError(
             f"its config and weights do not match: {summarise(problems)}. MMRazor's own algorithms ignore the "
@@ -182,7 +181,7 @@ def _replaced(node: Any) -> Any:
     if isinstance(node, dict):
         kind = node.get("type")
         if isinstance(kind, str) and kind in REPLACEMENTS:
-            node = {key: value for key, value in node.items() if key not in OPTIONS_OF_OURS}
+            node = {key: value for key, value in node.items() if key not in OWN_OPTIONS}
             node["type"] = REPLACEMENTS[kind]
         return {key: _replaced(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):

@@ -13,7 +13,7 @@ from .files import summarise
 
 RECORD = ".training.json"
 
-SETTINGS_OF_A_RUN = ("work_dir", "resume", "launcher")
+MAY_DIFFER = ("work_dir", "resume", "launcher")
 """Settings that may differ between two starts of one training."""
 
 
@@ -22,9 +22,10 @@ def training_record(config: Config) -> dict:
 
     Raises:
         FileNotFoundError: A detector's config does not exist.
-        ValueError: It has no model.
+        KeyError: The config has no model.
+        ValueError: The config of a detector has no model.
     """
-    content = {key: value for key, value in config.to_dict().items() if key not in SETTINGS_OF_A_RUN}
+    content = {key: value for key, value in config.to_dict().items() if key not in MAY_DIFFER}
     if config.get("resume"):
         content.pop("load_from", None)  # the checkpoint to resume, not the initial weights
     for part in {"architecture", "teacher"} & content["model"].keys():
@@ -46,9 +47,9 @@ def write_record(record: dict, work_dir: Path) -> None:
 def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
     """Refuse to overwrite another training's checkpoints, or to resume from them.
 
-    A new training must have exactly the same config, else the files that it overwrites could not be made again. A
-    resumed one may change schedule, data paths, hooks and numbers, but not the types of model, detectors and losses,
-    and not the classes. Weights of other shapes are refused when they are loaded.
+    A new training may overwrite checkpoints only if its config is identical. A resumed one may change schedule, data
+    paths, hooks and numbers, but not the types of model, detectors and losses, and not the classes. Weights of other
+    shapes are refused when they are loaded.
 
     Args:
         record: The record of the training that is about to start.

@@ -44,7 +44,7 @@ def model_config(spec: str | dict) -> ConfigDict:
 
     Raises:
         FileNotFoundError: There is no such config.
-        ValueError: The config has no `model`, or `pretrained` is set.
+        ValueError: The config has no `model`.
     """
     if isinstance(spec, str):
         spec = dict(cfg_path=spec)
@@ -52,11 +52,7 @@ def model_config(spec: str | dict) -> ConfigDict:
     path = overrides.pop("cfg_path", None)
     if path is None:
         return ConfigDict(overrides)
-    if overrides.pop("pretrained", False):  # MMRazor's option for the config's published weights
-        raise ValueError(
-            f"pretrained=True beside cfg_path={path!r} would load nothing: give the weights of a teacher as "
-            "teacher_ckpt=FILE_OR_URL, those of a student as init_student=FILE_OR_URL"
-        )
+    overrides.pop("pretrained", None)  # MMRazor's option for the config's published weights
     return model_of(load_config(path), path, overrides)
 
 
@@ -147,9 +143,14 @@ def build_detector(spec: str | dict | BaseModel) -> BaseModel:
 
     Raises:
         FileNotFoundError: See `model_config`.
-        ValueError: See `model_config`.
+        ValueError: See `model_config`; or `pretrained` is set, which MMRazor alone follows.
         TypeError: `spec` does not give an MMEngine `BaseModel`.
     """
+    if isinstance(spec, dict) and "cfg_path" in spec and spec.get("pretrained"):
+        raise ValueError(
+            f"pretrained=True beside cfg_path={spec['cfg_path']!r} would load nothing: give the weights of a teacher "
+            "as teacher_ckpt=FILE_OR_URL, those of a student as init_student=FILE_OR_URL"
+        )
     if not isinstance(spec, BaseModel):
         config = model_config(spec)
         scope = DefaultScope.get_current_instance()

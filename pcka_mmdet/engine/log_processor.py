@@ -6,7 +6,7 @@ from mmengine.runner import LogProcessor, Runner
 
 from pcka_mmdet.registry import LOG_PROCESSORS
 
-_LEVEL_VALUE = re.compile(r"(distill\.loss|similarity\.)\w+_s\d+: \S+\s*")
+_LEVEL_VALUE = re.compile(r"(?<!\S)\S+_s\d+: \S+\s*")
 
 
 @LOG_PROCESSORS.register_module()

@@ -33,7 +33,7 @@ def save_step(runner: Runner, step: FailedStep) -> Path:
     content = {
         "inputs": list(step.batch["inputs"]),
         "samples": [_plain_sample(sample) for sample in step.batch["data_samples"]],
-        "state_dict": {key: value.cpu() for key, value in model.state_dict().items()},
+        "state_dict": {key: value.cpu() for key, value in {**model.state_dict(), **step.buffers}.items()},
         "config": self_contained(runner.cfg).pretty_text,
         "random_state": step.random_state,
         "distillation": step.distillation,

@@ -45,8 +45,8 @@ def check_teacher(config: Config, images: int) -> float:
     if heads and classes is not None and heads != {len(classes)}:
         raise SystemExit(
             f"--check-teacher: the teacher's head has num_classes={sorted(heads)}, and the validation data have "
-            f"{len(classes)} classes {list(classes)[:5]}: its AP here would mean nothing. Leave --check-teacher out: "
-            "the distillation compares neck maps alone"
+            f"{len(classes)} classes {list(classes)[:5]}: its AP here would mean nothing. Leave --check-teacher out, "
+            "and distil neck maps alone: losses on the head's outputs need its classes"
         )
     runner = build_runner(evaluation)
     detector = unwrapped_model(runner)

@@ -2,7 +2,7 @@
 
 from .algorithms import FPNDistill
 from .distillers import FPNDistiller
-from .losses import HeadLoss, LevelLoss, MaskedGenerationLoss, MimicLoss, PCKALoss
+from .losses import HeadLoss, LevelLoss, MaskedGenerationLoss, MimicLoss, OwnHeadLoss, PCKALoss
 
 __all__ = [
     "FPNDistill",
@@ -11,5 +11,6 @@ __all__ = [
     "LevelLoss",
     "MaskedGenerationLoss",
     "MimicLoss",
+    "OwnHeadLoss",
     "PCKALoss",
 ]

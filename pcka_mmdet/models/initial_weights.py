@@ -9,6 +9,7 @@ from torch import nn
 from pcka_mmdet.checkpoints.files import load_what_fits, of_part, read_weights, summarise
 from pcka_mmdet.checkpoints.student_keys import student_weights
 
+from .levels import neck_levels
 from .teacher import Teacher
 
 
@@ -34,17 +35,14 @@ def start_from_checkpoint(student: nn.Module, checkpoint: str) -> None:
         print_log(f"student, left as initialised: {summarise(problems)}", "current", level=logging.WARNING)
 
 
-def inherit(
-    student: nn.Module, teacher: Teacher, parts: Sequence[str], strides: tuple[Sequence[int], Sequence[int]]
-) -> None:
+def inherit(student: nn.Module, teacher: Teacher, parts: Sequence[str]) -> None:
     """Copy the teacher's weights of some parts to the student where names and shapes agree, and log what was copied.
 
     Args:
         student: The student.
         teacher: The teacher, loaded.
-        parts: Names of modules, such as `('neck', 'bbox_head')` or `'roi_head.bbox_head'`.
-        strides: Strides of both necks. Necks and heads number their modules by level, so they are copied only between
-            necks of equal strides.
+        parts: Names of modules, such as `('neck', 'bbox_head')` or `'roi_head.bbox_head'`. Necks and heads number
+            their modules by level, so they are copied only between necks of equal strides.
 
     Raises:
         ValueError: A side lacks a part, no array agrees, the teacher's part was not loaded in full, or the necks'
@@ -57,11 +55,13 @@ def inherit(
             "model before its first step, or write fuse_teacher=False"
         )
     for part in parts:
-        if part.partition(".")[0] != "backbone" and list(strides[0]) != list(strides[1]):
-            raise ValueError(
-                f"inherit: the student's neck has strides {list(strides[0])}, the teacher's {list(strides[1])}, so "
-                f"{part!r} would be copied to other levels than it was trained for: leave it out"
-            )
+        if part.partition(".")[0] != "backbone":
+            strides = [[level.stride for level in neck_levels(side)] for side in (student, teacher.detector)]
+            if strides[0] != strides[1]:
+                raise ValueError(
+                    f"inherit: the student's neck has strides {strides[0]}, the teacher's {strides[1]}, so {part!r} "
+                    "would be copied to other levels than it was trained for: leave it out"
+                )
         own, others = (
             {key: value for key, value in detector.state_dict().items() if key.startswith(f"{part}.")}
             for detector in (student, teacher.detector)

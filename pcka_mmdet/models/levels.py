@@ -20,7 +20,7 @@ DRY_RUN_SIDES = (256, 512)
 
 @dataclass(frozen=True)
 class Level:
-    """One output of a source: its place in the record, its stride in pixels, and its channels.
+    """One output of a source: index in the record, stride in pixels, channels.
 
     For `head`, `channels` are those of the head's input maps; for `logits`, the number of classes. `stride` is `None`
     for sources without strides: `logits`, and the stages of `roi_head`.
@@ -78,8 +78,8 @@ def neck_levels(detector: nn.Module) -> list[Level]:
     """
     if getattr(detector, "neck", None) is None:
         raise ValueError(
-            f"{type(detector).__name__} has no neck, and PCKA compares the outputs of necks: choose a detector with an "
-            "FPN or another neck, or give this one a neck, such as neck=dict(type='ChannelMapper', ...)"
+            f"{type(detector).__name__} has no neck: write source='backbone' in the losses, or give it a neck, such as "
+            "neck=dict(type='ChannelMapper', ...)"
         )
     strides, channels = _declared_strides(detector), getattr(detector.neck, "out_channels", None)
     if strides and isinstance(channels, int) and getattr(detector.neck, "num_outs", len(strides)) == len(strides):

@@ -29,7 +29,7 @@ def _widened(tensor: Tensor) -> Tensor:
 
 
 def output_size(outputs: Any, joint: bool = False) -> Any:
-    """Height and width of an output, `()` for logits; for a joint loss's outputs, a list of these."""
+    """Height and width of an output (`()` for logits). For a joint loss: a list, one per level."""
     if joint:
         return [output_size(output) for output in outputs]
     return tuple(next(tensors(outputs)).shape[2:])

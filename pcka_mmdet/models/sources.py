@@ -9,16 +9,21 @@
 | `logits`   | a classifier's logits, `(B, K)`                                 | single pair |
 
 A record maps the name of a source to its outputs, one entry per level. Only sources that a loss reads are recorded.
+Where gradients are balanced (see `balance`), `SOURCE/GROUP` is the copy that a group of losses reads.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 Record = dict[str, Sequence[Any]]
+
+Fork = Callable[[Sequence[Tensor]], tuple[Sequence[Tensor], Mapping[str, Sequence[Tensor]]]]
+"""Makes copies of outputs: one that goes on in the model, and one for each group of losses, by its name."""
 
 MAP_SOURCES = ("neck", "backbone")
 """Sources whose levels are one map each."""
@@ -87,12 +92,15 @@ class SourceRecorder:
     Args:
         model: The model.
         sources: Names of `SOURCES`.
+        forks: By source, how its outputs are copied; see `GradientBalance.fork`. Not for `roi_head`, whose stages run
+            one after another.
 
     Raises:
         ValueError: The model lacks a source.
     """
 
-    def __init__(self, model: nn.Module, sources: Sequence[str]):
+    def __init__(self, model: nn.Module, sources: Sequence[str], forks: Mapping[str, Fork] | None = None):
+        self._forks = dict(forks or {})
         self._record: Record | None = None
         self._rois: list[Tensor] = []
         for source in sources:
@@ -121,13 +129,26 @@ class SourceRecorder:
         finally:
             self._record, self._rois = None, []
 
-    def _keep(self, source: str, module: nn.Module, inputs: tuple, outputs: Any) -> None:
-        if self._record is not None:
-            self._record.setdefault(source, [outputs] if isinstance(outputs, Tensor) else list(outputs))
+    def _keep(self, source: str, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
+        return self._keep_copies(source, outputs, lambda maps: [maps] if isinstance(maps, Tensor) else list(maps))
 
-    def _keep_head(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:
-        if self._record is not None and "head" not in self._record:
-            self._record["head"] = by_level(outputs, len(inputs[0]), type(module).__name__)
+    def _keep_head(self, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
+        return self._keep_copies("head", outputs, lambda kinds: by_level(kinds, len(inputs[0]), type(module).__name__))
+
+    def _keep_copies(self, source: str, outputs: Any, listed: Callable[[Any], Sequence[Any]]) -> Any:
+        """Record the first outputs of a source. Returns the task's copy, with which a hook replaces the outputs."""
+        if self._record is None or source in self._record:
+            return None
+        if source not in self._forks:
+            self._record[source] = listed(outputs)
+            return None
+        tensors, structure = tree_flatten(outputs)
+        task, groups = self._forks[source](tensors)
+        for name, copies in groups.items():
+            self._record[f"{source}/{name}"] = listed(tree_unflatten(copies, structure))
+        outputs = tree_unflatten(task, structure)
+        self._record[source] = listed(outputs)
+        return outputs
 
     def _keep_rois(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:
         if self._record is not None:

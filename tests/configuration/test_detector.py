@@ -5,6 +5,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from pcka_mmdet.checkpoints.student import student_config
+from pcka_mmdet.checkpoints.training_record import training_record
 from pcka_mmdet.configuration.detector import build_detector, model_config, write_out_detectors
 from tests.detectors import retinanet
 
@@ -116,3 +118,14 @@ def test_published_weights_are_left_to_mmrazor():
     assert ours.model.architecture == spec  # FPNDistill resolves its own
     with pytest.raises(ValueError, match=r"pretrained=True beside cfg_path='mmdet::.*teacher_ckpt=FILE_OR_URL"):
         build_detector(spec)
+    assert model_config(spec).type == "RetinaNet"  # MMRazor's own algorithms may have it
+
+
+def test_a_config_of_mmrazors_with_published_weights_trains_and_is_exported():
+    config = stock(dict(cfg_path=MMDET))
+    config.model.teacher.pretrained = True
+    write_out_detectors(config)
+    assert training_record(config)["model"]["teacher"]["type"] == "RetinaNet"
+    assert student_config(config).model.type == "RetinaNet"
+    config.model.architecture.pretrained = True
+    assert student_config(config).model.type == "RetinaNet"

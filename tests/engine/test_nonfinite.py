@@ -1,6 +1,7 @@
 """A step that is kept and repeated: the losses are the very same."""
 
 import contextlib
+import copy
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from mmrazor.engine import StopDistillHook  # noqa: F401  (registers it)
 from pcka_mmdet.engine import NonFiniteLossHook
 from pcka_mmdet.engine.nonfinite import replay, save_step
 from pcka_mmdet.registry import OPTIM_WRAPPERS
-from tests.detectors import build, distillation, retinanet
+from tests.detectors import EVERY_KIND, build, distillation, retinanet
 from tests.runners import runner
 
 STILL = dict(optimizer=dict(type="SGD", lr=0.0))
@@ -62,7 +63,8 @@ CASES = {
 def test_the_losses_are_those_of_the_training(name, tmp_path):
     teacher = build(retinanet(width=12))
     torch.save(teacher.state_dict(), tmp_path / "teacher.pth")
-    model = distillation(teacher_ckpt=str(tmp_path / "teacher.pth"))
+    model = distillation(teacher_ckpt=str(tmp_path / "teacher.pth"), balance=dict(ratio=0.5))
+    model["distiller"]["losses"].update(copy.deepcopy(EVERY_KIND))
     wrapper, schedule = CASES[name]
     keep = KeepHook(model)
     hooks = [dict(type="pcka_mmdet.NonFiniteLossHook"), schedule, keep]

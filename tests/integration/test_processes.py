@@ -91,7 +91,7 @@ def trained(run: Runner | FlexibleRunner) -> dict[str, Any]:
 
 def unequal(folder: Path) -> dict[str, Any]:
     """The map at stride 32 has one patch in the first process and four in the second."""
-    config = distillation(teacher=retinanet(channels=24))
+    config = distillation(teacher=retinanet(channels=24), balance=BALANCE)
     config["distiller"]["losses"] = dict(pcka=dict(type="pcka_mmdet.PCKALoss", patch_size=2, strides=(8, 32)))
     loader = dict(dataset=UnequalScenes(), batch_size=1, sampler=dict(type="DefaultSampler", shuffle=False))
     return run(folder, "unequal", config, train_dataloader=dict(loader, num_workers=0))
@@ -119,11 +119,12 @@ class BadScenes(RandomScenes):
 
 def nonfinite(folder: Path, bad_steps: Iterable[int] = (1,), left_out: bool = False, **options: Any) -> dict[str, Any]:
     """A loss that is not finite in the second process alone."""
+    config = distillation(teacher=retinanet(channels=24), balance=BALANCE)
     name = f"nonfinite{len(bad_steps)}{left_out}{len(options)}"
     sampler = dict(type="DefaultSampler", shuffle=False)
     loader = dict(dataset=BadScenes(bad_steps, left_out), batch_size=2, sampler=sampler, num_workers=0)
     options.setdefault("custom_hooks", [dict(type="pcka_mmdet.NonFiniteLossHook", max_skips=1)])
-    return run(folder, name, epochs=1, train_dataloader=loader, **options)
+    return run(folder, name, config, epochs=1, train_dataloader=loader, **options)
 
 
 def nonfinite_for_good(folder: Path) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def synchronised_teacher(folder: Path) -> dict[str, Any]:
 
 def validated(folder: Path, name: str, **options: Any) -> dict[str, Any]:
     """Validations, the best checkpoint and an average; the statistics of batch norms, each process's own, are fixed."""
-    config = distillation(teacher=retinanet(channels=24))
+    config = distillation(teacher=retinanet(channels=24), balance=BALANCE)
     config["architecture"]["backbone"]["norm_eval"] = True
     checkpoint = dict(type="pcka_mmdet.StudentCheckpointHook", interval=1, save_best="score", rule="greater")
     hooks = dict(checkpoint=checkpoint, logger=dict(type="LoggerHook", interval=1))
@@ -192,11 +193,12 @@ def detached_zeros(folder: Path) -> str:
 
 def losses_of_every_kind() -> dict:
     """Also those with parameters of their own."""
-    config = distillation(teacher=retinanet(channels=24))
+    config = distillation(teacher=retinanet(channels=24), balance=dict(ratio=dict(mimic=1.0, head=0.5)))
     config["distiller"]["losses"].update(copy.deepcopy(EVERY_KIND))
     return config
 
 
+BALANCE = dict(ratio=0.5)
 EVERY_SECOND = dict(type="pcka_mmdet.LossScheduleHook", every=2)
 SCENARIOS = {
     "every": lambda folder: run(folder, "every", losses_of_every_kind(), custom_hooks=[EVERY_SECOND]),
@@ -312,6 +314,13 @@ def test_a_resumed_training_ends_as_the_one_that_was_not_interrupted(results, fo
         one, other = (torch.load(folder / name / file, weights_only=True) for name in ("validated", "resumed"))
         for part in {"state_dict", "ema_state_dict"} & one.keys():
             assert differences(one[part], other[part]) == 0, (file, part)
+
+
+@pytest.mark.parametrize("name", ["every", "unequal", "validated", "resumed", "skipped fp16"])
+def test_the_balance_averages_norms_over_processes(results, name):
+    """Both have the same averages, which are not those of one of them alone."""
+    first, second = (result[name]["weights"]["distiller.balances.neck.averages"] for result in results)
+    assert torch.equal(first, second) and (first[:, :2] > 0).all()
 
 
 def test_losses_of_inactive_iterations_and_levels(results):

@@ -54,7 +54,7 @@ def test_detectors_of_mmdetection(config, expected):
 
 
 def test_no_neck():
-    with pytest.raises(ValueError, match="RetinaNet has no neck.*choose a detector with an FPN"):
+    with pytest.raises(ValueError, match="RetinaNet has no neck: write source='backbone'.*or give it a neck"):
         neck_levels(build({**retinanet(), "neck": None}))
 
 

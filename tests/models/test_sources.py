@@ -38,12 +38,12 @@ class ProposalLoss(LevelLoss):
 class Classifier(BaseModel):
     """A classifier with the parts that mmpretrain's have: `backbone`, maybe `neck`, `head`."""
 
-    def __init__(self, width: int, pooled: bool = True):
+    def __init__(self, width: int, pooled: bool = True, classes: int = 5):
         super().__init__()
         self.backbone = nn.Sequential(nn.Conv2d(3, width, 3, 4, 1), nn.BatchNorm2d(width), Outputs())
         if pooled:
             self.neck = Pooling()
-        self.head = nn.Sequential(Last(), nn.Linear(width, 5))
+        self.head = nn.Sequential(Last(), nn.Linear(width, classes))
         self.pooled = pooled
 
     def extract_feat(self, inputs):
@@ -158,10 +158,28 @@ def test_the_teachers_heads_run_in_float32_under_autocast():
     torch.testing.assert_close(found, expected, rtol=0, atol=0)  # values and types
 
 
-def test_nothing_runs_that_no_loss_asks_for():
-    model = distil(retinanet(), retinanet(), maps=dict(type="pcka_mmdet.MimicLoss"))
-    model.teacher.bbox_head.register_forward_pre_hook(lambda *_: pytest.fail("the head ran"))
+@pytest.mark.parametrize("source, idle", [("neck", ["bbox_head"]), ("backbone", ["bbox_head", "neck"])])
+def test_nothing_runs_that_no_loss_asks_for(source, idle):
+    model = distil(retinanet(), retinanet(), maps=dict(type="pcka_mmdet.MimicLoss", source=source))
+    model._teacher.neck_forward.changes = {}  # trying an optimisation runs both parts once
+    for part in idle:
+        getattr(model.teacher, part).register_forward_pre_hook(lambda *_: pytest.fail("it ran"))
     losses_of(model)
+
+
+def test_a_copy_leaves_the_teachers_backbone_maps_to_the_original():
+    losses = {source: dict(type="pcka_mmdet.MimicLoss", source=source) for source in ("neck", "backbone")}
+    model = distil(retinanet(), retinanet(), **losses)
+    expected = losses_of(model)
+    other = copy.deepcopy(model)
+    other._teacher._take_copy(torch.device("cpu"))  # as on another device
+    torch.testing.assert_close(losses_of(other)["distill.loss_backbone_s8"], expected["distill.loss_backbone_s8"])
+    torch.testing.assert_close(losses_of(model)["distill.loss_backbone_s8"], expected["distill.loss_backbone_s8"])
+
+
+def test_logits_of_other_classes_are_refused():
+    with pytest.raises(ValueError, match="the student has 5 classes, the teacher 7: choose a teacher of the same"):
+        distil(Classifier(8), Classifier(8, classes=7), logits=dict(KL, source="logits"))
 
 
 @pytest.mark.parametrize("pooled", [True, False])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather_object, get_world_size
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.optim import AmpOptimWrapper
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.models.outputs import ADVICE
 from pcka_mmdet.registry import HOOKS
 
 from ..random_state import RandomState, random_state
@@ -31,17 +32,23 @@ class FailedStep:
     random_state: RandomState
     distillation: dict[str, Any]
     """State that hooks set in the model: `factor`, `level_weights`, `stopped`."""
+    buffers: dict[str, Tensor]
+    """Buffers of the losses before the forward, by their names in the model."""
     problem: str
     """Which losses are not finite, and where that begins."""
 
 
 @HOOKS.register_module(name=["NonFiniteLossHook", "KeepBatchHook"])
 class NonFiniteLossHook(Hook):
-    """Skips the steps of an `FPNDistill` whose loss is not finite, and ends the training after too many in a row.
+    """Skips the steps of an `FPNDistill` whose loss or gradient is not finite.
+
+    After too many in a row it ends the training.
 
     In a skipped step the optimizer does not step, accumulated gradients are dropped, and batch norm statistics are
     restored. Schedules and the iteration count go on. All processes skip together: the one whose loss is not finite
-    sets a gradient to NaN, and the all-reduce carries it to the others. Finite steps need no further communication.
+    sets its gradients to NaN, and the all-reduce carries them to the others. Finite steps need no further
+    communication. Of the gradients, that of the first parameter that has one is looked at: backward passes carry a
+    NaN there.
 
     Args:
         max_skips: How many steps in a row may be skipped; one more ends the training. Default: 10 in mixed precision
@@ -57,8 +64,8 @@ class NonFiniteLossHook(Hook):
         if max_skips is not None and max_skips < 0:
             raise ValueError(f"NonFiniteLossHook: max_skips is at least 0, got {max_skips}")
         self.max_skips = max_skips
-        self._held: tuple[dict, RandomState] | None = None
-        """The batch of the current forward, and the random states before it."""
+        self._held: tuple[dict, RandomState, dict[str, Tensor]] | None = None
+        """The batch of the current forward; the random states, and the losses' buffers, before it."""
         self._failed: FailedStep | None = None
         """The first failed step of this process since the last update."""
         self._limit = 0
@@ -77,7 +84,8 @@ class NonFiniteLossHook(Hook):
                 level_weights=dict(model.distiller.level_weights),
                 stopped=model.distillation_stopped,
             )
-            self._failed = FailedStep(*self._held, distillation, model.nonfinite)
+            batch, random, buffers = self._held
+            self._failed = FailedStep(batch, random, distillation, buffers, model.nonfinite)
         return self._failed
 
     def before_train(self, runner: Runner) -> None:
@@ -90,19 +98,20 @@ class NonFiniteLossHook(Hook):
         if not self._limit:
             return
         model.skips_nonfinite = True
-        messenger = next(parameter for parameter in model.parameters() if parameter.requires_grad)
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
-        def mark(gradient: Tensor) -> Tensor | None:  # runs before DDP's own hook
+        def set_nan(gradient: Tensor) -> Tensor | None:  # runs before DDP's own hook
             return torch.full_like(gradient, torch.nan) if model.nonfinite else None
 
-        def cancel(optimizer: Optimizer, *_: Any) -> None:
-            marked = messenger.grad is not None and bool(messenger.grad.flatten()[0].isnan())
-            if marked:
+        def drop_nan(optimizer: Optimizer, *_: Any) -> None:
+            first = next((p.grad for p in parameters if p.grad is not None), torch.zeros(1))
+            self._stepped = bool(first.flatten()[0].isfinite())
+            if not self._stepped:
                 optimizer.zero_grad(set_to_none=True)  # optimizers leave a parameter without a gradient as it is
-            self._stepped = not marked
 
         optimizer = runner.optim_wrapper.optimizer
-        self._handles = [messenger.register_hook(mark), optimizer.register_step_pre_hook(cancel)]
+        self._handles = [parameter.register_hook(set_nan) for parameter in parameters]
+        self._handles.append(optimizer.register_step_pre_hook(drop_nan))
 
     def after_train(self, runner: Runner) -> None:
         """Remove the hooks from model and optimizer."""
@@ -113,9 +122,11 @@ class NonFiniteLossHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Hold the batch and the state before the step."""
-        self._held = data_batch, random_state()
+        model = unwrapped_model(runner)
+        buffers = model.distiller.named_buffers("distiller") if isinstance(model, FPNDistill) else ()
+        self._held = data_batch, random_state(), {name: buffer.clone() for name, buffer in buffers}
         if self._limit and not self._before:
-            self._before = [(buffer, buffer.clone()) for buffer in _changing_buffers(unwrapped_model(runner))]
+            self._before = [(buffer, buffer.clone()) for buffer in _changing_buffers(model)]
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
@@ -139,11 +150,14 @@ class NonFiniteLossHook(Hook):
     def _skip(self, runner: Runner, problem: str | None) -> None:
         problems = all_gather_object(problem)
         if not any(problems):
-            return  # the gradients overflowed by the loss scale, which the GradScaler has now lowered
+            scaler = getattr(runner.optim_wrapper, "loss_scaler", None)
+            if scaler is not None and scaler.is_enabled():
+                return  # the gradients overflowed by the loss scale, which the GradScaler has now lowered
+            problems = [f"a gradient is not finite; the losses are finite. {ADVICE}"]
         for buffer, before in self._before:
             buffer.copy_(before)
         self._in_a_row += 1
-        several = get_world_size() > 1
+        several = len(problems) > 1
         text = "; ".join(f"process {rank}: {p}" if several else p for rank, p in enumerate(problems) if p)
         if self._in_a_row > self._limit:
             raise FloatingPointError(

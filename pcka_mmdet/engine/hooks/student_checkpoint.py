@@ -112,7 +112,6 @@ class StudentCheckpointHook(CheckpointHook):
         if isinstance(model, FPNDistill):
             self._check_teacher(model, checkpoint.get("meta", {}))
         _, problems = load_what_fits(model, checkpoint["state_dict"])
-        problems = [problem for problem in problems if "num_batches_tracked" not in problem]
         if problems:
             raise ValueError(
                 f"the checkpoint is not of this training: {summarise(problems)}. Resume with the config that wrote it; "

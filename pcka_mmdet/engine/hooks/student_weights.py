@@ -29,7 +29,6 @@ class StudentWeightsHook(Hook):
             model = model.module
         weights = student_weights(checkpoint.get("state_dict", checkpoint))
         _, problems = load_what_fits(model, weights)
-        problems = [problem for problem in problems if "num_batches_tracked" not in problem]
         if problems:
             raise ValueError(
                 f"the checkpoint is not of this config's {type(model).__name__}: {summarise(problems)}. Give the "

@@ -18,7 +18,6 @@ from pcka_mmdet.registry import MODELS
 from ..distillers.level_table import level_table
 from ..forked_rng import forked_rng
 from ..initial_weights import inherit, start_from_checkpoint
-from ..levels import neck_levels
 from ..losses import Batch
 from ..outputs import ADVICE
 from ..teacher import Normalisation, Teacher
@@ -47,6 +46,8 @@ class FPNDistill(BaseAlgorithm):
         teacher_channels_last: Run the teacher in the channels-last memory format. Undone likewise.
         teacher_precision: `'fp32'`, `'bf16'` or `'fp16'`; see `NeckForward`.
         compile_teacher: Compile the teacher's backbone and neck by `torch.compile`.
+        balance: `dict(ratio=...)` scales the losses' gradient to a multiple of the task's; see `FPNDistiller.prepare`.
+            Without it loss weights are constant.
         data_preprocessor: Used where the student's config has none.
         init_cfg: See `mmengine.model.BaseModule`.
 
@@ -67,6 +68,7 @@ class FPNDistill(BaseAlgorithm):
         teacher_channels_last: bool = True,
         teacher_precision: str = "fp32",
         compile_teacher: bool = False,
+        balance: dict | None = None,
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ):
@@ -85,10 +87,10 @@ class FPNDistill(BaseAlgorithm):
                 compile=compile_teacher,
             )
             self.distiller = MODELS.build(distiller)
-            self.distiller.prepare(self.student, self.teacher)
+            self.distiller.prepare(self.student, self.teacher, **(balance or {}))
             self._teacher.check_sources(self.distiller.teacher_sources)
             for loss in self.distiller.losses.values():
-                loss.check_teacher(self._teacher)
+                loss.check_models(self.student, self._teacher)
         self._normalisation = Normalisation.of(self.data_preprocessor)
         self.init_student = init_student
         self.inherit = [inherit] if isinstance(inherit, str) else list(inherit)
@@ -129,8 +131,7 @@ class FPNDistill(BaseAlgorithm):
         if self.init_student is not None:
             start_from_checkpoint(self.student, self.init_student)
         if self.inherit:
-            strides = tuple([level.stride for level in neck_levels(side)] for side in (self.student, self.teacher))
-            inherit(self.student, self._teacher, self.inherit, strides)
+            inherit(self.student, self._teacher, self.inherit)
         with forked_rng():
             self.distiller.init_weights()
         self._is_init = True
@@ -155,7 +156,7 @@ class FPNDistill(BaseAlgorithm):
         if not self._logged_levels:
             self._logged_levels = True
             print_log(f"compared levels and losses:\n{level_table(self.distiller, student)}", "current")
-        batch = Batch(data_samples, tuple(inputs.shape[2:]), self._teacher)
+        batch = Batch(data_samples, tuple(inputs.shape[2:]), self.student, self._teacher)
         distilled = self.distiller.compute_distill_losses(student, teacher, batch)
         losses.update({f"distill.{k}" if k.startswith("loss_") else k: v for k, v in distilled.items()})
         return losses

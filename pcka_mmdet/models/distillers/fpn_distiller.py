@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmrazor.models.distillers import BaseDistiller
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
+from ..balance import GradientBalance
 from ..levels import Level, source_levels
 from ..losses import Batch
 from ..losses.level_loss import usable_levels
@@ -54,28 +55,69 @@ class FPNDistiller(BaseDistiller):
         self.nonfinite: str | None = None
         """Which losses of the last step are not finite, and what to do; the algorithm raises or skips the step."""
         self.losses = nn.ModuleDict()
+        self.balances = nn.ModuleDict()
+        """Balance of gradients, by source of the student."""
         self.recorder: SourceRecorder | None = None
         """Records the student's sources."""
         self._warned: set[str] = set()
         self._ever_active: set[str] = set()
         """Losses that had a usable level in some batch."""
 
-    def prepare(self, student: nn.Module, teacher: nn.Module) -> None:
+    def prepare(self, student: nn.Module, teacher: nn.Module, ratio: float | Mapping[str, float] | None = None) -> None:
         """Pair the levels of two models, build the losses, and register the recorder of the student's sources.
 
+        Args:
+            student: The student.
+            teacher: The teacher.
+            ratio: Norm of the losses' gradient over the norm of the task's, at each source of the student: of all
+                losses together, or by name of the loss. Losses that are not named are not scaled; `None` scales none.
+                See `GradientBalance`.
+
         Raises:
-            ValueError: A model lacks a source, levels do not pair up, or an option names a level that is not there.
+            ValueError: A model lacks a source, levels do not pair up, or an option names a level or a loss that is not
+                there.
         """
+        sources_of = {name: read_sources(name, config) for name, config in self.loss_configs.items()}
+        groups = self._build_balances(ratio, {name: sources[0] for name, sources in sources_of.items()})
         for name, config in self.loss_configs.items():
             config = copy.deepcopy(dict(config))
-            sources = read_sources(name, config)
+            sources = sources_of[name]
             if sources not in self.levels:
                 self.levels[sources] = source_levels(student, sources[0]), source_levels(teacher, sources[1])
-            self.terms[name] = build_terms(name, config, self.levels[sources], self.strides)
+            self.terms[name] = build_terms(
+                name, config, self.levels[sources], self.strides, groups.get(name, sources[0])
+            )
             for term in self.terms[name]:
                 self.losses[term.key] = term.loss
                 self.level_weights[term.key] = term.level_weight
-        self.recorder = SourceRecorder(student, sorted(self._sources_of(0)))
+        forks = {source: balance.fork for source, balance in self.balances.items()}
+        self.recorder = SourceRecorder(student, sorted(self._sources_of(0)), forks)
+
+    def _build_balances(self, ratio: float | Mapping[str, float] | None, sources: Mapping[str, str]) -> dict[str, str]:
+        """Build the balance of each source. Returns the record's key of each loss's copy.
+
+        Args:
+            ratio: See `prepare`.
+            sources: Source of the student by name of the loss.
+        """
+        if ratio is None:
+            return {}
+        by_loss = isinstance(ratio, Mapping)
+        unknown = [name for name in ratio if name not in sources] if by_loss else []
+        if unknown:
+            raise ValueError(f"balance.ratio: there is no loss {unknown}; there are {list(sources)}")
+        balanced = set(ratio) if by_loss else set(sources)
+        if any(sources[name] == "roi_head" for name in balanced):
+            raise ValueError(
+                "balance.ratio: gradients at the source 'roi_head' cannot be balanced, since its stages run one after "
+                "another: name the other losses only, as in balance=dict(ratio={NAME: 1.0})"
+            )
+        keys = {name: f"{source}/{name if by_loss else 'all'}" for name, source in sources.items()}
+        for source in {sources[name] for name in balanced}:
+            names = [key.partition("/")[2] for name, key in keys.items() if sources[name] == source]
+            ratios = {name: ratio.get(name) for name in names} if by_loss else dict.fromkeys(names, ratio)
+            self.balances[source] = GradientBalance(ratios)
+        return {name: key for name, key in keys.items() if sources[name] in self.balances}
 
     def _sources_of(self, side: int) -> set[str]:
         return {sources[side] for sources in self.levels}
@@ -123,6 +165,10 @@ class FPNDistiller(BaseDistiller):
                     value = term.loss(*sides, batch.at(term.stride))
                     results[f"loss_{term.key}"] = self.factor * self.level_weights[term.key] * value
                     metrics.update(self._named_metrics(name, term))
+        for source, balance in self.balances.items():
+            balance.factor = self.factor
+            suffix = f"_{source}" if len(self.balances) > 1 else ""
+            metrics.update({f"{key}{suffix}": value for key, value in balance.metrics().items()})
         self._check_finite(results, student, teacher)
         return {**results, **metrics}
 
@@ -156,7 +202,7 @@ class FPNDistiller(BaseDistiller):
         for index, term in enumerate(wanted):
             if index not in usable and term.key not in self._warned:
                 self._warned.add(term.key)
-                message = usable_levels([levels[index]], [term.place])[1]
+                message = " ".join([term.place, term.loss.degenerate_message(sizes[index])])
                 warnings.warn(f"loss {name!r}: {message}. It is 0 there", stacklevel=3)
         return [wanted[index] for index in usable]
 

@@ -23,6 +23,8 @@ class Term:
     loss: LevelLoss
     sources: SourcePair
     pairs: tuple[LevelPair, ...]
+    student_key: str
+    """The record's key of the student's outputs: the source, or the copy of a group whose gradient is balanced."""
     level_weight: float = 1.0
     """The config's value. A schedule may change the current one, `FPNDistiller.level_weights`."""
 
@@ -45,7 +47,7 @@ class Term:
 
     def of_student(self, record: Record) -> Any:
         """The student's output, or a joint loss's list of outputs."""
-        return self._of(record[self.sources[0]], [pair.student for pair in self.pairs])
+        return self._of(record[self.student_key], [pair.student for pair in self.pairs])
 
     def of_teacher(self, record: Record) -> Any:
         """The teacher's, likewise."""
@@ -71,7 +73,11 @@ def read_sources(name: str, config: Mapping) -> SourcePair:
 
 
 def build_terms(
-    name: str, config: Mapping, levels: tuple[Sequence[Level], Sequence[Level]], strides: str | Sequence[int]
+    name: str,
+    config: Mapping,
+    levels: tuple[Sequence[Level], Sequence[Level]],
+    strides: str | Sequence[int],
+    student_key: str,
 ) -> list[Term]:
     """Build the loss modules of an entry, with all their parameters.
 
@@ -80,6 +86,7 @@ def build_terms(
         config: The entry: the loss's own arguments, any of them by stride, and `strides`, `level_weight`, `source`.
         levels: Levels of the student's and of the teacher's source.
         strides: The distiller's `strides`.
+        student_key: The record's key of the student's outputs.
 
     Raises:
         ValueError: Levels do not pair up, or an option names a level that is not there.
@@ -96,7 +103,7 @@ def build_terms(
     if joint and level_weight:
         raise ValueError(f"losses.{name}.level_weight: this loss reads all its levels at once: leave it out")
     groups = [tuple(pairs[stride] for stride in chosen)] if joint else [(pairs[stride],) for stride in chosen]
-    return [_term(name, arguments, sources, group, joint, level_weight) for group in groups]
+    return [_term(name, arguments, sources, group, joint, student_key, level_weight) for group in groups]
 
 
 def _term(
@@ -105,6 +112,7 @@ def _term(
     sources: SourcePair,
     pairs: tuple[LevelPair, ...],
     joint: bool,
+    student_key: str,
     level_weight: Mapping[int, float],
 ) -> Term:
     stride = None if joint else pairs[0].stride
@@ -115,7 +123,7 @@ def _term(
     else:
         loss.prepare(pairs[0].student, pairs[0].teacher)
     key = name if joint or not pairs[0].name else f"{name}_{pairs[0].name}"
-    return Term(key, loss, sources, pairs, level_weight.get(stride, 1.0))
+    return Term(key, loss, sources, pairs, student_key, level_weight.get(stride, 1.0))
 
 
 def _level_loss(config: Mapping) -> type[LevelLoss]:
@@ -135,6 +143,8 @@ def _arguments_at(name: str, arguments: Mapping, stride: int | None) -> dict[str
     for option, value in arguments.items():
         if isinstance(value, Mapping) and value and all(str(key).isdigit() for key in value):
             values = _by_stride(f"losses.{name}.{option}", value)
+            if stride is None:
+                raise ValueError(f"losses.{name}.{option}: this loss reads all its levels at once: give one value")
             if stride not in values:
                 raise ValueError(f"losses.{name}.{option} names strides {list(values)} but not {stride}: add it")
             plain[option] = values[stride]

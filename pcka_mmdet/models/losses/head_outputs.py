@@ -1,68 +1,187 @@
-"""How the raw outputs of dense heads are compared.
+"""The raw outputs of dense heads, read into one form, and compared.
 
 Shape shorthand: B images, A anchors (or 1 point) per position, C classes, K values of a box code, H x W positions. A
 head gives class logits `(B, A C, H, W)`, box codes `(B, A K, H, W)` and, in some heads, logits of box quality
 `(B, A, H, W)`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BoxDifference = Callable[[Tensor, Tensor, int], Tensor]
-"""Takes the student's and the teacher's codes `(B, A, K, H, W)` and the stride, returns `(B, A, H, W)`."""
+
+class HeadOutputs(NamedTuple):
+    """Outputs of a dense head at one level."""
+
+    logits: Tensor
+    """Class logits `(B, A, C, H, W)`."""
+    boxes: Tensor
+    """Box codes `(B, A, K, H, W)`, in units of the anchor or of the stride."""
+    quality: Tensor | None
+    """Logits `(B, A, H, W)` of centerness, IoU or objectness."""
 
 
-def delta_difference(student: Tensor, teacher: Tensor, stride: int) -> Tensor:
-    """L1 of anchor deltas, which are relative to the anchor's size."""
+class Sums(NamedTuple):
+    """Sums over the positions of a level."""
+
+    classes: Tensor
+    boxes: Tensor
+    """Of box codes and box quality."""
+    scores: Tensor
+    """The teacher's scores, which the other sums are divided by."""
+
+
+def compare(student: HeadOutputs, teacher: HeadOutputs, head: nn.Module) -> Sums:
+    """Class scores: binary cross-entropy to the teacher's probabilities p_t, weighted by |p_s - p_t|. Box codes and
+    box quality: weighted by the teacher's score, the largest p_t of a position's classes.
+
+    Args:
+        student: The student's outputs.
+        teacher: The teacher's, detached.
+        head: A head of their kind.
+    """
+    target = teacher.logits.sigmoid()
+    weight = (student.logits.detach().sigmoid() - target).abs()
+    classes = (F.binary_cross_entropy_with_logits(student.logits, target, reduction="none") * weight).sum()
+    scores = target.amax(2)
+    if teacher.quality is not None and is_kind(head, "YOLOXHead"):
+        scores = scores * teacher.quality.sigmoid()  # class scores are given an object
+    difference = distribution_difference if is_kind(head, "GFLHead") else code_difference
+    boxes = (difference(student.boxes, teacher.boxes) * scores).sum()
+    if student.quality is not None and teacher.quality is not None:
+        entropy = F.binary_cross_entropy_with_logits(student.quality, teacher.quality.sigmoid(), reduction="none")
+        # objectness says something of every position, the other kinds only where a box is
+        where = (student.quality.detach().sigmoid() - teacher.quality.sigmoid()).abs()
+        boxes = boxes + (entropy * (where if is_kind(head, "YOLOXHead") else scores)).sum()
+    return Sums(classes, boxes, scores.sum())
+
+
+def code_difference(student: Tensor, teacher: Tensor) -> Tensor:
+    """L1 of box codes `(B, A, K, H, W)`: `(B, A, H, W)`."""
     return (student - teacher).abs().sum(2)
 
 
-def distance_difference(student: Tensor, teacher: Tensor, stride: int) -> Tensor:
-    """L1 of the distances to the four sides, converted from pixels to units of the stride."""
-    return (student - teacher).abs().sum(2) / stride
-
-
-def distribution_difference(student: Tensor, teacher: Tensor, stride: int) -> Tensor:
+def distribution_difference(student: Tensor, teacher: Tensor) -> Tensor:
     """KL divergence of the distributions of the four distances (Zheng et al. 2022, "Localization Distillation")."""
     log_own, log_other = (codes.unflatten(2, (4, -1)).log_softmax(3) for codes in (student, teacher))
     return F.kl_div(log_own, log_other, reduction="none", log_target=True).sum((2, 3))
 
 
-BOX_DIFFERENCES: dict[str, BoxDifference] = {
-    "GFLHead": distribution_difference,
-    "FCOSHead": distance_difference,
-    "RetinaHead": delta_difference,
-    "ATSSHead": delta_difference,
-    "RPNHead": delta_difference,
+# How each kind of head codes boxes.
+
+
+def _as_they_are(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
+    """Deltas of anchors, distributions, or codes in units of the stride."""
+    return codes
+
+
+def _in_strides(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
+    """Distances to the four sides, from pixels."""
+    return codes / stride
+
+
+def _of_fcos(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
+    """Distances to the four sides: with `norm_on_bbox`, in training, in units of the stride already."""
+    return codes if head.training and head.norm_on_bbox else codes / stride
+
+
+def _of_reppoints(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
+    """The four sides in units of the stride, in training from the refined points."""
+    return head.points2bbox(codes) if head.training else codes
+
+
+KINDS: dict[str, Callable[[nn.Module, Tensor, int], Tensor]] = {
+    "GFLHead": _as_they_are,
+    "FCOSHead": _of_fcos,
+    "RetinaHead": _as_they_are,
+    "RetinaSepBNHead": _as_they_are,
+    "ATSSHead": _as_they_are,
+    "RPNHead": _as_they_are,
+    "RepPointsHead": _of_reppoints,
+    "RTMDetHead": _in_strides,
+    "YOLOXHead": _as_they_are,
 }
 """By class name of the head, or else of its nearest base class in this dict."""
 
-OTHER_CODES = ("RTMDetHead", "RepPointsHead", "YOLOXHead")
-"""Subclasses of these heads that code boxes in another way."""
+OTHER_KINDS = ("AutoAssignHead", "CondInstBboxHead", "TOODHead", "VFNetHead")
+"""Heads derived from a known one, but with outputs of another kind: refused."""
 
 
-def box_difference(head: nn.Module) -> BoxDifference:
-    """How the boxes of a head are compared.
+def kind_of(head: nn.Module) -> str:
+    """The kind of a head, of `KINDS`.
 
     Raises:
         ValueError: The head is of a kind that is not known, or its classes are not scored by a sigmoid.
     """
     name = type(head).__name__
-    kinds = [kind.__name__ for kind in type(head).__mro__ if kind.__name__ in (*BOX_DIFFERENCES, *OTHER_CODES)]
-    if not kinds or kinds[0] in OTHER_CODES:
+    kinds = [base.__name__ for base in type(head).__mro__ if base.__name__ in (*KINDS, *OTHER_KINDS)]
+    if not kinds or kinds[0] in OTHER_KINDS:
         raise ValueError(
-            f"HeadLoss does not know the outputs of {name}; it knows {list(BOX_DIFFERENCES)} and what is derived from "
-            "them. Use a loss on the neck maps, such as pcka_mmdet.PCKALoss"
+            f"the outputs of {name} are not known; those of {list(KINDS)} and of heads derived from them are. Use a "
+            "loss on the neck maps, such as pcka_mmdet.PCKALoss"
         )
     if not getattr(head, "use_sigmoid_cls", True):
         raise ValueError(
-            f"HeadLoss needs class scores by a sigmoid, and this {name} has a softmax: use a loss on the neck maps"
+            f"class scores must be by a sigmoid, and this {name} has a softmax: use a loss on the neck maps"
         )
-    return BOX_DIFFERENCES[kinds[0]]
+    return kinds[0]
 
 
-def by_anchor(outputs: Tensor, anchors: int) -> Tensor:
-    """`(B, A K, H, W)` as `(B, A, K, H, W)`."""
-    return outputs.unflatten(1, (anchors, -1))
+def is_kind(head: nn.Module, kind: str) -> bool:
+    """Whether a head is of a kind, or derived from it."""
+    return any(base.__name__ == kind for base in type(head).__mro__)
+
+
+def read_outputs(head: nn.Module, outputs: Sequence[Tensor], stride: int) -> HeadOutputs:
+    """One level of a head's raw outputs, in float32 or wider.
+
+    Args:
+        head: The head.
+        outputs: Its outputs at the level, one map for each kind: class scores, box codes, ...
+        stride: The level's stride in pixels.
+
+    Raises:
+        ValueError: See `kind_of`.
+    """
+    kind = kind_of(head)
+    if kind == "RepPointsHead":
+        scores, codes, quality = outputs[0], outputs[-1], None
+    else:
+        scores, codes, quality = (*outputs, None)[:3]
+    anchors = scores.shape[1] // head.cls_out_channels
+    codes = KINDS[kind](head, codes, stride).unflatten(1, (anchors, -1))
+    return HeadOutputs(scores.unflatten(1, (anchors, -1)), codes, quality)
+
+
+def difference_of_heads(student: nn.Module, teacher: nn.Module) -> str | None:
+    """Why the outputs of two heads cannot be compared position by position; `None` if they can.
+
+    Raises:
+        ValueError: See `kind_of`.
+    """
+    if getattr(student, "cls_out_channels", None) != getattr(teacher, "cls_out_channels", None):
+        return "they have other classes"
+    if _code(student) != _code(teacher):
+        return f"boxes are coded in another way ({type(student).__name__} and {type(teacher).__name__})"
+    priors = [
+        getattr(head.prior_generator, "base_anchors", head.prior_generator.strides) for head in (student, teacher)
+    ]
+    if len(priors[0]) != len(priors[1]) or not all(_equal(a, b) for a, b in zip(*priors, strict=True)):
+        return "they have other anchors"
+    return None
+
+
+def _code(head: nn.Module) -> tuple:
+    """What two heads must have in common so that their box codes mean the same."""
+    kind, coder = kind_of(head), getattr(head, "bbox_coder", None)
+    deltas = KINDS[kind] is _as_they_are and kind not in ("GFLHead", "YOLOXHead")
+    scaling = [getattr(coder, name, None) for name in ("means", "stds")] if deltas else []
+    return "deltas" if deltas else kind, *scaling, getattr(head, "reg_max", None)
+
+
+def _equal(one: Tensor | Sequence[int], other: Tensor | Sequence[int]) -> bool:
+    one, other = torch.as_tensor(one, device="cpu"), torch.as_tensor(other, device="cpu")
+    return one.shape == other.shape and bool(torch.isclose(one, other).all())

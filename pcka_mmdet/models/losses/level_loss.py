@@ -13,7 +13,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from ..levels import Level
-from ..sources import MAP_SOURCES, SOURCES
+from ..sources import MAP_SOURCES
 
 if TYPE_CHECKING:
     from ..teacher import Teacher
@@ -29,6 +29,8 @@ class Batch:
     """Data samples of the images: annotations and sizes."""
     image_size: tuple[int, int]
     """Height and width of the padded images, in pixels."""
+    student: nn.Module
+    """The student, after its forward of the batch."""
     teacher: "Teacher"
     """`teacher.head(maps)` runs its frozen head on any maps."""
     stride: int | None = None
@@ -51,8 +53,8 @@ class LevelLoss(nn.Module):
 
     source: str | tuple[str, str] = "neck"
     """The source to read, of `pcka_mmdet.models.sources.SOURCES`; a pair if student and teacher differ."""
-    sources: tuple[str, ...] = SOURCES
-    """Values that `source` may have in a config."""
+    sources: tuple[str, ...] = MAP_SOURCES
+    """Values that `source` may have in a config. A loss on other sources than maps implements all of `forward`."""
     joint = False
     """Whether one loss reads all its levels at once.
 
@@ -70,15 +72,23 @@ class LevelLoss(nn.Module):
         Args:
             student: The student's level.
             teacher: The teacher's level that it is compared with.
-        """
-        if self.needs_connector(student.channels, teacher.channels):
-            self.connector = nn.Conv2d(student.channels, teacher.channels, kernel_size=1)
-
-    def check_teacher(self, teacher: "Teacher") -> None:
-        """Refuse a teacher that the loss cannot use, before a training starts.
 
         Raises:
-            ValueError: The loss cannot use the teacher's outputs.
+            ValueError: Logits differ in their number of classes.
+        """
+        if self.needs_connector(student.channels, teacher.channels):
+            if student.stride is None:
+                raise ValueError(
+                    f"{type(self).__name__} compares logits, and the student has {student.channels} classes, the "
+                    f"teacher {teacher.channels}: choose a teacher of the same classes"
+                )
+            self.connector = nn.Conv2d(student.channels, teacher.channels, kernel_size=1)
+
+    def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
+        """Refuse a pair of models that the loss cannot use, before a training starts.
+
+        Raises:
+            ValueError: The loss cannot use their outputs.
         """
 
     def forward(self, student: Maps, teacher: Maps, batch: Batch | None = None) -> Tensor:
@@ -140,7 +150,7 @@ class LevelLoss(nn.Module):
         """The loss's cell in the table of levels, for an output of height and width `size`."""
         words = [f"weight {self.loss_weight:g}", *self.details(size)]
         if self.is_degenerate(size):
-            words.append("too few: inactive")
+            words.append("inactive: too small")
         if self.connector is not None:
             words.append(f"connector {self.connector.in_channels} -> {self.connector.out_channels}")
         return ", ".join(words)

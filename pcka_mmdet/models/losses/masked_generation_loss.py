@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import get_rank
 from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
@@ -16,8 +17,9 @@ class MaskedGenerationLoss(LevelLoss):
     """Squared error between the teacher's map and the one generated from the student's masked map (MGD).
 
     Some positions of the student's map are set to zero. The generator, two 3x3 convolutions, predicts the teacher's
-    whole map from the rest (Yang et al. 2022, "Masked Generative Distillation", eq. 2 to 4). The step number seeds the
-    masks, so a resumed training draws the same masks, and the training's random numbers do not change.
+    whole map from the rest (Yang et al. 2022, "Masked Generative Distillation", eq. 2 to 4). Step
+    number, process and stride seed the masks, so a resumed training draws the same masks, and the training's random
+    numbers do not change.
 
     Args:
         loss_weight: Factor of the squared error, which is summed over channels and positions and divided by the images.
@@ -39,6 +41,7 @@ class MaskedGenerationLoss(LevelLoss):
     def prepare(self, student: Level, teacher: Level) -> None:
         """Build the connector, where the channels differ, and the generator."""
         super().prepare(student, teacher)
+        self.stride = student.stride
         channels = teacher.channels
         self.generator = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)
@@ -52,7 +55,8 @@ class MaskedGenerationLoss(LevelLoss):
 
     def mask(self, student: Tensor) -> Tensor:
         """Random mask `(B, 1, H, W)`, 1 where a position is kept and 0 elsewhere; each call draws a new one."""
-        source = torch.Generator().manual_seed(int(self.step))
+        seed = (int(self.step) << 16) + (get_rank() << 8) + self.stride
+        source = torch.Generator().manual_seed(seed % 2**32)  # the generator takes 32 bits
         self.step += 1
         drawn = torch.rand(len(student), 1, *student.shape[2:], generator=source)
         return (drawn >= self.mask_ratio).to(student)

@@ -14,8 +14,8 @@ from .level_loss import Batch, LevelLoss
 class MimicLoss(LevelLoss):
     """Mean squared error between the teacher's map and the student's after a 1x1 convolution (Huang et al. 2022, DIST).
 
-    The convolution belongs to the distiller, not to the loss: `FPNDistiller` builds one for every level, whatever the
-    channels. In another distiller put a connector of your own before the loss.
+    `prepare` builds the convolution at every level, whatever the channels. Only `FPNDistiller` calls it: in another
+    distiller put a connector of your own before the loss.
 
     Args:
         loss_weight: Weight of the mean over all elements of a map.

@@ -5,7 +5,7 @@ Shape shorthand: a batch of images is `(B, 3, H, W)`.
 
 import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from mmcv.cnn import fuse_conv_bn
@@ -30,7 +30,7 @@ TOLERANCE = 1e-4
 
 
 class NeckForward:
-    """Neck maps of a detector in eval mode.
+    """Maps of a detector's neck, or of its backbone, in eval mode.
 
     The first call optimises backbone and neck. Until then their weights are the loaded ones, so that a student can
     inherit them. An optimisation that would change the maps is undone.
@@ -62,40 +62,43 @@ class NeckForward:
         self.changes = {name: change for name, change in wanted.items() if change}
         self.dtype = PRECISIONS[precision]
         self.compile = compile
-        self._extract: Callable[[Tensor], Sequence[Tensor]] | None = None
+        self.has_fused = False
+        """Whether the detector's weights may differ from the loaded ones."""
+        self._run: Callable[[Tensor], Sequence[Tensor]] | None = None
         self._backbone_hook: RemovableHandle | None = None
         self._backbone_maps: Sequence[Tensor] = ()
 
     def of(self, detector: BaseModel) -> "NeckForward":
         """A copy for another detector, which its first call optimises."""
         other = copy.copy(self)
-        other.detector = detector
+        other.detector, other._backbone_hook, other._backbone_maps = detector, None, ()
         other.reset()
         return other
 
     def reset(self) -> None:
         """Optimise again on the next call: the detector's weights have changed or moved."""
-        self._extract = None
+        self._run = None
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, with_backbone: bool = False) -> Record:
+    def __call__(self, images: Tensor, wanted: Collection[str] = ("neck",)) -> Record:
         """Maps of normalised images, in float32 unless autocast decides.
 
         Args:
             images: Normalised images.
-            with_backbone: Give the backbone's maps too. Decided by the first call.
+            wanted: The parts whose maps to give: `neck`, `backbone` or both. Decided by the first call.
 
         Returns:
-            `neck`, and `backbone` if `with_backbone`: maps `(B, C, H / stride, W / stride)`.
+            For each of them maps `(B, C, H / stride, W / stride)`.
         """
-        if self._extract is None:
-            self._extract = self._optimised(images, with_backbone)
+        if self._run is None:
+            self._run = self._optimised(images, wanted)
         if self.dtype is None:
-            record = {"neck": self._extract(images)}
+            maps = self._run(images)
         else:
             with torch.autocast(images.device.type, enabled=False):
-                record = {"neck": self._extract(images.to(self.dtype))}
-        if with_backbone:
+                maps = self._run(images.to(self.dtype))
+        record = {"neck": maps} if "neck" in wanted else {"backbone": maps}
+        if len(wanted) == len(PARTS):
             record["backbone"], self._backbone_maps = self._backbone_maps, ()
         return {source: tuple(self._plain(m) for m in maps) for source, maps in record.items()}
 
@@ -105,20 +108,18 @@ class NeckForward:
     def _keep_backbone(self, module: nn.Module, inputs: tuple, maps: Sequence[Tensor]) -> None:
         self._backbone_maps = maps
 
-    @property
-    def has_fused(self) -> bool:
-        """Whether the detector's weights may differ from the loaded ones."""
-        return self._extract is not None and FUSED in self.changes
-
-    def _optimised(self, images: Tensor, with_backbone: bool) -> Callable[[Tensor], Sequence[Tensor]]:
+    def _optimised(self, images: Tensor, wanted: Collection[str]) -> Callable[[Tensor], Sequence[Tensor]]:
+        """What gives the neck's maps, or the backbone's where these alone are wanted."""
         if self.changes:
+            self.has_fused = self.has_fused or FUSED in self.changes
             self._make_changes(images[:1])
         detector = self.detector if self.dtype is None else self._in_precision(images[:1])
         if self._backbone_hook is not None:
             self._backbone_hook.remove()
-        if with_backbone:
+        if len(wanted) == len(PARTS):
             self._backbone_hook = detector.backbone.register_forward_hook(self._keep_backbone)
-        return torch.compile(detector.extract_feat) if self.compile else detector.extract_feat
+        run = detector.extract_feat if "neck" in wanted else detector.backbone
+        return torch.compile(run) if self.compile else run
 
     def _in_precision(self, image: Tensor) -> BaseModel:
         """A copy in the requested precision; the detector itself if an operator does not support it."""

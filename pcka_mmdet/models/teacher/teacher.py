@@ -23,7 +23,7 @@ from ..sources import Record, RoIOutputs, dense_head
 from .heads import run_dense_head, run_roi_head
 from .images import Normalisation, crop_to_image, pad_to_multiple, renormalise, size_divisor
 from .loading import load_strictly
-from .neck_forward import NeckForward
+from .neck_forward import PARTS, NeckForward
 
 
 class Teacher:
@@ -88,16 +88,18 @@ class Teacher:
             wanted: Names of the sources to give.
 
         Returns:
-            `neck`, and the other wanted sources.
+            The wanted sources, and `neck` where a head needs it.
         """
         if self._borrowed and next(self.detector.parameters()).device != images.device:
             self._take_copy(images.device)
         self.detector.eval()  # a validation loop may have changed it
         images = renormalise(images, samples, source, self.normalisation)
         padded = pad_to_multiple(images, self.divisor, self.normalisation.pad_value)
-        record = self.neck_forward(padded, with_backbone="backbone" in wanted)
+        parts = [part for part in PARTS if part in wanted or (part == "neck" and set(wanted) - set(PARTS))]
+        record = self.neck_forward(padded, parts)
         if "logits" in wanted:
-            record["logits"] = [self.detector.head(record["neck"])]
+            with self._without_autocast():
+                record["logits"] = [self.detector.head(in_float32(record["neck"]))]
         record = {name: [crop_to_image(m, images, padded) for m in maps] for name, maps in record.items()}
         if "head" in wanted:
             record["head"] = self.head(record["neck"])

@@ -112,6 +112,30 @@ def test_one_too_many_in_a_row_ends_the_training(tmp_path, capsys):
     assert "iteration 2 is" not in log and "iteration 4 is" not in log
 
 
+@MODELS.register_module(force=True)
+class NanGradient(MimicLoss):
+    """Finite, but its gradient is not, when it is called for the second and third time."""
+
+    def forward(self, student, *others):
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.calls in (2, 3):
+            student.register_hook(lambda gradient: gradient * torch.nan)
+        return super().forward(student, *others)
+
+
+@pytest.mark.parametrize("wrapper", [ADAM, BF16], ids=["fp32", "bf16"])
+def test_a_gradient_that_is_not_finite_is_skipped_too(tmp_path, capsys, wrapper):
+    losses = dict(mimic=dict(type="pcka_mmdet.NanGradient", strides=(8,)))
+    training = run(tmp_path, Scenes([]), wrapper, max_skips=2, losses=losses)
+    training.train()
+    assert all(torch.isfinite(value).all() for value in training.model.state_dict().values())
+    log = capsys.readouterr().out
+    for row, iteration in enumerate((2, 3), start=1):
+        assert f"iteration {iteration} is skipped ({row} in a row, at most 2): a gradient is not finite; the " in log
+    with pytest.raises(FloatingPointError, match="a gradient is not finite; the losses are finite.*2 steps in a row"):
+        run(tmp_path / "again", Scenes([]), wrapper, max_skips=1, losses=losses).train()
+
+
 def test_the_default_is_to_skip_in_mixed_precision_alone(tmp_path):
     with pytest.raises(FloatingPointError, match="not finite"):
         run(tmp_path, Scenes([0], steps=2)).train()

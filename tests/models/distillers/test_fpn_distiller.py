@@ -24,7 +24,7 @@ def distiller(losses, student=None, teacher=None, **options):
 def compare(distiller, student, teacher):
     """Losses of a step in which only the necks are read."""
     return distiller.compute_distill_losses(
-        dict(neck=student), None if teacher is None else dict(neck=teacher), Batch(None, (128, 128), None)
+        dict(neck=student), None if teacher is None else dict(neck=teacher), Batch(None, (128, 128), None, None)
     )
 
 

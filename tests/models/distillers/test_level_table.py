@@ -38,12 +38,12 @@ def test_every_level_with_its_partner_losses_and_patches(monkeypatch):
         ],
         [
             *("s16", "output 2, 16 channels, 4x6", "output 1, 24 channels"),
-            "weight 10, positions 2, 2 patches of 4, too few: inactive, connector 16 -> 24, level weight 0.5",
+            "weight 10, positions 2, 2 patches of 4, inactive: too small, connector 16 -> 24, level weight 0.5",
             "weight 1, connector 16 -> 24",
         ],
         [
             *("s32", "output 3, 16 channels, 2x3", "output 2, 24 channels"),
-            *("weight 10, positions 2, 1 patches of 4, too few: inactive, connector 16 -> 24", ""),
+            *("weight 10, positions 2, 1 patches of 4, inactive: too small, connector 16 -> 24", ""),
         ],
         ["s64", "no partner", "output 3, 24 channels", "", ""],
     ]

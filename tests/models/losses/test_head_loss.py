@@ -1,4 +1,4 @@
-"""HeadLoss: what the teacher's head says of the student's maps, for each kind of head."""
+"""HeadLoss and OwnHeadLoss, for each kind of head."""
 
 import copy
 
@@ -7,9 +7,31 @@ import torch
 
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.losses import Batch
-from tests.detectors import atss, build, check_gradients, faster_rcnn, fcos, gfl, raw_batch, retinanet, step
+from tests.detectors import (
+    atss,
+    build,
+    check_gradients,
+    faster_rcnn,
+    fcos,
+    gfl,
+    raw_batch,
+    reppoints,
+    retinanet,
+    rtmdet,
+    step,
+    yolox,
+)
 
-HEADS = {"retinanet": retinanet, "fcos": fcos, "atss": atss, "gfl": gfl, "faster r-cnn": faster_rcnn}
+HEADS = {
+    "retinanet": retinanet,
+    "fcos": fcos,
+    "atss": atss,
+    "gfl": gfl,
+    "reppoints": reppoints,
+    "rtmdet": rtmdet,
+    "yolox": yolox,
+    "faster r-cnn": faster_rcnn,
+}
 
 
 def distilled(teacher: dict, student: dict | None = None, **options) -> FPNDistill:
@@ -22,7 +44,7 @@ def distilled(teacher: dict, student: dict | None = None, **options) -> FPNDisti
 def compare(model: FPNDistill, student: list[torch.Tensor], teacher: list[torch.Tensor]) -> torch.Tensor:
     """The loss between two sets of neck maps."""
     record = dict(head=model._teacher.head(teacher))
-    batch = Batch(None, (128, 128), model._teacher)
+    batch = Batch(None, (128, 128), model.student, model._teacher)
     return model.distiller.compute_distill_losses(dict(neck=student), record, batch)["loss_head"]
 
 
@@ -47,7 +69,7 @@ def test_the_teachers_own_maps_are_where_it_is_smallest(teacher):
     loss = compare(model, own, maps(0))
     for gradient in torch.autograd.grad(loss, own):
         assert gradient.abs().max() < 1e-5
-    if teacher in ("retinanet", "gfl", "faster r-cnn"):
+    if teacher not in ("fcos", "atss"):
         torch.testing.assert_close(loss, torch.zeros(()), rtol=0, atol=1e-5)
     assert compare(model, maps(1), maps(0)) > loss
 
@@ -97,12 +119,12 @@ def test_the_wrong_number_of_maps():
 
 
 def test_a_head_of_another_kind_is_refused_when_the_model_is_built():
-    config = dict(cfg_path="mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py", backbone=dict(init_cfg=None))
-    with pytest.raises(ValueError, match="HeadLoss does not know the outputs of RTMDetSepBNHead.*PCKALoss"):
+    config = dict(cfg_path="mmdet::tood/tood_r50_fpn_1x_coco.py", backbone=dict(init_cfg=None))
+    with pytest.raises(ValueError, match="the outputs of TOODHead are not known; those of .*PCKALoss"):
         distilled(config)
     softmax = retinanet()
     softmax["bbox_head"]["loss_cls"] = dict(type="CrossEntropyLoss", use_sigmoid=False)
-    with pytest.raises(ValueError, match="needs class scores by a sigmoid, and this RetinaHead has a softmax"):
+    with pytest.raises(ValueError, match="class scores must be by a sigmoid, and this RetinaHead has a softmax"):
         distilled(softmax)
 
 
@@ -124,3 +146,81 @@ def test_a_query_head_is_refused():
     )
     with pytest.raises(ValueError, match="the head of DeformableDETR works on queries.*PCKALoss"):
         distilled(detector)
+
+
+# the student's own head
+
+OWN = dict(type="pcka_mmdet.FPNDistiller", losses=dict(own=dict(type="pcka_mmdet.OwnHeadLoss")))
+
+
+def own_head(student: dict, teacher: dict) -> FPNDistill:
+    torch.manual_seed(0)
+    return FPNDistill(copy.deepcopy(student), copy.deepcopy(teacher), copy.deepcopy(OWN), "random")
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_step_through_the_students_own_head(kind):
+    model = own_head(HEADS[kind](), HEADS[kind]())
+    losses = model.train()(**model.data_preprocessor(raw_batch(), True), mode="loss")
+    assert losses["distill.loss_own"] > 0 and not list(model.distiller.losses.parameters())
+    head = model.student.rpn_head if kind == "faster r-cnn" else model.student.bbox_head
+    used = [parameter for name, parameter in head.named_parameters() if "init" not in name]
+    gradients = torch.autograd.grad(losses["distill.loss_own"], used, allow_unused=True, retain_graph=True)
+    assert sum(g is not None and bool(g.abs().max() > 0) for g in gradients) > len(used) / 2
+    step(model, losses)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_equal_heads_agree_whether_in_training_or_not(kind):
+    """Some heads give other outputs in training; read, they are the same."""
+    model = own_head(HEADS[kind](), HEADS[kind]())
+    if kind == "fcos":
+        for side in (model.student, model.teacher):
+            side.bbox_head.norm_on_bbox = True
+    for module in (*model.student.modules(), *model.teacher.modules()):
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    model.teacher.load_state_dict(model.student.state_dict())
+    head = model.student.rpn_head if kind == "faster r-cnn" else model.student.bbox_head
+    assert head.training
+    own = [m.requires_grad_() for m in maps(0)]
+    outputs = [*zip(*(kind for kind in head(own) if isinstance(kind, (list, tuple))), strict=True)]
+    batch = Batch(None, (128, 128), model.student, model._teacher)
+    record = dict(head=model._teacher.head(maps(0)))
+    loss = model.distiller.compute_distill_losses(dict(head=outputs), record, batch)["loss_own"]
+    for gradient in torch.autograd.grad(loss, own):
+        assert gradient.abs().max() < 1e-5
+    if kind not in ("fcos", "atss"):
+        torch.testing.assert_close(loss, torch.zeros(()), rtol=0, atol=1e-5)
+
+
+def other_anchors() -> dict:
+    config = retinanet()
+    config["bbox_head"]["anchor_generator"]["octave_base_scale"] = 4
+    return config
+
+
+def other_classes() -> dict:
+    config = retinanet()
+    config["bbox_head"]["num_classes"] = 5
+    return config
+
+
+def other_deltas() -> dict:
+    config = retinanet()
+    config["bbox_head"]["bbox_coder"]["target_stds"] = [0.1, 0.1, 0.2, 0.2]
+    return config
+
+
+@pytest.mark.parametrize(
+    "student, problem",
+    [
+        (fcos, r"boxes are coded in another way \(FCOSHead and RetinaHead\): use pcka_mmdet.HeadLoss"),
+        (other_anchors, "they have other anchors"),
+        (other_classes, "they have other classes"),
+        (other_deltas, r"boxes are coded in another way"),
+    ],
+)
+def test_heads_that_cannot_be_compared(student, problem):
+    with pytest.raises(ValueError, match=f"OwnHeadLoss compares the heads .* position by position, and {problem}"):
+        own_head(student(), retinanet())

@@ -7,17 +7,17 @@ from pcka_mmdet.models import MaskedGenerationLoss
 from pcka_mmdet.models.levels import Level
 
 
-def loss(channels: int = 6, **options) -> MaskedGenerationLoss:
+def loss(channels: int = 6, stride: int = 8, **options) -> MaskedGenerationLoss:
     torch.manual_seed(0)
     result = MaskedGenerationLoss(**options)
-    result.prepare(Level(0, 8, 4), Level(0, 8, channels))
+    result.prepare(Level(0, stride, 4), Level(0, stride, channels))
     return result
 
 
 def test_equals_the_formula():
     module = loss(loss_weight=0.5, mask_ratio=0.4).double()
     student, teacher = torch.randn(2, 4, 5, 7, dtype=torch.double), torch.randn(2, 6, 5, 7, dtype=torch.double)
-    drawn = torch.rand(2, 1, 5, 7, generator=torch.Generator().manual_seed(0))
+    drawn = torch.rand(2, 1, 5, 7, generator=torch.Generator().manual_seed(8))
     masked = module.connector(student) * (drawn >= 0.4)
     expected = 0.5 * sum((module.generator(masked[i]) - teacher[i]).square().sum() for i in range(2)) / 2
     torch.testing.assert_close(module(student, teacher), expected)
@@ -28,6 +28,7 @@ def test_masks_differ_by_step_and_go_on_with_the_checkpoint():
     maps, state = torch.ones(1, 6, 32, 32), torch.get_rng_state()
     first, second, third = (one.mask(maps) for _ in range(3))
     assert not torch.equal(first, second) and not torch.equal(second, third)
+    assert not torch.equal(first, loss(stride=16).mask(maps))
     assert abs(first.mean() - 0.35) < 0.06
     assert torch.equal(torch.get_rng_state(), state)
     before = loss()

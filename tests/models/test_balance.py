@@ -1,0 +1,344 @@
+"""The balance of gradients: against the formula in float64, and where a training may go wrong."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from pcka_mmdet.models.balance import MOMENTUM, GradientBalance
+from tests.detectors import build, distillation, raw_batch, retinanet, step
+from tests.runners import runner
+
+SIZES = (2, 3, 4, 4), (2, 3, 2, 2)
+
+
+def gradients(*scales, seed=0):
+    """One random gradient for each level, of the task and of each group; `None` where a scale is."""
+    generator = torch.Generator().manual_seed(seed)
+    draw = lambda size: torch.randn(size, generator=generator)  # noqa: E731
+    return [[None if scale is None else scale * draw(size) for size in SIZES] for scale in scales]
+
+
+def norm(levels):
+    return torch.cat([level.double().flatten() for level in levels if level is not None]).norm().item()
+
+
+def passed(balance, task, *groups):
+    """The gradients that reach the maps when task and groups have these."""
+    maps = [torch.zeros(size, requires_grad=True) for size in SIZES]
+    copies, by_group = balance.fork(maps)
+    pairs = [*zip(copies, task, strict=True)]
+    for own, group in zip(by_group.values(), groups, strict=True):
+        pairs += zip(own, group, strict=True)
+    torch.autograd.backward(*zip(*[pair for pair in pairs if pair[1] is not None], strict=True))
+    return [m.grad for m in maps]
+
+
+def test_the_copies_share_memory_and_values():
+    maps = [torch.randn(size) for size in SIZES]
+    task, groups = GradientBalance(dict(a=1.0, b=2.0)).fork(maps)
+    for copies in (task, groups["a"], groups["b"]):
+        assert [c.data_ptr() for c in copies] == [m.data_ptr() for m in maps]
+
+
+@pytest.mark.parametrize("ratio", [0.2, 1.0, 2.0])
+def test_the_norm_is_the_ratio_times_the_tasks(ratio):
+    task, own = gradients(1, 30)
+    for found, a, b in zip(passed(GradientBalance(dict(all=ratio)), task, own), task, own, strict=True):
+        torch.testing.assert_close(found, a + b * float(ratio * norm(task) / norm(own)))
+
+
+def test_the_norms_are_running_averages():
+    """Against the bias-corrected averages in float64; the schedule's factor is not averaged."""
+    ratios = dict(a=0.5, b=None, c=2.0)
+    balance, averages = GradientBalance(ratios), torch.zeros(3, 2, dtype=torch.float64)
+    for index, (size, factor) in enumerate([(1, 1.0), (5, 0.5), (0.1, 0.5), (100, 1.0)], start=1):
+        task, *groups = gradients(size, 3 * factor / size, factor, size**2 * factor, seed=index)
+        norms = torch.tensor([[norm(task), norm(group) / factor] for group in groups], dtype=torch.float64)
+        averages = MOMENTUM * averages + (1 - MOMENTUM) * norms
+        means = averages / (1 - MOMENTUM**index)
+        expected = list(task)
+        for ratio, group, (task_mean, own_mean) in zip(ratios.values(), groups, means.tolist(), strict=True):
+            scale = 1.0 if ratio is None else ratio * task_mean / own_mean
+            expected = [total + scale * gradient for total, gradient in zip(expected, group, strict=True)]
+        balance.factor = factor
+        for found, other in zip(passed(balance, task, *groups), expected, strict=True):
+            torch.testing.assert_close(found, other, rtol=0, atol=1e-5 * float(other.abs().max()))
+
+
+def test_what_is_logged():
+    balance = GradientBalance(dict(a=0.5, b=None))
+    assert set(balance.metrics()) == {
+        f"balance.{what}_{name}" for what in ("ratio", "scale", "cosine") for name in "ab"
+    }
+    assert not any("loss" in name for name in balance.metrics())
+    task, a, b = gradients(1, 4, 2)
+    passed(balance, task, a, b)
+    found = balance.metrics()
+    for name, own in (("a", a), ("b", b)):
+        product = sum((x * y).sum() for x, y in zip(task, own, strict=True))
+        cosine = product.item() / norm(task) / norm(own)
+        assert found[f"balance.cosine_{name}"].item() == pytest.approx(cosine, abs=1e-6)
+        assert found[f"balance.ratio_{name}"].item() == pytest.approx(norm(own) / norm(task))
+    assert found["balance.scale_a"].item() == pytest.approx(0.5 * norm(task) / norm(a))
+    assert found["balance.scale_b"] == 1
+
+
+def test_the_loss_scale_of_mixed_precision_cancels():
+    plain, scaled = GradientBalance(dict(all=1.0)), GradientBalance(dict(all=1.0))
+    for seed in range(3):
+        sides = gradients(1, 7, seed=seed)
+        expected = passed(plain, *sides)
+        found = passed(scaled, *[[1024 * level for level in side] for side in sides])
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, 1024 * b)
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["task", "losses"])
+def test_an_overflow_stays_one_and_leaves_the_averages_alone(side):
+    balance = GradientBalance(dict(all=1.0))
+    passed(balance, *gradients(1, 7))
+    before, sides = balance.averages.clone(), gradients(1, 7, seed=1)
+    sides[side][0][0, 0, 0, 0] = torch.inf
+    assert not torch.isfinite(passed(balance, *sides)[0]).all()  # so the step is skipped
+    assert torch.equal(balance.averages, before)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+@pytest.mark.parametrize("scale", [0.0, None], ids=["zero", "none"])
+def test_a_task_without_gradient_neither_silences_nor_explodes_anything(ratio, scale):
+    """As in a batch without boxes: the next steps go on as if it had been a step of little weight."""
+    balance, plain = GradientBalance(dict(all=ratio)), GradientBalance(dict(all=ratio))
+    for seed in range(5):
+        task, own = gradients(1, 10, seed=seed)
+        expected = passed(plain, task, own)
+        found = passed(balance, task, own)
+    task, own = gradients(scale, 10, seed=5)
+    found = passed(balance, task, own)
+    assert all(f is None or torch.isfinite(f).all() for f in found)
+    if ratio:
+        assert norm(found) < 1.1 * norm(expected)
+    task, own = gradients(1, 10, seed=6)
+    assert norm(passed(balance, task, own)) == pytest.approx(norm(passed(plain, task, own)), rel=0.25)
+
+
+def test_at_the_first_step_a_task_without_gradient_is_made_up_for():
+    balance = GradientBalance(dict(all=1.0))
+    passed(balance, *gradients(0, 10))
+    for seed in range(1, 9):
+        task, own = gradients(1, 10, seed=seed)
+        found = passed(balance, task, own)
+    assert norm([f - t for f, t in zip(found, task, strict=True)]) == pytest.approx(norm(task), rel=0.2)
+
+
+def test_a_paused_distillation_leaves_everything_alone():
+    balance = GradientBalance(dict(all=1.0, other=1.0))
+    passed(balance, *gradients(1, 10, 10))
+    before = balance.averages.clone()
+    task, *groups = gradients(1, None, None, seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(passed(balance, task, *groups), task, strict=True))
+    balance.factor = 0
+    task, *groups = gradients(1, 0, 0, seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(passed(balance, task, *groups), task, strict=True))
+    assert torch.equal(balance.averages, before)
+
+
+def test_levels_without_gradient():
+    task, own = gradients(1, 10)
+    task[1], own[0] = None, None
+    first, second = passed(GradientBalance(dict(all=1.0)), task, own)
+    torch.testing.assert_close(first, task[0])
+    torch.testing.assert_close(second, own[1] * float(norm(task) / norm(own)))
+
+
+def test_ratio_0_changes_no_bit():
+    task, own = gradients(1, 10)
+    task[0][0], own[0][0] = -0.0, torch.inf
+    for found, expected in zip(passed(GradientBalance(dict(all=0.0)), task, own), task, strict=True):
+        assert torch.equal(found.view(torch.int32), expected.view(torch.int32))
+
+
+@pytest.mark.parametrize("ratio", [-1, float("nan"), float("inf")])
+def test_a_ratio_that_is_none(ratio):
+    with pytest.raises(ValueError, match=r"a ratio is a number of 0 or more, such as 1.0; got \{'all'"):
+        GradientBalance(dict(all=ratio))
+
+
+# in a model
+
+
+HEAD = dict(type="pcka_mmdet.HeadLoss")
+MIMIC = dict(type="pcka_mmdet.MimicLoss", loss_weight=3.0)
+
+
+def balanced(ratio, **losses):
+    losses = losses or dict(head=HEAD, mimic=MIMIC)
+    distiller = dict(type="pcka_mmdet.FPNDistiller", losses=copy.deepcopy(losses))
+    balance = None if ratio is None else dict(ratio=ratio)
+    return distillation(teacher=retinanet(channels=24), distiller=distiller, balance=balance)
+
+
+def backward(config, seed=0):
+    """A model after one backward pass, and its losses."""
+    model = build(config).train()
+    torch.manual_seed(seed)
+    losses = model(**model.data_preprocessor(raw_batch(), True), mode="loss")
+    model.parse_losses(losses)[0].backward()
+    return model, losses
+
+
+def parts(config):
+    """Model, maps of its neck, and gradients at copies of these of the task and of each loss, without balance."""
+    model, maps, copies = build(config).train(), [], []
+
+    def detached(module, inputs, outputs):
+        maps.extend(outputs)
+        copies.extend(m.detach().requires_grad_() for m in outputs)
+        return tuple(copies)
+
+    model.student.neck.register_forward_hook(detached, prepend=True)
+    torch.manual_seed(0)
+    losses = model(**model.data_preprocessor(raw_batch(), True), mode="loss")
+    sums = {}
+    for key, value in losses.items():
+        if "loss" in key:
+            name = key.split("_")[1] if key.startswith("distill") else "task"
+            sums[name] = sums.get(name, 0) + (sum(value) if isinstance(value, list) else value)
+    return model, maps, {name: torch.autograd.grad(v, copies, retain_graph=True) for name, v in sums.items()}
+
+
+@pytest.mark.parametrize("ratio", [0.5, dict(head=2.0, mimic=0.5), dict(head=2.0)], ids=str)
+def test_a_step_of_a_detector(ratio):
+    """The student's gradient is that of the task, plus each loss's by its scale; connectors have all of theirs."""
+    plain, maps, grads = parts(balanced(None))
+    size = {name: norm(levels) for name, levels in grads.items()}
+    if isinstance(ratio, dict):
+        scales = {name: ratio[name] * size["task"] / size[name] if name in ratio else 1.0 for name in ("head", "mimic")}
+    else:
+        both = norm([a + b for a, b in zip(grads["head"], grads["mimic"], strict=True)])
+        scales = dict.fromkeys(("head", "mimic"), ratio * size["task"] / both)
+    total = [
+        task + float(scales["head"]) * head + float(scales["mimic"]) * mimic
+        for task, head, mimic in zip(grads["task"], grads["head"], grads["mimic"], strict=True)
+    ]
+    parameters = dict(plain.student.backbone.named_parameters())
+    expected = torch.autograd.grad(maps, list(parameters.values()), total, retain_graph=True, allow_unused=True)
+    model, _ = backward(balanced(ratio))
+    scale = max(e.abs().max() for e in expected if e is not None)
+    for parameter, gradient in zip(model.student.backbone.parameters(), expected, strict=True):
+        if gradient is not None:
+            torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=1e-5 * float(scale))
+    full, _ = backward(balanced(None))
+    for one, other in zip(model.distiller.losses.parameters(), full.distiller.losses.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_the_log_has_ratio_scale_and_cosine():
+    model, losses = backward(balanced(dict(head=1.0)))
+    found = {key.removeprefix("balance.") for key in losses if key.startswith("balance.")}
+    assert found == {f"{what}_{name}" for what in ("ratio", "scale", "cosine") for name in ("head", "mimic")}
+    _, log = model.parse_losses(model(**model.data_preprocessor(raw_batch(), True), mode="loss"))
+    assert log["balance.ratio_mimic"] > 0 and log["balance.scale_mimic"] == 1
+    both = log["balance.scale_head"] * log["balance.ratio_head"]
+    torch.testing.assert_close(both, torch.ones(()))
+    step(model, losses_of(model))
+
+
+def losses_of(model):
+    return model(**model.data_preprocessor(raw_batch(), True), mode="loss")
+
+
+def test_sources_are_balanced_apart():
+    losses = dict(head=HEAD, maps=dict(MIMIC, source="backbone"))
+    model, losses = backward(balanced(1.0, **losses))
+    assert set(model.distiller.balances) == {"neck", "backbone"}
+    assert {key for key in losses if "ratio" in key} == {"balance.ratio_all_neck", "balance.ratio_all_backbone"}
+    step(model, losses_of(model))
+
+
+@pytest.mark.parametrize(
+    "ratio, message",
+    [
+        (dict(pcka=1.0), r"balance.ratio: there is no loss \['pcka'\]; there are \['head', 'mimic'\]"),
+        (-1.0, "a ratio is a number of 0 or more"),
+    ],
+)
+def test_mistakes(ratio, message):
+    with pytest.raises(ValueError, match=message):
+        build(balanced(ratio))
+
+
+def trained(config, folder, epochs=2, **options):
+    run = runner(copy.deepcopy(config), folder, epochs=epochs, **options)
+    run.train()
+    return run.model.state_dict()
+
+
+def assert_equal(one, other):
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+
+
+def test_null_ratio_0_trains_the_student_as_alone(tmp_path):
+    alone = trained(retinanet(), tmp_path / "alone")
+    distilled = trained(balanced(0.0), tmp_path / "distilled")
+    assert_equal(alone, {key.removeprefix("architecture."): value for key, value in distilled.items()})
+    assert distilled["distiller.balances.neck.averages"][:, :2].min() > 0
+
+
+CHECKPOINTED = dict(cfg=dict(activation_checkpointing=["backbone.layer3", "neck.fpn_convs.0"]))
+ACCUMULATED = dict(optim_wrapper=dict(optimizer=dict(type="SGD", lr=1e-3), accumulative_counts=3))
+HALF = dict(optim_wrapper=dict(type="pcka_mmdet.CpuAmpOptimWrapper", optimizer=dict(type="AdamW", lr=1e-3)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, ACCUMULATED, HALF, dict(custom_hooks=[dict(type="EMAHook")])],
+    ids=["plain", "accumulated", "bf16", "ema"],
+)
+def test_resumed_it_ends_bit_equal(tmp_path, options):
+    config = balanced(dict(head=1.0, mimic=0.3))
+    whole = trained(config, tmp_path / "whole", **options)
+    trained(config, tmp_path / "parts", epochs=1, **options)
+    assert_equal(whole, trained(config, tmp_path / "parts", resume=True, **options))
+    assert whole["distiller.balances.neck.averages"][:, :2].min() > 0
+
+
+def test_activation_checkpointing_changes_nothing(tmp_path):
+    config, sgd = balanced(1.0), dict(optim_wrapper=dict(optimizer=dict(type="SGD", lr=1e-3)))
+    config["architecture"]["backbone"]["norm_eval"] = True  # else batch norms see each batch twice
+    whole = trained(config, tmp_path / "whole", **sgd)
+    found = trained(config, tmp_path / "checkpointed", **CHECKPOINTED, **sgd)
+    for key, value in whole.items():
+        torch.testing.assert_close(found[key], value)
+
+
+def test_each_accumulated_batch_counts():
+    model = build(balanced(1.0)).train()
+    averages = []
+    for _ in range(2):
+        model.parse_losses(losses_of(model))[0].backward()
+        averages.append(model.distiller.balances["neck"].averages.clone())
+    assert (averages[1] > MOMENTUM * averages[0])[:, [0, 1, 3]].all()
+
+
+def test_a_batch_without_boxes_and_a_copied_model():
+    model, _ = backward(balanced(1.0))
+    copied = copy.deepcopy(model)
+    batch = raw_batch()
+    for sample in batch["data_samples"]:
+        sample.gt_instances = sample.gt_instances[:0]
+    before = model.distiller.balances["neck"].averages.clone()
+    copied.zero_grad()
+    copied.parse_losses(copied(**copied.data_preprocessor(batch, True), mode="loss"))[0].backward()
+    assert all(torch.isfinite(p.grad).all() for p in copied.parameters() if p.grad is not None)
+    assert torch.equal(model.distiller.balances["neck"].averages, before)
+    assert not torch.equal(copied.distiller.balances["neck"].averages, before)
+
+
+def test_the_published_student_knows_nothing_of_it(tmp_path):
+    hook = dict(checkpoint=dict(type="pcka_mmdet.StudentCheckpointHook", interval=1))
+    trained(balanced(1.0), tmp_path, epochs=1, default_hooks=hook)
+    student = torch.load(tmp_path / "student_epoch_1.pth", weights_only=True)["state_dict"]
+    assert set(student) == set(nn.Module.state_dict(build(retinanet())))
