@@ -11,7 +11,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from pcka_mmdet.datasets import bccd
-from pcka_mmdet.datasets.bccd import fetch_bccd
+from pcka_mmdet.datasets.bccd import BCCD
 
 SPLITS = {"train": ["BloodImage_00001", "BloodImage_00003"], "val": ["BloodImage_00000"], "test": ["BloodImage_00002"]}
 OBJECTS = [
@@ -54,7 +54,7 @@ def archive(tmp_path) -> Path:
 
 
 def test_conversion(tmp_path, archive, capsys):
-    root = fetch_bccd(tmp_path / "data" / "bccd", archive)
+    root = BCCD.fetch(tmp_path / "data" / "bccd", archive)
     assert root == tmp_path / "data" / "bccd" and os.listdir(root.parent) == ["bccd"]
     assert sorted(os.listdir(root)) == ["LICENSE", "images", "test.json", "train.json", "val.json"]
     assert sorted(os.listdir(root / "images")) == sorted(f"{n}.jpg" for names in SPLITS.values() for n in names)
@@ -74,25 +74,25 @@ def test_conversion(tmp_path, archive, capsys):
 
 
 def test_pycocotools_reads_it(tmp_path, archive):
-    root = fetch_bccd(tmp_path / "bccd", archive)
+    root = BCCD.fetch(tmp_path / "bccd", archive)
     for split, names in SPLITS.items():
         coco = COCO(root / f"{split}.json")
         assert [image["file_name"] for image in coco.loadImgs(coco.getImgIds())] == [f"{name}.jpg" for name in names]
 
 
 def test_download(tmp_path, archive, capsys):
-    root = fetch_bccd(tmp_path / "bccd", archive.as_uri())
+    root = BCCD.fetch(tmp_path / "bccd", archive.as_uri())
     assert (root / "test.json").is_file()
     assert f"downloading file://{archive}" in capsys.readouterr().err
 
 
 def test_a_complete_set_is_left_alone(tmp_path, archive):
-    root = fetch_bccd(tmp_path / "bccd", archive)
-    assert fetch_bccd(root, "nowhere://") == root
+    root = BCCD.fetch(tmp_path / "bccd", archive)
+    assert BCCD.fetch(root, "nowhere://") == root
 
 
 def test_an_incomplete_or_foreign_folder_is_not_touched(tmp_path, archive):
-    root = fetch_bccd(tmp_path / "bccd", archive)
+    root = BCCD.fetch(tmp_path / "bccd", archive)
     (root / "images" / "BloodImage_00000.jpg").unlink()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
@@ -101,7 +101,7 @@ def test_an_incomplete_or_foreign_folder_is_not_touched(tmp_path, archive):
         with pytest.raises(
             FileExistsError, match="is not empty and is no complete BCCD set; nothing was changed; give"
         ):
-            fetch_bccd(tmp_path / folder, archive)
+            BCCD.fetch(tmp_path / folder, archive)
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
     assert not list(tmp_path.glob(".*"))
 
@@ -118,7 +118,7 @@ def test_no_network(tmp_path, capsys):
 
 def test_a_file_that_does_not_exist(tmp_path):
     with pytest.raises(ConnectionError, match="'archive.zip' is no file and cannot be downloaded"):
-        fetch_bccd(tmp_path / "bccd", "archive.zip")
+        BCCD.fetch(tmp_path / "bccd", "archive.zip")
 
 
 @pytest.mark.parametrize(
@@ -132,21 +132,21 @@ def test_a_file_that_does_not_exist(tmp_path):
 )
 def test_another_archive(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        fetch_bccd(tmp_path / "bccd", make_archive(tmp_path / "archive.zip", **change))
+        BCCD.fetch(tmp_path / "bccd", make_archive(tmp_path / "archive.zip", **change))
     assert os.listdir(tmp_path) == ["archive.zip"]
 
 
 def test_half_an_archive(tmp_path, archive):
     archive.write_bytes(archive.read_bytes()[:1000])
     with pytest.raises(ValueError, match="archive.zip is no complete zip archive: download https://.* again"):
-        fetch_bccd(tmp_path / "bccd", archive)
+        BCCD.fetch(tmp_path / "bccd", archive)
 
 
 def test_an_interruption_leaves_nothing(tmp_path, archive, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bccd, "_add", interrupt)
+    monkeypatch.setattr(bccd, "_add_boxes", interrupt)
     with pytest.raises(SystemExit, match="interrupted; nothing was changed"):
         bccd.main([str(tmp_path / "bccd"), "--archive", str(archive)])
     assert os.listdir(tmp_path) == ["archive.zip"]

@@ -1,0 +1,209 @@
+"""Fetch a public data set as a zip archive and convert it to COCO's format, for the modules of single data sets."""
+
+import argparse
+import http.client
+import io
+import json
+import sys
+import time
+import urllib.request
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .folder import is_missing_or_empty, put_in_place, scratch_folder
+from .splits import SPLITS
+
+CHUNK = 1 << 16
+"""Bytes that are read at once."""
+
+TIMEOUT = 30.0
+"""Seconds without an answer."""
+
+
+@dataclass(frozen=True)
+class PublicSet:
+    """A public data set."""
+
+    name: str
+    url: str
+    """Its repository's zip archive."""
+    description: str
+    """In each annotation file of a converted set."""
+    convert: Callable[[zipfile.ZipFile, Path], None]
+    """Writes the data set from the archive into a new folder; raises ValueError for another archive."""
+
+    def fetch(self, root: str | Path, archive: str | Path | None = None) -> Path:
+        """Write the data set, unless it is there already.
+
+        `root` then holds `images/`, `train.json`, `val.json`, `test.json` and the data set's licence. It appears only
+        when it is complete: an interrupted call leaves nothing behind.
+
+        Args:
+            root: The folder, which must be missing or empty.
+            archive: The zip archive: a URL, or a file that was downloaded before. Default: `url`.
+
+        Returns:
+            `root` as an absolute path.
+
+        Raises:
+            FileExistsError: `root` is a file, or holds anything else. Nothing is changed.
+            ConnectionError: The archive cannot be downloaded.
+            ValueError: The archive is not the data set's.
+        """
+        root, archive = Path(root).expanduser().resolve(), archive or self.url
+        if self.is_complete(root):
+            return root
+        if not is_missing_or_empty(root):
+            raise FileExistsError(
+                f"{root} is not empty and is no complete {self.name} set; nothing was changed; give a folder that does "
+                "not exist yet, or remove this one yourself"
+            )
+        with scratch_folder(root) as scratch:
+            content = archive if Path(archive).is_file() else self._download(str(archive))
+            try:
+                with zipfile.ZipFile(content) as opened:
+                    self.convert(opened, scratch)
+            except zipfile.BadZipFile as error:
+                raise ValueError(f"{archive} is no complete zip archive: download {self.url} again") from error
+            if not self.is_complete(root):  # unless another process was faster
+                put_in_place(root, scratch)
+        return root
+
+    def is_complete(self, root: Path) -> bool:
+        """Whether a folder holds the converted set with all its images."""
+        try:
+            contents = [json.loads((root / f"{split}.json").read_bytes()) for split in SPLITS]
+            ours = all(content["info"]["description"] == self.description for content in contents)
+            names = [image["file_name"] for content in contents for image in content["images"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return ours and all((root / "images" / name).is_file() for name in names)
+
+    def _download(self, url: str) -> io.BytesIO:
+        """The content at a URL; prints every second how much has arrived."""
+        content, shown = io.BytesIO(), time.monotonic()
+        say(f"downloading {url}")
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+                size = response.headers["Content-Length"]  # absent when GitHub packs the archive on demand
+                whole = f" of {int(size) / 1e6:.1f}" if size else ""
+                while chunk := response.read(CHUNK):
+                    content.write(chunk)
+                    if time.monotonic() - shown >= 1:
+                        shown = time.monotonic()
+                        say(f"  {content.tell() / 1e6:.1f}{whole} MB")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise ConnectionError(
+                f"{url!r} is no file and cannot be downloaded ({error}). Where there is no network, download "
+                f"{self.url} on another machine and give the file by --archive FILE"
+            ) from error
+        return content
+
+    def run(self, arguments: Sequence[str] | None, module: str, description: str) -> None:
+        """Run the command line `python -m MODULE ROOT`."""
+        parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+        parser.add_argument("root", help="folder to write; a complete one is left unchanged")
+        parser.add_argument(
+            "--archive", default=self.url, metavar="FILE_OR_URL", help="zip archive (default: %(default)s)"
+        )
+        options = parser.parse_args(arguments)
+        try:
+            root = self.fetch(options.root, options.archive)
+        except (ValueError, OSError) as error:
+            sys.exit(f"{parser.prog}: {error}")
+        except KeyboardInterrupt:
+            sys.exit("interrupted; nothing was changed")
+        print(f"{self.name} is in {root}")
+
+
+class CocoSplit:
+    """The annotation file of one split, as it is written.
+
+    Args:
+        description: See `PublicSet`.
+        classes: Names of the classes; ids start at 1, because pycocotools ignores a match with id 0.
+    """
+
+    def __init__(self, description: str, classes: Sequence[str]):
+        self.classes = classes
+        self.content = {
+            "info": {"description": description},
+            "images": [],
+            "annotations": [],
+            "categories": [{"id": number, "name": name} for number, name in enumerate(classes, start=1)],
+        }
+
+    def add_image(self, file_name: str, width: int, height: int) -> None:
+        """Append an image."""
+        images = self.content["images"]
+        images.append({"id": len(images) + 1, "file_name": file_name, "width": width, "height": height})
+
+    def add_box(self, name: str, left: float, top: float, right: float, bottom: float) -> None:
+        """Append a box of the last image, clipped to it; an empty one, or one that is there already, is left out.
+
+        Raises:
+            ValueError: There is no such class.
+        """
+        image, annotations = self.content["images"][-1], self.content["annotations"]
+        if name not in self.classes:
+            raise ValueError(
+                f"{image['file_name']} has an object of class {name!r}; expected one of {', '.join(self.classes)}"
+            )
+        left, right = (min(max(x, 0.0), image["width"]) for x in (left, right))
+        top, bottom = (min(max(y, 0.0), image["height"]) for y in (top, bottom))
+        box, category = [left, top, right - left, bottom - top], self.classes.index(name) + 1
+        known = [a for a in annotations if a["image_id"] == image["id"]]
+        if min(box[2:]) <= 0 or any(a["bbox"] == box and a["category_id"] == category for a in known):
+            return
+        annotations.append(
+            {
+                "id": len(annotations) + 1,
+                "image_id": image["id"],
+                "category_id": category,
+                "bbox": box,
+                "area": box[2] * box[3],
+                "iscrowd": 0,
+            }
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the file."""
+        path.write_text(json.dumps(self.content))
+
+
+def top_folder(archive: zipfile.ZipFile, marker: str, name: str, url: str) -> str:
+    """Folder of the archive that holds the file `marker`, with a slash at its end.
+
+    Raises:
+        ValueError: The archive holds no such file.
+    """
+    parents = [entry.removesuffix(marker) for entry in archive.namelist() if entry.endswith(f"/{marker}")]
+    if not parents:
+        raise ValueError(f"the archive holds no {marker}: expected the repository of {name}, as at {url}")
+    return parents[0]
+
+
+def read_entry(archive: zipfile.ZipFile, entry: str, name: str, url: str) -> bytes:
+    """Content of a file of the archive.
+
+    Raises:
+        ValueError: The archive lacks it.
+    """
+    try:
+        return archive.read(entry)
+    except KeyError as error:
+        raise ValueError(f"the archive lacks {entry}: expected the repository of {name}, as at {url}") from error
+
+
+def copy_licence(archive: zipfile.ZipFile, folder: Path) -> None:
+    """Write the repository's licence."""
+    for entry in archive.namelist():
+        if entry.count("/") == 1 and entry.endswith("/LICENSE"):
+            (folder / "LICENSE").write_bytes(archive.read(entry))
+
+
+def say(text: str) -> None:
+    """Print a line of progress."""
+    print(text, file=sys.stderr, flush=True)
