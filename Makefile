@@ -1,5 +1,6 @@
 # make demo    environment, data, teacher, student, distilled student, table and pictures
 # make test    environment, linter and test suite
+# make benchmark    every method on every data set, at its best setting, over seeds; QUICK=1 for a row of each kind
 # make demo-bccd DATA=FOLDER WEIGHTS=FILE    the demo on real photographs, with a teacher that starts from WEIGHTS
 #
 # A finished step leaves a stamp in $(VENV)/stamps and is not repeated.
@@ -21,7 +22,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --d
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL:
-.PHONY: venv install demo demo-teacher demo-bccd test test-full test-onedl lint format clean
+.PHONY: venv install demo demo-teacher demo-bccd benchmark test test-full test-onedl lint format clean
 
 venv: $(STAMPS)/venv
 install: $(STAMPS)/package
@@ -40,6 +41,9 @@ demo-teacher: install
 demo-bccd: install
 	$(BIN)/python tools/demo.py --config-dir configs/bccd --data-root "$(DATA)" --work-dir work_dirs/bccd \
 	    $(if $(WEIGHTS),--teacher-cfg-options "model.backbone.init_cfg.checkpoint=$(WEIGHTS)")
+
+benchmark: install
+	$(BIN)/python tools/benchmarks/methods.py $(if $(QUICK),--quick --sets digits) --regimes short converged
 
 test: install lint
 	$(PYTEST)

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pcka_mmdet.engine.lock import exclusive
@@ -14,7 +14,12 @@ from .stages import Stage
 
 
 def run_stages(
-    stages: Sequence[Stage], display: Display, threads: int, jobs: int = 1, inherit: Sequence[int] = ()
+    stages: Sequence[Stage],
+    display: Display,
+    threads: int,
+    jobs: int = 1,
+    inherit: Sequence[int] = (),
+    on_done: Callable[[Stage], None] = lambda stage: None,
 ) -> None:
     """Run all stages that are not done, each after those that it requires.
 
@@ -26,11 +31,15 @@ def run_stages(
         threads: Threads of each child.
         jobs: Number of children that run at once.
         inherit: File descriptors that stay open in the children.
+        on_done: Called with each stage that is done, those that were done before included.
 
     Raises:
         ChildFailed: A child failed.
     """
     waiting = [stage for stage in stages if not stage.is_done()]
+    for stage in stages:
+        if stage not in waiting:
+            on_done(stage)
     running: dict[Stage, Child] = {}
     try:
         while waiting or running:
@@ -47,6 +56,7 @@ def run_stages(
                     raise ChildFailed(stage.name, code, stage.log)
                 stage.finish()
                 display.finished(stage)
+                on_done(stage)
             display.update(list(running))
             time.sleep(0.5 if running else 0)
     finally:

@@ -1,6 +1,7 @@
 """Benchmarks run, on tiny maps."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -65,3 +66,20 @@ def test_a_plan_of_a_distillation(command):
     assert "175,899" in out and "21,987" in out
     done = command("tools/benchmarks/plan.py", "configs/demo/student.py", check=False)
     assert done.returncode == 1 and "configs/demo/student.py is no distillation's config" in done.stderr
+
+
+@pytest.mark.full  # three trainings
+def test_the_comparison_of_methods_runs(command, digit_scenes, tmp_path):
+    """A row for each method; a second call repeats nothing, even without the trainings' folders."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "digit_scenes").symlink_to(digit_scenes)
+    words = ["tools/benchmarks/methods.py", "--quick", "--sets", "digits", "--methods", "teacher-head+balance"]
+    words += ["--data-root", tmp_path / "data", "--work-dir", tmp_path / "work"]
+    out = command(*words).stdout
+    results = json.loads((tmp_path / "work" / "quick" / "digits.json").read_text())
+    assert list(results) == ["short_plain_1_seed0", "short_teacher-head+balance_1_seed0"]
+    assert all(0 <= entry["trial"]["test"] <= 1 and entry["config"] for entry in results.values())
+    assert "teacher-head+balance" in (tmp_path / "work" / "quick" / "digits.md").read_text()
+    shutil.rmtree(tmp_path / "work" / "quick" / "digits")
+    again = command(*words).stdout
+    assert "done" in out and "done" not in again and "teacher-head+balance" in again

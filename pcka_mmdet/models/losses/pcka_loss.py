@@ -1,5 +1,6 @@
 """Patch-based centred kernel alignment."""
 
+import math
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -12,6 +13,9 @@ from pcka_mmdet.registry import MODELS
 from ..sources import MAP_SOURCES
 from .level_loss import Batch, LevelLoss
 
+AUTO_PATCHES = 64
+"""Patches that `patch_size='auto'` aims at: on COCO's 800x1344 pixels it gives sides of 16, 8, 4 and 2."""
+
 
 @MODELS.register_module()
 class PCKALoss(LevelLoss):
@@ -22,7 +26,8 @@ class PCKALoss(LevelLoss):
 
     Args:
         loss_weight: Weight of the term over patches.
-        patch_size: Side of a patch, in positions of the map.
+        patch_size: Side of a patch, in positions of the map. `'auto'` chooses it for each map so that there are about
+            64 patches, whatever the level and the image size.
         average: `'channel'`, `'batch'` or `'spatial'`: what the mean is taken over. `'channel'` compares channel i with
             channel i. It and `position_weight` need equal numbers of channels.
         centering: `'none'` (the paper's released form), `'center'` or `'debias'`; see `pcka_mmdet.functional.cka`.
@@ -39,7 +44,7 @@ class PCKALoss(LevelLoss):
     def __init__(
         self,
         loss_weight: float = 10.0,
-        patch_size: int = 16,
+        patch_size: int | str = 16,
         average: str = "channel",
         centering: str = "center",
         position_weight: float = 0.0,
@@ -49,9 +54,14 @@ class PCKALoss(LevelLoss):
         for name, value, known in (("average", average, AVERAGES), ("centering", centering, CENTERINGS)):
             if value not in known:
                 raise ValueError(f"PCKALoss: {name} must be one of {known}, got {value!r}")
-        if not isinstance(patch_size, int):
-            raise ValueError(f"PCKALoss: patch_size is by stride, such as {{8: 2}}, or one number; got {patch_size}")
-        patch_grid(1, 1, patch_size, fit)  # refuses bad values
+        automatic = patch_size == "auto"
+        if not isinstance(patch_size, int) and not automatic:
+            raise ValueError(
+                f"PCKALoss: patch_size is by stride, such as {{8: 2}}, one number or 'auto'; got {patch_size}"
+            )
+        patch_grid(1, 1, 1 if automatic else patch_size, fit)  # refuses bad values
+        if automatic and position_weight:
+            raise ValueError("PCKALoss: position_weight needs patches of a given size: write a number for patch_size")
         if position_weight and average == "channel" and patch_size**2 < MIN_SAMPLES[centering]:
             raise ValueError(
                 f"PCKALoss: position_weight compares the positions within a patch; patch_size={patch_size} has "
@@ -66,9 +76,15 @@ class PCKALoss(LevelLoss):
         self.similarity: Tensor | None = None
         """Mean CKA over patches of the last pair of maps, detached."""
 
+    def patch_side(self, height: int, width: int) -> int:
+        """Side of the patches of a map of this size."""
+        if self.patch_size != "auto":
+            return self.patch_size
+        return max(1, round(math.sqrt(height * width / AUTO_PATCHES)))
+
     def num_patches(self, height: int, width: int) -> int:
         """Patches N that a map of this size gives."""
-        rows, columns = patch_grid(height, width, self.patch_size, self.fit)
+        rows, columns = patch_grid(height, width, self.patch_side(height, width), self.fit)
         return rows * columns
 
     @property
@@ -96,7 +112,7 @@ class PCKALoss(LevelLoss):
         weights = {"patches": self.loss_weight}
         if self.position_weight:
             weights["positions"] = self.position_weight
-        options = self.patch_size, self.average, self.centering, self.fit
+        options = self.patch_side(*student.shape[2:]), self.average, self.centering, self.fit
         similarities = patch_cka(student, teacher, *options, samples=tuple(weights))
         self.similarity = similarities[0].detach()
         return sum(weight * (1 - value) for weight, value in zip(weights.values(), similarities, strict=True))
@@ -108,12 +124,13 @@ class PCKALoss(LevelLoss):
     def details(self, size: Sequence[int]) -> list[str]:
         """Weight of the term over positions, and number of patches."""
         positions = [f"positions {self.position_weight:g}"] if self.position_weight else []
-        return [*positions, f"{self.num_patches(*size)} patches of {self.patch_size}"]
+        return [*positions, f"{self.num_patches(*size)} patches of {self.patch_side(*size)}"]
 
     def degenerate_message(self, size: Sequence[int]) -> str:
         """Why `is_degenerate` says so, and what to write instead."""
         height, width = size
+        count, side = self.num_patches(height, width), self.patch_side(height, width)
         return (
-            f"a map of {height}x{width} has {self.num_patches(height, width)} patches of side {self.patch_size}, "
+            f"a map of {height}x{width} has {count} patches of side {side}, "
             f"and centering={self.centering!r} needs {MIN_SAMPLES[self.centering]}: use a smaller patch_size"
         )

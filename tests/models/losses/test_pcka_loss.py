@@ -182,3 +182,21 @@ def test_bad_options():
         PCKALoss(patch_size=0)
     with pytest.raises(ValueError, match="two tuples of as many levels; got .*1, 3, 8, 8.*same number of levels"):
         PCKALoss()([torch.randn(1, 3, 8, 8)], [torch.randn(1, 3, 8, 8)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "patches"),
+    [((100, 168), 16, 77), ((50, 84), 8, 77), ((25, 42), 4, 77), ((13, 21), 2, 77), ((40, 40), 5, 64), ((3, 5), 1, 15)],
+)
+def test_automatic_patches(size, side, patches):
+    """About 64 patches on every level, and the value of that size."""
+    automatic = PCKALoss(patch_size="auto")
+    assert automatic.patch_side(*size) == side and automatic.num_patches(*size) == patches
+    assert automatic.details(size) == [f"{patches} patches of {side}"]
+    maps = torch.randn(2, 2, 3, *size)
+    torch.testing.assert_close(automatic(*maps), PCKALoss(patch_size=side)(*maps), rtol=0, atol=0)
+
+
+def test_automatic_patches_have_no_term_over_positions():
+    with pytest.raises(ValueError, match="position_weight needs patches of a given size"):
+        PCKALoss(patch_size="auto", position_weight=1.0)

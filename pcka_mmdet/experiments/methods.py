@@ -1,0 +1,111 @@
+"""The methods that `tools/benchmarks/methods.py` compares: their losses, and four settings of each on a log scale."""
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmengine.config import Config
+
+WEIGHTS = (0.01, 0.1, 1.0, 10.0)
+"""Settings of constant weights: times the published ones."""
+
+RATIOS = (0.1, 0.3, 1.0, 3.0)
+"""Settings of balanced gradients: norm over the task's."""
+
+PLAIN = "plain"
+"""Name of the student without distillation."""
+
+MIDDLE = 1.0
+"""The setting that is tried if only one is: the published weights, or the ratio 1."""
+
+COSINE = dict(type="pcka_mmdet.LossScheduleHook", decay="cosine")
+
+
+@dataclass(frozen=True)
+class Method:
+    """Losses on a student and how they are weighted. A method without losses is the student alone."""
+
+    losses: dict[str, dict] = field(default_factory=dict)
+    """Loss configs by name; `loss_weight` is the published one."""
+    balanced: bool = False
+    """Whether the gradient is scaled to a ratio, which falls to 0 in a cosine; else the weights are constant."""
+
+    @property
+    def settings(self) -> tuple[float, ...]:
+        """Ratios, or factors of the published weights."""
+        if not self.losses:
+            return (1.0,)
+        return RATIOS if self.balanced else WEIGHTS
+
+    def apply(self, config: Config, setting: float, teacher: dict[str, Any]) -> Config:
+        """The config of a student, distilled.
+
+        Args:
+            config: The student's; it is left as it is.
+            setting: One of `settings`.
+            teacher: `teacher` and `teacher_ckpt` of `FPNDistill`.
+        """
+        config = copy.deepcopy(config)
+        if not self.losses:
+            return config
+        losses = copy.deepcopy(self.losses)
+        if not self.balanced:
+            for loss in losses.values():
+                loss["loss_weight"] *= setting
+        config.model = dict(
+            type="pcka_mmdet.FPNDistill",
+            architecture=config.model,
+            distiller=dict(type="pcka_mmdet.FPNDistiller", losses=losses),
+            **({"balance": dict(ratio=setting)} if self.balanced else {}),
+            **teacher,
+        )
+        if self.balanced:
+            config.custom_hooks = [*(config.get("custom_hooks") or []), COSINE]
+        config.log_processor = {**config.get("log_processor", {}), "type": "pcka_mmdet.LevelLogProcessor"}
+        return config
+
+
+def _pcka(centering: str) -> dict:
+    return dict(type="pcka_mmdet.PCKALoss", loss_weight=10.0, patch_size="auto", centering=centering)
+
+
+MIMIC = dict(type="pcka_mmdet.MimicLoss", loss_weight=1.0)
+
+LOSSES: dict[str, dict[str, dict]] = {
+    "mimic": dict(mimic=MIMIC),
+    "pkd": dict(pkd=dict(type="mmrazor.PKDLoss", loss_weight=6.0)),
+    "channel-wise": dict(channels=dict(type="mmrazor.ChannelWiseDivergence", tau=1, loss_weight=3.0)),
+    "mgd": dict(generation=dict(type="pcka_mmdet.MaskedGenerationLoss", loss_weight=2e-5)),
+    "own-head": dict(own=dict(type="pcka_mmdet.OwnHeadLoss", loss_weight=1.0)),
+    "teacher-head": dict(head=dict(type="pcka_mmdet.HeadLoss", loss_weight=1.0)),
+    "pcka-none": dict(pcka=_pcka("none")),
+    "pcka-center": dict(pcka=_pcka("center")),
+    "pcka-debias": dict(pcka=_pcka("debias")),
+    "pcka-mimic": dict(pcka=_pcka("center"), mimic=MIMIC),
+}
+"""Published weights: PKD's and channel-wise distillation's of MMRazor's configs, MGD's of its paper."""
+
+METHODS: dict[str, Method] = {
+    PLAIN: Method(),
+    **{name: Method(losses) for name, losses in LOSSES.items()},
+    **{f"{name}+balance": Method(losses, balanced=True) for name, losses in LOSSES.items()},
+}
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set of the benchmark: a folder of `student.py` and `teacher.py`, and two lengths of training."""
+
+    folder: str
+    data: str
+    """Name of its folder in the folder of all data."""
+    epochs: dict[str, int]
+    """By regime: `short`, and `converged` (half as many epochs again add less than 0.01 to the plain student)."""
+    teacher_epochs: int
+
+
+DATA_SETS: dict[str, DataSet] = {
+    "digits": DataSet("configs/demo", "digit_scenes", dict(short=16, converged=90), teacher_epochs=60),
+    "bccd": DataSet("configs/bccd", "bccd", dict(short=30, converged=60), teacher_epochs=20),
+    "deeppcb": DataSet("configs/deeppcb", "deeppcb", dict(short=6, converged=24), teacher_epochs=20),
+}

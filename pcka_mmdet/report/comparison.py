@@ -1,0 +1,122 @@
+"""Statistics of trainings that compare methods: choice of a setting on val, then means and intervals on test."""
+
+import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from scipy.stats import t as student_t
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A training of one method. APs are in [0, 1]."""
+
+    regime: str
+    method: str
+    setting: float
+    seed: int
+    val: float
+    test: float | None
+    """`None` where the setting was still to be chosen."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method's results in one regime, over seeds."""
+
+    method: str
+    setting: float
+    values: dict[int, float]
+    """AP by seed."""
+    seconds: float
+    difference: "Interval | None"
+    """To the plain student, seed by seed; `None` for itself, and below two common seeds."""
+
+    @property
+    def mean(self) -> float:
+        """Mean AP."""
+        return statistics.fmean(self.values.values())
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the AP over seeds; 0 for a single one."""
+        return statistics.stdev(self.values.values()) if len(self.values) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def paired_difference(values: dict[int, float], others: dict[int, float]) -> Interval | None:
+    """Mean of the differences by seed, with a 95 % interval by Student's t; `None` below two common seeds."""
+    differences = [values[seed] - others[seed] for seed in values if seed in others]
+    if len(differences) < 2:
+        return None
+    mean = statistics.fmean(differences)
+    error = statistics.stdev(differences) / math.sqrt(len(differences))
+    margin = student_t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1) * error
+    return Interval(mean, mean - margin, mean + margin)
+
+
+def best_setting(trials: Iterable[Trial], method: str) -> float:
+    """The setting of a method with the highest mean AP on val; of equal ones the smallest.
+
+    Args:
+        trials: Trials of one regime, with the seeds that choose.
+        method: The method; there is a trial of it.
+    """
+    by_setting: dict[float, list[float]] = {}
+    for trial in trials:
+        if trial.method == method:
+            by_setting.setdefault(trial.setting, []).append(trial.val)
+    return max(sorted(by_setting), key=lambda setting: statistics.fmean(by_setting[setting]))
+
+
+def rows(trials: Iterable[Trial], chosen: dict[str, float], plain: str, split: str = "test") -> list[Row]:
+    """A row for each method with its chosen setting, in the order of `chosen`.
+
+    Args:
+        trials: Trials of one regime, with the seeds that have not chosen.
+        chosen: The setting by method.
+        plain: The method that the others are compared with.
+        split: `'test'` or `'val'`.
+    """
+    trials = list(trials)
+    found: dict[str, tuple[dict[int, float], list[float]]] = {}
+    for method, setting in chosen.items():
+        own = [trial for trial in trials if (trial.method, trial.setting) == (method, setting)]
+        values = {trial.seed: value for trial in own if (value := getattr(trial, split)) is not None}
+        if values:
+            found[method] = dict(sorted(values.items())), [trial.seconds for trial in own]
+    result = []
+    for method, (values, seconds) in found.items():
+        difference = paired_difference(values, found[plain][0]) if plain in found and method != plain else None
+        result.append(Row(method, chosen[method], values, statistics.fmean(seconds), difference))
+    return result
+
+
+HEADER = ("method", "setting", "seeds", "AP", "sd", "to plain", "95 %", "seconds")
+
+
+def cells(row: Row) -> list[str]:
+    """Cells of the table, as in `HEADER`."""
+    gain = row.difference
+    return [
+        row.method,
+        f"{row.setting:g}",
+        str(len(row.values)),
+        f"{row.mean:.3f}",
+        f"{row.deviation:.3f}" if len(row.values) > 1 else "",
+        f"{gain.mean:+.3f}" if gain else "",
+        f"{gain.low:+.3f} to {gain.high:+.3f}" if gain else "",
+        f"{row.seconds:.0f}",
+    ]

@@ -1,0 +1,53 @@
+"""The methods of the comparison: each builds on the demo's pair and takes a step."""
+
+import pytest
+import torch
+from mmdet.testing import demo_mm_inputs
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.experiments.methods import DATA_SETS, LOSSES, METHODS, PLAIN
+
+TEACHER = dict(teacher=dict(cfg_path="configs/demo/teacher.py"), teacher_ckpt="random")
+
+
+def student() -> Config:
+    init_default_scope("mmdet")
+    return Config.fromfile("configs/demo/student.py")
+
+
+@pytest.mark.parametrize("name", [PLAIN, *LOSSES])
+def test_a_step(name):
+    config = METHODS[name].apply(student(), 1.0, TEACHER)
+    model = build_detector(config.model).train()
+    batch = demo_mm_inputs(2, [[3, 160, 160]] * 2, num_items=[3, 3], num_classes=10)
+    losses = model(**model.data_preprocessor(batch, True), mode="loss")
+    assert torch.isfinite(model.parse_losses(losses)[0])
+    assert bool([key for key in losses if "distill" in key and losses[key] > 0]) == (name != PLAIN)
+
+
+def test_constant_weights_and_ratios():
+    for name, method in METHODS.items():
+        plain, config = student(), method.apply(student(), 0.1, TEACHER)
+        if name == PLAIN:
+            assert config.to_dict() == plain.to_dict() and method.settings == (1.0,)
+            continue
+        assert len(method.settings) == 4 and config.model.architecture == plain.model
+        weights = {key: loss.loss_weight for key, loss in config.model.distiller.losses.items()}
+        published = {key: loss["loss_weight"] for key, loss in method.losses.items()}
+        decays = [hook for hook in config.get("custom_hooks", []) if hook.get("decay") == "cosine"]
+        if method.balanced:
+            assert config.model.balance == dict(ratio=0.1) and weights == published and len(decays) == 1
+        else:
+            assert "balance" not in config.model and not decays
+            assert weights == pytest.approx({key: 0.1 * weight for key, weight in published.items()})
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_data_sets_have_both_configs(name):
+    data_set = DATA_SETS[name]
+    for side in ("student", "teacher"):
+        config = Config.fromfile(f"{data_set.folder}/{side}.py")
+        assert config.data_root.rstrip("/").endswith(f"/{data_set.data}")
+    assert data_set.epochs["short"] < data_set.epochs["converged"]

@@ -1,0 +1,184 @@
+"""Compare distillation methods, each at its best setting: `tools/benchmarks/methods.py --sets deeppcb`.
+
+For each set and method four settings are tried with a seed of their own, and the best on val is chosen. The chosen
+settings are trained with other seeds and reported on test. Results are kept in `--results`, one file for each set: a
+training whose result is there is not repeated, on any machine. The same command continues after an interruption.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+from mmengine.config import Config
+from rich.console import Console
+
+from pcka_mmdet.benchmarking.measure import machine
+from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.engine.launch import ConfigOptions
+from pcka_mmdet.experiments.display import Display
+from pcka_mmdet.experiments.methods import DATA_SETS, METHODS, MIDDLE, PLAIN
+from pcka_mmdet.experiments.run_arguments import make_console
+from pcka_mmdet.experiments.run_stages import run_stages, session
+from pcka_mmdet.experiments.stage_config import COSTS, ensure_data, stage_config
+from pcka_mmdet.experiments.stages import Evaluation, Stage, Training, with_requirements
+from pcka_mmdet.report.comparison import HEADER, Trial, best_setting, cells, rows
+from pcka_mmdet.report.tables import console_table, markdown_table
+
+TOOLS = Path(__file__).resolve().parents[1]
+
+CHOOSING_SEED = 1000
+"""Seed of the trainings that choose a setting; no result has it."""
+
+Key = tuple[str, str, float, int]
+"""Regime, method, setting and seed of a training."""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Compare distillation methods, each at its best setting.")
+    parser.add_argument("--sets", nargs="+", choices=DATA_SETS, default=list(DATA_SETS), help="default: all")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        choices=METHODS,
+        metavar="METHOD",
+        default=list(METHODS),
+        help=f"of {', '.join(METHODS)} (default: all)",
+    )
+    parser.add_argument("--regimes", nargs="+", choices=["short", "converged"], default=["short"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the results")
+    parser.add_argument("--quick", action="store_true", help="one setting, one seed and two epochs of each method")
+    parser.add_argument(
+        "--data-root", type=Path, default=Path("data"), help="folder of the sets (default: %(default)s)"
+    )
+    parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/methods"), help="default: %(default)s")
+    parser.add_argument("--results", type=Path, default=Path("docs/results/methods"), help="default: %(default)s")
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at once, one thread each (default: %(default)s)")
+    parser.add_argument("--teacher-cfg-options", nargs="+", action=ConfigOptions, default={}, metavar="KEY=VALUE")
+    args = parser.parse_args()
+    if args.quick:
+        args.results = args.work_dir = args.work_dir / "quick"
+        args.regimes, args.seeds = ["short"], args.seeds[:1]
+    return args
+
+
+class Comparison:
+    """The trainings of one data set, and their results.
+
+    Args:
+        name: One of `DATA_SETS`.
+        args: See `parse_args`.
+        console: Output.
+
+    Raises:
+        FileNotFoundError: The data are missing.
+    """
+
+    def __init__(self, name: str, args: argparse.Namespace, console: Console):
+        self.name, self.args, self.console = name, args, console
+        self.data_set = DATA_SETS[name]
+        self.folder = args.work_dir / name
+        self.file = args.results / f"{name}.json"
+        self.entries: dict[str, dict] = json.loads(self.file.read_text()) if self.file.exists() else {}
+        epochs = 2 if args.quick else self.data_set.teacher_epochs
+        config = self._stage_config("teacher", 0, epochs, args.teacher_cfg_options)
+        ensure_data(config, console)
+        self.teacher = Training(f"{name} teacher", self.folder / "teacher", config, TOOLS, COSTS["teacher"])
+
+    def _stage_config(self, method: str, seed: int, epochs: int, options: dict | None = None) -> Config:
+        options = {"train_cfg.max_epochs": epochs, "train_cfg.val_interval": epochs, **(options or {})}
+        root = str(self.args.data_root / self.data_set.data)
+        return stage_config(Path(self.data_set.folder), method, root, seed, options)
+
+    def results(self, regime: str) -> list[Trial]:
+        """The trainings of a regime that have a result."""
+        trials = [Trial(**entry["trial"]) for entry in self.entries.values()]
+        return [trial for trial in trials if trial.regime == regime]
+
+    def run(self, keys: list[Key], tested: bool, lock: int) -> None:
+        """Run the trainings whose results are missing, and keep each result when it is there."""
+        wanted: dict[Stage, tuple[Key, str, Training]] = {}
+        for key in keys:
+            config = self._config(key)
+            digest = self._digest(config)
+            entry = self.entries.get(_name(key), {})
+            if entry.get("config") == digest and (entry["trial"]["test"] is not None or not tested):
+                continue
+            requires = [] if key[1] == PLAIN else [self.teacher]
+            cost = COSTS["distilled" if requires else "student"]
+            folder = self.folder / _name(key)
+            training = Training(f"{self.name} {_name(key)}", folder, config, TOOLS, cost, requires)
+            wanted[Evaluation(training, TOOLS) if tested else training] = key, digest, training
+
+        def keep(stage: Stage) -> None:
+            if stage not in wanted:
+                return
+            key, digest, training = wanted[stage]
+            test = stage.record["test"]["bbox_mAP"] if tested else None
+            trial = Trial(*key, training.record["val"]["bbox_mAP"], test, training.record["seconds"])
+            self.entries[_name(key)] = {"trial": dataclasses.asdict(trial), "config": digest, "machine": machine()}
+            write_json(self.file, dict(sorted(self.entries.items())))
+
+        stages = with_requirements(list(wanted))
+        with Display(stages, self.console, self.args.jobs) as display:
+            run_stages(stages, display, 1, self.args.jobs, inherit=[lock], on_done=keep)
+
+    def _config(self, key: Key) -> Config:
+        regime, method, setting, seed = key
+        student = self._stage_config("student", seed, 2 if self.args.quick else self.data_set.epochs[regime])
+        files = dict(teacher=dict(cfg_path=str(self.teacher.config_file)), teacher_ckpt=str(self.teacher.checkpoint))
+        return METHODS[method].apply(student, setting, files)
+
+    def _digest(self, config: Config) -> str:
+        """Digest of what a result depends on: the configs of the training and its teacher, without folders."""
+        text = json.dumps([config.to_dict(), self.teacher.config.to_dict()], sort_keys=True, default=str)
+        for folder in (self.folder, self.args.data_root):
+            text = text.replace(str(folder), "")
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _name(key: Key) -> str:
+    regime, method, setting, seed = key
+    return f"{regime}_{method}_{setting:g}_seed{seed}"
+
+
+def choose(comparison: Comparison, methods: list[str], lock: int) -> dict[str, float]:
+    """Train every setting of the methods in the short regime, and choose the best on val."""
+    if comparison.args.quick:
+        return dict.fromkeys(methods, MIDDLE)
+    keys = [("short", method, setting, CHOOSING_SEED) for method in methods for setting in METHODS[method].settings]
+    comparison.run(keys, tested=False, lock=lock)
+    trials = [trial for trial in comparison.results("short") if trial.seed == CHOOSING_SEED]
+    return {method: best_setting(trials, method) for method in methods}
+
+
+def report(comparison: Comparison, chosen: dict[str, float], regimes: list[str]) -> None:
+    """Print the tables of a set and write them beside its results."""
+    text = f"# {comparison.name}: AP on test\n"
+    for regime in regimes:
+        trials = [trial for trial in comparison.results(regime) if trial.test is not None]
+        table = [cells(row) for row in rows(trials, chosen, PLAIN)]
+        comparison.console.print(console_table(HEADER, table, title=f"{comparison.name}, {regime}: AP on test"))
+        text += f"\n## {regime}\n\n{markdown_table(HEADER, table)}"
+    comparison.file.with_suffix(".md").write_text(text)
+
+
+def main() -> None:
+    args, console = parse_args(), make_console()
+    methods = list(dict.fromkeys([PLAIN, *args.methods]))
+    with session(args.work_dir) as lock:
+        for name in args.sets:
+            try:
+                comparison = Comparison(name, args, console)
+            except (FileNotFoundError, FileExistsError, ValueError) as error:
+                raise SystemExit(str(error)) from error
+            chosen = choose(comparison, methods, lock)
+            for regime in args.regimes:
+                keys = [(regime, method, chosen[method], seed) for seed in args.seeds for method in methods]
+                comparison.run(keys, tested=True, lock=lock)
+            report(comparison, chosen, args.regimes)
+
+
+if __name__ == "__main__":
+    main()
