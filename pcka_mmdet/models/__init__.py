@@ -2,7 +2,7 @@
 
 from .algorithms import FPNDistill
 from .distillers import FPNDistiller
-from .losses import HeadLoss, LevelLoss, MaskedGenerationLoss, MimicLoss, OwnHeadLoss, PCKALoss
+from .losses import HeadLoss, LevelLoss, MaskedGenerationLoss, MimicLoss, OwnHeadLoss, PCKALoss, RoIHeadLoss
 
 __all__ = [
     "FPNDistill",
@@ -13,4 +13,5 @@ __all__ = [
     "MimicLoss",
     "OwnHeadLoss",
     "PCKALoss",
+    "RoIHeadLoss",
 ]

@@ -156,7 +156,8 @@ class FPNDistill(BaseAlgorithm):
         if not self._logged_levels:
             self._logged_levels = True
             print_log(f"compared levels and losses:\n{level_table(self.distiller, student)}", "current")
-        batch = Batch(data_samples, tuple(inputs.shape[2:]), self.student, self._teacher)
+        maps = None if teacher is None else teacher.get("neck")
+        batch = Batch(data_samples, tuple(inputs.shape[2:]), self.student, self._teacher, maps)
         distilled = self.distiller.compute_distill_losses(student, teacher, batch)
         losses.update({f"distill.{k}" if k.startswith("loss_") else k: v for k, v in distilled.items()})
         return losses

@@ -5,6 +5,7 @@ from .level_loss import Batch, ForeignLoss, LevelLoss
 from .masked_generation_loss import MaskedGenerationLoss
 from .mimic_loss import MimicLoss
 from .pcka_loss import PCKALoss
+from .roi_head_loss import RoIHeadLoss
 
 __all__ = [
     "Batch",
@@ -15,4 +16,5 @@ __all__ = [
     "MimicLoss",
     "OwnHeadLoss",
     "PCKALoss",
+    "RoIHeadLoss",
 ]

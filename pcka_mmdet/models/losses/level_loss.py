@@ -33,6 +33,8 @@ class Batch:
     """The student, after its forward of the batch."""
     teacher: "Teacher"
     """`teacher.head(maps)` runs its frozen head on any maps."""
+    teacher_maps: Sequence[Tensor] | None = None
+    """All maps of the teacher's neck, those of unpaired levels too; `None` if no loss needs the neck."""
     stride: int | None = None
     """Stride of the level in pixels; `None` for a joint loss and for sources without strides."""
 

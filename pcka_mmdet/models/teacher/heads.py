@@ -3,10 +3,13 @@
 Shape shorthand: a map is `(B, C, H, W)`; R proposals are `(R, 5)`, the image's index and a box in pixels.
 """
 
+import copy
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from mmengine.model import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..levels import Level
 from ..sources import RoIOutputs, by_level, dense_head, stages
@@ -56,14 +59,66 @@ def run_roi_head(detector: BaseModel, maps: Sequence[Tensor], proposals: Sequenc
     Raises:
         ValueError: The detector has no RoI head.
     """
+    number = len(_stages(detector))
+    return [_run_stage(detector, stage, maps, rois) for stage, rois in zip(range(number), proposals, strict=False)]
+
+
+def run_on_own_proposals(
+    detector: BaseModel, maps: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]], most: int
+) -> list[RoIOutputs]:
+    """Raw outputs of the RoI head for the detector's own proposals, which each stage of a cascade refines.
+
+    Args:
+        detector: The detector, in eval mode.
+        maps: Its neck maps.
+        image_sizes: Height and width of each image in pixels, without padding.
+        most: Proposals of an image: those with the highest scores.
+
+    Raises:
+        ValueError: The detector has no RoI head.
+    """
+    number = len(_stages(detector))
+    metas = [dict(img_shape=size, scale_factor=(1.0, 1.0)) for size in image_sizes]
+    config = copy.deepcopy(detector.rpn_head.test_cfg)
+    config.max_per_img = most
+    found = detector.rpn_head.predict_by_feat(*detector.rpn_head(maps), batch_img_metas=metas, cfg=config)
+    boxes = [_tensor(instances.bboxes) for instances in found]
+    rois = torch.cat([torch.cat([box.new_full((len(box), 1), i), box], 1) for i, box in enumerate(boxes)])
+    outputs: list[RoIOutputs] = []
+    for stage in range(number):
+        outputs.append(_run_stage(detector, stage, maps, rois))
+        if stage + 1 < number:
+            rois = _refined(stages(detector.roi_head, "bbox_head")[stage], outputs[-1], metas)
+    return outputs
+
+
+def _stages(detector: BaseModel) -> list[nn.Module]:
     roi_head = getattr(detector, "roi_head", None)
     if roi_head is None:
         raise ValueError(f"{type(detector).__name__} has no RoI head: choose a two-stage teacher")
-    outputs = []
-    parts = zip(stages(roi_head, "bbox_roi_extractor"), stages(roi_head, "bbox_head"), proposals, strict=False)
-    for extractor, head, rois in parts:
-        features = extractor(maps[: extractor.num_inputs], rois)
-        if getattr(roi_head, "with_shared_head", False):
-            features = roi_head.shared_head(features)
-        outputs.append(RoIOutputs(rois, *head(features)[:2]))
-    return outputs
+    return stages(roi_head, "bbox_head")
+
+
+def _run_stage(detector: BaseModel, stage: int, maps: Sequence[Tensor], rois: Tensor) -> RoIOutputs:
+    roi_head = detector.roi_head
+    extractor = stages(roi_head, "bbox_roi_extractor")[stage]
+    features = extractor(maps[: extractor.num_inputs], rois)
+    if getattr(roi_head, "with_shared_head", False):
+        features = roi_head.shared_head(features)
+    return RoIOutputs(rois, *stages(roi_head, "bbox_head")[stage](features)[:2])
+
+
+def _refined(head: nn.Module, outputs: RoIOutputs, metas: Sequence[dict]) -> Tensor:
+    """The proposals of the next stage of a cascade, `(R, 5)`."""
+    classes = outputs.cls_score[:, :-1].argmax(1)
+    refined = []
+    for index, meta in enumerate(metas):
+        own = outputs.rois[:, 0] == index
+        boxes = head.regress_by_class(outputs.rois[own, 1:], classes[own], outputs.bbox_pred[own], meta)
+        refined.append(torch.cat([outputs.rois[own, :1], _tensor(boxes)], 1))
+    return torch.cat(refined)
+
+
+def _tensor(boxes: Any) -> Tensor:
+    """Boxes as a tensor `(R, 4)`; MMDetection may wrap them."""
+    return getattr(boxes, "tensor", boxes)

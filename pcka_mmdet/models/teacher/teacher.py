@@ -20,7 +20,7 @@ from pcka_mmdet.checkpoints.files import summarise
 from ..levels import Level, neck_levels
 from ..outputs import in_float32
 from ..sources import Record, RoIOutputs, dense_head
-from .heads import run_dense_head, run_roi_head
+from .heads import run_dense_head, run_on_own_proposals, run_roi_head
 from .images import Normalisation, crop_to_image, pad_to_multiple, renormalise, size_divisor
 from .loading import load_strictly
 from .neck_forward import PARTS, NeckForward
@@ -124,6 +124,14 @@ class Teacher:
         """Raw outputs of the frozen RoI head for any maps and proposals, in float32; see `run_roi_head`."""
         with self._without_autocast():
             return run_roi_head(self.detector, in_float32(maps), in_float32(proposals))
+
+    @torch.no_grad()
+    def own_proposals(
+        self, maps: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]], most: int
+    ) -> list[RoIOutputs]:
+        """Raw outputs of the RoI head for its own proposals, in float32; see `run_on_own_proposals`."""
+        with self._without_autocast():
+            return run_on_own_proposals(self.detector, in_float32(maps), image_sizes, most)
 
     def check_sources(self, wanted: Collection[str]) -> None:
         """Refuse sources that the teacher cannot give, before a training starts.

@@ -1,0 +1,126 @@
+"""A loss on the outputs of the teacher's RoI head for the student's maps.
+
+Shape shorthand: R proposals, K classes.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pcka_mmdet.registry import MODELS
+
+from ..levels import Level
+from ..sources import RoIOutputs, stages
+from .level_loss import Batch, LevelLoss
+
+if TYPE_CHECKING:
+    from ..teacher import Teacher
+
+
+@MODELS.register_module()
+class RoIHeadLoss(LevelLoss):
+    """Compares the outputs of the teacher's frozen RoI head for the student's maps with those for the teacher's maps.
+
+    Both are for the teacher's own proposals; in a cascade the teacher refines them from stage to stage. The student's
+    neck maps go through a 1x1 connector, where channels differ. The student may be a detector of one stage. Proposals
+    on a level that the student lacks are left out.
+
+    Class scores are compared by cross-entropy to the teacher's probabilities p_t, weighted by half the L1 distance of
+    p_s and p_t. Box deltas of the teacher's class are compared by L1, weighted by the teacher's score 1 - p_t
+    (background). The sum over all stages is divided by the sum of the teacher's scores. `HeadLoss` compares the RPN.
+
+    Args:
+        loss_weight: Factor of the whole loss.
+        box_weight: Factor of the box term relative to the class term.
+        proposals: Proposals of an image: those with the highest scores.
+    """
+
+    sources = ()
+    joint = True
+
+    def __init__(self, loss_weight: float = 1.0, box_weight: float = 1.0, proposals: int = 128):
+        super().__init__(loss_weight)
+        self.box_weight = box_weight
+        self.proposals = proposals
+        self.connectors = nn.ModuleDict()
+        self.levels: list[tuple[Level, Level]] = []
+        """Pairs of the student's and the teacher's levels."""
+
+    def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
+        """Build a connector for each level whose channels differ."""
+        self.levels = list(zip(student, teacher, strict=True))
+        for own, other in self.levels:
+            if self.needs_connector(own.channels, other.channels):
+                self.connectors[f"s{own.stride}"] = nn.Conv2d(own.channels, other.channels, kernel_size=1)
+
+    def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
+        """Refuse a teacher without a RoI head, or with one whose outputs are of another kind.
+
+        Raises:
+            ValueError: There is no RoI head, its classes are not scored by a softmax, its boxes are not coded as four
+                deltas, or the student has none of its levels.
+        """
+        roi_head = getattr(teacher.detector, "roi_head", None)
+        if roi_head is None:
+            raise ValueError(
+                f"RoIHeadLoss needs a two-stage teacher, and this one is a {type(teacher.detector).__name__}: use "
+                "pcka_mmdet.HeadLoss"
+            )
+        for head in stages(roi_head, "bbox_head"):
+            if getattr(head, "custom_activation", True) or getattr(head.bbox_coder, "encode_size", 4) != 4:
+                raise ValueError(
+                    f"RoIHeadLoss compares class scores by a softmax and boxes of four deltas, and this teacher has a "
+                    f"{type(head).__name__} of another kind: use pcka_mmdet.HeadLoss on its RPN"
+                )
+        if not self._available(teacher.detector):
+            raise ValueError("RoIHeadLoss: the student has none of the levels that the teacher's RoI head reads")
+
+    def _available(self, detector: nn.Module) -> list[int]:
+        """Indices of the RoI head's levels that the student has too."""
+        inputs = stages(detector.roi_head, "bbox_roi_extractor")[0].num_inputs
+        return [other.index for _, other in self.levels if other.index < inputs]
+
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], batch: Batch) -> Tensor:
+        """Weighted loss, from the student's and the teacher's neck maps by level, `(B, C, H, W)`."""
+        detector = batch.teacher.detector
+        sizes = [batch.image_size] * len(student[0])
+        if batch.samples is not None:
+            sizes = [tuple(sample.metainfo.get("img_shape", batch.image_size)[:2]) for sample in batch.samples]
+        theirs = batch.teacher.own_proposals(batch.teacher_maps, sizes, self.proposals)
+        theirs = [self._on_available_levels(detector, stage, outputs) for stage, outputs in enumerate(theirs)]
+        maps = [torch.zeros_like(m) for m in batch.teacher_maps]
+        for (own, other), m in zip(self.levels, student, strict=True):
+            key = f"s{own.stride}"
+            maps[other.index] = self.connectors[key](m) if key in self.connectors else m
+        ours = batch.teacher.roi_head(maps, [outputs.rois for outputs in theirs])
+        sums = [self._sums(*pair) for pair in zip(ours, theirs, strict=True)]
+        classes, boxes, scores = (sum(values) for values in zip(*sums, strict=True))
+        unused = sum((p.flatten()[:0].sum() for p in self.connectors.parameters()), start=classes.new_zeros(()))
+        return self.loss_weight * (classes + self.box_weight * boxes) / scores.clamp(min=1e-6) + unused
+
+    def _on_available_levels(self, detector: nn.Module, stage: int, outputs: RoIOutputs) -> RoIOutputs:
+        extractor = stages(detector.roi_head, "bbox_roi_extractor")[stage]
+        levels = extractor.map_roi_levels(outputs.rois, extractor.num_inputs)
+        kept = torch.isin(levels, levels.new_tensor(self._available(detector)))
+        return RoIOutputs(*(output[kept] for output in outputs))
+
+    @staticmethod
+    def _sums(student: RoIOutputs, teacher: RoIOutputs) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums over the proposals of a stage: class loss, box loss, and the teacher's scores."""
+        log_own, target = student.cls_score.log_softmax(1), teacher.cls_score.softmax(1)
+        weight = (log_own.detach().exp() - target).abs().sum(1) / 2
+        classes = (F.cross_entropy(student.cls_score, target, reduction="none") * weight).sum()
+        scores = 1 - target[:, -1]
+        own, other = (outputs.bbox_pred.unflatten(1, (-1, 4)) for outputs in (student, teacher))
+        if other.shape[1] > 1:  # deltas of each class
+            index = target[:, :-1].argmax(1)[:, None, None].expand(-1, 1, 4)
+            own, other = own.gather(1, index), other.gather(1, index)
+        return classes, ((own - other).abs().sum((1, 2)) * scores).sum(), scores.sum()
+
+    def describe(self, size: Sequence[int]) -> str:
+        """Weight, and connectors."""
+        connected = f", connectors at {', '.join(self.connectors)}" if self.connectors else ""
+        return f"weight {self.loss_weight:g}, the teacher's RoI head{connected}"

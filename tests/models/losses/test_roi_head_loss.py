@@ -1,0 +1,112 @@
+"""RoIHeadLoss: the RoI head of Faster and Cascade R-CNN on the student's maps."""
+
+import copy
+
+import pytest
+import torch
+
+from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.models.losses import Batch
+from tests.detectors import faster_rcnn, raw_batch, retinanet, step
+
+LEVELS = (8, 16, 32)
+"""Strides that the RoI head reads."""
+
+
+def distilled(teacher: dict, student: dict | None = None, **options) -> FPNDistill:
+    loss = dict(type="pcka_mmdet.RoIHeadLoss", **options)
+    distiller = dict(type="pcka_mmdet.FPNDistiller", losses=dict(roi=loss))
+    torch.manual_seed(0)
+    return FPNDistill(student or retinanet(channels=24), copy.deepcopy(teacher), distiller, "random")
+
+
+def maps(seed: int, channels: int = 16) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(2, channels, side, side, generator=generator) for side in (16, 8, 4, 2)]
+
+
+def compare(model: FPNDistill, student: list[torch.Tensor], teacher: list[torch.Tensor]) -> torch.Tensor:
+    batch = Batch(None, (128, 128), model.student, model._teacher, teacher)
+    return model.distiller.compute_distill_losses(dict(neck=student), dict(neck=teacher), batch)["loss_roi"]
+
+
+@pytest.mark.parametrize("stages", [1, 3])
+def test_a_step_that_leaves_the_teacher_alone(stages):
+    """The student is of one stage; the term reaches its neck and the connectors."""
+    model = distilled(faster_rcnn(stages), strides=LEVELS)
+    losses = model.train()(**model.data_preprocessor(raw_batch((64, 64), (64, 96)), True), mode="loss")
+    assert losses["distill.loss_roi"] > 0
+    losses["distill.loss_roi"].backward(retain_graph=True)
+    assert model.student.neck.lateral_convs[0].conv.weight.grad.abs().max() > 0
+    assert model.distiller.losses["roi"].connectors["s8"].weight.grad.abs().max() > 0
+    assert all(parameter.grad is None for parameter in model.teacher.parameters())
+    step(model, losses)
+
+
+@pytest.mark.parametrize("stages", [1, 3])
+def test_the_teachers_own_maps_are_where_it_is_zero(stages):
+    model = distilled(faster_rcnn(stages), student=retinanet())
+    own = [m.requires_grad_() for m in maps(0)]
+    loss = compare(model, own, maps(0))
+    torch.testing.assert_close(loss, torch.zeros(()), rtol=0, atol=1e-5)
+    gradients = torch.autograd.grad(loss, own[:3], allow_unused=True)
+    assert all(gradient is None or gradient.abs().max() < 1e-5 for gradient in gradients)
+    assert compare(model, maps(1), maps(0)) > 0
+
+
+def test_equals_the_formula_written_as_a_loop():
+    model = distilled(faster_rcnn(), student=retinanet(), loss_weight=2.0, box_weight=0.5, proposals=10)
+    for parameter in model.teacher.roi_head.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    student, teacher = maps(1), maps(0)
+    theirs = model._teacher.own_proposals(teacher, [(128, 128)] * 2, 10)[0]
+    ours = model._teacher.roi_head(student, [theirs.rois])[0]
+    assert 0 < len(theirs.rois) <= 20
+    classes = boxes = scores = 0.0
+    for own, other, deltas, others in zip(
+        ours.cls_score.double(), theirs.cls_score.double(), ours.bbox_pred, theirs.bbox_pred, strict=True
+    ):
+        p, q = own.softmax(0), other.softmax(0)
+        classes += (p - q).abs().sum() / 2 * -(q * p.log()).sum()
+        best = q[:-1].argmax()
+        score = 1 - q[-1]
+        boxes += score * (deltas - others)[4 * best : 4 * best + 4].double().abs().sum()
+        scores += score
+    expected = 2.0 * (classes + 0.5 * boxes) / scores
+    torch.testing.assert_close(compare(model, student, teacher).double(), expected, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("stages", [1, 3])
+def test_own_proposals_are_those_of_mmdetections_prediction(stages):
+    """Of the last stage of a cascade, the boxes that its refinement gives."""
+    model = distilled(faster_rcnn(stages), student=retinanet())
+    detector, metas = model.teacher.eval(), [dict(img_shape=(128, 128), scale_factor=(1, 1))] * 2
+    found = model._teacher.own_proposals(maps(0), [(128, 128)] * 2, 16)
+    assert len(found) == stages
+    with torch.no_grad():
+        proposals = detector.rpn_head.predict_by_feat(*detector.rpn_head(maps(0)), batch_img_metas=metas)
+        boxes = [instances.bboxes for instances in proposals]
+        rois = torch.cat([torch.cat([b.new_full((len(b), 1), i), b], 1) for i, b in enumerate(boxes)])
+        torch.testing.assert_close(found[0].rois, rois)
+        if stages > 1:
+            refined, _, deltas = detector.roi_head._refine_roi(maps(0), rois, metas, [len(b) for b in boxes])
+            torch.testing.assert_close(found[-1].rois, torch.cat(refined))
+            torch.testing.assert_close(found[-1].bbox_pred, torch.cat(deltas))
+
+
+def test_proposals_on_levels_that_the_student_lacks_are_left_out():
+    model = distilled(faster_rcnn(), student=retinanet(start_level=2))  # strides 16 to 128
+    teacher = maps(0)
+    loss = model.distiller.losses["roi"]
+    whole = model._teacher.own_proposals(teacher, [(128, 128)] * 2, 16)[0]
+    kept = loss._on_available_levels(model.teacher, 0, whole)
+    extractor = model.teacher.roi_head.bbox_roi_extractor
+    levels = extractor.map_roi_levels(whole.rois, 3)
+    assert len(kept.rois) == (levels > 0).sum()
+    own = [*maps(0)[1:], torch.zeros(2, 16, 1, 1)]
+    torch.testing.assert_close(compare(model, own, teacher), torch.zeros(()), rtol=0, atol=1e-5)
+
+
+def test_other_teachers_are_refused():
+    with pytest.raises(ValueError, match="RoIHeadLoss needs a two-stage teacher, and this one is a RetinaNet"):
+        distilled(retinanet())
