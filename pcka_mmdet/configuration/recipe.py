@@ -7,12 +7,12 @@ from mmengine.config import Config
 import pcka_mmdet
 from pcka_mmdet.configuration.detector import is_distillation, load_config, model_config, model_of
 
-RECIPES = ("center-mimic", "pcka", "pcka-mimic")
-"""Distillers in `configs/_base_/distillers`; the last two are the paper's."""
+RECIPES = ("center-mimic", "head", "pcka", "pcka-mimic")
+"""Files in `configs/_base_/distillers`; the last two are the paper's."""
 
 
 def distillation_config(student: str, teacher: str, teacher_ckpt: str, recipe: str = RECIPES[0]) -> Config:
-    """The student's config with its model distilled from the teacher; everything else is unchanged.
+    """The student's config with its model distilled from the teacher; all else but a recipe's hooks is unchanged.
 
     Args:
         student: Path of the student's config; see `pcka_mmdet.configuration.detector.load_config`.
@@ -30,25 +30,35 @@ def distillation_config(student: str, teacher: str, teacher_ckpt: str, recipe: s
     config = load_config(student)
     if is_distillation(config):
         raise ValueError(f"{student!r} is the config of a distillation already: train it without --teacher")
-    model_config(teacher)  # check that it exists and has a model
+    parts = _recipe(recipe, two_stage="roi_head" in model_config(teacher))
     config.model = dict(
         type="pcka_mmdet.FPNDistill",
         architecture=model_of(config, student),
         teacher=dict(cfg_path=teacher),
         teacher_ckpt=teacher_ckpt,
-        distiller=_distiller(recipe),
+        distiller=parts.distiller,
+        **({"balance": parts.balance} if "balance" in parts else {}),
     )
+    if "custom_hooks" in parts:
+        config.custom_hooks = [*(config.get("custom_hooks") or []), *parts.custom_hooks]
     config.log_processor = {**config.get("log_processor", {}), "type": "pcka_mmdet.LevelLogProcessor"}
     names = [recipe, *(Path(path.rpartition("::")[2]).stem for path in (teacher, student))]
     return Config(config.to_dict(), cfg_text=config.text, filename="_".join(names) + ".py")
 
 
-def _distiller(recipe: str) -> dict:
-    """A recipe's distiller on all levels, since the levels that it selects may not exist."""
-    distiller = Config.fromfile(_configs() / "_base_" / "distillers" / f"{recipe}.py").distiller
-    for loss in distiller.losses.values():
+def _recipe(recipe: str, two_stage: bool) -> Config:
+    """A recipe's distiller, balance and hooks, on all levels, since the levels that it selects may not exist.
+
+    Args:
+        recipe: One of `RECIPES`.
+        two_stage: Whether the teacher has a RoI head, which `head` then asks too.
+    """
+    parts = Config.fromfile(_configs() / "_base_" / "distillers" / f"{recipe}.py")
+    for loss in parts.distiller.losses.values():
         loss.pop("strides", None)
-    return distiller
+    if "head" in parts.distiller.losses and two_stage:
+        parts.distiller.losses.roi = dict(type="pcka_mmdet.RoIHeadLoss")
+    return parts
 
 
 def _configs() -> Path:

@@ -31,7 +31,8 @@ def made(tmp_path):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_only_the_model_and_the_log_change(made, recipe):
     student, config = load_config(STUDENT).to_dict(), made(recipe).to_dict()
-    assert {k for k in config.keys() | student.keys() if config.get(k) != student.get(k)} == {"model", "log_processor"}
+    changed = {"model", "log_processor"} | ({"custom_hooks"} if recipe == "head" else set())
+    assert {k for k in config.keys() | student.keys() if config.get(k) != student.get(k)} == changed
     assert config["log_processor"] == {**student["log_processor"], "type": "pcka_mmdet.LevelLogProcessor"}
     model = config["model"]
     assert model["architecture"] == {**student["model"], "_scope_": "mmdet"}
@@ -39,7 +40,7 @@ def test_only_the_model_and_the_log_change(made, recipe):
     assert model["teacher"] == dict(cfg_path=TEACHER) and model["teacher_ckpt"] == "teacher.pth"
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if recipe != "head"])
 def test_the_recipes_are_the_zoos(made, recipe):
     losses = made(recipe).model.distiller.losses
     assert set(losses) == ({"pcka"} if recipe == "pcka" else {"pcka", "mimic"})
@@ -49,6 +50,21 @@ def test_the_recipes_are_the_zoos(made, recipe):
     del expected.pcka["strides"]  # a student of one's own may have other levels
     if recipe != "center-mimic":
         assert losses == {name: expected[name] for name in losses}
+
+
+def test_the_teachers_heads_judge_with_balanced_gradients(made):
+    config = made("head")
+    assert config.model.distiller.losses == dict(head=dict(type="pcka_mmdet.HeadLoss"))
+    assert config.model.balance == dict(ratio=1.0)
+    assert config.custom_hooks == [dict(type="pcka_mmdet.LossScheduleHook", decay="cosine")]
+    two_stage = distillation_config(STUDENT, "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", "teacher.pth", "head")
+    assert set(two_stage.model.distiller.losses) == {"head", "roi"}
+
+
+def test_a_students_own_hooks_stay(tmp_path):
+    own = dict(type="EMAHook")
+    (tmp_path / "student.py").write_text(f"model = {retinanet()}\ncustom_hooks = [{own}]\ndefault_scope = 'mmdet'\n")
+    assert distillation_config(str(tmp_path / "student.py"), TEACHER, "random", "head").custom_hooks[0] == own
 
 
 def test_every_level_of_center_mimic_has_as_many_patches():
