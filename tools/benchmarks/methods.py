@@ -82,6 +82,7 @@ class Comparison:
         self.file = args.results / f"{name}.json"
         self.entries: dict[str, dict] = json.loads(self.file.read_text()) if self.file.exists() else {}
         epochs = 2 if args.quick else self.data_set.teacher_epochs
+        self._identity = self._stage_config("teacher", 0, epochs).to_dict()
         config = self._stage_config("teacher", 0, epochs, args.teacher_cfg_options)
         ensure_data(config, console)
         self.teacher = Training(f"{name} teacher", self.folder / "teacher", config, TOOLS, COSTS["teacher"])
@@ -131,8 +132,9 @@ class Comparison:
         return METHODS[method].apply(student, setting, files)
 
     def _digest(self, config: Config) -> str:
-        """Digest of what a result depends on: the configs of the training and its teacher, without folders."""
-        text = json.dumps([config.to_dict(), self.teacher.config.to_dict()], sort_keys=True, default=str)
+        """Digest of what a result depends on: the configs of the training and its teacher, without folders, and without
+        `--teacher-cfg-options`, which name a file of initial weights where there is no network."""
+        text = json.dumps([config.to_dict(), self._identity], sort_keys=True, default=str)
         for folder in (self.folder, self.args.data_root):
             text = text.replace(str(folder), "")
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -26,6 +26,9 @@ OPTIONS = {
     "distillation, fused": dict(teacher_channels_last=False),
     "distillation (fused, channels last)": dict(),
     "distillation, bf16": dict(teacher_precision="bf16"),
+    "distillation, balanced": dict(balance=dict(ratio=1.0)),
+    "teacher's head, balanced": dict(losses=dict(head=dict(type="pcka_mmdet.HeadLoss")), balance=dict(ratio=1.0)),
+    "own head, balanced": dict(losses=dict(own=dict(type="pcka_mmdet.OwnHeadLoss")), balance=dict(ratio=1.0)),
 }
 MMRAZOR = "MMRazor's FpnTeacherDistill with PKDLoss"
 
@@ -50,8 +53,8 @@ def detector(depth: int) -> dict[str, Any]:
     return model_config(dict(cfg_path="mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", **overrides))
 
 
-def ours(teacher: dict, student: dict, **options: Any) -> dict[str, Any]:
-    """FPNDistill with PCKA, patches of 64x64 pixels at every level."""
+def ours(teacher: dict, student: dict, losses: dict | None = None, **options: Any) -> dict[str, Any]:
+    """FPNDistill, by default with PCKA, patches of 64x64 pixels at every level."""
     patch_size = {stride: 64 // stride for stride in STRIDES}
     pcka = dict(type="pcka_mmdet.PCKALoss", patch_size=patch_size, strides=STRIDES)
     return dict(
@@ -59,7 +62,7 @@ def ours(teacher: dict, student: dict, **options: Any) -> dict[str, Any]:
         architecture=student,
         teacher=teacher,
         teacher_ckpt="random",
-        distiller=dict(type="pcka_mmdet.FPNDistiller", losses=dict(pcka=pcka)),
+        distiller=dict(type="pcka_mmdet.FPNDistiller", losses=losses or dict(pcka=pcka)),
         **options,
     )
 
