@@ -6,6 +6,7 @@ is a given multiple of the task's. So no weight has to be found for each detecto
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
@@ -18,6 +19,50 @@ MOMENTUM = 0.98
 
 Gradients = Sequence[Tensor | None]
 """A gradient for each output; `None` where there is none."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Losses at one source of the student whose gradients are scaled together."""
+
+    source: str
+    name: str
+    """The loss's, or `all`."""
+    ratio: float | None
+    """See `GradientBalance`."""
+
+    @property
+    def key(self) -> str:
+        """Key of the group's copy in the student's record."""
+        return f"{self.source}/{self.name}"
+
+
+def group_losses(ratio: float | Mapping[str, float] | None, sources: Mapping[str, str]) -> dict[str, Group]:
+    """The group of each loss; losses at a source where nothing is balanced have none.
+
+    Args:
+        ratio: One number for all losses of a source together, or numbers by name of the loss.
+        sources: Source of the student by name of the loss.
+
+    Raises:
+        ValueError: There is no such loss, or its source cannot be balanced.
+    """
+    if ratio is None:
+        return {}
+    by_loss = ratio if isinstance(ratio, Mapping) else None
+    balanced = sources if by_loss is None else by_loss
+    unknown = [name for name in balanced if name not in sources]
+    if unknown:
+        raise ValueError(f"balance.ratio: there is no loss {unknown}; there are {list(sources)}")
+    if any(sources[name] == "roi_head" for name in balanced):
+        raise ValueError(
+            "balance.ratio: gradients at the source 'roi_head' cannot be balanced, since its stages run one after "
+            "another: name the other losses only, as in balance=dict(ratio={NAME: 1.0})"
+        )
+    there = {sources[name] for name in balanced}
+    if by_loss is None:
+        return {name: Group(source, "all", ratio) for name, source in sources.items() if source in there}
+    return {name: Group(source, name, by_loss.get(name)) for name, source in sources.items() if source in there}
 
 
 class GradientBalance(nn.Module):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pcka_mmdet.models.balance import MOMENTUM, GradientBalance
+from pcka_mmdet.models.balance import MOMENTUM, GradientBalance, group_losses
 from tests.detectors import build, distillation, raw_batch, retinanet, step
 from tests.runners import runner
 
@@ -267,6 +267,12 @@ def test_sources_are_balanced_apart():
 def test_mistakes(ratio, message):
     with pytest.raises(ValueError, match=message):
         build(balanced(ratio))
+
+
+def test_the_roi_heads_source_is_refused():
+    with pytest.raises(ValueError, match="at the source 'roi_head' cannot be balanced.*name the other losses"):
+        group_losses(1.0, dict(rois="roi_head", maps="neck"))
+    assert set(group_losses(dict(maps=1.0), dict(rois="roi_head", maps="neck"))) == {"maps"}
 
 
 def trained(config, folder, epochs=2, **options):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..balance import GradientBalance
+from ..balance import GradientBalance, group_losses
 from ..levels import Level, source_levels
 from ..losses import Batch
 from ..losses.level_loss import usable_levels
@@ -78,46 +78,22 @@ class FPNDistiller(BaseDistiller):
                 there.
         """
         sources_of = {name: read_sources(name, config) for name, config in self.loss_configs.items()}
-        groups = self._build_balances(ratio, {name: sources[0] for name, sources in sources_of.items()})
+        groups = group_losses(ratio, {name: sources[0] for name, sources in sources_of.items()})
+        for source in dict.fromkeys(group.source for group in groups.values()):
+            own = [group for group in groups.values() if group.source == source]
+            self.balances[source] = GradientBalance({group.name: group.ratio for group in own})
         for name, config in self.loss_configs.items():
             config = copy.deepcopy(dict(config))
             sources = sources_of[name]
+            student_key = groups[name].key if name in groups else sources[0]
             if sources not in self.levels:
                 self.levels[sources] = source_levels(student, sources[0]), source_levels(teacher, sources[1])
-            self.terms[name] = build_terms(
-                name, config, self.levels[sources], self.strides, groups.get(name, sources[0])
-            )
+            self.terms[name] = build_terms(name, config, self.levels[sources], self.strides, student_key)
             for term in self.terms[name]:
                 self.losses[term.key] = term.loss
                 self.level_weights[term.key] = term.level_weight
         forks = {source: balance.fork for source, balance in self.balances.items()}
         self.recorder = SourceRecorder(student, sorted(self._sources_of(0)), forks)
-
-    def _build_balances(self, ratio: float | Mapping[str, float] | None, sources: Mapping[str, str]) -> dict[str, str]:
-        """Build the balance of each source. Returns the record's key of each loss's copy.
-
-        Args:
-            ratio: See `prepare`.
-            sources: Source of the student by name of the loss.
-        """
-        if ratio is None:
-            return {}
-        by_loss = isinstance(ratio, Mapping)
-        unknown = [name for name in ratio if name not in sources] if by_loss else []
-        if unknown:
-            raise ValueError(f"balance.ratio: there is no loss {unknown}; there are {list(sources)}")
-        balanced = set(ratio) if by_loss else set(sources)
-        if any(sources[name] == "roi_head" for name in balanced):
-            raise ValueError(
-                "balance.ratio: gradients at the source 'roi_head' cannot be balanced, since its stages run one after "
-                "another: name the other losses only, as in balance=dict(ratio={NAME: 1.0})"
-            )
-        keys = {name: f"{source}/{name if by_loss else 'all'}" for name, source in sources.items()}
-        for source in {sources[name] for name in balanced}:
-            names = [key.partition("/")[2] for name, key in keys.items() if sources[name] == source]
-            ratios = {name: ratio.get(name) for name in names} if by_loss else dict.fromkeys(names, ratio)
-            self.balances[source] = GradientBalance(ratios)
-        return {name: key for name, key in keys.items() if sources[name] in self.balances}
 
     def _sources_of(self, side: int) -> set[str]:
         return {sources[side] for sources in self.levels}
