@@ -2,9 +2,10 @@
 
 The public data set (https://github.com/tangsanli5201/DeepPCB, MIT licence) holds 1,500 grey photographs of 640x640
 pixels with boxes around six kinds of defects. They are halved to 320x320. Its own 500 test photographs are kept; of
-the other 1,000, 200 at random are for validation. The photographs without defects are left out.
+the other 1,000, 200 at random are for validation. The defect-free template of each photograph is left out.
 """
 
+import hashlib
 import io
 import random
 import zipfile
@@ -18,6 +19,9 @@ from .archive import CocoSplit, PublicSet, copy_licence, read_entry, say, top_fo
 URL = "https://codeload.github.com/tangsanli5201/DeepPCB/zip/refs/heads/master"
 DESCRIPTION = "DeepPCB (github tangsanli5201/DeepPCB, MIT) at half its resolution, boxes converted to COCO"
 CLASSES = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
+LISTS = "4b7ffe7258ce02105bf94b57d1c189c315eee410923a15cde7974c96bc1cc150"
+"""sha256 of the names of its two lists, which the split depends on."""
+
 VALIDATION = 200
 """Photographs of the data set's own training list that are for validation."""
 
@@ -30,6 +34,9 @@ def _convert(archive: zipfile.ZipFile, folder: Path) -> None:
         read_entry(archive, f"{parent}{name}.txt", "DeepPCB", URL).decode().splitlines()
         for name in ("trainval", "test")
     )
+    names = [Path(line.split()[0]).stem for line in (*trainval, *test) if line.strip()]
+    if hashlib.sha256("\n".join(names).encode()).hexdigest() != LISTS:
+        raise ValueError(f"the lists of the archive are not those of DeepPCB as it was converted before: see {URL}")
     random.Random(0).shuffle(trainval)
     splits = dict(train=trainval[:-VALIDATION], val=trainval[-VALIDATION:], test=test)
     for split, lines in splits.items():

@@ -28,7 +28,8 @@ class Method:
     losses: dict[str, dict] = field(default_factory=dict)
     """Loss configs by name; `loss_weight` is the published one."""
     balanced: bool = False
-    """Whether the gradient is scaled to a ratio, which falls to 0 in a cosine; else the weights are constant."""
+    """Whether the gradient is scaled to a ratio that falls to 0 in a cosine; else the weights are constant throughout,
+    as published. So the two differ in the schedule as well."""
 
     @property
     def settings(self) -> tuple[float, ...]:
@@ -74,7 +75,7 @@ MIMIC = dict(type="pcka_mmdet.MimicLoss", loss_weight=1.0)
 LOSSES: dict[str, dict[str, dict]] = {
     "mimic": dict(mimic=MIMIC),
     "pkd": dict(pkd=dict(type="mmrazor.PKDLoss", loss_weight=6.0)),
-    "channel-wise": dict(channels=dict(type="mmrazor.ChannelWiseDivergence", tau=1, loss_weight=3.0)),
+    "channel-wise": dict(channels=dict(type="mmrazor.ChannelWiseDivergence", tau=1, loss_weight=10.0)),
     "mgd": dict(generation=dict(type="pcka_mmdet.MaskedGenerationLoss", loss_weight=2e-5)),
     "own-head": dict(own=dict(type="pcka_mmdet.OwnHeadLoss", loss_weight=1.0)),
     "teacher-head": dict(head=dict(type="pcka_mmdet.HeadLoss", loss_weight=1.0)),
@@ -83,7 +84,8 @@ LOSSES: dict[str, dict[str, dict]] = {
     "pcka-debias": dict(pcka=_pcka("debias")),
     "pcka-mimic": dict(pcka=_pcka("center"), mimic=MIMIC),
 }
-"""Published weights: PKD's and channel-wise distillation's of MMRazor's configs, MGD's of its paper."""
+"""Published weights: PKD's and channel-wise distillation's of MMRazor's configs, MGD's of its paper. DIST's relation is
+left out: it compares the logits of images, and no loss of ours reads a dense head's class logits alone."""
 
 METHODS: dict[str, Method] = {
     PLAIN: Method(),

@@ -68,9 +68,13 @@ def group_losses(ratio: float | Mapping[str, float] | None, sources: Mapping[str
 class GradientBalance(nn.Module):
     """Scales the gradients of groups of losses to multiples of the task's, at one source of the student.
 
-    A group's gradient g becomes `ratio * factor * mean|task| / mean|g / factor| * g`, where |.| is the norm over all
-    levels and the means are running averages over steps and processes. The averages are in the checkpoint. Parameters
-    of the losses (connectors, generators) learn at their own gradient, which is not scaled.
+    A group's gradient g becomes `ratio * mean|task| / mean|g / factor| * g`, where |.| is the norm over all levels. g
+    contains the schedule's factor, so its norm becomes about `ratio * factor` times the task's. The means are running
+    averages, in the checkpoint: of this step's values in this process, and of earlier steps' over all processes.
+
+    The task's gradient is all that comes back through the rest of the model: at the neck also that of losses which read
+    the student's head. Parameters of the losses (connectors, generators) learn at their own gradient, which is not
+    scaled, and which counts where gradients are clipped by their norm.
 
     Args:
         ratios: Norm of a group's scaled gradient over the norm of the task's, by name of the group. `None` leaves a
@@ -97,7 +101,7 @@ class GradientBalance(nn.Module):
         """The values of this step, 0 where a group has no gradient."""
 
     def fork(self, outputs: Sequence[Tensor]) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
-        """Copies of outputs for the task and for each group. They share memory."""
+        """Copies of outputs for the task and for each group. They share memory: nothing may change them in place."""
         copies = _Fork.apply(self, len(self.ratios) + 1, *outputs)
         groups = [list(copies[start : start + len(outputs)]) for start in range(0, len(copies), len(outputs))]
         return groups[0], dict(zip(self.ratios, groups[1:], strict=True))

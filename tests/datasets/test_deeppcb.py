@@ -1,5 +1,6 @@
 """DeepPCB's conversion, on an archive made here, and the split of the copy that figures were measured on."""
 
+import hashlib
 import io
 import json
 import os
@@ -13,7 +14,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from pcka_mmdet.datasets import deeppcb
-from pcka_mmdet.datasets.deeppcb import DEEPPCB
+from pcka_mmdet.datasets.deeppcb import DEEPPCB, LISTS
 
 SHARED = Path("../shared/data/deeppcb")
 TRAINVAL = [f"group20085/20085/20085{number:03d}.jpg" for number in range(6)]
@@ -42,6 +43,8 @@ def make_archive(path: Path, boxes: str = BOXES, leave_out: str = "nothing") -> 
 
 @pytest.fixture
 def archive(tmp_path, monkeypatch) -> Path:
+    names = "\n".join(Path(image).stem for image in TRAINVAL + TEST)
+    monkeypatch.setattr(deeppcb, "LISTS", hashlib.sha256(names.encode()).hexdigest())
     monkeypatch.setattr(deeppcb, "VALIDATION", 2)
     return make_archive(tmp_path / "archive.zip")
 
@@ -86,10 +89,17 @@ def test_conversion(tmp_path, archive, capsys):
         (dict(boxes="1 2 30 40 7"), "a defect of class 7; expected 1 to 6"),
     ],
 )
-def test_another_archive(tmp_path, change, message):
+def test_another_archive(tmp_path, archive, change, message):
     with pytest.raises(ValueError, match=message):
-        DEEPPCB.fetch(tmp_path / "deeppcb", make_archive(tmp_path / "archive.zip", **change))
+        DEEPPCB.fetch(tmp_path / "deeppcb", make_archive(archive, **change))
     assert os.listdir(tmp_path) == ["archive.zip"]
+
+
+def test_other_lists_would_give_another_split(tmp_path):
+    with pytest.raises(
+        ValueError, match="the lists of the archive are not those of DeepPCB as it was converted before"
+    ):
+        DEEPPCB.fetch(tmp_path / "deeppcb", make_archive(tmp_path / "archive.zip"))
 
 
 def test_the_command_line(tmp_path, archive, capsys):
@@ -102,5 +112,6 @@ def test_the_split_is_that_of_the_copy_that_figures_are_from():
     names = file_names(SHARED)
     groups = list(dict.fromkeys(name[:5] for name in names["test"]))  # in the order of the data set's lists
     trainval = sorted(names["train"] + names["val"], key=lambda name: (groups.index(name[:5]), name))
+    assert hashlib.sha256("\n".join(Path(n).stem for n in trainval + names["test"]).encode()).hexdigest() == LISTS
     random.Random(0).shuffle(trainval)
     assert trainval[: -deeppcb.VALIDATION] == names["train"] and trainval[-deeppcb.VALIDATION :] == names["val"]

@@ -1,21 +1,25 @@
 """Compare distillation methods, each at its best setting: `tools/benchmarks/methods.py --sets deeppcb`.
 
-For each set and method four settings are tried with a seed of their own, and the best on val is chosen. The chosen
-settings are trained with other seeds and reported on test. Results are kept in `--results`, one file for each set: a
-training whose result is there is not repeated, on any machine. The same command continues after an interruption.
+For each set and method, four settings are trained once with seed 1000, and the best on val is chosen. The chosen
+settings are trained with other seeds and reported on val; with `--final` on test too. Results are kept in `--results`,
+one file for each set: a training whose result is there is not repeated, on any machine. The same command continues
+after an interruption.
 """
 
 import argparse
 import dataclasses
 import hashlib
 import json
+import subprocess
 from pathlib import Path
 
 from mmengine.config import Config
 from rich.console import Console
 
+import pcka_mmdet
 from pcka_mmdet.benchmarking.measure import machine
 from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.configuration.data_set import annotation_file
 from pcka_mmdet.engine.launch import ConfigOptions
 from pcka_mmdet.experiments.display import Display
 from pcka_mmdet.experiments.methods import DATA_SETS, METHODS, MIDDLE, PLAIN
@@ -48,6 +52,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--regimes", nargs="+", choices=["short", "converged"], default=["short"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the results")
+    parser.add_argument("--final", action="store_true", help="test too: when nothing is left to choose")
     parser.add_argument("--quick", action="store_true", help="one setting, one seed and two epochs of each method")
     parser.add_argument(
         "--data-root", type=Path, default=Path("data"), help="folder of the sets (default: %(default)s)"
@@ -57,6 +62,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="trainings at once, one thread each (default: %(default)s)")
     parser.add_argument("--teacher-cfg-options", nargs="+", action=ConfigOptions, default={}, metavar="KEY=VALUE")
     args = parser.parse_args()
+    if CHOOSING_SEED in args.seeds:
+        parser.error(f"--seeds: {CHOOSING_SEED} chooses the settings, so no result may have it")
     if args.quick:
         args.results = args.work_dir = args.work_dir / "quick"
         args.regimes, args.seeds = ["short"], args.seeds[:1]
@@ -82,62 +89,78 @@ class Comparison:
         self.file = args.results / f"{name}.json"
         self.entries: dict[str, dict] = json.loads(self.file.read_text()) if self.file.exists() else {}
         epochs = 2 if args.quick else self.data_set.teacher_epochs
-        self._identity = self._stage_config("teacher", 0, epochs).to_dict()
         config = self._stage_config("teacher", 0, epochs, args.teacher_cfg_options)
         ensure_data(config, console)
         self.teacher = Training(f"{name} teacher", self.folder / "teacher", config, TOOLS, COSTS["teacher"])
 
-    def _stage_config(self, method: str, seed: int, epochs: int, options: dict | None = None) -> Config:
+    def _stage_config(
+        self, method: str, seed: int, epochs: int, options: dict | None = None, data_root: Path | None = None
+    ) -> Config:
         options = {"train_cfg.max_epochs": epochs, "train_cfg.val_interval": epochs, **(options or {})}
-        root = str(self.args.data_root / self.data_set.data)
+        root = str((data_root or self.args.data_root) / self.data_set.data)
         return stage_config(Path(self.data_set.folder), method, root, seed, options)
 
-    def results(self, regime: str) -> list[Trial]:
-        """The trainings of a regime that have a result."""
-        trials = [Trial(**entry["trial"]) for entry in self.entries.values()]
-        return [trial for trial in trials if trial.regime == regime]
+    def results(self, keys: list[Key]) -> list[Trial]:
+        """The results of trainings that are as these are today."""
+        entries = [self.entries[_name(key)] for key in keys if self._is_done(key, tested=False)]
+        return [Trial(**entry["trial"]) for entry in entries]
+
+    def _is_done(self, key: Key, tested: bool) -> bool:
+        entry = self.entries.get(_name(key))
+        if entry is None or entry["inputs"] != self._digest(key):
+            return False
+        return entry["trial"]["test"] is not None or not tested
 
     def run(self, keys: list[Key], tested: bool, lock: int) -> None:
         """Run the trainings whose results are missing, and keep each result when it is there."""
-        wanted: dict[Stage, tuple[Key, str, Training]] = {}
-        for key in keys:
-            config = self._config(key)
-            digest = self._digest(config)
-            entry = self.entries.get(_name(key), {})
-            if entry.get("config") == digest and (entry["trial"]["test"] is not None or not tested):
-                continue
+        wanted: dict[Stage, tuple[Key, Training]] = {}
+        for key in [key for key in keys if not self._is_done(key, tested)]:
+            files = dict(
+                teacher=dict(cfg_path=str(self.teacher.config_file)), teacher_ckpt=str(self.teacher.checkpoint)
+            )
             requires = [] if key[1] == PLAIN else [self.teacher]
             cost = COSTS["distilled" if requires else "student"]
-            folder = self.folder / _name(key)
-            training = Training(f"{self.name} {_name(key)}", folder, config, TOOLS, cost, requires)
-            wanted[Evaluation(training, TOOLS) if tested else training] = key, digest, training
+            name, config = _name(key), self._config(key, files)
+            training = Training(f"{self.name} {name}", self.folder / name, config, TOOLS, cost, requires)
+            wanted[Evaluation(training, TOOLS) if tested else training] = key, training
 
         def keep(stage: Stage) -> None:
             if stage not in wanted:
                 return
-            key, digest, training = wanted[stage]
+            key, training = wanted[stage]
             test = stage.record["test"]["bbox_mAP"] if tested else None
             trial = Trial(*key, training.record["val"]["bbox_mAP"], test, training.record["seconds"])
-            self.entries[_name(key)] = {"trial": dataclasses.asdict(trial), "config": digest, "machine": machine()}
+            facts = dict(inputs=self._digest(key), version=_version(), machine=machine())
+            self.entries[_name(key)] = {"trial": dataclasses.asdict(trial), **facts}
             write_json(self.file, dict(sorted(self.entries.items())))
 
         stages = with_requirements(list(wanted))
         with Display(stages, self.console, self.args.jobs) as display:
             run_stages(stages, display, 1, self.args.jobs, inherit=[lock], on_done=keep)
 
-    def _config(self, key: Key) -> Config:
+    def _config(self, key: Key, files: dict, data_root: Path | None = None) -> Config:
         regime, method, setting, seed = key
-        student = self._stage_config("student", seed, 2 if self.args.quick else self.data_set.epochs[regime])
-        files = dict(teacher=dict(cfg_path=str(self.teacher.config_file)), teacher_ckpt=str(self.teacher.checkpoint))
-        return METHODS[method].apply(student, setting, files)
+        epochs = 2 if self.args.quick else self.data_set.epochs[regime]
+        return METHODS[method].apply(self._stage_config("student", seed, epochs, None, data_root), setting, files)
 
-    def _digest(self, config: Config) -> str:
-        """Digest of what a result depends on: the configs of the training and its teacher, without folders, and without
-        `--teacher-cfg-options`, which name a file of initial weights where there is no network."""
-        text = json.dumps([config.to_dict(), self._identity], sort_keys=True, default=str)
-        for folder in (self.folder, self.args.data_root):
-            text = text.replace(str(folder), "")
+    def _digest(self, key: Key) -> str:
+        """Digest of what a result depends on: configs and annotations, without folders and the file of the teacher's
+        initial weights. Code is not in it: see `version` in an entry."""
+        nowhere, epochs = Path("data"), 2 if self.args.quick else self.data_set.teacher_epochs
+        options = {k: v for k, v in self.args.teacher_cfg_options.items() if not k.endswith("init_cfg.checkpoint")}
+        teacher = self._stage_config("teacher", 0, epochs, options, nowhere).to_dict()
+        student = self._config(key, dict(teacher="teacher", teacher_ckpt="its last"), nowhere).to_dict()
+        loader = self.teacher.config.train_dataloader
+        annotations = hashlib.sha256(annotation_file(loader.dataset).read_bytes()).hexdigest()
+        text = json.dumps([student, teacher if key[1] != PLAIN else None, annotations], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _version() -> str:
+    """The commit of the code, with `+` if it has been changed since."""
+    git = ["git", "-C", str(TOOLS), "describe", "--always", "--dirty=+", "--abbrev=12"]
+    done = subprocess.run(git, capture_output=True, text=True)
+    return done.stdout.strip() or pcka_mmdet.__version__
 
 
 def _name(key: Key) -> str:
@@ -151,18 +174,20 @@ def choose(comparison: Comparison, methods: list[str], lock: int) -> dict[str, f
         return dict.fromkeys(methods, MIDDLE)
     keys = [("short", method, setting, CHOOSING_SEED) for method in methods for setting in METHODS[method].settings]
     comparison.run(keys, tested=False, lock=lock)
-    trials = [trial for trial in comparison.results("short") if trial.seed == CHOOSING_SEED]
+    trials = comparison.results(keys)
     return {method: best_setting(trials, method) for method in methods}
 
 
-def report(comparison: Comparison, chosen: dict[str, float], regimes: list[str]) -> None:
+def report(comparison: Comparison, chosen: dict[str, float], keys: list[Key]) -> None:
     """Print the tables of a set and write them beside its results."""
-    text = f"# {comparison.name}: AP on test\n"
-    for regime in regimes:
-        trials = [trial for trial in comparison.results(regime) if trial.test is not None]
-        table = [cells(row) for row in rows(trials, chosen, PLAIN)]
-        comparison.console.print(console_table(HEADER, table, title=f"{comparison.name}, {regime}: AP on test"))
-        text += f"\n## {regime}\n\n{markdown_table(HEADER, table)}"
+    args, text = comparison.args, f"# {comparison.name}\n"
+    for regime in args.regimes:
+        trials = [trial for trial in comparison.results(keys) if trial.regime == regime]
+        for split in ("val", "test") if args.final else ("val",):
+            table = [cells(row) for row in rows(trials, chosen, PLAIN, split)]
+            title = f"{regime}: AP on {split}"
+            comparison.console.print(console_table(HEADER, table, title=f"{comparison.name}, {title}"))
+            text += f"\n## {title}\n\n{markdown_table(HEADER, table)}"
     comparison.file.with_suffix(".md").write_text(text)
 
 
@@ -176,10 +201,11 @@ def main() -> None:
             except (FileNotFoundError, FileExistsError, ValueError) as error:
                 raise SystemExit(str(error)) from error
             chosen = choose(comparison, methods, lock)
-            for regime in args.regimes:
-                keys = [(regime, method, chosen[method], seed) for seed in args.seeds for method in methods]
-                comparison.run(keys, tested=True, lock=lock)
-            report(comparison, chosen, args.regimes)
+            keys = [
+                (r, method, chosen[method], seed) for r in args.regimes for seed in args.seeds for method in methods
+            ]
+            comparison.run(keys, tested=args.final, lock=lock)
+            report(comparison, chosen, keys)
 
 
 if __name__ == "__main__":

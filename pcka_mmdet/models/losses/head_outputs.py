@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..levels import Level
+
 
 class HeadOutputs(NamedTuple):
     """Outputs of a dense head at one level."""
@@ -34,28 +36,32 @@ class Sums(NamedTuple):
     """The teacher's scores, which the other sums are divided by."""
 
 
-def compare(student: HeadOutputs, teacher: HeadOutputs, head: nn.Module) -> Sums:
-    """Class scores: binary cross-entropy to the teacher's probabilities p_t, weighted by |p_s - p_t|. Box codes and
-    box quality: weighted by the teacher's score, the largest p_t of a position's classes.
+def compare(student: HeadOutputs, teacher: HeadOutputs, kind: str) -> Sums:
+    """Compare the outputs of two heads of one kind, position by position.
+
+    Class scores: binary cross-entropy to the teacher's probabilities p_t, weighted by |p_s - p_t|. Box codes: L1, or
+    for GFL the KL divergence of the distributions, weighted by the teacher's score, the largest p_t of a position's
+    classes. Box quality (centerness): binary cross-entropy, with the same weight. YOLOX's class scores are given an
+    object, so the teacher's objectness is a factor of both weights, and objectness itself is compared everywhere,
+    weighted by the difference.
 
     Args:
         student: The student's outputs.
         teacher: The teacher's, detached.
-        head: A head of their kind.
+        kind: One of `KINDS`.
     """
     target = teacher.logits.sigmoid()
-    weight = (student.logits.detach().sigmoid() - target).abs()
+    weight, scores = (student.logits.detach().sigmoid() - target).abs(), target.amax(2)
+    quality = None if teacher.quality is None else teacher.quality.sigmoid()
+    if kind == "YOLOXHead":
+        weight, scores = weight * quality[:, :, None], scores * quality
     classes = (F.binary_cross_entropy_with_logits(student.logits, target, reduction="none") * weight).sum()
-    scores = target.amax(2)
-    if teacher.quality is not None and is_kind(head, "YOLOXHead"):
-        scores = scores * teacher.quality.sigmoid()  # class scores are given an object
-    difference = distribution_difference if is_kind(head, "GFLHead") else code_difference
+    difference = distribution_difference if kind == "GFLHead" else code_difference
     boxes = (difference(student.boxes, teacher.boxes) * scores).sum()
-    if student.quality is not None and teacher.quality is not None:
-        entropy = F.binary_cross_entropy_with_logits(student.quality, teacher.quality.sigmoid(), reduction="none")
-        # objectness says something of every position, the other kinds only where a box is
-        where = (student.quality.detach().sigmoid() - teacher.quality.sigmoid()).abs()
-        boxes = boxes + (entropy * (where if is_kind(head, "YOLOXHead") else scores)).sum()
+    if quality is not None:
+        entropy = F.binary_cross_entropy_with_logits(student.quality, quality, reduction="none")
+        where = (student.quality.detach().sigmoid() - quality).abs() if kind == "YOLOXHead" else scores
+        boxes = boxes + (entropy * where).sum()
     return Sums(classes, boxes, scores.sum())
 
 
@@ -106,8 +112,11 @@ KINDS: dict[str, Callable[[nn.Module, Tensor, int], Tensor]] = {
 }
 """By class name of the head, or else of its nearest base class in this dict."""
 
-OTHER_KINDS = ("AutoAssignHead", "CondInstBboxHead", "TOODHead", "VFNetHead")
+OTHER_KINDS = ("ATSSVLFusionHead", "AutoAssignHead", "CondInstBboxHead", "RTMDetInsHead", "TOODHead", "VFNetHead")
 """Heads derived from a known one, but with outputs of another kind: refused."""
+
+WITH_QUALITY = ("ATSSHead", "FCOSHead", "YOLOXHead")
+"""Kinds whose third output is a box quality."""
 
 
 def kind_of(head: nn.Module) -> str:
@@ -130,11 +139,6 @@ def kind_of(head: nn.Module) -> str:
     return kinds[0]
 
 
-def is_kind(head: nn.Module, kind: str) -> bool:
-    """Whether a head is of a kind, or derived from it."""
-    return any(base.__name__ == kind for base in type(head).__mro__)
-
-
 def read_outputs(head: nn.Module, outputs: Sequence[Tensor], stride: int) -> HeadOutputs:
     """One level of a head's raw outputs, in float32 or wider.
 
@@ -147,17 +151,20 @@ def read_outputs(head: nn.Module, outputs: Sequence[Tensor], stride: int) -> Hea
         ValueError: See `kind_of`.
     """
     kind = kind_of(head)
-    if kind == "RepPointsHead":
-        scores, codes, quality = outputs[0], outputs[-1], None
-    else:
-        scores, codes, quality = (*outputs, None)[:3]
+    scores, codes = outputs[0], outputs[-1 if kind == "RepPointsHead" else 1]
+    quality = outputs[2] if kind in WITH_QUALITY else None
     anchors = scores.shape[1] // head.cls_out_channels
     codes = KINDS[kind](head, codes, stride).unflatten(1, (anchors, -1))
     return HeadOutputs(scores.unflatten(1, (anchors, -1)), codes, quality)
 
 
-def difference_of_heads(student: nn.Module, teacher: nn.Module) -> str | None:
+def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[tuple[Level, Level]]) -> str | None:
     """Why the outputs of two heads cannot be compared position by position; `None` if they can.
+
+    Args:
+        student: The student's head.
+        teacher: The teacher's.
+        pairs: The levels of both that are compared.
 
     Raises:
         ValueError: See `kind_of`.
@@ -166,10 +173,7 @@ def difference_of_heads(student: nn.Module, teacher: nn.Module) -> str | None:
         return "they have other classes"
     if _code(student) != _code(teacher):
         return f"boxes are coded in another way ({type(student).__name__} and {type(teacher).__name__})"
-    priors = [
-        getattr(head.prior_generator, "base_anchors", head.prior_generator.strides) for head in (student, teacher)
-    ]
-    if len(priors[0]) != len(priors[1]) or not all(_equal(a, b) for a, b in zip(*priors, strict=True)):
+    if any(not _equal(_priors(student, own.index), _priors(teacher, other.index)) for own, other in pairs):
         return "they have other anchors"
     return None
 
@@ -182,6 +186,13 @@ def _code(head: nn.Module) -> tuple:
     return "deltas" if deltas else kind, *scaling, getattr(head, "reg_max", None)
 
 
-def _equal(one: Tensor | Sequence[int], other: Tensor | Sequence[int]) -> bool:
-    one, other = torch.as_tensor(one, device="cpu"), torch.as_tensor(other, device="cpu")
+def _priors(head: nn.Module, level: int) -> Tensor:
+    """Anchors at one position, or the offset of the point, in pixels."""
+    generator = head.prior_generator
+    if hasattr(generator, "base_anchors"):
+        return generator.base_anchors[level].cpu()
+    return torch.tensor([generator.offset * generator.strides[level][0]])
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and bool(torch.isclose(one, other).all())

@@ -14,6 +14,7 @@ from pcka_mmdet.registry import MODELS
 
 from ..levels import Level
 from ..sources import RoIOutputs, stages
+from .connectors import Connectors
 from .level_loss import Batch, LevelLoss
 
 if TYPE_CHECKING:
@@ -45,43 +46,46 @@ class RoIHeadLoss(LevelLoss):
         super().__init__(loss_weight)
         self.box_weight = box_weight
         self.proposals = proposals
-        self.connectors = nn.ModuleDict()
-        self.levels: list[tuple[Level, Level]] = []
-        """Pairs of the student's and the teacher's levels."""
 
     def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
         """Build a connector for each level whose channels differ."""
-        self.levels = list(zip(student, teacher, strict=True))
-        for own, other in self.levels:
-            if self.needs_connector(own.channels, other.channels):
-                self.connectors[f"s{own.stride}"] = nn.Conv2d(own.channels, other.channels, kernel_size=1)
+        self.connectors = Connectors(student, teacher)
 
     def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
         """Refuse a teacher without a RoI head, or with one whose outputs are of another kind.
 
         Raises:
-            ValueError: There is no RoI head, its classes are not scored by a softmax, its boxes are not coded as four
-                deltas, or the student has none of its levels.
+            ValueError: There is no RoI head, it was not loaded in full, its outputs are of another kind, or the student
+                has none of its levels.
         """
-        roi_head = getattr(teacher.detector, "roi_head", None)
+        from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead  # here: classifiers train without mmdet
+
+        roi_head, kind = getattr(teacher.detector, "roi_head", None), type(teacher.detector).__name__
         if roi_head is None:
+            raise ValueError(f"RoIHeadLoss needs a two-stage teacher, not a {kind}: use pcka_mmdet.HeadLoss")
+        teacher.check_sources(("roi_head",))
+        plain = type(roi_head)._bbox_forward in (StandardRoIHead._bbox_forward, CascadeRoIHead._bbox_forward)
+        heads, extractors = (stages(roi_head, part) for part in ("bbox_head", "bbox_roi_extractor"))
+        softmax = all(not head.custom_activation and hasattr(head, "bbox_coder") for head in heads)
+        if not (plain and softmax and all(hasattr(extractor, "map_roi_levels") for extractor in extractors)):
             raise ValueError(
-                f"RoIHeadLoss needs a two-stage teacher, and this one is a {type(teacher.detector).__name__}: use "
-                "pcka_mmdet.HeadLoss"
+                f"RoIHeadLoss knows the RoI heads of Faster, Mask and Cascade R-CNN, and this teacher, a {kind}, has a "
+                f"{type(roi_head).__name__} that works in another way: use pcka_mmdet.HeadLoss on its RPN"
             )
-        for head in stages(roi_head, "bbox_head"):
-            if getattr(head, "custom_activation", True) or getattr(head.bbox_coder, "encode_size", 4) != 4:
-                raise ValueError(
-                    f"RoIHeadLoss compares class scores by a softmax and boxes of four deltas, and this teacher has a "
-                    f"{type(head).__name__} of another kind: use pcka_mmdet.HeadLoss on its RPN"
-                )
         if not self._available(teacher.detector):
             raise ValueError("RoIHeadLoss: the student has none of the levels that the teacher's RoI head reads")
+        try:
+            teacher.try_roi_head()
+        except (TypeError, RuntimeError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"RoIHeadLoss: the RoI head of this teacher, a {kind}, cannot be run on its own ({error}): use "
+                "pcka_mmdet.HeadLoss on its RPN"
+            ) from error
 
     def _available(self, detector: nn.Module) -> list[int]:
         """Indices of the RoI head's levels that the student has too."""
         inputs = stages(detector.roi_head, "bbox_roi_extractor")[0].num_inputs
-        return [other.index for _, other in self.levels if other.index < inputs]
+        return [other.index for _, other in self.connectors.pairs if other.index < inputs]
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], batch: Batch) -> Tensor:
         """Weighted loss, from the student's and the teacher's neck maps by level, `(B, C, H, W)`."""
@@ -91,10 +95,10 @@ class RoIHeadLoss(LevelLoss):
             sizes = [tuple(sample.metainfo.get("img_shape", batch.image_size)[:2]) for sample in batch.samples]
         theirs = batch.teacher.own_proposals(batch.teacher_maps, sizes, self.proposals)
         theirs = [self._on_available_levels(detector, stage, outputs) for stage, outputs in enumerate(theirs)]
-        maps = [torch.zeros_like(m) for m in batch.teacher_maps]
-        for (own, other), m in zip(self.levels, student, strict=True):
-            key = f"s{own.stride}"
-            maps[other.index] = self.connectors[key](m) if key in self.connectors else m
+        placed = self.connectors.placed(student, len(batch.teacher_maps))
+        maps = [
+            torch.zeros_like(other) if m is None else m for m, other in zip(placed, batch.teacher_maps, strict=True)
+        ]
         ours = batch.teacher.roi_head(maps, [outputs.rois for outputs in theirs])
         sums = [self._sums(*pair) for pair in zip(ours, theirs, strict=True)]
         classes, boxes, scores = (sum(values) for values in zip(*sums, strict=True))
@@ -122,5 +126,4 @@ class RoIHeadLoss(LevelLoss):
 
     def describe(self, size: Sequence[int]) -> str:
         """Weight, and connectors."""
-        connected = f", connectors at {', '.join(self.connectors)}" if self.connectors else ""
-        return f"weight {self.loss_weight:g}, the teacher's RoI head{connected}"
+        return f"weight {self.loss_weight:g}, the teacher's RoI head{self.connectors.describe()}"

@@ -14,7 +14,7 @@ from .neck_forward import PARTS
 def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, list[str]]:
     """Load a detector's weights. Every key of backbone and neck must fit.
 
-    Keys of the head that differ are logged and not loaded; running the head is then an error.
+    Keys of the heads that differ are logged and not loaded; running such a head is then an error.
 
     Args:
         detector: The detector to load into.
@@ -40,18 +40,19 @@ def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, lis
         print_log(
             f"the teacher's head differs from {checkpoint!r}: {summarise(problems)}", "current", level=logging.WARNING
         )
-        _refuse_to_run_heads(
-            detector, f"the head of the teacher was not loaded from {checkpoint!r}: {summarise(problems)}"
-        )
+        _refuse_to_run(detector, problems, checkpoint)
     print_log(f"teacher: {name}, {len(loaded)} arrays loaded from {checkpoint!r} (sha256 {sha256})", "current")
     return sha256, problems
 
 
-def _refuse_to_run_heads(detector: nn.Module, message: str) -> None:
+def _refuse_to_run(detector: nn.Module, problems: list[str], checkpoint: str) -> None:
+    """Make the parts with problems fail when they run."""
+    message = f"the head of the teacher was not loaded from {checkpoint!r}: {summarise(problems)}"
+
     def refuse(module: nn.Module, inputs: tuple) -> None:
         raise RuntimeError(message)
 
     for part, child in detector.named_children():
-        if part not in (*PARTS, "data_preprocessor"):
+        if of_part(problems, part):
             for module in child.modules():
                 module.register_forward_pre_hook(refuse)

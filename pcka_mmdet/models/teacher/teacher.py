@@ -15,7 +15,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from pcka_mmdet.checkpoints.files import summarise
+from pcka_mmdet.checkpoints.files import of_part, summarise
 
 from ..levels import Level, neck_levels
 from ..outputs import in_float32
@@ -133,6 +133,14 @@ class Teacher:
         with self._without_autocast():
             return run_on_own_proposals(self.detector, in_float32(maps), image_sizes, most)
 
+    def try_roi_head(self) -> None:
+        """Run the RoI head on maps of zeros; raises what it raises."""
+        like = next(self.detector.parameters())
+        maps = [
+            like.new_zeros(1, level.channels, 256 // level.stride, 256 // level.stride) for level in self._neck_levels
+        ]
+        self.own_proposals(maps, [(256, 256)], 2)
+
     def check_sources(self, wanted: Collection[str]) -> None:
         """Refuse sources that the teacher cannot give, before a training starts.
 
@@ -140,10 +148,13 @@ class Teacher:
             ValueError: A loss needs the head, which was not loaded in full or whose outputs have no levels.
         """
         heads = sorted({"head", "roi_head", "logits"} & set(wanted))
-        if heads and self.problems:
+        of_roi_head = of_part(self.problems, "roi_head")
+        problems = of_roi_head if heads == ["roi_head"] else [p for p in self.problems if p not in of_roi_head]
+        problems = self.problems if {"head", "roi_head"} <= set(heads) else problems
+        if heads and problems:
             raise ValueError(
                 f"a loss reads the teacher's {', '.join(heads)}, and its head was not loaded in full: "
-                f"{summarise(self.problems)}. Set num_classes in the teacher's config to what it was trained for, or "
+                f"{summarise(problems)}. Set num_classes in the teacher's config to what it was trained for, or "
                 "leave the loss out"
             )
         if "head" in heads:  # fails unless the head gives one map per level

@@ -1,12 +1,15 @@
 """HeadLoss and OwnHeadLoss, for each kind of head."""
 
 import copy
+import itertools
 
 import pytest
 import torch
 
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.losses import Batch
+from pcka_mmdet.models.losses.head_outputs import compare as compare_outputs
+from pcka_mmdet.models.losses.head_outputs import kind_of, read_outputs
 from tests.detectors import (
     atss,
     build,
@@ -74,26 +77,85 @@ def test_the_teachers_own_maps_are_where_it_is_smallest(teacher):
     assert compare(model, maps(1), maps(0)) > loss
 
 
-def test_equals_the_formula_written_as_loops():
-    model = distilled(retinanet(), student=retinanet(), loss_weight=2.0, box_weight=0.5)
-    for parameter in model.teacher.bbox_head.parameters():
+def bce(p, q):
+    return -(q * p.log() + (1 - q) * (1 - p).log())
+
+
+def reference(kind: str, own: list, other: list, stride: int, trained: bool = False) -> tuple:
+    """Sums of classes, boxes and scores over a level, position by position, from raw outputs of one image in float64.
+
+    `trained`: the first outputs are those of a head in training mode.
+    """
+    anchors, classes = other[0].shape[0] // 2, 2
+    sums = [0.0, 0.0, 0.0]
+    for y, x, a in itertools.product(range(own[0].shape[1]), range(own[0].shape[2]), range(anchors)):
+        p, q = (side[0][a * classes : (a + 1) * classes, y, x].sigmoid() for side in (own, other))
+        codes = own[1].shape[0] // anchors
+        b, c = (side[1][a * codes : (a + 1) * codes, y, x] for side in (own, other))
+        score, weight = q.max(), (p - q).abs()
+        if kind in ("fcos", "rtmdet"):  # pixels, but in training FCOS gives strides
+            b, c = (b if trained and kind == "fcos" else b / stride), c / stride
+        if kind == "gfl":
+            b, c = (side.reshape(4, -1).softmax(1) for side in (b, c))
+            box = (c * (c.log() - b.log())).sum()
+        else:
+            box = (b - c).abs().sum()
+        if kind in ("fcos", "atss", "yolox"):
+            u, v = (side[2][a, y, x].sigmoid() for side in (own, other))
+            if kind == "yolox":
+                score, weight = score * v, weight * v
+            sums[1] += ((u - v).abs() if kind == "yolox" else score) * bce(u, v)
+        sums[0] += (weight * bce(p, q)).sum()
+        sums[1] += score * box
+        sums[2] += score
+    return tuple(sums)
+
+
+def two_anchors() -> dict:
+    config = retinanet()
+    config["bbox_head"]["anchor_generator"].update(ratios=[0.5, 2.0])
+    return config
+
+
+@pytest.mark.parametrize("kind, trained", [(kind, False) for kind in (*HEADS, "two anchors")] + [("fcos", True)])
+def test_equals_the_formula_written_as_loops(kind, trained):
+    config = {**HEADS, "two anchors": two_anchors}[kind]()
+    model = distilled(config, student=retinanet(), loss_weight=2.0, box_weight=0.5)
+    head = model._teacher.dense_head
+    for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    student, teacher = maps(1), maps(0)
-    head = model.teacher.bbox_head.double()
-    (their_cls, their_box), (own_cls, own_box) = (head([m.double() for m in side]) for side in (teacher, student))
-    classes = boxes = scores = 0.0
-    for level in range(4):
-        p, q = own_cls[level].sigmoid(), their_cls[level].sigmoid()
-        classes += ((p - q).abs() * -(q * p.log() + (1 - q) * (1 - p).log())).sum()
-        for y in range(q.shape[2]):
-            for x in range(q.shape[3]):
-                for image in range(2):  # one anchor a position: its classes are the channels
-                    score = q[image, :, y, x].max()
-                    boxes += score * (own_box[level][image, :, y, x] - their_box[level][image, :, y, x]).abs().sum()
-                    scores += score
-    expected = 2.0 * (classes + 0.5 * boxes) / scores
-    head.float()
-    torch.testing.assert_close(compare(model, student, teacher).double(), expected, rtol=1e-4, atol=0)
+    if kind == "fcos":
+        head.norm_on_bbox = True
+    level, stride = (torch.randn(1, 16, 3, 4, generator=torch.Generator().manual_seed(i)) for i in (1, 0)), 8
+    level = list(level)
+    with torch.no_grad():
+        raw = [
+            [side[0] for side in head([m, *[torch.zeros(1, 16, 2, 2)] * 3]) if isinstance(side, list | tuple)]
+            for m in level
+        ]
+        if trained:
+            raw[0] = [side[0] for side in head.train()([level[0], *[torch.zeros(1, 16, 2, 2)] * 3])]
+    if kind == "faster r-cnn":
+        found = compare_outputs(*(read_outputs(head, side, stride) for side in raw), kind_of(head))
+        assert found.classes > 0 and raw[0][0].shape[1] == 2  # one class for each of two anchors
+        return
+    own = read_outputs(head, raw[0], stride)
+    head.eval()
+    found = compare_outputs(own, read_outputs(head, raw[1], stride), kind_of(head))
+    name = "retinanet" if kind == "two anchors" else kind
+    expected = reference(name, *([side[0].double() for side in outputs] for outputs in raw), stride, trained)
+    torch.testing.assert_close(torch.stack(found).double(), torch.stack(list(expected)), rtol=1e-4, atol=0)
+
+
+def test_the_levels_are_summed_and_weighted():
+    model = distilled(retinanet(), student=retinanet(), loss_weight=2.0, box_weight=0.5)
+    head, student, teacher = model._teacher.dense_head, maps(1), maps(0)
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    sums = torch.zeros(3)
+    for level, outputs in enumerate(zip(model._teacher.head(student), model._teacher.head(teacher), strict=True)):
+        sums += torch.stack(compare_outputs(*(read_outputs(head, o, 8 * 2**level) for o in outputs), "RetinaHead"))
+    torch.testing.assert_close(compare(model, student, teacher), 2.0 * (sums[0] + 0.5 * sums[1]) / sums[2])
 
 
 def test_levels_that_the_student_lacks_are_left_out():
@@ -121,6 +183,9 @@ def test_the_wrong_number_of_maps():
 def test_a_head_of_another_kind_is_refused_when_the_model_is_built():
     config = dict(cfg_path="mmdet::tood/tood_r50_fpn_1x_coco.py", backbone=dict(init_cfg=None))
     with pytest.raises(ValueError, match="the outputs of TOODHead are not known; those of .*PCKALoss"):
+        distilled(config)
+    config = dict(cfg_path="mmdet::rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py", backbone=dict(init_cfg=None))
+    with pytest.raises(ValueError, match="the outputs of RTMDetInsSepBNHead are not known"):
         distilled(config)
     softmax = retinanet()
     softmax["bbox_head"]["loss_cls"] = dict(type="CrossEntropyLoss", use_sigmoid=False)
@@ -210,6 +275,16 @@ def other_deltas() -> dict:
     config = retinanet()
     config["bbox_head"]["bbox_coder"]["target_stds"] = [0.1, 0.1, 0.2, 0.2]
     return config
+
+
+def test_levels_that_the_teacher_has_alone_are_left_out():
+    config = retinanet()
+    config["neck"]["num_outs"] = 5
+    config["bbox_head"]["anchor_generator"]["strides"] = [8, 16, 32, 64, 128]
+    model = own_head(retinanet(), config)
+    losses = model.train()(**model.data_preprocessor(raw_batch(), True), mode="loss")
+    assert losses["distill.loss_own"] > 0
+    assert [pair.stride for pair in model.distiller.terms["own"][0].pairs] == [8, 16, 32, 64]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.losses import Batch
-from tests.detectors import faster_rcnn, raw_batch, retinanet, step
+from tests.detectors import build, faster_rcnn, raw_batch, retinanet, step
 
 LEVELS = (8, 16, 32)
 """Strides that the RoI head reads."""
@@ -107,6 +107,40 @@ def test_proposals_on_levels_that_the_student_lacks_are_left_out():
     torch.testing.assert_close(compare(model, own, teacher), torch.zeros(()), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(bbox_head=dict(type="DoubleConvFCBBoxHead")), "cannot be run on its own"),
+        (dict(bbox_roi_extractor=dict(type="GenericRoIExtractor")), "works in another way: use pcka_mmdet.HeadLoss"),
+    ],
+    ids=["double head", "generic extractor"],
+)
+def test_roi_heads_of_another_kind_are_refused(change, message):
+    teacher = faster_rcnn()
+    roi_head = teacher["roi_head"]
+    if "bbox_head" in change:
+        options = dict(conv_out_channels=8, num_convs=1, num_fcs=1, in_channels=16, fc_out_channels=8, roi_feat_size=3)
+        keep = {key: roi_head["bbox_head"][key] for key in ("num_classes", "bbox_coder", "loss_cls", "loss_bbox")}
+        roi_head["bbox_head"] = dict(change["bbox_head"], **options, **keep)
+    else:
+        roi_head["bbox_roi_extractor"]["type"] = change["bbox_roi_extractor"]["type"]
+    with pytest.raises(ValueError, match=message):
+        distilled(teacher)
+
+
+def test_a_roi_head_that_was_not_loaded_is_refused_and_the_rpn_is_not(tmp_path):
+    weights = build(faster_rcnn()).state_dict()
+    torch.save({k: v for k, v in weights.items() if "roi_head" not in k}, tmp_path / "teacher.pth")
+
+    def made(loss):
+        distiller = dict(type="pcka_mmdet.FPNDistiller", losses=dict(judge=dict(type=loss)))
+        return FPNDistill(retinanet(), faster_rcnn(), distiller, str(tmp_path / "teacher.pth"))
+
+    with pytest.raises(ValueError, match="a loss reads the teacher's roi_head, and its head was not loaded in full"):
+        made("pcka_mmdet.RoIHeadLoss")
+    made("pcka_mmdet.HeadLoss")
+
+
 def test_other_teachers_are_refused():
-    with pytest.raises(ValueError, match="RoIHeadLoss needs a two-stage teacher, and this one is a RetinaNet"):
+    with pytest.raises(ValueError, match="RoIHeadLoss needs a two-stage teacher, not a RetinaNet"):
         distilled(retinanet())
