@@ -96,9 +96,7 @@ def test_another_archive(tmp_path, archive, change, message):
 
 
 def test_other_lists_would_give_another_split(tmp_path):
-    with pytest.raises(
-        ValueError, match="the lists of the archive are not those of DeepPCB"
-    ):
+    with pytest.raises(ValueError, match="the lists of the archive are not those of DeepPCB"):
         DEEPPCB.fetch(tmp_path / "deeppcb", make_archive(tmp_path / "archive.zip"))
 
 
