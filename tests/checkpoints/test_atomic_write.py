@@ -198,7 +198,8 @@ def test_whatever_bit_is_flipped_it_is_found_or_does_no_harm(tmp_path):
 
 def test_a_folder_attribute_would_leave_an_array_unread(tmp_path):
     path = tmp_path / "epoch_1.pth"
-    torch.save(dict(weights=torch.arange(1000.0)), path)
+    weights = torch.arange(1000.0)  # kept: else the unread array may get this one's memory, and its values
+    torch.save(dict(weights=weights), path)
     content = bytearray(path.read_bytes())
     name = content.rindex(b"/data/0") - len("epoch_1")
     content[name - 8] |= 0x10  # of the entry's external attributes
