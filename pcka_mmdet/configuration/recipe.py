@@ -1,6 +1,8 @@
 """Make a distillation config from any detector's config."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -31,19 +33,29 @@ def distillation_config(student: str, teacher: str, teacher_ckpt: str, recipe: s
     if is_distillation(config):
         raise ValueError(f"{student!r} is the config of a distillation already: train it without --teacher")
     parts = _recipe(recipe, two_stage="roi_head" in model_config(teacher))
-    config.model = dict(
-        type="pcka_mmdet.FPNDistill",
-        architecture=model_of(config, student),
-        teacher=dict(cfg_path=teacher),
-        teacher_ckpt=teacher_ckpt,
-        distiller=parts.distiller,
-        **({"balance": parts.balance} if "balance" in parts else {}),
-    )
-    if "custom_hooks" in parts:
-        config.custom_hooks = [*(config.get("custom_hooks") or []), *parts.custom_hooks]
-    config.log_processor = {**config.get("log_processor", {}), "type": "pcka_mmdet.LevelLogProcessor"}
+    sides = dict(architecture=model_of(config, student), teacher=dict(cfg_path=teacher), teacher_ckpt=teacher_ckpt)
+    make_distillation(config, sides, parts.distiller, parts.get("balance"), parts.get("custom_hooks", ()))
     names = [recipe, *(Path(path.rpartition("::")[2]).stem for path in (teacher, student))]
     return Config(config.to_dict(), cfg_text=config.text, filename="_".join(names) + ".py")
+
+
+def make_distillation(
+    config: Config, sides: dict[str, Any], distiller: dict, balance: dict | None = None, hooks: Sequence[dict] = ()
+) -> None:
+    """Turn a student's config into its distillation's, in place.
+
+    Args:
+        config: The student's.
+        sides: `architecture`, `teacher` and `teacher_ckpt` of `FPNDistill`.
+        distiller: Config of the distiller.
+        balance: See `FPNDistill`.
+        hooks: Added to the student's own hooks.
+    """
+    balanced = {} if balance is None else {"balance": balance}
+    config.model = dict(type="pcka_mmdet.FPNDistill", **sides, distiller=distiller, **balanced)
+    if hooks:
+        config.custom_hooks = [*(config.get("custom_hooks") or []), *hooks]
+    config.log_processor = {**config.get("log_processor", {}), "type": "pcka_mmdet.LevelLogProcessor"}
 
 
 def _recipe(recipe: str, two_stage: bool) -> Config:

@@ -128,6 +128,8 @@ class CocoSplit:
 
     def __init__(self, description: str, classes: Sequence[str]):
         self.classes = classes
+        self._boxes: set[tuple] = set()
+        """Class and box of each annotation of the last image."""
         self.content = {
             "info": {"description": description},
             "images": [],
@@ -137,7 +139,7 @@ class CocoSplit:
 
     def add_image(self, file_name: str, width: int, height: int) -> None:
         """Append an image."""
-        images = self.content["images"]
+        images, self._boxes = self.content["images"], set()
         images.append({"id": len(images) + 1, "file_name": file_name, "width": width, "height": height})
 
     def add_box(self, name: str, left: float, top: float, right: float, bottom: float) -> None:
@@ -154,9 +156,9 @@ class CocoSplit:
         left, right = (min(max(x, 0.0), image["width"]) for x in (left, right))
         top, bottom = (min(max(y, 0.0), image["height"]) for y in (top, bottom))
         box, category = [left, top, right - left, bottom - top], self.classes.index(name) + 1
-        known = [a for a in annotations if a["image_id"] == image["id"]]
-        if min(box[2:]) <= 0 or any(a["bbox"] == box and a["category_id"] == category for a in known):
+        if min(box[2:]) <= 0 or (category, *box) in self._boxes:
             return
+        self._boxes.add((category, *box))
         annotations.append(
             {
                 "id": len(annotations) + 1,

@@ -6,6 +6,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from pcka_mmdet.configuration.recipe import make_distillation
+
 WEIGHTS = (0.01, 0.1, 1.0, 10.0)
 """Settings of constant weights: times the published ones."""
 
@@ -53,16 +55,9 @@ class Method:
         if not self.balanced:
             for loss in losses.values():
                 loss["loss_weight"] *= setting
-        config.model = dict(
-            type="pcka_mmdet.FPNDistill",
-            architecture=config.model,
-            distiller=dict(type="pcka_mmdet.FPNDistiller", losses=losses),
-            **({"balance": dict(ratio=setting)} if self.balanced else {}),
-            **teacher,
-        )
-        if self.balanced:
-            config.custom_hooks = [*(config.get("custom_hooks") or []), COSINE]
-        config.log_processor = {**config.get("log_processor", {}), "type": "pcka_mmdet.LevelLogProcessor"}
+        balance, hooks = (dict(ratio=setting), [COSINE]) if self.balanced else (None, ())
+        distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
+        make_distillation(config, dict(architecture=config.model, **teacher), distiller, balance, hooks)
         return config
 
 

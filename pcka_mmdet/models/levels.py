@@ -30,6 +30,13 @@ class Level:
     stride: int | None
     channels: int | None
 
+    @property
+    def name(self) -> str:
+        """`s8` at stride 8; without strides `stage1` and so on, and nothing for the first."""
+        if self.stride is not None:
+            return f"s{self.stride}"
+        return f"stage{self.index}" if self.index else ""
+
 
 @dataclass(frozen=True)
 class LevelPair:
@@ -45,10 +52,8 @@ class LevelPair:
 
     @property
     def name(self) -> str:
-        """`s8` at stride 8; without strides `stage1` and so on, and nothing for the first."""
-        if self.stride is not None:
-            return f"s{self.stride}"
-        return f"stage{self.student.index}" if self.student.index else ""
+        """The student's level's name."""
+        return self.student.name
 
 
 def source_levels(model: nn.Module, source: str) -> list[Level]:

@@ -35,6 +35,9 @@ TOOLS = Path(__file__).resolve().parents[1]
 CHOOSING_SEED = 1000
 """Seed of the trainings that choose a setting; no result has it."""
 
+NOWHERE = Path("data")
+"""Stands for the folder of the data where configs are compared."""
+
 Key = tuple[str, str, float, int]
 """Regime, method, setting and seed of a training."""
 
@@ -92,6 +95,11 @@ class Comparison:
         config = self._stage_config("teacher", 0, epochs, args.teacher_cfg_options)
         ensure_data(config, console)
         self.teacher = Training(f"{name} teacher", self.folder / "teacher", config, TOOLS, COSTS["teacher"])
+        annotations = hashlib.sha256(annotation_file(config.train_dataloader.dataset).read_bytes()).hexdigest()
+        options = {k: v for k, v in args.teacher_cfg_options.items() if not k.endswith("init_cfg.checkpoint")}
+        self._inputs = [self._stage_config("teacher", 0, epochs, options, NOWHERE).to_dict(), annotations]
+        """What results depend on besides the student's config; see `_digest`."""
+        self._digests: dict[Key, str] = {}
 
     def _stage_config(
         self, method: str, seed: int, epochs: int, options: dict | None = None, data_root: Path | None = None
@@ -146,14 +154,13 @@ class Comparison:
     def _digest(self, key: Key) -> str:
         """Digest of what a result depends on: configs and annotations, without folders and the file of the teacher's
         initial weights. Code is not in it: see `version` in an entry."""
-        nowhere, epochs = Path("data"), 2 if self.args.quick else self.data_set.teacher_epochs
-        options = {k: v for k, v in self.args.teacher_cfg_options.items() if not k.endswith("init_cfg.checkpoint")}
-        teacher = self._stage_config("teacher", 0, epochs, options, nowhere).to_dict()
-        student = self._config(key, dict(teacher="teacher", teacher_ckpt="its last"), nowhere).to_dict()
-        loader = self.teacher.config.train_dataloader
-        annotations = hashlib.sha256(annotation_file(loader.dataset).read_bytes()).hexdigest()
-        text = json.dumps([student, teacher if key[1] != PLAIN else None, annotations], sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        if key not in self._digests:
+            teacher, annotations = self._inputs
+            student = self._config(key, dict(teacher="teacher", teacher_ckpt="its last"), NOWHERE).to_dict()
+            inputs = [student, teacher if key[1] != PLAIN else None, annotations]
+            text = json.dumps(inputs, sort_keys=True, default=str)
+            self._digests[key] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self._digests[key]
 
 
 def _version() -> str:

@@ -24,8 +24,8 @@ def level_table(distiller: "FPNDistiller", student: Record) -> str:
     rows = [["level", "student", "teacher", *distiller.terms]]
     for source in dict.fromkeys(sources[0] for sources in distiller.levels):
         sides = {sources[1]: levels for sources, levels in distiller.levels.items() if sources[0] == source}
-        own = {_name(level): level for student_levels, _ in sides.values() for level in student_levels}
-        others = {kind: {_name(level): level for level in levels} for kind, (_, levels) in sides.items()}
+        own = {level.name: level for student_levels, _ in sides.values() for level in student_levels}
+        others = {kind: {level.name: level for level in levels} for kind, (_, levels) in sides.items()}
         for name in sorted({*own, *(name for levels in others.values() for name in levels)}, key=_order):
             size = output_size(student[source][own[name].index]) if name in own else None
             theirs = [_level(levels[name], kind) for kind, levels in others.items() if name in levels]
@@ -33,10 +33,6 @@ def level_table(distiller: "FPNDistiller", student: Record) -> str:
             shown = _level(own[name], source, size) if name in own else "no partner"
             rows.append([name or source, shown, "; ".join(theirs) or "no partner", *cells])
     return AsciiTable(rows, " levels ").table
-
-
-def _name(level: Level) -> str:
-    return f"s{level.stride}" if level.stride is not None else f"stage{level.index}" if level.index else ""
 
 
 def _order(name: str) -> tuple[int, str]:

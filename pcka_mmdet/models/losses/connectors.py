@@ -20,7 +20,7 @@ class Connectors(nn.ModuleDict):
         self.pairs = list(zip(student, teacher, strict=True))
         for own, other in self.pairs:
             if own.channels != other.channels:
-                self[f"s{own.stride}"] = nn.Conv2d(own.channels, other.channels, kernel_size=1)
+                self[own.name] = nn.Conv2d(own.channels, other.channels, kernel_size=1)
 
     def placed(self, maps: Sequence[Tensor], num_levels: int) -> list[Tensor | None]:
         """The student's maps after the convolutions, each at the index of the teacher's level; `None` elsewhere.
@@ -31,8 +31,7 @@ class Connectors(nn.ModuleDict):
         """
         placed: list[Tensor | None] = [None] * num_levels
         for (own, other), own_map in zip(self.pairs, maps, strict=True):
-            name = f"s{own.stride}"
-            placed[other.index] = self[name](own_map) if name in self else own_map
+            placed[other.index] = self[own.name](own_map) if own.name in self else own_map
         return placed
 
     def describe(self) -> str:

@@ -149,8 +149,8 @@ class Teacher:
         """
         heads = sorted({"head", "roi_head", "logits"} & set(wanted))
         of_roi_head = of_part(self.problems, "roi_head")
-        problems = of_roi_head if heads == ["roi_head"] else [p for p in self.problems if p not in of_roi_head]
-        problems = self.problems if {"head", "roi_head"} <= set(heads) else problems
+        asked = {True: "roi_head" in heads, False: heads != ["roi_head"]}
+        problems = [problem for problem in self.problems if asked[problem in of_roi_head]]
         if heads and problems:
             raise ValueError(
                 f"a loss reads the teacher's {', '.join(heads)}, and its head was not loaded in full: "
