@@ -11,12 +11,12 @@ from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
 from pcka_mmdet.configuration.detector import is_distillation
-from pcka_mmdet.configuration.recipe import RECIPES, distillation_config
 from pcka_mmdet.engine import preflight
 from pcka_mmdet.engine.hooks import NonFiniteLossHook
 from pcka_mmdet.engine.hooks.student_checkpoint import allow_teacher_change
-from pcka_mmdet.engine.launch import add_common_arguments, runner_config
+from pcka_mmdet.engine.launch import add_common_arguments, runner_config, student_options
 from pcka_mmdet.engine.nonfinite import save_step
+from pcka_mmdet.engine.recipe import RECIPES, distillation_config
 from pcka_mmdet.engine.runner import build_runner, build_training_set, on_cpu, use_student_checkpoints
 from pcka_mmdet.engine.teacher_check import check_teacher
 from pcka_mmdet.engine.work_dir import check_work_dir, reserved
@@ -47,7 +47,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--teacher-ckpt", metavar="FILE", help="weights of --teacher: file or URL")
     parser.add_argument(
-        "--recipe", choices=RECIPES, help=f"losses of the distillation with --teacher (default: {RECIPES[0]})"
+        "--recipe",
+        choices=RECIPES,
+        help="losses of the distillation with --teacher (default: own-head, teacher-head or maps, as suits the pair)",
     )
     parser.add_argument("--init-student", metavar="FILE", help="checkpoint that the student starts from")
     parser.add_argument(
@@ -70,8 +72,9 @@ def teacher_and_student(args: argparse.Namespace) -> Config | None:
     """The distillation config of `--teacher`; `None` without that option."""
     if not args.teacher:
         return None
+    options = student_options(args.cfg_options or {})
     try:
-        return distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe or RECIPES[0])
+        return distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, options)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
 
@@ -104,6 +107,8 @@ def train(config: Config) -> None:
     """Train, and turn the most common errors into short messages."""
     try:
         runner = build_runner(config)
+        if "recipe" in config:
+            runner.logger.info(f"recipe {config.recipe}")
         hook = next((hook for hook in runner.hooks if isinstance(hook, NonFiniteLossHook)), None)
         if hook is None:
             hook = NonFiniteLossHook()

@@ -9,22 +9,22 @@ model = dict(
     bbox_head=dict(
         num_classes=len(classes),
         feat_channels=32,
-        # at 320x320 half of the boxes are 15 to 20 pixels wide and high, and hardly any is above 40
-        anchor_generator=dict(ratios=[0.75, 1.33]),
+        # at 256x256 half of the boxes are 12 to 16 pixels wide and high, and hardly any is above 26
+        anchor_generator=dict(octave_base_scale=1.6, ratios=[0.75, 1.33]),
     ),
 )
 
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations", with_bbox=True),
-    dict(type="Resize", scale=(320, 320)),
+    dict(type="Resize", scale=(256, 256)),
     # a board has no up
     dict(type="RandomFlip", prob=[0.25, 0.25, 0.25], direction=["horizontal", "vertical", "diagonal"]),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [
     dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(320, 320)),
+    dict(type="Resize", scale=(256, 256)),
     dict(type="LoadAnnotations", with_bbox=True),
     dict(
         type="PackDetInputs",

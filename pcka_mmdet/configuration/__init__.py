@@ -1,1 +1,1 @@
-"""Configs: the detectors that they name, recipes, data sets."""
+"""Configs: the detectors that they name, data sets."""

@@ -1,4 +1,4 @@
-"""Running a training: hooks, logs, checks before it starts."""
+"""Running a training: recipes, hooks, logs, checks before it starts."""
 
 from .cpu_amp import CpuAmpOptimWrapper
 from .hooks import LossScheduleHook, NonFiniteLossHook, StudentCheckpointHook, StudentWeightsHook

@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +79,19 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
     return config
 
 
-def _merge_options(config: Config, options: dict[str, Any]) -> None:
-    """Merge options; in a distillation, a detector's options (`model.bbox_head.num_classes`) go to the student."""
+def student_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `--cfg-options` that, in a distillation, belong to the student (`model.bbox_head.num_classes`)."""
     of_distillation = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor", "init_cfg"}
-    of_student = {
+    return {
         key: value
         for key, value in options.items()
-        if is_fpn_distill(config) and key.startswith("model.") and key.split(".")[1] not in of_distillation
+        if key.startswith("model.") and key.split(".")[1] not in of_distillation
     }
+
+
+def _merge_options(config: Config, options: dict[str, Any]) -> None:
+    """Merge options; in a distillation, those of a detector's model go to the student."""
+    of_student = student_options(options) if is_fpn_distill(config) else {}
     config.merge_from_dict({key: value for key, value in options.items() if key not in of_student})
     if not of_student:
         return

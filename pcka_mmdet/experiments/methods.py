@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from pcka_mmdet.configuration.recipe import make_distillation
+from pcka_mmdet.engine.recipe import make_distillation
 
 WEIGHTS = (0.01, 0.1, 1.0, 10.0)
 """Settings of constant weights: times the published ones."""
@@ -103,6 +103,6 @@ class DataSet:
 
 DATA_SETS: dict[str, DataSet] = {
     "digits": DataSet("configs/demo", "digit_scenes", dict(short=16, converged=90), teacher_epochs=60),
-    "bccd": DataSet("configs/bccd", "bccd", dict(short=30, converged=60), teacher_epochs=20),
+    "bccd": DataSet("configs/bccd/small", "bccd", dict(short=30, converged=60), teacher_epochs=80),
     "deeppcb": DataSet("configs/deeppcb", "deeppcb", dict(short=6, converged=24), teacher_epochs=20),
 }

@@ -38,7 +38,7 @@ def test_a_training_step(method):
     assert torch.isfinite(total)
     if method == "distilled":
         assert log["distill.loss_head"] > 0
-        assert trained.distiller.balances["neck"].averages[:, :2].min() > 0
+        assert trained.distiller.balances["head"].averages[:, :2].min() > 0
 
 
 def test_student_and_distilled_differ_in_the_distillation_alone():

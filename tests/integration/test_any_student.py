@@ -75,14 +75,15 @@ def test_one_command_and_the_config_that_it_keeps(command, cells, teacher, tmp_p
     first, second = tmp_path / "first", tmp_path / "second"
     command("tools/train.py", cells, "--teacher", TEACHER, "--teacher-ckpt", teacher, "--work-dir", first, *small())
     log = last_log(first)
+    assert "recipe maps: the student has 3 classes, the teacher 80" in log
     assert re.search(r"teacher: FCOS, \d+ arrays loaded from '.*teacher.pth' \(sha256 [0-9a-f]{64}\)", log)
-    assert re.search(r"\| s8 .* patches of 8 .* connector 256 -> 256 +\|", log)
+    assert re.search(r"\| s8 .*256 channels.* weight 10, \d+ patches of [34] +\|", log)
     for record in scalars(first):
-        assert all(record[f"distill.loss_{name}_s{s}"] > 0 for name in ("pcka", "mimic") for s in (8, 16, 32))
+        assert all(record[f"distill.loss_pcka_s{s}"] > 0 for s in (8, 16, 32))
     weights = torch.load(first / "epoch_1.pth", weights_only=True)["state_dict"]
     assert weights["architecture.bbox_head.retina_cls.weight"].shape[0] == 9 * len(CLASSES)
 
-    name = f"center-mimic_{Path(TEACHER).stem}_cells.py"
+    name = f"maps_{Path(TEACHER).stem}_cells.py"
     kept = Config.fromfile(first / name)
     assert kept.model.type == "pcka_mmdet.FPNDistill" and kept.model.teacher_ckpt == str(teacher)
     command("tools/train.py", first / name, "--work-dir", second)  # everything is in it

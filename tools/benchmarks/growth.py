@@ -1,6 +1,6 @@
 """Cost of the PCKA loss by image size: `tools/benchmarks/growth.py`.
 
-For patches by stride as in our recipe (64x64 pixels at every level) and for one patch size, it prints the form of CKA
+For patches by stride (64x64 pixels at every level) and for one patch size, it prints the form of CKA
 at each level, its multiply-adds, and the time of the loss over all levels when both sides of the image double.
 """
 

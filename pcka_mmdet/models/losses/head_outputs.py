@@ -182,7 +182,7 @@ def _code(head: nn.Module) -> tuple:
     """What two heads must have in common so that their box codes mean the same."""
     kind, coder = kind_of(head), getattr(head, "bbox_coder", None)
     deltas = KINDS[kind] is _as_they_are and kind not in ("GFLHead", "YOLOXHead")
-    scaling = [getattr(coder, name, None) for name in ("means", "stds")] if deltas else []
+    scaling = [tuple(getattr(coder, name, ())) for name in ("means", "stds")] if deltas else []
     return "deltas" if deltas else kind, *scaling, getattr(head, "reg_max", None)
 
 

@@ -58,20 +58,11 @@ class RoIHeadLoss(LevelLoss):
             ValueError: There is no RoI head, it was not loaded in full, its outputs are of another kind, or the student
                 has none of its levels.
         """
-        from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead  # here: classifiers train without mmdet
-
-        roi_head, kind = getattr(teacher.detector, "roi_head", None), type(teacher.detector).__name__
-        if roi_head is None:
-            raise ValueError(f"RoIHeadLoss needs a two-stage teacher, not a {kind}: use pcka_mmdet.HeadLoss")
+        problem = problem_of_roi_head(teacher.detector)
+        if problem:
+            raise ValueError(f"RoIHeadLoss: {problem}: use pcka_mmdet.HeadLoss, which asks the dense head or the RPN")
+        kind = type(teacher.detector).__name__
         teacher.check_sources(("roi_head",))
-        plain = type(roi_head)._bbox_forward in (StandardRoIHead._bbox_forward, CascadeRoIHead._bbox_forward)
-        heads, extractors = (stages(roi_head, part) for part in ("bbox_head", "bbox_roi_extractor"))
-        softmax = all(not head.custom_activation and hasattr(head, "bbox_coder") for head in heads)
-        if not (plain and softmax and all(hasattr(extractor, "map_roi_levels") for extractor in extractors)):
-            raise ValueError(
-                f"RoIHeadLoss knows the RoI heads of Faster, Mask and Cascade R-CNN, and this teacher, a {kind}, has a "
-                f"{type(roi_head).__name__} that works in another way: use pcka_mmdet.HeadLoss on its RPN"
-            )
         if not self._available(teacher.detector):
             raise ValueError("RoIHeadLoss: the student has none of the levels that the teacher's RoI head reads")
         try:
@@ -127,3 +118,21 @@ class RoIHeadLoss(LevelLoss):
     def describe(self, size: Sequence[int]) -> str:
         """Weight, and connectors."""
         return f"weight {self.loss_weight:g}, the teacher's RoI head{self.connectors.describe()}"
+
+
+def problem_of_roi_head(teacher: nn.Module) -> str | None:
+    """Why `RoIHeadLoss` cannot run a detector's RoI head; `None` if it can."""
+    from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead  # here: classifiers train without mmdet
+
+    roi_head, kind = getattr(teacher, "roi_head", None), type(teacher).__name__
+    if roi_head is None:
+        return f"the teacher, a {kind}, has no RoI head"
+    plain = type(roi_head)._bbox_forward in (StandardRoIHead._bbox_forward, CascadeRoIHead._bbox_forward)
+    heads, extractors = (stages(roi_head, part) for part in ("bbox_head", "bbox_roi_extractor"))
+    softmax = all(not head.custom_activation and hasattr(head, "bbox_coder") for head in heads)
+    if plain and softmax and all(hasattr(extractor, "map_roi_levels") for extractor in extractors):
+        return None
+    return (
+        f"it knows the RoI heads of Faster, Mask and Cascade R-CNN, and the teacher, a {kind}, has a "
+        f"{type(roi_head).__name__} that works in another way"
+    )

@@ -142,5 +142,7 @@ def test_a_roi_head_that_was_not_loaded_is_refused_and_the_rpn_is_not(tmp_path):
 
 
 def test_other_teachers_are_refused():
-    with pytest.raises(ValueError, match="RoIHeadLoss needs a two-stage teacher, not a RetinaNet"):
+    with pytest.raises(
+        ValueError, match="RoIHeadLoss: the teacher, a RetinaNet, has no RoI head: use pcka_mmdet.HeadLoss"
+    ):
         distilled(retinanet())

@@ -1,12 +1,14 @@
 """A distillation config from any detector's config."""
 
+import re
+
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.configuration.detector import load_config
-from pcka_mmdet.configuration.recipe import RECIPES, distillation_config
+from pcka_mmdet.engine.recipe import RECIPES, distillation_config
 from pcka_mmdet.models.teacher import Normalisation
 from tests.detectors import retinanet
 
@@ -14,6 +16,8 @@ STUDENT, TEACHER = (
     "mmdet::yolo/yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py",
     "mmdet::rtmdet/rtmdet_l_8xb32-300e_coco.py",
 )
+
+PAPERS = ("pcka", "pcka-mimic")
 
 
 @pytest.fixture
@@ -31,8 +35,9 @@ def made(tmp_path):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_only_the_model_and_the_log_change(made, recipe):
     student, config = load_config(STUDENT).to_dict(), made(recipe).to_dict()
-    changed = {"model", "log_processor"} | ({"custom_hooks"} if recipe == "head" else set())
+    changed = {"model", "log_processor", "recipe"} | (set() if recipe in PAPERS else {"custom_hooks"})
     assert {k for k in config.keys() | student.keys() if config.get(k) != student.get(k)} == changed
+    assert config["recipe"] == f"{recipe}: as given"
     assert config["log_processor"] == {**student["log_processor"], "type": "pcka_mmdet.LevelLogProcessor"}
     model = config["model"]
     assert model["architecture"] == {**student["model"], "_scope_": "mmdet"}
@@ -40,43 +45,74 @@ def test_only_the_model_and_the_log_change(made, recipe):
     assert model["teacher"] == dict(cfg_path=TEACHER) and model["teacher_ckpt"] == "teacher.pth"
 
 
-@pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if recipe != "head"])
-def test_the_recipes_are_the_zoos(made, recipe):
+@pytest.mark.parametrize("recipe", PAPERS)
+def test_the_papers_recipes_are_the_zoos(made, recipe):
     losses = made(recipe).model.distiller.losses
     assert set(losses) == ({"pcka"} if recipe == "pcka" else {"pcka", "mimic"})
-    assert losses.pcka.centering == ("center" if recipe == "center-mimic" else "none")
     zoo = Config.fromfile("configs/retinanet/pcka-mimic_fpn_retinanet_x101_retinanet_r50_2x_coco.py")
     expected = zoo.model.distiller.losses
     del expected.pcka["strides"]  # a student of one's own may have other levels
-    if recipe != "center-mimic":
-        assert losses == {name: expected[name] for name in losses}
+    assert losses == {name: expected[name] for name in losses}
 
 
-def test_the_teachers_heads_judge_with_balanced_gradients(made):
-    config = made("head")
-    assert config.model.distiller.losses == dict(head=dict(type="pcka_mmdet.HeadLoss"))
-    assert config.model.balance == dict(ratio=1.0)
+@pytest.mark.parametrize(
+    "recipe, losses, ratio",
+    [
+        ("own-head", dict(head=dict(type="pcka_mmdet.OwnHeadLoss")), 1.0),
+        ("teacher-head", dict(head=dict(type="pcka_mmdet.HeadLoss")), 1.0),
+        ("maps", dict(pcka=dict(type="pcka_mmdet.PCKALoss", patch_size="auto", centering="center")), 0.2),
+    ],
+)
+def test_our_recipes_are_balanced_and_fade(made, recipe, losses, ratio):
+    config = made(recipe)
+    assert config.model.distiller.losses == losses
+    assert config.model.balance == dict(ratio=ratio)
     assert config.custom_hooks == [dict(type="pcka_mmdet.LossScheduleHook", decay="cosine")]
-    two_stage = distillation_config(STUDENT, "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", "teacher.pth", "head")
-    assert set(two_stage.model.distiller.losses) == {"head", "roi"}
+
+
+RETINANET, FCOS, FASTER = (
+    "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py",
+    "mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py",
+    "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
+)
+
+
+@pytest.mark.parametrize(
+    "student, teacher, recipe, losses",
+    [
+        (RETINANET, RETINANET, "own-head: both heads have the same classes, anchors and box codes", ["head"]),
+        (RETINANET, FCOS, "teacher-head: .*since boxes are coded in another way .RetinaHead and FCOSHead.", ["head"]),
+        (STUDENT, TEACHER, "teacher-head: .*since they have other classes", ["head"]),
+        (RETINANET, FASTER, "teacher-head: .*since they have other classes", ["head", "roi"]),
+        (FASTER, FASTER, "own-head: both heads", ["head", "roi"]),
+        ("configs/demo/student.py", RETINANET, "maps: the student has 10 classes, the teacher 80", ["pcka"]),
+        (RETINANET, "mmdet::tood/tood_r50_fpn_1x_coco.py", "maps: the outputs of TOODHead are not known", ["pcka"]),
+        (RETINANET, "mmdet::detr/detr_r50_8xb2-150e_coco.py", "maps: the head of DETR works on queries", ["pcka"]),
+    ],
+)
+def test_the_pair_chooses_the_recipe(student, teacher, recipe, losses):
+    config = distillation_config(student, teacher, "teacher.pth")
+    assert re.match(recipe, config.recipe), config.recipe
+    assert list(config.model.distiller.losses) == losses
+    assert config.filename.startswith(config.recipe.partition(":")[0] + "_")
+
+
+def test_options_of_the_student_count_in_the_choice():
+    options = {"model.bbox_head.num_classes": 10}
+    config = distillation_config(RETINANET, "configs/demo/teacher.py", "teacher.pth", options=options)
+    assert config.model.architecture.bbox_head.num_classes == 10
+    assert re.match("teacher-head: .*since they have other anchors", config.recipe), config.recipe
 
 
 def test_a_students_own_hooks_stay(tmp_path):
     own = dict(type="EMAHook")
     (tmp_path / "student.py").write_text(f"model = {retinanet()}\ncustom_hooks = [{own}]\ndefault_scope = 'mmdet'\n")
-    assert distillation_config(str(tmp_path / "student.py"), TEACHER, "random", "head").custom_hooks[0] == own
-
-
-def test_every_level_of_center_mimic_has_as_many_patches():
-    losses = Config.fromfile("configs/_base_/distillers/center-mimic.py").distiller.losses
-    assert {stride: side * stride for stride, side in losses.pcka.patch_size.items() if stride <= 64} == dict.fromkeys(
-        (4, 8, 16, 32, 64), 64
-    )
+    assert distillation_config(str(tmp_path / "student.py"), TEACHER, "random", "maps").custom_hooks[0] == own
 
 
 def test_its_name_says_recipe_teacher_and_student():
     config = distillation_config(STUDENT, TEACHER, "teacher.pth")
-    assert config.filename == "center-mimic_rtmdet_l_8xb32-300e_coco_yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py"
+    assert config.filename == "teacher-head_rtmdet_l_8xb32-300e_coco_yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py"
 
 
 def test_configs_that_do_not_do(tmp_path):

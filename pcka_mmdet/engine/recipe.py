@@ -1,0 +1,135 @@
+"""Make a distillation config from any detector's config."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from torch import nn
+
+import pcka_mmdet
+from pcka_mmdet.configuration.detector import build_detector, is_distillation, load_config, model_config, model_of
+from pcka_mmdet.models.levels import pair_levels, source_levels
+from pcka_mmdet.models.losses.head_outputs import difference_of_heads, kind_of
+from pcka_mmdet.models.losses.roi_head_loss import problem_of_roi_head
+from pcka_mmdet.models.sources import dense_head, stages
+
+RECIPES = ("own-head", "teacher-head", "maps", "pcka", "pcka-mimic")
+"""Files in `configs/_base_/distillers`; the last two are the paper's."""
+
+
+def distillation_config(
+    student: str,
+    teacher: str,
+    teacher_ckpt: str,
+    recipe: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Config:
+    """The student's config with its model distilled from the teacher; all else but a recipe's hooks is unchanged.
+
+    Args:
+        student: Path of the student's config; see `pcka_mmdet.configuration.detector.load_config`.
+        teacher: Path of the teacher's.
+        teacher_ckpt: File or URL of the teacher's weights.
+        recipe: One of `RECIPES`; `None` chooses, see `suitable_recipe`. Its losses apply to all levels that both necks
+            have.
+        options: Settings of the student's config that are changed first.
+
+    Returns:
+        A config named `RECIPE_TEACHER_STUDENT.py`, whose `recipe` says what was chosen and why. Besides it, only the
+        teacher's config is needed.
+
+    Raises:
+        FileNotFoundError: A config does not exist.
+        ValueError: The student's config is a distillation already, or a config has no model.
+    """
+    config = load_config(student)
+    if is_distillation(config):
+        raise ValueError(f"{student!r} is the config of a distillation already: train it without --teacher")
+    config.merge_from_dict(dict(options or {}))
+    sides = dict(architecture=model_of(config, student), teacher=dict(cfg_path=teacher), teacher_ckpt=teacher_ckpt)
+    reason = "as given"
+    with_roi_head = False
+    if recipe not in ("maps", "pcka", "pcka-mimic"):
+        detectors = build_detector(sides["architecture"]), build_detector(model_config(teacher))
+        if recipe is None:
+            recipe, reason = suitable_recipe(*detectors)
+        with_roi_head = recipe != "maps" and problem_of_roi_head(detectors[1]) is None
+    parts = _recipe(recipe, with_roi_head)
+    make_distillation(config, sides, parts.distiller, parts.get("balance"), parts.get("custom_hooks", ()))
+    config.recipe = f"{recipe}: {reason}"
+    names = [recipe, *(Path(path.rpartition("::")[2]).stem for path in (teacher, student))]
+    return Config(config.to_dict(), cfg_text=config.text, filename="_".join(names) + ".py")
+
+
+def suitable_recipe(student: nn.Module, teacher: nn.Module) -> tuple[str, str]:
+    """The recipe of ours for a pair of detectors, and the reason.
+
+    The student's own head is compared with the teacher's if both have the same classes, anchors and box codes. If they
+    differ in anchors or box codes, the teacher's head runs on the student's maps. Without the same classes, or without
+    a teacher's head whose outputs are known, the neck maps are compared.
+    """
+    classes = [_num_classes(detector) for detector in (student, teacher)]
+    if None in classes or classes[0] != classes[1]:
+        return "maps", f"the student has {classes[0]} classes, the teacher {classes[1]}"
+    try:
+        kind_of(dense_head(teacher))
+    except ValueError as error:
+        return "maps", str(error)
+    try:
+        levels = pair_levels(source_levels(student, "head"), source_levels(teacher, "head"))
+        pairs = [(pair.student, pair.teacher) for pair in levels]
+        difference = difference_of_heads(dense_head(student), dense_head(teacher), pairs)
+    except ValueError as error:
+        difference = str(error)
+    if difference:
+        return "teacher-head", f"the teacher's head runs on the student's maps, since {difference}"
+    return "own-head", "both heads have the same classes, anchors and box codes"
+
+
+def _num_classes(detector: nn.Module) -> int | None:
+    """Number of classes that a detector tells apart."""
+    roi_head = getattr(detector, "roi_head", None)
+    head = getattr(detector, "bbox_head", None) if roi_head is None else stages(roi_head, "bbox_head")[0]
+    return getattr(head, "num_classes", None)
+
+
+def make_distillation(
+    config: Config, sides: dict[str, Any], distiller: dict, balance: dict | None = None, hooks: Sequence[dict] = ()
+) -> None:
+    """Turn a student's config into its distillation's, in place.
+
+    Args:
+        config: The student's.
+        sides: `architecture`, `teacher` and `teacher_ckpt` of `FPNDistill`.
+        distiller: Config of the distiller.
+        balance: See `FPNDistill`.
+        hooks: Added to the student's own hooks.
+    """
+    balanced = {} if balance is None else {"balance": balance}
+    config.model = dict(type="pcka_mmdet.FPNDistill", **sides, distiller=distiller, **balanced)
+    if hooks:
+        config.custom_hooks = [*(config.get("custom_hooks") or []), *hooks]
+    config.log_processor = {**config.get("log_processor", {}), "type": "pcka_mmdet.LevelLogProcessor"}
+
+
+def _recipe(recipe: str, with_roi_head: bool) -> Config:
+    """A recipe's distiller, balance and hooks, on all levels, since the levels that it selects may not exist.
+
+    Args:
+        recipe: One of `RECIPES`.
+        with_roi_head: Whether the teacher's RoI head is asked too.
+    """
+    parts = Config.fromfile(_configs() / "_base_" / "distillers" / f"{recipe}.py")
+    for loss in parts.distiller.losses.values():
+        loss.pop("strides", None)
+    if with_roi_head:
+        parts.distiller.losses.roi = dict(type="pcka_mmdet.RoIHeadLoss")
+    return parts
+
+
+def _configs() -> Path:
+    """The folder of this package's configs: inside an installed wheel, or in the repository."""
+    package = Path(pcka_mmdet.__file__).parent
+    carried = package / ".mim" / "configs"
+    return carried if carried.is_dir() else package.parent / "configs"
