@@ -55,7 +55,7 @@ def distillation_config(
         if recipe is None:
             recipe, reason = suitable_recipe(*detectors)
         with_roi_head = recipe != "maps" and problem_of_roi_head(detectors[1]) is None
-    parts = _recipe(recipe, with_roi_head)
+    parts = load_recipe(recipe, with_roi_head)
     make_distillation(config, sides, parts.distiller, parts.get("balance"), parts.get("custom_hooks", ()))
     config.recipe = f"{recipe}: {reason}"
     names = [recipe, *(Path(path.rpartition("::")[2]).stem for path in (teacher, student))]
@@ -113,7 +113,7 @@ def make_distillation(
     config.log_processor = {**config.get("log_processor", {}), "type": "pcka_mmdet.LevelLogProcessor"}
 
 
-def _recipe(recipe: str, with_roi_head: bool) -> Config:
+def load_recipe(recipe: str, with_roi_head: bool) -> Config:
     """A recipe's distiller, balance and hooks, on all levels, since the levels that it selects may not exist.
 
     Args:

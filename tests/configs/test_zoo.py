@@ -12,13 +12,15 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.engine.recipe import load_recipe, suitable_recipe
 from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.models.losses.roi_head_loss import problem_of_roi_head
 from tests.detectors import check_gradients, step
 
 PAIRS = sorted(path.relative_to(".") for path in Path("configs").glob("*/pcka_fpn_*_coco.py"))
-CONFIGS = [
-    path.with_name(path.name.replace("pcka_", f"{recipe}_", 1)) for path in PAIRS for recipe in ("pcka", "pcka-mimic")
-]
+RECIPES = ("pcka", "pcka-mimic", "pcka-plus")
+CONFIGS = [path.with_name(path.name.replace("pcka_", f"{recipe}_", 1)) for path in PAIRS for recipe in RECIPES]
+PAPERS = [path for path in CONFIGS if "pcka-plus" not in path.name]
 FAMILIES = sorted({path.parent for path in PAIRS})
 # P6 is 1x17 there, which patches of 16 cover with two
 WIDTH = 1088
@@ -61,9 +63,14 @@ def box_ap(model: dict) -> float:
     return next(r["Metrics"]["box AP"] for r in model["Results"] if "box AP" in r["Metrics"])
 
 
+def pair_of(path: Path) -> Path:
+    """The first recipe's config of a pair."""
+    return path.with_name(re.sub("pcka-[a-z]+_", "pcka_", path.name, count=1))
+
+
 @functools.lru_cache(maxsize=1)
 def detectors(pair: Path):
-    """Student and teacher of a pair, once for both recipes."""
+    """Student and teacher of a pair, once for all recipes."""
     model = Config.fromfile(pair).model
     torch.manual_seed(0)
     return build_detector(model.architecture), build_detector(model.teacher)
@@ -72,14 +79,21 @@ def detectors(pair: Path):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_step_and_prediction(path):
     first_recipe = path in PAIRS  # what does not depend on the recipe is tested with one
-    student, teacher = detectors(path.with_name(path.name.replace("pcka-mimic", "pcka")))
+    student, teacher = detectors(pair_of(path))
     unchanged = {} if first_recipe else dict(fuse_teacher=False, teacher_channels_last=False)
-    model = FPNDistill(student, teacher, Config.fromfile(path).model.distiller, "random", **unchanged)
+    config = Config.fromfile(path).model
+    model = FPNDistill(student, teacher, config.distiller, "random", balance=config.get("balance"), **unchanged)
     batch = demo_mm_inputs(1, [[3, HEIGHTS.get(path.parent.name, 64), WIDTH]], num_items=[3], with_mask=True)
-    step(model, check_gradients(model, batch))
+    if path in PAPERS:
+        step(model, check_gradients(model, batch))
+    else:
+        step(model, model.train()(**model.data_preprocessor(batch, True), mode="loss"))
+        for balance in model.distiller.balances.values():  # norms of the task's gradients and of the losses'
+            assert balance.averages.isfinite().all() and balance.averages[:, :2].min() > 0
     terms = model.distiller.terms
     first = (4, 8, 16, 32) if "rcnn" in path.parent.name else (8, 16, 32, 64)
-    assert tuple(term.stride for term in terms["pcka"]) == first
+    if "pcka" in terms:
+        assert tuple(term.stride for term in terms["pcka"]) == first
     if "mimic" in terms:
         assert len(terms["mimic"]) == (4 if "mask-rcnn_swin" in path.name else 5)
     if not first_recipe:
@@ -90,6 +104,19 @@ def test_step_and_prediction(path):
         (prediction,) = model(**model.data_preprocessor(batch, False), mode="predict")
     handle.remove()
     assert {"bboxes", "scores", "labels"} <= set(prediction.pred_instances.keys())
+
+
+@pytest.mark.parametrize("path", [p for p in CONFIGS if "pcka-plus" in p.name], ids=lambda path: path.stem)
+def test_the_plus_recipe_is_what_the_pair_chooses(path):
+    student, teacher = detectors(pair_of(path))
+    recipe, _ = suitable_recipe(student, teacher)
+    expected = load_recipe(recipe, problem_of_roi_head(teacher) is None)
+    config = Config.fromfile(path)
+    assert config.model.distiller == expected.distiller and config.model.balance == expected.balance
+    assert config.custom_hooks == expected.custom_hooks
+    assert f"--recipe {recipe}`" in path.read_text()
+    paper = Config.fromfile(pair_of(path)).model
+    assert {key for key in config.model if config.model[key] != paper.get(key)} == {"distiller", "balance"}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -104,7 +131,7 @@ def test_outside_the_model_all_is_the_students_own_but_the_departures(path, tmp_
     assert config["model"]["architecture"] == student["model"]
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
 def test_recipes_are_the_papers(path):
     config = Config.fromfile(path)
     losses = config.model.distiller.losses
@@ -138,7 +165,7 @@ def test_configs_metafiles_and_mmdet_agree(path):
         assert stated["Weights"] == official["Weights"]
         assert stated["Metrics"]["box AP"] == box_ap(official)
     recipe, _, pair = path.stem.removesuffix("_coco").partition("_fpn_")
-    paper = PAPER.get(pair, (None, None))[("pcka", "pcka-mimic").index(recipe)]
+    paper = PAPER.get(pair, (None, None))[RECIPES.index(recipe)] if path in PAPERS else None
     assert entry["Metadata"].get("Paper", {"Metrics": {"box AP": None}})["Metrics"]["box AP"] == paper
     assert "Results" not in entry  # nothing was trained
 

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.experiments.methods import DATA_SETS, LOSSES, METHODS, PLAIN
+from pcka_mmdet.experiments.methods import DATA_SETS, LONGER, LOSSES, METHODS, PLAIN
 
 TEACHER = dict(teacher=dict(cfg_path="configs/demo/teacher.py"), teacher_ckpt="random")
 
@@ -30,7 +30,7 @@ def test_a_step(name):
 def test_constant_weights_and_ratios():
     for name, method in METHODS.items():
         plain, config = student(), method.apply(student(), 0.1, TEACHER)
-        if name == PLAIN:
+        if name in (PLAIN, LONGER):
             assert config.to_dict() == plain.to_dict() and method.settings == (1.0,)
             continue
         assert len(method.settings) == 4 and config.model.architecture == plain.model
@@ -50,4 +50,5 @@ def test_data_sets_have_both_configs(name):
     for side in ("student", "teacher"):
         config = Config.fromfile(f"{data_set.folder}/{side}.py")
         assert config.data_root.rstrip("/").endswith(f"/{data_set.data}")
-    assert data_set.epochs["short"] < data_set.epochs["converged"]
+    assert data_set.num_epochs("short", PLAIN) < data_set.num_epochs("converged", PLAIN)
+    assert data_set.num_epochs("short", LONGER) == round(data_set.longer * data_set.num_epochs("short", PLAIN))

@@ -126,7 +126,7 @@ class Comparison:
             files = dict(
                 teacher=dict(cfg_path=str(self.teacher.config_file)), teacher_ckpt=str(self.teacher.checkpoint)
             )
-            requires = [] if key[1] == PLAIN else [self.teacher]
+            requires = [self.teacher] if METHODS[key[1]].losses else []
             cost = COSTS["distilled" if requires else "student"]
             name, config = _name(key), self._config(key, files)
             training = Training(f"{self.name} {name}", self.folder / name, config, TOOLS, cost, requires)
@@ -148,7 +148,7 @@ class Comparison:
 
     def _config(self, key: Key, files: dict, data_root: Path | None = None) -> Config:
         regime, method, setting, seed = key
-        epochs = 2 if self.args.quick else self.data_set.epochs[regime]
+        epochs = 2 if self.args.quick else self.data_set.num_epochs(regime, method)
         return METHODS[method].apply(self._stage_config("student", seed, epochs, None, data_root), setting, files)
 
     def _digest(self, key: Key) -> str:
@@ -157,7 +157,7 @@ class Comparison:
         if key not in self._digests:
             teacher, annotations = self._inputs
             student = self._config(key, dict(teacher="teacher", teacher_ckpt="its last"), NOWHERE).to_dict()
-            inputs = [student, teacher if key[1] != PLAIN else None, annotations]
+            inputs = [student, teacher if METHODS[key[1]].losses else None, annotations]
             text = json.dumps(inputs, sort_keys=True, default=str)
             self._digests[key] = hashlib.sha256(text.encode()).hexdigest()[:16]
         return self._digests[key]
@@ -177,12 +177,14 @@ def _name(key: Key) -> str:
 
 def choose(comparison: Comparison, methods: list[str], lock: int) -> dict[str, float]:
     """Train every setting of the methods in the short regime, and choose the best on val."""
+    chosen = dict.fromkeys(methods, MIDDLE)
     if comparison.args.quick:
-        return dict.fromkeys(methods, MIDDLE)
-    keys = [("short", method, setting, CHOOSING_SEED) for method in methods for setting in METHODS[method].settings]
+        return chosen
+    keys = [("short", method, s, CHOOSING_SEED) for method in methods for s in METHODS[method].settings]
+    keys = [key for key in keys if METHODS[key[1]].losses]
     comparison.run(keys, tested=False, lock=lock)
     trials = comparison.results(keys)
-    return {method: best_setting(trials, method) for method in methods}
+    return chosen | {method: best_setting(trials, method) for method in {key[1] for key in keys}}
 
 
 def report(comparison: Comparison, chosen: dict[str, float], keys: list[Key]) -> None:

@@ -1,7 +1,7 @@
 # The teacher at 256x192: as ../teacher.py, but trained for longer.
 _base_ = "student.py"
 
-max_epochs = 80
+max_epochs = 40
 learning_rate = 1e-3  # pretrained weights need smaller steps
 
 model = dict(
