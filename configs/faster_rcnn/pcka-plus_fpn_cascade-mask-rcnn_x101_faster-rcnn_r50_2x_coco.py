@@ -7,4 +7,3 @@ model = dict(
     ),
     balance=dict(ratio=1.0),
 )
-custom_hooks = [dict(type="pcka_mmdet.LossScheduleHook", decay="cosine")]

@@ -5,4 +5,3 @@ model = dict(
     distiller=dict(losses=dict(_delete_=True, head=dict(type="pcka_mmdet.HeadLoss"))),
     balance=dict(ratio=1.0),
 )
-custom_hooks = [dict(type="pcka_mmdet.LossScheduleHook", decay="cosine")]

@@ -1,6 +1,6 @@
 """Make a distillation config from any detector's config."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def distillation_config(
     recipe: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Config:
-    """The student's config with its model distilled from the teacher; all else but a recipe's hooks is unchanged.
+    """The student's config with its model distilled from the teacher; all else is unchanged.
 
     Args:
         student: Path of the student's config; see `pcka_mmdet.configuration.detector.load_config`.
@@ -56,7 +56,7 @@ def distillation_config(
             recipe, reason = suitable_recipe(*detectors)
         with_roi_head = recipe != "maps" and problem_of_roi_head(detectors[1]) is None
     parts = load_recipe(recipe, with_roi_head)
-    make_distillation(config, sides, parts.distiller, parts.get("balance"), parts.get("custom_hooks", ()))
+    make_distillation(config, sides, parts.distiller, parts.get("balance"))
     config.recipe = f"{recipe}: {reason}"
     names = [recipe, *(Path(path.rpartition("::")[2]).stem for path in (teacher, student))]
     return Config(config.to_dict(), cfg_text=config.text, filename="_".join(names) + ".py")
@@ -94,9 +94,7 @@ def _num_classes(detector: nn.Module) -> int | None:
     return getattr(head, "num_classes", None)
 
 
-def make_distillation(
-    config: Config, sides: dict[str, Any], distiller: dict, balance: dict | None = None, hooks: Sequence[dict] = ()
-) -> None:
+def make_distillation(config: Config, sides: dict[str, Any], distiller: dict, balance: dict | None = None) -> None:
     """Turn a student's config into its distillation's, in place.
 
     Args:
@@ -104,17 +102,14 @@ def make_distillation(
         sides: `architecture`, `teacher` and `teacher_ckpt` of `FPNDistill`.
         distiller: Config of the distiller.
         balance: See `FPNDistill`.
-        hooks: Added to the student's own hooks.
     """
     balanced = {} if balance is None else {"balance": balance}
     config.model = dict(type="pcka_mmdet.FPNDistill", **sides, distiller=distiller, **balanced)
-    if hooks:
-        config.custom_hooks = [*(config.get("custom_hooks") or []), *hooks]
     config.log_processor = {**config.get("log_processor", {}), "type": "pcka_mmdet.LevelLogProcessor"}
 
 
 def load_recipe(recipe: str, with_roi_head: bool) -> Config:
-    """A recipe's distiller, balance and hooks, on all levels, since the levels that it selects may not exist.
+    """A recipe's distiller and balance, on all levels, since the levels that it selects may not exist.
 
     Args:
         recipe: One of `RECIPES`.

@@ -23,8 +23,6 @@ LONGER = "plain-longer"
 MIDDLE = 1.0
 """The setting that is tried if only one is: the published weights, or the ratio 1."""
 
-COSINE = dict(type="pcka_mmdet.LossScheduleHook", decay="cosine")
-
 
 @dataclass(frozen=True)
 class Method:
@@ -33,8 +31,7 @@ class Method:
     losses: dict[str, dict] = field(default_factory=dict)
     """Loss configs by name; `loss_weight` is the published one."""
     balanced: bool = False
-    """Whether the gradient is scaled to a ratio that falls to 0 in a cosine; else the weights are constant throughout,
-    as published. So the two differ in the schedule as well."""
+    """Whether the gradient is scaled to a ratio; else the weights are constant, as published."""
 
     @property
     def settings(self) -> tuple[float, ...]:
@@ -58,9 +55,9 @@ class Method:
         if not self.balanced:
             for loss in losses.values():
                 loss["loss_weight"] *= setting
-        balance, hooks = (dict(ratio=setting), [COSINE]) if self.balanced else (None, ())
         distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
-        make_distillation(config, dict(architecture=config.model, **teacher), distiller, balance, hooks)
+        balance = dict(ratio=setting) if self.balanced else None
+        make_distillation(config, dict(architecture=config.model, **teacher), distiller, balance)
         return config
 
 

@@ -45,7 +45,7 @@ def test_student_and_distilled_differ_in_the_distillation_alone():
     student, distilled = config("student").to_dict(), config("distilled").to_dict()
     assert distilled["model"]["architecture"] == student["model"]
     changed = {key for key in distilled if distilled[key] != student.get(key)}
-    assert changed == {"model", "custom_hooks", "log_processor", "distiller", "balance"}
+    assert changed == {"model", "log_processor", "distiller", "balance"}
 
 
 def test_the_teacher_of_the_distillation_is_the_last_of_its_training():
