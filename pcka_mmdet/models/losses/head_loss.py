@@ -30,7 +30,7 @@ class _HeadOutputLoss(LevelLoss):
     sources = ()
     joint = True
 
-    def __init__(self, loss_weight: float = 1.0, box_weight: float = 1.0):
+    def __init__(self, loss_weight: float = 1.0, box_weight: float = 2.0):
         super().__init__(loss_weight)
         self.box_weight = box_weight
         self.pairs: list[tuple[Level, Level]] = []
@@ -75,8 +75,8 @@ class HeadLoss(_HeadOutputLoss):
     The student's neck maps go through a 1x1 connector, where channels differ, and through the teacher's head. The
     student's own head may be of any kind: it is not read. Of a two-stage teacher, the head is the RPN.
 
-    Class scores are compared by binary cross-entropy, boxes by L1 or KL divergence; see `head_outputs.compare`. The sum
-    over all levels is divided by the sum of the teacher's scores. Use a teacher of the student's classes; nothing
+    Class scores are compared by binary cross-entropy, boxes by GIoU or KL divergence; see `head_outputs.compare`. The
+    sum over all levels is divided by the sum of the teacher's scores. Use a teacher of the student's classes; nothing
     checks that.
 
     Args:

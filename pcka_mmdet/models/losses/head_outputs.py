@@ -2,7 +2,8 @@
 
 Shape shorthand: B images, A anchors (or 1 point) per position, C classes, K values of a box code, H x W positions. A
 head gives class logits `(B, A C, H, W)`, box codes `(B, A K, H, W)` and, in some heads, logits of box quality
-`(B, A, H, W)`.
+`(B, A, H, W)`. Boxes are read as corners x1, y1, x2, y2 relative to the anchor, in units of its sides, or relative to
+the point, in units of the stride.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ class HeadOutputs(NamedTuple):
     logits: Tensor
     """Class logits `(B, A, C, H, W)`."""
     boxes: Tensor
-    """Box codes `(B, A, K, H, W)`, in units of the anchor or of the stride."""
+    """Corners `(B, A, 4, H, W)`; for GFL logits `(B, A, K, H, W)` of the distributions of the four distances."""
     quality: Tensor | None
     """Logits `(B, A, H, W)` of centerness, IoU or objectness."""
 
@@ -31,7 +32,7 @@ class Sums(NamedTuple):
 
     classes: Tensor
     boxes: Tensor
-    """Of box codes and box quality."""
+    """Of boxes and box quality."""
     scores: Tensor
     """The teacher's scores, which the other sums are divided by."""
 
@@ -39,7 +40,7 @@ class Sums(NamedTuple):
 def compare(student: HeadOutputs, teacher: HeadOutputs, kind: str) -> Sums:
     """Compare the outputs of two heads of one kind, position by position.
 
-    Class scores: binary cross-entropy to the teacher's probabilities p_t, weighted by |p_s - p_t|. Box codes: L1, or
+    Class scores: binary cross-entropy to the teacher's probabilities p_t, weighted by |p_s - p_t|. Boxes: 1 - GIoU, or
     for GFL the KL divergence of the distributions, weighted by the teacher's score, the largest p_t of a position's
     classes. Box quality (centerness): binary cross-entropy, with the same weight. YOLOX's class scores are given an
     object, so the teacher's objectness is a factor of both weights, and objectness itself is compared everywhere,
@@ -56,7 +57,7 @@ def compare(student: HeadOutputs, teacher: HeadOutputs, kind: str) -> Sums:
     if kind == "YOLOXHead":
         weight, scores = weight * quality[:, :, None], scores * quality
     classes = (F.binary_cross_entropy_with_logits(student.logits, target, reduction="none") * weight).sum()
-    difference = distribution_difference if kind == "GFLHead" else code_difference
+    difference = distribution_difference if kind == "GFLHead" else box_difference
     boxes = (difference(student.boxes, teacher.boxes) * scores).sum()
     if quality is not None:
         entropy = F.binary_cross_entropy_with_logits(student.quality, quality, reduction="none")
@@ -65,9 +66,12 @@ def compare(student: HeadOutputs, teacher: HeadOutputs, kind: str) -> Sums:
     return Sums(classes, boxes, scores.sum())
 
 
-def code_difference(student: Tensor, teacher: Tensor) -> Tensor:
-    """L1 of box codes `(B, A, K, H, W)`: `(B, A, H, W)`."""
-    return (student - teacher).abs().sum(2)
+def box_difference(student: Tensor, teacher: Tensor) -> Tensor:
+    """1 - GIoU of boxes `(B, A, 4, H, W)`: `(B, A, H, W)`, in [0, 2]."""
+    from mmdet.structures.bbox import bbox_overlaps  # here: classifiers train without mmdet
+
+    boxes = (corners.movedim(2, -1) for corners in (student, teacher))
+    return 1 - bbox_overlaps(*boxes, mode="giou", is_aligned=True)
 
 
 def distribution_difference(student: Tensor, teacher: Tensor) -> Tensor:
@@ -76,39 +80,53 @@ def distribution_difference(student: Tensor, teacher: Tensor) -> Tensor:
     return F.kl_div(log_own, log_other, reduction="none", log_target=True).sum((2, 3))
 
 
-# How each kind of head codes boxes.
+# How each kind of head codes boxes: functions of the head, its codes `(B, A, K, H, W)` and the stride in pixels.
 
 
-def _as_they_are(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
-    """Deltas of anchors, distributions, or codes in units of the stride."""
-    return codes
+def _of_anchors(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
+    """The head's coder decodes the codes for an anchor of sides 1 around 0."""
+    listed = codes.movedim(2, -1)
+    anchor = codes.new_tensor([-0.5, -0.5, 0.5, 0.5]).expand(listed.numel() // 4, 4)
+    return head.bbox_coder.decode(anchor, listed.reshape(-1, 4)).view_as(listed).movedim(-1, 2)
 
 
-def _in_strides(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
-    """Distances to the four sides, from pixels."""
-    return codes / stride
+def _of_distances(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
+    """Distances to the left, upper, right and lower side, in pixels."""
+    left_top, right_bottom = (codes / stride).chunk(2, dim=2)
+    return torch.cat([-left_top, right_bottom], dim=2)
 
 
 def _of_fcos(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
-    """Distances to the four sides: with `norm_on_bbox`, in training, in units of the stride already."""
-    return codes if head.training and head.norm_on_bbox else codes / stride
+    """Distances likewise: with `norm_on_bbox`, in training, in units of the stride already."""
+    return _of_distances(head, codes, 1 if head.training and head.norm_on_bbox else stride)
 
 
 def _of_reppoints(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
-    """The four sides in units of the stride, in training from the refined points."""
-    return head.points2bbox(codes) if head.training else codes
+    """Corners in units of the stride; in training the refined points, whose box they are."""
+    return head.points2bbox(codes.flatten(1, 2)).unsqueeze(1) if head.training else codes
+
+
+def _of_yolox(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
+    """Centre in units of the stride, and logarithms of width and height."""
+    centre, half = codes[:, :, :2], codes[:, :, 2:].exp() / 2
+    return torch.cat([centre - half, centre + half], dim=2)
+
+
+def _as_they_are(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
+    """Logits of distributions."""
+    return codes
 
 
 KINDS: dict[str, Callable[[nn.Module, Tensor, int], Tensor]] = {
     "GFLHead": _as_they_are,
     "FCOSHead": _of_fcos,
-    "RetinaHead": _as_they_are,
-    "RetinaSepBNHead": _as_they_are,
-    "ATSSHead": _as_they_are,
-    "RPNHead": _as_they_are,
+    "RetinaHead": _of_anchors,
+    "RetinaSepBNHead": _of_anchors,
+    "ATSSHead": _of_anchors,
+    "RPNHead": _of_anchors,
     "RepPointsHead": _of_reppoints,
-    "RTMDetHead": _in_strides,
-    "YOLOXHead": _as_they_are,
+    "RTMDetHead": _of_distances,
+    "YOLOXHead": _of_yolox,
 }
 """By class name of the head, or else of its nearest base class in this dict."""
 
@@ -154,8 +172,8 @@ def read_outputs(head: nn.Module, outputs: Sequence[Tensor], stride: int) -> Hea
     scores, codes = outputs[0], outputs[-1 if kind == "RepPointsHead" else 1]
     quality = outputs[2] if kind in WITH_QUALITY else None
     anchors = scores.shape[1] // head.cls_out_channels
-    codes = KINDS[kind](head, codes, stride).unflatten(1, (anchors, -1))
-    return HeadOutputs(scores.unflatten(1, (anchors, -1)), codes, quality)
+    boxes = KINDS[kind](head, codes.unflatten(1, (anchors, -1)), stride)
+    return HeadOutputs(scores.unflatten(1, (anchors, -1)), boxes, quality)
 
 
 def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[tuple[Level, Level]]) -> str | None:
@@ -181,9 +199,9 @@ def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[
 def _code(head: nn.Module) -> tuple:
     """What two heads must have in common so that their box codes mean the same."""
     kind, coder = kind_of(head), getattr(head, "bbox_coder", None)
-    deltas = KINDS[kind] is _as_they_are and kind not in ("GFLHead", "YOLOXHead")
+    deltas = KINDS[kind] is _of_anchors
     scaling = [tuple(getattr(coder, name, ())) for name in ("means", "stds")] if deltas else []
-    return "deltas" if deltas else kind, *scaling, getattr(head, "reg_max", None)
+    return type(coder).__name__ if deltas else kind, *scaling, getattr(head, "reg_max", None)
 
 
 def _priors(head: nn.Module, level: int) -> Tensor:

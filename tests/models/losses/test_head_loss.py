@@ -81,7 +81,23 @@ def bce(p, q):
     return -(q * p.log() + (1 - q) * (1 - p).log())
 
 
-def reference(kind: str, own: list, other: list, stride: int, trained: bool = False) -> tuple:
+def corners(prior: torch.Tensor, deltas: torch.Tensor) -> torch.Tensor:
+    """The box of deltas of a prior: centre, width and height."""
+    centre, sides = prior[:2] + deltas[:2] * prior[2:], prior[2:] * deltas[2:].exp()
+    return torch.cat([centre - sides / 2, centre + sides / 2])
+
+
+def giou(b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+    def area(box: torch.Tensor) -> torch.Tensor:
+        return (box[2] - box[0]).clamp(min=0) * (box[3] - box[1]).clamp(min=0)
+
+    common = area(torch.cat([torch.maximum(b, c)[:2], torch.minimum(b, c)[2:]]))
+    hull = area(torch.cat([torch.minimum(b, c)[:2], torch.maximum(b, c)[2:]]))
+    union = area(b) + area(c) - common
+    return common / union - (hull - union) / hull
+
+
+def reference(kind: str, own: list, other: list, stride: int, trained: bool = False, coder: tuple = ()) -> tuple:
     """Sums of classes, boxes and scores over a level, position by position, from raw outputs of one image in float64.
 
     `trained`: the first outputs are those of a head in training mode.
@@ -93,13 +109,19 @@ def reference(kind: str, own: list, other: list, stride: int, trained: bool = Fa
         codes = own[1].shape[0] // anchors
         b, c = (side[1][a * codes : (a + 1) * codes, y, x] for side in (own, other))
         score, weight = q.max(), (p - q).abs()
-        if kind in ("fcos", "rtmdet"):  # pixels, but in training FCOS gives strides
-            b, c = (b if trained and kind == "fcos" else b / stride), c / stride
+        if kind in ("fcos", "rtmdet"):  # distances in pixels, but in training FCOS gives strides
+            b, c = (b * stride if trained and kind == "fcos" else b), c
+            b, c = (torch.stack([-d[0], -d[1], d[2], d[3]]) for d in (b, c))
+        elif kind in ("retinanet", "atss"):  # deltas of an anchor: any one, for IoU does not depend on it
+            means, stds = (torch.tensor(values).double() for values in coder)
+            b, c = (corners(torch.tensor([100.0, 50.0, 40.0, 80.0]), d * stds + means) for d in (b, c))
+        elif kind == "yolox":
+            b, c = (corners(torch.tensor([0.0, 0.0, 1.0, 1.0]), d) for d in (b, c))
         if kind == "gfl":
             b, c = (side.reshape(4, -1).softmax(1) for side in (b, c))
             box = (c * (c.log() - b.log())).sum()
         else:
-            box = (b - c).abs().sum()
+            box = 1 - giou(b, c)
         if kind in ("fcos", "atss", "yolox"):
             u, v = (side[2][a, y, x].sigmoid() for side in (own, other))
             if kind == "yolox":
@@ -143,7 +165,9 @@ def test_equals_the_formula_written_as_loops(kind, trained):
     head.eval()
     found = compare_outputs(own, read_outputs(head, raw[1], stride), kind_of(head))
     name = "retinanet" if kind == "two anchors" else kind
-    expected = reference(name, *([side[0].double() for side in outputs] for outputs in raw), stride, trained)
+    coder = (head.bbox_coder.means, head.bbox_coder.stds) if name in ("retinanet", "atss") else ()
+    raw = [[side[0].double() for side in outputs] for outputs in raw]
+    expected = reference(name, *raw, stride, trained, coder)
     torch.testing.assert_close(torch.stack(found).double(), torch.stack(list(expected)), rtol=1e-4, atol=0)
 
 
