@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..levels import Level
+from . import boxes
 
 
 class HeadOutputs(NamedTuple):
@@ -57,24 +58,20 @@ def compare(student: HeadOutputs, teacher: HeadOutputs, kind: str) -> Sums:
     if kind == "YOLOXHead":
         weight, scores = weight * quality[:, :, None], scores * quality
     classes = (F.binary_cross_entropy_with_logits(student.logits, target, reduction="none") * weight).sum()
-    difference = distribution_difference if kind == "GFLHead" else box_difference
-    boxes = (difference(student.boxes, teacher.boxes) * scores).sum()
+    difference = _distribution_difference if kind == "GFLHead" else _box_difference
+    box_sum = (difference(student.boxes, teacher.boxes) * scores).sum()
     if quality is not None:
         entropy = F.binary_cross_entropy_with_logits(student.quality, quality, reduction="none")
         where = (student.quality.detach().sigmoid() - quality).abs() if kind == "YOLOXHead" else scores
-        boxes = boxes + (entropy * where).sum()
-    return Sums(classes, boxes, scores.sum())
+        box_sum = box_sum + (entropy * where).sum()
+    return Sums(classes, box_sum, scores.sum())
 
 
-def box_difference(student: Tensor, teacher: Tensor) -> Tensor:
-    """1 - GIoU of boxes `(B, A, 4, H, W)`: `(B, A, H, W)`, in [0, 2]."""
-    from mmdet.structures.bbox import bbox_overlaps  # here: classifiers train without mmdet
-
-    boxes = (corners.movedim(2, -1) for corners in (student, teacher))
-    return 1 - bbox_overlaps(*boxes, mode="giou", is_aligned=True)
+def _box_difference(student: Tensor, teacher: Tensor) -> Tensor:
+    return boxes.difference(student.movedim(2, -1), teacher.movedim(2, -1))
 
 
-def distribution_difference(student: Tensor, teacher: Tensor) -> Tensor:
+def _distribution_difference(student: Tensor, teacher: Tensor) -> Tensor:
     """KL divergence of the distributions of the four distances (Zheng et al. 2022, "Localization Distillation")."""
     log_own, log_other = (codes.unflatten(2, (4, -1)).log_softmax(3) for codes in (student, teacher))
     return F.kl_div(log_own, log_other, reduction="none", log_target=True).sum((2, 3))
@@ -84,10 +81,8 @@ def distribution_difference(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _of_anchors(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
-    """The head's coder decodes the codes for an anchor of sides 1 around 0."""
-    listed = codes.movedim(2, -1)
-    anchor = codes.new_tensor([-0.5, -0.5, 0.5, 0.5]).expand(listed.numel() // 4, 4)
-    return head.bbox_coder.decode(anchor, listed.reshape(-1, 4)).view_as(listed).movedim(-1, 2)
+    """Codes of the head's coder."""
+    return boxes.decode(head.bbox_coder, codes.movedim(2, -1)).movedim(-1, 2)
 
 
 def _of_distances(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
@@ -172,8 +167,8 @@ def read_outputs(head: nn.Module, outputs: Sequence[Tensor], stride: int) -> Hea
     scores, codes = outputs[0], outputs[-1 if kind == "RepPointsHead" else 1]
     quality = outputs[2] if kind in WITH_QUALITY else None
     anchors = scores.shape[1] // head.cls_out_channels
-    boxes = KINDS[kind](head, codes.unflatten(1, (anchors, -1)), stride)
-    return HeadOutputs(scores.unflatten(1, (anchors, -1)), boxes, quality)
+    codes = codes.unflatten(1, (anchors, -1))
+    return HeadOutputs(scores.unflatten(1, (anchors, -1)), KINDS[kind](head, codes, stride), quality)
 
 
 def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[tuple[Level, Level]]) -> str | None:

@@ -4,7 +4,7 @@ Shape shorthand: R proposals, K classes.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from pcka_mmdet.registry import MODELS
 
 from ..levels import Level
 from ..sources import RoIOutputs, stages
+from . import boxes
 from .connectors import Connectors
 from .level_loss import Batch, LevelLoss
 
@@ -30,7 +31,7 @@ class RoIHeadLoss(LevelLoss):
     on a level that the student lacks are left out.
 
     Class scores are compared by cross-entropy to the teacher's probabilities p_t, weighted by half the L1 distance of
-    p_s and p_t. Box deltas of the teacher's class are compared by L1, weighted by the teacher's score 1 - p_t
+    p_s and p_t. Boxes of the teacher's class are compared by 1 - GIoU, weighted by the teacher's score 1 - p_t
     (background). The sum over all stages is divided by the sum of the teacher's scores. `HeadLoss` compares the RPN.
 
     Args:
@@ -42,7 +43,7 @@ class RoIHeadLoss(LevelLoss):
     sources = ()
     joint = True
 
-    def __init__(self, loss_weight: float = 1.0, box_weight: float = 1.0, proposals: int = 128):
+    def __init__(self, loss_weight: float = 1.0, box_weight: float = 2.0, proposals: int = 128):
         super().__init__(loss_weight)
         self.box_weight = box_weight
         self.proposals = proposals
@@ -91,10 +92,11 @@ class RoIHeadLoss(LevelLoss):
             torch.zeros_like(other) if m is None else m for m, other in zip(placed, batch.teacher_maps, strict=True)
         ]
         ours = batch.teacher.roi_head(maps, [outputs.rois for outputs in theirs])
-        sums = [self._sums(*pair) for pair in zip(ours, theirs, strict=True)]
-        classes, boxes, scores = (sum(values) for values in zip(*sums, strict=True))
+        heads = stages(detector.roi_head, "bbox_head")
+        sums = [self._sums(head.bbox_coder, *pair) for head, *pair in zip(heads, ours, theirs, strict=True)]
+        classes, box_sum, scores = (sum(values) for values in zip(*sums, strict=True))
         unused = sum((p.flatten()[:0].sum() for p in self.connectors.parameters()), start=classes.new_zeros(()))
-        return self.loss_weight * (classes + self.box_weight * boxes) / scores.clamp(min=1e-6) + unused
+        return self.loss_weight * (classes + self.box_weight * box_sum) / scores.clamp(min=1e-6) + unused
 
     def _on_available_levels(self, detector: nn.Module, stage: int, outputs: RoIOutputs) -> RoIOutputs:
         extractor = stages(detector.roi_head, "bbox_roi_extractor")[stage]
@@ -103,7 +105,7 @@ class RoIHeadLoss(LevelLoss):
         return RoIOutputs(*(output[kept] for output in outputs))
 
     @staticmethod
-    def _sums(student: RoIOutputs, teacher: RoIOutputs) -> tuple[Tensor, Tensor, Tensor]:
+    def _sums(coder: Any, student: RoIOutputs, teacher: RoIOutputs) -> tuple[Tensor, Tensor, Tensor]:
         """Sums over the proposals of a stage: class loss, box loss, and the teacher's scores."""
         log_own, target = student.cls_score.log_softmax(1), teacher.cls_score.softmax(1)
         weight = (log_own.detach().exp() - target).abs().sum(1) / 2
@@ -113,7 +115,8 @@ class RoIHeadLoss(LevelLoss):
         if other.shape[1] > 1:  # deltas of each class
             index = target[:, :-1].argmax(1)[:, None, None].expand(-1, 1, 4)
             own, other = own.gather(1, index), other.gather(1, index)
-        return classes, ((own - other).abs().sum((1, 2)) * scores).sum(), scores.sum()
+        difference = boxes.difference(*(boxes.decode(coder, codes[:, 0]) for codes in (own, other)))
+        return classes, (difference * scores).sum(), scores.sum()
 
     def describe(self, size: Sequence[int]) -> str:
         """Weight, and connectors."""

@@ -10,6 +10,7 @@ from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.losses import Batch
 from pcka_mmdet.models.losses.head_outputs import compare as compare_outputs
 from pcka_mmdet.models.losses.head_outputs import kind_of, read_outputs
+from tests.boxes import corners, giou
 from tests.detectors import (
     atss,
     build,
@@ -79,22 +80,6 @@ def test_the_teachers_own_maps_are_where_it_is_smallest(teacher):
 
 def bce(p, q):
     return -(q * p.log() + (1 - q) * (1 - p).log())
-
-
-def corners(prior: torch.Tensor, deltas: torch.Tensor) -> torch.Tensor:
-    """The box of deltas of a prior: centre, width and height."""
-    centre, sides = prior[:2] + deltas[:2] * prior[2:], prior[2:] * deltas[2:].exp()
-    return torch.cat([centre - sides / 2, centre + sides / 2])
-
-
-def giou(b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-    def area(box: torch.Tensor) -> torch.Tensor:
-        return (box[2] - box[0]).clamp(min=0) * (box[3] - box[1]).clamp(min=0)
-
-    common = area(torch.cat([torch.maximum(b, c)[:2], torch.minimum(b, c)[2:]]))
-    hull = area(torch.cat([torch.minimum(b, c)[:2], torch.maximum(b, c)[2:]]))
-    union = area(b) + area(c) - common
-    return common / union - (hull - union) / hull
 
 
 def reference(kind: str, own: list, other: list, stride: int, trained: bool = False, coder: tuple = ()) -> tuple:

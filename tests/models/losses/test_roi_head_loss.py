@@ -7,6 +7,7 @@ import torch
 
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.losses import Batch
+from tests.boxes import corners, giou
 from tests.detectors import build, faster_rcnn, raw_batch, retinanet, step
 
 LEVELS = (8, 16, 32)
@@ -63,6 +64,8 @@ def test_equals_the_formula_written_as_a_loop():
     ours = model._teacher.roi_head(student, [theirs.rois])[0]
     assert 0 < len(theirs.rois) <= 20
     classes = boxes = scores = 0.0
+    stds = torch.tensor(model.teacher.roi_head.bbox_head.bbox_coder.stds).double()
+    roi = torch.tensor([100.0, 50.0, 40.0, 80.0])  # any one: IoU does not depend on it
     for own, other, deltas, others in zip(
         ours.cls_score.double(), theirs.cls_score.double(), ours.bbox_pred, theirs.bbox_pred, strict=True
     ):
@@ -70,7 +73,8 @@ def test_equals_the_formula_written_as_a_loop():
         classes += (p - q).abs().sum() / 2 * -(q * p.log()).sum()
         best = q[:-1].argmax()
         score = 1 - q[-1]
-        boxes += score * (deltas - others)[4 * best : 4 * best + 4].double().abs().sum()
+        own_box, other_box = (corners(roi, side[4 * best : 4 * best + 4].double() * stds) for side in (deltas, others))
+        boxes += score * (1 - giou(own_box, other_box))
         scores += score
     expected = 2.0 * (classes + 0.5 * boxes) / scores
     torch.testing.assert_close(compare(model, student, teacher).double(), expected, rtol=1e-4, atol=0)
