@@ -14,7 +14,7 @@ from pcka_mmdet.configuration.detector import is_distillation
 from pcka_mmdet.engine import preflight
 from pcka_mmdet.engine.hooks import NonFiniteLossHook
 from pcka_mmdet.engine.hooks.student_checkpoint import allow_teacher_change
-from pcka_mmdet.engine.launch import add_common_arguments, runner_config, student_options
+from pcka_mmdet.engine.launch import add_common_arguments, runner_config
 from pcka_mmdet.engine.nonfinite import save_step
 from pcka_mmdet.engine.recipe import RECIPES, distillation_config
 from pcka_mmdet.engine.runner import build_runner, build_training_set, on_cpu, use_student_checkpoints
@@ -68,13 +68,12 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def teacher_and_student(args: argparse.Namespace) -> Config | None:
-    """The distillation config of `--teacher`; `None` without that option."""
+def teacher_and_student(args: argparse.Namespace) -> tuple[Config | None, str]:
+    """The distillation config of `--teacher`, and a sentence on its recipe; `None` and nothing without that option."""
     if not args.teacher:
-        return None
-    options = student_options(args.cfg_options or {})
+        return None, ""
     try:
-        return distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, options)
+        return distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, args.cfg_options)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
 
@@ -103,12 +102,17 @@ def apply_options(args: argparse.Namespace, config: Config) -> None:
         allow_teacher_change(config)
 
 
-def train(config: Config) -> None:
-    """Train, and turn the most common errors into short messages."""
+def train(config: Config, choice: str) -> None:
+    """Train, and turn the most common errors into short messages.
+
+    Args:
+        config: The complete config.
+        choice: Goes into the log, if it says anything.
+    """
     try:
         runner = build_runner(config)
-        if "recipe" in config:
-            runner.logger.info(f"recipe {config.recipe}")
+        if choice:
+            runner.logger.info(choice)
         hook = next((hook for hook in runner.hooks if isinstance(hook, NonFiniteLossHook)), None)
         if hook is None:
             hook = NonFiniteLossHook()
@@ -132,7 +136,8 @@ def train(config: Config) -> None:
 
 def main() -> None:
     args = parse_args()
-    config = runner_config(args, teacher_and_student(args))
+    distillation, choice = teacher_and_student(args)
+    config = runner_config(args, distillation)
     apply_options(args, config)
     preflight.check_teacher_checkpoint(config)
     preflight.check_strategy(config)
@@ -144,7 +149,7 @@ def main() -> None:
     with reserved(config, resumes=bool(config.get("resume"))):
         if args.check_teacher:
             check_teacher(config, args.check_teacher)
-        train(config)
+        train(config, choice)
 
 
 if __name__ == "__main__":

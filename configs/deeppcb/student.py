@@ -9,7 +9,7 @@ model = dict(
     bbox_head=dict(
         num_classes=len(classes),
         feat_channels=32,
-        # at 256x256 half of the boxes are 12 to 16 pixels wide and high, and hardly any is above 26
+        # at 256x256 half of the boxes are 12 to 16 pixels wide and high, and 2 % are above 32
         anchor_generator=dict(octave_base_scale=1.6, ratios=[0.75, 1.33]),
     ),
 )

@@ -29,7 +29,7 @@ REPLACEMENTS = {
 OWN_OPTIONS = ("allow_teacher_change", "dtype", "loss_scale")
 """Options of the replaced types that the replacements do not have."""
 
-NOT_IN_STUDENT = ("distiller", "teacher_check", "resume", "load_from", "launcher", "work_dir")
+NOT_IN_STUDENT = ("distiller", "balance", "teacher_check", "resume", "load_from", "launcher", "work_dir")
 """Settings of the distillation that the student's config must not have."""
 
 

@@ -1,8 +1,10 @@
-"""Read the annotation path from a data set's config."""
+"""Read the annotation path and the classes from a data set's config."""
 
 import os
 from pathlib import Path
 
+from mmengine.config import Config
+from mmengine.registry import DATASETS
 from mmengine.utils import is_abs
 
 
@@ -23,3 +25,13 @@ def annotation_path(dataset: dict) -> str:
 def annotation_file(dataset: dict) -> Path:
     """The annotation path as a local file."""
     return Path(annotation_path(dataset))
+
+
+def known_classes(config: Config) -> tuple[str, ...] | None:
+    """Classes of a detector's training set, as its config or else its type states them; `None` if neither does."""
+    dataset = innermost(config.get("train_dataloader", {}).get("dataset", {}))
+    stated = (dataset.get("metainfo") or {}).get("classes")
+    if stated is None and "type" in dataset:
+        with DATASETS.switch_scope_and_registry(config.get("default_scope", "mmdet")) as registry:
+            stated = getattr(registry.get(dataset["type"]), "METAINFO", {}).get("classes")
+    return tuple(stated) if isinstance(stated, (list, tuple)) else None

@@ -67,7 +67,7 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
     try:
         config = config or load_config(args.config)
         if args.cfg_options is not None:
-            _merge_options(config, args.cfg_options)
+            merge_options(config, args.cfg_options)
         write_out_detectors(config)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
@@ -79,19 +79,14 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
     return config
 
 
-def student_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `--cfg-options` that, in a distillation, belong to the student (`model.bbox_head.num_classes`)."""
+def merge_options(config: Config, options: Mapping[str, Any]) -> None:
+    """Merge options; in a distillation, a detector's options (`model.bbox_head.num_classes`) go to the student."""
     of_distillation = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor", "init_cfg"}
-    return {
+    of_student = {
         key: value
         for key, value in options.items()
-        if key.startswith("model.") and key.split(".")[1] not in of_distillation
+        if is_fpn_distill(config) and key.startswith("model.") and key.split(".")[1] not in of_distillation
     }
-
-
-def _merge_options(config: Config, options: dict[str, Any]) -> None:
-    """Merge options; in a distillation, those of a detector's model go to the student."""
-    of_student = student_options(options) if is_fpn_distill(config) else {}
     config.merge_from_dict({key: value for key, value in options.items() if key not in of_student})
     if not of_student:
         return

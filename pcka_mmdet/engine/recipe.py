@@ -8,7 +8,9 @@ from mmengine.config import Config
 from torch import nn
 
 import pcka_mmdet
+from pcka_mmdet.configuration.data_set import known_classes
 from pcka_mmdet.configuration.detector import build_detector, is_distillation, load_config, model_config, model_of
+from pcka_mmdet.engine.launch import merge_options
 from pcka_mmdet.models.levels import pair_levels, source_levels
 from pcka_mmdet.models.losses.head_outputs import difference_of_heads, kind_of
 from pcka_mmdet.models.losses.roi_head_loss import problem_of_roi_head
@@ -24,7 +26,7 @@ def distillation_config(
     teacher_ckpt: str,
     recipe: str | None = None,
     options: Mapping[str, Any] | None = None,
-) -> Config:
+) -> tuple[Config, str]:
     """The student's config with its model distilled from the teacher; all else is unchanged.
 
     Args:
@@ -33,11 +35,11 @@ def distillation_config(
         teacher_ckpt: File or URL of the teacher's weights.
         recipe: One of `RECIPES`; `None` chooses, see `suitable_recipe`. Its losses apply to all levels that both necks
             have.
-        options: Settings of the student's config that are changed first.
+        options: `--cfg-options`. Those of student, teacher and data are merged before a recipe is chosen.
 
     Returns:
-        A config named `RECIPE_TEACHER_STUDENT.py`, whose `recipe` says what was chosen and why. Besides it, only the
-        teacher's config is needed.
+        A config named `RECIPE_TEACHER_STUDENT.py`, which needs only the teacher's config besides it; and a sentence on
+        which recipe it has, and why.
 
     Raises:
         FileNotFoundError: A config does not exist.
@@ -46,32 +48,48 @@ def distillation_config(
     config = load_config(student)
     if is_distillation(config):
         raise ValueError(f"{student!r} is the config of a distillation already: train it without --teacher")
-    config.merge_from_dict(dict(options or {}))
     sides = dict(architecture=model_of(config, student), teacher=dict(cfg_path=teacher), teacher_ckpt=teacher_ckpt)
+    make_distillation(config, sides, distiller={})
+    losses = ("model.distiller.", "model.balance.")
+    merge_options(config, {key: value for key, value in (options or {}).items() if not key.startswith(losses)})
     reason = "as given"
-    with_roi_head = False
-    if recipe not in ("maps", "pcka", "pcka-mimic"):
-        detectors = build_detector(sides["architecture"]), build_detector(model_config(teacher))
-        if recipe is None:
-            recipe, reason = suitable_recipe(*detectors)
-        with_roi_head = recipe != "maps" and problem_of_roi_head(detectors[1]) is None
+    if recipe is None:
+        classes = known_classes(config), known_classes(load_config(teacher))
+        recipe, reason = suitable_recipe(build_detector(config.model.architecture), _teacher(config), classes)
+    with_roi_head = recipe in ("own-head", "teacher-head") and problem_of_roi_head(_teacher(config)) is None
     parts = load_recipe(recipe, with_roi_head)
-    make_distillation(config, sides, parts.distiller, parts.get("balance"))
-    config.recipe = f"{recipe}: {reason}"
+    make_distillation(config, {k: config.model[k] for k in sides}, parts.distiller, parts.get("balance"))
     names = [recipe, *(Path(path.rpartition("::")[2]).stem for path in (teacher, student))]
-    return Config(config.to_dict(), cfg_text=config.text, filename="_".join(names) + ".py")
+    config = Config(config.to_dict(), cfg_text=config.text, filename="_".join(names) + ".py")
+    return config, f"recipe {recipe}: {reason}"
 
 
-def suitable_recipe(student: nn.Module, teacher: nn.Module) -> tuple[str, str]:
+def _teacher(config: Config) -> nn.Module:
+    return build_detector(model_config(config.model.teacher))
+
+
+Classes = tuple[str, ...] | None
+
+
+def suitable_recipe(
+    student: nn.Module, teacher: nn.Module, classes: tuple[Classes, Classes] = (None, None)
+) -> tuple[str, str]:
     """The recipe of ours for a pair of detectors, and the reason.
 
-    The student's own head is compared with the teacher's if both have the same classes, anchors and box codes. If they
-    differ in anchors or box codes, the teacher's head runs on the student's maps. Without the same classes, or without
-    a teacher's head whose outputs are known, the neck maps are compared.
+    The outputs of the student's own head are compared with the teacher's if both heads have the same classes, anchors
+    and box codes. If they differ in anchors or box codes, the teacher's head runs on the student's maps. Without the
+    same classes, or without a teacher's head whose outputs are known, the neck maps are compared.
+
+    Args:
+        student: The student.
+        teacher: The teacher.
+        classes: Names of the classes of the student's and of the teacher's training set; `None` where unknown.
     """
-    classes = [_num_classes(detector) for detector in (student, teacher)]
-    if None in classes or classes[0] != classes[1]:
-        return "maps", f"the student has {classes[0]} classes, the teacher {classes[1]}"
+    counts = [_num_classes(detector) for detector in (student, teacher)]
+    if counts[0] != counts[1]:
+        return "maps", f"the student has {counts[0]} classes, the teacher {counts[1]}"
+    if None not in classes and classes[0] != classes[1]:
+        return "maps", f"the student's classes are {', '.join(classes[0])}, the teacher's {', '.join(classes[1])}"
     try:
         kind_of(dense_head(teacher))
     except ValueError as error:

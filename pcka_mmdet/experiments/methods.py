@@ -11,7 +11,7 @@ from pcka_mmdet.engine.recipe import make_distillation
 WEIGHTS = (0.01, 0.1, 1.0, 10.0)
 """Settings of constant weights: times the published ones."""
 
-RATIOS = (0.1, 0.5, 2.0, 10.0)
+RATIOS = (0.1, 0.3, 1.0, 3.0)
 """Settings of balanced gradients: norm over the task's."""
 
 PLAIN = "plain"

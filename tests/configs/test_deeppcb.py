@@ -32,7 +32,7 @@ def test_a_training_step(method):
     elif method == "distilled":
         settings.teacher_ckpt = "random"
     trained = build_detector(settings).train()
-    batch = demo_mm_inputs(2, [[3, 320, 320]] * 2, num_items=[3, 3], num_classes=len(CLASSES))
+    batch = demo_mm_inputs(2, [[3, 256, 256]] * 2, num_items=[3, 3], num_classes=len(CLASSES))
     total, log = trained.parse_losses(trained(**trained.data_preprocessor(batch, True), mode="loss"))
     total.backward()
     assert torch.isfinite(total)

@@ -25,7 +25,8 @@ def made(tmp_path):
     """A config as it is kept in the work directory and read again."""
 
     def make(recipe):
-        config = distillation_config(STUDENT, TEACHER, "teacher.pth", recipe)
+        config, choice = distillation_config(STUDENT, TEACHER, "teacher.pth", recipe)
+        assert choice == f"recipe {recipe}: as given"
         config.dump(tmp_path / config.filename)
         return Config.fromfile(tmp_path / config.filename)
 
@@ -36,8 +37,7 @@ def made(tmp_path):
 def test_only_the_model_and_the_log_change(made, recipe):
     student, config = load_config(STUDENT).to_dict(), made(recipe).to_dict()
     changed = {k for k in config.keys() | student.keys() if config.get(k) != student.get(k)}
-    assert changed == {"model", "log_processor", "recipe"}
-    assert config["recipe"] == f"{recipe}: as given"
+    assert changed == {"model", "log_processor"}
     assert config["log_processor"] == {**student["log_processor"], "type": "pcka_mmdet.LevelLogProcessor"}
     model = config["model"]
     assert model["architecture"] == {**student["model"], "_scope_": "mmdet"}
@@ -76,35 +76,55 @@ RETINANET, FCOS, FASTER = (
 )
 
 
+ATSS, SABL, DETR, TOOD = (
+    "mmdet::atss/atss_r50_fpn_1x_coco.py",
+    "mmdet::sabl/sabl-faster-rcnn_r50_fpn_1x_coco.py",
+    "mmdet::detr/detr_r50_8xb2-150e_coco.py",
+    "mmdet::tood/tood_r50_fpn_1x_coco.py",
+)
+
+
 @pytest.mark.parametrize(
-    "student, teacher, recipe, losses",
+    "student, teacher, choice, losses",
     [
         (RETINANET, RETINANET, "own-head: both heads have the same classes, anchors and box codes", ["head"]),
-        (RETINANET, FCOS, "teacher-head: .*since boxes are coded in another way .RetinaHead and FCOSHead.", ["head"]),
-        (STUDENT, TEACHER, "teacher-head: .*since they have other classes", ["head"]),
-        (RETINANET, FASTER, "teacher-head: .*since they have other classes", ["head", "roi"]),
+        (RETINANET, FCOS, "teacher-head: .*since their heads code boxes in .* .RetinaHead and FCOSHead.", ["head"]),
+        (STUDENT, TEACHER, "teacher-head: .*since the outputs of YOLOV3Head are not known, only those", ["head"]),
+        (RETINANET, FASTER, "teacher-head: .*since their heads score 80 and 1 classes", ["head", "roi"]),
+        (RETINANET, ATSS, "teacher-head: .*since only the teacher's head scores the quality of boxes", ["head"]),
+        (ATSS, RETINANET, "teacher-head: .*since their heads have different anchors", ["head"]),
         (FASTER, FASTER, "own-head: both heads", ["head", "roi"]),
+        (RETINANET, SABL, "teacher-head: .*since their heads score 80 and 1 classes", ["head"]),
         ("configs/demo/student.py", RETINANET, "maps: the student has 10 classes, the teacher 80", ["pcka"]),
-        (RETINANET, "mmdet::tood/tood_r50_fpn_1x_coco.py", "maps: the outputs of TOODHead are not known", ["pcka"]),
-        (RETINANET, "mmdet::detr/detr_r50_8xb2-150e_coco.py", "maps: the head of DETR works on queries", ["pcka"]),
+        (RETINANET, TOOD, "maps: the outputs of TOODHead are not known", ["pcka"]),
+        (RETINANET, DETR, "maps: the head of DETR works on queries", ["pcka"]),
     ],
 )
-def test_the_pair_chooses_the_recipe(student, teacher, recipe, losses):
-    config = distillation_config(student, teacher, "teacher.pth")
-    assert re.match(recipe, config.recipe), config.recipe
+def test_the_pair_chooses_the_recipe(student, teacher, choice, losses):
+    config, found = distillation_config(student, teacher, "teacher.pth")
+    assert re.match(f"recipe {choice}", found), found
     assert list(config.model.distiller.losses) == losses
-    assert config.filename.startswith(config.recipe.partition(":")[0] + "_")
+    assert found.startswith(f"recipe {config.filename.partition('_')[0]}: ")
 
 
-def test_options_of_the_student_count_in_the_choice():
-    options = {"model.bbox_head.num_classes": 10}
-    config = distillation_config(RETINANET, "configs/demo/teacher.py", "teacher.pth", options=options)
-    assert config.model.architecture.bbox_head.num_classes == 10
-    assert re.match("teacher-head: .*since they have other anchors", config.recipe), config.recipe
+def test_classes_of_equal_number_and_other_names():
+    options = {"model.bbox_head.num_classes": 3, "train_dataloader.dataset.metainfo.classes": ("RBC", "WBC", "cat")}
+    config, choice = distillation_config(RETINANET, "configs/bccd/teacher.py", "teacher.pth", options=options)
+    assert choice == "recipe maps: the student's classes are RBC, WBC, cat, the teacher's RBC, WBC, Platelets"
+    assert config.model.architecture.bbox_head.num_classes == 3
+
+
+@pytest.mark.parametrize("key", ["model.bbox_head", "model.architecture.bbox_head"])
+def test_options_of_the_detectors_count_in_the_choice(key):
+    options = {f"{key}.num_classes": 10, "model.teacher.bbox_head.num_classes": 10, "model.balance.ratio": 0.5}
+    config, choice = distillation_config(RETINANET, RETINANET, "teacher.pth", options=options)
+    assert choice.startswith("recipe own-head: ")
+    assert config.model.architecture.bbox_head.num_classes == config.model.teacher.bbox_head.num_classes == 10
+    assert config.model.balance.ratio == 1.0  # merged later, as all options are
 
 
 def test_its_name_says_recipe_teacher_and_student():
-    config = distillation_config(STUDENT, TEACHER, "teacher.pth")
+    config, _ = distillation_config(STUDENT, TEACHER, "teacher.pth")
     assert config.filename == "teacher-head_rtmdet_l_8xb32-300e_coco_yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py"
 
 
@@ -126,7 +146,7 @@ def test_the_students_own_preprocessor_wins_over_the_configs(tmp_path):
         "data_preprocessor = dict(type='DetDataPreprocessor', mean=[0.0] * 3, std=[1.0] * 3)\n"
         "default_scope = 'mmdet'\n"
     )
-    config = distillation_config(str(path), "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py", "random")
+    config, _ = distillation_config(str(path), "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py", "random")
     config.work_dir = str(tmp_path)
     model = Runner.from_cfg(config).model
     assert Normalisation.of(model.data_preprocessor).mean == (120.0, 115.0, 105.0)

@@ -1,4 +1,4 @@
-# A recipe of our own: the teacher's head judges the student's maps. The gradient has the norm of the task's, so no
-# weight has to be found. The teacher must have the student's classes.
+# A recipe of our own: the teacher's head judges the student's maps. The gradient has the norm of the task's
+# for any detector, image size and data set. The teacher must have the student's classes.
 distiller = dict(type="pcka_mmdet.FPNDistiller", losses=dict(head=dict(type="pcka_mmdet.HeadLoss")))
 balance = dict(ratio=1.0)

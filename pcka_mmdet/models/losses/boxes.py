@@ -17,8 +17,11 @@ def decode(coder: Any, codes: Tensor) -> Tensor:
 
 
 def difference(student: Tensor, teacher: Tensor) -> Tensor:
-    """1 - GIoU of boxes `(..., 4)` (Rezatofighi et al. 2019): `(...)`, in [0, 2]."""
+    """2 (1 - GIoU) of boxes `(..., 4)`: `(...)`, in [0, 4].
+
+    GIoU is by Rezatofighi et al. 2019; most heads of MMDetection give this loss the weight 2 beside a class loss.
+    """
     from mmdet.structures.bbox import bbox_overlaps  # here: classifiers train without mmdet
 
     overlaps = bbox_overlaps(student.reshape(-1, 4), teacher.reshape(-1, 4), mode="giou", is_aligned=True)
-    return 1 - overlaps.view(student.shape[:-1])
+    return 2 * (1 - overlaps.view(student.shape[:-1]))

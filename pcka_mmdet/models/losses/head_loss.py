@@ -30,7 +30,7 @@ class _HeadOutputLoss(LevelLoss):
     sources = ()
     joint = True
 
-    def __init__(self, loss_weight: float = 1.0, box_weight: float = 2.0):
+    def __init__(self, loss_weight: float = 1.0, box_weight: float = 1.0):
         super().__init__(loss_weight)
         self.box_weight = box_weight
         self.pairs: list[tuple[Level, Level]] = []
@@ -46,7 +46,10 @@ class _HeadOutputLoss(LevelLoss):
         Raises:
             ValueError: See `kind_of`.
         """
-        kind_of(teacher.dense_head)
+        try:
+            kind_of(teacher.dense_head)
+        except ValueError as error:
+            raise ValueError(f"{error}: use a loss on the neck maps, such as pcka_mmdet.PCKALoss") from error
 
     def compared(
         self,
@@ -125,7 +128,7 @@ class OwnHeadLoss(_HeadOutputLoss):
         problem = difference_of_heads(dense_head(student), teacher.dense_head, self.pairs)
         if problem:
             raise ValueError(
-                f"OwnHeadLoss compares the heads of student and teacher position by position, and {problem}: use "
+                f"OwnHeadLoss compares the heads of student and teacher position by position, but {problem}: use "
                 "pcka_mmdet.HeadLoss, which runs the teacher's head on the student's maps"
             )
 

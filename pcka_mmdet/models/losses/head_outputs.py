@@ -41,11 +41,11 @@ class Sums(NamedTuple):
 def compare(student: HeadOutputs, teacher: HeadOutputs, kind: str) -> Sums:
     """Compare the outputs of two heads of one kind, position by position.
 
-    Class scores: binary cross-entropy to the teacher's probabilities p_t, weighted by |p_s - p_t|. Boxes: 1 - GIoU, or
-    for GFL the KL divergence of the distributions, weighted by the teacher's score, the largest p_t of a position's
-    classes. Box quality (centerness): binary cross-entropy, with the same weight. YOLOX's class scores are given an
-    object, so the teacher's objectness is a factor of both weights, and objectness itself is compared everywhere,
-    weighted by the difference.
+    Class scores: binary cross-entropy to the teacher's probabilities p_t, weighted by |p_s - p_t|. Boxes:
+    2 (1 - GIoU), or for GFL the KL divergence of the distributions, weighted by the teacher's score, the largest p_t of
+    a position's classes. Box quality (centerness): binary cross-entropy, with the same weight. YOLOX's class scores are
+    given an object, so the teacher's objectness is a factor of both weights, and objectness itself is compared
+    everywhere, weighted by the difference.
 
     Args:
         student: The student's outputs.
@@ -142,13 +142,10 @@ def kind_of(head: nn.Module) -> str:
     kinds = [base.__name__ for base in type(head).__mro__ if base.__name__ in (*KINDS, *OTHER_KINDS)]
     if not kinds or kinds[0] in OTHER_KINDS:
         raise ValueError(
-            f"the outputs of {name} are not known; those of {list(KINDS)} and of heads derived from them are. Use a "
-            "loss on the neck maps, such as pcka_mmdet.PCKALoss"
+            f"the outputs of {name} are not known, only those of {list(KINDS)} and of heads derived from them"
         )
     if not getattr(head, "use_sigmoid_cls", True):
-        raise ValueError(
-            f"class scores must be by a sigmoid, and this {name} has a softmax: use a loss on the neck maps"
-        )
+        raise ValueError(f"class scores must be by a sigmoid, and this {name} has a softmax")
     return kinds[0]
 
 
@@ -182,21 +179,22 @@ def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[
     Raises:
         ValueError: See `kind_of`.
     """
-    if getattr(student, "cls_out_channels", None) != getattr(teacher, "cls_out_channels", None):
-        return "they have other classes"
+    kinds = [kind_of(head) for head in (student, teacher)]
     if _code(student) != _code(teacher):
-        return f"boxes are coded in another way ({type(student).__name__} and {type(teacher).__name__})"
+        return f"their heads code boxes in different ways ({type(student).__name__} and {type(teacher).__name__})"
+    if student.cls_out_channels != teacher.cls_out_channels:
+        return f"their heads score {student.cls_out_channels} and {teacher.cls_out_channels} classes"
+    if kinds[1] in WITH_QUALITY and kinds[0] not in WITH_QUALITY:
+        return f"only the teacher's head scores the quality of boxes ({kinds[0]} and {kinds[1]})"
     if any(not _equal(_priors(student, own.index), _priors(teacher, other.index)) for own, other in pairs):
-        return "they have other anchors"
+        return "their heads have different anchors"
     return None
 
 
 def _code(head: nn.Module) -> tuple:
-    """What two heads must have in common so that their box codes mean the same."""
-    kind, coder = kind_of(head), getattr(head, "bbox_coder", None)
-    deltas = KINDS[kind] is _of_anchors
-    scaling = [tuple(getattr(coder, name, ())) for name in ("means", "stds")] if deltas else []
-    return type(coder).__name__ if deltas else kind, *scaling, getattr(head, "reg_max", None)
+    """What two heads must have in common so that their boxes can be compared, besides the anchors."""
+    kind = kind_of(head)
+    return "anchors" if KINDS[kind] is _of_anchors else kind, getattr(head, "reg_max", None)
 
 
 def _priors(head: nn.Module, level: int) -> Tensor:

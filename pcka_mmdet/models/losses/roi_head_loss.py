@@ -31,7 +31,7 @@ class RoIHeadLoss(LevelLoss):
     on a level that the student lacks are left out.
 
     Class scores are compared by cross-entropy to the teacher's probabilities p_t, weighted by half the L1 distance of
-    p_s and p_t. Boxes of the teacher's class are compared by 1 - GIoU, weighted by the teacher's score 1 - p_t
+    p_s and p_t. Boxes of the teacher's class are compared by 2 (1 - GIoU), weighted by the teacher's score 1 - p_t
     (background). The sum over all stages is divided by the sum of the teacher's scores. `HeadLoss` compares the RPN.
 
     Args:
@@ -43,7 +43,7 @@ class RoIHeadLoss(LevelLoss):
     sources = ()
     joint = True
 
-    def __init__(self, loss_weight: float = 1.0, box_weight: float = 2.0, proposals: int = 128):
+    def __init__(self, loss_weight: float = 1.0, box_weight: float = 1.0, proposals: int = 128):
         super().__init__(loss_weight)
         self.box_weight = box_weight
         self.proposals = proposals
@@ -125,15 +125,19 @@ class RoIHeadLoss(LevelLoss):
 
 def problem_of_roi_head(teacher: nn.Module) -> str | None:
     """Why `RoIHeadLoss` cannot run a detector's RoI head; `None` if it can."""
-    from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead  # here: classifiers train without mmdet
+    # here: classifiers train without mmdet
+    from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
+    from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder, LegacyDeltaXYWHBBoxCoder
 
     roi_head, kind = getattr(teacher, "roi_head", None), type(teacher).__name__
     if roi_head is None:
         return f"the teacher, a {kind}, has no RoI head"
     plain = type(roi_head)._bbox_forward in (StandardRoIHead._bbox_forward, CascadeRoIHead._bbox_forward)
     heads, extractors = (stages(roi_head, part) for part in ("bbox_head", "bbox_roi_extractor"))
-    softmax = all(not head.custom_activation and hasattr(head, "bbox_coder") for head in heads)
-    if plain and softmax and all(hasattr(extractor, "map_roi_levels") for extractor in extractors):
+    softmax = all(not getattr(head, "custom_activation", True) and getattr(head, "with_reg", False) for head in heads)
+    coders = [getattr(head, "bbox_coder", None) for head in heads]
+    deltas = all(isinstance(coder, (DeltaXYWHBBoxCoder, LegacyDeltaXYWHBBoxCoder)) for coder in coders)
+    if plain and softmax and deltas and all(hasattr(extractor, "map_roi_levels") for extractor in extractors):
         return None
     return (
         f"it knows the RoI heads of Faster, Mask and Cascade R-CNN, and the teacher, a {kind}, has a "

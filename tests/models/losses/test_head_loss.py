@@ -106,7 +106,7 @@ def reference(kind: str, own: list, other: list, stride: int, trained: bool = Fa
             b, c = (side.reshape(4, -1).softmax(1) for side in (b, c))
             box = (c * (c.log() - b.log())).sum()
         else:
-            box = 1 - giou(b, c)
+            box = 2 * (1 - giou(b, c))
         if kind in ("fcos", "atss", "yolox"):
             u, v = (side[2][a, y, x].sigmoid() for side in (own, other))
             if kind == "yolox":
@@ -191,7 +191,7 @@ def test_the_wrong_number_of_maps():
 
 def test_a_head_of_another_kind_is_refused_when_the_model_is_built():
     config = dict(cfg_path="mmdet::tood/tood_r50_fpn_1x_coco.py", backbone=dict(init_cfg=None))
-    with pytest.raises(ValueError, match="the outputs of TOODHead are not known; those of .*PCKALoss"):
+    with pytest.raises(ValueError, match="the outputs of TOODHead are not known, only those of .*PCKALoss"):
         distilled(config)
     config = dict(cfg_path="mmdet::rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py", backbone=dict(init_cfg=None))
     with pytest.raises(ValueError, match="the outputs of RTMDetInsSepBNHead are not known"):
@@ -280,12 +280,6 @@ def other_classes() -> dict:
     return config
 
 
-def other_deltas() -> dict:
-    config = retinanet()
-    config["bbox_head"]["bbox_coder"]["target_stds"] = [0.1, 0.1, 0.2, 0.2]
-    return config
-
-
 def test_levels_that_the_teacher_has_alone_are_left_out():
     config = retinanet()
     config["neck"]["num_outs"] = 5
@@ -299,12 +293,33 @@ def test_levels_that_the_teacher_has_alone_are_left_out():
 @pytest.mark.parametrize(
     "student, problem",
     [
-        (fcos, r"boxes are coded in another way \(FCOSHead and RetinaHead\): use pcka_mmdet.HeadLoss"),
-        (other_anchors, "they have other anchors"),
-        (other_classes, "they have other classes"),
-        (other_deltas, r"boxes are coded in another way"),
+        (fcos, r"their heads code boxes in different ways \(FCOSHead and RetinaHead\): use pcka_mmdet.HeadLoss"),
+        (other_anchors, "their heads have different anchors"),
+        (other_classes, "their heads score 5 and 2 classes"),
     ],
 )
 def test_heads_that_cannot_be_compared(student, problem):
-    with pytest.raises(ValueError, match=f"OwnHeadLoss compares the heads .* position by position, and {problem}"):
+    with pytest.raises(ValueError, match=f"OwnHeadLoss compares the heads .* position by position, but {problem}"):
         own_head(student(), retinanet())
+
+
+def test_heads_with_deltas_of_other_units():
+    """Each coder decodes its own: boxes are compared, not codes."""
+    scaled = retinanet()
+    scaled["bbox_head"]["bbox_coder"]["target_stds"] = [0.5, 0.5, 0.5, 0.5]
+    model = own_head(scaled, retinanet())
+    codes = torch.randn(1, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+    scores = torch.zeros(1, 2, 2, 2)
+    heads = model.student.bbox_head, model._teacher.dense_head
+    own, other = (read_outputs(head, (scores, c), 8) for head, c in zip(heads, (2 * codes, codes), strict=True))
+    torch.testing.assert_close(own.boxes, other.boxes)
+
+
+def test_a_quality_that_only_the_teacher_scores():
+    student = retinanet()
+    student["bbox_head"].update({key: atss()["bbox_head"][key] for key in ("anchor_generator", "bbox_coder")})
+    with pytest.raises(ValueError, match="but only the teacher's head scores the quality of boxes"):
+        own_head(student, atss())
+    model = own_head(atss(), student)
+    losses = model.train()(**model.data_preprocessor(raw_batch(), True), mode="loss")
+    assert losses["distill.loss_own"] > 0

@@ -74,7 +74,7 @@ def test_equals_the_formula_written_as_a_loop():
         best = q[:-1].argmax()
         score = 1 - q[-1]
         own_box, other_box = (corners(roi, side[4 * best : 4 * best + 4].double() * stds) for side in (deltas, others))
-        boxes += score * (1 - giou(own_box, other_box))
+        boxes += score * 2 * (1 - giou(own_box, other_box))
         scores += score
     expected = 2.0 * (classes + 0.5 * boxes) / scores
     torch.testing.assert_close(compare(model, student, teacher).double(), expected, rtol=1e-4, atol=0)
