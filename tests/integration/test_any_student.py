@@ -109,16 +109,35 @@ def test_a_student_that_was_trained_and_the_teachers_head(command, cells, teache
     assert (tmp_path / "work" / f"pcka-mimic_{Path(TEACHER).stem}_cells.py").is_file()
 
 
-def test_a_teacher_that_is_no_good_is_told_before_the_training(command, digit_scenes, tmp_path):
+@pytest.fixture
+def digits(digit_scenes, tmp_path):
+    """Arguments that distil the demo's pair on digit scenes, with a teacher of random weights."""
     teacher = tmp_path / "teacher.pth"
     torch.save(dict(state_dict=build_detector("configs/demo/teacher.py").state_dict()), teacher)
-    settings = ["--cfg-options", f"val_dataloader.dataset.data_root={digit_scenes}/"]
-    settings += [f"train_dataloader.dataset.data_root={digit_scenes}/"]
-    settings += [f"val_evaluator.ann_file={digit_scenes}/annotations/val.json"]
-    arguments = ["configs/demo/student.py", "--teacher", "configs/demo/teacher.py", "--teacher-ckpt", teacher]
-    done = command(
-        *("tools/train.py", *arguments, "--work-dir", tmp_path / "work", "--check-teacher", 2, *settings), check=False
-    )
+    return [
+        *("tools/train.py", "configs/demo/student.py", "--work-dir", tmp_path / "work"),
+        *("--teacher", "configs/demo/teacher.py", "--teacher-ckpt", teacher),
+        "--cfg-options",
+        f"val_dataloader.dataset.data_root={digit_scenes}/",
+        f"train_dataloader.dataset.data_root={digit_scenes}/",
+        f"val_evaluator.ann_file={digit_scenes}/annotations/val.json",
+    ]
+
+
+def test_two_heads_of_one_kind_are_compared_with_balanced_gradients(command, digits, tmp_path):
+    settings = ["train_cfg.max_epochs=1", "train_cfg.val_interval=9", "train_dataloader.batch_size=2"]
+    command(*digits, *settings, "default_hooks.logger.interval=1")
+    log = last_log(tmp_path / "work")
+    assert "recipe own-head: both heads have the same classes, anchors and box codes" in log
+    _, *records = scalars(tmp_path / "work")  # the first step has no step before it to tell of
+    assert records
+    for record in records:
+        assert record["distill.loss_head"] > 0 and record["balance.ratio_all"] > 0
+        assert record["balance.scale_all"] == pytest.approx(1 / record["balance.ratio_all"], rel=1e-4)
+
+
+def test_a_teacher_that_is_no_good_is_told_before_the_training(command, digits, tmp_path):
+    done = command(digits[0], "--check-teacher", 2, *digits[1:], check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "the teacher's coco/bbox_mAP on the first 2 validation images is 0.000, below 0.05" in done.stderr
     assert not list((tmp_path / "work").glob("*.pth"))

@@ -11,7 +11,7 @@ import torch
 from mmengine.registry import DefaultScope
 from rich.console import Console
 
-from pcka_mmdet.configuration.detector import build_detector, is_distillation, load_config
+from pcka_mmdet.configuration.detector import build_detector, is_distillation, last_name, load_config
 from pcka_mmdet.report.complexity import multiply_adds
 from pcka_mmdet.report.tables import console_table
 
@@ -55,6 +55,12 @@ class Detector:
         )
 
 
+def head_passes(losses: dict[str, dict]) -> int:
+    """Passes through the teacher's dense head in a step, a forward and a backward being one each."""
+    types = [last_name(loss["type"]) for loss in losses.values()]
+    return 3 if "HeadLoss" in types else 1 if "OwnHeadLoss" in types else 0
+
+
 def main() -> None:
     args, console = parse_args(), Console(width=120)
     try:
@@ -66,20 +72,26 @@ def main() -> None:
     DefaultScope.get_instance("plan", scope_name="mmdet")
     student = Detector.of(config.model.architecture, args.size, head=True)
     teacher = Detector.of(config.model.teacher, args.size, head=False)
-    more = teacher.multiply_adds / (3 * student.multiply_adds)
+    losses = config.model.distiller.losses
+    passes = head_passes(losses)
+    head = Detector.of(config.model.teacher, args.size, head=True).multiply_adds - teacher.multiply_adds
+    more = (teacher.multiply_adds + passes * head) / (3 * student.multiply_adds)
     mega = 2**20
     maps = 4 * args.batch * student.map_values / mega
     rows = [
         ["student's multiply-adds an image, S", f"{student.multiply_adds / 1e9:.0f} G"],
         ["teacher's to its neck, T", f"{teacher.multiply_adds / 1e9:.0f} G"],
-        ["a step over the student's alone, 1 + T / 3S", f"{1 + more:.2f}"],
-        ["teacher's share of a step, T / (3S + T)", f"{more / (1 + more):.0%}"],
+        ["its head's, H", f"{head / 1e9:.0f} G"],
+        ["passes through its head in a step, n", f"{passes}"],
+        ["a step over the student's alone, 1 + (T + nH) / 3S", f"{1 + more:.2f}"],
+        ["teacher's share of a step", f"{more / (1 + more):.0%}"],
         ["teacher's weights, its head included", f"{4 * teacher.parameters / mega:.0f} MiB"],
         ["teacher's maps, batch x values x 4 bytes", f"{4 * args.batch * teacher.map_values / mega:.0f} MiB"],
-        ["the loss on a GPU: 6 x maps, or 2 x maps + 320", f"{min(6 * maps, 2 * maps + 320):.0f} MiB"],
+        ["PCKA on a GPU: 6 x maps, or 2 x maps + 320", f"{min(6 * maps, 2 * maps + 320):.0f} MiB"],
         ["a checkpoint: weights, momentum", f"{4 * (student.parameters + student.trainable) / mega:.0f} MiB"],
         ["a student's checkpoint: weights", f"{4 * student.parameters / mega:.0f} MiB"],
     ]
+    rows = [row for row in rows if "PCKALoss" in str(losses) or not row[0].startswith("PCKA")]
     console.print(console_table([f"{args.size[0]}x{args.size[1]}, batch {args.batch} a GPU", ""], rows))
     rows = []
     for gpus in args.gpus:
