@@ -1,6 +1,7 @@
 """Build the runner of a config, and change the config before that."""
 
 import atexit
+import gc
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -32,7 +33,7 @@ def _use_cpu_processes(config: Config) -> None:
     """Start gloo, and give DDP no device: MMEngine would look for a GPU in both places."""
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
-        atexit.register(torch.distributed.destroy_process_group)  # else its threads may outlive the interpreter
+        atexit.register(_end_processes)
     given = config.get("model_wrapper_cfg") or {}
     config.model_wrapper_cfg = dict(
         type="MMDistributedDataParallel",
@@ -40,6 +41,13 @@ def _use_cpu_processes(config: Config) -> None:
         find_unused_parameters=config.get("find_unused_parameters", False),
     )
     config.model_wrapper_cfg.update(given, device_ids=None)
+
+
+def _end_processes() -> None:
+    """End the process group, and first free what still holds it: a thread of gloo's that outlives the interpreter, and
+    frees a tensor then, aborts the process."""
+    gc.collect()  # the runner, its model and DDP are in cycles
+    torch.distributed.destroy_process_group()
 
 
 def unwrapped_model(runner: Runner) -> nn.Module:
