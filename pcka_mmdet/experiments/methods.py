@@ -67,13 +67,17 @@ def _pcka(centering: str) -> dict:
 
 MIMIC = dict(type="pcka_mmdet.MimicLoss", loss_weight=1.0)
 
+OWN_HEAD = dict(type="pcka_mmdet.OwnHeadLoss", loss_weight=1.0)
+TEACHER_HEAD = dict(type="pcka_mmdet.HeadLoss", loss_weight=1.0)
+
 LOSSES: dict[str, dict[str, dict]] = {
     "mimic": dict(mimic=MIMIC),
     "pkd": dict(pkd=dict(type="mmrazor.PKDLoss", loss_weight=6.0)),
     "channel-wise": dict(channels=dict(type="mmrazor.ChannelWiseDivergence", tau=1, loss_weight=10.0)),
     "mgd": dict(generation=dict(type="pcka_mmdet.MaskedGenerationLoss", loss_weight=2e-5)),
-    "own-head": dict(own=dict(type="pcka_mmdet.OwnHeadLoss", loss_weight=1.0)),
-    "teacher-head": dict(head=dict(type="pcka_mmdet.HeadLoss", loss_weight=1.0)),
+    "own-head": dict(own=OWN_HEAD),
+    "teacher-head": dict(head=TEACHER_HEAD),
+    "both-heads": dict(own=OWN_HEAD, head=TEACHER_HEAD),
     "pcka-none": dict(pcka=_pcka("none")),
     "pcka-center": dict(pcka=_pcka("center")),
     "pcka-debias": dict(pcka=_pcka("debias")),
