@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.registry import MODELS, init_default_scope
 
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.experiments.methods import DATA_SETS, LONGER, LOSSES, METHODS, PLAIN
@@ -50,6 +50,15 @@ def test_data_sets_have_both_configs(name):
         config = Config.fromfile(f"{data_set.folder}/{side}.py")
         assert config.data_root.rstrip("/").endswith(f"/{data_set.data}")
     assert data_set.num_epochs("short", PLAIN) < data_set.num_epochs("converged", PLAIN)
+
+
+def test_pkd_is_dists_relation_on_maps():
+    """As docs/benchmark.md says: 1 - Pearson correlation of each channel over all positions of the batch."""
+    maps = [torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(i)) for i in (0, 1)]
+    rows = [m.transpose(0, 1).flatten(1) for m in maps]
+    correlations = [torch.corrcoef(torch.stack([own, other]))[0, 1] for own, other in zip(*rows, strict=True)]
+    found = MODELS.build(dict(type="mmrazor.PKDLoss"))((maps[0],), (maps[1],))
+    torch.testing.assert_close(found, 1 - sum(correlations) / 3, rtol=1e-2, atol=0)  # PKD's variance is of n - 1
 
 
 def test_the_longer_student_trains_for_the_distilled_runs_time():
