@@ -8,9 +8,9 @@ from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.configuration.detector import load_config
-from pcka_mmdet.engine.recipe import RECIPES, distillation_config
+from pcka_mmdet.engine.recipe import RECIPES, distillation_config, suitable_recipe
 from pcka_mmdet.models.teacher import Normalisation
-from tests.detectors import retinanet
+from tests.detectors import atss, build, faster_rcnn, fcos, retinanet
 
 STUDENT, TEACHER = (
     "mmdet::yolo/yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py",
@@ -69,38 +69,44 @@ def test_our_recipes_are_balanced(made, recipe, losses, ratio):
     assert config.model.balance == dict(ratio=ratio)
 
 
-RETINANET, FCOS, FASTER = (
-    "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py",
-    "mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py",
-    "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
-)
+RETINANET = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
 
 
-ATSS, SABL, DETR, TOOD = (
-    "mmdet::atss/atss_r50_fpn_1x_coco.py",
-    "mmdet::sabl/sabl-faster-rcnn_r50_fpn_1x_coco.py",
-    "mmdet::detr/detr_r50_8xb2-150e_coco.py",
-    "mmdet::tood/tood_r50_fpn_1x_coco.py",
+def retinanet_of_large_anchors() -> dict:
+    config = retinanet()
+    config["bbox_head"]["anchor_generator"]["octave_base_scale"] = 8
+    return config
+
+
+@pytest.mark.parametrize(
+    "student, teacher, choice",
+    [
+        (retinanet, retinanet, "own-head both heads have the same classes, anchors and box codes"),
+        (faster_rcnn, faster_rcnn, "own-head both heads"),
+        (retinanet, fcos, "teacher-head .*since their heads code boxes in different ways .RetinaHead and FCOSHead."),
+        (retinanet, faster_rcnn, "teacher-head .*since their heads score 2 and 1 classes"),
+        (retinanet, atss, "teacher-head .*since only the teacher's head scores the quality of boxes"),
+        (atss, retinanet, "own-head both heads"),
+        (retinanet_of_large_anchors, retinanet, "teacher-head .*since their heads have different anchors"),
+    ],
 )
+def test_the_pair_chooses_the_recipe(student, teacher, choice):
+    found = " ".join(suitable_recipe(build(student()), build(teacher())))
+    assert re.match(choice, found), found
 
 
 @pytest.mark.parametrize(
     "student, teacher, choice, losses",
     [
-        (RETINANET, RETINANET, "own-head: both heads have the same classes, anchors and box codes", ["head"]),
-        (RETINANET, FCOS, "teacher-head: .*since their heads code boxes in .* .RetinaHead and FCOSHead.", ["head"]),
         (STUDENT, TEACHER, "teacher-head: .*since the outputs of YOLOV3Head are not known, only those", ["head"]),
-        (RETINANET, FASTER, "teacher-head: .*since their heads score 80 and 1 classes", ["head", "roi"]),
-        (RETINANET, ATSS, "teacher-head: .*since only the teacher's head scores the quality of boxes", ["head"]),
-        (ATSS, RETINANET, "teacher-head: .*since their heads have different anchors", ["head"]),
-        (FASTER, FASTER, "own-head: both heads", ["head", "roi"]),
-        (RETINANET, SABL, "teacher-head: .*since their heads score 80 and 1 classes", ["head"]),
+        (RETINANET, "mmdet::sabl/sabl-faster-rcnn_r50_fpn_1x_coco.py", "teacher-head: .* score 80 and 1", ["head"]),
+        (RETINANET, "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", "teacher-head: ", ["head", "roi"]),
         ("configs/demo/student.py", RETINANET, "maps: the student has 10 classes, the teacher 80", ["pcka"]),
-        (RETINANET, TOOD, "maps: the outputs of TOODHead are not known", ["pcka"]),
-        (RETINANET, DETR, "maps: the head of DETR works on queries", ["pcka"]),
+        (RETINANET, "mmdet::tood/tood_r50_fpn_1x_coco.py", "maps: the outputs of TOODHead are not known", ["pcka"]),
+        (RETINANET, "mmdet::detr/detr_r50_8xb2-150e_coco.py", "maps: the head of DETR works on queries", ["pcka"]),
     ],
 )
-def test_the_pair_chooses_the_recipe(student, teacher, choice, losses):
+def test_configs_of_pairs(student, teacher, choice, losses):
     config, found = distillation_config(student, teacher, "teacher.pth")
     assert re.match(f"recipe {choice}", found), found
     assert list(config.model.distiller.losses) == losses
