@@ -1,6 +1,7 @@
 """The methods that `tools/benchmarks/methods.py` compares: their losses, and four settings of each on a log scale."""
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,8 @@ class Method:
         if not self.losses:
             return config
         losses = copy.deepcopy(self.losses)
+        if "roi_head" in config.model and HEADS & losses.keys():
+            losses["roi"] = dict(type="pcka_mmdet.RoIHeadLoss", loss_weight=1.0)  # as in our recipes
         if not self.balanced:
             for loss in losses.values():
                 loss["loss_weight"] *= setting
@@ -69,6 +72,9 @@ MIMIC = dict(type="pcka_mmdet.MimicLoss", loss_weight=1.0)
 
 OWN_HEAD = dict(type="pcka_mmdet.OwnHeadLoss", loss_weight=1.0)
 TEACHER_HEAD = dict(type="pcka_mmdet.HeadLoss", loss_weight=1.0)
+
+HEADS = {"own", "head"}
+"""Names of the losses on outputs of heads."""
 
 LOSSES: dict[str, dict[str, dict]] = {
     "mimic": dict(mimic=MIMIC),
@@ -107,6 +113,12 @@ class DataSet:
     longer: float
     """A distilled training's time over the plain student's, rounded up to a half, on two cores: `plain-longer` has as
     many times more epochs."""
+    misfits: tuple[str, ...] = ()
+    """Keys of `LOSSES` that do not fit the pair."""
+
+    def fitting(self, methods: Sequence[str]) -> list[str]:
+        """Those of the methods that fit the pair."""
+        return [name for name in methods if name.removesuffix("+balance") not in self.misfits]
 
     def num_epochs(self, regime: str, method: str) -> int:
         """Epochs of a training of the student."""
@@ -117,4 +129,18 @@ DATA_SETS: dict[str, DataSet] = {
     "digits": DataSet("configs/demo", "digit_scenes", dict(short=16, converged=90), teacher_epochs=60, longer=1.5),
     "bccd": DataSet("configs/bccd/small", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=3.0),
     "deeppcb": DataSet("configs/deeppcb", "deeppcb", dict(short=6, converged=24), teacher_epochs=20, longer=2.5),
+    "bccd-two-families": DataSet(
+        "configs/bccd/two_families",
+        "bccd",
+        dict(short=30, converged=60),
+        teacher_epochs=40,
+        longer=3.0,
+        misfits=("own-head", "both-heads"),
+    ),
+    "bccd-two-stage": DataSet(
+        "configs/bccd/two_stage", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=2.0
+    ),
+    "bccd-imagenet": DataSet(
+        "configs/bccd/imagenet", "bccd", dict(short=10, converged=40), teacher_epochs=40, longer=1.5
+    ),
 }

@@ -33,14 +33,20 @@ def config(method: str) -> Config:
 def model(method: str) -> torch.nn.Module:
     """With random weights, for there is no network to get others from."""
     settings = config(method).model
-    if method.endswith("teacher"):
+    if method.endswith("teacher") or method.startswith("imagenet"):
         settings.backbone.init_cfg = None
     elif method == "distilled":
         settings.teacher_ckpt = "random"
     return build_detector(settings)
 
 
-@pytest.mark.parametrize("method", ["teacher", "student", "distilled", "small/teacher", "small/student"])
+PAIRS = ("small", "two_families", "two_stage", "imagenet")
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["teacher", "student", "distilled", *(f"{pair}/{side}" for pair in PAIRS for side in ("teacher", "student"))],
+)
 def test_a_training_step(method):
     trained = model(method).train()
     batch = demo_mm_inputs(2, [[3, 240, 320]] * 2, num_items=[3, 3], num_classes=len(CLASSES))

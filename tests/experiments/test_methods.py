@@ -52,6 +52,18 @@ def test_data_sets_have_both_configs(name):
     assert data_set.num_epochs("short", PLAIN) < data_set.num_epochs("converged", PLAIN)
 
 
+def test_methods_fit_the_pairs():
+    """The head losses of a two-stage pair ask the RoI head too; heads of two families have no outputs in common."""
+    pair = DATA_SETS["bccd-two-stage"]
+    config = METHODS["own-head+balance"].apply(Config.fromfile(f"{pair.folder}/student.py"), 1.0, TEACHER)
+    assert list(config.model.distiller.losses) == ["own", "roi"]
+    config = METHODS["pkd"].apply(Config.fromfile(f"{pair.folder}/student.py"), 1.0, TEACHER)
+    assert list(config.model.distiller.losses) == ["pkd"]
+    names = [PLAIN, "own-head", "teacher-head+balance", "both-heads+balance"]
+    assert DATA_SETS["bccd-two-families"].fitting(names) == [PLAIN, "teacher-head+balance"]
+    assert pair.fitting(names) == names
+
+
 def test_pkd_is_dists_relation_on_maps():
     """As docs/benchmark.md says: 1 - Pearson correlation of each channel over all positions of the batch."""
     maps = [torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(i)) for i in (0, 1)]

@@ -209,9 +209,10 @@ def main() -> None:
                 comparison = Comparison(name, args, console)
             except (FileNotFoundError, FileExistsError, ValueError) as error:
                 raise SystemExit(str(error)) from error
-            chosen = choose(comparison, methods, lock)
+            fitting = comparison.data_set.fitting(methods)
+            chosen = choose(comparison, fitting, lock)
             keys = [
-                (r, method, chosen[method], seed) for r in args.regimes for seed in args.seeds for method in methods
+                (r, method, chosen[method], seed) for r in args.regimes for seed in args.seeds for method in fitting
             ]
             comparison.run(keys, tested=args.final, lock=lock)
             report(comparison, chosen, keys)
