@@ -53,19 +53,16 @@ def distillation_config(
     losses = ("model.distiller.", "model.balance.")
     merge_options(config, {key: value for key, value in (options or {}).items() if not key.startswith(losses)})
     reason = "as given"
+    judge = None if recipe in ("maps", "pcka", "pcka-mimic") else build_detector(model_config(config.model.teacher))
     if recipe is None:
         classes = known_classes(config), known_classes(load_config(teacher))
-        recipe, reason = suitable_recipe(build_detector(config.model.architecture), _teacher(config), classes)
-    with_roi_head = recipe in ("own-head", "teacher-head") and problem_of_roi_head(_teacher(config)) is None
+        recipe, reason = suitable_recipe(build_detector(config.model.architecture), judge, classes)
+    with_roi_head = recipe in ("own-head", "teacher-head") and problem_of_roi_head(judge) is None
     parts = load_recipe(recipe, with_roi_head)
-    make_distillation(config, {k: config.model[k] for k in sides}, parts.distiller, parts.get("balance"))
+    config.model.update({part: parts[part] for part in ("distiller", "balance") if part in parts})
     names = [recipe, *(Path(path.rpartition("::")[2]).stem for path in (teacher, student))]
     config = Config(config.to_dict(), cfg_text=config.text, filename="_".join(names) + ".py")
     return config, f"recipe {recipe}: {reason}"
-
-
-def _teacher(config: Config) -> nn.Module:
-    return build_detector(model_config(config.model.teacher))
 
 
 Classes = tuple[str, ...] | None

@@ -89,8 +89,8 @@ LOSSES: dict[str, dict[str, dict]] = {
     "pcka-debias": dict(pcka=_pcka("debias")),
     "pcka-mimic": dict(pcka=_pcka("center"), mimic=MIMIC),
 }
-"""Published weights: PKD's and channel-wise distillation's of MMRazor's configs, MGD's of its paper. DIST's relation is
-left out: it compares the logits of images, and no loss of ours reads a dense head's class logits alone."""
+"""Published weights: PKD's and channel-wise distillation's of MMRazor's configs, MGD's of its paper. DIST on class
+logits is left out: no loss of ours reads a dense head's class logits alone."""
 
 METHODS: dict[str, Method] = {
     PLAIN: Method(),
@@ -112,7 +112,7 @@ class DataSet:
     teacher_epochs: int
     longer: float
     """A distilled training's time over the plain student's, rounded up to a half, on two cores: `plain-longer` has as
-    many times more epochs."""
+    many times more epochs. An estimate for pairs that have not been trained yet; `seconds` of the results tell."""
     misfits: tuple[str, ...] = ()
     """Keys of `LOSSES` that do not fit the pair."""
 

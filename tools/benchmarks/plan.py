@@ -35,29 +35,33 @@ def parse_args() -> argparse.Namespace:
 class Detector:
     """Counts of a detector, from one zero image."""
 
-    multiply_adds: int
+    to_neck: int
+    """Multiply-adds of backbone and neck."""
+    head: int
+    """Multiply-adds of all that follows."""
     parameters: int
     trainable: int
     map_values: int
 
     @classmethod
-    def of(cls, spec: dict, size: list[int], head: bool) -> "Detector":
-        """Count; the multiply-adds are those of the whole detector, or without its head."""
+    def of(cls, spec: dict, size: list[int]) -> "Detector":
+        """Build and count."""
         detector = build_detector(spec).eval()
         with torch.no_grad():
             maps = detector.extract_feat(torch.zeros(1, 3, *size))
         sizes = [(parameter.numel(), parameter.requires_grad) for parameter in detector.parameters()]
+        to_neck = multiply_adds(detector, *size, head=False)
         return cls(
-            multiply_adds(detector, *size, head),
+            to_neck,
+            head=multiply_adds(detector, *size) - to_neck,
             parameters=sum(n for n, _ in sizes),
             trainable=sum(n for n, wanted in sizes if wanted),
             map_values=sum(m.numel() for m in maps),
         )
 
 
-def head_passes(losses: dict[str, dict]) -> int:
-    """Passes through the teacher's dense head in a step, a forward and a backward being one each."""
-    types = [last_name(loss["type"]) for loss in losses.values()]
+def head_passes(types: set[str]) -> int:
+    """Passes through the teacher's dense head in a step with these losses, a forward and a backward being one each."""
     return 3 if "HeadLoss" in types else 1 if "OwnHeadLoss" in types else 0
 
 
@@ -70,28 +74,26 @@ def main() -> None:
     if not is_distillation(config):
         raise SystemExit(f"{args.config} is no distillation's config: its model has no `architecture`")
     DefaultScope.get_instance("plan", scope_name="mmdet")
-    student = Detector.of(config.model.architecture, args.size, head=True)
-    teacher = Detector.of(config.model.teacher, args.size, head=False)
-    losses = config.model.distiller.losses
-    passes = head_passes(losses)
-    head = Detector.of(config.model.teacher, args.size, head=True).multiply_adds - teacher.multiply_adds
-    more = (teacher.multiply_adds + passes * head) / (3 * student.multiply_adds)
+    student, teacher = (Detector.of(config.model[side], args.size) for side in ("architecture", "teacher"))
+    losses = {last_name(loss["type"]) for loss in config.model.distiller.losses.values()}
+    passes, whole_student = head_passes(losses), student.to_neck + student.head
+    more = (teacher.to_neck + passes * teacher.head) / (3 * whole_student)
     mega = 2**20
     maps = 4 * args.batch * student.map_values / mega
+    pcka = [["PCKA on a GPU: 6 x maps, or 2 x maps + 320", f"{min(6 * maps, 2 * maps + 320):.0f} MiB"]]
     rows = [
-        ["student's multiply-adds an image, S", f"{student.multiply_adds / 1e9:.0f} G"],
-        ["teacher's to its neck, T", f"{teacher.multiply_adds / 1e9:.0f} G"],
-        ["its head's, H", f"{head / 1e9:.0f} G"],
+        ["student's multiply-adds an image, S", f"{whole_student / 1e9:.0f} G"],
+        ["teacher's to its neck, T", f"{teacher.to_neck / 1e9:.0f} G"],
+        ["its head's, H", f"{teacher.head / 1e9:.0f} G"],
         ["passes through its head in a step, n", f"{passes}"],
         ["a step over the student's alone, 1 + (T + nH) / 3S", f"{1 + more:.2f}"],
         ["teacher's share of a step", f"{more / (1 + more):.0%}"],
         ["teacher's weights, its head included", f"{4 * teacher.parameters / mega:.0f} MiB"],
         ["teacher's maps, batch x values x 4 bytes", f"{4 * args.batch * teacher.map_values / mega:.0f} MiB"],
-        ["PCKA on a GPU: 6 x maps, or 2 x maps + 320", f"{min(6 * maps, 2 * maps + 320):.0f} MiB"],
+        *(pcka if "PCKALoss" in losses else []),
         ["a checkpoint: weights, momentum", f"{4 * (student.parameters + student.trainable) / mega:.0f} MiB"],
         ["a student's checkpoint: weights", f"{4 * student.parameters / mega:.0f} MiB"],
     ]
-    rows = [row for row in rows if "PCKALoss" in str(losses) or not row[0].startswith("PCKA")]
     console.print(console_table([f"{args.size[0]}x{args.size[1]}, batch {args.batch} a GPU", ""], rows))
     rows = []
     for gpus in args.gpus:

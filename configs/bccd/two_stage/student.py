@@ -5,9 +5,7 @@ model = dict(
     _delete_=True,
     type="FasterRCNN",
     data_preprocessor={{_base_.model.data_preprocessor}},
-    backbone=dict(
-        type="ResNet", depth=18, base_channels=4, stem_channels=4, norm_eval=False, frozen_stages=-1, init_cfg=None
-    ),
+    backbone={{_base_.model.backbone}},
     neck=dict(
         type="FPN",
         in_channels=[4, 8, 16, 32],
