@@ -33,6 +33,9 @@ class Method:
     """Loss configs by name; `loss_weight` is the published one."""
     balanced: bool = False
     """Whether the gradient is scaled to a ratio; else the weights are constant, as published."""
+    shares: dict[str, float] = field(default_factory=dict)
+    """Shares of the setting by name of the loss; each loss then has a ratio of its own, and 1 if it is not named.
+    Empty: all losses at a source share one ratio."""
 
     @property
     def settings(self) -> tuple[float, ...]:
@@ -59,7 +62,8 @@ class Method:
             for loss in losses.values():
                 loss["loss_weight"] *= setting
         distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
-        balance = dict(ratio=setting) if self.balanced else None
+        ratio = {name: setting * self.shares.get(name, 1.0) for name in losses} if self.shares else setting
+        balance = dict(ratio=ratio) if self.balanced else None
         make_distillation(config, dict(architecture=config.model, **teacher), distiller, balance)
         return config
 
@@ -84,6 +88,7 @@ LOSSES: dict[str, dict[str, dict]] = {
     "own-head": dict(own=OWN_HEAD),
     "teacher-head": dict(head=TEACHER_HEAD),
     "both-heads": dict(own=OWN_HEAD, head=TEACHER_HEAD),
+    "half-heads": dict(own=OWN_HEAD, head=dict(TEACHER_HEAD, images=0.5)),
     "pcka-none": dict(pcka=_pcka("none")),
     "pcka-center": dict(pcka=_pcka("center")),
     "pcka-debias": dict(pcka=_pcka("debias")),
@@ -97,6 +102,11 @@ METHODS: dict[str, Method] = {
     LONGER: Method(),
     **{name: Method(losses) for name, losses in LOSSES.items()},
     **{f"{name}+balance": Method(losses, balanced=True) for name, losses in LOSSES.items()},
+    "heads-pcka+balance": Method(
+        dict(own=OWN_HEAD, head=TEACHER_HEAD, pcka=_pcka("center")),
+        balanced=True,
+        shares=dict(pcka=0.2),
+    ),
 }
 
 
@@ -114,7 +124,7 @@ class DataSet:
     """A distilled training's time over the plain student's, rounded up to a half, on two cores: `plain-longer` has as
     many times more epochs. An estimate for pairs that have not been trained yet; `seconds` of the results tell."""
     misfits: tuple[str, ...] = ()
-    """Keys of `LOSSES` that do not fit the pair."""
+    """Methods that do not fit the pair, named without `+balance`."""
 
     def fitting(self, methods: Sequence[str]) -> list[str]:
         """Those of the methods that fit the pair."""
@@ -135,7 +145,7 @@ DATA_SETS: dict[str, DataSet] = {
         dict(short=30, converged=60),
         teacher_epochs=40,
         longer=3.0,
-        misfits=("own-head", "both-heads"),
+        misfits=("own-head", "both-heads", "half-heads", "heads-pcka"),
     ),
     "bccd-two-stage": DataSet(
         "configs/bccd/two_stage", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=2.0

@@ -17,7 +17,7 @@ def student() -> Config:
     return Config.fromfile("configs/demo/student.py")
 
 
-@pytest.mark.parametrize("name", [PLAIN, *LOSSES])
+@pytest.mark.parametrize("name", [PLAIN, *LOSSES, "heads-pcka+balance"])
 def test_a_step(name):
     config = METHODS[name].apply(student(), 1.0, TEACHER)
     model = build_detector(config.model).train()
@@ -37,7 +37,8 @@ def test_constant_weights_and_ratios():
         weights = {key: loss.loss_weight for key, loss in config.model.distiller.losses.items()}
         published = {key: loss["loss_weight"] for key, loss in method.losses.items()}
         if method.balanced:
-            assert config.model.balance == dict(ratio=0.1) and weights == published
+            ratio = dict(own=0.1, head=0.1, pcka=0.2 * 0.1) if name == "heads-pcka+balance" else 0.1
+            assert config.model.balance == dict(ratio=ratio) and weights == published
         else:
             assert "balance" not in config.model
             assert weights == pytest.approx({key: 0.1 * weight for key, weight in published.items()})

@@ -1,5 +1,6 @@
 """Losses on the raw outputs of dense heads: the teacher's head on the student's maps, or the student's own head."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -85,9 +86,20 @@ class HeadLoss(_HeadOutputLoss):
     Args:
         loss_weight: Factor of the whole loss.
         box_weight: Factor of the box terms relative to the class term.
+        images: Share of a batch's images that are compared, above 0 and up to 1. They are the first ones; their number
+            is rounded up. The cost of the head's passes for the student's maps falls with it.
+
+    Raises:
+        ValueError: `images` is out of its range.
     """
 
     source = ("neck", "head")
+
+    def __init__(self, loss_weight: float = 1.0, box_weight: float = 1.0, images: float = 1.0):
+        super().__init__(loss_weight, box_weight)
+        if not 0 < images <= 1:
+            raise ValueError(f"HeadLoss: images is a share above 0 and up to 1, such as 0.5; got {images}")
+        self.images = images
 
     def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
         """Build a connector for each level whose channels differ."""
@@ -96,13 +108,16 @@ class HeadLoss(_HeadOutputLoss):
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[tuple[Tensor, ...]], batch: Batch) -> Tensor:
         """Weighted loss, from the student's maps `(B, C, H, W)` and the head's outputs for the teacher's, by level."""
-        head = batch.teacher.dense_head
-        outputs = batch.teacher.head(self.connectors.placed(student, batch.teacher.num_levels))
+        head, count = batch.teacher.dense_head, math.ceil(self.images * len(student[0]))
+        maps = self.connectors.placed([level[:count] for level in student], batch.teacher.num_levels)
+        outputs = batch.teacher.head(maps)
+        teacher = [[output[:count] for output in level] for level in teacher]
         return self.compared([outputs[other.index] for _, other in self.pairs], teacher, head, head)
 
     def describe(self, size: Sequence[int]) -> str:
-        """Weight, and connectors."""
-        return f"weight {self.loss_weight:g}, the teacher's head{self.connectors.describe()}"
+        """Weight, share of the images, and connectors."""
+        share = f" on {self.images:.0%} of the images" if self.images < 1 else ""
+        return f"weight {self.loss_weight:g}, the teacher's head{share}{self.connectors.describe()}"
 
 
 @MODELS.register_module()

@@ -167,6 +167,28 @@ def test_the_levels_are_summed_and_weighted():
     torch.testing.assert_close(compare(model, student, teacher), 2.0 * (sums[0] + 0.5 * sums[1]) / sums[2])
 
 
+def test_a_share_of_the_images():
+    """The first ones, rounded up: the loss is that of a batch of these alone, and the others get no gradient."""
+    whole = distilled(retinanet(), student=retinanet())
+    for share, count in ((0.2, 1), (0.5, 1), (0.6, 2), (1.0, 2)):
+        part = distilled(retinanet(), student=retinanet(), images=share)
+        own, other = [m.requires_grad_() for m in maps(1)], maps(0)
+        loss = compare(part, own, other)
+        alone = compare(whole, [m[:count].detach() for m in own], [m[:count] for m in other])
+        torch.testing.assert_close(loss, alone)
+        for gradient in torch.autograd.grad(loss, own):
+            assert gradient[0].any() and bool(gradient[1].any()) == (count == 2)
+    assert "the teacher's head on 20% of the images" in distilled(retinanet(), images=0.2).distiller.losses[
+        "head"
+    ].describe(())
+
+
+@pytest.mark.parametrize("share", [0, 1.5])
+def test_a_share_of_the_images_out_of_its_range(share):
+    with pytest.raises(ValueError, match=f"images is a share above 0 and up to 1, such as 0.5; got {share}"):
+        distilled(retinanet(), images=share)
+
+
 def test_levels_that_the_student_lacks_are_left_out():
     """FCOS has a scale of its own at each level: the levels in common keep theirs."""
     model = distilled(fcos(), student=retinanet(start_level=2))
