@@ -43,6 +43,15 @@ def test_the_step_benchmark_runs(command, tmp_path):
     assert {"student", "teacher", "distillation (fused, channels last)"} < set(seconds)
 
 
+def test_the_benchmark_of_cost_runs(command, tmp_path):
+    sizes = ["--batch", 1, "--size", 64, 96, "--rounds", 1, "--methods", "half-heads+balance"]
+    out = command("tools/benchmarks/cost.py", *sizes, "--out", tmp_path / "cost.json").stdout
+    assert "MB over plain" in out
+    results = json.loads((tmp_path / "cost.json").read_text())
+    assert set(results["seconds"]) == {"plain", "half-heads+balance", "teacher"}
+    assert results["memory"]["half-heads+balance"] > results["memory"]["plain"] > 0
+
+
 @pytest.mark.full  # twelve processes, each of which imports everything
 def test_the_benchmark_of_testing_runs(command, tmp_path):
     command("tools/benchmarks/testing.py", "--rounds", 1, "--scenes", 1, 2, "--out", tmp_path / "testing.json")

@@ -5,30 +5,33 @@ uses PCKA with patches of 64x64 pixels, MMRazor's is `FpnTeacherDistill` with `P
 """
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmdet.testing import demo_mm_inputs
-from mmengine.model import BaseModel
-from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 from rich.console import Console
 
 from pcka_mmdet.benchmarking.measure import interleaved, save
+from pcka_mmdet.benchmarking.steps import stepper, teacher_forward
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.report.tables import console_table
 
 STRIDES = (8, 16, 32, 64)
+OWN_HEAD = dict(type="pcka_mmdet.OwnHeadLoss")
+TEACHER_HEAD = dict(type="pcka_mmdet.HeadLoss")
 OPTIONS = {
     "distillation, teacher as it is": dict(fuse_teacher=False, teacher_channels_last=False),
     "distillation, fused": dict(teacher_channels_last=False),
     "distillation (fused, channels last)": dict(),
     "distillation, bf16": dict(teacher_precision="bf16"),
     "distillation, balanced": dict(balance=dict(ratio=1.0)),
-    "teacher's head, balanced": dict(losses=dict(head=dict(type="pcka_mmdet.HeadLoss")), balance=dict(ratio=1.0)),
-    "own head, balanced": dict(losses=dict(own=dict(type="pcka_mmdet.OwnHeadLoss")), balance=dict(ratio=1.0)),
+    "teacher's head, balanced": dict(losses=dict(head=TEACHER_HEAD), balance=dict(ratio=1.0)),
+    "own head, balanced": dict(losses=dict(own=OWN_HEAD), balance=dict(ratio=1.0)),
+    "both heads, balanced": dict(losses=dict(own=OWN_HEAD, head=TEACHER_HEAD), balance=dict(ratio=1.0)),
+    "both heads, half of the images": dict(
+        losses=dict(own=OWN_HEAD, head=dict(TEACHER_HEAD, images=0.5)), balance=dict(ratio=1.0)
+    ),
 }
 MMRAZOR = "MMRazor's FpnTeacherDistill with PKDLoss"
 
@@ -91,13 +94,6 @@ def mmrazors(teacher: dict, student: dict) -> dict[str, Any]:
     )
 
 
-def stepper(model: BaseModel, data: dict) -> Callable[[], object]:
-    """A function that runs one training step of a model."""
-    wrapper = OptimWrapper(torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-6))
-    model.train()
-    return lambda: model.train_step(data, wrapper)
-
-
 def main() -> None:
     args, console = parse_args(), Console(width=120)
     DefaultScope.get_instance("benchmark", scope_name="mmdet")
@@ -107,14 +103,9 @@ def main() -> None:
     models = {name: build_detector(model) for name, model in {**models, MMRAZOR: mmrazors(teacher, student)}.items()}
     data = demo_mm_inputs(args.batch, [(3, *args.size)] * args.batch)
 
-    plain = build_detector(teacher).eval()
     images = models["student"].data_preprocessor(data, True)["inputs"]
-
-    @torch.no_grad()
-    def teacher_forward() -> object:
-        return plain.extract_feat(images)
-
-    functions = {name: stepper(model, data) for name, model in models.items()} | {"teacher": teacher_forward}
+    functions = {name: stepper(model, data) for name, model in models.items()}
+    functions["teacher"] = teacher_forward(build_detector(teacher), images)
     seconds = interleaved(functions, args.rounds)
     parts = seconds["student"] + seconds["teacher"]
     rows = [[name, f"{1000 * s:.0f}", f"{s / parts:.3f}", f"{s / seconds[MMRAZOR]:.3f}"] for name, s in seconds.items()]

@@ -1,0 +1,85 @@
+"""What each method of the comparison costs: `tools/benchmarks/cost.py`, milliseconds and MB over the plain step.
+
+All methods take a training step on the same random images in turn, in one run. The weights are random. The memory is
+the most that tensors made in a step hold at once. The weights, and what an operator frees itself, are not in it.
+"""
+
+import argparse
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mmdet.testing import demo_mm_inputs
+from mmengine.registry import init_default_scope
+from rich.console import Console
+
+from pcka_mmdet.benchmarking.measure import LiveBytes, interleaved, save
+from pcka_mmdet.benchmarking.steps import stepper, teacher_forward
+from pcka_mmdet.configuration.detector import build_detector, load_config, model_config
+from pcka_mmdet.experiments.methods import LONGER, METHODS, MIDDLE, PLAIN
+from pcka_mmdet.report.tables import console_table
+
+METHODS_IN_TIME = [name for name in METHODS if name != LONGER]
+HEADER = ("", "ms", "ms over plain", "over student + teacher", "MB over plain")
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="What each method of the comparison costs over the plain step.")
+    parser.add_argument("--student", default="configs/bccd/small/student.py", help="config (default: %(default)s)")
+    parser.add_argument("--teacher", default="configs/bccd/small/teacher.py", help="config (default: %(default)s)")
+    parser.add_argument("--methods", nargs="+", choices=METHODS_IN_TIME, metavar="METHOD", default=METHODS_IN_TIME)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--size", type=int, nargs=2, default=[192, 256], metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmarks/cost.json"))
+    return parser.parse_args()
+
+
+def main() -> None:
+    args, console = parse_args(), Console(width=120)
+    logging.disable(logging.INFO)  # a table of levels for each method
+    init_default_scope("mmdet")
+    torch.manual_seed(0)
+    student, teacher = load_config(args.student), model_config(dict(cfg_path=args.teacher))
+    for model in (student.model, teacher):
+        model.backbone.init_cfg = None
+    configs = {
+        name: METHODS[name].apply(student, MIDDLE, dict(teacher=teacher, teacher_ckpt="random"))
+        for name in dict.fromkeys([PLAIN, *args.methods])
+    }
+    data = demo_mm_inputs(args.batch, [(3, *args.size)] * args.batch, num_classes=_num_classes(student.model))
+    models = {name: build_detector(config.model) for name, config in configs.items()}
+    steps = {name: stepper(model, data) for name, model in models.items()}
+    memory = {name: _peak(step) for name, step in steps.items()}
+    images = models[PLAIN].data_preprocessor(data, True)["inputs"]
+    seconds = interleaved(steps | {"teacher": teacher_forward(build_detector(teacher), images)}, args.rounds)
+    parts, plain = seconds[PLAIN] + seconds["teacher"], seconds[PLAIN]
+    rows = [
+        [
+            name,
+            f"{1000 * seconds[name]:.0f}",
+            f"{1000 * (seconds[name] - plain):.0f}",
+            f"{seconds[name] / parts:.3f}",
+            f"{(memory[name] - memory[PLAIN]) / 1e6:.1f}",
+        ]
+        for name in steps
+    ]
+    console.print(console_table(HEADER, rows, title=f"{args.teacher} -> {args.student}, batch {args.batch}"))
+    save(args, seconds=seconds, memory=memory)
+
+
+def _num_classes(model: dict) -> int:
+    return model["bbox_head"]["num_classes"] if "bbox_head" in model else model["roi_head"]["bbox_head"]["num_classes"]
+
+
+def _peak(step: Callable[[], object]) -> int:
+    """Most bytes that tensors of a step hold, after a first step that made the optimizer's state."""
+    step()
+    with LiveBytes() as live:
+        step()
+    return live.peak
+
+
+if __name__ == "__main__":
+    main()
