@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from scipy.stats import t as student_t
@@ -22,6 +22,7 @@ class Trial:
     test: float | None
     """`None` where the setting was still to be chosen."""
     seconds: float
+    """Time of the training, beside whatever else ran; `tools/benchmarks/cost.py` measures costs."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,6 @@ class Row:
     setting: float
     values: dict[int, float]
     """AP by seed."""
-    seconds: float
     difference: "Interval | None"
     """To the plain student, seed by seed; `None` for itself, and below two common seeds."""
 
@@ -74,11 +74,37 @@ def best_setting(trials: Iterable[Trial], method: str) -> float:
         trials: Trials of one regime, with the seeds that choose.
         method: The method; there is a trial of it.
     """
-    by_setting: dict[float, list[float]] = {}
+    means = _means(trials, method)
+    return max(means, key=means.__getitem__)
+
+
+def _means(trials: Iterable[Trial], method: str) -> dict[float, float]:
+    """Mean AP on val by setting, the smallest first."""
+    values: dict[float, list[float]] = {}
     for trial in trials:
         if trial.method == method:
-            by_setting.setdefault(trial.setting, []).append(trial.val)
-    return max(sorted(by_setting), key=lambda setting: statistics.fmean(by_setting[setting]))
+            values.setdefault(trial.setting, []).append(trial.val)
+    return {setting: statistics.fmean(values[setting]) for setting in sorted(values)}
+
+
+def choice(trials: Sequence[Trial], methods: Iterable[str]) -> list[list[str]]:
+    """Cells of the table of settings: for each method its settings with their mean AP on val, the best in bold.
+
+    Args:
+        trials: Trials of one regime, with the seeds that choose.
+        methods: The methods; those without a trial are left out.
+    """
+    table = []
+    for method in methods:
+        means = _means(trials, method)
+        best = max(means, key=means.__getitem__, default=None)
+        marked = [
+            f"{setting:g}: **{ap:.3f}**" if setting == best else f"{setting:g}: {ap:.3f}"
+            for setting, ap in means.items()
+        ]
+        if marked:
+            table.append([method, ", ".join(marked)])
+    return table
 
 
 def rows(trials: Iterable[Trial], chosen: dict[str, float], plain: str, split: str = "test") -> list[Row]:
@@ -91,20 +117,20 @@ def rows(trials: Iterable[Trial], chosen: dict[str, float], plain: str, split: s
         split: `'test'` or `'val'`.
     """
     trials = list(trials)
-    found: dict[str, tuple[dict[int, float], list[float]]] = {}
+    found: dict[str, dict[int, float]] = {}
     for method, setting in chosen.items():
         own = [trial for trial in trials if (trial.method, trial.setting) == (method, setting)]
         values = {trial.seed: value for trial in own if (value := getattr(trial, split)) is not None}
         if values:
-            found[method] = dict(sorted(values.items())), [trial.seconds for trial in own]
+            found[method] = dict(sorted(values.items()))
     result = []
-    for method, (values, seconds) in found.items():
-        difference = paired_difference(values, found[plain][0]) if plain in found and method != plain else None
-        result.append(Row(method, chosen[method], values, statistics.fmean(seconds), difference))
+    for method, values in found.items():
+        difference = paired_difference(values, found[plain]) if plain in found and method != plain else None
+        result.append(Row(method, chosen[method], values, difference))
     return result
 
 
-HEADER = ("method", "setting", "seeds", "AP", "sd", "to plain", "95 %", "seconds")
+HEADER = ("method", "setting", "seeds", "AP", "sd", "to plain", "95 %")
 
 
 def cells(row: Row) -> list[str]:
@@ -118,5 +144,4 @@ def cells(row: Row) -> list[str]:
         f"{row.deviation:.3f}" if len(row.values) > 1 else "",
         f"{gain.mean:+.3f}" if gain else "",
         f"{gain.low:+.3f} to {gain.high:+.3f}" if gain else "",
-        f"{row.seconds:.0f}",
     ]

@@ -3,7 +3,8 @@
 import pytest
 from scipy import stats
 
-from pcka_mmdet.report.comparison import Interval, Trial, best_setting, cells, paired_difference, rows
+from pcka_mmdet.report.comparison import Interval, Trial, best_setting, cells, choice, paired_difference, rows
+from pcka_mmdet.report.comparison_plot import plot_comparison
 
 PLAIN = {0: 0.30, 1: 0.32, 2: 0.31}
 BETTER = {0: 0.33, 1: 0.36, 2: 0.32, 5: 0.90}
@@ -25,6 +26,10 @@ def test_the_best_setting_is_chosen_on_val():
     trials = [trial("a", 0.1, val=0.4, test=0.9), trial("a", 1.0, val=0.6, test=0.1), trial("a", 10.0, val=0.6)]
     trials.append(trial("b", 0.01, val=0.99))
     assert best_setting(trials, "a") == 1.0
+    assert choice(trials, ["none", "b", "a"]) == [
+        ["b", "0.01: **0.990**"],
+        ["a", "0.1: 0.400, 1: **0.600**, 10: 0.600"],
+    ]
 
 
 def test_rows_have_the_chosen_setting_alone():
@@ -35,7 +40,32 @@ def test_rows_have_the_chosen_setting_alone():
     assert (plain.method, plain.difference, plain.values) == ("plain", None, PLAIN)
     assert plain.mean == pytest.approx(0.31) and plain.deviation == pytest.approx(0.01)
     assert a.values == BETTER and isinstance(a.difference, Interval)
-    assert cells(plain) == ["plain", "1", "3", "0.310", "0.010", "", "", "10"]
+    assert cells(plain) == ["plain", "1", "3", "0.310", "0.010", "", ""]
     gain = a.difference
     assert cells(a)[:6] == ["a", "0.1", "4", "0.478", "0.282", "+0.027"]
     assert cells(a)[6] == f"{gain.low:+.3f} to {gain.high:+.3f}"
+
+
+def test_the_plot_shows_every_seed_and_the_plain_students_mean(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    figures = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kw: (figures.append(self), save(self, *args, **kw)))
+    trials = [trial("plain", seed=s, test=ap) for s, ap in PLAIN.items()]
+    trials += [trial("a", 0.1, s, test=ap) for s, ap in BETTER.items()]
+    found = rows(trials, {"plain": 1.0, "a": 0.1}, "plain")
+    plot_comparison({"short": found, "converged": found[:1]}, "plain", "digits", tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+    axes = figures[0].axes
+    assert [[label.get_text() for label in a.get_yticklabels()] for a in axes] == [
+        ["plain (1)", "a (0.1)"],
+        ["plain (1)"],
+    ]
+    seeds = [
+        sorted(line.get_xdata()) for line in axes[0].lines if line.get_marker() == "|" and len(line.get_xdata()) > 2
+    ]
+    assert seeds == [sorted(PLAIN.values()), sorted(BETTER.values())]
+    assert any(
+        list(line.get_xdata()) == pytest.approx([0.31, 0.31]) and line.get_linestyle() == ":" for line in axes[0].lines
+    )

@@ -27,7 +27,8 @@ from pcka_mmdet.experiments.run_arguments import make_console
 from pcka_mmdet.experiments.run_stages import run_stages, session
 from pcka_mmdet.experiments.stage_config import COSTS, ensure_data, stage_config
 from pcka_mmdet.experiments.stages import Evaluation, Stage, Training, with_requirements
-from pcka_mmdet.report.comparison import HEADER, Trial, best_setting, cells, rows
+from pcka_mmdet.report.comparison import HEADER, Trial, best_setting, cells, choice, rows
+from pcka_mmdet.report.comparison_plot import plot_comparison
 from pcka_mmdet.report.tables import console_table, markdown_table
 
 TOOLS = Path(__file__).resolve().parents[1]
@@ -175,28 +176,41 @@ def _name(key: Key) -> str:
     return f"{regime}_{method}_{setting:g}_seed{seed}"
 
 
+def choice_keys(methods: list[str]) -> list[Key]:
+    """The trainings that choose the settings of methods."""
+    distilled = [method for method in methods if METHODS[method].losses]
+    return [("short", method, setting, CHOOSING_SEED) for method in distilled for setting in METHODS[method].settings]
+
+
 def choose(comparison: Comparison, methods: list[str], lock: int) -> dict[str, float]:
     """Train every setting of the methods in the short regime, and choose the best on val."""
     chosen = dict.fromkeys(methods, MIDDLE)
     if comparison.args.quick:
         return chosen
-    keys = [("short", method, s, CHOOSING_SEED) for method in methods for s in METHODS[method].settings]
-    keys = [key for key in keys if METHODS[key[1]].losses]
+    keys = choice_keys(methods)
     comparison.run(keys, tested=False, lock=lock)
     trials = comparison.results(keys)
     return chosen | {method: best_setting(trials, method) for method in {key[1] for key in keys}}
 
 
 def report(comparison: Comparison, chosen: dict[str, float], keys: list[Key]) -> None:
-    """Print the tables of a set and write them beside its results."""
+    """Print the tables of a set, and write them and a plot beside its results."""
     args, text = comparison.args, f"# {comparison.name}\n"
-    for regime in args.regimes:
-        trials = [trial for trial in comparison.results(keys) if trial.regime == regime]
-        for split in ("val", "test") if args.final else ("val",):
-            table = [cells(row) for row in rows(trials, chosen, PLAIN, split)]
-            title = f"{regime}: AP on {split}"
+    for split in ("val", "test") if args.final else ("val",):
+        regimes = {}
+        for regime in args.regimes:
+            trials = [trial for trial in comparison.results(keys) if trial.regime == regime]
+            regimes[regime] = rows(trials, chosen, PLAIN, split)
+            table, title = [cells(row) for row in regimes[regime]], f"{regime}: AP on {split}"
             comparison.console.print(console_table(HEADER, table, title=f"{comparison.name}, {title}"))
             text += f"\n## {title}\n\n{markdown_table(HEADER, table)}"
+        plot = comparison.file.with_name(f"{comparison.name}_{split}.png")
+        plot_comparison(regimes, PLAIN, f"{comparison.name}: AP on {split}, mean and standard deviation", plot)
+        text += f"\n![AP on {split} by method]({plot.name})\n"
+    settings = choice(comparison.results(choice_keys(list(chosen))), chosen)
+    if settings:
+        text += f"\n## The choice of settings: AP on val, short, seed {CHOOSING_SEED}\n\n"
+        text += markdown_table(("method", "settings"), settings)
     comparison.file.with_suffix(".md").write_text(text)
 
 
