@@ -243,8 +243,18 @@ EVERY_KIND = dict(
     channels=dict(type="mmrazor.ChannelWiseDivergence", loss_weight=1.0, strides=(8, 16, 32)),
     generation=dict(type="pcka_mmdet.MaskedGenerationLoss", loss_weight=1e-3, strides=(8, 16)),
     head=dict(type="pcka_mmdet.HeadLoss"),
+    mmd=dict(type="pcka_mmdet.MMDLoss", loss_weight=10.0, patch_size=1, strides=(8, 16)),
+    samples=dict(type="pcka_mmdet.RCKALoss", source="neck", centering="none", gather=True, strides=(8,)),
+    attention=dict(
+        type="pcka_mmdet.PatchedLoss",
+        loss=dict(type="mmrazor.ATLoss", loss_weight=1.0),
+        layout="maps",
+        patch_size=2,
+        strides=(8,),
+    ),
 )
-"""Losses that need all of the contract: MMRazor's, one with parameters of its own, one that runs the teacher's head."""
+"""Losses that need all of the contract: MMRazor's, one with parameters of its own, one that runs the teacher's head,
+one that gathers the samples of all processes, and one around another."""
 
 
 def distillation(**overrides: Any) -> dict:

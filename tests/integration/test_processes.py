@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pcka_mmdet.engine import NonFiniteLossHook
 from pcka_mmdet.models import FPNDistiller
+from pcka_mmdet.models.losses.gathering import gathered
 from tests.detectors import EVERY_KIND, build, distillation, fcos, raw_batch, retinanet
 from tests.runners import RandomScenes, runner, validation
 
@@ -31,11 +32,14 @@ def distilled_fcos(loss: str, task_weight: float) -> dict:
     return distillation(
         architecture=fcos(task_weight),
         teacher=retinanet(channels=24),
-        distiller=dict(type="pcka_mmdet.FPNDistiller", losses=dict(maps=dict(type=loss, **PATCHES.get(loss, {})))),
+        distiller=dict(type="pcka_mmdet.FPNDistiller", losses=dict(maps=dict(type=loss, **OPTIONS.get(loss, {})))),
     )
 
 
-PATCHES = {"pcka_mmdet.PCKALoss": dict(patch_size=1, strides=(8, 16))}
+OPTIONS = {
+    "pcka_mmdet.PCKALoss": dict(patch_size=1, strides=(8, 16)),
+    "pcka_mmdet.RCKALoss": dict(source="neck", strides=(8, 16), gather=True),
+}
 
 
 def batch(step: int, images: Iterable[int]) -> dict:
@@ -198,6 +202,14 @@ def losses_of_every_kind() -> dict:
     return config
 
 
+def gathered_rows(rank: int) -> tuple[Tensor, Tensor]:
+    """One row of the first process and two of the second, and the gradient of their weighted sum for the own rows."""
+    rows = torch.full((rank + 1, 2), 1.0 + rank, requires_grad=True)
+    everything = gathered(rows)
+    (everything * torch.arange(6.0).reshape(3, 2)).sum().backward()
+    return everything.detach(), rows.grad
+
+
 BALANCE = dict(ratio=0.5)
 EVERY_SECOND = dict(type="pcka_mmdet.LossScheduleHook", every=2)
 SCENARIOS = {
@@ -235,6 +247,8 @@ def work(rank: int, folder: Path) -> None:
             distilled_fcos("pcka_mmdet.MimicLoss", 1.0), [batch(s, LOCAL[rank]) for s in range(20)], 0.01, wrap
         ),
         "pcka": weights_after(distilled_fcos("pcka_mmdet.PCKALoss", 0.0), [batch(0, LOCAL[rank])], 1.0, wrap),
+        "rcka": weights_after(distilled_fcos("pcka_mmdet.RCKALoss", 0.0), [batch(0, LOCAL[rank])], 1.0, wrap),
+        "gathered": gathered_rows(rank),
         **{name: scenario(folder) for name, scenario in SCENARIOS.items()},
     }
     torch.save(results, folder / f"{rank}.pt")
@@ -282,6 +296,24 @@ def test_pcka_of_two_processes_is_the_mean_of_their_gradients(results):
     for two in (results[0]["pcka"], accumulated):
         assert differences(two, mean) < 1e-5 * scale
     assert differences(whole, mean) > 0.01 * scale
+
+
+def test_rcka_of_gathered_samples_equals_one_process_with_the_whole_batch(results):
+    config = distilled_fcos("pcka_mmdet.RCKALoss", 0.0)
+    start = weights_after(config, [], 1.0)
+    whole = weights_after(config, [batch(0, range(4))], 1.0)
+    assert differences(whole, start) > 0
+    for result in results:
+        assert differences(result["rcka"], whole) < 1e-5 * differences(whole, start)
+
+
+def test_rows_of_all_processes_are_gathered(results):
+    """In the order of ranks; the own gradient is doubled, because DDP halves it."""
+    rows = [
+        (torch.tensor([[1.0, 1.0], [2.0, 2.0], [2.0, 2.0]]), gradient) for gradient in ([[0.0, 2]], [[4.0, 6], [8, 10]])
+    ]
+    for (found, gradient), (expected, own) in zip([r["gathered"] for r in results], rows, strict=True):
+        assert torch.equal(found, expected) and torch.equal(gradient, torch.tensor(own))
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS.keys() - {"detached", "nonfinite for good"}))

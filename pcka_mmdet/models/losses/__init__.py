@@ -4,7 +4,10 @@ from .head_loss import HeadLoss, OwnHeadLoss
 from .level_loss import Batch, ForeignLoss, LevelLoss
 from .masked_generation_loss import MaskedGenerationLoss
 from .mimic_loss import MimicLoss
+from .mmd_loss import MMDLoss
+from .patched_loss import PatchedLoss
 from .pcka_loss import PCKALoss
+from .rcka_loss import RCKALoss
 from .roi_head_loss import RoIHeadLoss
 
 __all__ = [
@@ -12,9 +15,12 @@ __all__ = [
     "ForeignLoss",
     "HeadLoss",
     "LevelLoss",
+    "MMDLoss",
     "MaskedGenerationLoss",
     "MimicLoss",
     "OwnHeadLoss",
     "PCKALoss",
+    "PatchedLoss",
+    "RCKALoss",
     "RoIHeadLoss",
 ]

@@ -116,8 +116,8 @@ def test_losses_of_every_kind_train_and_go_on(tmp_path):
     run.train()
     assert {key.split(".")[1] for key in before} == {
         *(f"channels_s{stride}" for stride in (8, 16, 32)),
-        *(f"generation_s{stride}" for stride in (8, 16)),
-        "head",
+        *(f"{name}_s{stride}" for name in ("generation", "mmd") for stride in (8, 16)),
+        *("head", "attention_s8"),
     }
     saved = torch.load(tmp_path / "epoch_1.pth")["state_dict"]
     for key, value in run.model.distiller.state_dict().items():

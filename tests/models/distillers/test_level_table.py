@@ -65,16 +65,19 @@ def test_losses_of_every_kind():
         [
             *("s8", "output 0, 16 channels, 8x12", "output 0, 24 channels; head 0"),
             *("weight 1, connector 16 -> 24", "weight 0.001, 65% masked, connector 16 -> 24"),
-            *(f"weight 1, the teacher's head, {connectors}", ""),
+            f"weight 1, the teacher's head, {connectors}",
+            *("weight 10, 96 patches of 1, connector 16 -> 24", "weight 1, samples of all processes"),
+            *("weight 1, mmrazor.ATLoss on maps, 24 patches of 2, connector 16 -> 24", ""),
         ],
         [
             *("s16", "output 1, 16 channels, 4x6", "output 1, 24 channels; head 1"),
             *("weight 1, connector 16 -> 24", "weight 0.001, 65% masked, connector 16 -> 24"),
-            *(f"weight 1, the teacher's head, {connectors}", ""),
+            f"weight 1, the teacher's head, {connectors}",
+            *("weight 10, 24 patches of 1, connector 16 -> 24", "", "", ""),
         ],
     ]
     assert [row[0] for row in rows[1:]] == ["s8", "s16", "s32", "s64", "s4", "s8", "s16", "s32"]
     assert rows[6] == [
-        *("s8", "backbone 1, 16 channels, 8x12", "backbone 1, 16 channels", "", "", ""),
+        *("s8", "backbone 1, 16 channels, 8x12", "backbone 1, 16 channels", *[""] * 6),
         "weight 1, connector 16 -> 16",
     ]

@@ -1,0 +1,31 @@
+"""The rows of all processes, for losses that compare the samples of a batch."""
+
+import torch
+from mmengine.dist import all_gather, get_rank, get_world_size
+from torch import Tensor
+
+
+def gathered(rows: Tensor) -> Tensor:
+    """Rows of all processes, in the order of their ranks; gradients reach those of this process.
+
+    Every process must call it. The gradient of the own rows is multiplied by the number of processes, because DDP takes
+    the mean of all gradients: so that mean is the gradient of one process with the whole batch.
+
+    Args:
+        rows: Rows of this process `(N, D)`; N may differ between processes.
+
+    Returns:
+        Rows `(sum of N, D)`.
+    """
+    processes = get_world_size()
+    if processes == 1:
+        return rows
+    counts = [int(count) for count in all_gather(torch.tensor([len(rows)], device=rows.device))]
+    padded = rows.new_zeros(max(counts), *rows.shape[1:])
+    padded[: len(rows)] = rows.detach()
+    parts = [part[:count] for part, count in zip(all_gather(padded), counts, strict=True)]
+    own = rows.view_as(rows)
+    if own.requires_grad:
+        own.register_hook(lambda gradient: gradient * processes)
+    parts[get_rank()] = own
+    return torch.cat(parts)

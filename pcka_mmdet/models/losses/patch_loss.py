@@ -1,0 +1,109 @@
+"""The base class of losses on the patches of maps."""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from pcka_mmdet.functional import extract_patches
+from pcka_mmdet.functional.patches import AVERAGES, patch_grid
+
+from ..sources import MAP_SOURCES
+from .level_loss import LevelLoss
+
+AUTO_PATCHES = 64
+"""Patches that `patch_size='auto'` aims at: on COCO's 800x1344 pixels it gives sides of 16, 8, 4 and 2."""
+
+
+class PatchLoss(LevelLoss):
+    """Base of losses on patches: how maps are cut, and which maps have too few patches.
+
+    Args:
+        loss_weight: Factor of the loss.
+        patch_size: Side of a patch, in positions of the map. `'auto'` chooses it for each map so that there are about
+            64 patches, whatever the level and the image size.
+        average: `'channel'`, `'batch'` or `'spatial'`: what the mean over groups of patches averages, see
+            `pcka_mmdet.functional.patches`. `'channel'` compares channel i with channel i, so both sides need equal
+            numbers of channels.
+        fit: `'resize'`, `'pad'` or `'crop'`: how a map is made to hold whole patches.
+
+    Raises:
+        ValueError: An option is unknown.
+    """
+
+    sources = MAP_SOURCES
+    min_patches = 2
+    """Patches below which the loss is constant or undefined."""
+
+    def __init__(self, loss_weight: float, patch_size: int | str, average: str, fit: str):
+        super().__init__(loss_weight)
+        name = type(self).__name__
+        if average not in AVERAGES:
+            raise ValueError(f"{name}: average must be one of {AVERAGES}, got {average!r}")
+        automatic = patch_size == "auto"
+        if not isinstance(patch_size, int) and not automatic:
+            raise ValueError(
+                f"{name}: patch_size is by stride, such as {{8: 2}}, one number or 'auto'; got {patch_size}"
+            )
+        patch_grid(1, 1, 1 if automatic else patch_size, fit)  # refuses bad values
+        self.patch_size = patch_size
+        self.average = average
+        self.fit = fit
+
+    def patch_side(self, height: int, width: int) -> int:
+        """Side of the patches of a map of this size."""
+        if self.patch_size != "auto":
+            return self.patch_size
+        return max(1, round(math.sqrt(height * width / AUTO_PATCHES)))
+
+    def num_patches(self, height: int, width: int) -> int:
+        """Patches N that a map of this size gives."""
+        rows, columns = patch_grid(height, width, self.patch_side(height, width), self.fit)
+        return rows * columns
+
+    def aligned(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """The teacher's map, detached, at the student's height and width.
+
+        Raises:
+            ValueError: Images or channels do not agree, or the map has too few patches.
+        """
+        teacher = self.align(student, teacher, same_channels=self.same_channels)
+        if self.is_degenerate(student.shape[2:]):
+            raise ValueError(f"{type(self).__name__}: {self.degenerate_message(student.shape[2:])}")
+        return teacher
+
+    def cut(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        """Patch matrices `(G, N, D)` of both maps. Raises what `aligned` raises."""
+        options = self.patch_side(*student.shape[2:]), self.average, self.fit
+        teacher = self.aligned(student, teacher)
+        return extract_patches(student, *options), extract_patches(teacher, *options)
+
+    @property
+    def same_channels(self) -> bool:
+        """Whether student and teacher need equal numbers of channels."""
+        return self.average == "channel"
+
+    def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
+        """Only where the numbers of channels must be equal and are not."""
+        return self.same_channels and student_channels != teacher_channels
+
+    def is_degenerate(self, size: Sequence[int]) -> bool:
+        """Whether the map gives fewer than `min_patches` patches."""
+        return self.num_patches(*size) < self.min_patches
+
+    def details(self, size: Sequence[int]) -> list[str]:
+        """Number and side of the patches."""
+        return [f"{self.num_patches(*size)} patches of {self.patch_side(*size)}"]
+
+    def degenerate_message(self, size: Sequence[int]) -> str:
+        """Why `is_degenerate` says so, and what to write instead."""
+        height, width = size
+        return (
+            f"a map of {height}x{width} has {self.num_patches(height, width)} patches of side "
+            f"{self.patch_side(height, width)}, and {self.needs_patches}: use a smaller patch_size"
+        )
+
+    @property
+    def needs_patches(self) -> str:
+        """How many patches the loss needs, for messages."""
+        return f"{type(self).__name__} needs {self.min_patches}"

@@ -1,0 +1,110 @@
+"""Any loss of two tensors, on the patches of maps."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from pcka_mmdet.functional import extract_patches
+from pcka_mmdet.registry import MODELS
+
+from .level_loss import Batch
+from .patch_loss import PatchLoss
+
+LAYOUTS = ("rows", "maps")
+
+UNCHANGED = 1e-6
+"""Sine of the angle between two gradients below which they have one direction."""
+
+
+@MODELS.register_module()
+class PatchedLoss(PatchLoss):
+    """A loss on patches in place of whole maps, the mean over groups of patches (the paper's Table 7).
+
+    A group has N patches of D features; see `pcka_mmdet.functional.patches`. The loss gets them in one of two layouts:
+
+    - `'rows'`: `(N, D)`, for losses of logits, such as KL divergence and DIST: one patch takes the place of one sample.
+    - `'maps'`: `(N, D / p^2, p, p)`, for losses of maps, such as attention transfer and channel-wise distillation: one
+      patch takes the place of one image. With `average='channel'` its channels are the images of the batch, with
+      `'batch'` the channels of the map.
+
+    Args:
+        loss: Config of the loss: a module without parameters that takes the student's and the teacher's tensor.
+        loss_weight: Factor of the loss besides its own weight.
+        layout: `'rows'` or `'maps'`.
+        patch_size: See `PatchLoss`.
+        average: See `PatchLoss`. The wrapped loss needs equal numbers of channels, whatever is averaged.
+        fit: See `PatchLoss`.
+
+    Raises:
+        ValueError: An option is unknown; the loss has parameters; or, found on random maps, patches do not change it
+            (up to a factor), or it is constant on patches.
+    """
+
+    same_channels = True
+
+    def __init__(
+        self,
+        loss: dict,
+        loss_weight: float = 1.0,
+        layout: str = "rows",
+        patch_size: int | str = 16,
+        average: str = "channel",
+        fit: str = "resize",
+    ):
+        module = MODELS.build(loss)
+        super().__init__(loss_weight * getattr(module, "loss_weight", 1.0), patch_size, average, fit)
+        if layout not in LAYOUTS:
+            raise ValueError(f"PatchedLoss: layout must be one of {LAYOUTS}, got {layout!r}")
+        if layout == "maps" and average == "spatial":
+            raise ValueError("PatchedLoss: average='spatial' leaves no map: write layout='rows' or another average")
+        self.name = loss["type"] if isinstance(loss["type"], str) else loss["type"].__name__
+        if any(True for _ in module.parameters()):
+            raise ValueError(f"PatchedLoss: {self.name} has parameters, which the groups of patches cannot share")
+        self.loss, self.factor, self.layout = module, loss_weight, layout
+        if self.active:
+            self._check_effect()
+
+    def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
+        """Loss of one pair of maps, in float32 or wider."""
+        return self.factor * self._of_groups(*self.cut(student, teacher), self.patch_side(*student.shape[2:]))
+
+    def _of_groups(self, student: Tensor, teacher: Tensor, side: int) -> Tensor:
+        """Mean of the loss over groups of patches `(G, N, D)`."""
+        if self.layout == "maps":
+            student, teacher = (patches.unflatten(2, (-1, side, side)) for patches in (student, teacher))
+        return vmap(self.loss)(student, teacher).mean()
+
+    def _check_effect(self) -> None:
+        """Refuse what patches do not change: compare gradients on maps of 2x2 patches with those of a single patch."""
+        side = 2 if self.patch_size == "auto" else self.patch_size
+        generator = torch.Generator().manual_seed(0)
+        student, teacher = (torch.randn(2, 3, 2 * side, 2 * side, generator=generator) for _ in range(2))
+        student.requires_grad_()
+        gradients = []
+        for size in (side, 2 * side):
+            patches = (extract_patches(maps, size, self.average) for maps in (student, teacher))
+            try:
+                value = self._of_groups(*patches, size)
+            except (IndexError, RuntimeError, ValueError) as error:
+                other = LAYOUTS[1 - LAYOUTS.index(self.layout)]
+                raise ValueError(
+                    f"PatchedLoss: {self.name} does not take patches as {self.layout} ({error}): try layout={other!r}"
+                ) from error
+            gradients.append(torch.autograd.grad(value, student)[0].double())
+        whole, patched = (gradient / gradient.norm().clamp(min=1e-30) for gradient in reversed(gradients))
+        if gradients[0].norm() < 1e-12 or not gradients[0].isfinite().all():
+            raise ValueError(
+                f"PatchedLoss: {self.name} is constant on patches of side {side} with layout={self.layout!r}, "
+                f"average={self.average!r}: choose another layout or larger patches"
+            )
+        if (patched - whole).norm() < UNCHANGED:
+            raise ValueError(
+                f"PatchedLoss: patches do not change {self.name} with layout={self.layout!r}, "
+                f"average={self.average!r}: its gradient has the same direction as for whole maps. Use the loss itself"
+            )
+
+    def details(self, size: Sequence[int]) -> list[str]:
+        """The wrapped loss, and the patches."""
+        return [f"{self.name} on {self.layout}", *super().details(size)]

@@ -1,0 +1,120 @@
+"""Centred kernel alignment over the samples of a batch."""
+
+import warnings
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from pcka_mmdet.functional import cka
+from pcka_mmdet.functional.cka_forms import CENTERINGS, MIN_SAMPLES
+from pcka_mmdet.registry import MODELS
+
+from ..levels import Level
+from ..sources import MAP_SOURCES, RoIOutputs
+from .gathering import gathered
+from .level_loss import Batch, LevelLoss
+
+
+@MODELS.register_module()
+class RCKALoss(LevelLoss):
+    """1 - CKA between the student's and the teacher's representation of the samples of a batch (RCKA, the paper's 4.1).
+
+    `loss_weight * (1 - CKA(X, Y)) + class_weight * (1 - CKA(X', Y'))`, where X and Y hold one sample a row: a
+    classifier's logits, an image's map as one vector, or the class logits of a proposal. Of a RoI head's proposals
+    those count that the teacher takes for an object. A batch with too few samples (`MIN_SAMPLES`) has no loss.
+
+    Args:
+        loss_weight: Weight of the term over samples.
+        centering: `'none'`, `'center'` or `'debias'`; see `pcka_mmdet.functional.cka`.
+        class_weight: Weight of the term over classes, whose Gram matrices compare the columns of the logits.
+        gather: Compare the samples of all processes. A Gram matrix of 2 samples says nothing, one of 32 does.
+
+    Raises:
+        ValueError: `centering` is unknown.
+    """
+
+    source = "logits"
+    sources = ("logits", *MAP_SOURCES, "roi_head")
+
+    def __init__(
+        self, loss_weight: float = 1.0, centering: str = "center", class_weight: float = 0.0, gather: bool = False
+    ):
+        super().__init__(loss_weight)
+        if centering not in CENTERINGS:
+            raise ValueError(f"RCKALoss: centering must be one of {CENTERINGS}, got {centering!r}")
+        self.centering = centering
+        self.class_weight = class_weight
+        self.gather = gather
+        self.similarity: Tensor | None = None
+        """CKA over the samples of the last batch, detached."""
+        self._warned = False
+
+    @property
+    def active(self) -> bool:
+        """Whether either term has any weight."""
+        return self.loss_weight != 0 or self.class_weight != 0
+
+    def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
+        """Gram matrices of samples compare any widths; those of classes need the same classes."""
+        return self.class_weight != 0 and student_channels != teacher_channels
+
+    def prepare(self, student: Level, teacher: Level) -> None:
+        """Refuse a term over classes on maps.
+
+        Raises:
+            ValueError: The outputs are maps, or have other classes.
+        """
+        if self.class_weight and student.stride is not None:
+            raise ValueError("RCKALoss: class_weight compares classes, and a map has none: use source='logits'")
+        super().prepare(student, teacher)
+
+    def forward(self, student: Tensor | RoIOutputs, teacher: Tensor | RoIOutputs, batch: Batch | None = None) -> Tensor:
+        """Weighted loss as a scalar, from logits `(B, K)`, maps `(B, C, H, W)`, tuples of maps, or RoI outputs.
+
+        Raises:
+            ValueError: The two sides differ in samples or, for the term over classes, in classes.
+        """
+        if isinstance(student, RoIOutputs):
+            objects = teacher.cls_score.argmax(1) < teacher.cls_score.shape[1] - 1
+            return self.level_loss(student.cls_score[objects], teacher.cls_score[objects], batch)
+        return super().forward(student, teacher, batch)
+
+    def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
+        """Weighted loss of one pair of outputs."""
+        x, y = student.flatten(1), teacher.detach().flatten(1)
+        if len(x) != len(y) or (self.class_weight and x.shape[1] != y.shape[1]):
+            raise ValueError(
+                f"RCKALoss got {tuple(student.shape)} of the student and {tuple(teacher.shape)} of the teacher: the "
+                f"samples{' and classes' if self.class_weight else ''} must agree"
+            )
+        if self.gather:
+            x, y = gathered(x), gathered(y)
+        if len(x) < MIN_SAMPLES[self.centering]:
+            self._warn(len(x))
+            return student.flatten()[:0].sum()
+        similarity = cka(x, y, self.centering)
+        self.similarity = similarity.detach()
+        loss = self.loss_weight * (1 - similarity)
+        if self.class_weight:
+            loss = loss + self.class_weight * (1 - cka(x.T, y.T, self.centering))
+        return loss
+
+    def _warn(self, samples: int) -> None:
+        """Say once that a batch is too small."""
+        if not self._warned:
+            warnings.warn(
+                f"RCKALoss: a batch has {samples} samples, and centering={self.centering!r} needs "
+                f"{MIN_SAMPLES[self.centering]}: its loss is 0. Use larger batches or, with several processes, "
+                "gather=True",
+                stacklevel=2,
+            )
+        self._warned = True
+
+    def metrics(self) -> dict[str, Tensor]:
+        """CKA over the samples of the last batch."""
+        return {} if self.similarity is None else {"similarity.rcka": self.similarity}
+
+    def details(self, size: Sequence[int]) -> list[str]:
+        """Weight of the term over classes, and where the samples come from."""
+        classes = [f"classes {self.class_weight:g}"] if self.class_weight else []
+        return [*classes, "samples of all processes"] if self.gather else classes

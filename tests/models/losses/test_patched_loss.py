@@ -1,0 +1,95 @@
+"""PatchedLoss: the losses of the paper's Table 7 on patches, and those that patches do not change."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pcka_mmdet.functional import extract_patches
+from pcka_mmdet.models import PatchedLoss
+from pcka_mmdet.registry import MODELS
+
+KL, DIST, ATTENTION, PKD, CHANNELS, L2 = (
+    dict(type=f"mmrazor.{name}")
+    for name in ("KLDivergence", "DISTLoss", "ATLoss", "PKDLoss", "ChannelWiseDivergence", "L2Loss")
+)
+MIMIC = dict(type="pcka_mmdet.MimicLoss")
+
+
+def maps(seed: int, channels: int = 3) -> torch.Tensor:
+    return torch.randn(2, channels, 8, 12, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("average", ["channel", "batch", "spatial"])
+def test_dist_on_rows_is_dist_of_each_group(average):
+    student, teacher = maps(0).requires_grad_(), maps(1).requires_grad_()
+    loss = PatchedLoss(DIST, layout="rows", patch_size=4, average=average)(student, teacher)
+    plain, groups = MODELS.build(DIST), [extract_patches(side, 4, average) for side in (student, teacher)]
+    expected = sum(plain(x, y) for x, y in zip(*groups, strict=True)) / len(groups[0])
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert student.grad.any() and teacher.grad is None
+
+
+def test_kl_divergence_on_rows_takes_a_patch_for_a_sample():
+    loss = PatchedLoss(dict(KL, tau=2.0), patch_size=4)(maps(0), maps(1))
+    x, y = (extract_patches(side, 4).flatten(0, 1) / 2.0 for side in (maps(0), maps(1)))
+    expected = 4.0 * F.kl_div(x.log_softmax(1), y.softmax(1), reduction="batchmean")
+    torch.testing.assert_close(loss, expected)
+
+
+def patches_as_images(side: torch.Tensor) -> torch.Tensor:
+    """(B, C, 8, 12) -> (B, 6 patches, C, 4, 4)."""
+    cells = [side[:, :, y : y + 4, x : x + 4] for y in (0, 4) for x in (0, 4, 8)]
+    return torch.stack(cells, 1)
+
+
+@pytest.mark.parametrize("config", [ATTENTION, CHANNELS], ids=lambda config: config["type"])
+def test_losses_of_maps_take_a_patch_for_an_image(config):
+    loss = PatchedLoss(config, layout="maps", patch_size=4, average="batch")(maps(0), maps(1))
+    plain = MODELS.build(config)
+    images = zip(patches_as_images(maps(0)), patches_as_images(maps(1)), strict=True)
+    torch.testing.assert_close(loss, sum(plain(x, y) for x, y in images) / 2)
+
+
+@pytest.mark.parametrize(
+    "config, options, message",
+    [
+        (PKD, dict(layout="maps", average="batch"), "patches do not change mmrazor.PKDLoss with layout='maps'"),
+        (PKD, dict(layout="maps"), "patches do not change mmrazor.PKDLoss .* Use the loss itself"),
+        (MIMIC, dict(layout="rows"), "patches do not change pcka_mmdet.MimicLoss"),
+        (dict(L2, normalize=False), dict(layout="maps"), "patches do not change mmrazor.L2Loss"),
+        (KL, dict(layout="maps", average="batch"), "patches do not change mmrazor.KLDivergence"),
+        (ATTENTION, dict(layout="rows"), "mmrazor.ATLoss is constant on patches of side 4 with layout='rows'"),
+        (PKD, dict(layout="rows"), "mmrazor.PKDLoss does not take patches as rows .*: try layout='maps'"),
+        (DIST, dict(layout="maps", average="spatial"), "average='spatial' leaves no map: write layout='rows'"),
+        (DIST, dict(layout="image"), r"layout must be one of \('rows', 'maps'\), got 'image'"),
+        (DIST, dict(average="mean"), "average must be one of"),
+    ],
+)
+def test_what_is_refused(config, options, message):
+    with pytest.raises(ValueError, match=message):
+        PatchedLoss(config, patch_size=4, **options)
+
+
+@MODELS.register_module()
+class Weighted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+
+def test_a_loss_with_parameters_is_refused():
+    with pytest.raises(ValueError, match="Weighted has parameters, which the groups of patches cannot share"):
+        PatchedLoss(dict(type=Weighted))
+
+
+def test_what_the_distiller_asks():
+    loss = PatchedLoss(dict(CHANNELS, loss_weight=1.5), 2.0, "maps", patch_size="auto", average="batch")
+    assert loss.needs_connector(3, 5) and not loss.needs_connector(3, 3)
+    assert loss.describe((16, 16)) == "weight 3, mmrazor.ChannelWiseDivergence on maps, 64 patches of 2"
+    assert loss.is_degenerate((1, 1)) and loss.active
+    assert not PatchedLoss(dict(DIST, loss_weight=0.0), patch_size=2).active
+    double, single = PatchedLoss(DIST, 2.0, patch_size=2), PatchedLoss(DIST, patch_size=2)
+    torch.testing.assert_close(double(maps(0), maps(1)), 2 * single(maps(0), maps(1)))
+    assert not PatchedLoss(DIST, 0.0, patch_size=2).active

@@ -1,0 +1,102 @@
+"""RCKALoss: CKA over the samples of a batch, in one process and in two."""
+
+import warnings
+
+import pytest
+import torch
+
+from pcka_mmdet.functional.cka_forms import CENTERINGS, MIN_SAMPLES
+from pcka_mmdet.models import RCKALoss
+from pcka_mmdet.models.levels import Level
+from pcka_mmdet.models.losses.gathering import gathered
+from pcka_mmdet.models.sources import RoIOutputs
+from tests.functional.test_cka import naive_cka
+
+
+def logits(samples: int, classes: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(samples, classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("centering", CENTERINGS)
+def test_equals_the_naive_definition(centering):
+    student, teacher = logits(6, 5), logits(6, 5, seed=1)
+    loss = RCKALoss(loss_weight=2.0, class_weight=0.5, centering=centering)
+    samples, classes = naive_cka(student, teacher, centering), naive_cka(student.T, teacher.T, centering)
+    torch.testing.assert_close(loss(student, teacher), 2.0 * (1 - samples) + 0.5 * (1 - classes))
+    torch.testing.assert_close(loss.metrics(), {"similarity.rcka": samples})
+    assert torch.autograd.gradcheck(lambda x: loss(x, teacher), student.requires_grad_())
+
+
+def test_maps_of_any_width_are_compared_by_image():
+    student, teacher = torch.randn(4, 3, 2, 2, requires_grad=True), torch.randn(4, 5, 3, 3, requires_grad=True)
+    loss = RCKALoss()(student, teacher)
+    expected = naive_cka(student.detach().reshape(4, -1), teacher.detach().reshape(4, -1), "center")
+    torch.testing.assert_close(loss.double(), 1 - expected, rtol=1e-4, atol=1e-5)
+    loss.backward()
+    assert student.grad.any() and teacher.grad is None
+    assert not RCKALoss().needs_connector(3, 5)
+
+
+def test_what_it_does_not_depend_on():
+    student, teacher = logits(6, 5), logits(6, 5, seed=1)
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(2))
+    loss = RCKALoss(class_weight=1.0)
+    torch.testing.assert_close(loss(student[order], teacher[order]), loss(student, teacher))
+    torch.testing.assert_close(loss(student * 1e6, teacher * 1e-6), loss(student, teacher))
+    assert abs(loss(student, student).item()) < 1e-12
+
+
+@pytest.mark.parametrize("centering", CENTERINGS)
+def test_too_few_samples_are_no_loss_and_are_said_once(centering):
+    loss, needed = RCKALoss(centering=centering), MIN_SAMPLES[centering]
+    student = logits(needed - 1, 5).requires_grad_()
+    message = f"a batch has {needed - 1} samples, and centering='{centering}' needs {needed}: its loss is 0"
+    with pytest.warns(UserWarning, match=message):
+        value = loss(student, logits(needed - 1, 5, seed=1))
+    value.backward()
+    assert value == 0 and not student.grad.any() and loss.metrics() == {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss(student, logits(needed - 1, 5, seed=1))
+    assert loss(logits(needed, 5), logits(needed, 5, seed=1)) > 0
+
+
+def roi_outputs(scores: torch.Tensor) -> RoIOutputs:
+    return RoIOutputs(torch.zeros(len(scores), 5), scores, torch.zeros(len(scores), 4))
+
+
+def test_of_a_roi_head_the_proposals_that_the_teacher_takes_for_an_object():
+    student, teacher = logits(9, 4), logits(9, 4, seed=1)
+    teacher[:, 3] = -10.0  # the last class is the background
+    teacher[[1, 5], 3] = 10.0
+    objects = [0, 2, 3, 4, 6, 7, 8]
+    loss = RCKALoss()
+    found = loss(roi_outputs(student), roi_outputs(teacher))
+    torch.testing.assert_close(found, loss(student[objects], teacher[objects]))
+    teacher[:, 3] = 10.0
+    with pytest.warns(UserWarning, match="a batch has 0 samples"):
+        assert loss(roi_outputs(student), roi_outputs(teacher)) == 0
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match=r"centering must be one of .*, got 'centre'"):
+        RCKALoss(centering="centre")
+    with pytest.raises(ValueError, match=r"got \(4, 5\) of the student and \(3, 5\) of the teacher: the samples must"):
+        RCKALoss()(logits(4, 5), logits(3, 5))
+    with pytest.raises(ValueError, match="the samples and classes must agree"):
+        RCKALoss(class_weight=1.0)(logits(4, 5), logits(4, 6))
+    with pytest.raises(ValueError, match="class_weight compares classes, and a map has none: use source='logits'"):
+        RCKALoss(class_weight=1.0).prepare(Level(0, 8, 16), Level(0, 8, 16))
+    with pytest.raises(ValueError, match="the student has 5 classes, the teacher 6"):
+        RCKALoss(class_weight=1.0).prepare(Level(0, None, 5), Level(0, None, 6))
+    RCKALoss().prepare(Level(0, None, 5), Level(0, None, 6))
+
+
+def test_the_cell_in_the_table_of_levels():
+    loss = RCKALoss(loss_weight=2.0, class_weight=0.5, gather=True)
+    assert loss.describe(()) == "weight 2, classes 0.5, samples of all processes"
+
+
+def test_one_process_gathers_its_own():
+    rows = logits(3, 2)
+    assert gathered(rows) is rows
