@@ -1,5 +1,6 @@
 """Classes that configs name: losses, distiller and algorithm."""
 
+from . import classifiers  # noqa: F401  (registers its backbones)
 from .algorithms import FPNDistill
 from .distillers import FPNDistiller
 from .losses import (
