@@ -16,16 +16,19 @@ MMCV_onedl := onedl-mmcv==2.3.6
 
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
+# MMPretrain has an environment of its own on top: where it is installed, MMDetection imports it, which takes seconds.
+CLASSIFICATION := $(VENV)-classification
 # One worker per core (four at most), each with one thread; a worker takes one test file at a time.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
     --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL:
-.PHONY: venv install demo demo-teacher demo-bccd benchmark test test-full test-onedl lint format clean
+.PHONY: venv install classification demo demo-teacher demo-bccd benchmark test test-full test-onedl lint format clean
 
 venv: $(STAMPS)/venv
 install: $(STAMPS)/package
+classification: $(CLASSIFICATION)/ready
 ifneq ($(origin TORCH),file)
 	@test "$$(cat $(STAMPS)/torch)" = "$(TORCH)" || { \
 	    echo "$(VENV) was made with TORCH=\"$$(cat $(STAMPS)/torch)\", not \"$(TORCH)\":" \
@@ -78,7 +81,7 @@ $(STAMPS)/torch: requirements/build.txt | $(STAMPS)/venv
 	$(PIP) "$(TORCH)" -r requirements/build.txt
 	@echo "$(TORCH)" > $@
 
-$(STAMPS)/requirements: $(wildcard requirements/*.txt) $(STAMPS)/torch
+$(STAMPS)/requirements: $(filter-out requirements/classification%,$(wildcard requirements/*.txt)) $(STAMPS)/torch
 	$(PIP) -r requirements/runtime.txt -r requirements/demo.txt -r requirements/onnx.txt \
 	    -r requirements/tests.txt
 	$(PIP) --no-deps --no-build-isolation -r requirements/$(STACK).txt
@@ -91,4 +94,12 @@ $(STAMPS)/mmcv $(STAMPS)/mmcv-cuda: requirements/install_mmcv.py $(STAMPS)/torch
 
 $(STAMPS)/package: setup.py pyproject.toml $(STAMPS)/requirements $(STAMPS)/mmcv$(if $(filter 1,$(FORCE_CUDA)),-cuda)
 	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(CLASSIFICATION)/ready: $(wildcard requirements/classification*.txt) $(STAMPS)/package
+	$(BIN)/python -m venv $(CLASSIFICATION)
+	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
+	    > "$$($(CLASSIFICATION)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/detection.pth"
+	$(CLASSIFICATION)/bin/python -m pip install --quiet "$(TORCH)" -r requirements/classification.txt
+	$(CLASSIFICATION)/bin/python -m pip install --quiet --no-deps -r requirements/classification_$(STACK).txt
 	@touch $@

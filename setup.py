@@ -84,7 +84,11 @@ setup(
     python_requires=">=3.10",
     # Loose, and without the MM packages: they exist under two names each, and `functional` needs torch alone.
     install_requires=["torch>=2.1"],
-    extras_require={name: requirements(name) for name in ("runtime", "openmmlab", "onedl", "demo", "onnx", "tests")},
+    extras_require={
+        **{name: requirements(name) for name in ("runtime", "openmmlab", "onedl", "demo", "onnx", "tests")},
+        "classification": requirements("classification") + requirements("classification_openmmlab"),
+        "classification-onedl": requirements("classification") + requirements("classification_onedl"),
+    },
     cmdclass={"build_py": BuildWithMim},
     zip_safe=False,
 )

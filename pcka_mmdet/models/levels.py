@@ -23,7 +23,7 @@ class Level:
     """One output of a source: index in the record, stride in pixels, channels.
 
     For `head`, `channels` are those of the head's input maps; for `logits`, the number of classes. `stride` is `None`
-    for sources without strides: `logits`, and the stages of `roi_head`.
+    for outputs without strides: `logits`, the stages of `roi_head`, and the vectors of a classifier's pooling neck.
     """
 
     index: int
@@ -131,7 +131,7 @@ def pair_levels(
 
 
 def _distinct(model: nn.Module, part: str, strides: Sequence[int], channels: Sequence[int]) -> list[Level]:
-    if len(set(strides)) < len(strides):
+    if len(set(strides) - {None}) < len([stride for stride in strides if stride is not None]):
         raise ValueError(
             f"the {part} of {type(model).__name__} has two levels of one stride: {list(strides)}; levels are paired by "
             "stride"
@@ -154,10 +154,10 @@ def _logit_levels(model: nn.Module) -> list[Level]:
     return [Level(0, None, logits.shape[-1])]
 
 
-def _measured(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[list[int], list[int]]:
-    """Strides and channels of the maps that a zero image gives."""
-    side, maps = _dry_run(model, forward)
-    return [round(side / m.shape[-1]) for m in maps], [m.shape[1] for m in maps]
+def _measured(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[list[int | None], list[int]]:
+    """Strides and channels of the outputs for a zero image: maps, or vectors, which have no stride."""
+    side, outputs = _dry_run(model, forward)
+    return [round(side / o.shape[-1]) if o.dim() == 4 else None for o in outputs], [o.shape[1] for o in outputs]
 
 
 @torch.no_grad()

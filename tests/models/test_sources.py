@@ -178,7 +178,7 @@ def test_a_copy_leaves_the_teachers_backbone_maps_to_the_original():
 
 
 def test_logits_of_other_classes_are_refused():
-    with pytest.raises(ValueError, match="the student has 5 classes, the teacher 7: choose a teacher of the same"):
+    with pytest.raises(ValueError, match="the student has 5 classes or channels, the teacher 7: choose a teacher of"):
         distil(Classifier(8), Classifier(8, classes=7), logits=dict(KL, source="logits"))
 
 
@@ -198,6 +198,19 @@ def test_a_classifier(pooled):
     total.backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.student.parameters())
     assert log["distill.loss_logits"] > 0 and "similarity.cka_s4" in log
+
+
+def test_a_pooling_neck_gives_vectors_without_a_stride():
+    (level,) = source_levels(Classifier(8), "neck")
+    assert (level.stride, level.channels, level.name) == (None, 8, "")
+    model = distil(Classifier(8), Classifier(8), features=dict(type="pcka_mmdet.RCKALoss", source="neck"))
+    assert list(model.distiller.losses) == ["features"]
+    with pytest.raises(ValueError, match="PCKALoss compares maps, and the neck gives vectors: use source='backbone'"):
+        distil(Classifier(8), Classifier(8), pcka=dict(type="pcka_mmdet.PCKALoss"))
+    with pytest.raises(
+        ValueError, match="vectors of one width, and the student has 8 classes or channels, the teacher"
+    ):
+        distil(Classifier(8), Classifier(12), mimic=dict(type="pcka_mmdet.MimicLoss"))
 
 
 def test_sources_that_are_not_there():

@@ -76,13 +76,14 @@ class LevelLoss(nn.Module):
             teacher: The teacher's level that it is compared with.
 
         Raises:
-            ValueError: Logits differ in their number of classes.
+            ValueError: Logits or other vectors differ in width.
         """
         if self.needs_connector(student.channels, teacher.channels):
             if student.stride is None:
                 raise ValueError(
-                    f"{type(self).__name__} compares logits, and the student has {student.channels} classes, the "
-                    f"teacher {teacher.channels}: choose a teacher of the same classes"
+                    f"{type(self).__name__} compares vectors of one width, and the student has {student.channels} "
+                    f"classes or channels, the teacher {teacher.channels}: choose a teacher of the same classes, or "
+                    "compare maps (source='backbone')"
                 )
             self.connector = nn.Conv2d(student.channels, teacher.channels, kernel_size=1)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from pcka_mmdet.functional import extract_patches
 from pcka_mmdet.functional.patches import AVERAGES, patch_grid
 
+from ..levels import Level
 from ..sources import MAP_SOURCES
 from .level_loss import LevelLoss
 
@@ -49,6 +50,16 @@ class PatchLoss(LevelLoss):
         self.patch_size = patch_size
         self.average = average
         self.fit = fit
+
+    def prepare(self, student: Level, teacher: Level) -> None:
+        """Build the connector. Refuse vectors, such as those of a classifier's pooling neck.
+
+        Raises:
+            ValueError: The outputs are no maps.
+        """
+        if student.stride is None:
+            raise ValueError(f"{type(self).__name__} compares maps, and the neck gives vectors: use source='backbone'")
+        super().prepare(student, teacher)
 
     def patch_side(self, height: int, width: int) -> int:
         """Side of the patches of a map of this size."""

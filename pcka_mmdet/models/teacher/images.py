@@ -37,7 +37,8 @@ class Normalisation:
             mean, std = (
                 tuple(value.expand(3, 1, 1).flatten().tolist()) for value in (preprocessor.mean, preprocessor.std)
             )
-        swaps = bool(getattr(preprocessor, "_channel_conversion", False))
+        # MMPretrain's calls its flag `to_rgb`
+        swaps = bool(getattr(preprocessor, "_channel_conversion", getattr(preprocessor, "to_rgb", False)))
         return cls(mean, std, swaps, float(getattr(preprocessor, "pad_value", 0)))
 
 

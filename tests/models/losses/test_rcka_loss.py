@@ -87,7 +87,7 @@ def test_bad_input():
         RCKALoss(class_weight=1.0)(logits(4, 5), logits(4, 6))
     with pytest.raises(ValueError, match="class_weight compares classes, and a map has none: use source='logits'"):
         RCKALoss(class_weight=1.0).prepare(Level(0, 8, 16), Level(0, 8, 16))
-    with pytest.raises(ValueError, match="the student has 5 classes, the teacher 6"):
+    with pytest.raises(ValueError, match="the student has 5 classes or channels, the teacher 6"):
         RCKALoss(class_weight=1.0).prepare(Level(0, None, 5), Level(0, None, 6))
     RCKALoss().prepare(Level(0, None, 5), Level(0, None, 6))
 
