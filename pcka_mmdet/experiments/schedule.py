@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 from mmengine.config import Config
 
@@ -18,11 +19,19 @@ def training_iterations(config: Config) -> int:
     while "dataset" in dataset:
         repeats *= dataset.get("times", 1)
         dataset = dataset.dataset
-    content = json.loads(annotation_file(dataset).read_text())
-    images = len(content["images"])
-    if (dataset.get("filter_cfg") or {}).get("filter_empty_gt"):
-        images = len({annotation["image_id"] for annotation in content["annotations"]})
+    images = _num_images(annotation_file(dataset), (dataset.get("filter_cfg") or {}).get("filter_empty_gt", False))
     return math.ceil(images * repeats / loader.batch_size) * config.train_cfg.max_epochs
+
+
+def _num_images(annotations: Path, without_empty: bool) -> int:
+    """Images of a file in COCO's format, or lines of a classifier's list."""
+    text = annotations.read_text()
+    if annotations.suffix == ".txt":
+        return len(text.splitlines())
+    content = json.loads(text)
+    if without_empty:
+        return len({annotation["image_id"] for annotation in content["annotations"]})
+    return len(content["images"])
 
 
 def set_epochs(config: Config, epochs: int) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 METRIC = "bbox_mAP"
+ACCURACY = "accuracy/top1"
+"""Of a classifier, in percent."""
 
 
 def read_scalars(folder: Path) -> list[dict]:
@@ -58,8 +60,10 @@ def validation_records(records: Sequence[dict]) -> dict[int, dict[str, float]]:
 def metrics(record: dict) -> dict[str, float]:
     """COCO's metrics in the record of a validation or test: `bbox_mAP`, `bbox_mAP_50` ...; -1 where COCO has no value.
 
-    MMDetection logs no metric if nothing was detected; then `bbox_mAP` is 0.
+    MMDetection logs no metric if nothing was detected; then `bbox_mAP` is 0. Of a classifier, `ACCURACY` alone.
     """
+    if ACCURACY in record:
+        return {ACCURACY: float(record[ACCURACY])}
     named = {key.removeprefix("coco/"): value for key, value in record.items()}
     found = {
         key: float(value)
