@@ -2,6 +2,7 @@
 # make test    environment, linter and test suite
 # make benchmark    every method on every data set, at its best setting, over seeds; QUICK=1 for a row of each kind
 # make demo-bccd DATA=FOLDER WEIGHTS=FILE    the demo on real photographs, with a teacher that starts from WEIGHTS
+# make demo-cls    classifiers of few labelled digits, distilled by RCKA, KD and DIST, over seeds
 #
 # A finished step leaves a stamp in $(VENV)/stamps and is not repeated.
 
@@ -21,10 +22,11 @@ CLASSIFICATION := $(VENV)-classification
 # One worker per core (four at most), each with one thread; a worker takes one test file at a time.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
     --no-loadscope-reorder
+CLASSIFIERS := OMP_NUM_THREADS=1 $(CLASSIFICATION)/bin/python -m pytest tests/classification
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL:
-.PHONY: venv install classification demo demo-teacher demo-bccd benchmark test test-full test-onedl lint format clean
+.PHONY: venv install classification demo demo-teacher demo-bccd demo-cls benchmark test test-full test-onedl lint format clean
 
 venv: $(STAMPS)/venv
 install: $(STAMPS)/package
@@ -45,14 +47,19 @@ demo-bccd: install
 	$(BIN)/python tools/demo.py --config-dir configs/bccd --data-root "$(DATA)" --work-dir work_dirs/bccd \
 	    $(if $(WEIGHTS),--teacher-cfg-options "model.backbone.init_cfg.checkpoint=$(WEIGHTS)")
 
+demo-cls: classification
+	$(CLASSIFICATION)/bin/python tools/demo_cls.py --work-dir work_dirs/demo_cls
+
 benchmark: install
 	$(BIN)/python tools/benchmarks/methods.py $(if $(QUICK),--quick --sets digits) --regimes short converged
 
-test: install lint
+test: install classification lint
 	$(PYTEST)
+	$(CLASSIFIERS)
 
-test-full: install lint
+test-full: install classification lint
 	$(PYTEST) -m "full or not full"
+	$(CLASSIFIERS) -m "full or not full"
 
 # The same suite on the maintained forks of the MM packages, in an environment of its own.
 test-onedl:

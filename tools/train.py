@@ -128,10 +128,7 @@ def train(config: Config, choice: str) -> None:
             f"{error}. Batch and weights are in {path}; `python tools/replay_nonfinite.py {path}` repeats the step"
         ) from error
     except URLError as error:
-        raise SystemExit(
-            f"weights that the config names cannot be downloaded ({error.reason}). Without a network, "
-            f"{preflight.START_FROM}; make demo-bccd takes WEIGHTS=FILE"
-        ) from error
+        raise SystemExit(preflight.download_advice(config, error.reason)) from error
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 from pcka_mmdet.checkpoints.torchvision_weights import SCHEME, weights_url
-from pcka_mmdet.configuration.data_set import annotation_file, annotation_path
+from pcka_mmdet.configuration.data_set import annotation_file, annotation_path, innermost
 from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill, last_name, model_config
 
 STRATEGIES = ("DDPStrategy", "SingleDeviceStrategy")
@@ -112,6 +112,27 @@ def check_pretrained_weights(config: Config) -> None:
                 f"the model starts from {weights!r}, and there is no such file (the current directory is "
                 f"{Path.cwd()}): {START_FROM}"
             )
+
+
+def download_advice(config: Config, reason: object) -> str:
+    """What to do without a network: about data that their class would fetch (CIFAR), else about initial weights.
+
+    Args:
+        config: The config of the training.
+        reason: Why the download failed.
+    """
+    dataset = innermost(config.train_dataloader.dataset)
+    kind, root = _kind(dataset, config.get("default_scope")), dataset.get("data_root")
+    archive = getattr(kind, "filename", None)
+    if archive is None or (Path(root) / getattr(kind, "base_folder", "")).is_dir():
+        return (
+            f"weights that the config names cannot be downloaded ({reason}). Without a network, {START_FROM}; make "
+            "demo-bccd takes WEIGHTS=FILE"
+        )
+    return (
+        f"the data set {kind.__name__} is not in {str(root)!r}, and cannot be downloaded ({reason}). Without a "
+        f"network, put {archive} there: it is at {kind.url}"
+    )
 
 
 def check_annotations(config: Config) -> None:

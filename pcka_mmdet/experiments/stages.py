@@ -215,23 +215,6 @@ class Evaluation(Stage):
         }
 
 
-class ClassifierEvaluation(Evaluation):
-    """The test of a classifier: its accuracy alone."""
-
-    def arguments(self) -> list[str]:
-        """`tools/test.py`."""
-        files = [str(self.training.config_file), str(self.training.checkpoint)]
-        return [str(self._tools / "test.py"), *files, "--work-dir", str(self.folder)]
-
-    def products(self) -> list[Path]:
-        """None besides the record."""
-        return []
-
-    def summary(self) -> dict:
-        """Accuracy on the test split."""
-        return {"test": scalars.read_test_metrics(self.folder)}
-
-
 def with_requirements(stages: Sequence[Stage]) -> list[Stage]:
     """The stages and all that they require, each once and after its requirements."""
     ordered: dict[Stage, None] = {}

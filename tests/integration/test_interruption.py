@@ -10,7 +10,8 @@ import time
 import pytest
 import torch
 
-from tests.integration.conftest import ROOT, tiny_demo
+from tests.commands import ROOT
+from tests.integration.conftest import tiny_demo
 
 DISTILLED = "configs/demo/distilled.py"
 EPOCHS = 3

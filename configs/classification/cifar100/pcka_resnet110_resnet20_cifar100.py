@@ -1,0 +1,12 @@
+_base_ = ["resnet20_cifar100.py", "../_base_/pcka.py"]
+
+model = dict(
+    _delete_=True,
+    type="pcka_mmdet.FPNDistill",
+    architecture={{_base_.model}},
+    teacher=dict(cfg_path="{{fileDirname}}/resnet110_cifar100.py"),
+    teacher_ckpt="work_dirs/resnet110_cifar100/epoch_240.pth",
+    distiller={{_base_.distiller}},
+    balance={{_base_.balance}},
+)
+log_processor = dict(type="pcka_mmdet.LevelLogProcessor")

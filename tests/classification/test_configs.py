@@ -1,0 +1,79 @@
+"""Every config of a classifier: built, a step with a gradient in every parameter of the student, and a prediction."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from pcka_mmdet.configuration.detector import build_detector, is_distillation
+from pcka_mmdet.models import FPNDistill
+
+pytest.importorskip("mmpretrain", reason="MMPretrain is not in this environment: make classification")
+
+CONFIGS = sorted(path for path in Path("configs/classification").glob("*/*.py") if "_base_" not in path.parts)
+
+
+def batch(side: int, classes: int) -> dict:
+    from mmpretrain.structures import DataSample
+
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randint(256, (3, side, side), generator=generator, dtype=torch.uint8) for _ in range(4)]
+    samples = [DataSample(metainfo=dict(img_shape=(side, side))).set_gt_label(i % classes) for i in range(4)]
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def build(path: Path) -> torch.nn.Module:
+    init_default_scope("mmpretrain")
+    torch.manual_seed(0)
+    config = Config.fromfile(path)
+    if is_distillation(config):
+        config.model.teacher_ckpt = "random"
+    return build_detector(config.model)
+
+
+QUICK = ("resnet20_cifar100", "rcka_vgg13_vgg8_cifar100", "pcka_resnet110_resnet20_cifar100", "kd", "dist")
+"""One of each kind; the others are in `make test-full`."""
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, id=p.stem, marks=[] if p.stem in QUICK else pytest.mark.full) for p in CONFIGS]
+)
+def test_a_step_and_a_prediction(path):
+    model = build(path)
+    student = model.student if isinstance(model, FPNDistill) else model
+    classes = student.head.num_classes
+    data = batch(224 if "imagenet" in path.parts else 32, classes)
+    losses = model.train()(**model.data_preprocessor(data, True), mode="loss")
+    total, log = model.parse_losses(losses)
+    total.backward()
+    assert torch.isfinite(total)
+    assert [name for name, p in student.named_parameters() if p.grad is None or not p.grad.any()] == []
+    if student is not model:
+        assert all(log[f"distill.loss_{key}"] > 0 for key in model.distiller.losses)
+        assert all(p.grad is None for p in model.teacher.parameters())
+    data = batch(data["inputs"][0].shape[1], classes)
+    with torch.no_grad():
+        first = model.eval()(**model.data_preprocessor(data, False), mode="predict")[0]
+    assert first.pred_score.shape == (classes,)
+
+
+PAIRS = {
+    "resnet110_resnet20", "resnet110_resnet32", "wrn-40-2_wrn-40-1", "wrn-40-2_wrn-16-2", "resnet32x4_resnet8x4",
+    "vgg13_vgg8", "wrn-40-2_shufflenet-v1", "resnet32x4_shufflenet-v1", "vgg13_mobilenet-v2",
+}  # fmt: skip
+
+
+def test_the_papers_pairs_are_there():
+    names = {path.stem for path in CONFIGS}
+    assert {f"rcka_{pair}_cifar100" for pair in PAIRS} <= names
+    assert {"rcka_resnet34_resnet18_8xb32_in1k", "rcka_resnet50_mobilenet-v1_8xb32_in1k"} <= names
+
+
+@pytest.mark.full
+def test_teacher_and_student_have_normalisations_of_their_own():
+    """MMPretrain's configs keep the preprocessor beside the model; both sides get theirs."""
+    model = build(Path("configs/classification/imagenet/rcka_resnet34_resnet18_8xb32_in1k.py"))
+    for normalisation in (model._teacher.normalisation, model._normalisation):
+        assert normalisation.mean == pytest.approx((123.675, 116.28, 103.53)) and normalisation.swaps_channels

@@ -1,0 +1,52 @@
+"""The tools with a classifier."""
+
+import pytest
+import torch
+
+from pcka_mmdet.datasets.digit_images import build_digit_images
+
+pytest.importorskip("mmpretrain", reason="MMPretrain is not in this environment: make classification")
+
+DIGITS = "configs/classification/digits"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return build_digit_images(tmp_path_factory.mktemp("data") / "digits")
+
+
+def test_training_and_test(command, data, tmp_path):
+    """A distillation of one epoch, and its student as a plain classifier with the same accuracy."""
+    options = [f"{split}_dataloader.dataset.data_root={data}" for split in ("train", "val", "test")]
+    options += ["train_cfg.max_epochs=1", "train_cfg.val_interval=1", "test_dataloader.dataset.ann_file=val.txt"]
+    one_epoch = ["--cfg-options", *options, "model.teacher_ckpt=random", "param_scheduler.0.total_steps=1"]
+    done = command("tools/train.py", f"{DIGITS}/rcka.py", "--work-dir", tmp_path / "run", *one_epoch)
+    accuracy = accuracy_in(done)
+    student = torch.load(tmp_path / "run" / "student_epoch_1.pth", weights_only=True)["state_dict"]
+    assert not [key for key in student if key.startswith(("architecture", "distiller", "teacher"))]
+    for config in (f"{DIGITS}/student.py", f"{DIGITS}/rcka.py"):
+        words = [config, tmp_path / "run" / "student_epoch_1.pth", "--work-dir", tmp_path / "test"]
+        assert accuracy_in(command("tools/test.py", *words, "--cfg-options", *options)) == accuracy
+
+
+def accuracy_in(done) -> str:
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if "accuracy/top1:" in line]
+    return lines[-1].partition("accuracy/top1:")[2].split()[0]
+
+
+def test_cifar_without_a_network(command, tmp_path):
+    """The message names the file and the folder."""
+    options = ["--cfg-options", *(f"{split}_dataloader.dataset.data_root={tmp_path}" for split in ("train", "val"))]
+    config = "configs/classification/cifar100/resnet20_cifar100.py"
+    done = command("tools/train.py", config, "--work-dir", tmp_path / "run", *options, check=False)
+    assert done.returncode == 1
+    assert "put cifar-100-python.tar.gz" in done.stderr and str(tmp_path) in done.stderr
+
+
+@pytest.mark.full
+def test_the_demo_of_classifiers(command, data, tmp_path):
+    words = ["--work-dir", tmp_path, "--data-root", data, "--seeds", 0, 1, "--epochs", 1, "--jobs", 1]
+    out = command("tools/demo_cls.py", *words).stdout
+    assert "accuracy on test" in out and "the table is in" in out
+    rows = [line for line in (tmp_path / "results.md").read_text().splitlines() if line.startswith("| ")]
+    assert [row.split("|")[1].strip() for row in rows] == ["method", "---", "teacher", "student", "rcka", "kd", "dist"]
