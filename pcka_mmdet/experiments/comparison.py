@@ -1,0 +1,167 @@
+"""Trainings that compare methods on a data set, and the file of their results."""
+
+import dataclasses
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from rich.console import Console
+
+import pcka_mmdet
+from pcka_mmdet.benchmarking.measure import machine
+from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.configuration.data_set import annotation_file
+from pcka_mmdet.report.comparison import Trial
+
+from .display import Display
+from .methods import DataSet, Method
+from .run_stages import run_stages
+from .stage_config import COSTS, ensure_data, stage_config
+from .stages import Evaluation, Stage, Training, with_requirements
+
+Key = tuple[str, str, float, int]
+"""Regime, method, setting and seed of a training."""
+
+NOWHERE = Path("data")
+"""Stands for the folder of the data where configs are compared."""
+
+
+class Comparison:
+    """The trainings of one data set. A training whose result is in the file is not repeated, on any machine.
+
+    Args:
+        data_set: The data set, and its name.
+        methods: The methods by name.
+        results: File of the results.
+        work_dir: Folder of the trainings.
+        data_root: Folder of all data.
+        tools: Folder of `train.py` and `test.py`.
+        console: Output.
+        jobs: Trainings at once, one thread each.
+        teacher_options: Settings of the teacher's training, as in `--cfg-options`.
+        epochs: Length of all trainings; `None` takes the data set's.
+
+    Raises:
+        FileNotFoundError: The data are missing.
+        FileExistsError: See `ensure_data`.
+    """
+
+    def __init__(
+        self,
+        data_set: tuple[str, DataSet],
+        methods: Mapping[str, Method],
+        results: Path,
+        work_dir: Path,
+        data_root: Path,
+        tools: Path,
+        console: Console,
+        jobs: int = 1,
+        teacher_options: Mapping[str, Any] | None = None,
+        epochs: int | None = None,
+    ):
+        self.name, self.data_set = data_set
+        self.methods, self.file, self.folder = methods, results, work_dir / self.name
+        self.console = console
+        self._data_root, self._tools, self._jobs, self._epochs = data_root, tools, jobs, epochs
+        self._entries: dict[str, dict] = json.loads(results.read_text()) if results.exists() else {}
+        self._digests: dict[Key, str] = {}
+
+        options, length = dict(teacher_options or {}), epochs or self.data_set.teacher_epochs
+        config = self._stage_config("teacher", 0, length, options)
+        ensure_data(config, console)
+        self.teacher = Training(f"{self.name} teacher", self.folder / "teacher", config, tools, COSTS["teacher"])
+        annotations = hashlib.sha256(annotation_file(config.train_dataloader.dataset).read_bytes()).hexdigest()
+        options = {key: value for key, value in options.items() if not key.endswith("init_cfg.checkpoint")}
+        self._inputs = [self._stage_config("teacher", 0, length, options, NOWHERE).to_dict(), annotations]
+        """What results depend on besides the student's config; see `_digest`."""
+
+    def results(self) -> list[Trial]:
+        """The results in the file whose trainings are as these are today, in the order of the methods."""
+        trials = [Trial(**entry["trial"]) for entry in self._entries.values()]
+        current = [
+            trial
+            for trial in trials
+            if trial.method in self.methods
+            and self._is_done((trial.regime, trial.method, trial.setting, trial.seed), tested=False)
+        ]
+        return sorted(current, key=lambda trial: (list(self.methods).index(trial.method), trial.setting, trial.seed))
+
+    def run(self, keys: Sequence[Key], tested: bool, lock: int) -> None:
+        """Run the trainings whose results are missing, and keep each result when it is there.
+
+        Args:
+            keys: The trainings.
+            tested: Whether the test split is evaluated too.
+            lock: A file descriptor that the children inherit; see `session`.
+        """
+        wanted: dict[Stage, tuple[Key, Training]] = {}
+        for key in [key for key in keys if not self._is_done(key, tested)]:
+            training = self._training(key)
+            wanted[Evaluation(training, self._tools) if tested else training] = key, training
+
+        def keep(stage: Stage) -> None:
+            if stage not in wanted:
+                return
+            key, training = wanted[stage]
+            test = stage.record["test"]["bbox_mAP"] if tested else None
+            trial = Trial(*key, training.record["val"]["bbox_mAP"], test, training.record["seconds"])
+            facts = dict(inputs=self._digest(key), version=self._version(), machine=machine())
+            self._entries[_name(key)] = {"trial": dataclasses.asdict(trial), **facts}
+            write_json(self.file, dict(sorted(self._entries.items())))
+
+        stages = with_requirements(list(wanted))
+        with Display(stages, self.console, self._jobs) as display:
+            run_stages(stages, display, 1, self._jobs, inherit=[lock], on_done=keep)
+
+    def _training(self, key: Key) -> Training:
+        teacher = dict(teacher=dict(cfg_path=str(self.teacher.config_file)), teacher_ckpt=str(self.teacher.checkpoint))
+        requires = [self.teacher] if self.methods[key[1]].losses else []
+        name, cost = _name(key), COSTS["distilled" if requires else "student"]
+        config = self._config(key, teacher)
+        return Training(f"{self.name} {name}", self.folder / name, config, self._tools, cost, requires)
+
+    def _stage_config(
+        self, method: str, seed: int, epochs: int, options: dict | None = None, data_root: Path | None = None
+    ) -> Config:
+        options = {"train_cfg.max_epochs": epochs, "train_cfg.val_interval": epochs, **(options or {})}
+        root = str((data_root or self._data_root) / self.data_set.data)
+        return stage_config(Path(self.data_set.folder), method, root, seed, options)
+
+    def _config(self, key: Key, teacher: dict[str, Any], data_root: Path | None = None) -> Config:
+        regime, method, setting, seed = key
+        epochs = self._epochs or self.data_set.num_epochs(regime, method)
+        return self.methods[method].apply(
+            self._stage_config("student", seed, epochs, None, data_root), setting, teacher
+        )
+
+    def _is_done(self, key: Key, tested: bool) -> bool:
+        entry = self._entries.get(_name(key))
+        if entry is None or entry["inputs"] != self._digest(key):
+            return False
+        return entry["trial"]["test"] is not None or not tested
+
+    def _digest(self, key: Key) -> str:
+        """Digest of what a result depends on: configs and annotations, without folders and the file of the teacher's
+        initial weights. Code is not in it: see `version` in an entry."""
+        if key not in self._digests:
+            teacher, annotations = self._inputs
+            student = self._config(key, dict(teacher="teacher", teacher_ckpt="its last"), NOWHERE).to_dict()
+            inputs = [student, teacher if self.methods[key[1]].losses else None, annotations]
+            text = json.dumps(inputs, sort_keys=True, default=str)
+            self._digests[key] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self._digests[key]
+
+    def _version(self) -> str:
+        """The commit of the code, with `+` if it has been changed since."""
+        git = ["git", "-C", str(self._tools), "describe", "--always", "--dirty=+", "--abbrev=12"]
+        done = subprocess.run(git, capture_output=True, text=True)
+        return done.stdout.strip() or pcka_mmdet.__version__
+
+
+def _name(key: Key) -> str:
+    regime, method, setting, seed = key
+    return f"{regime}_{method}_{setting:g}_seed{seed}"
