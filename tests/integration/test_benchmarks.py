@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from pcka_mmdet.benchmarking.measure import machine
 
@@ -101,3 +102,31 @@ def test_the_comparison_of_methods_runs(command, digit_scenes, tmp_path):
     words[words.index(tmp_path / "data")] = tmp_path / "elsewhere"
     again = command(*words).stdout
     assert "done" in out and "done" not in again and "teacher-head+balance" in again
+
+
+def test_ablations_write_configs_for_coco(command, tmp_path):
+    out = command("tools/benchmarks/ablations.py", "averaging", "mmd", "--coco", tmp_path / "coco").stdout
+    files = sorted(path.name for path in (tmp_path / "coco").glob("*.py"))
+    assert files == sorted(
+        [
+            *(f"averaging_{name}.py" for name in ("batch", "channel", "spatial")),
+            *(f"mmd_{name}.py" for name in ("cka-centred", "cka-uncentred", "mmd-linear", "mmd-rbf")),
+        ]
+    )
+    assert "averaging_batch.py" in out
+    config = Config.fromfile(tmp_path / "coco" / "mmd_mmd-rbf.py")
+    assert config.model.distiller.losses.other.kernel == "rbf" and config.model.balance.ratio == 0.3
+    assert config.model.teacher_ckpt.endswith("366f5af1.pth") and config.train_cfg.max_epochs == 24
+
+
+@pytest.mark.full  # four trainings
+def test_an_ablation_runs(command, digit_scenes, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "digit_scenes").symlink_to(digit_scenes)
+    words = ["tools/benchmarks/ablations.py", "averaging", "--seeds", 0, "--epochs", 1, "--jobs", 1]
+    words += ["--data-root", tmp_path / "data", "--work-dir", tmp_path / "work", "--results", tmp_path / "results"]
+    command(*words)
+    table = (tmp_path / "results" / "averaging.md").read_text()
+    assert [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")] == [
+        *("", "---", "plain", "channel", "batch", "spatial"),
+    ]
