@@ -107,6 +107,6 @@ $(CLASSIFICATION)/ready: $(wildcard requirements/classification*.txt) $(STAMPS)/
 	$(BIN)/python -m venv $(CLASSIFICATION)
 	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
 	    > "$$($(CLASSIFICATION)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/detection.pth"
-	$(CLASSIFICATION)/bin/python -m pip install --quiet "$(TORCH)" -r requirements/classification.txt
+	$(CLASSIFICATION)/bin/python -m pip install --quiet "$(TORCH)" torchvision -r requirements/classification.txt
 	$(CLASSIFICATION)/bin/python -m pip install --quiet --no-deps -r requirements/classification_$(STACK).txt
 	@touch $@

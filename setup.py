@@ -86,8 +86,8 @@ setup(
     install_requires=["torch>=2.1"],
     extras_require={
         **{name: requirements(name) for name in ("runtime", "openmmlab", "onedl", "demo", "onnx", "tests")},
-        "classification": requirements("classification") + requirements("classification_openmmlab"),
-        "classification-onedl": requirements("classification") + requirements("classification_onedl"),
+        "classification": ["torchvision", *requirements("classification"), *requirements("classification_openmmlab")],
+        "classification-onedl": ["torchvision", *requirements("classification"), *requirements("classification_onedl")],
     },
     cmdclass={"build_py": BuildWithMim},
     zip_safe=False,

@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--recipe",
         choices=RECIPES,
-        help="losses of the distillation with --teacher (default: own-head, teacher-head or maps, as suits the pair)",
+        help="losses of the distillation with --teacher (default: both-heads, teacher-head or maps, as suits the pair)",
     )
     parser.add_argument("--init-student", metavar="FILE", help="checkpoint that the student starts from")
     parser.add_argument(

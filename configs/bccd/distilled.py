@@ -1,5 +1,5 @@
 # The student on BCCD, distilled: the same data, schedule, seed and initial weights.
-_base_ = ["student.py", "../_base_/distillers/own-head.py"]
+_base_ = ["student.py", "../_base_/distillers/both-heads.py"]
 
 model = dict(
     _delete_=True,

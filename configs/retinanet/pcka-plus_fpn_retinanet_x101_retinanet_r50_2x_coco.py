@@ -1,7 +1,9 @@
 _base_ = "pcka_fpn_retinanet_x101_retinanet_r50_2x_coco.py"
 
-# `--recipe own-head`, which tools/train.py chooses for this pair
+# `--recipe both-heads`, which tools/train.py chooses for this pair
 model = dict(
-    distiller=dict(losses=dict(_delete_=True, head=dict(type="pcka_mmdet.OwnHeadLoss"))),
+    distiller=dict(
+        losses=dict(_delete_=True, head=dict(type="pcka_mmdet.HeadLoss"), own=dict(type="pcka_mmdet.OwnHeadLoss"))
+    ),
     balance=dict(ratio=1.0),
 )

@@ -16,8 +16,11 @@ from pcka_mmdet.models.losses.head_outputs import difference_of_heads, kind_of
 from pcka_mmdet.models.losses.roi_head_loss import problem_of_roi_head
 from pcka_mmdet.models.sources import dense_head, stages
 
-RECIPES = ("own-head", "teacher-head", "maps", "pcka", "pcka-mimic")
+RECIPES = ("both-heads", "own-head", "teacher-head", "maps", "pcka", "pcka-mimic")
 """Files in `configs/_base_/distillers`; the last two are the paper's."""
+
+ON_HEADS = ("both-heads", "own-head", "teacher-head")
+"""Recipes that compare outputs of heads."""
 
 
 def distillation_config(
@@ -53,11 +56,11 @@ def distillation_config(
     losses = ("model.distiller.", "model.balance.")
     merge_options(config, {key: value for key, value in (options or {}).items() if not key.startswith(losses)})
     reason = "as given"
-    judge = None if recipe in ("maps", "pcka", "pcka-mimic") else build_detector(model_config(config.model.teacher))
+    judge = None if recipe in set(RECIPES) - set(ON_HEADS) else build_detector(model_config(config.model.teacher))
     if recipe is None:
         classes = known_classes(config), known_classes(load_config(teacher))
         recipe, reason = suitable_recipe(build_detector(config.model.architecture), judge, classes)
-    with_roi_head = recipe in ("own-head", "teacher-head") and problem_of_roi_head(judge) is None
+    with_roi_head = recipe in ON_HEADS and problem_of_roi_head(judge) is None
     parts = load_recipe(recipe, with_roi_head)
     config.model.update({part: parts[part] for part in ("distiller", "balance") if part in parts})
     names = [recipe, *(Path(path.rpartition("::")[2]).stem for path in (teacher, student))]
@@ -73,9 +76,9 @@ def suitable_recipe(
 ) -> tuple[str, str]:
     """The recipe of ours for a pair of detectors, and the reason.
 
-    The outputs of the student's own head are compared with the teacher's if both heads have the same classes, anchors
-    and box codes. If they differ in anchors or box codes, the teacher's head runs on the student's maps. Without the
-    same classes, or without a teacher's head whose outputs are known, the neck maps are compared.
+    The teacher's head runs on the student's maps. If both heads have the same classes, anchors and box codes, the
+    outputs of the student's own head are compared with the teacher's too. Without the same classes, or without a
+    teacher's head whose outputs are known, the neck maps are compared.
 
     Args:
         student: The student.
@@ -98,8 +101,8 @@ def suitable_recipe(
     except ValueError as error:
         difference = str(error)
     if difference:
-        return "teacher-head", f"the teacher's head runs on the student's maps, since {difference}"
-    return "own-head", "both heads have the same classes, anchors and box codes"
+        return "teacher-head", f"the teacher's head runs on the student's maps alone, since {difference}"
+    return "both-heads", "both heads have the same classes, anchors and box codes"
 
 
 def _num_classes(detector: nn.Module) -> int | None:

@@ -58,7 +58,12 @@ def test_the_papers_recipes_are_the_zoos(made, recipe):
 @pytest.mark.parametrize(
     "recipe, losses, ratio",
     [
-        ("own-head", dict(head=dict(type="pcka_mmdet.OwnHeadLoss")), 1.0),
+        (
+            "both-heads",
+            dict(head=dict(type="pcka_mmdet.HeadLoss"), own=dict(type="pcka_mmdet.OwnHeadLoss")),
+            1.0,
+        ),
+        ("own-head", dict(own=dict(type="pcka_mmdet.OwnHeadLoss")), 1.0),
         ("teacher-head", dict(head=dict(type="pcka_mmdet.HeadLoss")), 1.0),
         ("maps", dict(pcka=dict(type="pcka_mmdet.PCKALoss", patch_size="auto", centering="center")), 0.2),
     ],
@@ -81,12 +86,12 @@ def retinanet_of_large_anchors() -> dict:
 @pytest.mark.parametrize(
     "student, teacher, choice",
     [
-        (retinanet, retinanet, "own-head both heads have the same classes, anchors and box codes"),
-        (faster_rcnn, faster_rcnn, "own-head both heads"),
+        (retinanet, retinanet, "both-heads both heads have the same classes, anchors and box codes"),
+        (faster_rcnn, faster_rcnn, "both-heads both heads"),
         (retinanet, fcos, "teacher-head .*since their heads code boxes in different ways .RetinaHead and FCOSHead."),
         (retinanet, faster_rcnn, "teacher-head .*since their heads score 2 and 1 classes"),
         (retinanet, atss, "teacher-head .*since only the teacher's head scores the quality of boxes"),
-        (atss, retinanet, "own-head both heads"),
+        (atss, retinanet, "both-heads both heads"),
         (retinanet_of_large_anchors, retinanet, "teacher-head .*since their heads have different anchors"),
     ],
 )
@@ -124,7 +129,7 @@ def test_classes_of_equal_number_and_other_names():
 def test_options_of_the_detectors_count_in_the_choice(key):
     options = {f"{key}.num_classes": 10, "model.teacher.bbox_head.num_classes": 10, "model.balance.ratio": 0.5}
     config, choice = distillation_config(RETINANET, RETINANET, "teacher.pth", options=options)
-    assert choice.startswith("recipe own-head: ")
+    assert choice.startswith("recipe both-heads: ")
     assert config.model.architecture.bbox_head.num_classes == config.model.teacher.bbox_head.num_classes == 10
     assert config.model.balance.ratio == 1.0  # merged later, as all options are
 

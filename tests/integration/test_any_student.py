@@ -128,12 +128,14 @@ def test_two_heads_of_one_kind_are_compared_with_balanced_gradients(command, dig
     settings = ["train_cfg.max_epochs=1", "train_cfg.val_interval=9", "train_dataloader.batch_size=2"]
     command(*digits, *settings, "default_hooks.logger.interval=1")
     log = last_log(tmp_path / "work")
-    assert "recipe own-head: both heads have the same classes, anchors and box codes" in log
+    assert "recipe both-heads: both heads have the same classes, anchors and box codes" in log
     _, *records = scalars(tmp_path / "work")  # the first step has no step before it to tell of
     assert records
     for record in records:
-        assert record["distill.loss_head"] > 0 and record["balance.ratio_all"] > 0
-        assert record["balance.scale_all"] == pytest.approx(1 / record["balance.ratio_all"], rel=1e-4)
+        assert record["distill.loss_head"] > 0 and record["distill.loss_own"] > 0
+        for source in ("neck", "head"):
+            ratio, scale = (record[f"balance.{kind}_all_{source}"] for kind in ("ratio", "scale"))
+            assert ratio > 0 and scale == pytest.approx(1 / ratio, rel=1e-4)
 
 
 def test_a_teacher_that_is_no_good_is_told_before_the_training(command, digits, tmp_path):

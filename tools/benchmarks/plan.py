@@ -60,9 +60,15 @@ class Detector:
         )
 
 
-def head_passes(types: set[str]) -> int:
-    """Passes through the teacher's dense head in a step with these losses, a forward and a backward being one each."""
-    return 3 if "HeadLoss" in types else 1 if "OwnHeadLoss" in types else 0
+def head_passes(losses: dict[str, dict]) -> float:
+    """Passes through the teacher's dense head in a step with these losses, a forward and a backward being one each.
+
+    One is on the teacher's maps, two are on the student's.
+    """
+    shares = {last_name(loss["type"]): loss.get("images", 1.0) for loss in losses.values()}
+    if "HeadLoss" in shares:
+        return 1 + 2 * shares["HeadLoss"]
+    return 1.0 if "OwnHeadLoss" in shares else 0.0
 
 
 def main() -> None:
@@ -75,7 +81,7 @@ def main() -> None:
         raise SystemExit(f"{args.config} is no distillation's config: its model has no `architecture`")
     DefaultScope.get_instance("plan", scope_name="mmdet")
     student, teacher = (Detector.of(config.model[side], args.size) for side in ("architecture", "teacher"))
-    losses = {last_name(loss["type"]) for loss in config.model.distiller.losses.values()}
+    losses = config.model.distiller.losses
     passes, whole_student = head_passes(losses), student.to_neck + student.head
     more = (teacher.to_neck + passes * teacher.head) / (3 * whole_student)
     mega = 2**20
@@ -85,12 +91,12 @@ def main() -> None:
         ["student's multiply-adds an image, S", f"{whole_student / 1e9:.0f} G"],
         ["teacher's to its neck, T", f"{teacher.to_neck / 1e9:.0f} G"],
         ["its head's, H", f"{teacher.head / 1e9:.0f} G"],
-        ["passes through its head in a step, n", f"{passes}"],
+        ["passes through its head in a step, n", f"{passes:g}"],
         ["a step over the student's alone, 1 + (T + nH) / 3S", f"{1 + more:.2f}"],
         ["teacher's share of a step", f"{more / (1 + more):.0%}"],
         ["teacher's weights, its head included", f"{4 * teacher.parameters / mega:.0f} MiB"],
         ["teacher's maps, batch x values x 4 bytes", f"{4 * args.batch * teacher.map_values / mega:.0f} MiB"],
-        *(pcka if "PCKALoss" in losses else []),
+        *(pcka if any(last_name(loss["type"]) == "PCKALoss" for loss in losses.values()) else []),
         ["a checkpoint: weights, momentum", f"{4 * (student.parameters + student.trainable) / mega:.0f} MiB"],
         ["a student's checkpoint: weights", f"{4 * student.parameters / mega:.0f} MiB"],
     ]

@@ -1,5 +1,4 @@
-# Like teacher-head.py, but for two heads of the same classes, anchors and box codes: the outputs of the student's own
-# head are compared with those of the teacher's.
+# Like both-heads.py without the teacher's head on the student's maps: a step takes less time.
 _base_ = "teacher-head.py"
 
-distiller = dict(losses=dict(_delete_=True, head=dict(type="pcka_mmdet.OwnHeadLoss")))
+distiller = dict(losses=dict(_delete_=True, own=dict(type="pcka_mmdet.OwnHeadLoss")))
