@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _TASK_LOSS = re.compile(r"(student\.)?loss_\w+")
-_SIMILARITY = re.compile(r"similarity\.cka_s(\d+)")
+_SIMILARITY = re.compile(r"similarity\.r?cka(?:_\w+?)?_s(\d+)")
 Curve = tuple[list[float], list[float]]
 
 
@@ -43,6 +43,41 @@ def plot_curves(logs: Mapping[str, Sequence[dict]], iterations: Mapping[str, flo
             axes[2].plot(*smooth(curve), color=colour, lw=2, label=f"stride {stride}")
         _finish(axes[2], "CKA of distilled student and teacher")
     figure.savefig(path, dpi=150)
+
+
+def plot_similarity(logs: Mapping[str, Sequence[dict]], iterations: Mapping[str, float], path: Path) -> None:
+    """Draw AP and, beside it, the mean CKA over levels of several distillations (as in the paper's appendix).
+
+    Args:
+        logs: Records by name of the run, see `read_scalars`.
+        iterations: Iterations per epoch, by name.
+        path: File of the plot.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for (name, records), colour in zip(logs.items(), colours.LEVELS * len(logs), strict=False):
+        epochs, precision = precision_curve(records)
+        left.plot(epochs, precision, marker="o", ms=4, lw=2, color=colour, label=name)
+        if curve := mean_similarity(records, iterations[name]):
+            right.plot(*smooth(curve), lw=2, color=colour, label=name)
+    _finish(left, "AP on the val split")
+    left.set_ylim(bottom=0)
+    _finish(right, "CKA of student and teacher, mean over levels")
+    figure.savefig(path, dpi=150)
+
+
+def mean_similarity(records: Sequence[dict], iterations: float) -> Curve | None:
+    """Epochs and the mean of the similarities over levels; `None` if none was logged."""
+    curves = similarity_curves(records, iterations).values()
+    by_epoch: dict[float, list[float]] = {}
+    for epochs, values in curves:
+        for epoch, value in zip(epochs, values, strict=True):
+            by_epoch.setdefault(epoch, []).append(value)
+    if not by_epoch:
+        return None
+    return list(by_epoch), [sum(values) / len(values) for values in by_epoch.values()]
 
 
 def precision_curve(records: Sequence[dict]) -> Curve:

@@ -50,3 +50,5 @@ def test_the_demo_of_classifiers(command, data, tmp_path):
     assert "accuracy on test" in out and "the table is in" in out
     rows = [line for line in (tmp_path / "results.md").read_text().splitlines() if line.startswith("| ")]
     assert [row.split("|")[1].strip() for row in rows] == ["method", "---", "teacher", "student", "rcka", "kd", "dist"]
+    out = command("tools/analysis/logit_similarity.py", tmp_path, "--seed", 1).stdout
+    assert "teacher: 0.000 from the teacher" in out and (tmp_path / "logits.png").stat().st_size > 1000

@@ -95,6 +95,34 @@ def test_a_second_run_repeats_nothing(demo, capsys):
     assert "distilled minus student: " in output
 
 
+def analyse(tool: str, *arguments) -> None:
+    """Run one of `tools/analysis` in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [tool, *map(str, arguments)])
+        runpy.run_path(str(ROOT / "tools" / "analysis" / tool), run_name="__main__")
+
+
+def test_pictures_of_the_work_directory(demo, tmp_path, capsys):
+    out = [tmp_path / f"{name}.png" for name in ("confusion", "similarity", "detections")]
+    analyse("confusion_matrices.py", demo.work_dir, "--out", out[0])
+    runs = [f"{method}={demo.work_dir / method}" for method in ("student", "distilled")]
+    analyse("similarity_curves.py", *runs, "--out", out[1])
+    files = [f"{run}/test/predictions.pkl" for run in runs]
+    analyse("detections.py", *files, "--config", demo.work_dir / "student.py", "--images", 2, "--out", out[2])
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in out)
+    said = capsys.readouterr().out
+    assert "distilled: " in said and "objects missed" in said
+
+
+def test_pictures_of_what_is_not_there(demo, tmp_path):
+    with pytest.raises(SystemExit, match="there are no predictions at .*: finish tools/demo.py in that folder first"):
+        analyse("confusion_matrices.py", tmp_path)
+    with pytest.raises(SystemExit, match="there are no predictions at"):
+        analyse("detections.py", f"a={tmp_path}/none.pkl", "--config", demo.work_dir / "student.py")
+    with pytest.raises(SystemExit, match="holds no log of a training by epochs"):
+        analyse("similarity_curves.py", f"a={tmp_path}")
+
+
 def test_one_method_alone(demo, capsys):
     demo("--only", "teacher")
     output = capsys.readouterr().out

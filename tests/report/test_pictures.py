@@ -7,7 +7,15 @@ import torch
 from matplotlib.figure import Figure
 
 from pcka_mmdet.report import colours
-from pcka_mmdet.report.curves import loss_curve, plot_curves, precision_curve, similarity_curves, smooth
+from pcka_mmdet.report.curves import (
+    loss_curve,
+    mean_similarity,
+    plot_curves,
+    plot_similarity,
+    precision_curve,
+    similarity_curves,
+    smooth,
+)
 from pcka_mmdet.report.gallery import evenly_spaced, plot_gallery
 from pcka_mmdet.report.predictions import Boxes
 
@@ -33,6 +41,16 @@ def test_curves_compare_the_detectors_own_losses():
 def test_similarity_by_stride():
     assert similarity_curves(DISTILLED, iterations=10) == {8: ([0.5], [0.5]), 16: ([0.5], [0.4])}
     assert similarity_curves(STUDENT, iterations=10) == {}
+
+
+def test_the_mean_similarity_over_levels(tmp_path):
+    assert mean_similarity(DISTILLED, iterations=10) == ([0.5], [pytest.approx(0.45)])
+    assert mean_similarity(STUDENT, iterations=10) is None
+    samples = [{"similarity.rcka_s8": 0.3, "similarity.cka_second_s8": 0.5, "time": 0.1, "iter": 10, "step": 10}]
+    assert mean_similarity(samples, iterations=10) == ([1.0], [pytest.approx(0.4)])
+    logs = {"patches": DISTILLED, "whole maps": samples, "student": STUDENT}
+    plot_similarity(logs, dict.fromkeys(logs, 10), tmp_path / "similarity.png")
+    assert (tmp_path / "similarity.png").stat().st_size > 1000
 
 
 def test_the_similarity_ends_where_the_distillation_stops():

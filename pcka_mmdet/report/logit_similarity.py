@@ -1,0 +1,48 @@
+"""Which classes a classifier takes for similar: correlations of its logits, and how close two classifiers are in it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+def class_similarity(logits: Tensor) -> Tensor:
+    """Correlation of the logits of two classes over samples.
+
+    Args:
+        logits: Logits `(N, K)`.
+
+    Returns:
+        Correlations `(K, K)`.
+    """
+    return torch.corrcoef(logits.double().T)
+
+
+def plot_logit_similarity(
+    logits: Mapping[str, Tensor], teacher: str, classes: Sequence[str], path: Path
+) -> dict[str, float]:
+    """Draw the matrices of all models side by side, and beside each its distance to the teacher's.
+
+    Args:
+        logits: Logits `(N, K)` of the same samples, by model.
+        teacher: The model that the others are compared with.
+        classes: Class names.
+        path: File of the plot.
+
+    Returns:
+        Root mean squared difference to the teacher's matrix, by model.
+    """
+    from matplotlib.figure import Figure
+
+    matrices = {name: class_similarity(values) for name, values in logits.items()}
+    distances = {name: (matrix - matrices[teacher]).square().mean().sqrt().item() for name, matrix in matrices.items()}
+    figure = Figure(figsize=(3.2 * len(matrices), 3.6), layout="constrained")
+    for axes, (name, matrix) in zip(figure.subplots(1, len(matrices), squeeze=False)[0], matrices.items(), strict=True):
+        image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
+        axes.set_xticks(range(len(classes)), classes)
+        axes.set_yticks(range(len(classes)), classes)
+        axes.set_title(name if name == teacher else f"{name}\n{distances[name]:.3f} from the teacher", fontsize=10)
+    figure.colorbar(image, ax=figure.axes, shrink=0.7, label="correlation of logits")
+    figure.savefig(path, dpi=150)
+    return distances

@@ -1,0 +1,59 @@
+"""Logit similarity of teacher, student and distilled students: `tools/analysis/logit_similarity.py work_dirs/demo_cls`.
+
+It needs MMPretrain, as `make demo-cls` does.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner, load_checkpoint
+from torch import Tensor
+
+from pcka_mmdet.checkpoints.student import student_config
+from pcka_mmdet.configuration.detector import build_detector, load_config
+from pcka_mmdet.report.logit_similarity import plot_logit_similarity
+
+TEACHER = "teacher"
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Logit similarity of the classifiers of make demo-cls.")
+    parser.add_argument("work_dir", type=Path, help="work directory of tools/demo_cls.py")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the students (default: %(default)s)")
+    parser.add_argument("--methods", nargs="+", default=["student", "rcka", "kd", "dist"])
+    parser.add_argument("--out", type=Path, help="default: logits.png in the work directory")
+    return parser.parse_args()
+
+
+@torch.no_grad()
+def logits_of(folder: Path) -> Tensor:
+    """Logits `(N, K)` of a training's last student for the images that it was validated on."""
+    checkpoints = sorted(folder.glob("epoch_*.pth"))
+    if not checkpoints:
+        raise SystemExit(f"there is no checkpoint in {str(folder)!r}: finish tools/demo_cls.py first")
+    config = student_config(load_config(str(folder.with_suffix(".py"))))
+    model = build_detector(config.model).eval()
+    student = list(folder.glob("student_epoch_*.pth"))
+    load_checkpoint(model, str((student or checkpoints)[-1]), map_location="cpu", strict=True)
+    loader = Runner.build_dataloader(config.val_dataloader, seed=0)
+    found = [model.head(model.extract_feat(model.data_preprocessor(batch)["inputs"])) for batch in loader]
+    return torch.cat(found)
+
+
+def main() -> None:
+    args = parse_args()
+    init_default_scope("mmpretrain")
+    folders = {TEACHER: args.work_dir / TEACHER}
+    folders |= {method: args.work_dir / f"{method}_seed{args.seed}" for method in args.methods}
+    logits = {name: logits_of(folder) for name, folder in folders.items()}
+    classes = [str(number) for number in range(logits[TEACHER].shape[1])]
+    out = args.out or args.work_dir / "logits.png"
+    for name, distance in plot_logit_similarity(logits, TEACHER, classes, out).items():
+        print(f"{name}: {distance:.3f} from the teacher")
+    print(f"the plot is {out}")
+
+
+if __name__ == "__main__":
+    main()
