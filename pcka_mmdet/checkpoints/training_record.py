@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from pcka_mmdet.configuration.detector import model_config
+from pcka_mmdet.configuration.detector import teachers_of, write_out_sides
 
 from .atomic_write import write_json
 from .files import summarise
@@ -28,8 +28,7 @@ def training_record(config: Config) -> dict:
     content = {key: value for key, value in config.to_dict().items() if key not in MAY_DIFFER}
     if config.get("resume"):
         content.pop("load_from", None)  # the checkpoint to resume, not the initial weights
-    for part in {"architecture", "teacher"} & content["model"].keys():
-        content["model"][part] = model_config(content["model"][part]).to_dict()
+    write_out_sides(content["model"])
     # through JSON text, so that it equals the record that is read back: lists for tuples, strings as keys
     return json.loads(json.dumps(content, default=lambda value: getattr(value, "__qualname__", type(value).__name__)))
 
@@ -88,6 +87,7 @@ def _identity(record: dict) -> dict[str, Any]:
     data = _leaves(record.get("train_dataloader") or {})
     return {
         **{f"model.{part}.type": model[part].get("type") for part in ("architecture", "teacher") if part in model},
+        "teachers": [teacher.get("type") for teacher, _ in teachers_of(model) if "teachers" in model],
         **{f"model.distiller.losses.{name}.type": loss.get("type") for name, loss in losses.items()},
         "model.type": model.get("type"),
         "classes": [value for key, value in data.items() if key.endswith("metainfo.classes")],

@@ -1,6 +1,7 @@
 """Load detectors and their configs from model dicts, config paths or `cfg_path` with overrides."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,39 @@ def _written_out(node: Any) -> Any:
     return model_config(node)
 
 
+TEACHER_OPTIONS = ("ckpt", "since", "until", "weight")
+"""Keys of an entry of `FPNDistill(teachers=...)` that are no part of the teacher's model."""
+
+
+def teachers_of(model: dict) -> list[tuple[Any, str | None]]:
+    """The teachers in the model of a distillation, each with its checkpoint."""
+    if not model.get("teachers"):
+        return [(model.get("teacher"), model.get("teacher_ckpt"))]
+    return [(_without(entry, TEACHER_OPTIONS), entry.get("ckpt")) for entry in model["teachers"]]
+
+
+def write_out_sides(model: dict) -> None:
+    """Put the model dicts of student and teachers in place of their config files, in the model of a distillation.
+
+    Raises:
+        FileNotFoundError: See `model_config`.
+        ValueError: See `model_config`.
+    """
+    for side in {"architecture", "teacher"} & model.keys():
+        model[side] = model_config(model[side])
+    if model.get("teachers"):
+        model["teachers"] = [
+            {**model_config(spec), **{key: entry[key] for key in TEACHER_OPTIONS if key in entry}}
+            for (spec, _), entry in zip(teachers_of(model), model["teachers"], strict=True)
+        ]
+
+
+def _without(entry: dict, keys: Sequence[str]) -> dict:
+    return {key: value for key, value in entry.items() if key not in keys}
+
+
 def self_contained(config: Config) -> Config:
-    """A distillation's config with the model dicts of student and teacher in place of their config files.
+    """A distillation's config with the model dicts of student and teachers in place of their config files.
 
     Raises:
         FileNotFoundError: See `model_config`.
@@ -118,8 +150,7 @@ def self_contained(config: Config) -> Config:
     if not is_distillation(config):
         return config
     config = copy.deepcopy(config)
-    for side in {"architecture", "teacher"} & config.model.keys():
-        config.model[side] = model_config(config.model[side])
+    write_out_sides(config.model)
     return config
 
 

@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS
 
 from pcka_mmdet.checkpoints.torchvision_weights import SCHEME, weights_url
 from pcka_mmdet.configuration.data_set import annotation_file, annotation_path, innermost
-from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill, last_name, model_config
+from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill, last_name, model_config, teachers_of
 
 STRATEGIES = ("DDPStrategy", "SingleDeviceStrategy")
 """MMEngine's strategies that do not shard the model."""
@@ -34,17 +34,18 @@ def check_teacher_checkpoint(config: Config) -> None:
     """
     if not is_fpn_distill(config):
         return
-    path = config.model.get("teacher_ckpt")
-    if path is None:
-        raise SystemExit(
-            "model.teacher_ckpt is left out, so the teacher would have random weights. Name its checkpoint in the "
-            "config or by --cfg-options model.teacher_ckpt=FILE_OR_URL; for random weights write 'random'"
-        )
-    if path != "random" and "://" not in path and not Path(path).expanduser().is_file():
-        raise SystemExit(
-            f"there is no teacher's checkpoint at {path!r} (the current directory is {Path.cwd()}): name a file or a "
-            "URL in model.teacher_ckpt, or by --teacher-ckpt"
-        )
+    for number, (_, path) in enumerate(teachers_of(config.model)):
+        option = f"model.teachers.{number}.ckpt" if config.model.get("teachers") else "model.teacher_ckpt"
+        if path is None:
+            raise SystemExit(
+                f"{option} is left out, so the teacher would have random weights. Name its checkpoint in the config or "
+                f"by --cfg-options {option}=FILE_OR_URL; for random weights write 'random'"
+            )
+        if path != "random" and "://" not in path and not Path(path).expanduser().is_file():
+            raise SystemExit(
+                f"there is no teacher's checkpoint at {path!r} (the current directory is {Path.cwd()}): name a file or "
+                f"a URL in {option}, or by --teacher-ckpt"
+            )
 
 
 def check_strategy(config: Config) -> None:

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.files import summarise
 from pcka_mmdet.configuration.data_set import annotation_path, innermost
-from pcka_mmdet.configuration.detector import model_config
+from pcka_mmdet.configuration.detector import model_config, teachers_of
 from pcka_mmdet.models.teacher import load_strictly
 
 from .preflight import data_classes, head_classes
@@ -22,24 +22,28 @@ DEFAULTS = dict(metric="bbox_mAP", at_least=0.05)
 """Options of the config's `teacher_check`: the end of the metric's name, and the lowest value that is accepted."""
 
 
-def check_teacher(config: Config, images: int) -> float:
-    """Evaluate the teacher, head included, on the student's first validation images, by the student's own evaluator.
+def check_teacher(config: Config, images: int) -> list[float]:
+    """Evaluate each teacher, head included, on the student's first validation images, by the student's own evaluator.
 
     Args:
         config: The config of a distillation.
         images: How many images.
 
     Returns:
-        The metric.
+        The metric of each teacher.
 
     Raises:
         SystemExit: The config is not a distillation, the checkpoint does not match the teacher and its head, or the
             metric is missing or too low.
     """
-    if "teacher" not in config.model:
+    if not {"teacher", "teachers"} & config.model.keys():
         raise SystemExit("--check-teacher needs the config of a distillation, or --teacher; this one has no teacher")
+    return [_check(config, images, *teacher) for teacher in teachers_of(config.model)]
+
+
+def _check(config: Config, images: int, teacher: str | dict, checkpoint: str) -> float:
     wanted = {**DEFAULTS, **config.get("teacher_check", {})}
-    evaluation = _evaluation(config, images)
+    evaluation = _evaluation(config, images, teacher)
     heads = head_classes(evaluation.model)
     classes = data_classes(innermost(evaluation.val_dataloader.dataset), evaluation.get("default_scope"))
     if heads and classes is not None and heads != {len(classes)}:
@@ -51,12 +55,12 @@ def check_teacher(config: Config, images: int) -> float:
     runner = build_runner(evaluation)
     detector = unwrapped_model(runner)
     try:
-        _, problems = load_strictly(detector, config.model.teacher_ckpt)
+        _, problems = load_strictly(detector, checkpoint)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
     if problems:
         raise SystemExit(
-            f"--check-teacher runs the teacher's head, which {config.model.teacher_ckpt!r} does not hold in full: "
+            f"--check-teacher runs the teacher's head, which {checkpoint!r} does not hold in full: "
             f"{summarise(problems)}. Set num_classes in the teacher's config to the number that it was trained with"
         )
     metrics = runner.val()
@@ -77,7 +81,7 @@ def check_teacher(config: Config, images: int) -> float:
     return metrics[name]
 
 
-def _evaluation(config: Config, images: int) -> Config:
+def _evaluation(config: Config, images: int, teacher: str | dict) -> Config:
     """The config of a validation of the teacher on the first images."""
     if not config.get("val_dataloader"):
         raise SystemExit(
@@ -85,7 +89,7 @@ def _evaluation(config: Config, images: int) -> Config:
         )
     kept = ("val_dataloader", "val_evaluator", "val_cfg", "env_cfg", "default_scope", "launcher", "custom_imports")
     evaluation = Config(copy.deepcopy({key: config[key] for key in kept if key in config}))
-    evaluation.model = model_config(config.model.teacher)
+    evaluation.model = model_config(teacher)
     evaluation.merge_from_dict(dict(experiment_name="teacher_check", work_dir=f"{config.work_dir}/teacher_check"))
     dataset = innermost(evaluation.val_dataloader.dataset)
     if "ann_file" not in dataset:

@@ -52,7 +52,7 @@ def test_annotations_on_a_server(config, digit_scenes, monkeypatch):
         url = f"http://127.0.0.1:{server.server_port}/annotations/val.json"
         config.val_dataloader.dataset.ann_file = config.val_evaluator.ann_file = url
         config.teacher_check = dict(at_least=-1)
-        assert check_teacher(config, 2) == 0.0
+        assert check_teacher(config, 2) == [0.0]
         server.shutdown()
     with pytest.raises(SystemExit, match=f"cannot read the annotation file '{url}': .*refused"):
         check_teacher(config, 2)
@@ -60,7 +60,7 @@ def test_annotations_on_a_server(config, digit_scenes, monkeypatch):
 
 def test_the_config_sets_metric_and_threshold(config):
     config.teacher_check = dict(metric="bbox_mAP_50", at_least=-1)
-    assert check_teacher(config, 2) == 0.0
+    assert check_teacher(config, 2) == [0.0]
     config.teacher_check = dict(metric="accuracy")
     with pytest.raises(
         SystemExit, match="the evaluation gives .*'coco/bbox_mAP', .* none ends with 'accuracy': name one"

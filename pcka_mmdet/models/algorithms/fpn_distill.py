@@ -1,6 +1,7 @@
 """Distillation of a student detector from a teacher."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,12 +16,15 @@ from pcka_mmdet.checkpoints.student_keys import add_student_prefix
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.registry import MODELS
 
+from ..distillers import TeacherStep
 from ..distillers.level_table import level_table
 from ..forked_rng import forked_rng
 from ..initial_weights import inherit, start_from_checkpoint
 from ..losses import Batch
 from ..outputs import ADVICE
+from ..sources import Record
 from ..teacher import Normalisation, Teacher
+from ..teacher.schedule import TeacherEntry, progress, read_teachers
 
 
 @MODELS.register_module()
@@ -36,6 +40,8 @@ class FPNDistill(BaseAlgorithm):
         teacher: The teacher, likewise.
         teacher_ckpt: File or URL of the teacher's weights. `'random'` keeps random weights; `None` does so with a
             warning.
+        teachers: Several teachers in place of `teacher` and `teacher_ckpt`, one after another or at once; see
+            `pcka_mmdet.models.teacher.schedule.read_teachers`.
         distiller: Config of the distiller.
         init_student: File or URL of a checkpoint that the student starts from: plain MMDetection's or a
             distillation's.
@@ -53,15 +59,17 @@ class FPNDistill(BaseAlgorithm):
 
     Raises:
         FileNotFoundError: A config or the checkpoint does not exist.
-        ValueError: The checkpoint is not the teacher's, a model lacks what a loss reads, or levels do not pair up.
+        ValueError: The checkpoint is not the teacher's, a model lacks what a loss reads, levels do not pair up, or
+            there are both `teacher` and `teachers`, or neither.
     """
 
     def __init__(
         self,
         architecture: str | dict | BaseModel,
-        teacher: str | dict | BaseModel,
-        distiller: dict,
+        teacher: str | dict | BaseModel | None = None,
+        distiller: dict | None = None,
         teacher_ckpt: str | None = None,
+        teachers: Sequence[dict] = (),
         init_student: str | None = None,
         inherit: Sequence[str] = (),
         fuse_teacher: bool = True,
@@ -72,25 +80,34 @@ class FPNDistill(BaseAlgorithm):
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ):
+        if (teacher is None) == (not teachers) or distiller is None:
+            raise ValueError("FPNDistill needs a distiller, and either teacher=... or teachers=[dict(...), ...]")
+        entries = read_teachers(teachers) if teachers else [TeacherEntry(teacher, teacher_ckpt)]
         student = build_detector(architecture)
         if type(student.data_preprocessor) is not BaseDataPreprocessor:
             data_preprocessor = None  # the student has its own; MMEngine's Runner passes the config's top-level one
         super().__init__(student, data_preprocessor, init_cfg, module_inplace=True)
         with forked_rng():
-            # in a holder that is no Module: the teacher is in no checkpoint, optimizer or DDP bucket
-            self._teacher = Teacher(
-                build_detector(teacher),
-                teacher_ckpt,
-                fuse=fuse_teacher,
-                channels_last=teacher_channels_last,
-                precision=teacher_precision,
-                compile=compile_teacher,
-            )
+            # in holders that are no Module: the teachers are in no checkpoint, optimizer or DDP bucket
+            self._teachers = [
+                Teacher(
+                    build_detector(entry.model),
+                    entry.checkpoint,
+                    fuse=fuse_teacher,
+                    channels_last=teacher_channels_last,
+                    precision=teacher_precision,
+                    compile=compile_teacher,
+                )
+                for entry in entries
+            ]
+            self._schedule = [replace(entry, model=None) for entry in entries]
+            """When each of them teaches."""
             self.distiller = MODELS.build(distiller)
-            self.distiller.prepare(self.student, self.teacher, **(balance or {}))
-            self._teacher.check_sources(self.distiller.teacher_sources)
-            for loss in self.distiller.losses.values():
-                loss.check_models(self.student, self._teacher)
+            self.distiller.prepare(self.student, [one.detector for one in self._teachers], **(balance or {}))
+            for index, one in enumerate(self._teachers):
+                one.check_sources(self.distiller.teacher_sources(index))
+            for term in (term for terms in self.distiller.terms.values() for term in terms):
+                term.loss.check_models(self.student, self._teachers[term.sources.index])
         self._normalisation = Normalisation.of(self.data_preprocessor)
         self.init_student = init_student
         self.inherit = [inherit] if isinstance(inherit, str) else list(inherit)
@@ -112,13 +129,20 @@ class FPNDistill(BaseAlgorithm):
 
     @property
     def teacher(self) -> nn.Module:
-        """The frozen detector."""
+        """The frozen detector; the last of those that teach now, if there are several."""
         return self._teacher.detector
 
     @property
+    def _teacher(self) -> Teacher:
+        done = progress()
+        return [one for one, entry in zip(self._teachers, self._schedule, strict=True) if entry.weight_at(done)][-1]
+
+    @property
     def teacher_sha256(self) -> str | None:
-        """sha256 of the teacher's file; `None` for random weights, or where no local file is left."""
-        return self._teacher.sha256
+        """sha256 of the teacher's file; `None` for random weights, or where no local file is left. Of several teachers
+        all, with commas between them."""
+        found = [one.sha256 for one in self._teachers]
+        return ",".join(one or "none" for one in found) if any(found) else None
 
     def init_weights(self) -> None:
         """Initialise the student as without a teacher, then load `init_student` and copy the inherited parts.
@@ -143,24 +167,33 @@ class FPNDistill(BaseAlgorithm):
             inputs: Images `(B, 3, H, W)` in the student's normalisation.
             data_samples: Their annotations.
         """
-        sources = self.distiller.teacher_sources
-        teacher = None
-        if self.distiller.active and not self.distillation_stopped:
-            teacher = self._teacher(inputs, data_samples, self._normalisation, sources)
+        records = self._records_of_teachers(inputs, data_samples)
         with self.distiller.recorder.recording() as student:
             losses = add_prefix(self.student(inputs, data_samples, mode="loss"), "student")
-        if teacher is not None and "roi_head" in sources:
-            proposals = [stage.rois for stage in student["roi_head"]]
-            with torch.no_grad():
-                teacher["roi_head"] = self._teacher.roi_head(teacher["neck"], proposals)
         if not self._logged_levels:
             self._logged_levels = True
             print_log(f"compared levels and losses:\n{level_table(self.distiller, student)}", "current")
-        maps = None if teacher is None else teacher.get("neck")
-        batch = Batch(data_samples, tuple(inputs.shape[2:]), self.student, self._teacher, maps)
-        distilled = self.distiller.compute_distill_losses(student, teacher, batch)
+        done, steps = progress(), []
+        for index, (teacher, entry, record) in enumerate(zip(self._teachers, self._schedule, records, strict=True)):
+            if record is not None and "roi_head" in self.distiller.teacher_sources(index):
+                proposals = [stage.rois for stage in student["roi_head"]]
+                with torch.no_grad():
+                    record["roi_head"] = teacher.roi_head(record["neck"], proposals)
+            maps = None if record is None else record.get("neck")
+            batch = Batch(data_samples, tuple(inputs.shape[2:]), self.student, teacher, maps)
+            steps.append(TeacherStep(record, batch, entry.weight_at(done)))
+        distilled = self.distiller.compute_distill_losses(student, steps)
         losses.update({f"distill.{k}" if k.startswith("loss_") else k: v for k, v in distilled.items()})
         return losses
+
+    def _records_of_teachers(self, inputs: Tensor, data_samples: list[BaseDataElement] | None) -> list[Record | None]:
+        """The sources of each teacher; `None` for those that do not teach now."""
+        done, records = progress(), []
+        for index, (teacher, entry) in enumerate(zip(self._teachers, self._schedule, strict=True)):
+            paused = self.distillation_stopped or not entry.weight_at(done) or not self.distiller.needs(index)
+            sources = self.distiller.teacher_sources(index)
+            records.append(None if paused else teacher(inputs, data_samples, self._normalisation, sources))
+        return records
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the losses as MMEngine does, and log the total over levels of each distillation loss.
@@ -191,7 +224,8 @@ class FPNDistill(BaseAlgorithm):
             return parts[name]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> "FPNDistill":
-        self._teacher.apply(fn)
+        for teacher in self._teachers:
+            teacher.apply(fn)
         return super()._apply(fn, *args, **kwargs)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:

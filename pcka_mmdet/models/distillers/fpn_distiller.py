@@ -3,6 +3,8 @@
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from mmrazor.models.distillers import BaseDistiller
@@ -16,7 +18,29 @@ from ..losses import Batch
 from ..losses.level_loss import usable_levels
 from ..outputs import in_float32, not_finite, output_size, tensors
 from ..sources import Record, SourceRecorder
-from .terms import SourcePair, Term, build_terms, read_sources
+from .terms import Sources, Term, build_terms, read_sources
+
+
+class _Entry(NamedTuple):
+    """An entry of `losses` for one teacher."""
+
+    config: dict
+    index: int
+    """Of the teacher."""
+    given: str
+    """Its name in the config."""
+
+
+@dataclass(frozen=True)
+class TeacherStep:
+    """What a teacher gives in one step."""
+
+    record: Record | None
+    """Its sources; `None` while it does not teach."""
+    batch: Batch
+    """Data samples, image size and teacher of the step."""
+    weight: float = 1.0
+    """Factor of its losses."""
 
 
 @MODELS.register_module()
@@ -28,8 +52,9 @@ class FPNDistiller(BaseDistiller):
 
     Args:
         losses: Loss configs by name. Besides the loss's own arguments an entry may hold `strides` (the levels it is
-            applied to), `level_weight` (`{stride: factor}`, 1 where a stride is not named) and `source` (to read
-            another than the loss's own). Any argument may be given by stride (`{8: 16, 16: 8}`). A
+            applied to), `level_weight` (`{stride: factor}`, 1 where a stride is not named), `source` (to read another
+            than the loss's own) and `teacher` (index of the teacher that it compares with; by default each of several
+            has a loss of its own, `NAME_2` for the second). Any argument may be given by stride (`{8: 16, 16: 8}`). A
             loss is a `LevelLoss`, or any module that is called with the student's and the teacher's output.
         strides: The levels to distil, `'auto'` for all that both sides have.
         init_cfg: See `mmengine.model.BaseModule`.
@@ -44,8 +69,8 @@ class FPNDistiller(BaseDistiller):
             raise ValueError(f"names of losses must not contain 'loss', which is put before them; got {misnamed}")
         self.loss_configs = losses
         self.strides = strides
-        self.levels: dict[SourcePair, tuple[list[Level], list[Level]]] = {}
-        """Levels of the student and of the teacher, by the pair of their sources."""
+        self.levels: dict[Sources, tuple[list[Level], list[Level]]] = {}
+        """Levels of the student and of a teacher, by their sources."""
         self.terms: dict[str, list[Term]] = {}
         """Loss modules with their pairs of levels, by name of the loss."""
         self.level_weights: dict[str, float] = {}
@@ -63,61 +88,84 @@ class FPNDistiller(BaseDistiller):
         self._ever_active: set[str] = set()
         """Losses that had a usable level in some batch."""
 
-    def prepare(self, student: nn.Module, teacher: nn.Module, ratio: float | Mapping[str, float] | None = None) -> None:
-        """Pair the levels of two models, build the losses, and register the recorder of the student's sources.
+    def prepare(
+        self,
+        student: nn.Module,
+        teachers: nn.Module | Sequence[nn.Module],
+        ratio: float | Mapping[str, float] | None = None,
+    ) -> None:
+        """Pair the levels of student and teacher, build the losses, and register the recorder of the student's sources.
 
         Args:
             student: The student.
-            teacher: The teacher.
+            teachers: The teacher, or several.
             ratio: Norm of the losses' gradient over the norm of the task's, at each source of the student: of all
                 losses together, or by name of the loss. Losses that are not named are not scaled; `None` scales none.
                 See `GradientBalance`.
 
         Raises:
-            ValueError: A model lacks a source, levels do not pair up, or an option names a level or a loss that is not
-                there.
+            ValueError: A model lacks a source, levels do not pair up, or an option names a level, a loss or a teacher
+                that is not there.
         """
-        sources_of = {name: read_sources(name, config) for name, config in self.loss_configs.items()}
-        groups = group_losses(ratio, {name: sources[0] for name, sources in sources_of.items()})
+        teachers = [teachers] if isinstance(teachers, nn.Module) else list(teachers)
+        entries = self._entries(len(teachers))
+        sources_of = {name: read_sources(name, entry.config, entry.index) for name, entry in entries.items()}
+        if isinstance(ratio, Mapping):  # a number holds for the losses of all teachers
+            ratio = dict(ratio) | {name: ratio[entry.given] for name, entry in entries.items() if entry.given in ratio}
+        groups = group_losses(ratio, {name: sources.student for name, sources in sources_of.items()})
         for source in dict.fromkeys(group.source for group in groups.values()):
             own = [group for group in groups.values() if group.source == source]
             self.balances[source] = GradientBalance({group.name: group.ratio for group in own})
-        for name, config in self.loss_configs.items():
-            config = copy.deepcopy(dict(config))
+        for name, entry in entries.items():
             sources = sources_of[name]
-            student_key = groups[name].key if name in groups else sources[0]
+            student_key = groups[name].key if name in groups else sources.student
             if sources not in self.levels:
-                self.levels[sources] = source_levels(student, sources[0]), source_levels(teacher, sources[1])
-            self.terms[name] = build_terms(name, config, self.levels[sources], self.strides, student_key)
+                theirs = source_levels(teachers[entry.index], sources.teacher)
+                self.levels[sources] = source_levels(student, sources.student), theirs
+            self.terms[name] = build_terms(name, entry.config, sources, self.levels[sources], self.strides, student_key)
             for term in self.terms[name]:
                 self.losses[term.key] = term.loss
                 self.level_weights[term.key] = term.level_weight
         forks = {source: balance.fork for source, balance in self.balances.items()}
-        self.recorder = SourceRecorder(student, sorted(self._sources_of(0)), forks)
+        self.recorder = SourceRecorder(student, sorted({sources.student for sources in self.levels}), forks)
 
-    def _sources_of(self, side: int) -> set[str]:
-        return {sources[side] for sources in self.levels}
+    def _entries(self, num_teachers: int) -> dict[str, "_Entry"]:
+        """The entries of `losses` by name; one for each teacher unless it names one."""
+        entries = {}
+        for name, given in self.loss_configs.items():
+            config = copy.deepcopy(dict(given))
+            asked = config.get("teacher")
+            if asked is not None and asked not in range(num_teachers):
+                raise ValueError(
+                    f"losses.{name}.teacher: there are {num_teachers} teachers, counted from 0; got {asked}"
+                )
+            for index in range(num_teachers) if asked is None else [asked]:
+                entries[f"{name}_{index + 1}" if index and asked is None else name] = _Entry(config, index, name)
+        return entries
 
-    @property
-    def teacher_sources(self) -> set[str]:
-        """Sources that the losses read from the teacher."""
-        return self._sources_of(1)
+    def teacher_sources(self, index: int = 0) -> set[str]:
+        """Sources that the losses read from the teacher of that index."""
+        return {sources.teacher for sources in self.levels if sources.index == index}
+
+    def needs(self, index: int) -> bool:
+        """Whether a loss that compares with the teacher of that index has weight, so that it has to run."""
+        terms = (term for terms in self.terms.values() for term in terms if term.sources.index == index)
+        return any(self._has_weight(term.key) for term in terms)
 
     @property
     def active(self) -> bool:
-        """Whether any loss has weight, so that the teacher has to run."""
+        """Whether any loss has weight."""
         return any(self._has_weight(key) for key in self.losses)
 
     def _has_weight(self, key: str) -> bool:
         return self.factor != 0 and self.level_weights[key] != 0 and self.losses[key].active
 
-    def compute_distill_losses(self, student: Record, teacher: Record | None, batch: Batch) -> dict[str, Tensor]:
+    def compute_distill_losses(self, student: Record, teachers: Sequence[TeacherStep]) -> dict[str, Tensor]:
         """Losses of one step. They get the outputs in float32 or wider, also under autocast.
 
         Args:
             student: Record of the student's sources.
-            teacher: Record of the teacher's, or `None` when distillation pauses.
-            batch: Data samples, image size and teacher of the step.
+            teachers: What each teacher gives.
 
         Returns:
             `loss_{name}_s{stride}` for every loss and level (`loss_{name}` where there is no stride), always the same
@@ -131,21 +179,22 @@ class FPNDistiller(BaseDistiller):
         metrics: dict[str, Tensor] = {}
         with torch.autocast(next(tensors(student)).device.type, enabled=False):
             for name, terms in self.terms.items():
-                wanted = [term for term in terms if teacher is not None and self._has_weight(term.key)]
+                step = teachers[terms[0].sources.index]
+                wanted = [term for term in terms if step.record is not None and self._has_weight(term.key)]
                 usable = self._usable(name, wanted, student)
                 for term in terms:
                     if term not in usable:
                         results[f"loss_{term.key}"] = self._zero(term.key, next(tensors(student)))
                         continue
-                    sides = in_float32(term.of_student(student)), in_float32(term.of_teacher(teacher))
-                    value = term.loss(*sides, batch.at(term.stride))
-                    results[f"loss_{term.key}"] = self.factor * self.level_weights[term.key] * value
+                    sides = in_float32(term.of_student(student)), in_float32(term.of_teacher(step.record))
+                    value = term.loss(*sides, step.batch.at(term.stride))
+                    results[f"loss_{term.key}"] = step.weight * self.factor * self.level_weights[term.key] * value
                     metrics.update(self._named_metrics(name, term))
         for source, balance in self.balances.items():
             balance.factor = self.factor
             suffix = f"_{source}" if len(self.balances) > 1 else ""
             metrics.update({f"{key}{suffix}": value for key, value in balance.metrics().items()})
-        self._check_finite(results, student, teacher)
+        self._check_finite(results, student, teachers)
         return {**results, **metrics}
 
     def _named_metrics(self, name: str, term: Term) -> dict[str, Tensor]:
@@ -182,7 +231,7 @@ class FPNDistiller(BaseDistiller):
                 warnings.warn(f"loss {name!r}: {message}. It is 0 there", stacklevel=3)
         return [wanted[index] for index in usable]
 
-    def _check_finite(self, results: dict[str, Tensor], student: Record, teacher: Record | None) -> None:
+    def _check_finite(self, results: dict[str, Tensor], student: Record, teachers: Sequence[TeacherStep]) -> None:
         self.nonfinite = None
         if torch.isfinite(torch.stack([value.detach() for value in results.values()])).all():
             return
@@ -190,6 +239,6 @@ class FPNDistiller(BaseDistiller):
         outputs = {}
         for term in (term for terms in self.terms.values() for term in terms):
             outputs[f"the student's {term.what(0)}"] = term.of_student(student)
-            if teacher is not None:
-                outputs[f"the teacher's {term.what(1)}"] = term.of_teacher(teacher)
+            if (record := teachers[term.sources.index].record) is not None:
+                outputs[f"the teacher's {term.what(1)}"] = term.of_teacher(record)
         self.nonfinite = not_finite(bad, outputs)

@@ -8,6 +8,7 @@ from terminaltables import AsciiTable
 from ..levels import Level
 from ..outputs import output_size
 from ..sources import MAP_SOURCES, Record
+from .terms import Sources
 
 if TYPE_CHECKING:
     from .fpn_distiller import FPNDistiller
@@ -22,13 +23,13 @@ def level_table(distiller: "FPNDistiller", student: Record) -> str:
         student: Record of the student, for the sizes of its outputs.
     """
     rows = [["level", "student", "teacher", *distiller.terms]]
-    for source in dict.fromkeys(sources[0] for sources in distiller.levels):
-        sides = {sources[1]: levels for sources, levels in distiller.levels.items() if sources[0] == source}
+    for source in dict.fromkeys(sources.student for sources in distiller.levels):
+        sides = {sources: levels for sources, levels in distiller.levels.items() if sources.student == source}
         own = {level.name: level for student_levels, _ in sides.values() for level in student_levels}
-        others = {kind: {level.name: level for level in levels} for kind, (_, levels) in sides.items()}
+        others = {sources: {level.name: level for level in levels} for sources, (_, levels) in sides.items()}
         for name in sorted({*own, *(name for levels in others.values() for name in levels)}, key=_order):
             size = output_size(student[source][own[name].index]) if name in own else None
-            theirs = [_level(levels[name], kind) for kind, levels in others.items() if name in levels]
+            theirs = [_of_teacher(levels[name], sources) for sources, levels in others.items() if name in levels]
             cells = [_cell(distiller, terms, source, name, size) for terms in distiller.terms.values()]
             shown = _level(own[name], source, size) if name in own else "no partner"
             rows.append([name or source, shown, "; ".join(theirs) or "no partner", *cells])
@@ -46,12 +47,17 @@ def _level(level: Level, source: str, size: Sequence[int] | None = None) -> str:
     return ", ".join([*words, *(["{}x{}".format(*size)] if size else [])])
 
 
+def _of_teacher(level: Level, sources: Sources) -> str:
+    which = f"teacher {sources.index + 1}: " if sources.index else ""
+    return which + _level(level, sources.teacher)
+
+
 def _cell(
     distiller: "FPNDistiller", terms: Sequence["Term"], source: str, name: str, size: Sequence[int] | None
 ) -> str:
     """A loss's description at a level; empty if the loss does not read the level."""
     for term in terms:
-        if term.sources[0] == source and name in {pair.name for pair in term.pairs}:
+        if term.sources.student == source and name in {pair.name for pair in term.pairs}:
             factor = distiller.level_weights[term.key]
             description = term.loss.describe(size)
             return description if factor == 1 else f"{description}, level weight {factor:g}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pcka_mmdet.registry import MODELS
 
@@ -10,8 +10,16 @@ from ..levels import Level, LevelPair, pair_levels
 from ..losses import ForeignLoss, LevelLoss
 from ..sources import MAP_SOURCES, Record
 
-SourcePair = tuple[str, str]
-"""Source of the student's and of the teacher's output."""
+
+class Sources(NamedTuple):
+    """What a loss compares."""
+
+    student: str
+    """Source of the student's output."""
+    teacher: str
+    """Source of the teacher's output."""
+    index: int = 0
+    """Which teacher, where there are several."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,7 @@ class Term:
     key: str
     """The loss's name and the level's, such as `NAME_s8`."""
     loss: LevelLoss
-    sources: SourcePair
+    sources: Sources
     pairs: tuple[LevelPair, ...]
     student_key: str
     """The record's key of the student's outputs: the source, or the copy of a group whose gradient is balanced."""
@@ -43,7 +51,8 @@ class Term:
     def what(self, side: int) -> str:
         """Name of the output, for messages; side 0 is the student."""
         source = self.sources[side]
-        return " ".join(filter(None, ["map" if source in MAP_SOURCES else source, self.place]))
+        which = f"of teacher {self.sources.index + 1}" if side and self.sources.index else ""
+        return " ".join(filter(None, ["map" if source in MAP_SOURCES else source, which, self.place]))
 
     def of_student(self, record: Record) -> Any:
         """The student's output, or a joint loss's list of outputs."""
@@ -58,8 +67,12 @@ class Term:
         return chosen if self.loss.joint else chosen[0]
 
 
-def read_sources(name: str, config: Mapping) -> SourcePair:
-    """Sources that the loss of an entry reads from the student and from the teacher.
+OF_THE_DISTILLER = ("strides", "level_weight", "source", "teacher")
+"""Keys of an entry of `losses` that are no arguments of the loss."""
+
+
+def read_sources(name: str, config: Mapping, index: int = 0) -> Sources:
+    """Sources that the loss of an entry reads from the student and from the teacher of that index.
 
     Raises:
         KeyError: There is no such loss.
@@ -69,12 +82,13 @@ def read_sources(name: str, config: Mapping) -> SourcePair:
     if asked is not None and asked not in kind.sources:
         raise ValueError(f"losses.{name}.source: expected one of {kind.sources}, got {asked!r}")
     source = asked or kind.source
-    return (source, source) if isinstance(source, str) else source
+    return Sources(*((source, source) if isinstance(source, str) else source), index)
 
 
 def build_terms(
     name: str,
     config: Mapping,
+    sources: Sources,
     levels: tuple[Sequence[Level], Sequence[Level]],
     strides: str | Sequence[int],
     student_key: str,
@@ -83,7 +97,8 @@ def build_terms(
 
     Args:
         name: The entry's name.
-        config: The entry: the loss's own arguments, any of them by stride, and `strides`, `level_weight`, `source`.
+        config: The entry: the loss's own arguments, any of them by stride, and `OF_THE_DISTILLER`.
+        sources: See `read_sources`.
         levels: Levels of the student's and of the teacher's source.
         strides: The distiller's `strides`.
         student_key: The record's key of the student's outputs.
@@ -91,10 +106,10 @@ def build_terms(
     Raises:
         ValueError: Levels do not pair up, or an option names a level that is not there.
     """
-    sources, joint = read_sources(name, config), _level_loss(config).joint
-    arguments = {key: value for key, value in config.items() if key not in ("strides", "level_weight", "source")}
+    joint = _level_loss(config).joint
+    arguments = {key: value for key, value in config.items() if key not in OF_THE_DISTILLER}
     level_weight = _by_stride(f"losses.{name}.level_weight", config.get("level_weight", {}))
-    pairs = {pair.stride or pair.name: pair for pair in pair_levels(*levels, strides, sources)}
+    pairs = {pair.stride or pair.name: pair for pair in pair_levels(*levels, strides, sources[:2])}
     chosen = config.get("strides") or list(pairs)
     for option, asked in (("strides", chosen), ("level_weight", level_weight)):
         unknown = [stride for stride in asked if stride not in pairs]
@@ -109,7 +124,7 @@ def build_terms(
 def _term(
     name: str,
     arguments: Mapping,
-    sources: SourcePair,
+    sources: Sources,
     pairs: tuple[LevelPair, ...],
     joint: bool,
     student_key: str,

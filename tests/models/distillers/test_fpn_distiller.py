@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pcka_mmdet.models import FPNDistiller
+from pcka_mmdet.models.distillers import TeacherStep
 from pcka_mmdet.models.losses import Batch
 from tests.detectors import build, retinanet
 
@@ -23,9 +24,9 @@ def distiller(losses, student=None, teacher=None, **options):
 
 def compare(distiller, student, teacher):
     """Losses of a step in which only the necks are read."""
-    return distiller.compute_distill_losses(
-        dict(neck=student), None if teacher is None else dict(neck=teacher), Batch(None, (128, 128), None, None)
-    )
+    record = None if teacher is None else dict(neck=teacher)
+    step = TeacherStep(record, Batch(None, (128, 128), None, None))
+    return distiller.compute_distill_losses(dict(neck=student), [step])
 
 
 def connectors(distiller):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.models.distillers import TeacherStep
 from pcka_mmdet.models.losses import Batch
 from pcka_mmdet.models.losses.head_outputs import compare as compare_outputs
 from pcka_mmdet.models.losses.head_outputs import kind_of, read_outputs
@@ -49,7 +50,7 @@ def compare(model: FPNDistill, student: list[torch.Tensor], teacher: list[torch.
     """The loss between two sets of neck maps."""
     record = dict(head=model._teacher.head(teacher))
     batch = Batch(None, (128, 128), model.student, model._teacher)
-    return model.distiller.compute_distill_losses(dict(neck=student), record, batch)["loss_head"]
+    return model.distiller.compute_distill_losses(dict(neck=student), [TeacherStep(record, batch)])["loss_head"]
 
 
 def maps(seed: int, channels: int = 16) -> list[torch.Tensor]:
@@ -283,7 +284,7 @@ def test_equal_heads_agree_whether_in_training_or_not(kind):
     outputs = [*zip(*(kind for kind in head(own) if isinstance(kind, (list, tuple))), strict=True)]
     batch = Batch(None, (128, 128), model.student, model._teacher)
     record = dict(head=model._teacher.head(maps(0)))
-    loss = model.distiller.compute_distill_losses(dict(head=outputs), record, batch)["loss_own"]
+    loss = model.distiller.compute_distill_losses(dict(head=outputs), [TeacherStep(record, batch)])["loss_own"]
     for gradient in torch.autograd.grad(loss, own):
         assert gradient.abs().max() < 1e-5
     if kind not in ("fcos", "atss"):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.models.distillers import TeacherStep
 from pcka_mmdet.models.losses import Batch
 from tests.boxes import corners, giou
 from tests.detectors import build, faster_rcnn, raw_batch, retinanet, step
@@ -28,7 +29,9 @@ def maps(seed: int, channels: int = 16) -> list[torch.Tensor]:
 
 def compare(model: FPNDistill, student: list[torch.Tensor], teacher: list[torch.Tensor]) -> torch.Tensor:
     batch = Batch(None, (128, 128), model.student, model._teacher, teacher)
-    return model.distiller.compute_distill_losses(dict(neck=student), dict(neck=teacher), batch)["loss_roi"]
+    return model.distiller.compute_distill_losses(dict(neck=student), [TeacherStep(dict(neck=teacher), batch)])[
+        "loss_roi"
+    ]
 
 
 @pytest.mark.parametrize("stages", [1, 3])

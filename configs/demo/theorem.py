@@ -1,0 +1,19 @@
+# For docs/theory.md: the demo's student, distilled by uncentred PCKA. MMD is a loss beside it for the log alone: its
+# gradient is a millionth of PCKA's.
+_base_ = "student.py"
+
+model = dict(
+    _delete_=True,
+    type="pcka_mmdet.FPNDistill",
+    architecture={{_base_.model}},
+    teacher=dict(cfg_path="{{fileDirname}}/teacher.py"),
+    teacher_ckpt="work_dirs/demo/teacher/epoch_20.pth",
+    distiller=dict(
+        type="pcka_mmdet.FPNDistiller",
+        losses=dict(
+            pcka=dict(type="pcka_mmdet.PCKALoss", patch_size={8: 2, 16: 1}, centering="none", strides=(8, 16)),
+            mmd=dict(type="pcka_mmdet.MMDLoss", patch_size={8: 2, 16: 1}, strides=(8, 16)),
+        ),
+    ),
+)
+log_processor = dict(type="pcka_mmdet.LevelLogProcessor")

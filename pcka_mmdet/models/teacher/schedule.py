@@ -1,0 +1,64 @@
+"""Several teachers: when each of them teaches, and with what weight."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine.logging import MessageHub
+
+
+@dataclass(frozen=True)
+class TeacherEntry:
+    """A teacher in a config."""
+
+    model: str | dict | Any
+    """See `FPNDistill`."""
+    checkpoint: str | None
+    since: float = 0.0
+    """Share of the training from which it teaches."""
+    until: float = 1.0
+    """Share of the training at which it ends; 1 includes the last step."""
+    weight: float = 1.0
+    """Factor of its losses."""
+
+    def weight_at(self, progress: float) -> float:
+        """Factor of its losses at a share of the training; 0 while it does not teach."""
+        return self.weight if self.since <= progress and (progress < self.until or self.until == 1) else 0.0
+
+
+def read_teachers(entries: Sequence[Mapping[str, Any]]) -> list[TeacherEntry]:
+    """The teachers of `FPNDistill(teachers=...)`.
+
+    Args:
+        entries: Each a model dict, or `cfg_path` with overrides, besides `ckpt`, `since`, `until` and `weight`. Without
+            `since` a teacher begins where the one before it ends, if that has an `until`.
+
+    Raises:
+        ValueError: `since` is not below `until`, they are not within [0, 1], a weight is not positive, or a part of the
+            training has no teacher.
+    """
+    teachers: list[TeacherEntry] = []
+    begin = 0.0
+    for number, entry in enumerate(entries):
+        model = dict(entry)
+        checkpoint, weight = model.pop("ckpt", None), model.pop("weight", 1.0)
+        since, until = model.pop("since", begin), model.pop("until", None)
+        begin = since if until is None else until
+        teacher = TeacherEntry(model, checkpoint, since, 1.0 if until is None else until, weight)
+        if not 0 <= teacher.since < teacher.until <= 1 or not teacher.weight > 0:
+            raise ValueError(
+                f"teachers[{number}]: expected 0 <= since < until <= 1, as shares of the training, and a positive "
+                f"weight; got since={teacher.since:g}, until={teacher.until:g}, weight={teacher.weight:g}"
+            )
+        teachers.append(teacher)
+    for start in [0.0, *(teacher.until for teacher in teachers if teacher.until < 1)]:
+        if not any(teacher.weight_at(start) for teacher in teachers):
+            raise ValueError(f"teachers: none of them teaches from {start:g} of the training on: change since or until")
+    return teachers
+
+
+def progress() -> float:
+    """The share of the training that is done, within [0, 1), by MMEngine's message hub; 0 outside of a training."""
+    hub = MessageHub.get_current_instance()
+    iterations = hub.runtime_info.get("max_iters")
+    return hub.runtime_info.get("iter", 0) / iterations if iterations else 0.0
