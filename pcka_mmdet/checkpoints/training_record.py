@@ -86,8 +86,8 @@ def _identity(record: dict) -> dict[str, Any]:
     losses = distiller.get("losses") or distiller.get("distill_losses") or {}
     data = _leaves(record.get("train_dataloader") or {})
     return {
-        **{f"model.{part}.type": model[part].get("type") for part in ("architecture", "teacher") if part in model},
-        "teachers": [teacher.get("type") for teacher, _ in teachers_of(model) if "teachers" in model],
+        **{f"model.{part}.type": model[part].get("type") for part in ("architecture", "teacher") if model.get(part)},
+        "teachers": [teacher["type"] for teacher, _ in teachers_of(model)] if model.get("teachers") else None,
         **{f"model.distiller.losses.{name}.type": loss.get("type") for name, loss in losses.items()},
         "model.type": model.get("type"),
         "classes": [value for key, value in data.items() if key.endswith("metainfo.classes")],

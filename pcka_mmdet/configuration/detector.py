@@ -127,8 +127,9 @@ def write_out_sides(model: dict) -> None:
         FileNotFoundError: See `model_config`.
         ValueError: See `model_config`.
     """
-    for side in {"architecture", "teacher"} & model.keys():
-        model[side] = model_config(model[side])
+    for side in ("architecture", "teacher"):
+        if model.get(side) is not None:
+            model[side] = model_config(model[side])
     if model.get("teachers"):
         model["teachers"] = [
             {**model_config(spec), **{key: entry[key] for key in TEACHER_OPTIONS if key in entry}}

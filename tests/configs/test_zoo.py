@@ -192,3 +192,38 @@ def test_the_index_names_every_metafile_and_the_overview_every_folder():
     assert [collection["Name"] for collection in index["Collections"]] == ["PCKA"]
     overview = Path("configs/README.md").read_text()
     assert re.findall(r"\((\w+)/README.md\)", overview) == [family.name for family in FAMILIES]
+
+
+PROGRESSIVE = sorted(path.relative_to(".") for path in Path("configs").glob("*/progressive_*_coco.py"))
+
+
+@pytest.mark.parametrize("path", PROGRESSIVE, ids=lambda path: path.stem)
+def test_teachers_one_after_another_are_mmdetections_and_get_stronger(path):
+    config = Config.fromfile(path)
+    models = mmdet_models()
+    teachers = [models[teacher.cfg_path.removeprefix("mmdet::")] for teacher in config.model.teachers]
+    assert [teacher["Weights"] for teacher in teachers] == [teacher.ckpt for teacher in config.model.teachers]
+    precisions = [box_ap(teacher) for teacher in teachers]
+    assert precisions == sorted(precisions) and len(set(precisions)) == 2
+    assert [teacher.get("until") for teacher in config.model.teachers] == [0.5, None]
+    assert path.name in (path.parent / "README.md").read_text()
+
+
+@pytest.mark.full  # two large teachers each
+@pytest.mark.parametrize("path", PROGRESSIVE, ids=lambda path: path.stem)
+def test_a_step_with_each_of_the_teachers(path):
+    config = Config.fromfile(path).model
+    for teacher in config.teachers:
+        teacher.update(ckpt="random", backbone=dict(init_cfg=None))
+        teacher.pop("until", None)  # both at once
+    config.architecture.backbone.init_cfg = None
+    for loss in config.distiller.losses.values():
+        if loss.type == "pcka_mmdet.RoIHeadLoss":
+            loss.proposals = 8
+    model = build_detector(config)
+    batch = demo_mm_inputs(1, [[3, 64, 128]], num_items=[3], with_mask=True)
+    losses = model.train()(**model.data_preprocessor(batch, True), mode="loss")
+    found = {key: value for key, value in losses.items() if key.startswith("distill.loss")}
+    assert {f"{key}_2" for key in found if not key.endswith("_2")} <= set(found)
+    assert all(value > 0 for value in found.values())
+    step(model, losses)

@@ -114,6 +114,25 @@ def test_pictures_of_the_work_directory(demo, tmp_path, capsys):
     assert "distilled: " in said and "objects missed" in said
 
 
+def test_the_sides_of_the_theorem(tmp_path, capsys):
+    """Of a log as configs/demo/theorem.py writes it."""
+    records = [
+        {f"{key}_s{stride}": value for stride in (8, 16) for key, value in step.items()} | dict(iter=i, time=0.1)
+        for i, step in (
+            (1, {"similarity.cka": 0.5, "distill.loss_mmd": 2e-5}),
+            (2, {"similarity.cka": 0.9, "distill.loss_mmd": 1e-6}),
+        )
+    ]
+    log = tmp_path / "20260101_000000" / "vis_data" / "scalars.json"
+    log.parent.mkdir(parents=True)
+    log.write_text("".join(json.dumps(record) + "\n" for record in records))
+    analyse("theorem_curves.py", tmp_path, "--out", tmp_path / "theorem.png")
+    assert "stride 8: bound 2.44e-04 to 4.88e-05, MMD 2.00e-05 to 1.00e-06" in capsys.readouterr().out
+    assert (tmp_path / "theorem.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit, match="holds no log of MMD: train configs/demo/theorem.py there first"):
+        analyse("theorem_curves.py", tmp_path / "none")
+
+
 def test_pictures_of_what_is_not_there(demo, tmp_path):
     with pytest.raises(SystemExit, match="there are no predictions at .*: finish tools/demo.py in that folder first"):
         analyse("confusion_matrices.py", tmp_path)

@@ -210,12 +210,21 @@ def gathered_rows(rank: int) -> tuple[Tensor, Tensor]:
     return everything.detach(), rows.grad
 
 
+def two_teachers() -> dict:
+    """One after another, so that the connectors of one of them have no gradient."""
+    config = distillation(balance=BALANCE)
+    config["teachers"] = [dict(retinanet(channels=c), ckpt="random", until=u) for c, u in ((24, 0.5), (16, 1.0))]
+    del config["teacher"], config["teacher_ckpt"]
+    return config
+
+
 BALANCE = dict(ratio=0.5)
 EVERY_SECOND = dict(type="pcka_mmdet.LossScheduleHook", every=2)
 SCENARIOS = {
     "every": lambda folder: run(folder, "every", losses_of_every_kind(), custom_hooks=[EVERY_SECOND]),
     "ramp": lambda folder: run(folder, "ramp", custom_hooks=[dict(type="pcka_mmdet.LossScheduleHook", ramp=3)]),
     "stop": lambda folder: run(folder, "stop", custom_hooks=[dict(type="mmrazor.StopDistillHook", stop_epoch=1)]),
+    "teachers": lambda folder: run(folder, "teachers", two_teachers()),
     "unequal": unequal,
     "uneven": uneven,
     "synchronised teacher": synchronised_teacher,
