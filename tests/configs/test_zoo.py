@@ -76,7 +76,22 @@ def detectors(pair: Path):
     return build_detector(model.architecture), build_detector(model.teacher)
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+QUICK = (
+    "retinanet_x101_retinanet_r50",
+    "cascade-mask-rcnn_x101_faster-rcnn_r50",
+    "fcos_r101_fcos_r50",
+    "gfl_r101_gfl_r50",
+)
+"""Pairs that `make test` builds; it builds the other ones, and PCKA + mimic, in `make test-full`."""
+
+
+def _in_full(path: Path) -> bool:
+    return "pcka-mimic" in path.name or not any(pair in path.name for pair in QUICK)
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, id=p.stem, marks=pytest.mark.full if _in_full(p) else ()) for p in CONFIGS]
+)
 def test_step_and_prediction(path):
     first_recipe = path in PAIRS  # what does not depend on the recipe is tested with one
     student, teacher = detectors(pair_of(path))

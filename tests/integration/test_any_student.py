@@ -41,7 +41,7 @@ def small(*more):
     ]
 
 
-@pytest.fixture(params=["made for the test", "BCCD"])
+@pytest.fixture(params=["made for the test", pytest.param("BCCD", marks=pytest.mark.full)])
 def cells(request, tmp_path):
     """The README's student config, on its data or on noise with its classes."""
     root = BCCD

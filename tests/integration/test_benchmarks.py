@@ -37,6 +37,7 @@ def test_the_gpu_benchmark_runs_without_one(command, tmp_path):
         assert done.returncode == 2 and "torch sees no GPU here" in done.stderr
 
 
+@pytest.mark.full  # twelve detectors
 def test_the_step_benchmark_runs(command, tmp_path):
     sizes = ["--batch", 1, "--size", 128, 128, "--depths", 18, 18, "--rounds", 1]
     command("tools/benchmarks/step.py", *sizes, "--out", tmp_path / "step.json")

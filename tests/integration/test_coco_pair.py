@@ -21,7 +21,7 @@ def coco(tmp_path_factory):
     return write_coco(tmp_path_factory.mktemp("sets") / "coco", CocoDataset.METAINFO["classes"], ["annotations.json"])
 
 
-@pytest.mark.parametrize("recipe", CONFIGS)
+@pytest.mark.parametrize("recipe", [pytest.param("pcka", marks=pytest.mark.full), "pcka-mimic"])
 def test_first_training_steps(recipe, coco, tmp_path):
     config = Config.fromfile(CONFIGS[recipe])
     loader = config.train_dataloader
