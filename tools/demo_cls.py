@@ -1,6 +1,6 @@
 """Distil a classifier of few labelled digits by RCKA, KD and DIST, over seeds: `tools/demo_cls.py`.
 
-The teacher learned from all digits for training, the students from ten of each class. Finished trainings are skipped,
+The teacher learned from all digits for training, the students from five of each class. Finished trainings are skipped,
 so the same command continues after an interruption.
 """
 

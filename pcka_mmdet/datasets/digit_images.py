@@ -19,7 +19,7 @@ from .resize import resize
 from .splits import CLASSES, SPLITS, Stream
 
 SIDE = 32
-FEW = 10
+FEW = 5
 INFO = {"description": "digit images of pcka_mmdet", "version": 1, "side": SIDE, "few": FEW}
 
 

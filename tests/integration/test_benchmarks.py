@@ -46,11 +46,11 @@ def test_the_step_benchmark_runs(command, tmp_path):
 
 
 def test_the_benchmark_of_cost_runs(command, tmp_path):
-    sizes = ["--batch", 1, "--size", 64, 96, "--rounds", 1, "--methods", "half-heads+balance"]
+    sizes = ["--batch", 1, "--size", 64, 96, "--rounds", 1, "--methods", "half-heads+balance", "dist-patched"]
     out = command("tools/benchmarks/cost.py", *sizes, "--out", tmp_path / "cost.json").stdout
     assert "MB over plain" in out
     results = json.loads((tmp_path / "cost.json").read_text())
-    assert set(results["seconds"]) == {"plain", "half-heads+balance", "teacher"}
+    assert set(results["seconds"]) == {"plain", "half-heads+balance", "dist-patched", "teacher"}
     assert results["memory"]["half-heads+balance"] > results["memory"]["plain"] > 0
 
 

@@ -17,10 +17,24 @@ from rich.console import Console
 from pcka_mmdet.benchmarking.measure import LiveBytes, interleaved, save
 from pcka_mmdet.benchmarking.steps import stepper, teacher_forward
 from pcka_mmdet.configuration.detector import build_detector, load_config, model_config
-from pcka_mmdet.experiments.methods import LONGER, METHODS, MIDDLE, PLAIN
+from pcka_mmdet.experiments.methods import LONGER, METHODS, MIDDLE, PLAIN, Method
 from pcka_mmdet.report.tables import console_table
 
-METHODS_IN_TIME = [name for name in METHODS if name != LONGER]
+OTHERS = {
+    "mmd": Method(dict(mmd=dict(type="pcka_mmdet.MMDLoss", patch_size="auto", loss_weight=1.0))),
+    "mmd-rbf": Method(dict(mmd=dict(type="pcka_mmdet.MMDLoss", patch_size="auto", kernel="rbf", loss_weight=1.0))),
+    "rcka": Method(dict(rcka=dict(type="pcka_mmdet.RCKALoss", source="neck", loss_weight=1.0))),
+    "dist-patched": Method(
+        dict(
+            dist=dict(
+                type="pcka_mmdet.PatchedLoss", loss=dict(type="mmrazor.DISTLoss"), patch_size="auto", loss_weight=1.0
+            )
+        )
+    ),
+}
+"""Losses that the comparison leaves out."""
+
+METHODS_IN_TIME = {name: method for name, method in METHODS.items() if name != LONGER} | OTHERS
 HEADER = ("", "ms", "ms over plain", "over student + teacher", "MB over plain")
 
 
@@ -28,7 +42,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="What each method of the comparison costs over the plain step.")
     parser.add_argument("--student", default="configs/bccd/small/student.py", help="config (default: %(default)s)")
     parser.add_argument("--teacher", default="configs/bccd/small/teacher.py", help="config (default: %(default)s)")
-    parser.add_argument("--methods", nargs="+", choices=METHODS_IN_TIME, metavar="METHOD", default=METHODS_IN_TIME)
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS_IN_TIME, metavar="METHOD", default=list(METHODS_IN_TIME)
+    )
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, nargs=2, default=[192, 256], metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--rounds", type=int, default=15)
@@ -45,7 +61,7 @@ def main() -> None:
     for model in (student.model, teacher):
         model.backbone.init_cfg = None
     configs = {
-        name: METHODS[name].apply(student, MIDDLE, dict(teacher=teacher, teacher_ckpt="random"))
+        name: METHODS_IN_TIME[name].apply(student, MIDDLE, dict(teacher=teacher, teacher_ckpt="random"))
         for name in dict.fromkeys([PLAIN, *args.methods])
     }
     data = demo_mm_inputs(args.batch, [(3, *args.size)] * args.batch, num_classes=_num_classes(student.model))

@@ -5,7 +5,7 @@ model = dict(
     type="pcka_mmdet.FPNDistill",
     architecture={{_base_.model}},
     teacher=dict(cfg_path="{{fileDirname}}/teacher.py"),
-    teacher_ckpt="work_dirs/demo_cls/teacher/epoch_20.pth",
+    teacher_ckpt="work_dirs/demo_cls/teacher/epoch_10.pth",
     distiller={{_base_.distiller}},
     balance={{_base_.balance}},
 )

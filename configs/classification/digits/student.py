@@ -1,4 +1,4 @@
-# A small ResNet on 100 labelled digits, ten of each class.
+# A small ResNet on 50 labelled digits, five of each class.
 _base_ = "../_base_/runtime.py"
 
 data_root = "data/digit_images/"
@@ -24,7 +24,7 @@ train_pipeline = [
 ]
 test_pipeline = [dict(type="LoadImageFromFile"), dict(type="PackInputs")]
 train_dataloader = dict(
-    batch_size=50,
+    batch_size=25,
     num_workers=0,
     sampler=dict(type="DefaultSampler", shuffle=True),
     dataset=dict(**dataset, ann_file="few.txt", pipeline=train_pipeline),
