@@ -29,8 +29,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: venv install classification demo demo-teacher demo-bccd demo-cls benchmark test test-full test-onedl lint format clean
 
 venv: $(STAMPS)/venv
-install: $(STAMPS)/package
 classification: $(CLASSIFICATION)/ready
+install: $(STAMPS)/package
 ifneq ($(origin TORCH),file)
 	@test "$$(cat $(STAMPS)/torch)" = "$(TORCH)" || { \
 	    echo "$(VENV) was made with TORCH=\"$$(cat $(STAMPS)/torch)\", not \"$(TORCH)\":" \
