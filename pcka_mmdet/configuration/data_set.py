@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 from mmengine.utils import is_abs
 
@@ -27,11 +28,24 @@ def annotation_file(dataset: dict) -> Path:
     return Path(annotation_path(dataset))
 
 
+def data_set_class(dataset: dict, scope: str | None) -> type[BaseDataset] | None:
+    """The class of a data set's config; `None` if none of that name is registered.
+
+    Args:
+        dataset: The config.
+        scope: The scope of its type where the type names none: the config's `default_scope`.
+    """
+    kind = dataset["type"]
+    if not isinstance(kind, str):
+        return kind
+    with DATASETS.switch_scope_and_registry(scope or "mmdet") as registry:
+        return registry.get(kind)
+
+
 def known_classes(config: Config) -> tuple[str, ...] | None:
     """Classes of a detector's training set, as its config or else its type states them; `None` if neither does."""
     dataset = innermost(config.get("train_dataloader", {}).get("dataset", {}))
     stated = (dataset.get("metainfo") or {}).get("classes")
     if stated is None and "type" in dataset:
-        with DATASETS.switch_scope_and_registry(config.get("default_scope", "mmdet")) as registry:
-            stated = getattr(registry.get(dataset["type"]), "METAINFO", {}).get("classes")
+        stated = getattr(data_set_class(dataset, config.get("default_scope")), "METAINFO", {}).get("classes")
     return tuple(stated) if isinstance(stated, (list, tuple)) else None

@@ -1,7 +1,7 @@
 """Load detectors and their configs from model dicts, config paths or `cfg_path` with overrides."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,13 @@ def teachers_of(model: dict) -> list[tuple[Any, str | None]]:
     """The teachers in the model of a distillation, each with its checkpoint."""
     if not model.get("teachers"):
         return [(model.get("teacher"), model.get("teacher_ckpt"))]
-    return [(_without(entry, TEACHER_OPTIONS), entry.get("ckpt")) for entry in model["teachers"]]
+    return [(spec, options.get("ckpt")) for spec, options in map(split_teacher, model["teachers"])]
+
+
+def split_teacher(entry: Mapping[str, Any]) -> tuple[dict, dict]:
+    """An entry of `FPNDistill(teachers=...)` as the teacher's model and the options beside it."""
+    options = {key: entry[key] for key in TEACHER_OPTIONS if key in entry}
+    return {key: value for key, value in entry.items() if key not in options}, options
 
 
 def write_out_sides(model: dict) -> None:
@@ -131,14 +137,8 @@ def write_out_sides(model: dict) -> None:
         if model.get(side) is not None:
             model[side] = model_config(model[side])
     if model.get("teachers"):
-        model["teachers"] = [
-            {**model_config(spec), **{key: entry[key] for key in TEACHER_OPTIONS if key in entry}}
-            for (spec, _), entry in zip(teachers_of(model), model["teachers"], strict=True)
-        ]
-
-
-def _without(entry: dict, keys: Sequence[str]) -> dict:
-    return {key: value for key, value in entry.items() if key not in keys}
+        sides = map(split_teacher, model["teachers"])
+        model["teachers"] = [{**model_config(spec), **options} for spec, options in sides]
 
 
 def self_contained(config: Config) -> Config:

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmengine.registry import DATASETS
 
 from pcka_mmdet.checkpoints.torchvision_weights import SCHEME, weights_url
-from pcka_mmdet.configuration.data_set import annotation_file, annotation_path, innermost
+from pcka_mmdet.configuration.data_set import annotation_file, annotation_path, data_set_class, innermost
 from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill, last_name, model_config, teachers_of
 
 STRATEGIES = ("DDPStrategy", "SingleDeviceStrategy")
@@ -123,7 +122,7 @@ def download_advice(config: Config, reason: object) -> str:
         reason: Why the download failed.
     """
     dataset = innermost(config.train_dataloader.dataset)
-    kind, root = _kind(dataset, config.get("default_scope")), dataset.get("data_root")
+    kind, root = data_set_class(dataset, config.get("default_scope")), dataset.get("data_root")
     archive = getattr(kind, "filename", None)
     if archive is None or (Path(root) / getattr(kind, "base_folder", "")).is_dir():
         return (
@@ -171,21 +170,13 @@ def data_classes(dataset: dict, scope: str | None = None) -> tuple[str, ...] | N
     Raises:
         SystemExit: `metainfo.classes` is a string, and there is no file of that name.
     """
-    classes = _kind(dataset, scope)._load_metainfo(dataset.get("metainfo")).get("classes")
+    classes = data_set_class(dataset, scope)._load_metainfo(dataset.get("metainfo")).get("classes")
     if isinstance(classes, str):
         raise SystemExit(
             f"metainfo.classes is the text {classes!r}, and there is no file of that name with one class per line: for "
             f"one class write classes=({classes!r},), with the comma"
         )
     return None if classes is None else tuple(classes)
-
-
-def _kind(dataset: dict, scope: str | None) -> type[BaseDataset]:
-    kind = dataset["type"]
-    if not isinstance(kind, str):
-        return kind
-    with DATASETS.switch_scope_and_registry(scope or "mmdet") as registry:
-        return registry.get(kind)
 
 
 def _is_coco(kind: type[BaseDataset] | None) -> bool:
@@ -206,7 +197,7 @@ def _check_data_set(loader: str, dataset: dict, heads: set[int], scope: str | No
             f"{loader}: no annotation file at {str(path)!r} (the current directory is {Path.cwd()}): set "
             f"{loader}.dataset.data_root and ann_file"
         )
-    if path.suffix != ".json" or not _is_coco(_kind(dataset, scope)):
+    if path.suffix != ".json" or not _is_coco(data_set_class(dataset, scope)):
         return
     classes = data_classes(dataset, scope)
     if classes is None:

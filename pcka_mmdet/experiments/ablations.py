@@ -39,7 +39,8 @@ class Variant(Method):
     @property
     def is_base(self) -> bool:
         """Whether nothing is varied."""
-        return all(PCKA.get(key.removeprefix("pcka."), vary) == value for key, value in self.options.items())
+        base = {f"pcka.{name}": value for name, value in PCKA.items()}
+        return self.options.items() <= base.items()
 
 
 @dataclass(frozen=True)

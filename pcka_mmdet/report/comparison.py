@@ -97,12 +97,9 @@ def choice(trials: Sequence[Trial], methods: Iterable[str]) -> list[list[str]]:
     table = []
     for method in methods:
         means = _means(trials, method)
-        best = max(means, key=means.__getitem__, default=None)
-        marked = [
-            f"{setting:g}: **{ap:.3f}**" if setting == best else f"{setting:g}: {ap:.3f}"
-            for setting, ap in means.items()
-        ]
-        if marked:
+        if means:
+            best = best_setting(trials, method)
+            marked = (f"{s:g}: **{ap:.3f}**" if s == best else f"{s:g}: {ap:.3f}" for s, ap in means.items())
             table.append([method, ", ".join(marked)])
     return table
 

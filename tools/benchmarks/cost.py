@@ -17,6 +17,7 @@ from rich.console import Console
 from pcka_mmdet.benchmarking.measure import LiveBytes, interleaved, save
 from pcka_mmdet.benchmarking.steps import stepper, teacher_forward
 from pcka_mmdet.configuration.detector import build_detector, load_config, model_config
+from pcka_mmdet.engine.preflight import head_classes
 from pcka_mmdet.experiments.methods import LONGER, METHODS, MIDDLE, PLAIN, Method
 from pcka_mmdet.report.tables import console_table
 
@@ -64,7 +65,7 @@ def main() -> None:
         name: METHODS_IN_TIME[name].apply(student, MIDDLE, dict(teacher=teacher, teacher_ckpt="random"))
         for name in dict.fromkeys([PLAIN, *args.methods])
     }
-    data = demo_mm_inputs(args.batch, [(3, *args.size)] * args.batch, num_classes=_num_classes(student.model))
+    data = demo_mm_inputs(args.batch, [(3, *args.size)] * args.batch, num_classes=min(head_classes(student.model)))
     models = {name: build_detector(config.model) for name, config in configs.items()}
     steps = {name: stepper(model, data) for name, model in models.items()}
     memory = {name: _peak(step) for name, step in steps.items()}
@@ -83,10 +84,6 @@ def main() -> None:
     ]
     console.print(console_table(HEADER, rows, title=f"{args.teacher} -> {args.student}, batch {args.batch}"))
     save(args, seconds=seconds, memory=memory)
-
-
-def _num_classes(model: dict) -> int:
-    return model["bbox_head"]["num_classes"] if "bbox_head" in model else model["roi_head"]["bbox_head"]["num_classes"]
 
 
 def _peak(step: Callable[[], object]) -> int:

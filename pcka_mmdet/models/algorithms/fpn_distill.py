@@ -134,8 +134,12 @@ class FPNDistill(BaseAlgorithm):
 
     @property
     def _teacher(self) -> Teacher:
+        return [one for one, weight in zip(self._teachers, self._weights(), strict=True) if weight][-1]
+
+    def _weights(self) -> list[float]:
+        """Factor of each teacher's losses now; 0 while it does not teach."""
         done = progress()
-        return [one for one, entry in zip(self._teachers, self._schedule, strict=True) if entry.weight_at(done)][-1]
+        return [entry.weight_at(done) for entry in self._schedule]
 
     @property
     def teacher_sha256(self) -> str | None:
@@ -167,33 +171,33 @@ class FPNDistill(BaseAlgorithm):
             inputs: Images `(B, 3, H, W)` in the student's normalisation.
             data_samples: Their annotations.
         """
-        records = self._records_of_teachers(inputs, data_samples)
+        weights, steps = self._weights(), []
+        records = [
+            self._record(index, inputs, data_samples) if weight else None for index, weight in enumerate(weights)
+        ]
         with self.distiller.recorder.recording() as student:
             losses = add_prefix(self.student(inputs, data_samples, mode="loss"), "student")
         if not self._logged_levels:
             self._logged_levels = True
             print_log(f"compared levels and losses:\n{level_table(self.distiller, student)}", "current")
-        done, steps = progress(), []
-        for index, (teacher, entry, record) in enumerate(zip(self._teachers, self._schedule, records, strict=True)):
+        for index, (teacher, record, weight) in enumerate(zip(self._teachers, records, weights, strict=True)):
             if record is not None and "roi_head" in self.distiller.teacher_sources(index):
                 proposals = [stage.rois for stage in student["roi_head"]]
                 with torch.no_grad():
                     record["roi_head"] = teacher.roi_head(record["neck"], proposals)
             maps = None if record is None else record.get("neck")
             batch = Batch(data_samples, tuple(inputs.shape[2:]), self.student, teacher, maps)
-            steps.append(TeacherStep(record, batch, entry.weight_at(done)))
+            steps.append(TeacherStep(record, batch, weight))
         distilled = self.distiller.compute_distill_losses(student, steps)
         losses.update({f"distill.{k}" if k.startswith("loss_") else k: v for k, v in distilled.items()})
         return losses
 
-    def _records_of_teachers(self, inputs: Tensor, data_samples: list[BaseDataElement] | None) -> list[Record | None]:
-        """The sources of each teacher; `None` for those that do not teach now."""
-        done, records = progress(), []
-        for index, (teacher, entry) in enumerate(zip(self._teachers, self._schedule, strict=True)):
-            paused = self.distillation_stopped or not entry.weight_at(done) or not self.distiller.needs(index)
-            sources = self.distiller.teacher_sources(index)
-            records.append(None if paused else teacher(inputs, data_samples, self._normalisation, sources))
-        return records
+    def _record(self, index: int, inputs: Tensor, data_samples: list[BaseDataElement] | None) -> Record | None:
+        """The sources of a teacher; `None` while the distillation pauses, or no loss needs it."""
+        if self.distillation_stopped or not self.distiller.needs(index):
+            return None
+        sources = self.distiller.teacher_sources(index)
+        return self._teachers[index](inputs, data_samples, self._normalisation, sources)
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the losses as MMEngine does, and log the total over levels of each distillation loss.

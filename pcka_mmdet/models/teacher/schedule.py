@@ -6,6 +6,8 @@ from typing import Any
 
 from mmengine.logging import MessageHub
 
+from pcka_mmdet.configuration.detector import split_teacher
+
 
 @dataclass(frozen=True)
 class TeacherEntry:
@@ -40,11 +42,11 @@ def read_teachers(entries: Sequence[Mapping[str, Any]]) -> list[TeacherEntry]:
     teachers: list[TeacherEntry] = []
     begin = 0.0
     for number, entry in enumerate(entries):
-        model = dict(entry)
-        checkpoint, weight = model.pop("ckpt", None), model.pop("weight", 1.0)
-        since, until = model.pop("since", begin), model.pop("until", None)
+        model, options = split_teacher(entry)
+        since, until = options.get("since", begin), options.get("until")
         begin = since if until is None else until
-        teacher = TeacherEntry(model, checkpoint, since, 1.0 if until is None else until, weight)
+        weight = options.get("weight", 1.0)
+        teacher = TeacherEntry(model, options.get("ckpt"), since, 1.0 if until is None else until, weight)
         if not 0 <= teacher.since < teacher.until <= 1 or not teacher.weight > 0:
             raise ValueError(
                 f"teachers[{number}]: expected 0 <= since < until <= 1, as shares of the training, and a positive "
