@@ -65,7 +65,7 @@ def report(trainings: dict[tuple[str, int], Training], split: str, console: Cons
     for (method, seed), training in trainings.items():
         accuracy = training.record["val"][ACCURACY] / 100
         trials.append(Trial("digits", method, 1.0, seed, accuracy, None, training.record["seconds"]))
-    found = rows(trials, dict.fromkeys(("teacher", *METHODS), 1.0), STUDENT, "val")
+    found = rows(trials, [(name, 1.0) for name in ("teacher", *METHODS)], STUDENT, "val")
     table = [[name, *others] for name, _, *others in (cells(row) for row in found)]
     console.print(console_table(HEADER, table, title=f"accuracy on {split}"))
     return f"# Top-1 accuracy on the digits, {split}\n\n{markdown_table(HEADER, table)}"

@@ -21,6 +21,9 @@ PLAIN = "plain"
 LONGER = "plain-longer"
 """Name of the student without distillation that trains for the time of the distilled one; see `DataSet.longer`."""
 
+HALF_MORE = "plain-half-more"
+"""Name of the student without distillation that trains for half as many epochs again: whether `PLAIN` has converged."""
+
 MIDDLE = 1.0
 """The setting that is tried if only one is: the published weights, or the ratio 1."""
 
@@ -100,6 +103,7 @@ logits is left out: no loss of ours reads a dense head's class logits alone."""
 METHODS: dict[str, Method] = {
     PLAIN: Method(),
     LONGER: Method(),
+    HALF_MORE: Method(),
     **{name: Method(losses) for name, losses in LOSSES.items()},
     **{f"{name}+balance": Method(losses, balanced=True) for name, losses in LOSSES.items()},
     "heads-pcka+balance": Method(
@@ -125,6 +129,8 @@ class DataSet:
     many times more epochs. An estimate for pairs that have not been trained yet; `seconds` of the results tell."""
     misfits: tuple[str, ...] = ()
     """Methods that do not fit the pair, named without `+balance`."""
+    recipe: str = "both-heads+balance"
+    """The method that the default recipe is for the pair, always at the ratio `MIDDLE`."""
 
     def fitting(self, methods: Sequence[str]) -> list[str]:
         """Those of the methods that fit the pair."""
@@ -132,7 +138,7 @@ class DataSet:
 
     def num_epochs(self, regime: str, method: str) -> int:
         """Epochs of a training of the student."""
-        return round(self.epochs[regime] * (self.longer if method == LONGER else 1))
+        return round(self.epochs[regime] * {LONGER: self.longer, HALF_MORE: 1.5}.get(method, 1))
 
 
 DATA_SETS: dict[str, DataSet] = {
@@ -146,6 +152,7 @@ DATA_SETS: dict[str, DataSet] = {
         teacher_epochs=40,
         longer=3.0,
         misfits=("own-head", "both-heads", "half-heads", "heads-pcka"),
+        recipe="teacher-head+balance",
     ),
     "bccd-two-stage": DataSet(
         "configs/bccd/two_stage", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=2.0

@@ -104,27 +104,27 @@ def choice(trials: Sequence[Trial], methods: Iterable[str]) -> list[list[str]]:
     return table
 
 
-def rows(trials: Iterable[Trial], chosen: dict[str, float], plain: str, split: str = "test") -> list[Row]:
-    """A row for each method with its chosen setting, in the order of `chosen`.
+def rows(trials: Iterable[Trial], chosen: Iterable[tuple[str, float]], plain: str, split: str = "test") -> list[Row]:
+    """A row for each method and setting that has a trial, in the order given.
 
     Args:
         trials: Trials of one regime, with the seeds that have not chosen.
-        chosen: The setting by method.
+        chosen: Methods with their settings; a pair that comes twice has one row.
         plain: The method that the others are compared with.
         split: `'test'` or `'val'`.
     """
     trials = list(trials)
-    found: dict[str, dict[int, float]] = {}
-    for method, setting in chosen.items():
-        own = [trial for trial in trials if (trial.method, trial.setting) == (method, setting)]
+    found: dict[tuple[str, float], dict[int, float]] = {}
+    for key in chosen:
+        own = [trial for trial in trials if (trial.method, trial.setting) == key]
         values = {trial.seed: value for trial in own if (value := getattr(trial, split)) is not None}
         if values:
-            found[method] = dict(sorted(values.items()))
-    result = []
-    for method, values in found.items():
-        difference = paired_difference(values, found[plain]) if plain in found and method != plain else None
-        result.append(Row(method, chosen[method], values, difference))
-    return result
+            found[key] = dict(sorted(values.items()))
+    alone = next((values for (method, _), values in found.items() if method == plain), {})
+    return [
+        Row(method, setting, values, None if method == plain else paired_difference(values, alone))
+        for (method, setting), values in found.items()
+    ]
 
 
 HEADER = ("method", "setting", "seeds", "AP", "sd", "to plain", "95 %")

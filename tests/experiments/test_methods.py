@@ -7,7 +7,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.experiments.methods import DATA_SETS, LONGER, LOSSES, METHODS, PLAIN
+from pcka_mmdet.engine.recipe import load_recipe, suitable_recipe
+from pcka_mmdet.experiments.methods import DATA_SETS, HALF_MORE, LONGER, LOSSES, METHODS, MIDDLE, PLAIN
 
 TEACHER = dict(teacher=dict(cfg_path="configs/demo/teacher.py"), teacher_ckpt="random")
 
@@ -30,7 +31,7 @@ def test_a_step(name):
 def test_constant_weights_and_ratios():
     for name, method in METHODS.items():
         plain, config = student(), method.apply(student(), 0.1, TEACHER)
-        if name in (PLAIN, LONGER):
+        if name in (PLAIN, LONGER, HALF_MORE):
             assert config.to_dict() == plain.to_dict() and method.settings == (1.0,)
             continue
         assert len(method.settings) == 4 and config.model.architecture == plain.model
@@ -77,4 +78,17 @@ def test_pkd_is_dists_relation_on_maps():
 def test_the_longer_student_trains_for_the_distilled_runs_time():
     digits = DATA_SETS["digits"]
     assert [digits.num_epochs("short", method) for method in (PLAIN, "own-head", LONGER)] == [16, 16, 24]
-    assert digits.num_epochs("converged", LONGER) == 135
+    assert digits.num_epochs("converged", LONGER) == digits.num_epochs("converged", HALF_MORE) == 135
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_the_recipe_is_the_one_that_train_py_chooses(name):
+    """Its losses are those of the recipe's file, at a ratio that is the same for every pair."""
+    pair = DATA_SETS[name]
+    student, teacher = (Config.fromfile(f"{pair.folder}/{side}.py") for side in ("student", "teacher"))
+    recipe, _ = suitable_recipe(build_detector(student.model), build_detector(teacher.model))
+    assert pair.recipe == f"{recipe}+balance" and MIDDLE in METHODS[pair.recipe].settings
+    parts = load_recipe(recipe, with_roi_head=False)
+    losses = METHODS[pair.recipe].losses.values()
+    assert sorted(loss["type"] for loss in losses) == sorted(loss.type for loss in parts.distiller.losses.values())
+    assert parts.balance == dict(ratio=MIDDLE)

@@ -36,7 +36,7 @@ def test_rows_have_the_chosen_setting_alone():
     trials = [trial("plain", seed=s, test=ap, seconds=10) for s, ap in PLAIN.items()]
     trials += [trial("a", 0.1, s, test=ap, seconds=20) for s, ap in BETTER.items()]
     trials += [trial("a", 9.0, 0, test=0.99), trial("a", 0.1, 7)]  # another setting, and one that was not tested
-    plain, a = rows(trials, {"plain": 1.0, "a": 0.1, "none": 1.0}, "plain")
+    plain, a = rows(trials, [("plain", 1.0), ("a", 0.1), ("none", 1.0), ("a", 0.1)], "plain")
     assert (plain.method, plain.difference, plain.values) == ("plain", None, PLAIN)
     assert plain.mean == pytest.approx(0.31) and plain.deviation == pytest.approx(0.01)
     assert a.values == BETTER and isinstance(a.difference, Interval)
@@ -54,7 +54,7 @@ def test_the_plot_shows_every_seed_and_the_plain_students_mean(tmp_path, monkeyp
     monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kw: (figures.append(self), save(self, *args, **kw)))
     trials = [trial("plain", seed=s, test=ap) for s, ap in PLAIN.items()]
     trials += [trial("a", 0.1, s, test=ap) for s, ap in BETTER.items()]
-    found = rows(trials, {"plain": 1.0, "a": 0.1}, "plain")
+    found = rows(trials, [("plain", 1.0), ("a", 0.1)], "plain")
     plot_comparison({"short": found, "converged": found[:1]}, "plain", "digits", tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
     axes = figures[0].axes

@@ -76,8 +76,8 @@ def run(table: str, ablation: Ablation, args: argparse.Namespace, console: Conso
         args.jobs,
         epochs=args.epochs,
     )
-    shown = dict.fromkeys([PLAIN, *names.values()], 1.0)
-    comparison.run([("short", name, 1.0, seed) for seed in args.seeds for name in shown], tested=False, lock=lock)
+    shown = [(name, 1.0) for name in dict.fromkeys([PLAIN, *names.values()])]
+    comparison.run([("short", *pair, seed) for seed in args.seeds for pair in shown], tested=False, lock=lock)
     found = {row.method: row for row in rows(comparison.results(), shown, PLAIN, "val")}
     labels = {PLAIN: PLAIN} | dict(zip(names, ablation.demo, strict=True))
     lines = [(label, cells(found[names.get(method, PLAIN)])[2:]) for method, label in labels.items()]

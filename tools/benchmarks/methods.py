@@ -1,7 +1,8 @@
 """Compare distillation methods, each at its best setting: `tools/benchmarks/methods.py --sets deeppcb`.
 
 For each set and method, four settings are trained once with seed 1000, and the best on val is chosen. The chosen
-settings are trained with other seeds and reported on val; with `--final` on test too. Results are kept in `--results`,
+settings are trained with other seeds and reported on val; with `--final` on test too. The default recipe is reported
+at its own ratio besides, which is the same on all sets. Results are kept in `--results`,
 one file for each set: a training whose result is there is not repeated, on any machine. The same command continues
 after an interruption.
 """
@@ -82,21 +83,23 @@ def choose(comparison: Comparison, methods: list[str], lock: int) -> None:
     comparison.run(keys, tested=False, lock=lock)
 
 
-def chosen_settings(trials: Sequence[Trial]) -> dict[str, float]:
-    """The best setting on val of each method whose settings were all tried; `MIDDLE` where there is one."""
-    chosen = {}
+def chosen_settings(trials: Sequence[Trial], recipe: str) -> list[tuple[str, float]]:
+    """Methods with their settings: `MIDDLE` where there is one, and for the recipe; else the best on val, once all
+    settings were tried."""
+    chosen = []
     for name, method in METHODS.items():
         tried = {trial.setting for trial in trials if trial.method == name and trial.seed == CHOOSING_SEED}
-        if not method.losses:
-            chosen[name] = MIDDLE
-        elif tried == set(method.settings):
-            chosen[name] = best_setting([trial for trial in trials if trial.seed == CHOOSING_SEED], name)
-    return chosen
+        if not method.losses or name == recipe:
+            chosen.append((name, MIDDLE))
+        if method.losses and tried == set(method.settings):
+            chosen.append((name, best_setting([trial for trial in trials if trial.seed == CHOOSING_SEED], name)))
+    return list(dict.fromkeys(chosen))
 
 
-def report(comparison: Comparison, chosen: dict[str, float]) -> None:
+def report(comparison: Comparison, chosen: Sequence[tuple[str, float]]) -> None:
     """Print the tables of a set, and write them and a plot beside its results: all results, also of earlier calls."""
     text, trials = f"# {comparison.name}\n", comparison.results()
+    text += f"\nThe default recipe is {comparison.data_set.recipe} at {MIDDLE:g}.\n"
     results = [trial for trial in trials if trial.seed != CHOOSING_SEED]
     for split in ("val", "test"):
         regimes = {}
@@ -111,7 +114,7 @@ def report(comparison: Comparison, chosen: dict[str, float]) -> None:
             plot = comparison.file.with_name(f"{comparison.name}_{split}.png")
             plot_comparison(regimes, PLAIN, f"{comparison.name}: AP on {split}, mean and standard deviation", plot)
             text += f"\n![AP on {split} by method]({plot.name})\n"
-    settings = choice([trial for trial in trials if trial.seed == CHOOSING_SEED], chosen)
+    settings = choice([trial for trial in trials if trial.seed == CHOOSING_SEED], METHODS)
     if settings:
         text += f"\n## The choice of settings: AP on val, short, seed {CHOOSING_SEED}\n\n"
         text += markdown_table(("method", "settings"), settings)
@@ -129,13 +132,12 @@ def main() -> None:
                 raise SystemExit(str(error)) from error
             fitting = comparison.data_set.fitting(methods)
             if args.quick:
-                chosen = dict.fromkeys(METHODS, MIDDLE)
+                chosen = [(name, MIDDLE) for name in METHODS]
             else:
                 choose(comparison, fitting, lock)
-                chosen = chosen_settings(comparison.results())
-            keys = [
-                (r, method, chosen[method], seed) for r in args.regimes for seed in args.seeds for method in fitting
-            ]
+                chosen = chosen_settings(comparison.results(), comparison.data_set.recipe)
+            wanted = [pair for pair in chosen if pair[0] in fitting]
+            keys = [(regime, *pair, seed) for regime in args.regimes for seed in args.seeds for pair in wanted]
             comparison.run(keys, tested=args.final, lock=lock)
             report(comparison, chosen)
 
