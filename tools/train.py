@@ -8,11 +8,13 @@ from pathlib import Path
 from urllib.error import URLError
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
 from pcka_mmdet.configuration.detector import is_distillation
 from pcka_mmdet.engine import preflight
-from pcka_mmdet.engine.hooks import NonFiniteLossHook
+from pcka_mmdet.engine.hooks import NonFiniteLossHook, SimilarityHook
 from pcka_mmdet.engine.hooks.student_checkpoint import allow_teacher_change
 from pcka_mmdet.engine.launch import add_common_arguments, runner_config
 from pcka_mmdet.engine.nonfinite import save_step
@@ -102,6 +104,15 @@ def apply_options(args: argparse.Namespace, config: Config) -> None:
         allow_teacher_change(config)
 
 
+def registered(runner: Runner, kind: type[Hook]) -> Hook:
+    """The runner's hook of that kind: the config's, else one with its default options."""
+    hook = next((hook for hook in runner.hooks if isinstance(hook, kind)), None)
+    if hook is None:
+        hook = kind()
+        runner.register_hook(hook)
+    return hook
+
+
 def train(config: Config, choice: str) -> None:
     """Train, and turn the most common errors into short messages.
 
@@ -113,10 +124,8 @@ def train(config: Config, choice: str) -> None:
         runner = build_runner(config)
         if choice:
             runner.logger.info(choice)
-        hook = next((hook for hook in runner.hooks if isinstance(hook, NonFiniteLossHook)), None)
-        if hook is None:
-            hook = NonFiniteLossHook()
-            runner.register_hook(hook)
+        hook = registered(runner, NonFiniteLossHook)
+        registered(runner, SimilarityHook)
         build_training_set(runner)
         runner.train()
     except FloatingPointError as error:

@@ -1,5 +1,5 @@
 # The demo's student, distilled: the same data, schedule, seed and initial weights.
-_base_ = "student.py"
+_base_ = ["student.py", "../_base_/distillers/both-heads.py"]
 
 model = dict(
     _delete_=True,
@@ -7,18 +7,7 @@ model = dict(
     architecture={{_base_.model}},
     teacher=dict(cfg_path="{{fileDirname}}/teacher.py"),
     teacher_ckpt="work_dirs/demo/teacher/epoch_20.pth",
-    distiller=dict(
-        type="pcka_mmdet.FPNDistiller",
-        losses=dict(
-            # 64 patches at each of the two finest levels, 16 and 4 at the others
-            pcka=dict(type="pcka_mmdet.PCKALoss", loss_weight=10.0, patch_size={8: 2, 16: 1, 32: 1, 64: 1}),
-            mimic=dict(type="pcka_mmdet.MimicLoss", loss_weight=1.0),
-        ),
-    ),
+    distiller={{_base_.distiller}},
+    balance={{_base_.balance}},
 )
-# The second half of the schedule trains on the task alone: better on the val split, and cheaper.
-custom_hooks = [
-    dict(type="mmrazor.StopDistillHook", stop_epoch=8),
-    dict(type="pcka_mmdet.LossScheduleHook", every=1),  # every k-th iteration: --cfg-options custom_hooks.1.every=k
-]
 log_processor = dict(type="pcka_mmdet.LevelLogProcessor")

@@ -1,4 +1,4 @@
-"""The console shows one total per distillation loss; the values per level go to the visualizer's files alone."""
+"""The console shows one number for each distillation loss and similarity; the rest goes to the visualizer's files."""
 
 import re
 
@@ -6,14 +6,21 @@ from mmengine.runner import LogProcessor, Runner
 
 from pcka_mmdet.registry import LOG_PROCESSORS
 
-_LEVEL_VALUE = re.compile(r"(?<!\S)\S+_s\d+: \S+\s*")
+_DETAIL = re.compile(r"(?<!\S)(\S+_s\d+|balance\.\S+): \S+\s*")
 
 
 @LOG_PROCESSORS.register_module()
 class LevelLogProcessor(LogProcessor):
-    """MMEngine's log processor without the values per level (`distill.loss_pcka_s8`) on the console."""
+    """MMEngine's log processor; its console lines are without the values per level and the balance's."""
 
     def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:
         """Values for the visualizer, and the console line."""
         tag, line = super().get_log_after_iter(runner, batch_idx, mode)
-        return tag, _LEVEL_VALUE.sub("", line).rstrip()
+        return tag, _DETAIL.sub("", line).rstrip()
+
+    def get_log_after_epoch(
+        self, runner: Runner, batch_idx: int, mode: str, with_non_scalar: bool = False
+    ) -> tuple[dict, str]:
+        """The same after a validation or a test."""
+        tag, line = super().get_log_after_epoch(runner, batch_idx, mode, with_non_scalar)
+        return tag, _DETAIL.sub("", line).rstrip()

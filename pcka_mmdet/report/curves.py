@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _TASK_LOSS = re.compile(r"(student\.)?loss_\w+")
-_SIMILARITY = re.compile(r"similarity\.r?cka(?:_\w+?)?_s(\d+)")
+_SIMILARITIES = [
+    re.compile(pattern) for pattern in (r"similarity\.cka_s(\d+)", r"similarity\.[pr]cka(?:_\w+?)?_s(\d+)")
+]
+"""Names of the neck maps' CKA, which `tools/train.py` logs of any distillation; and of the CKA that losses optimise."""
 Curve = tuple[list[float], list[float]]
 
 
@@ -94,14 +97,16 @@ def loss_curve(records: Sequence[dict], iterations: float) -> Curve:
 
 
 def similarity_curves(records: Sequence[dict], iterations: float) -> dict[int, Curve]:
-    """Epochs and CKA by stride."""
+    """Epochs and CKA of the neck maps by stride; of what a loss optimises where it was not logged."""
     curves: dict[int, Curve] = {}
-    for record in training_records(records):
+    train = training_records(records)
+    logged = [pattern for pattern in _SIMILARITIES if any(map(pattern.fullmatch, (k for r in train for k in r)))]
+    for record in train:
         for key, value in record.items():
-            if match := _SIMILARITY.fullmatch(key):
+            if logged and (match := logged[0].fullmatch(key)):
                 epochs, values = curves.setdefault(int(match[1]), ([], []))
                 if values and value == values[-1]:
-                    continue  # distillation has stopped, and MMEngine repeats the last value
+                    continue  # MMEngine repeats the last value until the next one
                 epochs.append(record["iter"] / iterations)
                 values.append(value)
     return dict(sorted(curves.items()))

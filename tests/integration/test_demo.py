@@ -119,8 +119,8 @@ def test_the_sides_of_the_theorem(tmp_path, capsys):
     records = [
         {f"{key}_s{stride}": value for stride in (8, 16) for key, value in step.items()} | dict(iter=i, time=0.1)
         for i, step in (
-            (1, {"similarity.cka": 0.5, "distill.loss_mmd": 2e-5}),
-            (2, {"similarity.cka": 0.9, "distill.loss_mmd": 1e-6}),
+            (1, {"similarity.pcka": 0.5, "distill.loss_mmd": 2e-5}),
+            (2, {"similarity.pcka": 0.9, "distill.loss_mmd": 1e-6}),
         )
     ]
     log = tmp_path / "20260101_000000" / "vis_data" / "scalars.json"

@@ -12,7 +12,7 @@ from pcka_mmdet.report.scalars import read_scalars
 from tests.coco import recall
 from tests.integration.conftest import last_log, tiny_demo
 
-DISTILLED = "configs/demo/distilled.py"
+DISTILLED = "configs/demo/pcka-mimic.py"
 KEEP_BEST = ["default_hooks.checkpoint.save_best=coco/AR@100", "val_evaluator.metric=proposal"]
 """By the recall of all detections: the AP of detectors that have hardly learnt is 0."""
 
@@ -32,8 +32,12 @@ def test_train_and_test(command, digit_scenes, tmp_path):
     assert {key.split(".")[0] for key in checkpoint["state_dict"]} == {"architecture", "distiller"}
     lines = [line for line in last_log(tmp_path).splitlines() if "Epoch(train)" in line]
     assert len(lines) == 4 and "distill.loss_pcka: " in lines[0] and "_s8" not in lines[0]
+    assert "similarity.cka: " in lines[0] and "similarity.pcka: " in lines[0]
     keys = {"distill.loss_pcka_s8", "distill.loss_mimic_s64", "similarity.cka_s8", "distill.loss_pcka"}
     assert keys <= read_scalars(tmp_path)[0].keys()
+    validations = [record for record in read_scalars(tmp_path) if "coco/AR@100" in record]
+    assert all("similarity.cka_s8_teacher_s16" in record for record in validations)
+    assert not [line for line in last_log(tmp_path).splitlines() if "Epoch(val)" in line and "_teacher_" in line]
 
     out, shown, annotations = tmp_path / "predictions.pkl", "pictures", digit_scenes / "annotations" / "val.json"
     command(

@@ -197,7 +197,7 @@ def test_a_classifier(pooled):
     total, log = model.parse_losses(losses)
     total.backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.student.parameters())
-    assert log["distill.loss_logits"] > 0 and "similarity.cka_s4" in log
+    assert log["distill.loss_logits"] > 0 and "similarity.pcka_s4" in log
 
 
 def test_a_pooling_neck_gives_vectors_without_a_stride():

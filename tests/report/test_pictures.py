@@ -46,7 +46,7 @@ def test_similarity_by_stride():
 def test_the_mean_similarity_over_levels(tmp_path):
     assert mean_similarity(DISTILLED, iterations=10) == ([0.5], [pytest.approx(0.45)])
     assert mean_similarity(STUDENT, iterations=10) is None
-    samples = [{"similarity.rcka_s8": 0.3, "similarity.cka_second_s8": 0.5, "time": 0.1, "iter": 10, "step": 10}]
+    samples = [{"similarity.rcka_s8": 0.3, "similarity.pcka_second_s8": 0.5, "time": 0.1, "iter": 10, "step": 10}]
     assert mean_similarity(samples, iterations=10) == ([1.0], [pytest.approx(0.4)])
     logs = {"patches": DISTILLED, "whole maps": samples, "student": STUDENT}
     plot_similarity(logs, dict.fromkeys(logs, 10), tmp_path / "similarity.png")

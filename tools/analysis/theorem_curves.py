@@ -31,7 +31,7 @@ def main() -> None:
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")
     iterations = [record["iter"] for record in records]
     for axes, stride in zip(figure.subplots(1, len(STRIDES)), STRIDES, strict=True):
-        bound = [2 * (1 - record[f"similarity.cka_s{stride}"]) / PATCHES**2 for record in records]
+        bound = [2 * (1 - record[f"similarity.pcka_s{stride}"]) / PATCHES**2 for record in records]
         mmd = [record[f"distill.loss_mmd_s{stride}"] for record in records]
         for values, label, colour in ((bound, "2 (1 - CKA) / N²", 0), (mmd, "MMD: (mean K - mean L)²", 1)):
             axes.semilogy(*smooth((iterations, values)), lw=2, color=colours.LEVELS[colour], label=label)

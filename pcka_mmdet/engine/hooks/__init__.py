@@ -2,7 +2,8 @@
 
 from .loss_schedule import LossScheduleHook
 from .nonfinite_loss import NonFiniteLossHook
+from .similarity import SimilarityHook
 from .student_checkpoint import StudentCheckpointHook
 from .student_weights import StudentWeightsHook
 
-__all__ = ["LossScheduleHook", "NonFiniteLossHook", "StudentCheckpointHook", "StudentWeightsHook"]
+__all__ = ["LossScheduleHook", "NonFiniteLossHook", "SimilarityHook", "StudentCheckpointHook", "StudentWeightsHook"]

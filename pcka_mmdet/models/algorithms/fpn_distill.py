@@ -116,6 +116,9 @@ class FPNDistill(BaseAlgorithm):
         """Message about the last parsed losses that are not finite; `None` if all are finite."""
         self.skips_nonfinite = False  # set by NonFiniteLossHook, which then skips the step
         self._logged_levels = False
+        self.observe_maps: Callable[[Sequence[Tensor], Sequence[Tensor]], None] | None = None
+        """Is called with the neck maps of student and teacher in each step in which a teacher runs; `SimilarityHook`
+        sets it."""
 
     @property
     def student(self) -> nn.Module:
@@ -135,6 +138,15 @@ class FPNDistill(BaseAlgorithm):
     @property
     def _teacher(self) -> Teacher:
         return [one for one, weight in zip(self._teachers, self._weights(), strict=True) if weight][-1]
+
+    def teacher_maps(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None) -> Sequence[Tensor]:
+        """Maps of the teacher's neck.
+
+        Args:
+            inputs: Images `(B, 3, H, W)` in the student's normalisation.
+            data_samples: Their data samples.
+        """
+        return self._teacher(inputs, data_samples, self._normalisation)["neck"]
 
     def _weights(self) -> list[float]:
         """Factor of each teacher's losses now; 0 while it does not teach."""
@@ -180,6 +192,8 @@ class FPNDistill(BaseAlgorithm):
         if not self._logged_levels:
             self._logged_levels = True
             print_log(f"compared levels and losses:\n{level_table(self.distiller, student)}", "current")
+        if self.observe_maps is not None and any(records):
+            self.observe_maps(student["neck"], [record for record in records if record][-1]["neck"])
         for index, (teacher, record, weight) in enumerate(zip(self._teachers, records, weights, strict=True)):
             if record is not None and "roi_head" in self.distiller.teacher_sources(index):
                 proposals = [stage.rois for stage in student["roi_head"]]
@@ -196,7 +210,7 @@ class FPNDistill(BaseAlgorithm):
         """The sources of a teacher; `None` while the distillation pauses, or no loss needs it."""
         if self.distillation_stopped or not self.distiller.needs(index):
             return None
-        sources = self.distiller.teacher_sources(index)
+        sources = self.distiller.teacher_sources(index) | ({"neck"} if self.observe_maps else set())
         return self._teachers[index](inputs, data_samples, self._normalisation, sources)
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -127,7 +127,9 @@ class FPNDistiller(BaseDistiller):
                 self.losses[term.key] = term.loss
                 self.level_weights[term.key] = term.level_weight
         forks = {source: balance.fork for source, balance in self.balances.items()}
-        self.recorder = SourceRecorder(student, sorted({sources.student for sources in self.levels}), forks)
+        observed = {"neck"} if getattr(student, "neck", None) is not None else set()  # see FPNDistill.observe_maps
+        sources = {sources.student for sources in self.levels} | observed
+        self.recorder = SourceRecorder(student, sorted(sources), forks)
 
     def _entries(self, num_teachers: int) -> dict[str, "_Entry"]:
         """The entries of `losses` by name; one for each teacher unless it names one."""
@@ -189,7 +191,7 @@ class FPNDistiller(BaseDistiller):
                     sides = in_float32(term.of_student(student)), in_float32(term.of_teacher(step.record))
                     value = term.loss(*sides, step.batch.at(term.stride))
                     results[f"loss_{term.key}"] = step.weight * self.factor * self.level_weights[term.key] * value
-                    metrics.update(self._named_metrics(name, term))
+                metrics.update(self._named_metrics(name, usable))
         for source, balance in self.balances.items():
             balance.factor = self.factor
             suffix = f"_{source}" if len(self.balances) > 1 else ""
@@ -197,11 +199,18 @@ class FPNDistiller(BaseDistiller):
         self._check_finite(results, student, teachers)
         return {**results, **metrics}
 
-    def _named_metrics(self, name: str, term: Term) -> dict[str, Tensor]:
-        """Metrics of a loss: `METRIC_s8`, and `METRIC_NAME_s8` for a second loss of the same type."""
-        first = next(n for n, terms in self.terms.items() if type(terms[0].loss) is type(term.loss))
-        suffix = ("" if name == first else f"_{name}") + term.key.removeprefix(name)
-        return {f"{metric}{suffix}": value for metric, value in term.loss.metrics().items()}
+    def _named_metrics(self, name: str, used: Sequence[Term]) -> dict[str, Tensor]:
+        """Metrics of a loss: `METRIC_s8` of each level used, and `METRIC`, their mean. A second loss of the same type
+        has `METRIC_NAME_s8` and `METRIC_NAME`."""
+        first = next(n for n, terms in self.terms.items() if type(terms[0].loss) is type(self.terms[name][0].loss))
+        suffix = "" if name == first else f"_{name}"
+        found: dict[str, Tensor] = {}
+        values: dict[str, list[Tensor]] = {}
+        for term in used:
+            for metric, value in term.loss.metrics().items():
+                found[f"{metric}{suffix}{term.key.removeprefix(name)}"] = value
+                values.setdefault(f"{metric}{suffix}", []).append(value)
+        return found | {metric: torch.stack(of_levels).mean() for metric, of_levels in values.items()}
 
     def _zero(self, key: str, like: Tensor) -> Tensor:
         """Zero, with a gradient of zeros for all parameters of a loss, whatever their values."""

@@ -146,7 +146,7 @@ class LevelLoss(nn.Module):
         return f"a map of {'x'.join(map(str, size))} is too small"
 
     def metrics(self) -> dict[str, Tensor]:
-        """Values of the last step to log, detached, such as `{"similarity.cka": ...}`. No name holds "loss"."""
+        """Values of the last step to log, detached, such as `{"similarity.pcka": ...}`. No name holds "loss"."""
         return {}
 
     def describe(self, size: Sequence[int]) -> str:

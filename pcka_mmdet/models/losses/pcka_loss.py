@@ -90,7 +90,7 @@ class PCKALoss(PatchLoss):
 
     def metrics(self) -> dict[str, Tensor]:
         """Mean CKA over patches of the last pair of maps."""
-        return {} if self.similarity is None else {"similarity.cka": self.similarity}
+        return {} if self.similarity is None else {"similarity.pcka": self.similarity}
 
     def details(self, size: Sequence[int]) -> list[str]:
         """Weight of the term over positions, and the patches."""

@@ -73,13 +73,13 @@ def test_losses_and_their_sum():
         "student.loss_bbox",
         *(f"distill.loss_pcka_s{s}" for s in (8, 16)),
         *(f"distill.loss_mimic_s{s}" for s in (8, 16, 32, 64)),
-        *(f"similarity.cka_s{s}" for s in (8, 16)),
+        *(f"similarity.pcka{level}" for level in ("_s8", "_s16", "")),
     ]
     total, log = model.parse_losses(losses)
     parts = [sum(v) if isinstance(v, list) else v for k, v in losses.items() if "loss" in k]
     torch.testing.assert_close(total, sum(parts))
     torch.testing.assert_close(log["distill.loss_pcka"], log["distill.loss_pcka_s8"] + log["distill.loss_pcka_s16"])
-    torch.testing.assert_close(log["distill.loss_pcka_s8"], 10 * (1 - losses["similarity.cka_s8"]))
+    torch.testing.assert_close(log["distill.loss_pcka_s8"], 10 * (1 - losses["similarity.pcka_s8"]))
 
 
 def test_the_teacher_is_in_nothing_that_is_saved_or_trained(tmp_path):

@@ -51,7 +51,9 @@ def test_one_loss_a_level_with_plain_numbers():
     student, teacher = maps(), maps(seed=1)
     results = compare(d, student, teacher)
     assert list(results)[:6] == [f"loss_{key}" for key in d.losses]
-    assert list(results)[6:] == ["similarity.cka_s8", "similarity.cka_s16"]
+    assert list(results)[6:] == ["similarity.pcka_s8", "similarity.pcka_s16", "similarity.pcka"]
+    mean = (results["similarity.pcka_s8"] + results["similarity.pcka_s16"]) / 2
+    torch.testing.assert_close(results["similarity.pcka"], mean)
     torch.testing.assert_close(results["loss_pcka_s16"], 0.5 * d.losses["pcka_s16"](student[1], teacher[1]))
     connected = d.losses["mimic_s32"].connector(student[2])
     torch.testing.assert_close(results["loss_mimic_s32"], torch.nn.functional.mse_loss(connected, teacher[2]))

@@ -1,0 +1,149 @@
+"""The similarity of the neck maps of student and teacher, in the log."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce, is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.models.levels import Level, neck_levels, pair_levels
+from pcka_mmdet.models.similarity import LevelMatrix, similarities
+from pcka_mmdet.models.sources import Record
+from pcka_mmdet.registry import HOOKS
+
+from ..runner import unwrapped_model
+
+OF_DISTILLATION = ("similarity.", "balance.")
+"""Beginnings of the names in the log that a distillation alone has."""
+
+
+@HOOKS.register_module()
+class SimilarityHook(Hook):
+    """Logs how similar the neck maps of student and teacher are; `tools/train.py` registers it for a distillation.
+
+    In the training: `similarity.cka_s8`, `similarity.cka_debiased_s8`, `similarity.cosine_s8` and
+    `similarity.norm_ratio_s8` for each stride that both have, of one batch of the first process, and `similarity.cka`,
+    the mean over strides. At each validation: `similarity.cka_s8_teacher_s16` for each level of the student and each of
+    the teacher, the debiased CKA over the first batches. No training depends on them. Once the distillation has
+    stopped, its values leave the log.
+
+    Args:
+        interval: Iterations from one measurement to the next.
+        val_batches: Batches of a validation that are compared, in each process; 0 for none. The teacher runs on them.
+
+    Raises:
+        ValueError: `interval` is below 1, or `val_batches` below 0.
+    """
+
+    priority = "NORMAL"  # before MMEngine's LoggerHook
+
+    def __init__(self, interval: int = 50, val_batches: int = 8):
+        if interval < 1 or val_batches < 0:
+            raise ValueError(
+                f"SimilarityHook: interval is at least 1 and val_batches at least 0, got {interval=}, {val_batches=}"
+            )
+        self.interval = interval
+        self.val_batches = val_batches
+        self._model: FPNDistill | None = None
+        """The model that is watched; `None` where there are no pairs of neck maps."""
+        self._levels: tuple[list[Level], list[Level]] = [], []
+        """Levels of the student and of the teacher that teaches now."""
+        self._levels_of: nn.Module | None = None
+        """That teacher."""
+        self._found: dict[str, float] = {}
+        """What the current step has measured."""
+        self._total: LevelMatrix | None = None
+        self._recording = ExitStack()
+        self._student: Record = {}
+        """Of the batch that is validated."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Find the levels, and say if there are none to compare."""
+        model = unwrapped_model(runner)
+        if not isinstance(model, FPNDistill):
+            return
+        try:
+            pairs = pair_levels(*self._levels_in(model))
+        except ValueError as error:
+            runner.logger.info(f"the similarity of neck maps is not logged: {error}")
+            return
+        if all(pair.stride is not None for pair in pairs):
+            self._model = model
+
+    def _levels_in(self, model: FPNDistill) -> tuple[list[Level], list[Level]]:
+        if self._levels_of is not model.teacher:  # one of several teachers follows another
+            self._levels = neck_levels(model.student), neck_levels(model.teacher)
+            self._levels_of = model.teacher
+        return self._levels
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Ask for the maps of this iteration if it is one to measure."""
+        if self._model is not None and is_main_process() and runner.iter % self.interval == 0:
+            self._model.observe_maps = self._measure  # until a step in which the teacher runs
+
+    @torch.no_grad()
+    def _measure(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> None:
+        for pair in pair_levels(*self._levels_in(self._model)):
+            values = similarities(student[pair.student.index], teacher[pair.teacher.index])
+            self._found.update({f"similarity.{name}_{pair.name}": value.item() for name, value in values.items()})
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Log what was measured. Forget it, and the balance's values, when nothing is distilled any more."""
+        if self._model is None:
+            return
+        if self._found:
+            self._model.observe_maps = None
+            cka = [value for name, value in self._found.items() if name.startswith("similarity.cka_s")]
+            if cka:
+                self._found["similarity.cka"] = sum(cka) / len(cka)
+        for name, value in self._found.items():
+            runner.message_hub.update_scalar(f"train/{name}", value)
+        self._found = {}
+        if self._model.distillation_stopped:
+            scalars = runner.message_hub.log_scalars
+            for name in [name for name in scalars if name.removeprefix("train/").startswith(OF_DISTILLATION)]:
+                del scalars[name]
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Start the sums."""
+        stopped = self._model is None or self._model.distillation_stopped
+        self._total = (
+            None if stopped or not self.val_batches else LevelMatrix(tuple(map(len, self._levels_in(self._model))))
+        )
+
+    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Record the student's maps of this batch."""
+        if self._total is not None and batch_idx < self.val_batches:
+            self._student = self._recording.enter_context(self._model.distiller.recorder.recording())
+
+    @torch.no_grad()
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None
+    ) -> None:
+        """Compare them with the teacher's."""
+        if self._total is None or batch_idx >= self.val_batches:
+            return
+        self._recording.close()
+        if "neck" not in self._student:  # another model is validated, as by MMRazor's loop
+            return
+        batch = self._model.data_preprocessor(data_batch, False)
+        teacher = self._model.teacher_maps(batch["inputs"], batch["data_samples"])
+        sides = zip((self._student["neck"], teacher), self._levels, strict=True)
+        self._total.add(*([maps[level.index] for level in levels] for maps, levels in sides))
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Log the matrix."""
+        if self._total is None:
+            return
+        all_reduce(self._total.sums)
+        values, (own, others) = self._total.values(), self._levels
+        for i, j in values.isfinite().nonzero().tolist():
+            name = f"similarity.cka_{own[i].name}_teacher_{others[j].name}"
+            runner.message_hub.update_scalar(f"val/{name}", values[i, j].item())

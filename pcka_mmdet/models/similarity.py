@@ -1,0 +1,59 @@
+"""How similar maps of student and teacher are, in numbers for the log. No loss is made of them.
+
+For CKA, positions are the samples and channels the features.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pcka_mmdet.functional import cka
+from pcka_mmdet.functional.cka_forms import MIN_SAMPLES
+from pcka_mmdet.functional.minibatch_cka import MinibatchCKA
+
+MAX_POSITIONS = 2048
+"""Positions of a pair of maps that are compared, as many of each image, spread evenly."""
+
+
+def similarities(student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
+    """Similarities of two maps of one stride. A map of fewer than 4 positions in all has no CKA.
+
+    Args:
+        student: `(B, C, H, W)`.
+        teacher: `(B, D, H', W')`, resized to the student's height and width where they differ.
+
+    Returns:
+        `cka` (in [0, 1], centred), `cka_debiased` (in [-1, 1]), `norm_ratio` (root mean square of the student's values
+        over the teacher's) and, where both have as many channels, `cosine` (mean over positions of the cosine of the
+        two vectors).
+    """
+    x, y = _positions([student, teacher], student.shape[2:])
+    values = {"norm_ratio": x.square().mean().sqrt() / y.square().mean().sqrt()}
+    if len(x) >= MIN_SAMPLES["debias"]:
+        values.update(cka=cka(x, y), cka_debiased=cka(x, y, "debias"))
+    if x.shape == y.shape:
+        values["cosine"] = F.cosine_similarity(x, y).mean()
+    return values
+
+
+class LevelMatrix(MinibatchCKA):
+    """Debiased CKA of each map of the student with each of the teacher, over batches."""
+
+    def add(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> None:
+        """Add a batch. Of two maps the finer one is pooled to the coarser one's size."""
+        for i, own in enumerate(student):
+            for j, other in enumerate(teacher):
+                coarser = min(own.shape[2:], other.shape[2:])
+                self.update((i, j), *_positions([own, other], coarser))
+
+
+def _positions(maps: Sequence[Tensor], size: Sequence[int]) -> list[Tensor]:
+    """Positions by channels, `(N, C)` in float32, of maps brought to one height and width."""
+    maps = [m if m.shape[2:] == size else F.adaptive_avg_pool2d(m, size) for m in (m.detach() for m in maps)]
+    count, most = size[0] * size[1], MAX_POSITIONS // len(maps[0])
+    if count > most:
+        chosen = torch.linspace(0, count - 1, most, device=maps[0].device).long()
+        maps = [m.flatten(2)[:, :, chosen] for m in maps]
+    return [m.flatten(2).transpose(1, 2).flatten(0, 1).float() for m in maps]

@@ -1,0 +1,123 @@
+"""SimilarityHook in a run: what it logs and when, and that nothing else changes."""
+
+import pytest
+import torch
+
+from pcka_mmdet.engine.hooks import SimilarityHook
+from pcka_mmdet.models.similarity import similarities
+from tests.detectors import distillation, faster_rcnn, retinanet
+from tests.runners import runner, validation
+
+NAMES = [f"similarity.{name}_s{s}" for s in (8, 16) for name in ("cka", "cka_debiased", "cosine", "norm_ratio")]
+
+
+def hook(**options):
+    return dict(type="pcka_mmdet.SimilarityHook", **options)
+
+
+def logged(run, mode="train"):
+    scalars = run.message_hub.log_scalars
+    return {k.removeprefix(f"{mode}/"): v.data[0].tolist() for k, v in scalars.items() if k.startswith(f"{mode}/sim")}
+
+
+def own_head():
+    """A distillation whose losses read neither side's neck maps."""
+    return distillation(
+        distiller=dict(type="pcka_mmdet.FPNDistiller", losses=dict(own=dict(type="pcka_mmdet.OwnHeadLoss"))),
+        balance=dict(ratio=1.0),
+    )
+
+
+def test_every_so_many_iterations(tmp_path):
+    """The values are those of the maps of that step; MMEngine's log has the newest."""
+    run = runner(own_head(), tmp_path, epochs=2, custom_hooks=[hook(interval=4)])
+    seen, measure = [], {}
+
+    def keep(student, teacher):
+        seen.append(similarities(student[0].detach(), teacher[0]))
+        measure["original"](student, teacher)
+
+    found = next(h for h in run.hooks if isinstance(h, SimilarityHook))
+    measure["original"], found._measure = found._measure, keep
+    run.train()
+    values = logged(run)
+    assert len(seen) == 2 and set(NAMES) <= values.keys()
+    for name, value in seen[1].items():
+        assert values[f"similarity.{name}_s8"][1] == pytest.approx(value.item(), rel=1e-6)
+    strides = [values[f"similarity.cka_s{s}"][0] for s in (8, 16, 32, 64) if f"similarity.cka_s{s}" in values]
+    assert values["similarity.cka"][0] == pytest.approx(sum(strides) / len(strides))
+
+
+def test_the_training_is_the_same_without_it(tmp_path):
+    states = []
+    for hooks in ([], [hook(interval=1)]):
+        run = runner(distillation(), tmp_path / str(len(hooks)), custom_hooks=hooks, **validation())
+        run.train()
+        states.append(run.model.state_dict())
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+
+
+def test_a_matrix_at_each_validation(tmp_path):
+    """Of the finest levels here: those that are smaller have fewer than 4 positions in a batch."""
+    run = runner(own_head(), tmp_path, epochs=2, custom_hooks=[hook(val_batches=1)], **validation())
+    run.train()
+    values = logged(run, "val")
+    names = [f"similarity.cka_s{own}_teacher_s{other}" for own in (8, 16) for other in (8, 16)]
+    assert set(names) <= values.keys() and all(len(value) == 2 for value in values.values())
+    assert all(-1 <= value <= 1.001 for found in values.values() for value in found)
+
+
+def test_a_teacher_like_the_student_has_similarity_1(tmp_path):
+    student = retinanet()
+    student["backbone"]["norm_eval"] = True
+    model, still = distillation(architecture=student, teacher=student), dict(optimizer=dict(type="SGD", lr=0.0))
+    run = runner(model, tmp_path, custom_hooks=[hook(val_batches=2)], optim_wrapper=still, **validation())
+    run.model.init_weights()
+    run.model.teacher.load_state_dict(run.model.student.state_dict())
+    run.train()
+    assert logged(run)["similarity.cka_s8"] == pytest.approx([1.0], abs=1e-4)
+    assert logged(run, "val")["similarity.cka_s16_teacher_s16"] == pytest.approx([1.0], abs=1e-4)
+
+
+def test_values_leave_the_log_when_the_distillation_stops(tmp_path):
+    stop = dict(type="mmrazor.StopDistillHook", stop_epoch=1)
+    run = runner(own_head(), tmp_path, epochs=2, custom_hooks=[stop, hook(interval=1)], **validation())
+    run.train()
+    assert logged(run) == {} and not [name for name in run.message_hub.log_scalars if "balance" in name]
+    assert all(len(value) == 1 for value in logged(run, "val").values())
+
+
+def test_a_step_without_a_teacher_is_measured_later(tmp_path):
+    schedule = dict(type="pcka_mmdet.LossScheduleHook", ramp=3)  # the factor of the first step is 0
+    run = runner(distillation(), tmp_path, custom_hooks=[schedule, hook()])
+    run.train()
+    assert len(logged(run)["similarity.cka_s8"]) == 1
+
+
+def test_a_model_without_pairs_of_neck_maps(tmp_path):
+    run = runner(retinanet(), tmp_path / "plain", custom_hooks=[hook()])
+    run.train()
+    assert logged(run) == {}
+    backbones = dict(pcka=dict(type="pcka_mmdet.PCKALoss", source="backbone", average="batch", patch_size=2))
+    teacher = dict(retinanet(), neck=None)
+    model = distillation(teacher=teacher, distiller=dict(type="pcka_mmdet.FPNDistiller", losses=backbones))
+    run = runner(model, tmp_path / "neckless", custom_hooks=[hook()])
+    run.train()
+    assert [name for name in logged(run) if "pcka" not in name] == []
+
+
+def test_several_teachers(tmp_path):
+    """The levels are those of the teacher that teaches."""
+    teachers = [dict(faster_rcnn(), ckpt="random", until=0.5), dict(retinanet(width=12), ckpt="random")]
+    model = distillation(teachers=teachers)
+    del model["teacher"], model["teacher_ckpt"]
+    run = runner(model, tmp_path, epochs=2, custom_hooks=[hook(interval=1)])
+    run.train()
+    assert len(logged(run)["similarity.cka_s8"]) == 6
+
+
+def test_values_out_of_range():
+    with pytest.raises(ValueError, match="interval is at least 1 and val_batches at least 0, got interval=0"):
+        SimilarityHook(interval=0)
+    with pytest.raises(ValueError, match="val_batches=-1"):
+        SimilarityHook(val_batches=-1)

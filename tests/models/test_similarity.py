@@ -1,0 +1,67 @@
+"""Similarities of two maps, against their definitions in float64."""
+
+import pytest
+import torch
+
+from pcka_mmdet.functional import cka
+from pcka_mmdet.models.similarity import MAX_POSITIONS, LevelMatrix, similarities
+
+
+def maps(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def positions(m):
+    return m.double().permute(0, 2, 3, 1).reshape(-1, m.shape[1])
+
+
+def test_each_number_is_what_it_says():
+    student, teacher = maps(2, 6, 3, 4), maps(2, 6, 3, 4, seed=1)
+    x, y = positions(student), positions(teacher)
+    expected = dict(
+        cka=cka(x, y),
+        cka_debiased=cka(x, y, "debias"),
+        norm_ratio=x.norm() / y.norm(),
+        cosine=((x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1))).mean(),
+    )
+    found = {name: value.double() for name, value in similarities(student, teacher).items()}
+    torch.testing.assert_close(found, {name: expected[name] for name in found}, rtol=1e-4, atol=1e-6)
+    assert found.keys() == expected.keys()
+
+
+def test_equal_maps_and_scale():
+    found = similarities(maps(2, 6, 3, 4), maps(2, 6, 3, 4) / 2)
+    assert {name: value.item() for name, value in found.items()} == pytest.approx(
+        dict(norm_ratio=2, cka=1, cka_debiased=1, cosine=1), abs=1e-5
+    )
+
+
+def test_maps_that_differ_in_channels_and_size():
+    """No cosine; the teacher's map takes the student's size."""
+    student, teacher = maps(1, 6, 4, 4), maps(1, 3, 8, 8, seed=1)
+    found = similarities(student, teacher)
+    pooled = teacher.unfold(2, 2, 2).unfold(3, 2, 2).mean((-2, -1))
+    assert set(found) == {"norm_ratio", "cka", "cka_debiased"}
+    torch.testing.assert_close(found["cka"].double(), cka(positions(student), positions(pooled)), rtol=1e-4, atol=0)
+
+
+def test_few_positions_have_no_cka_and_many_are_sampled():
+    assert set(similarities(maps(1, 4, 1, 3), maps(1, 4, 1, 3, seed=1))) == {"norm_ratio", "cosine"}
+    big, other = maps(2, 3, 64, 64), maps(2, 4, 64, 64, seed=1)
+    chosen = torch.linspace(0, 64 * 64 - 1, MAX_POSITIONS // 2).long()
+    expected = cka(*(m.double().flatten(2)[:, :, chosen].transpose(1, 2).flatten(0, 1) for m in (big, other)))
+    assert similarities(big, other)["cka"].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_a_matrix_over_levels():
+    """The finer map is pooled to the coarser one's size; a map is most similar to itself."""
+    pyramid = [maps(4, 5, 8, 8), maps(4, 5, 4, 4, seed=1)]
+    total = LevelMatrix((2, 2))
+    for _ in range(2):
+        total.add(pyramid, pyramid)
+    values = total.values()
+    pooled = pyramid[0].unfold(2, 2, 2).unfold(3, 2, 2).mean((-2, -1))
+    expected = cka(positions(pooled), positions(pyramid[1]), "debias")
+    torch.testing.assert_close(values.diagonal(), torch.ones(2).double(), rtol=1e-5, atol=0)
+    assert values[0, 1].item() == pytest.approx(expected.item(), abs=1e-5)
+    assert values[1, 0].item() == pytest.approx(expected.item(), abs=1e-5)
