@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.demo_report import print_table, result, write_report
 from pcka_mmdet.experiments.display import Display
 from pcka_mmdet.experiments.run_arguments import add_run_arguments, make_console
@@ -58,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

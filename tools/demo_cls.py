@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pcka_mmdet.datasets.digit_images import build_digit_images
+from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.display import Display
 from pcka_mmdet.experiments.run_arguments import default_threads, make_console
 from pcka_mmdet.experiments.run_stages import run_stages, session
@@ -88,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pcka_mmdet.engine.launch import add_config_argument
 from pcka_mmdet.engine.onnx_export import export_onnx
+from pcka_mmdet.engine.short_errors import run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,4 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

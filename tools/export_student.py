@@ -6,6 +6,7 @@ from pathlib import Path
 from pcka_mmdet.checkpoints.student import export_student, publish
 from pcka_mmdet.engine.hooks.student_checkpoint import student_path
 from pcka_mmdet.engine.launch import add_config_argument
+from pcka_mmdet.engine.short_errors import run_tool
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -7,6 +7,7 @@ import argparse
 
 from pcka_mmdet.engine.launch import add_config_argument
 from pcka_mmdet.engine.nonfinite import replay
+from pcka_mmdet.engine.short_errors import run_tool
 
 
 def main() -> None:
@@ -26,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -14,6 +14,7 @@ from pcka_mmdet.engine import preflight
 from pcka_mmdet.engine.hooks import StudentWeightsHook
 from pcka_mmdet.engine.launch import add_common_arguments, runner_config
 from pcka_mmdet.engine.runner import build_runner
+from pcka_mmdet.engine.short_errors import run_tool
 
 TTA_MODEL = dict(type="DetTTAModel", tta_cfg=dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100))
 TTA_META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
@@ -68,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -20,6 +20,7 @@ from pcka_mmdet.engine.launch import add_common_arguments, runner_config
 from pcka_mmdet.engine.nonfinite import save_step
 from pcka_mmdet.engine.recipe import RECIPES, distillation_config
 from pcka_mmdet.engine.runner import build_runner, build_training_set, on_cpu, use_student_checkpoints
+from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.engine.teacher_check import check_teacher
 from pcka_mmdet.engine.work_dir import check_work_dir, reserved
 
@@ -159,4 +160,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -14,7 +14,7 @@ from pcka_mmdet.checkpoints.atomic_write import atomic_write
 from pcka_mmdet.checkpoints.config_text import GIVE_CONFIG
 from pcka_mmdet.checkpoints.student import read_student
 from pcka_mmdet.models.levels import neck_levels
-from pcka_mmdet.models.teacher import Normalisation
+from pcka_mmdet.models.teacher import Normalisation, size_divisor
 
 INPUT = "images"
 
@@ -41,11 +41,18 @@ def export_onnx(
         FileNotFoundError: There is no such checkpoint.
         ImportError: `onnx` or `onnxscript` is not installed.
         RuntimeError: torch cannot export an operator of the detector.
-        ValueError: See `read_student`; or the detector is not a one-stage detector.
+        ValueError: See `read_student`; or the detector is not a one-stage detector, or pads images of that shape.
     """
     if not all(map(importlib.util.find_spec, ("onnx", "onnxscript"))):
         raise ImportError("torch exports with the packages onnx and onnxscript: pip install -r requirements/onnx.txt")
     detector, text, classes = _detector(str(checkpoint), config)
+    divisor = size_divisor(detector)
+    if any(side % divisor for side in shape):
+        padded = " ".join(str(side + -side % divisor) for side in shape)
+        raise ValueError(
+            f"the detector pads its images to multiples of {divisor}, and {shape[0]} x {shape[1]} is none: give the "
+            f"padded size, --shape {padded}"
+        )
     strides = [level.stride for level in neck_levels(detector)]
     arguments = list(inspect.signature(detector.bbox_head.predict_by_feat).parameters)
     images, model = torch.zeros(1, 3, *shape), HeadMaps(detector).eval()

@@ -63,7 +63,7 @@ def _check(config: Config, images: int, teacher: str | dict, checkpoint: str) ->
             f"--check-teacher runs the teacher's head, which {checkpoint!r} does not hold in full: "
             f"{summarise(problems)}. Set num_classes in the teacher's config to the number that it was trained with"
         )
-    metrics = runner.val()
+    metrics = runner.val() or {wanted["metric"]: 0.0}  # MMDetection gives no metric if nothing was detected
     name = next((name for name in metrics if name.endswith(wanted["metric"])), None)
     if name is None:
         raise SystemExit(

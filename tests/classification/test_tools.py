@@ -39,7 +39,7 @@ def test_cifar_without_a_network(command, tmp_path):
     options = ["--cfg-options", *(f"{split}_dataloader.dataset.data_root={tmp_path}" for split in ("train", "val"))]
     config = "configs/classification/cifar100/resnet20_cifar100.py"
     done = command("tools/train.py", config, "--work-dir", tmp_path / "run", *options, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "put cifar-100-python.tar.gz" in done.stderr and str(tmp_path) in done.stderr
 
 

@@ -55,6 +55,9 @@ def test_onnx_runtime_gives_the_same_maps_and_detections(config, kinds, tmp_path
 
 def test_what_cannot_be_exported(tmp_path):
     model = build(retinanet())
+    whole = save(tmp_path / "whole.pth", model, retinanet())
+    with pytest.raises(ValueError, match="multiples of 32, and 60 x 96 is none: give the padded size, --shape 64 96"):
+        export_onnx(whole, tmp_path / "whole.onnx", (60, 96))
     with pytest.raises(
         ValueError,
         match="cannot be exported: its config and weights do not match: backbone.conv1.weight: s",

@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.engine.teacher_check import check_teacher
 from pcka_mmdet.experiments.data_root import move_data_root
 
@@ -40,6 +40,15 @@ def test_below_the_threshold_it_stops(config):
     kept = [image["id"] for image in whole["images"][:3]]
     assert [image["id"] for image in subset["images"]] == kept and len(whole["images"]) == 4
     assert subset["annotations"] == [a for a in whole["annotations"] if a["image_id"] in kept]
+
+
+def test_a_teacher_that_detects_nothing_has_metric_0(config):
+    config.model.teacher = model_config(config.model.teacher)
+    config.model.teacher.test_cfg.score_thr = 1.1
+    with pytest.raises(
+        SystemExit, match="the teacher's bbox_mAP on the first 2 validation images is 0.000, below 0.05"
+    ):
+        check_teacher(config, 2)
 
 
 def test_annotations_on_a_server(config, digit_scenes, monkeypatch):

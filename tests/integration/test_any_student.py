@@ -140,7 +140,7 @@ def test_two_heads_of_one_kind_are_compared_with_balanced_gradients(command, dig
 
 def test_a_teacher_that_is_no_good_is_told_before_the_training(command, digits, tmp_path):
     done = command(digits[0], "--check-teacher", 2, *digits[1:], check=False)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "the teacher's coco/bbox_mAP on the first 2 validation images is 0.000, below 0.05" in done.stderr
     assert not list((tmp_path / "work").glob("*.pth"))
 

@@ -41,20 +41,39 @@ def test_an_image_file_that_is_missing(train, scenes):
     victim = sorted((scenes / "train").iterdir())[0]
     victim.unlink()
     done = train()
-    assert done.returncode and "FileNotFoundError" in done.stderr and victim.name in done.stderr
+    assert "No such file or directory" in done.stderr and victim.name in done.stderr
+    assert done.returncode == 2 and "Traceback" not in done.stderr
 
 
 def test_an_image_file_that_is_broken(train, scenes):
     victim = sorted((scenes / "train").iterdir())[0]
     victim.write_bytes(b"no image")
     done = train()
-    assert done.returncode and "failed to load image" in done.stderr and victim.name in done.stderr
+    assert "failed to load image" in done.stderr and victim.name in done.stderr
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_an_annotation_file_that_is_broken(train, scenes):
+    path = scenes / "annotations/train.json"
+    path.write_text(path.read_text()[:3000])
+    done = train()
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert f"{str(path)!r} is no valid JSON: " in done.stderr
+
+
+def test_a_misspelt_option_and_the_closest_name(train, tmp_path):
+    done = train("model.distiller.losses.pcka.loss_wieght=2")
+    assert done.returncode == 2 and "Did you mean loss_weight?" in done.stderr and "Traceback" not in done.stderr
+    (log,) = (tmp_path / "work").glob("*/*.log")
+    assert f"the traceback is in {log}" in done.stderr and "Traceback (most recent call last)" in log.read_text()
+    done = train("train_cfg.max_epoch=2", "--traceback")
+    assert "Did you mean max_epochs?" in done.stderr and "Traceback (most recent call last)" in done.stderr
 
 
 def test_an_empty_training_set(train, scenes):
     annotations(scenes, lambda content: content.update(images=[], annotations=[]))
     done = train()
-    assert done.returncode == 1 and "the training set is empty: no image is left" in done.stderr
+    assert done.returncode == 2 and "the training set is empty: no image is left" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -86,29 +105,29 @@ def test_a_read_only_work_directory(train, tmp_path):
     (tmp_path / "work").mkdir(mode=0o500)
     done = train()
     assert (
-        done.returncode == 1 and "cannot be written to (Permission denied): name another by --work-dir" in done.stderr
+        done.returncode == 2 and "cannot be written to (Permission denied): name another by --work-dir" in done.stderr
     )
 
 
 def test_a_work_directory_that_cannot_be(train, tmp_path):
     (tmp_path / "work").touch()
     done = train()
-    assert done.returncode == 1 and "cannot be written to (File exists): name another by --work-dir" in done.stderr
+    assert done.returncode == 2 and "cannot be written to (File exists): name another by --work-dir" in done.stderr
 
 
 def test_a_truncated_checkpoint_by_name(command, train, scenes, tmp_path):
     (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 and no more")
     words = ["tools/train.py", DISTILLED, "--work-dir", tmp_path / "work", "--resume", tmp_path / "cut.pth"]
     done = command(*words, *tiny_demo(scenes), check=False)
-    assert done.returncode == 1 and "cut.pth' is damaged: name another checkpoint" in done.stderr
+    assert done.returncode == 2 and "cut.pth' is damaged: name another checkpoint" in done.stderr
 
 
 def test_a_loss_that_is_not_finite_is_kept_and_replayed(command, train, tmp_path):
     done = train("optim_wrapper.optimizer.lr=1e30", "optim_wrapper.clip_grad=None", "param_scheduler=None", epochs=3)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "Traceback" not in done.stderr
     (path,) = (tmp_path / "work/nonfinite").glob("iter_*.pth")
     assert "not finite" in done.stderr and f"tools/replay_nonfinite.py {path}" in done.stderr
     content = torch.load(path, weights_only=True)
     assert content["message"] in done.stderr
     again = command("tools/replay_nonfinite.py", path, check=False)
-    assert again.returncode == 1 and "not finite" in again.stderr and "weights that are not finite: " in again.stdout
+    assert again.returncode == 2 and "not finite" in again.stderr and "weights that are not finite: " in again.stdout

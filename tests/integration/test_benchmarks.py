@@ -81,8 +81,15 @@ def test_a_plan_of_a_distillation(command):
         steps[recipe] = float(lines["a step over the student's alone, 1 + (T + nH) / 3S"])
     assert 1.2 < steps["pcka-mimic"] < 1.4 < 1.7 < steps["pcka-plus"] < 1.9
     assert "175,899" in out and "21,987" in out
+    done = command("tools/benchmarks/plan.py", "configs/bccd/distilled.py", check=False)
+    assert (
+        done.returncode == 2
+        and "no annotation file at 'data/bccd/train.json' to count the images in: give" in done.stderr
+    )
+    out = command("tools/benchmarks/plan.py", "configs/bccd/distilled.py", "--images", 205).stdout
+    assert "256x320, batch 8 a GPU" in out and "205 images, 30 epochs" in out
     done = command("tools/benchmarks/plan.py", "configs/demo/student.py", check=False)
-    assert done.returncode == 1 and "configs/demo/student.py is no distillation's config" in done.stderr
+    assert done.returncode == 2 and "configs/demo/student.py is no distillation's config" in done.stderr
 
 
 @pytest.mark.full  # three trainings

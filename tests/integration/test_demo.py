@@ -1,9 +1,11 @@
 """The whole demo on 64 scenes: interrupted, taken up again, and repeated."""
 
 import json
+import re
 import runpy
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,14 @@ def test_pictures_of_the_work_directory(demo, tmp_path, capsys):
     assert "distilled: " in said and "objects missed" in said
 
 
+@contextmanager
+def told(capsys, message):
+    """A tool in this process that fails and says so."""
+    with pytest.raises(SystemExit) as raised:
+        yield
+    assert raised.value.code == 2 and re.search(message, capsys.readouterr().err)
+
+
 def test_the_sides_of_the_theorem(tmp_path, capsys):
     """Of a log as configs/demo/theorem.py writes it."""
     records = [
@@ -129,16 +139,16 @@ def test_the_sides_of_the_theorem(tmp_path, capsys):
     analyse("theorem_curves.py", tmp_path, "--out", tmp_path / "theorem.png")
     assert "stride 8: bound 2.44e-04 to 4.88e-05, MMD 2.00e-05 to 1.00e-06" in capsys.readouterr().out
     assert (tmp_path / "theorem.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(SystemExit, match="holds no log of MMD: train configs/demo/theorem.py there first"):
+    with told(capsys, "holds no log of MMD: train configs/demo/theorem.py there first"):
         analyse("theorem_curves.py", tmp_path / "none")
 
 
-def test_pictures_of_what_is_not_there(demo, tmp_path):
-    with pytest.raises(SystemExit, match="there are no predictions at .*: finish tools/demo.py in that folder first"):
+def test_pictures_of_what_is_not_there(demo, tmp_path, capsys):
+    with told(capsys, "there are no predictions at .*: finish tools/demo.py in that folder first"):
         analyse("confusion_matrices.py", tmp_path)
-    with pytest.raises(SystemExit, match="there are no predictions at"):
+    with told(capsys, "there are no predictions at"):
         analyse("detections.py", f"a={tmp_path}/none.pkl", "--config", demo.work_dir / "student.py")
-    with pytest.raises(SystemExit, match="holds no log of a training by epochs"):
+    with told(capsys, "holds no log of a training by epochs"):
         analyse("similarity_curves.py", f"a={tmp_path}")
 
 
@@ -149,16 +159,16 @@ def test_one_method_alone(demo, capsys):
     assert "distilled" not in output
 
 
-def test_data_that_are_missing_and_cannot_be_made(demo, tmp_path):
+def test_data_that_are_missing_and_cannot_be_made(demo, tmp_path, capsys):
     configs = tmp_path / "configs"
     configs.mkdir()
     student = (ROOT / "configs" / "demo" / "student.py").read_text()
     student = student.replace("../_base_", str(ROOT / "configs" / "_base_"))
     (configs / "teacher.py").write_text(student.replace('tuple("0123456789")', '("cell",)'))
-    with pytest.raises(SystemExit, match="no annotation file at .*train.json.* --data-root"):
+    with told(capsys, "no annotation file at .*train.json.* --data-root"):
         demo("--config-dir", str(configs), "--data-root", str(tmp_path / "nothing"))
 
 
-def test_a_config_folder_that_does_not_exist(demo):
-    with pytest.raises(SystemExit, match="no config file at 'nowhere/teacher.py'"):
+def test_a_config_folder_that_does_not_exist(demo, capsys):
+    with told(capsys, "no config file at 'nowhere/teacher.py'"):
         demo("--config-dir", "nowhere")

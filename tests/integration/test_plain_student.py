@@ -131,7 +131,7 @@ def test_a_checkpoint_of_something_else_is_refused(command, digit_scenes, tmp_pa
     torch.save(dict(state_dict=dict(weight=torch.ones(1)), meta={}), tmp_path / "other.pth")
     words = ["tools/test.py", DISTILLED, tmp_path / "other.pth", "--work-dir", tmp_path, *tiny_demo(digit_scenes)]
     done = command(*words, check=False)
-    assert done.returncode == 1 and "is not of this config's RetinaNet: missing backbone.conv1.weight" in done.stderr
+    assert done.returncode == 2 and "is not of this config's RetinaNet: missing backbone.conv1.weight" in done.stderr
 
 
 def test_export(command, work, tmp_path):
@@ -141,11 +141,11 @@ def test_export(command, work, tmp_path):
     mine, theirs = torch.load(path), torch.load(work / "student_epoch_1.pth")
     assert mine["meta"] == theirs["meta"] and mine["state_dict"].keys() == theirs["state_dict"].keys()
     done = command("tools/export_student.py", tmp_path / "none.pth", check=False)
-    assert done.returncode == 1 and "none.pth' does not exist" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "none.pth' does not exist" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_export_onnx(command, work, tmp_path):
     out = command("tools/export_onnx.py", work / "epoch_1.pth", tmp_path / "student.onnx", "--shape", 128, 128).stdout
     assert "student.onnx: cls_scores_s8, cls_scores_s16" in out and (tmp_path / "student.onnx").stat().st_size > 1e6
     done = command("tools/export_onnx.py", tmp_path / "none.pth", "--shape", 128, 128, check=False)
-    assert done.returncode == 1 and "none.pth' does not exist" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "none.pth' does not exist" in done.stderr and "Traceback" not in done.stderr

@@ -64,7 +64,7 @@ def test_scaled_learning_rate_and_tta(command, digit_scenes, tmp_path):
 
 def test_a_mistake_is_told_without_a_traceback(command):
     done = command("tools/train.py", "configs/none.py", check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "no config file at 'configs/none.py'" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -74,7 +74,7 @@ def test_weights_that_cannot_be_downloaded(command, digit_scenes, tmp_path):
     settings = [setting for setting in settings if not setting.startswith("model.architecture")]
     arguments = ["configs/demo/student.py", "--work-dir", tmp_path, "--cfg-options", *settings]
     done = command("tools/train.py", *arguments, "model.init_cfg.checkpoint=http://127.0.0.1:9/x.pth", check=False)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "weights that the config names cannot be downloaded" in done.stderr and "checkpoint=FILE" in done.stderr
 
 

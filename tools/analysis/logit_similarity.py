@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.configuration.detector import build_detector, load_config
+from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.logit_similarity import plot_logit_similarity
 
 TEACHER = "teacher"
@@ -56,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.curves import plot_similarity
 from pcka_mmdet.report.scalars import read_scalars, validation_records
 
@@ -38,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

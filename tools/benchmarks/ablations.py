@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pcka_mmdet.configuration.detector import load_config
+from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.ablations import FOLDER, Ablation, Variant, vary
 from pcka_mmdet.experiments.comparison import Comparison
 from pcka_mmdet.experiments.methods import DATA_SETS, PLAIN, Method
@@ -105,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.display import Display
 from pcka_mmdet.experiments.run_arguments import add_run_arguments, default_threads, make_console
 from pcka_mmdet.experiments.run_stages import run_stages, session
@@ -101,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

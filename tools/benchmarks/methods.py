@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pcka_mmdet.engine.launch import ConfigOptions
+from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.comparison import Comparison
 from pcka_mmdet.experiments.methods import DATA_SETS, METHODS, MIDDLE, PLAIN
 from pcka_mmdet.experiments.run_arguments import make_console
@@ -143,4 +144,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

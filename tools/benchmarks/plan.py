@@ -1,32 +1,42 @@
-"""Cost of a distillation on COCO, computed from its config: `tools/benchmarks/plan.py CONFIG --gpus 8 64`.
+"""Cost of a distillation, computed from its config: `tools/benchmarks/plan.py CONFIG --gpus 8 64`.
 
 Both detectors run once on a zero image, to count their multiply-adds; nothing else runs. The formulas are printed with
 the results; docs/performance.md explains them.
 """
 
 import argparse
+import json
 from dataclasses import dataclass
 
 import torch
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from rich.console import Console
 
-from pcka_mmdet.configuration.detector import build_detector, is_distillation, last_name, load_config
+from pcka_mmdet.configuration.data_set import annotation_file, innermost
+from pcka_mmdet.configuration.detector import build_detector, is_distillation, last_name, load_config, model_config
+from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.complexity import multiply_adds
 from pcka_mmdet.report.tables import console_table
 
-COCO_IMAGES = 117_266
-"""Images of train2017 with boxes."""
+COCO, COCO_IMAGES = "instances_train2017.json", 117_266
+"""COCO's training annotations, and the images in them that have boxes."""
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Plan a distillation: time, memory, checkpoints, network.")
     parser.add_argument("config", help="config of a distillation")
     parser.add_argument("--gpus", type=int, nargs="+", default=[8, 64])
-    parser.add_argument("--batch", type=int, default=2, help="images per GPU")
-    parser.add_argument("--size", type=int, nargs=2, default=[800, 1344], metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--epochs", type=int, default=24)
-    parser.add_argument("--images", type=int, default=COCO_IMAGES)
+    parser.add_argument("--batch", type=int, help="images per GPU (default: the config's)")
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the padded image in pixels (default: the largest of the config's Resize)",
+    )
+    parser.add_argument("--epochs", type=int, help="default: the config's")
+    parser.add_argument("--images", type=int, help="default: those of the annotation file; without one, COCO's")
     parser.add_argument("--student-step", type=float, help="seconds per step of the student alone, from its log")
     return parser.parse_args()
 
@@ -60,6 +70,30 @@ class Detector:
         )
 
 
+def take_from(config: Config, args: argparse.Namespace) -> None:
+    """Fill in what the command line leaves out.
+
+    Raises:
+        SystemExit: The config does not say it either.
+    """
+    dataset = innermost(config.train_dataloader.dataset)
+    args.batch = args.batch or config.train_dataloader.batch_size
+    args.epochs = args.epochs or config.train_cfg.get("max_epochs")
+    if args.epochs is None:
+        raise SystemExit(f"{args.config} counts iterations, not epochs: give --epochs")
+    if args.images is None:
+        path = annotation_file(dataset)
+        args.images = len(json.loads(path.read_text())["images"]) if path.is_file() else COCO_IMAGES
+        if not path.is_file() and path.name != COCO:
+            raise SystemExit(f"there is no annotation file at {str(path)!r} to count the images in: give --images")
+    if args.size is None:
+        scales = [step.scale for step in dataset.pipeline if last_name(step["type"]) == "Resize" and "scale" in step]
+        if not scales:
+            raise SystemExit(f"the pipeline of {args.config} has no Resize with a scale: give --size HEIGHT WIDTH")
+        divisor = model_config(config.model.architecture).get("data_preprocessor", {}).get("pad_size_divisor", 1)
+        args.size = [side + -side % divisor for side in sorted(scales[0])]
+
+
 def head_passes(losses: dict[str, dict]) -> float:
     """Passes through the teacher's dense head in a step with these losses, a forward and a backward being one each.
 
@@ -79,6 +113,7 @@ def main() -> None:
         raise SystemExit(str(error)) from error
     if not is_distillation(config):
         raise SystemExit(f"{args.config} is no distillation's config: its model has no `architecture`")
+    take_from(config, args)
     DefaultScope.get_instance("plan", scope_name="mmdet")
     student, teacher = (Detector.of(config.model[side], args.size) for side in ("architecture", "teacher"))
     losses = config.model.distiller.losses
@@ -116,4 +151,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

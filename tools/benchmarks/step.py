@@ -15,6 +15,7 @@ from rich.console import Console
 from pcka_mmdet.benchmarking.measure import interleaved, save
 from pcka_mmdet.benchmarking.steps import stepper, teacher_forward
 from pcka_mmdet.configuration.detector import build_detector, model_config
+from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.tables import console_table
 
 STRIDES = (8, 16, 32, 64)
@@ -115,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -20,6 +20,7 @@ from pcka_mmdet.benchmarking.measure import save
 from pcka_mmdet.checkpoints.student import student_checkpoint
 from pcka_mmdet.configuration.detector import build_detector, load_config
 from pcka_mmdet.datasets import build_digit_scenes
+from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.tables import console_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -54,6 +54,8 @@ class StudentCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Remove partly written files, and write students that a kill prevented."""
         super().before_train(runner)
+        if runner.iter >= runner.max_iters:
+            print_log(f"the training is complete: {runner.iter} of {runner.max_iters} iterations are done", "current")
         self._keep_to_own_folder()
         if is_main_process():
             remove_scratch(Path(self.out_dir))

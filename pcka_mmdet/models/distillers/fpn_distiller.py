@@ -1,6 +1,7 @@
 """Losses on the pairs of a student's and a teacher's levels."""
 
 import copy
+import difflib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -136,6 +137,12 @@ class FPNDistiller(BaseDistiller):
         entries = {}
         for name, given in self.loss_configs.items():
             config = copy.deepcopy(dict(given))
+            if "type" not in config:
+                close = difflib.get_close_matches(name, [other for other in self.loss_configs if other != name], n=1)
+                raise ValueError(
+                    f"losses.{name} has no type, only {config}: "
+                    + (f"did you mean losses.{close[0]}?" if close else f"write losses.{name}=dict(type=...)")
+                )
             asked = config.get("teacher")
             if asked is not None and asked not in range(num_teachers):
                 raise ValueError(

@@ -109,10 +109,9 @@ class PatchLoss(LevelLoss):
     def degenerate_message(self, size: Sequence[int]) -> str:
         """Why `is_degenerate` says so, and what to write instead."""
         height, width = size
-        return (
-            f"a map of {height}x{width} has {self.num_patches(height, width)} patches of side "
-            f"{self.patch_side(height, width)}, and {self.needs_patches}: use a smaller patch_size"
-        )
+        count, side = self.num_patches(height, width), self.patch_side(height, width)
+        advice = "use a smaller patch_size" if side > 1 else "leave the level out (strides=...), or use larger images"
+        return f"a map of {height}x{width} has {count} patches of side {side}, and {self.needs_patches}: {advice}"
 
     @property
     def needs_patches(self) -> str:

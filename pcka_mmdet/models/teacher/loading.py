@@ -1,12 +1,14 @@
 """Strict loading of a teacher's weights."""
 
 import logging
+from pathlib import Path
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import nn
 
 from pcka_mmdet.checkpoints.files import load_what_fits, of_part, read_weights, summarise
+from pcka_mmdet.checkpoints.student_keys import STUDENT
 
 from .neck_forward import PARTS
 
@@ -25,9 +27,15 @@ def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, lis
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: The file cannot be read, or keys of backbone or neck are missing, unexpected or of another shape.
+        ValueError: The file cannot be read or is a distillation's, or keys of backbone or neck are missing, unexpected
+            or of another shape.
     """
     weights, sha256 = read_weights(checkpoint)
+    if any(key.startswith(STUDENT) for key in weights):
+        raise ValueError(
+            f"teacher_ckpt {checkpoint!r} is a distillation's checkpoint: give its student, the file student_"
+            f"{Path(checkpoint).name} beside it, or what tools/export_student.py makes of it"
+        )
     loaded, problems = load_what_fits(detector, weights)
     required = [problem for part in PARTS for problem in of_part(problems, part)]
     name = type(detector).__name__

@@ -7,7 +7,7 @@ import warnings
 import pytest
 import torch
 
-from pcka_mmdet.models import FPNDistiller
+from pcka_mmdet.models import FPNDistiller, PCKALoss
 from pcka_mmdet.models.distillers import TeacherStep
 from pcka_mmdet.models.losses import Batch
 from tests.detectors import build, retinanet
@@ -121,6 +121,22 @@ def test_a_degenerate_level_warns_once_and_says_what_to_write():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         compare(d, maps(), maps(seed=1))
+
+
+def test_a_patch_of_side_1_cannot_be_smaller():
+    with pytest.raises(
+        ValueError, match="1x2 has 2 patches of side 1, .*: leave the level out \\(strides=...\\), or use larger"
+    ):
+        PCKALoss(patch_size=1)(*(torch.randn(2, 4, 1, 2) for _ in range(2)))
+
+
+def test_a_loss_without_a_type():
+    with pytest.raises(
+        ValueError, match="losses.pckaa has no type, only {'loss_weight': 2}: did you mean losses.pcka?"
+    ):
+        distiller(dict(pcka=PCKA, pckaa=dict(loss_weight=2)))
+    with pytest.raises(ValueError, match=r"losses.other has no type, only {}: write losses.other=dict\(type=...\)"):
+        distiller(dict(pcka=PCKA, other={}))
 
 
 def test_patches_larger_than_every_map():

@@ -58,6 +58,15 @@ def test_another_architecture_is_refused(checkpoint, change, message):
         load_strictly(build(retinanet()), str(path))
 
 
+def test_a_distillations_checkpoint_is_refused(checkpoint):
+    path, source = checkpoint
+    torch.save(dict(state_dict={f"architecture.{k}": v for k, v in source.state_dict().items()}), path)
+    with pytest.raises(
+        ValueError, match=f"is a distillation's checkpoint: give its student, the file student_{path.name}"
+    ):
+        load_strictly(build(retinanet()), str(path))
+
+
 def test_a_head_that_differs_warns_and_must_not_run(checkpoint, caplog):
     path, source = checkpoint
     edit(path, lambda s: s.update({"bbox_head.retina_cls.bias": torch.zeros(80)}))

@@ -1,0 +1,97 @@
+"""What the tools say when they fail."""
+
+import json
+import sys
+
+import pytest
+from mmengine.logging import MMLogger
+from mmengine.registry import MODELS
+
+from pcka_mmdet.engine.short_errors import run_tool, sentence
+
+
+def caught(action) -> Exception:
+    with pytest.raises(Exception) as raised:
+        action()
+    return raised.value
+
+
+def fails(error):
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.fixture
+def words(monkeypatch):
+    def use(*given):
+        monkeypatch.setattr(sys, "argv", ["tool", *given])
+
+    use()
+    return use
+
+
+def test_the_sentence_alone_and_the_traceback_in_the_log(words, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(MMLogger, "_instance_dict", {})
+    MMLogger.get_instance("run", logger_name="run", log_file=str(tmp_path / "run.log"))
+    with pytest.raises(SystemExit, match="2"):
+        run_tool(fails(ValueError("the patch is too large")))
+    said = capsys.readouterr().err
+    assert said.startswith("the patch is too large\n") and "Traceback" not in said
+    assert f"the traceback is in {tmp_path / 'run.log'}" in said
+    assert "Traceback" in (tmp_path / "run.log").read_text()
+
+
+def test_the_traceback_on_request(words, capsys):
+    words("--traceback", "config.py")
+    with pytest.raises(SystemExit):
+        run_tool(fails(ValueError("too large")))
+    assert "Traceback" in capsys.readouterr().err and sys.argv == ["tool", "config.py"]
+
+
+def test_a_message_of_ours(words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run_tool(fails(SystemExit("no config file at 'x.py'")))
+    assert capsys.readouterr().err == "no config file at 'x.py'\n"
+
+
+@pytest.mark.parametrize("code", [0, 130])
+def test_a_status_of_ours_stays(words, code):
+    with pytest.raises(SystemExit, match=str(code)):
+        run_tool(fails(SystemExit(code)))
+
+
+def test_nothing_fails(words):
+    assert run_tool(lambda: None) is None
+
+
+def test_a_misspelt_argument_and_the_closest_name():
+    build = dict(type="pcka_mmdet.PCKALoss", loss_wieght=2.0)
+    assert sentence(caught(lambda: MODELS.build(build))).endswith("'loss_wieght'. Did you mean loss_weight?")
+    found = sentence(caught(lambda: MODELS.build(dict(type="pcka_mmdet.MimicLoss", xyz=1))))
+    assert "unexpected keyword argument 'xyz'. It takes loss_weight" in found
+
+
+def test_the_file_of_broken_json(tmp_path):
+    path = tmp_path / "train.json"
+    path.write_text('{"images": [')
+
+    def read():
+        with path.open() as file:
+            json.load(file)
+
+    assert sentence(caught(read)).startswith(f"{str(path)!r} is no valid JSON: Expecting value")
+    assert sentence(caught(lambda: json.loads("{"))).startswith("a file is no valid JSON")
+
+
+def test_an_error_of_a_process_that_loads_data():
+    text = (
+        "Caught OSError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n\nOSError: gone"
+    )
+    assert sentence(OSError(text)) == "OSError: gone"
+
+
+def test_names_of_exceptions_that_say_little_without():
+    assert sentence(KeyError("type")) == "KeyError: type"
+    assert sentence(RuntimeError("out of memory")) == "RuntimeError: out of memory"
