@@ -89,6 +89,7 @@ setup(
         "classification": ["torchvision", *requirements("classification"), *requirements("classification_openmmlab")],
         "classification-onedl": ["torchvision", *requirements("classification"), *requirements("classification_onedl")],
     },
+    entry_points=dict(console_scripts=["pcka-mmdet = pcka_mmdet.cli:main"]),
     cmdclass={"build_py": BuildWithMim},
     zip_safe=False,
 )

@@ -10,21 +10,26 @@ from mmengine.hub import get_config
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
 
-SCOPES_WITHOUT_DETECTORS = ("mmengine", "mmrazor", "pcka_mmdet")
+from .carried import carried
+
+OURS = "pcka_mmdet"
+
+SCOPES_WITHOUT_DETECTORS = ("mmengine", "mmrazor", OURS)
 """With one of these as the default scope, detectors are looked up in MMDetection."""
 
 
 def load_config(path: str) -> Config:
-    """The config at `path`: `'mmdet::retinanet/...py'`, absolute, or relative to the current directory.
+    """The config at `path`: `'mmdet::retinanet/...py'`, `'pcka_mmdet::demo/student.py'`, absolute, or relative to the
+    current directory.
 
     Raises:
         FileNotFoundError: There is no such file.
     """
-    if "::" in path:
+    package, _, name = path.rpartition("::")
+    if package:
         try:
-            return get_config(path)
+            return Config.fromfile(carried("configs") / name) if package == OURS else get_config(path)
         except FileNotFoundError as error:
-            package, _, name = path.partition("::")
             raise FileNotFoundError(
                 f"{package} has no config {name!r}: look for its name in the configs folder of {package}"
             ) from error

@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-import pcka_mmdet
+from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.data_set import known_classes
 from pcka_mmdet.configuration.detector import build_detector, is_distillation, load_config, model_config, model_of
 from pcka_mmdet.engine.launch import merge_options
@@ -133,16 +133,9 @@ def load_recipe(recipe: str, with_roi_head: bool) -> Config:
         recipe: One of `RECIPES`.
         with_roi_head: Whether the teacher's RoI head is asked too.
     """
-    parts = Config.fromfile(_configs() / "_base_" / "distillers" / f"{recipe}.py")
+    parts = Config.fromfile(carried("configs") / "_base_" / "distillers" / f"{recipe}.py")
     for loss in parts.distiller.losses.values():
         loss.pop("strides", None)
     if with_roi_head:
         parts.distiller.losses.roi = dict(type="pcka_mmdet.RoIHeadLoss")
     return parts
-
-
-def _configs() -> Path:
-    """The folder of this package's configs: inside an installed wheel, or in the repository."""
-    package = Path(pcka_mmdet.__file__).parent
-    carried = package / ".mim" / "configs"
-    return carried if carried.is_dir() else package.parent / "configs"

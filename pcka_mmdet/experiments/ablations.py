@@ -8,6 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from pcka_mmdet.configuration.carried import carried
+
 from .methods import Method
 
 PCKA = dict(
@@ -19,7 +21,7 @@ PCKA = dict(
 )
 """What the variants on the demo are variants of."""
 
-FOLDER = Path("configs/ablations")
+FOLDER = carried("configs") / "ablations"
 
 
 @dataclass(frozen=True)

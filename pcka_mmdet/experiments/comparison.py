@@ -14,6 +14,7 @@ from rich.console import Console
 import pcka_mmdet
 from pcka_mmdet.benchmarking.measure import machine
 from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.data_set import annotation_file
 from pcka_mmdet.report.comparison import Trial
 
@@ -129,7 +130,7 @@ class Comparison:
     ) -> Config:
         options = {"train_cfg.max_epochs": epochs, "train_cfg.val_interval": epochs, **(options or {})}
         root = str((data_root or self._data_root) / self.data_set.data)
-        return stage_config(Path(self.data_set.folder), method, root, seed, options)
+        return stage_config(carried("configs") / self.data_set.folder, method, root, seed, options)
 
     def _config(self, key: Key, teacher: dict[str, Any], data_root: Path | None = None) -> Config:
         regime, method, setting, seed = key

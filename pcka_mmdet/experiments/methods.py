@@ -119,6 +119,7 @@ class DataSet:
     """A data set of the benchmark: a folder of `student.py` and `teacher.py`, and two lengths of training."""
 
     folder: str
+    """In `configs`."""
     data: str
     """Name of its folder in the folder of all data."""
     epochs: dict[str, int]
@@ -142,11 +143,11 @@ class DataSet:
 
 
 DATA_SETS: dict[str, DataSet] = {
-    "digits": DataSet("configs/demo", "digit_scenes", dict(short=16, converged=90), teacher_epochs=60, longer=1.5),
-    "bccd": DataSet("configs/bccd/small", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=3.0),
-    "deeppcb": DataSet("configs/deeppcb", "deeppcb", dict(short=6, converged=24), teacher_epochs=20, longer=2.5),
+    "digits": DataSet("demo", "digit_scenes", dict(short=16, converged=90), teacher_epochs=60, longer=1.5),
+    "bccd": DataSet("bccd/small", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=3.0),
+    "deeppcb": DataSet("deeppcb", "deeppcb", dict(short=6, converged=24), teacher_epochs=20, longer=2.5),
     "bccd-two-families": DataSet(
-        "configs/bccd/two_families",
+        "bccd/two_families",
         "bccd",
         dict(short=30, converged=60),
         teacher_epochs=40,
@@ -154,10 +155,6 @@ DATA_SETS: dict[str, DataSet] = {
         misfits=("own-head", "both-heads", "half-heads", "heads-pcka"),
         recipe="teacher-head+balance",
     ),
-    "bccd-two-stage": DataSet(
-        "configs/bccd/two_stage", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=2.0
-    ),
-    "bccd-imagenet": DataSet(
-        "configs/bccd/imagenet", "bccd", dict(short=10, converged=40), teacher_epochs=40, longer=1.5
-    ),
+    "bccd-two-stage": DataSet("bccd/two_stage", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=2.0),
+    "bccd-imagenet": DataSet("bccd/imagenet", "bccd", dict(short=10, converged=40), teacher_epochs=40, longer=1.5),
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pcka_mmdet.benchmarking.measure import cores
+from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.engine.launch import ConfigOptions
 
 MOST_THREADS = 4  # more do not speed up trainings as small as the demo's
@@ -19,7 +20,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, work_dir: str, trainings:
     parser.add_argument(
         "--config-dir",
         type=Path,
-        default=Path("configs/demo"),
+        default=carried("configs") / "demo",
         help="folder of teacher.py, student.py and distilled.py (default: %(default)s)",
     )
     parser.add_argument("--data-root", help="folder of the data (default: the configs' data_root)")

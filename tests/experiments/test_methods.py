@@ -49,7 +49,7 @@ def test_constant_weights_and_ratios():
 def test_data_sets_have_both_configs(name):
     data_set = DATA_SETS[name]
     for side in ("student", "teacher"):
-        config = Config.fromfile(f"{data_set.folder}/{side}.py")
+        config = Config.fromfile(f"configs/{data_set.folder}/{side}.py")
         assert config.data_root.rstrip("/").endswith(f"/{data_set.data}")
     assert data_set.num_epochs("short", PLAIN) < data_set.num_epochs("converged", PLAIN)
 
@@ -57,9 +57,9 @@ def test_data_sets_have_both_configs(name):
 def test_methods_fit_the_pairs():
     """The head losses of a two-stage pair ask the RoI head too; heads of two families have no outputs in common."""
     pair = DATA_SETS["bccd-two-stage"]
-    config = METHODS["own-head+balance"].apply(Config.fromfile(f"{pair.folder}/student.py"), 1.0, TEACHER)
+    config = METHODS["own-head+balance"].apply(Config.fromfile(f"configs/{pair.folder}/student.py"), 1.0, TEACHER)
     assert list(config.model.distiller.losses) == ["own", "roi"]
-    config = METHODS["pkd"].apply(Config.fromfile(f"{pair.folder}/student.py"), 1.0, TEACHER)
+    config = METHODS["pkd"].apply(Config.fromfile(f"configs/{pair.folder}/student.py"), 1.0, TEACHER)
     assert list(config.model.distiller.losses) == ["pkd"]
     names = [PLAIN, "own-head", "teacher-head+balance", "both-heads+balance"]
     assert DATA_SETS["bccd-two-families"].fitting(names) == [PLAIN, "teacher-head+balance"]
@@ -85,7 +85,7 @@ def test_the_longer_student_trains_for_the_distilled_runs_time():
 def test_the_recipe_is_the_one_that_train_py_chooses(name):
     """Its losses are those of the recipe's file, at a ratio that is the same for every pair."""
     pair = DATA_SETS[name]
-    student, teacher = (Config.fromfile(f"{pair.folder}/{side}.py") for side in ("student", "teacher"))
+    student, teacher = (Config.fromfile(f"configs/{pair.folder}/{side}.py") for side in ("student", "teacher"))
     recipe, _ = suitable_recipe(build_detector(student.model), build_detector(teacher.model))
     assert pair.recipe == f"{recipe}+balance" and MIDDLE in METHODS[pair.recipe].settings
     parts = load_recipe(recipe, with_roi_head=False)

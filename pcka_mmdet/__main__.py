@@ -1,0 +1,5 @@
+"""`python -m pcka_mmdet` is `pcka-mmdet`."""
+
+from .cli import main
+
+main()
