@@ -4,9 +4,20 @@ Importing the package makes the old MM packages work on today's torch (:mod:`pck
 models, hooks and data sets are imported when a config names them, and :mod:`pcka_mmdet.functional` needs torch alone.
 """
 
+from typing import Any
+
 from .compat import activate
 
 __version__ = "0.1.0"
-__all__ = ["__version__"]
+__all__ = ["__version__", "distill", "load_student"]
 
 activate()
+
+
+def __getattr__(name: str) -> Any:
+    """The functions of `pcka_mmdet.api`, which is imported when one is asked for."""
+    if name in ("distill", "load_student"):
+        from . import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

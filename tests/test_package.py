@@ -70,7 +70,7 @@ def test_all_but_the_work_on_detectors_runs_without_mmdetection(tmp_path: Path) 
         from tools import test, train
         sys.argv = ['train.py', 'unused.py', '--amp', '--work-dir', {str(tmp_path)!r}]
         args, config = train.parse_args(), Config(dict(optim_wrapper=dict(type='OptimWrapper'), work_dir='unused'))
-        train.apply_options(args, config)
+        train.TrainingOptions(amp=args.amp).apply(config)
         assert 'AmpOptimWrapper' in config.optim_wrapper.type
 
         from pcka_mmdet.engine import preflight

@@ -4,25 +4,14 @@ CONFIG is a distillation, or any detector; `--teacher` makes a detector the stud
 """
 
 import argparse
-from pathlib import Path
-from urllib.error import URLError
+from dataclasses import fields
 
 from mmengine.config import Config
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
 
-from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
-from pcka_mmdet.configuration.detector import is_distillation
-from pcka_mmdet.engine import preflight
-from pcka_mmdet.engine.hooks import NonFiniteLossHook, SimilarityHook
-from pcka_mmdet.engine.hooks.student_checkpoint import allow_teacher_change
 from pcka_mmdet.engine.launch import add_common_arguments, runner_config
-from pcka_mmdet.engine.nonfinite import save_step
 from pcka_mmdet.engine.recipe import RECIPES, distillation_config
-from pcka_mmdet.engine.runner import build_runner, build_training_set, on_cpu, use_student_checkpoints
 from pcka_mmdet.engine.short_errors import run_tool
-from pcka_mmdet.engine.teacher_check import check_teacher
-from pcka_mmdet.engine.work_dir import check_work_dir, reserved
+from pcka_mmdet.engine.training import TrainingOptions, run_training
 
 
 def parse_args() -> argparse.Namespace:
@@ -81,82 +70,12 @@ def teacher_and_student(args: argparse.Namespace) -> tuple[Config | None, str]:
         raise SystemExit(str(error)) from error
 
 
-def apply_options(args: argparse.Namespace, config: Config) -> None:
-    """Apply the command line's options to the config."""
-    if args.amp:
-        config.optim_wrapper.type = "pcka_mmdet.CpuAmpOptimWrapper" if on_cpu() else "AmpOptimWrapper"
-        config.optim_wrapper.setdefault("loss_scale", "dynamic")
-    if args.auto_scale_lr:
-        if "base_batch_size" not in config.get("auto_scale_lr", {}):
-            raise SystemExit("--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config")
-        config.auto_scale_lr.enable = True
-    if args.resume:
-        checkpoint = checkpoint_to_resume(args.resume, Path(config.work_dir))
-        config.resume = checkpoint is not None
-        config.load_from = checkpoint or config.get("load_from")
-    if args.init_student:
-        if not is_distillation(config):
-            raise SystemExit(
-                "--init-student is for distillations; for a plain training write --cfg-options load_from=FILE"
-            )
-        config.model.init_student = args.init_student
-    use_student_checkpoints(config)
-    if args.allow_teacher_change:
-        allow_teacher_change(config)
-
-
-def registered(runner: Runner, kind: type[Hook]) -> Hook:
-    """The runner's hook of that kind: the config's, else one with its default options."""
-    hook = next((hook for hook in runner.hooks if isinstance(hook, kind)), None)
-    if hook is None:
-        hook = kind()
-        runner.register_hook(hook)
-    return hook
-
-
-def train(config: Config, choice: str) -> None:
-    """Train, and turn the most common errors into short messages.
-
-    Args:
-        config: The complete config.
-        choice: Goes into the log, if it says anything.
-    """
-    try:
-        runner = build_runner(config)
-        if choice:
-            runner.logger.info(choice)
-        hook = registered(runner, NonFiniteLossHook)
-        registered(runner, SimilarityHook)
-        build_training_set(runner)
-        runner.train()
-    except FloatingPointError as error:
-        failed = hook.failed_step(runner)
-        if failed is None:  # another process failed, and saves its step
-            raise SystemExit(str(error)) from error
-        path = save_step(runner, failed)
-        raise SystemExit(
-            f"{error}. Batch and weights are in {path}; `python tools/replay_nonfinite.py {path}` repeats the step"
-        ) from error
-    except URLError as error:
-        raise SystemExit(preflight.download_advice(config, error.reason)) from error
-
-
 def main() -> None:
     args = parse_args()
     distillation, choice = teacher_and_student(args)
     config = runner_config(args, distillation)
-    apply_options(args, config)
-    preflight.check_teacher_checkpoint(config)
-    preflight.check_strategy(config)
-    preflight.check_hooks(config)
-    preflight.check_operators()
-    preflight.check_pretrained_weights(config)
-    preflight.check_annotations(config)
-    check_work_dir(config)
-    with reserved(config, resumes=bool(config.get("resume"))):
-        if args.check_teacher:
-            check_teacher(config, args.check_teacher)
-        train(config, choice)
+    names = [field.name for field in fields(TrainingOptions)]
+    run_training(config, TrainingOptions(**{name: getattr(args, name) for name in names}), choice)
 
 
 if __name__ == "__main__":

@@ -66,17 +66,28 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     try:
         config = config or load_config(args.config)
-        if args.cfg_options is not None:
-            merge_options(config, args.cfg_options)
+    except FileNotFoundError as error:
+        raise SystemExit(str(error)) from error
+    config.launcher = args.launcher
+    apply_common(config, args.cfg_options, args.work_dir)
+    return config
+
+
+def apply_common(config: Config, options: Mapping[str, Any] | None, work_dir: str | None) -> None:
+    """Apply `--cfg-options` and `--work-dir`, in place.
+
+    Raises:
+        SystemExit: The config of a detector that it names does not exist or is invalid.
+    """
+    try:
+        merge_options(config, options or {})
         write_out_detectors(config)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
-    config.launcher = args.launcher
-    if args.work_dir is not None:
-        config.work_dir = args.work_dir
+    if work_dir is not None:
+        config.work_dir = work_dir
     elif config.get("work_dir") is None:
         config.work_dir = str(Path("work_dirs") / Path(config.filename).stem)
-    return config
 
 
 def merge_options(config: Config, options: Mapping[str, Any]) -> None:

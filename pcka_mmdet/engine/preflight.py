@@ -25,6 +25,16 @@ START_FROM = (
 """What to do where initial weights are missing."""
 
 
+def check_all(config: Config) -> None:
+    """Run all checks below. Raises what they raise."""
+    check_teacher_checkpoint(config)
+    check_strategy(config)
+    check_hooks(config)
+    check_operators()
+    check_pretrained_weights(config)
+    check_annotations(config)
+
+
 def check_teacher_checkpoint(config: Config) -> None:
     """Refuse a distillation whose teacher would have random weights, or whose checkpoint is missing.
 

@@ -1,0 +1,97 @@
+"""Distil from Python, and use the student: `pcka_mmdet.distill(...)`, `pcka_mmdet.load_student(...)`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+
+from pcka_mmdet.checkpoints.config_text import GIVE_CONFIG, read_config
+from pcka_mmdet.checkpoints.student import read_student
+from pcka_mmdet.configuration.detector import load_config
+from pcka_mmdet.engine.hooks.student_checkpoint import student_path
+from pcka_mmdet.engine.launch import apply_common
+from pcka_mmdet.engine.recipe import distillation_config
+from pcka_mmdet.engine.training import TrainingOptions, run_training
+from pcka_mmdet.report.scalars import read_scalars, validation_records
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """The result of `distill`."""
+
+    work_dir: Path
+    checkpoint: Path
+    """The student, a plain MMDetection checkpoint: the best if the config has `save_best`, else the last."""
+    metrics: dict[str, float]
+    """Of the last validation, such as `bbox_mAP`; empty without one."""
+    recipe: str
+    """A sentence: which recipe was taken, and why."""
+
+
+def distill(
+    student: str,
+    teacher: str,
+    teacher_ckpt: str,
+    work_dir: str | Path,
+    recipe: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Distilled:
+    """Train a student with a teacher, as `tools/train.py STUDENT --teacher TEACHER --teacher-ckpt FILE` does.
+
+    Args:
+        student: Config of the student: a file, or `'mmdet::...'`.
+        teacher: Config of the teacher, likewise.
+        teacher_ckpt: File or URL of the teacher's weights.
+        work_dir: Folder for logs and checkpoints.
+        recipe: See `pcka_mmdet.engine.recipe.distillation_config`; `None` chooses what suits the pair.
+        cfg_options: Settings of the config, such as `{'train_cfg.max_epochs': 24}`.
+        **options: See `pcka_mmdet.engine.training.TrainingOptions`.
+
+    Raises:
+        ValueError: What is wrong, and what to do. Other errors are raised as they are.
+    """
+    try:
+        config, choice = distillation_config(student, teacher, teacher_ckpt, recipe, cfg_options)
+        config.launcher = "none"
+        if config.get("visualizer"):
+            config.visualizer.pop("name", None)  # a second training of that name would log into the first one's files
+        apply_common(config, cfg_options, str(work_dir))
+        runner = run_training(config, TrainingOptions(**options), choice)
+    except SystemExit as error:
+        if not isinstance(error.code, str):
+            raise
+        raise ValueError(error.code) from error
+    validations = validation_records(read_scalars(Path(work_dir)))
+    metrics = validations[max(validations)] if validations else {}
+    return Distilled(Path(work_dir), _student_of(runner), metrics, choice)
+
+
+def load_student(checkpoint: str | Path, config: str | Config | None = None) -> BaseModel:
+    """The student of a checkpoint, in evaluation mode: ready for `mmdet.apis.inference_detector(model, image)`.
+
+    Args:
+        checkpoint: File or URL of a checkpoint: the student's, a distillation's, or any of MMDetection's.
+        config: Its config, or its path, for a checkpoint that holds none.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint, or no such config.
+        ValueError: See `pcka_mmdet.checkpoints.student.read_student`; or there is no config.
+    """
+    content, model = read_student(str(checkpoint), load_config(config) if isinstance(config, str) else config)
+    if model is None:
+        raise ValueError(f"there is no config in {str(checkpoint)!r}; {GIVE_CONFIG}")
+    model.cfg = read_config(content["meta"]["cfg"])
+    model.dataset_meta = content["meta"].get("dataset_meta", {})
+    return model.eval()
+
+
+def _student_of(runner: Runner) -> Path:
+    hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
+    newest = (Path(runner.work_dir) / "last_checkpoint").read_text().strip()
+    return student_path(getattr(hook, "best_ckpt_path", None) or newest)

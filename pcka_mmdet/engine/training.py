@@ -1,0 +1,119 @@
+"""A training from its complete config to its end."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
+from pcka_mmdet.configuration.detector import is_distillation
+
+from . import preflight
+from .hooks import NonFiniteLossHook, SimilarityHook
+from .hooks.student_checkpoint import allow_teacher_change
+from .nonfinite import save_step
+from .runner import build_runner, build_training_set, on_cpu, use_student_checkpoints
+from .teacher_check import check_teacher
+from .work_dir import check_work_dir, reserved
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Options of a training besides its config; each is an option of `tools/train.py`."""
+
+    amp: bool = False
+    """Train in mixed precision."""
+    auto_scale_lr: bool = False
+    """Scale the learning rate to the total batch size; needs `auto_scale_lr` in the config."""
+    resume: str | None = None
+    """See `checkpoint_to_resume`; `None` begins a new training."""
+    init_student: str | None = None
+    """Checkpoint that the student starts from."""
+    allow_teacher_change: bool = False
+    """Resume even if the teacher's file has changed."""
+    check_teacher: int | None = None
+    """First evaluate the teacher on so many validation images, and stop if its accuracy is too low."""
+
+    def apply(self, config: Config) -> None:
+        """Change the config, in place.
+
+        Raises:
+            SystemExit: An option does not fit the config; see also `checkpoint_to_resume`.
+        """
+        if self.amp:
+            config.optim_wrapper.type = "pcka_mmdet.CpuAmpOptimWrapper" if on_cpu() else "AmpOptimWrapper"
+            config.optim_wrapper.setdefault("loss_scale", "dynamic")
+        if self.auto_scale_lr:
+            if "base_batch_size" not in config.get("auto_scale_lr", {}):
+                raise SystemExit("--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config")
+            config.auto_scale_lr.enable = True
+        if self.resume:
+            checkpoint = checkpoint_to_resume(self.resume, Path(config.work_dir))
+            config.resume = checkpoint is not None
+            config.load_from = checkpoint or config.get("load_from")
+        if self.init_student:
+            if not is_distillation(config):
+                raise SystemExit(
+                    "--init-student is for distillations; for a plain training write --cfg-options load_from=FILE"
+                )
+            config.model.init_student = self.init_student
+        use_student_checkpoints(config)
+        if self.allow_teacher_change:
+            allow_teacher_change(config)
+
+
+def run_training(config: Config, options: TrainingOptions, choice: str = "") -> Runner:
+    """Check the config, and train.
+
+    Args:
+        config: The complete config; it is changed.
+        options: Options.
+        choice: Goes into the log, if it says anything.
+
+    Returns:
+        The runner, after the training.
+
+    Raises:
+        SystemExit: What is wrong, and what to do. Other errors are raised as they are.
+    """
+    options.apply(config)
+    preflight.check_all(config)
+    check_work_dir(config)
+    with reserved(config, resumes=bool(config.get("resume"))):
+        if options.check_teacher:
+            check_teacher(config, options.check_teacher)
+        return _train(config, choice)
+
+
+def _train(config: Config, choice: str) -> Runner:
+    try:
+        runner = build_runner(config)
+        if choice:
+            runner.logger.info(choice)
+        hook = _registered(runner, NonFiniteLossHook)
+        _registered(runner, SimilarityHook)
+        build_training_set(runner)
+        runner.train()
+        return runner
+    except FloatingPointError as error:
+        failed = hook.failed_step(runner)
+        if failed is None:  # another process failed, and saves its step
+            raise SystemExit(str(error)) from error
+        path = save_step(runner, failed)
+        raise SystemExit(
+            f"{error}. Batch and weights are in {path}; `python tools/replay_nonfinite.py {path}` repeats the step"
+        ) from error
+    except URLError as error:
+        raise SystemExit(preflight.download_advice(config, error.reason)) from error
+
+
+def _registered(runner: Runner, kind: type[Hook]) -> Hook:
+    """The runner's hook of that kind: the config's, else one with its default options."""
+    hook = next((hook for hook in runner.hooks if isinstance(hook, kind)), None)
+    if hook is None:
+        hook = kind()
+        runner.register_hook(hook)
+    return hook

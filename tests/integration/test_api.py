@@ -1,0 +1,51 @@
+"""Distilling from Python, as in a notebook: several times in one process."""
+
+import json
+
+import torch
+
+from pcka_mmdet.configuration.detector import build_detector
+from tests.processes import run_python
+
+
+def test_distil_twice_and_use_the_student(digit_scenes, tmp_path):
+    teacher = tmp_path / "teacher.pth"
+    torch.save(dict(state_dict=build_detector("configs/demo/teacher.py").state_dict()), teacher)
+    options = {"train_cfg.max_epochs": 1, "train_cfg.val_interval": 1, "train_dataloader.batch_size": 4}
+    for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        options[f"{loader}.dataset.data_root"] = f"{digit_scenes}/"
+    for split in ("val", "test"):
+        options[f"{split}_evaluator.ann_file"] = f"{digit_scenes}/annotations/{split}.json"
+    image = next((digit_scenes / "val").iterdir())
+    printed = run_python(
+        f"""
+        import json
+        import pcka_mmdet
+
+        pair = dict(student="configs/demo/student.py", teacher="configs/demo/teacher.py", teacher_ckpt={str(teacher)!r})
+        pair["cfg_options"] = {options!r}
+        found = []
+        for name, options in (("first", dict()), ("second", dict(recipe="maps", amp=True))):
+            done = pcka_mmdet.distill(**pair, work_dir={str(tmp_path)!r} + "/" + name, **options)
+            found.append(dict(recipe=done.recipe, checkpoint=str(done.checkpoint), metrics=sorted(done.metrics)))
+
+        model = pcka_mmdet.load_student(done.checkpoint)
+        from mmdet.apis import inference_detector
+        boxes = inference_detector(model, {str(image)!r}).pred_instances.bboxes
+        found.append(dict(classes=model.dataset_meta["classes"], shape=list(boxes.shape), training=model.training))
+
+        try:
+            pcka_mmdet.distill(**pair | dict(teacher_ckpt="none.pth"), work_dir={str(tmp_path / "third")!r})
+        except ValueError as error:
+            found.append(str(error))
+        print("RESULT", json.dumps(found))
+        """
+    )
+    first, second, used, refused = json.loads(printed.rpartition("RESULT ")[2])
+    assert first["recipe"].startswith("recipe both-heads: ") and second["recipe"] == "recipe maps: as given"
+    assert first["checkpoint"] == str(tmp_path / "first" / "student_epoch_1.pth")
+    assert first["metrics"] == second["metrics"] and "bbox_mAP" in first["metrics"]
+    assert used["classes"] == list("0123456789") and used["shape"][1] == 4 and used["training"] is False
+    for name in ("first", "second"):  # each has its own log
+        assert len(list((tmp_path / name).glob("*/vis_data/scalars.json"))) == 1
+    assert refused.startswith("there is no teacher's checkpoint at 'none.pth'")
