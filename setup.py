@@ -80,6 +80,7 @@ setup(
         "Programming Language :: Python :: 3.12",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
+    package_data={"pcka_mmdet.report.page": ["page.html"]},
     packages=find_packages(include=["pcka_mmdet", "pcka_mmdet.*"]),
     python_requires=">=3.10",
     # Loose, and without the MM packages: they exist under two names each, and `functional` needs torch alone.

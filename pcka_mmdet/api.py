@@ -62,7 +62,7 @@ def distill(
         if config.get("visualizer"):
             config.visualizer.pop("name", None)  # a second training of that name would log into the first one's files
         apply_common(config, cfg_options, str(work_dir))
-        runner = run_training(config, TrainingOptions(**options), choice)
+        runner = run_training(config, TrainingOptions(**options), [choice])
     except SystemExit as error:
         if not isinstance(error.code, str):
             raise

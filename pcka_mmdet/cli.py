@@ -12,6 +12,7 @@ COMMANDS = {
     "test": ("test.py", "evaluate a detector"),
     "export": ("export_student.py", "write the student of a checkpoint as a plain MMDetection checkpoint"),
     "export-onnx": ("export_onnx.py", "write a one-stage student as an ONNX file"),
+    "report": ("report.py", "write a distillation's report as one HTML page"),
     "plan": ("benchmarks/plan.py", "estimate time, memory and traffic of a distillation"),
     "replay": ("replay_nonfinite.py", "repeat a step whose loss was not finite"),
     "demo": ("demo.py", "train and compare teacher, student and distilled student"),

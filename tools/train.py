@@ -4,6 +4,8 @@ CONFIG is a distillation, or any detector; `--teacher` makes a detector the stud
 """
 
 import argparse
+import shlex
+import sys
 from dataclasses import fields
 
 from mmengine.config import Config
@@ -75,7 +77,8 @@ def main() -> None:
     distillation, choice = teacher_and_student(args)
     config = runner_config(args, distillation)
     names = [field.name for field in fields(TrainingOptions)]
-    run_training(config, TrainingOptions(**{name: getattr(args, name) for name in names}), choice)
+    notes = [*filter(None, [choice]), f"command: {sys.argv[0]} {shlex.join(sys.argv[1:])}"]
+    run_training(config, TrainingOptions(**{name: getattr(args, name) for name in names}), notes)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
 
 from .carried import carried
+from .data_set import innermost
 
 OURS = "pcka_mmdet"
 
@@ -81,6 +82,23 @@ def model_of(config: Config, path: str, overrides: dict[str, Any] | None = None)
     model = config.model
     model.setdefault("_scope_", config.get("default_scope", "mmdet"))
     return model
+
+
+def padded_size(config: Config, loader: str = "train_dataloader") -> tuple[int, int] | None:
+    """Height and width of the padded images, landscape, by the first `Resize` of a pipeline; `None` without one.
+
+    Args:
+        config: A detector's config, or a distillation's.
+        loader: Whose pipeline.
+    """
+    steps = innermost(config[loader].dataset).get("pipeline") or []
+    scales = [step["scale"] for step in steps if last_name(step["type"]) == "Resize" and "scale" in step]
+    if not scales:
+        return None
+    model = config.model if not is_distillation(config) else model_config(config.model.architecture)
+    divisor = (model.get("data_preprocessor") or {}).get("pad_size_divisor", 1)
+    height, width = (side + -side % divisor for side in sorted(scales[0]))
+    return height, width
 
 
 def write_out_detectors(config: Config) -> None:

@@ -1,5 +1,6 @@
 """A training from its complete config to its end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -65,13 +66,13 @@ class TrainingOptions:
             allow_teacher_change(config)
 
 
-def run_training(config: Config, options: TrainingOptions, choice: str = "") -> Runner:
+def run_training(config: Config, options: TrainingOptions, notes: Sequence[str] = ()) -> Runner:
     """Check the config, and train.
 
     Args:
         config: The complete config; it is changed.
         options: Options.
-        choice: Goes into the log, if it says anything.
+        notes: Lines for the log.
 
     Returns:
         The runner, after the training.
@@ -85,14 +86,14 @@ def run_training(config: Config, options: TrainingOptions, choice: str = "") -> 
     with reserved(config, resumes=bool(config.get("resume"))):
         if options.check_teacher:
             check_teacher(config, options.check_teacher)
-        return _train(config, choice)
+        return _train(config, notes)
 
 
-def _train(config: Config, choice: str) -> Runner:
+def _train(config: Config, notes: Sequence[str]) -> Runner:
     try:
         runner = build_runner(config)
-        if choice:
-            runner.logger.info(choice)
+        for note in notes:
+            runner.logger.info(note)
         hook = _registered(runner, NonFiniteLossHook)
         _registered(runner, SimilarityHook)
         build_training_set(runner)

@@ -1,4 +1,4 @@
-"""The report of a whole run: `results.json`, `report.md`, `curves.png`, `detections.png`, and the table."""
+"""The report of a whole run: `report.html`, `results.json`, `report.md`, pictures, and the table."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +10,8 @@ from pcka_mmdet.configuration.data_set import annotation_file
 from pcka_mmdet.report import tables
 from pcka_mmdet.report.curves import plot_curves
 from pcka_mmdet.report.gallery import plot_gallery
+from pcka_mmdet.report.page.page import write_page
+from pcka_mmdet.report.page.run import Run
 from pcka_mmdet.report.predictions import read_ground_truth, read_predictions
 from pcka_mmdet.report.scalars import read_scalars
 
@@ -54,7 +56,9 @@ def write_report(tests: Mapping[str, Evaluation], work_dir: Path, console: Conso
     )
     pictures = {"curves of the trainings": "curves.png", "detections on test images": "detections.png"}
     (work_dir / "report.md").write_text(tables.markdown_report(results, pictures))
+    runs = {method: Run.read(test.training.folder, method) for method, test in tests.items()}
+    write_page([runs["student"]], [runs["distilled"]], runs["teacher"], work_dir / "report.html")
     print_table(results, console)
     console.print(tables.NOTE, style="dim", highlight=False)
-    files = ", ".join(["results.json", "report.md", *pictures.values()])
+    files = ", ".join(["report.html", "results.json", "report.md", *pictures.values()])
     console.print(f"{tables.verdict(results)}\n{files} are in {work_dir}", highlight=False, soft_wrap=True)

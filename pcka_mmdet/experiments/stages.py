@@ -200,6 +200,7 @@ class Evaluation(Stage):
         return [
             *[str(self._tools / "test.py"), *files],
             *["--work-dir", str(self.folder), "--out", str(self.predictions)],
+            *["--cfg-options", f"test_evaluator.outfile_prefix={self.folder / 'predictions'}"],  # for report.page
         ]
 
     def products(self) -> list[Path]:

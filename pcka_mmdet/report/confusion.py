@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .predictions import Boxes, detections, overlap
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def confusion_matrix(
@@ -48,12 +52,16 @@ def confusion_matrix(
 
 
 def plot_confusion(matrices: Mapping[str, np.ndarray], classes: Sequence[str], path: Path) -> None:
-    """Draw matrices side by side, each row in percent.
+    """Save `confusion_figure` as a file."""
+    confusion_figure(matrices, classes).savefig(path, dpi=128)
+
+
+def confusion_figure(matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> "Figure":
+    """Matrices side by side, each row in percent.
 
     Args:
         matrices: See `confusion_matrix`, by title.
         classes: Class names.
-        path: File of the plot.
     """
     from matplotlib.figure import Figure
 
@@ -74,4 +82,4 @@ def plot_confusion(matrices: Mapping[str, np.ndarray], classes: Sequence[str], p
         axes.set_xlabel("detected")
         axes.set_ylabel("object, % of the row")
         axes.set_title(title)
-    figure.savefig(path, dpi=128)
+    return figure

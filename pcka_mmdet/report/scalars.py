@@ -51,6 +51,12 @@ def training_seconds(records: Sequence[dict], iterations: int) -> float:
     return seconds + pace * (iterations - done)
 
 
+def iterations_per_epoch(records: Sequence[dict]) -> float | None:
+    """Iterations of an epoch, by the last ones that were logged; `None` without a log of a training by epochs."""
+    iteration, epoch = (max((r[key] for r in records if key in r), default=0) for key in ("iter", "epoch"))
+    return iteration / epoch if iteration and epoch else None
+
+
 def validation_records(records: Sequence[dict]) -> dict[int, dict[str, float]]:
     """Metrics of each validation by epoch; see `metrics` for their names."""
     found = {record["step"]: metrics(record) for record in records if "iter" not in record}

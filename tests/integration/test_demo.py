@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import shutil
 import sys
 import time
 from contextlib import contextmanager
@@ -76,6 +77,25 @@ def test_report(demo):
     for picture in ("curves.png", "detections.png"):
         assert picture in text
         assert (demo.work_dir / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_shows_this_run(demo):
+    page = (demo.work_dir / "report.html").read_text()
+    results = json.loads((demo.work_dir / "results.json").read_text())
+    assert f"The teacher reaches {results['teacher']['bbox_mAP']:.3f}." in page
+    assert "distillation.balance.ratio" in page and "--resume auto" in page
+
+
+def test_a_report_of_any_trainings(demo, command, tmp_path):
+    """Those that were not tested are."""
+    shutil.copytree(demo.work_dir / "student", tmp_path / "untested", ignore=shutil.ignore_patterns("test"))
+    folders = [demo.work_dir / "distilled", "--baseline", tmp_path / "untested"]
+    out = command("tools/report.py", *folders, "--out", tmp_path / "report.html").stdout
+    assert f"testing {tmp_path / 'untested' / 'epoch_3.pth'}" in out and "The distilled student reaches AP" in out
+    again = command("tools/report.py", *folders, "--out", tmp_path / "report.html").stdout
+    assert "testing" not in again and (tmp_path / "report.html").is_file()
+    done = command("tools/report.py", tmp_path, "--baseline", tmp_path, check=False)
+    assert done.returncode == 2 and f"there is no config in '{tmp_path}'" in done.stderr
 
 
 def test_the_interrupted_training_went_on(demo):

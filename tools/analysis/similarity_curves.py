@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.curves import plot_similarity
-from pcka_mmdet.report.scalars import read_scalars, validation_records
+from pcka_mmdet.report.scalars import iterations_per_epoch, read_scalars, validation_records
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,20 +18,16 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def iterations_per_epoch(records: list[dict]) -> float:
-    """Iterations of an epoch, by the last record of an epoch and of an iteration."""
-    iteration = max((record["iter"] for record in records if "iter" in record), default=0)
-    epoch = max((record["epoch"] for record in records if "epoch" in record), default=0)
-    if not iteration or not epoch:
-        raise SystemExit("a work directory holds no log of a training by epochs: give the folder of tools/train.py")
-    return iteration / epoch
-
-
 def main() -> None:
     args = parse_args()
     folders = {name: Path(folder) for name, _, folder in (run.partition("=") for run in args.runs)}
     logs = {name: read_scalars(folder) for name, folder in folders.items()}
-    plot_similarity(logs, {name: iterations_per_epoch(records) for name, records in logs.items()}, args.out)
+    lengths = {name: iterations_per_epoch(records) for name, records in logs.items()}
+    for name in [name for name, length in lengths.items() if length is None]:
+        raise SystemExit(
+            f"{str(folders[name])!r} holds no log of a training by epochs: give the work directory of tools/train.py"
+        )
+    plot_similarity(logs, lengths, args.out)
     for name, records in logs.items():
         validations = validation_records(records)
         print(f"{name}: {len(validations)} validations, {len(records)} records")

@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 from rich.console import Console
 
 from pcka_mmdet.configuration.data_set import annotation_file, innermost
-from pcka_mmdet.configuration.detector import build_detector, is_distillation, last_name, load_config, model_config
+from pcka_mmdet.configuration.detector import build_detector, is_distillation, last_name, load_config, padded_size
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.complexity import multiply_adds
 from pcka_mmdet.report.tables import console_table
@@ -87,11 +87,9 @@ def take_from(config: Config, args: argparse.Namespace) -> None:
         if not path.is_file() and path.name != COCO:
             raise SystemExit(f"there is no annotation file at {str(path)!r} to count the images in: give --images")
     if args.size is None:
-        scales = [step.scale for step in dataset.pipeline if last_name(step["type"]) == "Resize" and "scale" in step]
-        if not scales:
+        args.size = padded_size(config)
+        if args.size is None:
             raise SystemExit(f"the pipeline of {args.config} has no Resize with a scale: give --size HEIGHT WIDTH")
-        divisor = model_config(config.model.architecture).get("data_preprocessor", {}).get("pad_size_divisor", 1)
-        args.size = [side + -side % divisor for side in sorted(scales[0])]
 
 
 def head_passes(losses: dict[str, dict]) -> float:

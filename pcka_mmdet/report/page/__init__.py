@@ -1,0 +1,1 @@
+"""The report of a distillation as one HTML page."""

@@ -1,0 +1,74 @@
+"""The gain of distilled students over plain ones, with intervals over samples of the test images."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..bootstrap import SIZES, Estimate, mean_over_classes, sample_images
+from ..comparison import Interval, paired_difference
+from .run import Run
+
+
+@dataclass(frozen=True)
+class Gain:
+    """AP of plain and distilled students, the mean over their seeds, and the difference."""
+
+    name: str
+    plain: Estimate
+    distilled: Estimate
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class Gains:
+    """All comparisons of the page."""
+
+    whole: Gain
+    classes: list[Gain]
+    sizes: list[Gain]
+    seeds: Interval | None
+    """Difference over the seeds that both have; `None` for less than two."""
+
+
+def compare(plain: Sequence[Run], distilled: Sequence[Run]) -> Gains:
+    """Compare two groups of runs on the same test images, which are drawn with repetition; see `bootstrap`.
+
+    Raises:
+        ValueError: The runs were tested on different images or classes.
+    """
+    first = distilled[0].matches
+    for run in (*plain, *distilled):
+        if (run.matches.images, run.matches.classes) != (first.images, first.classes):
+            raise ValueError(
+                f"{str(run.folder)!r} was tested on other images or classes than {str(distilled[0].folder)!r}: compare "
+                "trainings on one data set"
+            )
+    weights = sample_images(len(first.images))
+    by_size = {
+        size: [_mean([run.matches.average_precision(weights, size) for run in runs]) for runs in (plain, distilled)]
+        for size in SIZES
+    }
+    every = by_size["all"]
+    classes = [_gain(name, every, lambda by_class, i=i: by_class[:, i]) for i, name in enumerate(first.classes)]
+    sizes = [_gain(size, by_size[size], mean_over_classes) for size in SIZES[1:]]
+    return Gains(
+        _gain("all", every, mean_over_classes),
+        [gain for gain in classes if np.isfinite(gain.difference.value)],
+        [gain for gain in sizes if np.isfinite(gain.difference.value)],
+        paired_difference(*({run.seed: average_precision(run) for run in runs} for runs in (distilled, plain))),
+    )
+
+
+def average_precision(run: Run) -> float:
+    """A run's AP on the test images."""
+    return float(mean_over_classes(run.matches.average_precision(np.ones((1, len(run.matches.images)))))[0])
+
+
+def _mean(values: list[np.ndarray]) -> np.ndarray:
+    return np.mean(values, axis=0)
+
+
+def _gain(name: str, sides: Sequence[np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -> Gain:
+    plain, distilled = (of(side) for side in sides)
+    return Gain(name, *(Estimate.of(v[0], v[1:]) for v in (plain, distilled, distilled - plain)))

@@ -1,0 +1,143 @@
+"""What the page knows of a training: its config, its log, and its detections on the test images."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+
+from pcka_mmdet.configuration.data_set import annotation_file, innermost, known_classes
+from pcka_mmdet.configuration.detector import is_distillation
+
+from ..bootstrap import Matches
+from ..predictions import Boxes, read_ground_truth
+from ..scalars import read_scalars
+
+RESULTS = Path("test", "predictions.bbox.json")
+"""Detections on the test images, in COCO's format, in a work directory."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training whose student was tested."""
+
+    name: str
+    folder: Path
+    config: Config
+
+    @classmethod
+    def read(cls, folder: Path, name: str | None = None) -> "Run":
+        """A run from its work directory.
+
+        Raises:
+            FileNotFoundError: There is no config in the folder, or none beside it.
+        """
+        return cls(name or folder.name, folder, Config.fromfile(config_in(folder)))
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the config."""
+        return (self.config.get("randomness") or {}).get("seed")
+
+    @property
+    def distils(self) -> bool:
+        """Whether a teacher took part."""
+        return is_distillation(self.config)
+
+    @cached_property
+    def records(self) -> list[dict]:
+        """See `scalars.read_scalars`."""
+        return read_scalars(self.folder)
+
+    @cached_property
+    def command(self) -> str | None:
+        """The command that started the training, as its log says; `None` for logs without it."""
+        for log in sorted(self.folder.glob("*/*.log"), reverse=True):
+            if found := re.search(r"^.*INFO - command: (.+)$", log.read_text(errors="replace"), flags=re.MULTILINE):
+                return found[1]
+        return None
+
+    @property
+    def annotations(self) -> Path:
+        """COCO file of the test images."""
+        return annotation_file(self.config.test_dataloader.dataset)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names.
+
+        Raises:
+            ValueError: Neither the test set nor the training set states them.
+        """
+        stated = (innermost(self.config.test_dataloader.dataset).get("metainfo") or {}).get("classes")
+        classes = stated or known_classes(self.config)
+        if not isinstance(classes, (list, tuple)):
+            raise ValueError(f"the config of {str(self.folder)!r} states no classes (metainfo of its data sets)")
+        return tuple(classes)
+
+    @cached_property
+    def detections(self) -> list[dict]:
+        """Detections of each test image, as `predictions.read_predictions` gives them."""
+        return read_results(self.folder / RESULTS, self.annotations, self.classes)
+
+    @cached_property
+    def detections_by_image(self) -> dict[int, dict]:
+        """The same by id of the image."""
+        return {prediction["img_id"]: prediction for prediction in self.detections}
+
+    @cached_property
+    def matches(self) -> Matches:
+        """Which of them match objects."""
+        return Matches(self.annotations, self.detections, self.classes)
+
+    @cached_property
+    def truth(self) -> dict[int, Boxes]:
+        """Annotated boxes by image."""
+        return read_ground_truth(self.annotations, self.classes)
+
+    def picture(self, image: int) -> Path:
+        """File of a test image."""
+        dataset = innermost(self.config.test_dataloader.dataset)
+        names = {entry["id"]: entry["file_name"] for entry in json.loads(self.annotations.read_text())["images"]}
+        prefix = (dataset.get("data_prefix") or {}).get("img", "")
+        return Path(dataset.get("data_root") or "") / prefix / names[image]
+
+
+def config_in(folder: Path) -> Path:
+    """The config of a training, which MMEngine writes into its work directory.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    configs = sorted(folder.glob("*.py"), key=lambda path: path.stat().st_mtime)
+    if not configs:
+        raise FileNotFoundError(
+            f"there is no config in {str(folder)!r}: give the work directory of a training by tools/train.py"
+        )
+    return configs[-1]
+
+
+def read_results(path: Path, annotations: Path, classes: Sequence[str]) -> list[dict]:
+    """Detections in COCO's format as `predictions.read_predictions` gives them, for every annotated image.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    content = json.loads(annotations.read_text())
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    found: dict[int, list[dict]] = {image["id"]: [] for image in content["images"]}
+    for result in json.loads(path.read_text()):
+        found[result["image_id"]].append(result)
+    return [dict(img_id=image, pred_instances=_instances(results, names, classes)) for image, results in found.items()]
+
+
+def _instances(results: list[dict], names: dict[int, str], classes: Sequence[str]) -> dict[str, np.ndarray]:
+    results = sorted(results, key=lambda result: -result["score"])
+    boxes = np.array([result["bbox"] for result in results], dtype=float).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    labels = np.array([classes.index(names[result["category_id"]]) for result in results], dtype=int)
+    return dict(bboxes=boxes, labels=labels, scores=np.array([result["score"] for result in results], dtype=float))

@@ -1,0 +1,71 @@
+"""A headless Chromium, driven by ChromeDriver's own protocol (W3C WebDriver)."""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+AVAILABLE = bool(shutil.which("chromium") and shutil.which("chromedriver"))
+
+
+class Browser:
+    """One page in a browser."""
+
+    def __init__(self, session: str):
+        self.session = session
+
+    def call(self, path: str, body: dict | None = None) -> Any:
+        """Send a command; a `GET` without a body."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.session}/{path}", data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["value"]
+
+    def open(self, page: Path) -> None:
+        """Open a file."""
+        self.call("url", {"url": page.resolve().as_uri()})
+
+    def run(self, script: str) -> Any:
+        """The value of a JavaScript expression in the page."""
+        return self.call("execute/sync", {"script": f"return {script}", "args": []})
+
+    def click(self, selector: str) -> None:
+        """Click the first element that a CSS selector finds, as a user does."""
+        element = self.call("element", {"using": "css selector", "value": selector})
+        self.call(f"element/{next(iter(element.values()))}/click", {})
+
+    def errors(self) -> list[str]:
+        """Messages in the console since the last call."""
+        return [entry["message"] for entry in self.call("se/log", {"type": "browser"})]
+
+
+@contextmanager
+def browser(width: int = 1000, height: int = 900) -> Iterator[Browser]:
+    """A browser whose window has a size."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL)
+    try:
+        begin = Browser(f"http://127.0.0.1:{port}")
+        for _ in range(100):
+            try:
+                begin.call("status")
+                break
+            except OSError:
+                time.sleep(0.1)
+        arguments = ["--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},{height}"]
+        chromium = {"binary": shutil.which("chromium"), "args": arguments}
+        wanted = {"browserName": "chrome", "goog:chromeOptions": chromium, "goog:loggingPrefs": {"browser": "ALL"}}
+        session = begin.call("session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+        yield Browser(f"{begin.session}/session/{session}")
+        urllib.request.urlopen(urllib.request.Request(f"{begin.session}/session/{session}", method="DELETE"))
+    finally:
+        driver.kill()
+        driver.wait()

@@ -1,0 +1,66 @@
+"""Report of a distillation as one HTML page: `tools/report.py work_dirs/distilled --baseline work_dirs/student`.
+
+Trainings whose student was not tested yet are tested first. Give several folders on both sides for several seeds.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pcka_mmdet.checkpoints.resume import newest_intact_checkpoint
+from pcka_mmdet.engine.short_errors import run_tool
+from pcka_mmdet.report.page.page import headline, judge, write_page
+from pcka_mmdet.report.page.run import RESULTS, Run, config_in
+
+TEST = Path(__file__).resolve().with_name("test.py")
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Report of a distillation as one HTML page.")
+    parser.add_argument("work_dir", type=Path, nargs="+", help="work directory of the distillation; of several seeds")
+    parser.add_argument(
+        "--baseline", type=Path, nargs="+", required=True, metavar="WORK_DIR", help="of the student alone"
+    )
+    parser.add_argument("--teacher", type=Path, metavar="WORK_DIR", help="of the teacher")
+    parser.add_argument("--out", type=Path, help="file to write (default: report.html in the first work directory)")
+    return parser.parse_args()
+
+
+def tested(folders: Sequence[Path]) -> list[Run]:
+    """The runs of work directories; those without detections on the test images are tested.
+
+    Raises:
+        SystemExit: A test failed, or a folder is no finished training's.
+    """
+    for folder in folders:
+        if (folder / RESULTS).is_file():
+            continue
+        config, checkpoint = config_in(folder), newest_intact_checkpoint(folder)
+        if checkpoint is None:
+            raise SystemExit(f"there is no checkpoint in {str(folder)!r}: finish that training first")
+        print(f"testing {checkpoint}", flush=True)
+        prefix = folder / RESULTS.with_name(RESULTS.name.partition(".")[0])
+        words = [config, checkpoint, "--work-dir", folder / "test", "--cfg-options"]
+        words.append(f"test_evaluator.outfile_prefix={prefix}")
+        done = subprocess.run([sys.executable, TEST, *map(str, words)], capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"the test of {checkpoint} failed: {done.stderr.strip()}")
+    return [Run.read(folder) for folder in folders]
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        distilled, plain = tested(args.work_dir), tested(args.baseline)
+        teacher = tested([args.teacher])[0] if args.teacher else None
+        out = args.out or args.work_dir[0] / "report.html"
+        gains = write_page(plain, distilled, teacher, out)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+    print(f"{headline(gains, teacher, len(distilled))} {judge(gains.whole.difference)[0]}\nthe page is {out}")
+
+
+if __name__ == "__main__":
+    run_tool(main)
