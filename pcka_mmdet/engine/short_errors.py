@@ -90,6 +90,7 @@ def _where_the_traceback_is(error: Exception) -> str:
     files = []
     for logger in MMLogger._instance_dict.values():
         files += [Path(h.baseFilename) for h in logger.handlers if isinstance(h, logging.FileHandler)]
+    files = [file for file in files if file.is_file()]
     for file in files:
         with file.open("a") as log:
             log.write(text)

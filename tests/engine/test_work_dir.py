@@ -24,7 +24,7 @@ def train(digit_scenes, tmp_path, monkeypatch):
     def run(*options):
         words = ["configs/demo/distilled.py", "--work-dir", str(tmp_path / "work"), *options, *tiny_demo(digit_scenes)]
         monkeypatch.setattr(sys, "argv", ["train.py", *words])
-        runpy.run_path("tools/train.py", run_name="__main__")
+        runpy.run_path("tools/train.py", run_name="tools")["main"]()
 
     return run
 
