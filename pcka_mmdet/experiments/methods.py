@@ -145,7 +145,7 @@ class DataSet:
 DATA_SETS: dict[str, DataSet] = {
     "digits": DataSet("demo", "digit_scenes", dict(short=16, converged=90), teacher_epochs=60, longer=1.5),
     "bccd": DataSet("bccd/small", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=3.0),
-    "deeppcb": DataSet("deeppcb", "deeppcb", dict(short=6, converged=24), teacher_epochs=20, longer=2.5),
+    "deeppcb": DataSet("deeppcb", "deeppcb", dict(short=6, converged=36), teacher_epochs=20, longer=2.5),
     "bccd-two-families": DataSet(
         "bccd/two_families",
         "bccd",
