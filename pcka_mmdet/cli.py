@@ -9,6 +9,7 @@ from pcka_mmdet.configuration.carried import carried
 
 COMMANDS = {
     "train": ("train.py", "train a detector, by distillation or alone"),
+    "doctor": ("doctor.py", "check an installation, and a config before it is trained"),
     "test": ("test.py", "evaluate a detector"),
     "export": ("export_student.py", "write the student of a checkpoint as a plain MMDetection checkpoint"),
     "export-onnx": ("export_onnx.py", "write a one-stage student as an ONNX file"),

@@ -50,3 +50,8 @@ def test_its_errors_are_those_of_the_tool(run):
 def test_all_tools_are_there():
     assert carried("configs") == ROOT / "configs"
     assert all((carried("tools") / path).is_file() for path, _ in COMMANDS.values())
+
+
+def test_the_doctor_on_an_installation(run):
+    status, out, _ = run("doctor")
+    assert status == 0 and all(line.startswith("ok") for line in out.splitlines())

@@ -73,7 +73,7 @@ def test_all_but_the_work_on_detectors_runs_without_mmdetection(tmp_path: Path) 
         train.TrainingOptions(amp=args.amp).apply(config)
         assert 'AmpOptimWrapper' in config.optim_wrapper.type
 
-        from pcka_mmdet.engine import preflight
+        from pcka_mmdet.engine.checks import preflight
         data = dict(type=BaseDataset, ann_file={str(tmp_path / "annotations.json")!r})
         preflight.check_annotations(Config(dict(model=dict(type='Classifier'), train_dataloader=dict(dataset=data))))
 

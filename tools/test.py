@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.configuration.data_set import innermost
-from pcka_mmdet.engine import preflight
+from pcka_mmdet.engine.checks import preflight
 from pcka_mmdet.engine.hooks import StudentWeightsHook
 from pcka_mmdet.engine.launch import add_common_arguments, runner_config
 from pcka_mmdet.engine.runner import build_runner

@@ -23,9 +23,9 @@ class ConfigOptions(DictAction):
         return DictAction._parse_int_float_bool(value) if is_single else DictAction._parse_iterable(val)
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+def add_common_arguments(parser: argparse.ArgumentParser, config_is_optional: bool = False) -> None:
     """Add the options of both `tools/train.py` and `tools/test.py`, named as in MMDetection."""
-    parser.add_argument("config", help="config file")
+    parser.add_argument("config", nargs="?" if config_is_optional else None, help="config file")
     parser.add_argument("--work-dir", help="folder for logs and checkpoints (default: work_dirs/CONFIG'S NAME)")
     parser.add_argument(
         "--cfg-options",

@@ -1,5 +1,6 @@
 """Make a distillation config from any detector's config."""
 
+import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,37 @@ def distillation_config(
     names = [recipe, *(Path(path.rpartition("::")[2]).stem for path in (teacher, student))]
     config = Config(config.to_dict(), cfg_text=config.text, filename="_".join(names) + ".py")
     return config, f"recipe {recipe}: {reason}"
+
+
+def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that make a detector's config a distillation's."""
+    parser.add_argument(
+        "--teacher", metavar="CONFIG", help="config of the teacher, to distil the detector of the first CONFIG"
+    )
+    parser.add_argument("--teacher-ckpt", metavar="FILE", help="weights of --teacher: file or URL")
+    parser.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        help="losses of the distillation with --teacher (default: both-heads, teacher-head or maps, as suits the pair)",
+    )
+
+
+def config_of_arguments(args: argparse.Namespace) -> tuple[Config | None, str]:
+    """The distillation's config of `--teacher`, and a sentence on its recipe; `None` and nothing without that option.
+
+    Raises:
+        SystemExit: The options do not go together; see also `distillation_config`.
+    """
+    if bool(args.teacher) != bool(args.teacher_ckpt):
+        raise SystemExit("give --teacher CONFIG and --teacher-ckpt FILE together")
+    if args.recipe and not args.teacher:
+        raise SystemExit("--recipe needs --teacher; a distillation's config already holds its losses")
+    if not args.teacher:
+        return None, ""
+    try:
+        return distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, args.cfg_options)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(str(error)) from error
 
 
 Classes = tuple[str, ...] | None

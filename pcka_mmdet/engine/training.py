@@ -12,12 +12,12 @@ from mmengine.runner import Runner
 from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
 from pcka_mmdet.configuration.detector import is_distillation
 
-from . import preflight
+from .checks import preflight
+from .checks.teacher_check import check_teacher
 from .hooks import NonFiniteLossHook, SimilarityHook
 from .hooks.student_checkpoint import allow_teacher_change
 from .nonfinite import save_step
 from .runner import build_runner, build_training_set, on_cpu, use_student_checkpoints
-from .teacher_check import check_teacher
 from .work_dir import check_work_dir, reserved
 
 

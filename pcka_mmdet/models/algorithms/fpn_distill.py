@@ -115,7 +115,8 @@ class FPNDistill(BaseAlgorithm):
         self.nonfinite: str | None = None
         """Message about the last parsed losses that are not finite; `None` if all are finite."""
         self.skips_nonfinite = False  # set by NonFiniteLossHook, which then skips the step
-        self._logged_levels = False
+        self.level_table: str | None = None
+        """What is compared with what; known after the first step, which logs it."""
         self.observe_maps: Callable[[Sequence[Tensor], Sequence[Tensor]], None] | None = None
         """Is called with the neck maps of student and teacher in each step in which a teacher runs; `SimilarityHook`
         sets it."""
@@ -189,9 +190,9 @@ class FPNDistill(BaseAlgorithm):
         ]
         with self.distiller.recorder.recording() as student:
             losses = add_prefix(self.student(inputs, data_samples, mode="loss"), "student")
-        if not self._logged_levels:
-            self._logged_levels = True
-            print_log(f"compared levels and losses:\n{level_table(self.distiller, student)}", "current")
+        if self.level_table is None:
+            self.level_table = level_table(self.distiller, student)
+            print_log(f"compared levels and losses:\n{self.level_table}", "current")
         if self.observe_maps is not None and any(records):
             self.observe_maps(student["neck"], [record for record in records if record][-1]["neck"])
         for index, (teacher, record, weight) in enumerate(zip(self._teachers, records, weights, strict=True)):

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.detector import build_detector, model_config
-from pcka_mmdet.engine.teacher_check import check_teacher
+from pcka_mmdet.engine.checks.teacher_check import check_teacher
 from pcka_mmdet.experiments.data_root import move_data_root
 
 

@@ -15,8 +15,8 @@ from pcka_mmdet.configuration.data_set import annotation_path, innermost
 from pcka_mmdet.configuration.detector import model_config, teachers_of
 from pcka_mmdet.models.teacher import load_strictly
 
+from ..runner import build_runner, unwrapped_model
 from .preflight import data_classes, head_classes
-from .runner import build_runner, unwrapped_model
 
 DEFAULTS = dict(metric="bbox_mAP", at_least=0.05)
 """Options of the config's `teacher_check`: the end of the metric's name, and the lowest value that is accepted."""
@@ -87,7 +87,16 @@ def _evaluation(config: Config, images: int, teacher: str | dict) -> Config:
         raise SystemExit(
             "--check-teacher needs a val_dataloader with the images to evaluate the teacher on; there is none"
         )
-    kept = ("val_dataloader", "val_evaluator", "val_cfg", "env_cfg", "default_scope", "launcher", "custom_imports")
+    kept = (
+        "val_dataloader",
+        "val_evaluator",
+        "val_cfg",
+        "env_cfg",
+        "default_scope",
+        "launcher",
+        "custom_imports",
+        "log_level",
+    )
     evaluation = Config(copy.deepcopy({key: config[key] for key in kept if key in config}))
     evaluation.model = model_config(teacher)
     evaluation.merge_from_dict(dict(experiment_name="teacher_check", work_dir=f"{config.work_dir}/teacher_check"))

@@ -25,16 +25,6 @@ START_FROM = (
 """What to do where initial weights are missing."""
 
 
-def check_all(config: Config) -> None:
-    """Run all checks below. Raises what they raise."""
-    check_teacher_checkpoint(config)
-    check_strategy(config)
-    check_hooks(config)
-    check_operators()
-    check_pretrained_weights(config)
-    check_annotations(config)
-
-
 def check_teacher_checkpoint(config: Config) -> None:
     """Refuse a distillation whose teacher would have random weights, or whose checkpoint is missing.
 
@@ -87,8 +77,8 @@ def check_hooks(config: Config) -> None:
         )
 
 
-def check_operators() -> None:
-    """Refuse to train on a GPU with an MMCV that was built without CUDA.
+def check_operators(config: Config | None = None) -> None:
+    """Refuse to train on a GPU with an MMCV that was built without CUDA, whatever the config.
 
     Raises:
         SystemExit: torch sees a GPU, and mmcv has no CUDA operators.
@@ -254,3 +244,20 @@ def _walk(node: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(node, (list, tuple)):
         for value in node:
             yield from _walk(value)
+
+
+CHECKS = {
+    "the teacher's checkpoint": check_teacher_checkpoint,
+    "strategy": check_strategy,
+    "hooks": check_hooks,
+    "operators of mmcv": check_operators,
+    "initial weights": check_pretrained_weights,
+    "annotations and classes": check_annotations,
+}
+"""All of them by subject."""
+
+
+def check_all(config: Config) -> None:
+    """Run all checks. Raises what they raise."""
+    for check in CHECKS.values():
+        check(config)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from pcka_mmdet.engine import preflight
+from pcka_mmdet.engine.checks import preflight
 from tests.detectors import distillation, retinanet
 
 

@@ -1,0 +1,176 @@
+"""Findings about an installation and a config: what is right, what is doubtful, what is wrong and how to mend it."""
+
+import contextlib
+import io
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from pcka_mmdet.configuration.carried import carried
+from pcka_mmdet.configuration.detector import is_distillation
+from pcka_mmdet.models import FPNDistill
+
+from ..runner import build_runner, unwrapped_model
+from ..short_errors import sentence
+from .preflight import CHECKS, check_operators
+from .teacher_check import check_teacher
+
+OK, WARNING, ERROR = "ok", "warning", "error"
+
+STACK = {"torch": ("torch",), "mmengine": ("mmengine", "onedl-mmengine"), "mmcv": ("mmcv", "mmcv-lite", "onedl-mmcv")}
+STACK |= {"mmdet": ("mmdet", "onedl-mmdetection"), "mmrazor.models": ("mmrazor",)}
+"""Modules, and the distributions that bring them."""
+
+STEPS = 3
+"""Measured steps, after one that is not."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the result."""
+
+    level: str
+    """`OK`, `WARNING` or `ERROR`."""
+    subject: str
+    text: str
+
+
+def examine_installation() -> Iterator[Finding]:
+    """Versions, imports, operators, and the configs that come along."""
+    for module, distributions in STACK.items():
+        yield _found(module, lambda module=module, names=distributions: _import(module, names))
+    yield _found("operators of mmcv", _operators)
+    there = (carried("configs") / "_base_").is_dir()
+    text = str(carried("configs")) if there else "the configs are missing: install the package again"
+    yield Finding(OK if there else ERROR, "configs of pcka_mmdet", text)
+
+
+def examine(config: Config, images: int | None = None, baseline: float | None = None) -> Iterator[Finding]:
+    """A training's config: what `tools/train.py` checks first, then a step on one batch.
+
+    Args:
+        config: The complete config.
+        images: Evaluate the teacher on so many validation images; `None` does not.
+        baseline: Metric of the student alone, which the teacher's is compared with.
+    """
+    wrong = False
+    for subject, check in CHECKS.items():
+        finding = _found(subject, lambda check=check: check(config))
+        wrong = wrong or finding.level == ERROR
+        yield finding
+    if wrong:
+        yield Finding(WARNING, "a step", "not tried: mend what is wrong first")
+        return
+    with contextlib.redirect_stdout(io.StringIO()):  # what packages print
+        findings = list(_step(config))
+    yield from findings
+    if images and is_distillation(config):
+        with contextlib.redirect_stdout(io.StringIO()):
+            finding = _teacher(config, images, baseline)
+        yield finding
+
+
+def _found(subject: str, check: Callable[[], Any]) -> Finding:
+    """What a check says; what it raises is an error."""
+    try:
+        return Finding(OK, subject, check() or "")
+    except SystemExit as error:
+        return Finding(ERROR, subject, str(error.code))
+    except Exception as error:  # packages fail in any way when they are imported or built
+        return Finding(ERROR, subject, sentence(error))
+
+
+def _import(module: str, distributions: tuple[str, ...]) -> str:
+    import_module(module)
+    for name in distributions:
+        try:
+            return f"{name} {version(name)}"
+        except PackageNotFoundError:
+            continue
+    return "imports"
+
+
+def _operators() -> str:
+    check_operators()
+    if not torch.cuda.is_available():
+        return "torch sees no GPU: trainings run on the CPU"
+    return f"they fit {torch.cuda.get_device_name()}"
+
+
+def _step(config: Config) -> Iterator[Finding]:
+    """Build what a training builds, and time the student alone and the distillation on one batch."""
+    try:
+        runner = build_runner(config)
+        runner._init_model_weights()
+        batch = next(iter(runner.build_dataloader(config.train_dataloader)))
+        distilled, memory = _time(runner, batch)
+    except (Exception, SystemExit) as error:
+        text = str(error.code) if isinstance(error, SystemExit) else sentence(error)
+        yield Finding(ERROR, "a step", text)
+        return
+    model = unwrapped_model(runner)
+    if not isinstance(model, FPNDistill):
+        yield Finding(OK, "a step", f"{distilled:.3f} s, {memory:.0f} MB")
+        return
+    if model.teacher_sha256:
+        yield Finding(OK, "the teacher's weights", f"sha256 {model.teacher_sha256[:16]}...")
+    else:
+        yield Finding(WARNING, "the teacher's weights", "they are random")
+    yield Finding(OK, "levels and losses", "\n" + model.level_table)
+    model.distillation_stopped = True
+    alone, _ = _time(runner, batch)
+    text = f"{distilled:.3f} s, {memory:.0f} MB; the student alone {alone:.3f} s"
+    yield Finding(OK, "a step", text)
+
+
+def _time(runner: Runner, batch: Any) -> tuple[float, float]:
+    """Median seconds of a forward and a backward, and the most megabytes that the process held."""
+    model, seconds = unwrapped_model(runner).train(), []
+    for _ in range(STEPS + 1):
+        start = time.perf_counter()
+        data = model.data_preprocessor(batch, True)
+        loss, _ = model.parse_losses(model(**data, mode="loss"))
+        loss.backward()
+        model.zero_grad()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:]), _most_memory()
+
+
+def _most_memory() -> float:
+    """Of the GPU, if there is one; else of the process, in mebibytes."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def _teacher(config: Config, images: int, baseline: float | None) -> Finding:
+    subject = "the teacher on the validation data"
+    try:
+        best = max(check_teacher(config, images))
+    except SystemExit as error:
+        return Finding(ERROR, subject, str(error.code))
+    except Exception as error:
+        return Finding(ERROR, subject, sentence(error))
+    text = f"{best:.3f} on {images} images"
+    if baseline is None:
+        return Finding(OK, subject, f"{text}; --baseline WORK_DIR of the student alone compares it")
+    if best <= baseline:
+        return Finding(
+            WARNING,
+            subject,
+            f"{text}, and the student alone has {baseline:.3f}: there is nothing to learn from it. Train the teacher "
+            "longer, or take a better one",
+        )
+    return Finding(OK, subject, f"{text}, {best - baseline:+.3f} to the student alone")

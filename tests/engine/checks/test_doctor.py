@@ -1,0 +1,74 @@
+"""What the doctor finds."""
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.engine.checks import doctor
+from pcka_mmdet.engine.checks.doctor import ERROR, OK, WARNING, examine, examine_installation
+from pcka_mmdet.experiments.data_root import move_data_root
+
+
+@pytest.fixture
+def config(digit_scenes, tmp_path):
+    """The demo's distillation, with a teacher of random weights in a file."""
+    config = Config.fromfile("configs/demo/distilled.py")
+    move_data_root(config, str(digit_scenes))
+    config.work_dir, config.launcher, config.log_level = str(tmp_path / "work"), "none", "ERROR"
+    config.train_dataloader.batch_size = 2
+    config.model.teacher_ckpt = str(tmp_path / "teacher.pth")
+    torch.save(dict(state_dict=build_detector(config.model.teacher).state_dict()), config.model.teacher_ckpt)
+    return config
+
+
+def by_subject(findings):
+    return {finding.subject: finding for finding in findings}
+
+
+def test_an_installation(monkeypatch):
+    found = by_subject(examine_installation())
+    assert {finding.level for finding in found.values()} == {OK}
+    assert found["torch"].text == f"torch {torch.__version__}"
+    monkeypatch.setitem(doctor.STACK, "mmgone", ("mmgone",))
+    found = by_subject(examine_installation())
+    assert found["mmgone"].level == ERROR and "No module named 'mmgone'" in found["mmgone"].text
+
+
+def test_a_config_that_is_right(config):
+    found = by_subject(examine(config))
+    assert {finding.level for finding in found.values()} == {OK}
+    assert "sha256 " in found["the teacher's weights"].text
+    assert "| s8    | head 0, 16x16" in found["levels and losses"].text
+    assert "s, " in found["a step"].text and "the student alone" in found["a step"].text
+
+
+def test_what_is_wrong_and_that_no_step_is_tried(config):
+    config.model.teacher_ckpt = "none.pth"
+    config.model.architecture.bbox_head.num_classes = 3
+    found = by_subject(examine(config))
+    assert [s for s, f in found.items() if f.level == ERROR] == ["the teacher's checkpoint", "annotations and classes"]
+    assert found["a step"].level == WARNING and "mend what is wrong first" in found["a step"].text
+
+
+def test_a_step_that_fails(config):
+    config.model.distiller.losses.head.images = 7
+    found = by_subject(examine(config))
+    assert found["a step"].level == ERROR and "images" in found["a step"].text
+
+
+def test_a_teacher_that_is_not_better(config):
+    config.teacher_check = dict(at_least=-1)
+    found = by_subject(examine(config, images=2, baseline=0.4))["the teacher on the validation data"]
+    assert found.level == WARNING and "there is nothing to learn from it" in found.text
+    found = by_subject(examine(config, images=2, baseline=-0.1))["the teacher on the validation data"]
+    assert found.level == OK and found.text == "0.000 on 2 images, +0.100 to the student alone"
+    config.teacher_check = dict(at_least=0.5)
+    found = by_subject(examine(config, images=2))["the teacher on the validation data"]
+    assert found.level == ERROR and "below 0.5" in found.text
+
+
+def test_a_detector_alone(config):
+    config.model = config.model.architecture
+    found = by_subject(examine(config))
+    assert "levels and losses" not in found and found["a step"].level == OK

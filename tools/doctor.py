@@ -1,0 +1,74 @@
+"""Check an installation, and a config before it is trained: `tools/doctor.py [CONFIG]`.
+
+Each line begins with ok, warning or error. The exit status is 0 without an error, else 2.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from pcka_mmdet.engine.checks.doctor import ERROR, OK, WARNING, Finding, examine, examine_installation
+from pcka_mmdet.engine.launch import add_common_arguments, runner_config
+from pcka_mmdet.engine.recipe import add_teacher_arguments, config_of_arguments
+from pcka_mmdet.engine.short_errors import STATUS, run_tool
+from pcka_mmdet.report.scalars import METRIC, read_scalars, validation_records
+
+COLOURS = {OK: "green", WARNING: "yellow", ERROR: "red"}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Check an installation, and a config before it is trained.")
+    add_common_arguments(parser, config_is_optional=True)
+    add_teacher_arguments(parser)
+    parser.add_argument(
+        "--check-teacher",
+        nargs="?",
+        type=int,
+        const=500,
+        metavar="N",
+        help="evaluate the teacher on N validation images (default: 500)",
+    )
+    parser.add_argument(
+        "--baseline", type=Path, metavar="WORK_DIR", help="training of the student alone, to compare the teacher with"
+    )
+    return parser.parse_args()
+
+
+def findings(args: argparse.Namespace, scratch: str) -> Iterator[Finding]:
+    """All findings, as they come."""
+    yield from examine_installation()
+    if args.config is None:
+        return
+    distillation, choice = config_of_arguments(args)
+    config = runner_config(args, distillation)
+    if choice:
+        yield Finding(OK, "losses", choice)
+    config.work_dir, config.log_level = scratch, "ERROR"
+    baseline = None
+    if args.baseline:
+        validations = list(validation_records(read_scalars(args.baseline)).values())
+        if not validations:
+            raise SystemExit(f"there is no validation in the log of {str(args.baseline)!r}: name a training's folder")
+        baseline = validations[-1].get(METRIC)
+    yield from examine(config, args.check_teacher, baseline)
+
+
+def main() -> None:
+    args, console = parse_args(), Console(soft_wrap=True, highlight=False)
+    worst = OK
+    with tempfile.TemporaryDirectory() as scratch:
+        for finding in findings(args, scratch):
+            level = f"[{COLOURS[finding.level]}]{finding.level:7}[/]"
+            text = f": {escape(finding.text)}" if finding.text else ""
+            console.print(f"{level} {escape(finding.subject)}{text}")
+            worst = finding.level if finding.level == ERROR else worst
+    sys.exit(STATUS if worst == ERROR else 0)
+
+
+if __name__ == "__main__":
+    run_tool(main)
