@@ -16,7 +16,7 @@ from pcka_mmdet.engine.checks.doctor import ERROR, OK, WARNING, Finding, examine
 from pcka_mmdet.engine.launch import add_common_arguments, runner_config
 from pcka_mmdet.engine.recipe import add_teacher_arguments, config_of_arguments
 from pcka_mmdet.engine.short_errors import STATUS, run_tool
-from pcka_mmdet.report.scalars import METRIC, read_scalars, validation_records
+from pcka_mmdet.report.scalars import last_metric
 
 COLOURS = {OK: "green", WARNING: "yellow", ERROR: "red"}
 
@@ -49,13 +49,7 @@ def findings(args: argparse.Namespace, scratch: str) -> Iterator[Finding]:
     if choice:
         yield Finding(OK, "losses", choice)
     config.work_dir, config.log_level = scratch, "ERROR"
-    baseline = None
-    if args.baseline:
-        validations = list(validation_records(read_scalars(args.baseline)).values())
-        if not validations:
-            raise SystemExit(f"there is no validation in the log of {str(args.baseline)!r}: name a training's folder")
-        baseline = validations[-1].get(METRIC)
-    yield from examine(config, args.check_teacher, baseline)
+    yield from examine(config, args.check_teacher, args.baseline and last_metric(args.baseline))
 
 
 def main() -> None:

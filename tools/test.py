@@ -11,7 +11,7 @@ from mmengine.config import Config
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.configuration.data_set import innermost
 from pcka_mmdet.engine.checks import preflight
-from pcka_mmdet.engine.hooks import StudentWeightsHook
+from pcka_mmdet.engine.hooks import ProgressHook, StudentWeightsHook
 from pcka_mmdet.engine.launch import add_common_arguments, runner_config
 from pcka_mmdet.engine.runner import build_runner
 from pcka_mmdet.engine.short_errors import run_tool
@@ -65,7 +65,12 @@ def main() -> None:
         from mmdet.evaluation import DumpDetResults
 
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
-    runner.test()
+    progress = ProgressHook()
+    runner.register_hook(progress)
+    try:
+        runner.test()
+    finally:
+        progress.stop()
 
 
 if __name__ == "__main__":

@@ -7,11 +7,14 @@ import argparse
 import shlex
 import sys
 from dataclasses import fields
+from pathlib import Path
 
+from pcka_mmdet.engine.hooks import ProgressHook
 from pcka_mmdet.engine.launch import add_common_arguments, runner_config
 from pcka_mmdet.engine.recipe import add_teacher_arguments, config_of_arguments
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.engine.training import TrainingOptions, run_training
+from pcka_mmdet.report.scalars import last_metric
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,6 +38,9 @@ def parse_args() -> argparse.Namespace:
         "--allow-teacher-change", action="store_true", help="resume even if the teacher's file has changed"
     )
     add_teacher_arguments(parser)
+    parser.add_argument(
+        "--baseline", type=Path, metavar="WORK_DIR", help="training of the student alone, to show the gain over it"
+    )
     parser.add_argument("--init-student", metavar="FILE", help="checkpoint that the student starts from")
     parser.add_argument(
         "--check-teacher",
@@ -53,7 +59,12 @@ def main() -> None:
     config = runner_config(args, distillation)
     names = [field.name for field in fields(TrainingOptions)]
     notes = [*filter(None, [choice]), f"command: {sys.argv[0]} {shlex.join(sys.argv[1:])}"]
-    run_training(config, TrainingOptions(**{name: getattr(args, name) for name in names}), notes)
+    options = TrainingOptions(**{name: getattr(args, name) for name in names})
+    progress = ProgressHook(args.baseline and last_metric(args.baseline))
+    try:
+        run_training(config, options, notes, [progress])
+    finally:
+        progress.stop()
 
 
 if __name__ == "__main__":

@@ -66,13 +66,16 @@ class TrainingOptions:
             allow_teacher_change(config)
 
 
-def run_training(config: Config, options: TrainingOptions, notes: Sequence[str] = ()) -> Runner:
+def run_training(
+    config: Config, options: TrainingOptions, notes: Sequence[str] = (), hooks: Sequence[Hook] = ()
+) -> Runner:
     """Check the config, and train.
 
     Args:
         config: The complete config; it is changed.
         options: Options.
         notes: Lines for the log.
+        hooks: Hooks besides the config's.
 
     Returns:
         The runner, after the training.
@@ -86,16 +89,18 @@ def run_training(config: Config, options: TrainingOptions, notes: Sequence[str] 
     with reserved(config, resumes=bool(config.get("resume"))):
         if options.check_teacher:
             check_teacher(config, options.check_teacher)
-        return _train(config, notes)
+        return _train(config, notes, hooks)
 
 
-def _train(config: Config, notes: Sequence[str]) -> Runner:
+def _train(config: Config, notes: Sequence[str], hooks: Sequence[Hook]) -> Runner:
     try:
         runner = build_runner(config)
         for note in notes:
             runner.logger.info(note)
         hook = _registered(runner, NonFiniteLossHook)
         _registered(runner, SimilarityHook)
+        for more in hooks:
+            runner.register_hook(more)
         build_training_set(runner)
         runner.train()
         return runner

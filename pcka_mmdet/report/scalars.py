@@ -63,6 +63,18 @@ def validation_records(records: Sequence[dict]) -> dict[int, dict[str, float]]:
     return dict(sorted(found.items()))
 
 
+def last_metric(folder: Path) -> float:
+    """AP of the last validation in a work directory.
+
+    Raises:
+        SystemExit: There is none in its log.
+    """
+    found = list(validation_records(read_scalars(folder)).values())
+    if not found:
+        raise SystemExit(f"there is no validation in the log of {str(folder)!r}: name the work directory of a training")
+    return found[-1][METRIC]
+
+
 def metrics(record: dict) -> dict[str, float]:
     """COCO's metrics in the record of a validation or test: `bbox_mAP`, `bbox_mAP_50` ...; -1 where COCO has no value.
 

@@ -2,8 +2,16 @@
 
 from .loss_schedule import LossScheduleHook
 from .nonfinite_loss import NonFiniteLossHook
+from .progress import ProgressHook
 from .similarity import SimilarityHook
 from .student_checkpoint import StudentCheckpointHook
 from .student_weights import StudentWeightsHook
 
-__all__ = ["LossScheduleHook", "NonFiniteLossHook", "SimilarityHook", "StudentCheckpointHook", "StudentWeightsHook"]
+__all__ = [
+    "LossScheduleHook",
+    "NonFiniteLossHook",
+    "ProgressHook",
+    "SimilarityHook",
+    "StudentCheckpointHook",
+    "StudentWeightsHook",
+]

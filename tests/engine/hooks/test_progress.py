@@ -1,0 +1,53 @@
+"""The progress bar, and the gain over a baseline."""
+
+import io
+
+from rich.console import Console
+
+from pcka_mmdet.engine.hooks import ProgressHook
+from tests.detectors import build, retinanet
+from tests.runners import runner, validation
+
+
+def train(tmp_path, hook, **options):
+    run = runner(build(retinanet()), tmp_path, epochs=2, log_level="INFO", **validation(), **options)
+    run.register_hook(hook)
+    run.train()
+    return run
+
+
+def test_a_terminal_sees_the_bar(tmp_path, capsys):
+    shown = Console(file=io.StringIO(), force_terminal=True, width=120)
+    hook = ProgressHook(console=shown)
+    train(tmp_path, hook)
+    text = shown.file.getvalue()
+    assert "training" in text and "6/6" in text and hook._bar is None
+    assert "Epoch(train)" in text  # the log's lines come above the bar
+
+
+def test_elsewhere_there_is_none(tmp_path):
+    shown = Console(file=io.StringIO())
+    train(tmp_path, ProgressHook(console=shown))
+    assert shown.file.getvalue() == ""
+
+
+def test_the_gain_over_a_baseline(tmp_path, capsys):
+    hook = ProgressHook(baseline=0.25, console=Console(file=io.StringIO()))
+    assert hook.said == ""
+    run = runner(retinanet(), tmp_path, log_level="INFO")
+    hook.after_val_epoch(run, {"coco/bbox_mAP_50": 0.9, "coco/bbox_mAP": 0.3})
+    hook.after_train(run)
+    assert hook.said == "AP 0.300, +0.050 to the baseline's 0.250"
+    assert hook.said in capsys.readouterr().out
+    assert ProgressHook().said == ""
+
+
+def test_an_error_takes_the_bar_away(tmp_path):
+    hook = ProgressHook(console=Console(file=io.StringIO(), force_terminal=True))
+    run = runner(retinanet(), tmp_path)
+    run._train_loop = run.build_train_loop(run._train_loop)
+    hook.before_train(run)
+    assert hook._bar is not None
+    hook.stop()
+    hook.stop()
+    assert hook._bar is None
