@@ -14,6 +14,8 @@ COMMANDS = {
     "export": ("export_student.py", "write the student of a checkpoint as a plain MMDetection checkpoint"),
     "export-onnx": ("export_onnx.py", "write a one-stage student as an ONNX file"),
     "report": ("report.py", "write a distillation's report as one HTML page"),
+    "feature-maps": ("feature_maps.py", "pictures of the neck maps of teacher and student for one image"),
+    "similarity": ("similarity.py", "CKA of the neck levels of two detectors on a data set"),
     "plan": ("benchmarks/plan.py", "estimate time, memory and traffic of a distillation"),
     "replay": ("replay_nonfinite.py", "repeat a step whose loss was not finite"),
     "demo": ("demo.py", "train and compare teacher, student and distilled student"),

@@ -57,3 +57,25 @@ def _positions(maps: Sequence[Tensor], size: Sequence[int]) -> list[Tensor]:
         chosen = torch.linspace(0, count - 1, most, device=maps[0].device).long()
         maps = [m.flatten(2)[:, :, chosen] for m in maps]
     return [m.flatten(2).transpose(1, 2).flatten(0, 1).float() for m in maps]
+
+
+def local_cka(student: Tensor, teacher: Tensor, side: int = 4) -> Tensor:
+    """Debiased CKA within each patch, with the patch's positions as samples: where the maps are alike.
+
+    Args:
+        student: `(1, C, H, W)`.
+        teacher: `(1, D, H', W')`, resized to the student's height and width where they differ.
+        side: Side of a patch in positions; smaller maps are one patch. Positions that do not fill a patch are left out.
+
+    Returns:
+        `(rows, columns)`, in [-1, 1]; 0 where a patch has fewer than 4 positions.
+    """
+    height, width = student.shape[2:]
+    side = max(1, min(side, height, width))
+    if side**2 < MIN_SAMPLES["debias"]:
+        return torch.zeros(height // side, width // side)
+    if teacher.shape[2:] != student.shape[2:]:
+        teacher = F.adaptive_avg_pool2d(teacher, student.shape[2:])
+    patches = [F.unfold(m.detach().float(), side, stride=side)[0].T for m in (student, teacher)]
+    x, y = (p.reshape(len(p), -1, side**2).transpose(1, 2) for p in patches)
+    return cka(x, y, "debias").reshape(height // side, width // side)

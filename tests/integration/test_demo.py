@@ -98,6 +98,28 @@ def test_a_report_of_any_trainings(demo, command, tmp_path):
     assert done.returncode == 2 and f"there is no config in '{tmp_path}'" in done.stderr
 
 
+def test_pictures_and_similarity_of_its_maps(demo, command, tmp_path):
+    config, image = demo.work_dir / "distilled.py", next((demo.data / "test").iterdir())
+    student, distilled = (demo.work_dir / name / "epoch_3.pth" for name in ("student", "distilled"))
+    words = ["tools/feature_maps.py", config, distilled, image]
+    out = command(*words, "--student", student, "--channels", 0, "--out", tmp_path / "maps.png").stdout
+    assert "s8: CKA in patches, mean student " in out and " distilled " in out and (tmp_path / "maps.png").is_file()
+    done = command(*words, "--channels", 64, check=False)
+    assert done.returncode == 2 and "--channels: the maps have channels 0 to 63, got [64]" in done.stderr
+    done = command("tools/feature_maps.py", "configs/demo/student.py", student, image, check=False)
+    assert "give the config of a distillation" in done.stderr
+    done = command("tools/feature_maps.py", config, student, "none.png", check=False)
+    assert "there is no image at 'none.png'" in done.stderr
+
+    pair = [student, demo.work_dir / "teacher" / "epoch_3.pth"]
+    out = command("tools/similarity.py", *pair, "--images", 8, "--out", tmp_path / "levels.png").stdout
+    rows = [line.split() for line in out.splitlines() if line.strip().startswith("s")]
+    assert [row[0] for row in rows] == ["s8", "s16", "s32", "s64"] and (tmp_path / "levels.png").is_file()
+    same = command("tools/similarity.py", student, student, "--images", 8, "--out", tmp_path / "same.png").stdout
+    rows = [line.split() for line in same.splitlines() if line.strip().startswith("s")]
+    assert [float(row[1 + i]) for i, row in enumerate(rows)] == pytest.approx([1.0] * 4, abs=0.002)
+
+
 def test_the_interrupted_training_went_on(demo):
     assert "resumed epoch: " in (demo.work_dir / "student" / "train.log").read_text()
     assert not list(demo.work_dir.glob("*.old*"))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pcka_mmdet.functional import cka
-from pcka_mmdet.models.similarity import MAX_POSITIONS, LevelMatrix, similarities
+from pcka_mmdet.models.similarity import MAX_POSITIONS, LevelMatrix, local_cka, similarities
 
 
 def maps(*shape, seed=0):
@@ -65,3 +65,16 @@ def test_a_matrix_over_levels():
     torch.testing.assert_close(values.diagonal(), torch.ones(2).double(), rtol=1e-5, atol=0)
     assert values[0, 1].item() == pytest.approx(expected.item(), abs=1e-5)
     assert values[1, 0].item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_local_cka_is_that_of_each_patch():
+    """Positions that do not fill a patch are left out; small maps are one patch."""
+    student, teacher = maps(1, 3, 6, 9), maps(1, 5, 6, 9, seed=1)
+    found = local_cka(student, teacher, 4)
+    assert found.shape == (1, 2)
+    expected = cka(*(positions(m[:, :, :4, 4:8]) for m in (student, teacher)), "debias")
+    assert found[0, 1].item() == pytest.approx(expected.item(), abs=1e-5)
+    assert local_cka(student[:, :, :3, :3], teacher[:, :, :3, :3]).shape == (1, 1)
+    assert local_cka(student[:, :, :1, :2], teacher[:, :, :1, :2]).tolist() == [[0.0, 0.0]]
+    same = local_cka(student, student.repeat_interleave(2, 2).repeat_interleave(2, 3), 3)
+    assert same.flatten().tolist() == pytest.approx([1.0] * 6, abs=1e-5)

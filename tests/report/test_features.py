@@ -1,0 +1,42 @@
+"""Pictures of neck maps."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from pcka_mmdet.report.features import align, plot_features, plot_matrix, principal_components
+
+
+def random_map(channels, height=5, width=7, seed=0):
+    return torch.randn(channels, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def test_components_are_those_of_scikit_learn():
+    found = principal_components(random_map(6))
+    expected = PCA(3, whiten=True).fit_transform(random_map(6).reshape(6, -1).T.numpy())
+    for i in range(3):
+        correlation = np.corrcoef(found[..., i].flatten(), expected[:, i])[0, 1]
+        assert abs(correlation) == pytest.approx(1, abs=1e-5)
+    assert found.reshape(-1, 3).var(0, unbiased=False).tolist() == pytest.approx([1.0] * 3)
+
+
+def test_components_that_are_missing_are_0():
+    found = principal_components(random_map(2))
+    assert found[..., 2].abs().max() == 0 and found[..., 1].abs().max() > 0
+    assert principal_components(torch.ones(4, 2, 2)).abs().max() == 0
+
+
+def test_a_rotated_map_takes_the_colours_of_the_other():
+    reference = principal_components(random_map(6))
+    rotation = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1)).double()).Q
+    torch.testing.assert_close(align(reference @ rotation, reference), reference)
+
+
+def test_pictures(tmp_path):
+    levels = {"s8": dict(teacher=random_map(6), student=random_map(4, seed=1)), "s16": {}}
+    levels["s16"] = dict(teacher=random_map(6, 2, 3), student=random_map(4, 2, 3))
+    local = {level: dict(student=torch.rand(1, 2)) for level in levels}
+    plot_features(np.zeros((50, 70, 3), np.uint8), levels, local, tmp_path / "maps.png", channels=(0, 3))
+    plot_matrix(np.eye(2), ["s8", "s16"], ["s8", "s16"], ("a", "b"), tmp_path / "matrix.png")
+    assert all((tmp_path / name).stat().st_size > 1000 for name in ("maps.png", "matrix.png"))

@@ -1,0 +1,43 @@
+"""CKA of each level of one detector with each of another: `tools/similarity.py STUDENT.pth TEACHER.pth`.
+
+The images are the test images of the first checkpoint's config.
+"""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+import pcka_mmdet
+from pcka_mmdet.engine.inspection import compare_levels
+from pcka_mmdet.engine.launch import ConfigOptions
+from pcka_mmdet.engine.short_errors import run_tool
+from pcka_mmdet.report.features import plot_matrix
+from pcka_mmdet.report.tables import console_table
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="CKA of the neck levels of two detectors on a data set.")
+    parser.add_argument("checkpoints", nargs=2, metavar="CHECKPOINT", help="checkpoints that hold their configs")
+    parser.add_argument("--configs", nargs=2, metavar="CONFIG", default=[None, None], help="for those that hold none")
+    parser.add_argument("--images", type=int, default=100, help="test images that are compared (default: %(default)s)")
+    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, default={}, metavar="KEY=VALUE")
+    parser.add_argument("--out", type=Path, default=Path("similarity.png"), help="default: %(default)s")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    models = [pcka_mmdet.load_student(*pair) for pair in zip(args.checkpoints, args.configs, strict=True)]
+    config = models[0].cfg
+    config.merge_from_dict(args.cfg_options)
+    matrix, rows, columns = compare_levels(*models, config, args.images)
+    titles = tuple(Path(checkpoint).stem for checkpoint in args.checkpoints)
+    plot_matrix(matrix.numpy(), rows, columns, titles, args.out)
+    cells = [[name, *(f"{value:.3f}" for value in values)] for name, values in zip(rows, matrix.tolist(), strict=True)]
+    Console().print(console_table([f"{titles[0]} \\ {titles[1]}", *columns], cells, title="debiased CKA"))
+    print(f"the picture is {args.out}")
+
+
+if __name__ == "__main__":
+    run_tool(main)
