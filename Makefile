@@ -1,5 +1,6 @@
 # make demo    environment, data, teacher, student, distilled student, table and pictures
 # make test    environment, linter and test suite
+# make docs    the documentation as web pages: site/index.html
 # make benchmark    every method on every data set, at its best setting, over seeds; QUICK=1 for a row of each kind
 # make demo-bccd DATA=FOLDER WEIGHTS=FILE    the demo on real photographs, with a teacher that starts from WEIGHTS
 # make demo-cls    classifiers of few labelled digits, distilled by RCKA, KD and DIST, over seeds
@@ -26,7 +27,7 @@ CLASSIFIERS := OMP_NUM_THREADS=1 $(CLASSIFICATION)/bin/python -m pytest tests/cl
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL:
-.PHONY: venv install classification demo demo-teacher demo-bccd demo-cls benchmark test test-full test-onedl lint format clean
+.PHONY: docs venv install classification demo demo-teacher demo-bccd demo-cls benchmark test test-full test-onedl lint format clean
 
 venv: $(STAMPS)/venv
 classification: $(CLASSIFICATION)/ready
@@ -57,7 +58,7 @@ test: install classification lint
 	$(PYTEST)
 	$(CLASSIFIERS)
 
-test-full: install classification lint
+test-full: install classification lint docs
 	$(PYTEST) -m "full or not full"
 	$(CLASSIFIERS) -m "full or not full"
 
@@ -68,6 +69,15 @@ test-onedl:
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+# The documentation, strictly: site/index.html. Its environment is made once.
+docs: $(VENV)-docs/ready
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict --quiet
+
+$(VENV)-docs/ready: requirements/docs.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/docs.txt
+	touch $@
 
 format: install
 	$(BIN)/ruff check --fix

@@ -1,4 +1,4 @@
-"""The README's examples do what it says, and its links lead somewhere."""
+"""The examples of README and docs do what they say, and their links lead somewhere."""
 
 import re
 from pathlib import Path
@@ -13,8 +13,7 @@ from pcka_mmdet.functional import cka, extract_patches
 from tests.detectors import build, check_gradients, distillation, raw_batch, retinanet
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "configs.md").read_text(), flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("kind", ["pcka_mmdet.FPNDistill", "mmrazor.FpnTeacherDistill"])
@@ -58,7 +57,8 @@ def test_a_loss_of_ones_own(tmp_path, monkeypatch):
 
 def test_the_route_into_an_existing_environment_installs_something():
     """`--no-deps` drops extras, so packages are named; their versions are those that were tried."""
-    commands = re.findall(r"pip install [^`]*", README)
+    pages = [(ROOT / page).read_text() for page in ("README.md", "docs/install.md")]
+    commands = [command for page in pages for command in re.findall(r"pip install [^`#\n]*", page)]
     assert not [command for command in commands if "--no-deps" in command and "[" in command]
     pins = {
         line for name in ("openmmlab", "runtime") for line in (ROOT / f"requirements/{name}.txt").read_text().split()

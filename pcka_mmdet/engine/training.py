@@ -14,7 +14,7 @@ from pcka_mmdet.configuration.detector import is_distillation
 
 from .checks import preflight
 from .checks.teacher_check import check_teacher
-from .hooks import NonFiniteLossHook, SimilarityHook
+from .hooks import BalanceAdviceHook, NonFiniteLossHook, SimilarityHook
 from .hooks.student_checkpoint import allow_teacher_change
 from .nonfinite import save_step
 from .runner import build_runner, build_training_set, on_cpu, use_student_checkpoints
@@ -99,6 +99,7 @@ def _train(config: Config, notes: Sequence[str], hooks: Sequence[Hook]) -> Runne
             runner.logger.info(note)
         hook = _registered(runner, NonFiniteLossHook)
         _registered(runner, SimilarityHook)
+        _registered(runner, BalanceAdviceHook)
         for more in hooks:
             runner.register_hook(more)
         build_training_set(runner)

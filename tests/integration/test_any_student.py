@@ -1,4 +1,4 @@
-"""`tools/train.py STUDENT --teacher TEACHER`, on the README's example: classes and data of one's own."""
+"""`tools/train.py STUDENT --teacher TEACHER`, on the example of docs/own-detector.md: classes and data of one's own."""
 
 import json
 import re
@@ -14,8 +14,8 @@ from tests.integration.conftest import last_log
 
 ROOT = Path(__file__).resolve().parents[2]
 BCCD = ROOT.parent / "shared" / "data" / "bccd"
-README = (ROOT / "README.md").read_text()
-TEACHER = re.search(r"--teacher (mmdet::\S+)", README)[1]
+PAGE = (ROOT / "docs" / "own-detector.md").read_text()
+TEACHER = re.search(r"--teacher (mmdet::\S+)", PAGE)[1]
 CLASSES = ("RBC", "WBC", "Platelets")
 
 
@@ -43,13 +43,13 @@ def small(*more):
 
 @pytest.fixture(params=["made for the test", pytest.param("BCCD", marks=pytest.mark.full)])
 def cells(request, tmp_path):
-    """The README's student config, on its data or on noise with its classes."""
+    """The page's student config, on its data or on noise with its classes."""
     root = BCCD
     if request.param == "BCCD" and not BCCD.is_dir():
         pytest.skip("../shared/data/bccd is not there")
     if request.param != "BCCD":
         root = write_coco(tmp_path / "cells", CLASSES, ["train.json", "val.json", "test.json"])
-    (example,) = re.findall(r"```python\n(# cells.py\n.*?)```", README, flags=re.DOTALL)
+    (example,) = re.findall(r"```python\n(# cells.py\n.*?)```", PAGE, flags=re.DOTALL)
     assert 'data_root = "data/bccd/"' in example
     path = tmp_path / "cells.py"
     path.write_text(example.replace('"data/bccd/"', f'"{root}/"'))
@@ -58,7 +58,7 @@ def cells(request, tmp_path):
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
-    """A checkpoint of the teacher that the README names, with random weights."""
+    """A checkpoint of the teacher that the page names, with random weights."""
     path = tmp_path_factory.mktemp("teacher") / "teacher.pth"
     torch.manual_seed(0)
     torch.save(dict(state_dict=build_detector(TEACHER).state_dict(), meta={}), path)

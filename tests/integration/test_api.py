@@ -1,11 +1,14 @@
 """Distilling from Python, as in a notebook: several times in one process."""
 
 import json
+import re
 
 import torch
+from mmengine.config import Config
 
 from pcka_mmdet.configuration.detector import build_detector
-from tests.processes import run_python
+from pcka_mmdet.experiments.data_root import move_data_root
+from tests.processes import ROOT, run_python
 
 
 def test_distil_twice_and_use_the_student(digit_scenes, tmp_path):
@@ -49,3 +52,23 @@ def test_distil_twice_and_use_the_student(digit_scenes, tmp_path):
     for name in ("first", "second"):  # each has its own log
         assert len(list((tmp_path / name).glob("*/vis_data/scalars.json"))) == 1
     assert refused.startswith("there is no teacher's checkpoint at 'none.pth'")
+
+
+def test_the_example_of_the_readme(digit_scenes, tmp_path):
+    """On the demo's pair, in a folder with the files that it names."""
+    torch.save(dict(state_dict=build_detector("configs/demo/teacher.py").state_dict()), tmp_path / "teacher.pth")
+    for side in ("student", "teacher"):
+        config = Config.fromfile(f"configs/demo/{side}.py")
+        move_data_root(config, str(digit_scenes))
+        config.train_cfg.update(max_epochs=1, val_interval=1)
+        config.dump(tmp_path / f"{side}.py")
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    printed = run_python(
+        f"""
+        import os
+        os.chdir({str(tmp_path)!r})
+        exec({example!r})
+        print("TRAINING", model.training)
+        """
+    )
+    assert "TRAINING False" in printed and (tmp_path / "work_dirs/distilled/student_epoch_1.pth").is_file()

@@ -90,8 +90,8 @@ def check_operators(config: Config | None = None) -> None:
     if get_compiling_cuda_version() == "not available":
         raise SystemExit(
             "torch sees a GPU but mmcv has no CUDA operators (NMS, RoIAlign ...), so training would fail at the first "
-            "of them. Either build mmcv with the CUDA toolkit that matches torch (FORCE_CUDA=1, see 'A GPU machine' in "
-            "README.md), or train on the CPU by CUDA_VISIBLE_DEVICES=''"
+            "of them. Either build mmcv with the CUDA toolkit that matches torch (FORCE_CUDA=1, see "
+            "docs/install.md), or train on the CPU by CUDA_VISIBLE_DEVICES=''"
         )
 
 

@@ -1,5 +1,6 @@
 """Hooks of MMEngine's runner."""
 
+from .balance_advice import BalanceAdviceHook
 from .loss_schedule import LossScheduleHook
 from .nonfinite_loss import NonFiniteLossHook
 from .progress import ProgressHook
@@ -8,6 +9,7 @@ from .student_checkpoint import StudentCheckpointHook
 from .student_weights import StudentWeightsHook
 
 __all__ = [
+    "BalanceAdviceHook",
     "LossScheduleHook",
     "NonFiniteLossHook",
     "ProgressHook",

@@ -173,5 +173,5 @@ def test_a_gpu_and_an_mmcv_without_cuda(monkeypatch):
     monkeypatch.setattr("mmcv.ops.get_compiling_cuda_version", lambda: "12.8")
     preflight.check_operators()
     monkeypatch.setattr("mmcv.ops.get_compiling_cuda_version", lambda: "not available")
-    with pytest.raises(SystemExit, match="torch sees a GPU but mmcv has no CUDA operators.*FORCE_CUDA=1.*README"):
+    with pytest.raises(SystemExit, match="torch sees a GPU but mmcv has no CUDA operators.*FORCE_CUDA=1.*install.md"):
         preflight.check_operators()

@@ -1,0 +1,65 @@
+"""A warning where a distillation works against the task, or drowns it."""
+
+import logging
+import re
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+
+from pcka_mmdet.registry import HOOKS
+
+AGAINST = -0.05
+"""Mean cosine over an epoch below which a loss works against the task."""
+
+DROWNS = 5.0
+"""Mean ratio of gradients over an epoch, after scaling, above which a loss drowns the task."""
+
+_COSINE = re.compile(r"balance\.cosine_(\w+)")
+
+
+@HOOKS.register_module()
+class BalanceAdviceHook(Hook):
+    """Warns once for each loss whose gradient points against the task's, or is many times as large, for an epoch.
+
+    It reads what `GradientBalance` logs, so it is silent without `balance`; `tools/train.py` registers it.
+    """
+
+    def __init__(self):
+        self._sums: dict[str, tuple[int, float, float]] = {}
+        """By name: steps, sum of the cosines, sum of the ratios after scaling."""
+        self._warned: set[tuple[str, str]] = set()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, float] | None = None
+    ) -> None:
+        """Take a step's values into the sums."""
+        for key, cosine in (outputs or {}).items():
+            if match := _COSINE.fullmatch(key):
+                name = match[1]
+                ratio = float(outputs[f"balance.ratio_{name}"]) * float(outputs[f"balance.scale_{name}"])
+                steps, cosines, ratios = self._sums.get(name, (0, 0.0, 0.0))
+                self._sums[name] = steps + 1, cosines + float(cosine), ratios + ratio
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Warn where the means of the epoch call for it."""
+        for name, (steps, cosines, ratios) in self._sums.items():
+            if cosines / steps < AGAINST:
+                self._warn(
+                    ("against", name),
+                    f"balance.cosine_{name} was {cosines / steps:.2f} on average over this epoch: the gradient of "
+                    "distillation points against the task's. Lower its ratio, or leave the loss out",
+                )
+            if ratios / steps > DROWNS:
+                self._warn(
+                    ("drowns", name),
+                    f"the gradient of distillation ({name}) was {ratios / steps:.1f} times the task's on average over "
+                    "this epoch: the task hardly learns. Write balance=dict(ratio=1.0), or a smaller ratio",
+                )
+        self._sums.clear()
+
+    def _warn(self, key: tuple[str, str], text: str) -> None:
+        if key not in self._warned:
+            self._warned.add(key)
+            print_log(text, "current", level=logging.WARNING)
