@@ -7,7 +7,6 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -25,17 +24,6 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Check an installation, and a config before it is trained.")
     add_common_arguments(parser, config_is_optional=True)
     add_teacher_arguments(parser)
-    parser.add_argument(
-        "--check-teacher",
-        nargs="?",
-        type=int,
-        const=500,
-        metavar="N",
-        help="evaluate the teacher on N validation images (default: 500)",
-    )
-    parser.add_argument(
-        "--baseline", type=Path, metavar="WORK_DIR", help="training of the student alone, to compare the teacher with"
-    )
     return parser.parse_args()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pcka_mmdet.checkpoints.resume import newest_intact_checkpoint
+from pcka_mmdet.configuration.detector import load_config
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.page.page import headline, judge, write_page
 from pcka_mmdet.report.page.run import RESULTS, Run, config_in
@@ -37,13 +38,20 @@ def tested(folders: Sequence[Path]) -> list[Run]:
     for folder in folders:
         if (folder / RESULTS).is_file():
             continue
-        config, checkpoint = config_in(folder), newest_intact_checkpoint(folder)
+        path, checkpoint = config_in(folder), newest_intact_checkpoint(folder)
         if checkpoint is None:
             raise SystemExit(f"there is no checkpoint in {str(folder)!r}: finish that training first")
         print(f"testing {checkpoint}", flush=True)
         prefix = folder / RESULTS.with_name(RESULTS.name.partition(".")[0])
-        words = [config, checkpoint, "--work-dir", folder / "test", "--cfg-options"]
-        words.append(f"test_evaluator.outfile_prefix={prefix}")
+        evaluator = "test_evaluator.0" if isinstance(load_config(str(path)).test_evaluator, list) else "test_evaluator"
+        words = [
+            path,
+            checkpoint,
+            "--work-dir",
+            folder / "test",
+            "--cfg-options",
+            f"{evaluator}.outfile_prefix={prefix}",
+        ]
         done = subprocess.run([sys.executable, TEST, *map(str, words)], capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"the test of {checkpoint} failed: {done.stderr.strip()}")

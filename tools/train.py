@@ -7,7 +7,6 @@ import argparse
 import shlex
 import sys
 from dataclasses import fields
-from pathlib import Path
 
 from pcka_mmdet.engine.hooks import ProgressHook
 from pcka_mmdet.engine.launch import add_common_arguments, runner_config
@@ -38,18 +37,7 @@ def parse_args() -> argparse.Namespace:
         "--allow-teacher-change", action="store_true", help="resume even if the teacher's file has changed"
     )
     add_teacher_arguments(parser)
-    parser.add_argument(
-        "--baseline", type=Path, metavar="WORK_DIR", help="training of the student alone, to show the gain over it"
-    )
     parser.add_argument("--init-student", metavar="FILE", help="checkpoint that the student starts from")
-    parser.add_argument(
-        "--check-teacher",
-        nargs="?",
-        type=int,
-        const=500,
-        metavar="N",
-        help="first evaluate the teacher on N validation images (default: 500), and stop if its accuracy is too low",
-    )
     return parser.parse_args()
 
 

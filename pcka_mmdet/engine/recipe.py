@@ -80,6 +80,17 @@ def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
         choices=RECIPES,
         help="losses of the distillation with --teacher (default: both-heads, teacher-head or maps, as suits the pair)",
     )
+    parser.add_argument(
+        "--check-teacher",
+        nargs="?",
+        type=int,
+        const=500,
+        metavar="N",
+        help="first evaluate the teacher on N validation images (default: 500); too low an accuracy is an error",
+    )
+    parser.add_argument(
+        "--baseline", type=Path, metavar="WORK_DIR", help="training of the student alone, to compare with"
+    )
 
 
 def config_of_arguments(args: argparse.Namespace) -> tuple[Config | None, str]:

@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 SIZES = ("all", "small", "medium", "large")
 """COCO's ranges of an object's area: below 32², below 96² pixels, larger."""
 
-SAMPLES = 500
+SAMPLES = 300
 """Samples of the images."""
 
 

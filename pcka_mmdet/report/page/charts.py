@@ -38,22 +38,21 @@ def curves(runs: Mapping[str, Run]) -> "Figure":
     """AP on val, the task's loss and, where it was logged, the CKA of student and teacher along the trainings."""
     from matplotlib.figure import Figure
 
-    similarity = {
-        name: mean_similarity(run.records, iterations_per_epoch(run.records) or 1) for name, run in runs.items()
-    }
+    length = {name: iterations_per_epoch(run.records) for name, run in runs.items()}
+    unit = "epoch" if all(length.values()) else "iteration"
+    similarity = {name: mean_similarity(run.records, length[name] or 1.0) for name, run in runs.items()}
     similarity = {name: curve for name, curve in similarity.items() if curve}
     figure = Figure(figsize=(9.6 if similarity else 6.4, 3.2), layout="constrained")
     axes = figure.subplots(1, 3 if similarity else 2)
     for (name, run), colour in zip(runs.items(), colours.LEVELS * len(runs), strict=False):
         style = dict(color=_colour(name, colour), lw=2, label=name)
         axes[0].plot(*precision_curve(run.records), marker="o", ms=4, **style)
-        axes[1].plot(*smooth(loss_curve(run.records, iterations_per_epoch(run.records) or 1)), **style)
+        axes[1].plot(*smooth(loss_curve(run.records, length[name] or 1.0)), **style)
         if name in similarity:
             axes[2].plot(*smooth(similarity[name]), **style)
-    _finish(axes[0], "AP on the val split")
-    _finish(axes[1], "detection loss (training)")
-    if similarity:
-        _finish(axes[2], "CKA of student and teacher")
+    titles = "AP on the val split", "detection loss (training)", "CKA of student and teacher"
+    for place, title in zip(axes, titles, strict=False):
+        _finish(place, title, unit)
     return figure
 
 
@@ -81,9 +80,9 @@ def _colour(name: str, other: str) -> str:
     return colours.METHODS.get(name.partition(",")[0], other)
 
 
-def _finish(axes: "Axes", title: str) -> None:
+def _finish(axes: "Axes", title: str, unit: str) -> None:
     axes.set_title(title, fontsize=11)
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(unit)
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
