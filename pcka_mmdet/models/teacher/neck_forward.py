@@ -64,7 +64,10 @@ class NeckForward:
         self.compile = compile
         self.has_fused = False
         """Whether the detector's weights may differ from the loaded ones."""
-        self._run: Callable[[Tensor], Sequence[Tensor]] | None = None
+        self._optimised: BaseModel | None = None
+        """What runs; `None` until the next call."""
+        self._runs: dict[str, Callable[[Tensor], Sequence[Tensor]]] = {}
+        """What gives the maps of a part."""
         self._backbone_hook: RemovableHandle | None = None
         self._backbone_maps: Sequence[Tensor] = ()
 
@@ -77,7 +80,7 @@ class NeckForward:
 
     def reset(self) -> None:
         """Optimise again on the next call: the detector's weights have changed or moved."""
-        self._run = None
+        self._optimised, self._runs = None, {}
 
     @torch.no_grad()
     def __call__(self, images: Tensor, wanted: Collection[str] = ("neck",)) -> Record:
@@ -85,21 +88,26 @@ class NeckForward:
 
         Args:
             images: Normalised images.
-            wanted: The parts whose maps to give: `neck`, `backbone` or both. Decided by the first call.
+            wanted: The parts whose maps to give: `neck`, `backbone` or both.
 
         Returns:
             For each of them maps `(B, C, H / stride, W / stride)`.
         """
-        if self._run is None:
-            self._run = self._optimised(images, wanted)
+        if self._optimised is None:
+            self._optimised = self._optimise(images)
+        both, part = len(wanted) == len(PARTS), "neck" if "neck" in wanted else "backbone"
+        if both and self._backbone_hook is None:
+            self._backbone_hook = self._optimised.backbone.register_forward_hook(self._keep_backbone)
+        run = self._run_of(part)
         if self.dtype is None:
-            maps = self._run(images)
+            maps = run(images)
         else:
             with torch.autocast(images.device.type, enabled=False):
-                maps = self._run(images.to(self.dtype))
-        record = {"neck": maps} if "neck" in wanted else {"backbone": maps}
-        if len(wanted) == len(PARTS):
-            record["backbone"], self._backbone_maps = self._backbone_maps, ()
+                maps = run(images.to(self.dtype))
+        record = {part: maps}
+        if both:
+            record["backbone"] = self._backbone_maps
+        self._backbone_maps = ()
         return {source: tuple(self._plain(m) for m in maps) for source, maps in record.items()}
 
     def _plain(self, feature_map: Tensor) -> Tensor:
@@ -108,18 +116,22 @@ class NeckForward:
     def _keep_backbone(self, module: nn.Module, inputs: tuple, maps: Sequence[Tensor]) -> None:
         self._backbone_maps = maps
 
-    def _optimised(self, images: Tensor, wanted: Collection[str]) -> Callable[[Tensor], Sequence[Tensor]]:
-        """What gives the neck's maps, or the backbone's where these alone are wanted."""
+    def _run_of(self, part: str) -> Callable[[Tensor], Sequence[Tensor]]:
+        """What gives the maps of the neck, or of the backbone alone."""
+        if part not in self._runs:
+            run = self._optimised.extract_feat if part == "neck" else self._optimised.backbone
+            self._runs[part] = torch.compile(run) if self.compile else run
+        return self._runs[part]
+
+    def _optimise(self, images: Tensor) -> BaseModel:
+        """The detector, optimised, or a copy in the requested precision."""
+        if self._backbone_hook is not None:
+            self._backbone_hook.remove()
+            self._backbone_hook = None
         if self.changes:
             self.has_fused = self.has_fused or FUSED in self.changes
             self._make_changes(images[:1])
-        detector = self.detector if self.dtype is None else self._in_precision(images[:1])
-        if self._backbone_hook is not None:
-            self._backbone_hook.remove()
-        if len(wanted) == len(PARTS):
-            self._backbone_hook = detector.backbone.register_forward_hook(self._keep_backbone)
-        run = detector.extract_feat if "neck" in wanted else detector.backbone
-        return torch.compile(run) if self.compile else run
+        return self.detector if self.dtype is None else self._in_precision(images[:1])
 
     def _in_precision(self, image: Tensor) -> BaseModel:
         """A copy in the requested precision; the detector itself if an operator does not support it."""

@@ -57,6 +57,31 @@ def test_the_training_is_the_same_without_it(tmp_path):
     torch.testing.assert_close(*states, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_losses_on_backbones_get_backbones(tmp_path, first):
+    """A measured step asks the teacher for neck maps too; the other steps do not."""
+    losses = dict(pcka=dict(type="pcka_mmdet.PCKALoss", source="backbone", average="batch", patch_size=2))
+    model = distillation(distiller=dict(type="pcka_mmdet.FPNDistiller", losses=losses))
+    run = runner(model, tmp_path, custom_hooks=[hook(interval=2)], **validation())
+    seen, forward = [], run.model._teacher.neck_forward
+
+    class Watched:
+        def __getattr__(self, name):
+            return getattr(forward, name)
+
+        def __call__(self, images, parts):
+            record = forward(images, parts)
+            seen.append({source: [m.shape[1] for m in maps] for source, maps in record.items()})
+            return record
+
+    run.model._teacher.neck_forward = Watched()
+    if first:  # as a training that is resumed at an iteration that is not measured
+        forward(torch.zeros(1, 3, 64, 64), ["backbone"])
+    run.train()
+    whole, alone = dict(backbone=[12, 24, 48, 96], neck=[16] * 4), dict(backbone=[12, 24, 48, 96])
+    assert seen == [whole, alone, whole, dict(neck=[16] * 4), dict(neck=[16] * 4)]
+
+
 def test_a_matrix_at_each_validation(tmp_path):
     """Of the finest levels here: those that are smaller have fewer than 4 positions in a batch."""
     run = runner(own_head(), tmp_path, epochs=2, custom_hooks=[hook(val_batches=1)], **validation())

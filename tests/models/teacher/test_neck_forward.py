@@ -170,7 +170,7 @@ def test_a_reduced_precision_copies_backbone_and_neck_alone():
     detector = trained()
     forward = NeckForward(detector, precision="bf16")
     forward(IMAGES)
-    used = forward._run.__self__
+    used = forward._optimised
     assert used.bbox_head is detector.bbox_head and used.backbone is not detector.backbone
     assert next(detector.backbone.parameters()).dtype == torch.float32
 
