@@ -92,6 +92,13 @@ def load_student(checkpoint: str | Path, config: str | Config | None = None) -> 
 
 
 def _student_of(runner: Runner) -> Path:
-    hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
-    newest = (Path(runner.work_dir) / "last_checkpoint").read_text().strip()
-    return student_path(getattr(hook, "best_ckpt_path", None) or newest)
+    hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
+    several = getattr(hook, "best_ckpt_path_dict", {}).values()
+    best = next(filter(None, [getattr(hook, "best_ckpt_path", None), *several]), None)
+    newest = Path(runner.work_dir) / "last_checkpoint"
+    if best is None and not newest.is_file():
+        raise ValueError(
+            f"the training in {runner.work_dir!r} is done, but its config keeps no checkpoint: set "
+            "default_hooks.checkpoint (interval, save_best)"
+        )
+    return student_path(best or newest.read_text().strip())

@@ -13,7 +13,7 @@ from pcka_mmdet.checkpoints.resume import newest_intact_checkpoint
 from pcka_mmdet.configuration.detector import load_config
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.page.page import headline, judge, write_page
-from pcka_mmdet.report.page.run import RESULTS, Run, config_in
+from pcka_mmdet.report.page.run import RESULTS, Run, coco_evaluator, config_in
 
 TEST = Path(__file__).resolve().with_name("test.py")
 
@@ -30,28 +30,26 @@ def parse_args() -> argparse.Namespace:
 
 
 def tested(folders: Sequence[Path]) -> list[Run]:
-    """The runs of work directories; those without detections on the test images are tested.
+    """The runs of work directories; those whose newest checkpoint was not tested are tested.
 
     Raises:
-        SystemExit: A test failed, or a folder is no finished training's.
+        SystemExit: A test failed, or a folder has no checkpoint.
+        ValueError: See `coco_evaluator`.
     """
     for folder in folders:
-        if (folder / RESULTS).is_file():
-            continue
-        path, checkpoint = config_in(folder), newest_intact_checkpoint(folder)
+        config, checkpoint = load_config(str(config_in(folder))), newest_intact_checkpoint(folder)
+        place, _ = coco_evaluator(config)
+        results = folder / RESULTS
         if checkpoint is None:
+            if results.is_file():
+                continue
             raise SystemExit(f"there is no checkpoint in {str(folder)!r}: finish that training first")
+        if results.is_file() and results.stat().st_mtime >= checkpoint.stat().st_mtime:
+            continue
         print(f"testing {checkpoint}", flush=True)
-        prefix = folder / RESULTS.with_name(RESULTS.name.partition(".")[0])
-        evaluator = "test_evaluator.0" if isinstance(load_config(str(path)).test_evaluator, list) else "test_evaluator"
-        words = [
-            path,
-            checkpoint,
-            "--work-dir",
-            folder / "test",
-            "--cfg-options",
-            f"{evaluator}.outfile_prefix={prefix}",
-        ]
+        prefix = results.with_name(RESULTS.name.partition(".")[0])
+        words = [config.filename, checkpoint, "--work-dir", folder / "test"]
+        words += ["--cfg-options", f"{place}.outfile_prefix={prefix}"]
         done = subprocess.run([sys.executable, TEST, *map(str, words)], capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"the test of {checkpoint} failed: {done.stderr.strip()}")

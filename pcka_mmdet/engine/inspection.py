@@ -13,13 +13,17 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import Tensor
 
+from pcka_mmdet.checkpoints.files import load_what_fits, of_part, read_weights, summarise
+from pcka_mmdet.checkpoints.student_keys import student_weights
 from pcka_mmdet.configuration.data_set import innermost
 from pcka_mmdet.configuration.detector import build_detector, is_fpn_distill
 from pcka_mmdet.models import FPNDistill
-from pcka_mmdet.models.initial_weights import start_from_checkpoint
 from pcka_mmdet.models.levels import neck_levels, pair_levels
 from pcka_mmdet.models.similarity import LevelMatrix
+from pcka_mmdet.models.sources import listed
 from pcka_mmdet.models.teacher import Normalisation, Teacher
+from pcka_mmdet.models.teacher.images import crop_to_image
+from pcka_mmdet.models.teacher.neck_forward import PARTS
 
 TEACHER = "teacher"
 
@@ -34,7 +38,7 @@ def maps_of_image(config: Config, checkpoints: Mapping[str, str], image: Path) -
         image: The image's file.
 
     Returns:
-        By name of the level, the maps `(1, C, H, W)` of `'teacher'` and of each student.
+        By name of the level, the maps `(1, C, H, W)` of `'teacher'` and of each student, without the padding.
 
     Raises:
         FileNotFoundError: There is no such image.
@@ -48,17 +52,34 @@ def maps_of_image(config: Config, checkpoints: Mapping[str, str], image: Path) -
     model: FPNDistill = build_detector(config.model).eval()
     data = Compose(innermost(config.test_dataloader.dataset).pipeline)(dict(img_path=str(image), img_id=0))
     batch = model.data_preprocessor(pseudo_collate([data]), False)
-    maps = {TEACHER: model.teacher_maps(batch["inputs"], batch["data_samples"])}
+    images, samples = batch["inputs"], batch["data_samples"]
+    maps = {TEACHER: model.teacher_maps(images, samples)}
     for name, checkpoint in checkpoints.items():
-        start_from_checkpoint(model.student, checkpoint)
-        maps[name] = [m.clone() for m in model.student.eval().extract_feat(batch["inputs"])]
+        _load_to_neck(model.student, checkpoint)
+        maps[name] = listed(model.student.eval().extract_feat(images))
+    height, width = samples[0].img_shape
+    image = images[:, :, :height, :width]
     pairs = pair_levels(neck_levels(model.student), neck_levels(model.teacher))
     return {
         pair.name: {
-            name: levels[(pair.teacher if name == TEACHER else pair.student).index] for name, levels in maps.items()
+            name: crop_to_image(levels[(pair.teacher if name == TEACHER else pair.student).index], image, images)
+            for name, levels in maps.items()
         }
         for pair in pairs
     }
+
+
+def _load_to_neck(student: BaseModel, checkpoint: str) -> None:
+    """Load the student's weights; all of backbone and neck must fit.
+
+    Raises:
+        ValueError: They do not.
+    """
+    weights, _ = read_weights(checkpoint, "the checkpoint")
+    _, problems = load_what_fits(student, student_weights(weights))
+    problems = [problem for part in PARTS for problem in of_part(problems, part)]
+    if problems:
+        raise ValueError(f"{checkpoint!r} is not of this config's student: {summarise(problems)}")
 
 
 @torch.no_grad()
@@ -71,7 +92,7 @@ def compare_levels(
         first: A detector; images are read and normalised as it expects.
         second: Another; images are normalised and padded anew for it.
         config: A config with `test_dataloader`.
-        images: How many images, at most.
+        images: After how many images to stop, in whole batches.
 
     Returns:
         CKA `(levels of first, levels of second)`, and the names of both sides' levels.
@@ -85,7 +106,7 @@ def compare_levels(
     for data in _until(Runner.build_dataloader(loader), images):
         batch = first.data_preprocessor(data, False)
         maps = other(batch["inputs"], batch["data_samples"], normalisation)["neck"]
-        total.add(first.eval().extract_feat(batch["inputs"]), maps)
+        total.add(listed(first.eval().extract_feat(batch["inputs"])), maps)
     return total.values(), *names
 
 

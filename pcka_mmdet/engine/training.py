@@ -111,7 +111,8 @@ def _train(config: Config, notes: Sequence[str], hooks: Sequence[Hook]) -> Runne
             raise SystemExit(str(error)) from error
         path = save_step(runner, failed)
         raise SystemExit(
-            f"{error}. Batch and weights are in {path}; `python tools/replay_nonfinite.py {path}` repeats the step"
+            f"{error}. Batch and weights are in {path}; `pcka-mmdet replay {path}` (tools/replay_nonfinite.py) "
+            "repeats the step"
         ) from error
     except URLError as error:
         raise SystemExit(preflight.download_advice(config, error.reason)) from error

@@ -86,6 +86,11 @@ def by_level(outputs: Any, num_levels: int, head: str) -> list[tuple[Tensor, ...
     return list(zip(*kinds, strict=True))
 
 
+def listed(maps: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """The maps of a neck or a backbone, one a level: it may give a single one."""
+    return [maps] if isinstance(maps, Tensor) else list(maps)
+
+
 class SourceRecorder:
     """Records the sources of a model while it runs.
 
@@ -130,7 +135,7 @@ class SourceRecorder:
             self._record, self._rois = None, []
 
     def _keep(self, source: str, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
-        return self._keep_copies(source, outputs, lambda maps: [maps] if isinstance(maps, Tensor) else list(maps))
+        return self._keep_copies(source, outputs, listed)
 
     def _keep_head(self, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
         return self._keep_copies("head", outputs, lambda kinds: by_level(kinds, len(inputs[0]), type(module).__name__))

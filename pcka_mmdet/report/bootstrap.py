@@ -20,6 +20,9 @@ SIZES = ("all", "small", "medium", "large")
 SAMPLES = 300
 """Samples of the images."""
 
+BLOCK = 50
+"""Samples that are computed at once: COCO has 100,000 detections of a class."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -100,10 +103,16 @@ class _Sorted:
         order = np.argsort(-np.concatenate([e["dtScores"] for _, e in found]), kind="mergesort")
         matched = np.concatenate([e["dtMatches"] for _, e in found], axis=1)[:, order] > 0
         ignored = np.concatenate([e["dtIgnore"] for _, e in found], axis=1)[:, order].astype(bool)
-        return cls(image[order], matched & ~ignored, ~matched & ~ignored, objects)
+        kept = ~ignored.all(0)  # most of them, for small, medium and large objects
+        right, wrong = (kind[:, kept] for kind in (matched & ~ignored, ~matched & ~ignored))
+        return cls(image[order][kept], right, wrong, objects)
 
     def precision(self, weights: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
         """AP of each sample, as `COCOeval.accumulate` computes it: the mean over IoU and recall thresholds."""
+        blocks = [weights[start : start + BLOCK] for start in range(0, len(weights), BLOCK)]
+        return np.concatenate([self._precision(block, thresholds) for block in blocks])
+
+    def _precision(self, weights: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
         objects = weights @ self.objects
         of_detections = weights[:, self.image]
         values = np.zeros(len(weights))

@@ -58,8 +58,12 @@ def iterations_per_epoch(records: Sequence[dict]) -> float | None:
 
 
 def validation_records(records: Sequence[dict]) -> dict[int, dict[str, float]]:
-    """Metrics of each validation by epoch; see `metrics` for their names."""
-    found = {record["step"]: metrics(record) for record in records if "iter" not in record}
+    """Metrics of each validation by epoch, in trainings by iterations by iteration; see `metrics` for their names."""
+    found, iteration = {}, 0
+    for record in records:
+        iteration = record.get("iter", iteration)
+        if "iter" not in record:
+            found[record["step"] or iteration] = metrics(record)  # MMEngine writes 0 where there are no epochs
     return dict(sorted(found.items()))
 
 
@@ -69,10 +73,14 @@ def last_metric(folder: Path) -> float:
     Raises:
         SystemExit: There is none in its log.
     """
-    found = list(validation_records(read_scalars(folder)).values())
-    if not found:
+    raw = [record for record in read_scalars(folder) if "iter" not in record]
+    if not raw:
         raise SystemExit(f"there is no validation in the log of {str(folder)!r}: name the work directory of a training")
-    return found[-1][METRIC]
+    names = [name for name in raw[-1] if "/" in name]
+    found = [raw[-1][name] for name in names if name.endswith(METRIC)]
+    if names and not found:
+        raise SystemExit(f"the validations of {str(folder)!r} have no {METRIC}, only {', '.join(names)}")
+    return float(found[0]) if found else 0.0  # MMDetection logs no metric if nothing was detected
 
 
 def metrics(record: dict) -> dict[str, float]:

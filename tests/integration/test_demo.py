@@ -1,6 +1,7 @@
 """The whole demo on 64 scenes: interrupted, taken up again, and repeated."""
 
 import json
+import os
 import re
 import runpy
 import shutil
@@ -13,6 +14,7 @@ import pytest
 
 from pcka_mmdet.datasets import build_digit_scenes
 from pcka_mmdet.experiments.display import Display
+from pcka_mmdet.report.page.run import RESULTS
 from tests.processes import ROOT
 
 METHODS = ("teacher", "student", "distilled")
@@ -94,6 +96,8 @@ def test_a_report_of_any_trainings(demo, command, tmp_path):
     assert f"testing {tmp_path / 'untested' / 'epoch_3.pth'}" in out and "The distilled student reaches AP" in out
     again = command("tools/report.py", *folders, "--out", tmp_path / "report.html").stdout
     assert "testing" not in again and (tmp_path / "report.html").is_file()
+    os.utime(tmp_path / "untested" / RESULTS, (1, 1))  # of an earlier checkpoint
+    assert "testing" in command("tools/report.py", *folders, "--out", tmp_path / "report.html").stdout
     done = command("tools/report.py", tmp_path, "--baseline", tmp_path, check=False)
     assert done.returncode == 2 and f"there is no config in '{tmp_path}'" in done.stderr
 
@@ -108,6 +112,8 @@ def test_pictures_and_similarity_of_its_maps(demo, command, tmp_path):
     assert done.returncode == 2 and "--channels: the maps have channels 0 to 63, got [64]" in done.stderr
     done = command("tools/feature_maps.py", "configs/demo/student.py", student, image, check=False)
     assert "give the config of a distillation" in done.stderr
+    done = command("tools/feature_maps.py", config, demo.work_dir / "teacher" / "epoch_3.pth", image, check=False)
+    assert done.returncode == 2 and "epoch_3.pth' is not of this config's student: backbone.conv1" in done.stderr
     done = command("tools/feature_maps.py", config, student, "none.png", check=False)
     assert "there is no image at 'none.png'" in done.stderr
 

@@ -9,9 +9,10 @@ from mmengine.config import Config
 
 from pcka_mmdet.report.bootstrap import Estimate, Matches, mean_over_classes
 from pcka_mmdet.report.page.changes import largest
+from pcka_mmdet.report.page.charts import svg
 from pcka_mmdet.report.page.gains import average_precision, compare
 from pcka_mmdet.report.page.page import differences, judge, write_page
-from pcka_mmdet.report.page.run import RESULTS, Run
+from pcka_mmdet.report.page.run import RESULTS, Run, coco_evaluator
 from tests.report.browser import AVAILABLE, browser
 from tests.report.test_bootstrap import CLASSES, IDS, coco_file
 from tests.report.test_confusion import random_case
@@ -57,7 +58,9 @@ def work_dir(folder, annotations, seed=0, shift=0.0, distils=False, keep=1.0):
         pipeline=[dict(type="Resize", scale=(128, 128))],
     )
     config = dict(model=model, randomness=dict(seed=seed), test_dataloader=dict(dataset=dataset), default_scope="mmdet")
+    config["test_evaluator"] = [dict(type="DumpResults"), dict(type="mmdet.CocoMetric", ann_file=str(annotations))]
     Config(config).dump(folder / "config.py")
+    (folder / "20260102_000000.py").write_text("model = dict(type='RetinaNet')")  # of a test
     return Run.read(folder)
 
 
@@ -106,6 +109,15 @@ def test_results_are_read_for_every_image(runs):
     assert all((np.diff(p["pred_instances"]["scores"]) <= 0).all() for p in run.detections)
     once = mean_over_classes(Matches(run.annotations, run.detections, CLASSES).average_precision(np.ones((1, 20))))
     assert once[0] == pytest.approx(average_precision(run))
+
+
+def test_what_the_report_cannot_read():
+    place, metric = coco_evaluator(Config(dict(test_evaluator=dict(type="CocoMetric", ann_file="a.json"))))
+    assert (place, metric["ann_file"]) == ("test_evaluator", "a.json")
+    with pytest.raises(
+        ValueError, match=r"needs a CocoMetric with an ann_file in test_evaluator, and there is \['VOCM"
+    ):
+        coco_evaluator(Config(dict(test_evaluator=dict(type="VOCMetric"))))
 
 
 def test_images_of_largest_change(runs):
@@ -170,3 +182,12 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(page):
     with browser(500, 800) as tab:
         tab.open(page)
         assert tab.run("document.documentElement.scrollWidth <= window.innerWidth") is True
+
+
+def test_black_is_replaced_as_a_colour_alone():
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.subplots().set_title("black-rook")
+    drawn = svg(figure, "a figure")
+    assert "black-rook" in drawn and "currentColor" in drawn and "#000000" not in drawn

@@ -70,3 +70,24 @@ def test_the_newest_test_counts(tmp_path):
 def test_no_test_is_an_error_that_says_where(tmp_path):
     with pytest.raises(FileNotFoundError, match=rf"{tmp_path}.*TIMESTAMP\.json"):
         scalars.read_test_metrics(tmp_path)
+
+
+def test_validations_of_a_training_by_iterations():
+    """MMEngine writes step 0 for each of them."""
+    records = [train(100, 0.1), validation(0, 0.2), train(200, 0.1), validation(0, 0.3)]
+    found = scalars.validation_records(records)
+    assert {step: values["bbox_mAP"] for step, values in found.items()} == {100: 0.2, 200: 0.3}
+
+
+def test_the_last_metric_of_a_work_directory(tmp_path):
+    with pytest.raises(SystemExit, match="there is no validation in the log of '.*': name the work directory"):
+        scalars.last_metric(tmp_path)
+    write(tmp_path, "20260101_000000", [validation(1, 0.2), train(5, 0.1), validation(2, 0.3)])
+    assert scalars.last_metric(tmp_path) == 0.3
+    write(tmp_path, "20260102_000000", [{"a/bbox_mAP": 0.4, "step": 3}])
+    assert scalars.last_metric(tmp_path) == 0.4
+    write(tmp_path, "20260103_000000", [{"time": 0.1, "step": 4}])  # nothing was detected
+    assert scalars.last_metric(tmp_path) == 0.0
+    write(tmp_path, "20260104_000000", [{"pascal_voc/mAP": 0.5, "step": 5}])
+    with pytest.raises(SystemExit, match="have no bbox_mAP, only pascal_voc/mAP"):
+        scalars.last_metric(tmp_path)

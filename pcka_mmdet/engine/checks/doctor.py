@@ -3,6 +3,7 @@
 import contextlib
 import io
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ OK, WARNING, ERROR = "ok", "warning", "error"
 STACK = {"torch": ("torch",), "mmengine": ("mmengine", "onedl-mmengine"), "mmcv": ("mmcv", "mmcv-lite", "onedl-mmcv")}
 STACK |= {"mmdet": ("mmdet", "onedl-mmdetection"), "mmrazor.models": ("mmrazor",)}
 """Modules, and the distributions that bring them."""
+
+TEACHER_CHECK = "the teacher on the validation data"
 
 STEPS = 3
 """Measured steps, after one that is not."""
@@ -59,7 +62,7 @@ def examine(config: Config, images: int | None = None, baseline: float | None = 
     Args:
         config: The complete config.
         images: Evaluate the teacher on so many validation images; `None` does not.
-        baseline: Metric of the student alone, which the teacher's is compared with.
+        baseline: Metric of the student alone on all validation images. The teacher is evaluated on all of them then.
     """
     wrong = False
     for subject, check in CHECKS.items():
@@ -72,7 +75,10 @@ def examine(config: Config, images: int | None = None, baseline: float | None = 
     with contextlib.redirect_stdout(io.StringIO()):  # what packages print
         findings = list(_step(config))
     yield from findings
-    if images and is_distillation(config):
+    if not is_distillation(config):
+        if images or baseline is not None:
+            yield Finding(ERROR, TEACHER_CHECK, "this config has no teacher: add --teacher and --teacher-ckpt")
+    elif images or baseline is not None:
         with contextlib.redirect_stdout(io.StringIO()):
             finding = _teacher(config, images, baseline)
         yield finding
@@ -123,7 +129,7 @@ def _step(config: Config) -> Iterator[Finding]:
     if model.teacher_sha256:
         yield Finding(OK, "the teacher's weights", f"sha256 {model.teacher_sha256[:16]}...")
     else:
-        yield Finding(WARNING, "the teacher's weights", "they are random")
+        yield Finding(WARNING, "the teacher's weights", "they are random, or no local file of them is left")
     yield Finding(OK, "levels and losses", "\n" + model.level_table)
     model.distillation_stopped = True
     alone, _ = _time(runner, batch)
@@ -155,22 +161,22 @@ def _most_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def _teacher(config: Config, images: int, baseline: float | None) -> Finding:
-    subject = "the teacher on the validation data"
+def _teacher(config: Config, images: int | None, baseline: float | None) -> Finding:
     try:
-        best = max(check_teacher(config, images))
+        best = max(check_teacher(config, images if baseline is None else sys.maxsize))
     except SystemExit as error:
-        return Finding(ERROR, subject, str(error.code))
+        return Finding(ERROR, TEACHER_CHECK, str(error.code))
     except Exception as error:
-        return Finding(ERROR, subject, sentence(error))
-    text = f"{best:.3f} on {images} images"
+        return Finding(ERROR, TEACHER_CHECK, sentence(error))
     if baseline is None:
-        return Finding(OK, subject, f"{text}; --baseline WORK_DIR of the student alone compares it")
+        text = f"{best:.3f} on {images} images; --baseline WORK_DIR of the student alone compares it"
+        return Finding(OK, TEACHER_CHECK, text)
+    text = f"{best:.3f} on all images"
     if best <= baseline:
         return Finding(
             WARNING,
-            subject,
+            TEACHER_CHECK,
             f"{text}, and the student alone has {baseline:.3f}: there is nothing to learn from it. Train the teacher "
             "longer, or take a better one",
         )
-    return Finding(OK, subject, f"{text}, {best - baseline:+.3f} to the student alone")
+    return Finding(OK, TEACHER_CHECK, f"{text}, {best - baseline:+.3f} to the student alone")

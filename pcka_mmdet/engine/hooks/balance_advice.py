@@ -10,23 +10,29 @@ from mmengine.runner import Runner
 
 from pcka_mmdet.registry import HOOKS
 
+from ..runner import unwrapped_model
+
 AGAINST = -0.05
-"""Mean cosine over an epoch below which a loss works against the task."""
+"""Mean cosine below which a loss works against the task."""
 
 DROWNS = 5.0
-"""Mean ratio of gradients over an epoch, after scaling, above which a loss drowns the task."""
+"""Mean ratio of gradients, after scaling, above which a loss drowns the task."""
 
 _COSINE = re.compile(r"balance\.cosine_(\w+)")
 
 
 @HOOKS.register_module()
 class BalanceAdviceHook(Hook):
-    """Warns once for each loss whose gradient points against the task's, or is many times as large, for an epoch.
+    """Warns once for each loss whose gradient points against the task's, or is many times as large, for a while.
 
     It reads what `GradientBalance` logs, so it is silent without `balance`; `tools/train.py` registers it.
+
+    Args:
+        iterations: Length of that while.
     """
 
-    def __init__(self):
+    def __init__(self, iterations: int = 500):
+        self.iterations = iterations
         self._sums: dict[str, tuple[int, float, float]] = {}
         """By name: steps, sum of the cosines, sum of the ratios after scaling."""
         self._warned: set[tuple[str, str]] = set()
@@ -34,7 +40,9 @@ class BalanceAdviceHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, float] | None = None
     ) -> None:
-        """Take a step's values into the sums."""
+        """Take a step's values into the sums, and warn where their means call for it."""
+        if getattr(unwrapped_model(runner), "distillation_stopped", False):
+            return  # the averages stand still
         for key, cosine in (outputs or {}).items():
             if match := _COSINE.fullmatch(key):
                 name = match[1]
@@ -42,22 +50,24 @@ class BalanceAdviceHook(Hook):
                 steps, cosines, ratios = self._sums.get(name, (0, 0.0, 0.0))
                 self._sums[name] = steps + 1, cosines + float(cosine), ratios + ratio
 
-    def after_train_epoch(self, runner: Runner) -> None:
-        """Warn where the means of the epoch call for it."""
+        if self._sums and max(steps for steps, *_ in self._sums.values()) >= self.iterations:
+            self._judge()
+            self._sums.clear()
+
+    def _judge(self) -> None:
         for name, (steps, cosines, ratios) in self._sums.items():
             if cosines / steps < AGAINST:
                 self._warn(
                     ("against", name),
-                    f"balance.cosine_{name} was {cosines / steps:.2f} on average over this epoch: the gradient of "
-                    "distillation points against the task's. Lower its ratio, or leave the loss out",
+                    f"balance.cosine_{name} was {cosines / steps:.2f} on average over {steps} iterations: the gradient "
+                    "of distillation points against the task's. Lower its ratio, or leave the loss out",
                 )
             if ratios / steps > DROWNS:
                 self._warn(
                     ("drowns", name),
                     f"the gradient of distillation ({name}) was {ratios / steps:.1f} times the task's on average over "
-                    "this epoch: the task hardly learns. Write balance=dict(ratio=1.0), or a smaller ratio",
+                    f"{steps} iterations: the task hardly learns. Write balance=dict(ratio=1.0), or a smaller ratio",
                 )
-        self._sums.clear()
 
     def _warn(self, key: tuple[str, str], text: str) -> None:
         if key not in self._warned:

@@ -47,6 +47,8 @@ class ProgressHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Show the AP."""
         found = [value for name, value in (metrics or {}).items() if name.endswith(METRIC)]
+        if not metrics:
+            found = [0.0]  # MMDetection gives no metric if nothing was detected
         if found:
             self._value = found[0]
             if self._bar is not None:

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from pcka_mmdet.models import FPNDistill
-from pcka_mmdet.models.levels import Level, neck_levels, pair_levels
+from pcka_mmdet.models.levels import Level, LevelPair, neck_levels, pair_levels
 from pcka_mmdet.models.similarity import LevelMatrix, similarities
 from pcka_mmdet.models.sources import Record
 from pcka_mmdet.registry import HOOKS
@@ -50,11 +51,11 @@ class SimilarityHook(Hook):
         self.interval = interval
         self.val_batches = val_batches
         self._model: FPNDistill | None = None
-        """The model that is watched; `None` where there are no pairs of neck maps."""
+        self._of: nn.Module | None = None
+        """The teacher that the levels are of."""
         self._levels: tuple[list[Level], list[Level]] = [], []
-        """Levels of the student and of the teacher that teaches now."""
-        self._levels_of: nn.Module | None = None
-        """That teacher."""
+        """Levels of the student and of that teacher."""
+        self._pairs: list[LevelPair] = []
         self._found: dict[str, float] = {}
         """What the current step has measured."""
         self._total: LevelMatrix | None = None
@@ -65,30 +66,33 @@ class SimilarityHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Find the levels, and say if there are none to compare."""
         model = unwrapped_model(runner)
-        if not isinstance(model, FPNDistill):
-            return
-        try:
-            pairs = pair_levels(*self._levels_in(model))
-        except ValueError as error:
-            runner.logger.info(f"the similarity of neck maps is not logged: {error}")
-            return
-        if all(pair.stride is not None for pair in pairs):
+        if isinstance(model, FPNDistill):
             self._model = model
+            self._find_pairs()
 
-    def _levels_in(self, model: FPNDistill) -> tuple[list[Level], list[Level]]:
-        if self._levels_of is not model.teacher:  # one of several teachers follows another
-            self._levels = neck_levels(model.student), neck_levels(model.teacher)
-            self._levels_of = model.teacher
-        return self._levels
+    def _find_pairs(self) -> list[LevelPair]:
+        """Pairs of neck levels of the student and of the teacher that teaches now; none where the maps do not pair."""
+        if self._of is not self._model.teacher:  # one of several teachers follows another
+            self._of, self._levels, self._pairs = self._model.teacher, ([], []), []
+            try:
+                levels = neck_levels(self._model.student), neck_levels(self._of)
+                pairs = pair_levels(*levels)
+            except ValueError as error:
+                print_log(f"the similarity of neck maps is not logged: {error}", "current")
+                return self._pairs
+            if all(pair.stride is not None for pair in pairs):
+                self._levels, self._pairs = levels, pairs
+        return self._pairs
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Ask for the maps of this iteration if it is one to measure."""
-        if self._model is not None and is_main_process() and runner.iter % self.interval == 0:
+        measures = self._model is not None and is_main_process() and runner.iter % self.interval == 0
+        if measures and self._find_pairs():
             self._model.observe_maps = self._measure  # until a step in which the teacher runs
 
     @torch.no_grad()
     def _measure(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> None:
-        for pair in pair_levels(*self._levels_in(self._model)):
+        for pair in self._find_pairs():
             values = similarities(student[pair.student.index], teacher[pair.teacher.index])
             self._found.update({f"similarity.{name}_{pair.name}": value.item() for name, value in values.items()})
 
@@ -96,8 +100,11 @@ class SimilarityHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
         """Log what was measured. Forget it, and the balance's values, when nothing is distilled any more."""
-        if self._model is None:
-            return
+        model = unwrapped_model(runner)
+        if isinstance(model, FPNDistill) and model.distillation_stopped:
+            scalars = runner.message_hub.log_scalars
+            for name in [name for name in scalars if name.partition("/")[2].startswith(OF_DISTILLATION)]:
+                del scalars[name]
         if self._found:
             self._model.observe_maps = None
             cka = [value for name, value in self._found.items() if name.startswith("similarity.cka_s")]
@@ -106,17 +113,11 @@ class SimilarityHook(Hook):
         for name, value in self._found.items():
             runner.message_hub.update_scalar(f"train/{name}", value)
         self._found = {}
-        if self._model.distillation_stopped:
-            scalars = runner.message_hub.log_scalars
-            for name in [name for name in scalars if name.removeprefix("train/").startswith(OF_DISTILLATION)]:
-                del scalars[name]
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Start the sums."""
-        stopped = self._model is None or self._model.distillation_stopped
-        self._total = (
-            None if stopped or not self.val_batches else LevelMatrix(tuple(map(len, self._levels_in(self._model))))
-        )
+        stopped = self._model is None or self._model.distillation_stopped or not self._find_pairs()
+        self._total = None if stopped or not self.val_batches else LevelMatrix(tuple(map(len, self._levels)))
 
     def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Record the student's maps of this batch."""

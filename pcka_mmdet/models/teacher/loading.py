@@ -34,7 +34,7 @@ def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, lis
     if any(key.startswith(STUDENT) for key in weights):
         raise ValueError(
             f"teacher_ckpt {checkpoint!r} is a distillation's checkpoint: give its student, the file student_"
-            f"{Path(checkpoint).name} beside it, or what tools/export_student.py makes of it"
+            f"{Path(checkpoint).name} beside it, or what `pcka-mmdet export` makes of it"
         )
     loaded, problems = load_what_fits(detector, weights)
     required = [problem for part in PARTS for problem in of_part(problems, part)]

@@ -155,7 +155,7 @@ class Teacher:
             raise ValueError(
                 f"a loss reads the teacher's {', '.join(heads)}, and its head was not loaded in full: "
                 f"{summarise(problems)}. Set num_classes in the teacher's config to what it was trained for, or "
-                "leave the loss out (tools/train.py --recipe maps compares the neck maps)"
+                "leave the loss out (--recipe maps compares the neck maps)"
             )
         if "head" in heads:  # fails unless the head gives one map per level
             like = next(self.detector.parameters())

@@ -29,7 +29,7 @@ def svg(figure: "Figure", label: str) -> str:
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
-    text = re.sub(r"#000000|\bblack\b", "currentColor", text[text.index("<svg") :])
+    text = re.sub(r"((?:fill|stroke): ?)(?:#000000|black)\b", r"\1currentColor", text[text.index("<svg") :])
     text = re.sub(r"(<text\b[^>]*style=\")", r"\1fill: currentColor; ", text)
     return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 

@@ -21,6 +21,9 @@ from .run import Run
 if TYPE_CHECKING:
     pass
 
+MOST_CLASSES = 100
+"""More are not drawn as confusion matrices."""
+
 PACKAGES = ("pcka_mmdet", "torch", "mmengine", "mmcv", "mmdet", "mmrazor")
 
 
@@ -48,16 +51,17 @@ def write_page(plain: Sequence[Run], distilled: Sequence[Run], teacher: Run | No
 
     gains = compare(plain, distilled)
     runs = _named(plain, distilled, teacher)
-    matrices = {
-        name: confusion_matrix(run.truth, run.detections, len(run.classes))
-        for name, run in (("student", plain[0]), ("distilled", distilled[0]))
-    }
     figures = {
         "curves": (charts.curves(runs), "AP, loss and CKA along the trainings"),
         "classes": (charts.intervals(gains.classes, "difference of AP by class"), "difference of AP by class"),
         "sizes": (charts.intervals(gains.sizes, "difference of AP by size"), "difference of AP by size of the objects"),
-        "confusion": (confusion_figure(matrices, distilled[0].classes), "confusion matrices"),
     }
+    if len(distilled[0].classes) <= MOST_CLASSES:
+        matrices = {
+            name: confusion_matrix(run.truth, run.detections, len(run.classes))
+            for name, run in (("student", plain[0]), ("distilled", distilled[0]))
+        }
+        figures["confusion"] = confusion_figure(matrices, distilled[0].classes), "confusion matrices"
     out.parent.mkdir(parents=True, exist_ok=True)
     for name, (figure, _) in figures.items():
         figure.savefig(out.with_name(f"{out.stem}_{name}.png"), dpi=128)
@@ -75,7 +79,7 @@ def write_page(plain: Sequence[Run], distilled: Sequence[Run], teacher: Run | No
         curves=drawn["curves"],
         gains=[drawn["classes"], drawn["sizes"]],
         by_class=_by_class(gains),
-        confusion=drawn["confusion"],
+        confusion=drawn.get("confusion"),
         pictures=[
             dict(title="Largest gain", key="g", changes=[(c, draw(plain[0], distilled[0], c)) for c in better]),
             dict(title="Largest loss", key="l", changes=[(c, draw(plain[0], distilled[0], c)) for c in worse]),
@@ -144,7 +148,7 @@ def _named(plain: Sequence[Run], distilled: Sequence[Run], teacher: Run | None) 
     for name, runs in groups.items():
         for run in runs:
             title = name if len(runs) == 1 else f"{name}, seed {run.seed}"
-            named[title if title not in named else f"{title} ({run.name})"] = run
+            named[title if title not in named else f"{title} ({run.folder})"] = run
     return named
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
-from pcka_mmdet.configuration.data_set import annotation_file, innermost, known_classes
-from pcka_mmdet.configuration.detector import is_distillation
+from pcka_mmdet.configuration.data_set import innermost, known_classes
+from pcka_mmdet.configuration.detector import last_name
 
 from ..bootstrap import Matches
 from ..predictions import Boxes, read_ground_truth
@@ -43,11 +43,6 @@ class Run:
         """Seed of the config."""
         return (self.config.get("randomness") or {}).get("seed")
 
-    @property
-    def distils(self) -> bool:
-        """Whether a teacher took part."""
-        return is_distillation(self.config)
-
     @cached_property
     def records(self) -> list[dict]:
         """See `scalars.read_scalars`."""
@@ -63,8 +58,8 @@ class Run:
 
     @property
     def annotations(self) -> Path:
-        """COCO file of the test images."""
-        return annotation_file(self.config.test_dataloader.dataset)
+        """COCO file of the test images. Raises what `coco_evaluator` raises."""
+        return Path(coco_evaluator(self.config)[1]["ann_file"])
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -107,17 +102,37 @@ class Run:
         return Path(dataset.get("data_root") or "") / prefix / names[image]
 
 
+def coco_evaluator(config: Config) -> tuple[str, dict]:
+    """Where a config has its `CocoMetric`, such as `test_evaluator.0`, and that metric.
+
+    Raises:
+        ValueError: It has none, or one without an annotation file.
+    """
+    given = config.get("test_evaluator") or []
+    places = (
+        [("test_evaluator", given)]
+        if isinstance(given, dict)
+        else [(f"test_evaluator.{i}", metric) for i, metric in enumerate(given)]
+    )
+    for place, metric in places:
+        if last_name(metric["type"]) == "CocoMetric" and metric.get("ann_file"):
+            return place, metric
+    raise ValueError(
+        "the report reads detections and objects in COCO's format: it needs a CocoMetric with an ann_file in "
+        f"test_evaluator, and there is {[metric.get('type') for _, metric in places]}"
+    )
+
+
 def config_in(folder: Path) -> Path:
     """The config of a training, which MMEngine writes into its work directory.
 
     Raises:
         FileNotFoundError: There is none.
     """
-    configs = sorted(folder.glob("*.py"), key=lambda path: path.stat().st_mtime)
+    written = [path for path in folder.glob("*.py") if not re.fullmatch(r"\d{8}_\d{6}", path.stem)]  # not a test's
+    configs = sorted(written, key=lambda path: path.stat().st_mtime)
     if not configs:
-        raise FileNotFoundError(
-            f"there is no config in {str(folder)!r}: give the work directory of a training by tools/train.py"
-        )
+        raise FileNotFoundError(f"there is no config in {str(folder)!r}: give the work directory of a training")
     return configs[-1]
 
 

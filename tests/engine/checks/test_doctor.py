@@ -62,7 +62,7 @@ def test_a_teacher_that_is_not_better(config):
     found = by_subject(examine(config, images=2, baseline=0.4))["the teacher on the validation data"]
     assert found.level == WARNING and "there is nothing to learn from it" in found.text
     found = by_subject(examine(config, images=2, baseline=-0.1))["the teacher on the validation data"]
-    assert found.level == OK and found.text == "0.000 on 2 images, +0.100 to the student alone"
+    assert found.level == OK and found.text == "0.000 on all images, +0.100 to the student alone"
     config.teacher_check = dict(at_least=0.5)
     found = by_subject(examine(config, images=2))["the teacher on the validation data"]
     assert found.level == ERROR and "below 0.5" in found.text
@@ -70,5 +70,6 @@ def test_a_teacher_that_is_not_better(config):
 
 def test_a_detector_alone(config):
     config.model = config.model.architecture
+    assert by_subject(examine(config, images=2))["the teacher on the validation data"].level == ERROR
     found = by_subject(examine(config))
     assert "levels and losses" not in found and found["a step"].level == OK
