@@ -14,7 +14,7 @@ from pcka_mmdet.engine.nonfinite import read_batch
 from pcka_mmdet.engine.onnx_export import export_onnx
 from tests.detectors import build, distillation, retinanet
 
-GIVE = "; give the config file that it was trained with: --config FILE"
+GIVE = r"; give the config of its training \(--config FILE, or config=...\)"
 CODE = "its config holds code, which is not run: "
 FILE = f"its config names the file '.*evil.py', which is not run{GIVE}"
 TYPE = f"its config has the type .*, which no installed package registers{GIVE}"
@@ -111,7 +111,7 @@ def test_modules_of_the_users_own_are_not_imported_unless_he_names_the_config(ev
     export_student(path, tmp_path / "out.pth")
     read_batch(str(path))
     assert len(said) == 2 and not (tmp_path / "ran").exists()
-    assert "its custom_imports ['evil'] are not imported. Where they are needed, give the config file" in said[0]
+    assert "its custom_imports ['evil'] are not imported. Where they are needed, give the config" in said[0]
     (tmp_path / "mine.py").write_text(Config(config).pretty_text.replace("'mmpretrain.models',", ""))
     export_student(path, tmp_path / "out.pth", load_config(str(tmp_path / "mine.py")))
     assert (tmp_path / "ran").exists()

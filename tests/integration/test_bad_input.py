@@ -126,7 +126,7 @@ def test_a_loss_that_is_not_finite_is_kept_and_replayed(command, train, tmp_path
     done = train("optim_wrapper.optimizer.lr=1e30", "optim_wrapper.clip_grad=None", "param_scheduler=None", epochs=3)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     (path,) = (tmp_path / "work/nonfinite").glob("iter_*.pth")
-    assert "not finite" in done.stderr and f"tools/replay_nonfinite.py {path}" in done.stderr
+    assert "not finite" in done.stderr and f"pcka-mmdet replay {path}" in done.stderr
     content = torch.load(path, weights_only=True)
     assert content["message"] in done.stderr
     again = command("tools/replay_nonfinite.py", path, check=False)
