@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pcka_mmdet.checkpoints.resume import newest_intact_checkpoint
-from pcka_mmdet.configuration.detector import load_config
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.page.page import headline, judge, write_page
-from pcka_mmdet.report.page.run import RESULTS, Run, coco_evaluator, config_in
+from pcka_mmdet.report.page.run import RESULTS, Run, coco_evaluator
 
 TEST = Path(__file__).resolve().with_name("test.py")
 
@@ -36,9 +35,10 @@ def tested(folders: Sequence[Path]) -> list[Run]:
         SystemExit: A test failed, or a folder has no checkpoint.
         ValueError: See `coco_evaluator`.
     """
-    for folder in folders:
-        config, checkpoint = load_config(str(config_in(folder))), newest_intact_checkpoint(folder)
-        place, _ = coco_evaluator(config)
+    runs = [Run.read(folder) for folder in folders]
+    for run in runs:
+        folder, checkpoint = run.folder, newest_intact_checkpoint(run.folder)
+        place, _ = coco_evaluator(run.config)
         results = folder / RESULTS
         if checkpoint is None:
             if results.is_file():
@@ -48,12 +48,12 @@ def tested(folders: Sequence[Path]) -> list[Run]:
             continue
         print(f"testing {checkpoint}", flush=True)
         prefix = results.with_name(RESULTS.name.partition(".")[0])
-        words = [config.filename, checkpoint, "--work-dir", folder / "test"]
+        words = [run.config.filename, checkpoint, "--work-dir", folder / "test"]
         words += ["--cfg-options", f"{place}.outfile_prefix={prefix}"]
         done = subprocess.run([sys.executable, TEST, *map(str, words)], capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"the test of {checkpoint} failed: {done.stderr.strip()}")
-    return [Run.read(folder) for folder in folders]
+    return runs
 
 
 def main() -> None:

@@ -47,8 +47,10 @@ def run_tool(main: Callable[[], None]) -> None:
         sys.exit(STATUS)
 
 
-def sentence(error: Exception) -> str:
+def sentence(error: Exception | SystemExit) -> str:
     """What an exception says, without its traceback: the file of broken JSON, the closest name to a misspelt one."""
+    if isinstance(error, SystemExit):
+        return str(error.code)
     if isinstance(error, json.JSONDecodeError):
         names = [value.name for value in _locals(error) if hasattr(value, "read") and hasattr(value, "name")]
         file = repr(str(names[-1])) if names else "a file"

@@ -56,7 +56,7 @@ def write_report(tests: Mapping[str, Evaluation], work_dir: Path, console: Conso
     )
     pictures = {"curves of the trainings": "curves.png", "detections on test images": "detections.png"}
     (work_dir / "report.md").write_text(tables.markdown_report(results, pictures))
-    runs = {method: Run.read(test.training.folder, method) for method, test in tests.items()}
+    runs = {method: Run.read(test.training.folder) for method, test in tests.items()}
     write_page([runs["student"]], [runs["distilled"]], runs["teacher"], work_dir / "report.html")
     print_table(results, console)
     console.print(tables.NOTE, style="dim", highlight=False)

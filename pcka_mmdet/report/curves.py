@@ -38,13 +38,13 @@ def plot_curves(logs: Mapping[str, Sequence[dict]], iterations: Mapping[str, flo
         last = f" {precision[-1]:.3f}" if precision else ""
         axes[0].plot(epochs, precision, marker="o", ms=4, label=f"{method}{last}", **style)
         axes[1].plot(*smooth(loss_curve(records, iterations[method])), label=method, **style)
-    _finish(axes[0], "AP on the val split")
+    finish(axes[0], "AP on the val split")
     axes[0].set_ylim(bottom=0)
-    _finish(axes[1], "detection loss (training)")
+    finish(axes[1], "detection loss (training)")
     if similarity:
         for (stride, curve), colour in zip(similarity.items(), colours.LEVELS * len(similarity)):
             axes[2].plot(*smooth(curve), color=colour, lw=2, label=f"stride {stride}")
-        _finish(axes[2], "CKA of distilled student and teacher")
+        finish(axes[2], "CKA of distilled student and teacher")
     figure.savefig(path, dpi=150)
 
 
@@ -65,9 +65,9 @@ def plot_similarity(logs: Mapping[str, Sequence[dict]], iterations: Mapping[str,
         left.plot(epochs, precision, marker="o", ms=4, lw=2, color=colour, label=name)
         if curve := mean_similarity(records, iterations[name]):
             right.plot(*smooth(curve), lw=2, color=colour, label=name)
-    _finish(left, "AP on the val split")
+    finish(left, "AP on the val split")
     left.set_ylim(bottom=0)
-    _finish(right, "CKA of student and teacher, mean over levels")
+    finish(right, "CKA of student and teacher, mean over levels")
     figure.savefig(path, dpi=150)
 
 
@@ -120,9 +120,10 @@ def smooth(curve: Curve, share: float = 0.03) -> Curve:
     return xs, [sum(window) / len(window) for window in windows]
 
 
-def _finish(axes: "Axes", title: str) -> None:
+def finish(axes: "Axes", title: str, unit: str = "epoch") -> None:
+    """Title, grid and legend of curves along a training, whose x is in `unit`."""
     axes.set_title(title, fontsize=11)
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(unit)
     axes.set_xlim(left=0)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from pcka_mmdet.report.bootstrap import Estimate, Matches, mean_over_classes
 from pcka_mmdet.report.page.changes import largest
 from pcka_mmdet.report.page.charts import svg
-from pcka_mmdet.report.page.gains import average_precision, compare
+from pcka_mmdet.report.page.gains import compare
 from pcka_mmdet.report.page.page import differences, judge, write_page
 from pcka_mmdet.report.page.run import RESULTS, Run, coco_evaluator
 from tests.report.browser import AVAILABLE, browser
@@ -82,7 +82,7 @@ def runs(tmp_path_factory):
 def test_the_gain_is_of_the_means_over_seeds(runs):
     plain, distilled, teacher = runs
     gains = compare(plain, distilled)
-    means = [np.mean([average_precision(run) for run in group]) for group in (plain, distilled)]
+    means = [np.mean([run.average_precision for run in group]) for group in (plain, distilled)]
     assert (gains.whole.plain.value, gains.whole.distilled.value) == pytest.approx(tuple(means))
     assert gains.whole.difference.value == pytest.approx(means[1] - means[0]) and gains.whole.difference.low > 0
     assert [gain.name for gain in gains.classes] == list(CLASSES) and gains.seeds.mean == pytest.approx(
@@ -92,7 +92,7 @@ def test_the_gain_is_of_the_means_over_seeds(runs):
     for index, gain in enumerate(gains.classes):
         values = [run.matches.average_precision(weights)[0, index] for run in distilled]
         assert gain.distilled.value == pytest.approx(np.mean(values))
-    assert average_precision(teacher) > means[1]
+    assert teacher.average_precision > means[1]
 
 
 def test_runs_on_other_images_are_refused(runs, tmp_path):
@@ -108,7 +108,7 @@ def test_results_are_read_for_every_image(runs):
     assert [p["img_id"] for p in run.detections] == list(range(20))
     assert all((np.diff(p["pred_instances"]["scores"]) <= 0).all() for p in run.detections)
     once = mean_over_classes(Matches(run.annotations, run.detections, CLASSES).average_precision(np.ones((1, 20))))
-    assert once[0] == pytest.approx(average_precision(run))
+    assert once[0] == pytest.approx(run.average_precision)
 
 
 def test_what_the_report_cannot_read():

@@ -2,9 +2,8 @@
 
 For each set and method, four settings are trained once with seed 1000, and the best on val is chosen. The chosen
 settings are trained with other seeds and reported on val; with `--final` on test too. The default recipe is reported
-at its own ratio besides, which is the same on all sets. Results are kept in `--results`,
-one file for each set: a training whose result is there is not repeated, on any machine. The same command continues
-after an interruption.
+at its own ratio besides, which is the same on all sets. Results are kept in `--results`, one file for each set: a
+training whose result is there is not repeated, on any machine. The same command continues after an interruption.
 """
 
 import argparse

@@ -83,8 +83,11 @@ def take_from(config: Config, args: argparse.Namespace) -> None:
         raise SystemExit(f"{args.config} counts iterations, not epochs: give --epochs")
     if args.images is None:
         path = annotation_file(dataset)
-        args.images = len(json.loads(path.read_text())["images"]) if path.is_file() else COCO_IMAGES
-        if not path.is_file() and path.name != COCO:
+        if path.is_file():
+            args.images = len(json.loads(path.read_text())["images"])
+        elif path.name == COCO:
+            args.images = COCO_IMAGES
+        else:
             raise SystemExit(f"there is no annotation file at {str(path)!r} to count the images in: give --images")
     if args.size is None:
         args.size = padded_size(config)

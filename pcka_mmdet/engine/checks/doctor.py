@@ -88,9 +88,7 @@ def _found(subject: str, check: Callable[[], Any]) -> Finding:
     """What a check says; what it raises is an error."""
     try:
         return Finding(OK, subject, check() or "")
-    except SystemExit as error:
-        return Finding(ERROR, subject, str(error.code))
-    except Exception as error:  # packages fail in any way when they are imported or built
+    except (Exception, SystemExit) as error:  # packages fail in any way when they are imported or built
         return Finding(ERROR, subject, sentence(error))
 
 
@@ -119,8 +117,7 @@ def _step(config: Config) -> Iterator[Finding]:
         batch = next(iter(runner.build_dataloader(config.train_dataloader)))
         distilled, memory = _time(runner, batch)
     except (Exception, SystemExit) as error:
-        text = str(error.code) if isinstance(error, SystemExit) else sentence(error)
-        yield Finding(ERROR, "a step", text)
+        yield Finding(ERROR, "a step", sentence(error))
         return
     model = unwrapped_model(runner)
     if not isinstance(model, FPNDistill):
@@ -164,9 +161,7 @@ def _most_memory() -> float:
 def _teacher(config: Config, images: int | None, baseline: float | None) -> Finding:
     try:
         best = max(check_teacher(config, images if baseline is None else sys.maxsize))
-    except SystemExit as error:
-        return Finding(ERROR, TEACHER_CHECK, str(error.code))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Finding(ERROR, TEACHER_CHECK, sentence(error))
     if baseline is None:
         text = f"{best:.3f} on {images} images; --baseline WORK_DIR of the student alone compares it"

@@ -49,7 +49,6 @@ class BalanceAdviceHook(Hook):
                 ratio = float(outputs[f"balance.ratio_{name}"]) * float(outputs[f"balance.scale_{name}"])
                 steps, cosines, ratios = self._sums.get(name, (0, 0.0, 0.0))
                 self._sums[name] = steps + 1, cosines + float(cosine), ratios + ratio
-
         if self._sums and max(steps for steps, *_ in self._sums.values()) >= self.iterations:
             self._judge()
             self._sums.clear()

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .. import colours
-from ..curves import loss_curve, mean_similarity, precision_curve, smooth
+from ..curves import finish, loss_curve, mean_similarity, precision_curve, smooth
 from ..scalars import iterations_per_epoch
 from .gains import Gain
 from .run import Run
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -52,7 +51,7 @@ def curves(runs: Mapping[str, Run]) -> "Figure":
             axes[2].plot(*smooth(similarity[name]), **style)
     titles = "AP on the val split", "detection loss (training)", "CKA of student and teacher"
     for place, title in zip(axes, titles, strict=False):
-        _finish(place, title, unit)
+        finish(place, title, unit)
     return figure
 
 
@@ -78,13 +77,3 @@ def intervals(gains: Sequence[Gain], title: str) -> "Figure":
 
 def _colour(name: str, other: str) -> str:
     return colours.METHODS.get(name.partition(",")[0], other)
-
-
-def _finish(axes: "Axes", title: str, unit: str) -> None:
-    axes.set_title(title, fontsize=11)
-    axes.set_xlabel(unit)
-    axes.set_xlim(left=0)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=9)

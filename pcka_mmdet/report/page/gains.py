@@ -56,13 +56,8 @@ def compare(plain: Sequence[Run], distilled: Sequence[Run]) -> Gains:
         _gain("all", every, mean_over_classes),
         [gain for gain in classes if np.isfinite(gain.difference.value)],
         [gain for gain in sizes if np.isfinite(gain.difference.value)],
-        paired_difference(*({run.seed: average_precision(run) for run in runs} for runs in (distilled, plain))),
+        paired_difference(*({run.seed: run.average_precision for run in runs} for runs in (distilled, plain))),
     )
-
-
-def average_precision(run: Run) -> float:
-    """A run's AP on the test images."""
-    return float(mean_over_classes(run.matches.average_precision(np.ones((1, len(run.matches.images)))))[0])
 
 
 def _mean(values: list[np.ndarray]) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pcka_mmdet.configuration.detector import is_distillation, model_config, padded_size
 
@@ -15,11 +15,8 @@ from ..confusion import confusion_figure, confusion_matrix
 from ..scalars import training_records, training_seconds
 from . import charts
 from .changes import draw, largest
-from .gains import Gain, Gains, average_precision, compare
+from .gains import Gain, Gains, compare
 from .run import Run
-
-if TYPE_CHECKING:
-    pass
 
 MOST_CLASSES = 100
 """More are not drawn as confusion matrices."""
@@ -103,7 +100,7 @@ def headline(gains: Gains, teacher: Run | None, seeds: int) -> str:
     if gains.seeds is not None:
         text += f", {gains.seeds.low:+.3f} to {gains.seeds.high:+.3f} over seeds"
     text += ")."
-    return text if teacher is None else f"{text} The teacher reaches {average_precision(teacher):.3f}."
+    return text if teacher is None else f"{text} The teacher reaches {teacher.average_precision:.3f}."
 
 
 def judge(difference: Estimate) -> tuple[str, str]:
@@ -156,7 +153,7 @@ def _results(runs: Mapping[str, Run], gains: Gains) -> Table:
     """AP of each run; the means over seeds where there are several; and the difference."""
     means = {"student": gains.whole.plain, "distilled": gains.whole.distilled}
     rows = [
-        [name, f"{average_precision(run):.3f}", _range(means.pop(name), "{:.3f}") if name in means else ""]
+        [name, f"{run.average_precision:.3f}", _range(means.pop(name), "{:.3f}") if name in means else ""]
         for name, run in runs.items()
     ]
     rows += [[f"{name}, mean", f"{found.value:.3f}", _range(found, "{:.3f}")] for name, found in means.items()]

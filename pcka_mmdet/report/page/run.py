@@ -13,7 +13,7 @@ from mmengine.config import Config
 from pcka_mmdet.configuration.data_set import innermost, known_classes
 from pcka_mmdet.configuration.detector import last_name
 
-from ..bootstrap import Matches
+from ..bootstrap import Matches, mean_over_classes
 from ..predictions import Boxes, read_ground_truth
 from ..scalars import read_scalars
 
@@ -25,18 +25,13 @@ RESULTS = Path("test", "predictions.bbox.json")
 class Run:
     """A training whose student was tested."""
 
-    name: str
     folder: Path
     config: Config
 
     @classmethod
-    def read(cls, folder: Path, name: str | None = None) -> "Run":
-        """A run from its work directory.
-
-        Raises:
-            FileNotFoundError: There is no config in the folder, or none beside it.
-        """
-        return cls(name or folder.name, folder, Config.fromfile(config_in(folder)))
+    def read(cls, folder: Path) -> "Run":
+        """A run from its work directory. Raises what `config_in` raises."""
+        return cls(folder, Config.fromfile(config_in(folder)))
 
     @property
     def seed(self) -> int | None:
@@ -90,6 +85,12 @@ class Run:
         return Matches(self.annotations, self.detections, self.classes)
 
     @cached_property
+    def average_precision(self) -> float:
+        """AP on the test images."""
+        once = np.ones((1, len(self.matches.images)))
+        return float(mean_over_classes(self.matches.average_precision(once))[0])
+
+    @cached_property
     def truth(self) -> dict[int, Boxes]:
         """Annotated boxes by image."""
         return read_ground_truth(self.annotations, self.classes)
@@ -97,9 +98,12 @@ class Run:
     def picture(self, image: int) -> Path:
         """File of a test image."""
         dataset = innermost(self.config.test_dataloader.dataset)
-        names = {entry["id"]: entry["file_name"] for entry in json.loads(self.annotations.read_text())["images"]}
         prefix = (dataset.get("data_prefix") or {}).get("img", "")
-        return Path(dataset.get("data_root") or "") / prefix / names[image]
+        return Path(dataset.get("data_root") or "") / prefix / self._file_names[image]
+
+    @cached_property
+    def _file_names(self) -> dict[int, str]:
+        return {entry["id"]: entry["file_name"] for entry in json.loads(self.annotations.read_text())["images"]}
 
 
 def coco_evaluator(config: Config) -> tuple[str, dict]:
