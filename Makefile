@@ -101,7 +101,7 @@ $(STAMPS)/torch: requirements/build.txt | $(STAMPS)/venv
 $(STAMPS)/requirements: $(filter-out requirements/classification%,$(wildcard requirements/*.txt)) $(STAMPS)/torch
 	$(PIP) -r requirements/runtime.txt -r requirements/demo.txt -r requirements/onnx.txt \
 	    -r requirements/tests.txt
-	$(PIP) --no-deps --no-build-isolation -r requirements/$(STACK).txt
+	$(PIP) --no-deps --no-build-isolation -r requirements/$(STACK).txt -r requirements/mim.txt
 	@touch $@
 
 # FORCE_CUDA=1 also builds the CUDA operators; a later call without it keeps them.

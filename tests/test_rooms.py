@@ -14,6 +14,7 @@ ALLOWED = {
     "compat": set(),
     "datasets": set(),
     "registry": set(),
+    "evaluation": {"registry"},
     "configuration": set(),
     "checkpoints": {"configuration"},
     "models": {"functional", "configuration", "checkpoints", "registry"},

@@ -22,6 +22,7 @@ REPLACEMENTS = {
     "pcka_mmdet.LevelLogProcessor": "LogProcessor",
     "pcka_mmdet.StudentCheckpointHook": "CheckpointHook",
     "pcka_mmdet.CpuAmpOptimWrapper": "OptimWrapper",
+    "pcka_mmdet.FasterCocoMetric": "CocoMetric",
     "mmrazor.SingleTeacherDistillValLoop": "ValLoop",
 }
 """Types in a distillation's config, and the types that replace them in the student's."""

@@ -11,7 +11,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from pcka_mmdet.checkpoints.atomic_write import BACKEND, atomic_save, remove_scratch
+from pcka_mmdet.checkpoints.atomic_write import BACKEND, atomic_save, atomic_write, remove_scratch
 from pcka_mmdet.checkpoints.files import load_file, load_what_fits, summarise
 from pcka_mmdet.checkpoints.resume import is_intact
 from pcka_mmdet.checkpoints.student import student_checkpoint, student_config
@@ -22,13 +22,17 @@ from pcka_mmdet.registry import HOOKS
 from ..random_state import RandomState, random_state, set_random_state
 from ..runner import forget_initial_weights, resumed_checkpoint, unwrapped_model
 
+STUDENT_CONFIG = "student_config.py"
+"""The file of the student's own config beside the checkpoints of a distillation."""
+
 
 @HOOKS.register_module()
 class StudentCheckpointHook(CheckpointHook):
     """MMEngine's checkpoint hook; its files survive a kill, and each has the student beside it as a plain checkpoint.
 
     `epoch_N.pth` (or `best_....pth`) resumes the distillation. `student_epoch_N.pth` is a plain MMDetection checkpoint
-    with the student's own config (see `pcka_mmdet.checkpoints.student`); it is not written for a plain detector.
+    with the student's own config (see `pcka_mmdet.checkpoints.student`), and `student_config.py` is that config, for
+    tools that want a file. Neither is written for a plain detector.
     Checkpoints also hold the states of the random number generators and the sha256 of the teacher's file.
 
     Args:
@@ -63,6 +67,7 @@ class StudentCheckpointHook(CheckpointHook):
             config = self_contained(runner.cfg)
             self._config, self._student_config = config.pretty_text, student_config(config).pretty_text
             if is_main_process():
+                atomic_write(Path(self.out_dir) / STUDENT_CONFIG, self._student_config.encode())
                 self._write_missing_students(resumed_checkpoint(runner))
 
     def _keep_to_own_folder(self) -> None:

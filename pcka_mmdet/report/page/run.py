@@ -119,7 +119,7 @@ def coco_evaluator(config: Config) -> tuple[str, dict]:
         else [(f"test_evaluator.{i}", metric) for i, metric in enumerate(given)]
     )
     for place, metric in places:
-        if last_name(metric["type"]) == "CocoMetric" and metric.get("ann_file"):
+        if last_name(metric["type"]) in ("CocoMetric", "FasterCocoMetric") and metric.get("ann_file"):
             return place, metric
     raise ValueError(
         "the report reads detections and objects in COCO's format: it needs a CocoMetric with an ann_file in "

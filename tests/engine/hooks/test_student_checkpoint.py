@@ -203,7 +203,7 @@ def test_a_checkpoint_elsewhere_gets_no_student(tmp_path):
     train(tmp_path / "there", epochs=1)
     (tmp_path / "there" / "student_epoch_1.pth").unlink()
     train(tmp_path / "here", resume=True, load_from=str(tmp_path / "there" / "epoch_1.pth"))
-    assert not list((tmp_path / "there").glob("student_*"))
+    assert not list((tmp_path / "there").glob("student_*.pth"))
 
 
 class OwnHook(student_checkpoint.StudentCheckpointHook):

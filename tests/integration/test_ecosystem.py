@@ -1,0 +1,157 @@
+"""The tools of MMDetection and MIM on a distillation's config, and on the student's config beside it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mmdet
+import pytest
+import torch
+from mmengine.config import Config
+
+from tests.integration.conftest import tiny_demo
+from tests.processes import ROOT
+
+TOOLS = Path(mmdet.__file__).parent / ".mim" / "tools"
+CONFIGS = ["pcka-mimic.py", "student_config.py"]
+
+
+@pytest.fixture(scope="module")
+def work(command, digit_scenes, tmp_path_factory):
+    """A distillation of one epoch, and its student's predictions."""
+    folder = tmp_path_factory.mktemp("distillation")
+    command("tools/train.py", "configs/demo/pcka-mimic.py", "--work-dir", folder, *tiny_demo(digit_scenes))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predictions(command, work, tmp_path_factory):
+    """By config, what `mmdet`'s own test tool wrote for the student."""
+    folder = tmp_path_factory.mktemp("predictions")
+    for config in CONFIGS:
+        words = [work / config, work / "student_epoch_1.pth", "--work-dir", folder, "--out", folder / f"{config}.pkl"]
+        command(TOOLS / "test.py", *words)
+    return folder
+
+
+def test_the_students_config_is_that_of_its_checkpoint(work):
+    content = torch.load(work / "student_epoch_1.pth")
+    assert (work / "student_config.py").read_text() == content["meta"]["cfg"]
+    assert Config.fromfile(work / "student_config.py").model.type == "RetinaNet"
+
+
+def test_no_student_config_beside_a_plain_detector(command, digit_scenes, tmp_path):
+    settings = [word for word in tiny_demo(digit_scenes) if not word.startswith("model.")]
+    command("tools/train.py", "configs/demo/student.py", "--work-dir", tmp_path, *settings)
+    assert (tmp_path / "epoch_1.pth").exists() and not (tmp_path / "student_config.py").exists()
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+class TestWithEitherConfig:
+    def test_browse_dataset(self, command, work, config, tmp_path):
+        command(TOOLS / "analysis_tools/browse_dataset.py", work / config, "--output-dir", tmp_path, "--not-show")
+        assert len(list(tmp_path.glob("*.png"))) == 8
+
+    def test_confusion_matrix(self, command, work, predictions, config, tmp_path):
+        command(TOOLS / "analysis_tools/confusion_matrix.py", work / config, predictions / f"{config}.pkl", tmp_path)
+        assert (tmp_path / "confusion_matrix.png").stat().st_size > 0
+
+    def test_analyze_results(self, command, work, predictions, config, tmp_path):
+        words = [work / config, predictions / f"{config}.pkl", tmp_path, "--topk", "1"]
+        command(TOOLS / "analysis_tools/analyze_results.py", *words)
+        assert [len(list((tmp_path / kind).iterdir())) for kind in ("good", "bad")] == [1, 1]
+
+    def test_get_flops(self, command, work, config):
+        """Of the student alone: the teacher is neither counted nor run."""
+        done = command(TOOLS / "analysis_tools/get_flops.py", work / config, "--num-images", "1")
+        assert "Flops: 76.444M" in done.stdout
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="MMDetection's benchmark.py runs on CUDA only")
+    def test_benchmark(self, command, work, config):
+        words = [work / config, "--checkpoint", work / "student_epoch_1.pth", "--task", "inference", "--max-iter", "3"]
+        command(TOOLS / "analysis_tools/benchmark.py", *words, "--num-warmup", "1", "--repeat-num", "1")
+
+
+def test_analyze_logs(command, work, tmp_path):
+    (scalars,) = work.glob("*/vis_data/scalars.json")
+    tool = TOOLS / "analysis_tools/analyze_logs.py"
+    keys = ["loss", "distill.loss_pcka_s8", "bbox_mAP"]
+    assert all(any(key in json.loads(line) for line in scalars.read_text().splitlines()) for key in keys[:2])
+    command(tool, "plot_curve", scalars, "--keys", *keys, "--out", tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 0
+    assert "average iter time" in command(tool, "cal_train_time", scalars).stdout
+
+
+# An environment that has the wheel, and nothing of the source tree.
+
+INHERIT = "import site; site.addsitedir({folder!r})\n"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A program of an environment in which the wheel is installed; the other packages are this environment's."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    wheel = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, copy_of_sources(folder / "sources")]
+    subprocess.run([*pip, *wheel], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "env"], check=True)
+    (packages,) = (folder / "env").glob("lib/python*/site-packages")
+    here = Path(torch.__file__).parents[1]
+    (packages / "inherited.pth").write_text(INHERIT.format(folder=str(here)))
+    (built,) = folder.glob("*.whl")
+    install = ["--python", folder / "env/bin/python", "install", "--no-deps", "--no-index", "--force-reinstall", built]
+    subprocess.run([*pip, *install], check=True, capture_output=True)
+
+    def run(*words, cwd):
+        program = [folder / "env/bin" / words[0], *map(str, words[1:])]
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PATH": f"{folder}/env/bin{os.pathsep}{os.environ['PATH']}",
+        }
+        environment.pop("PYTHONPATH", None)
+        done = subprocess.run(program, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+        return done.stdout
+
+    return run
+
+
+def copy_of_sources(folder):
+    """What a wheel is made of, so that the build leaves nothing in the source tree."""
+    for name in ("pcka_mmdet", "configs", "tools", "requirements"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".mim", "__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "model-index.yml", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+def test_the_wheel_is_what_is_imported(installed, tmp_path):
+    found = installed("python", "-c", "import pcka_mmdet, torch; print(pcka_mmdet.__file__)", cwd=tmp_path).strip()
+    assert "/wheel" in found and not found.startswith(str(ROOT))
+
+
+def test_mim_trains_and_the_program_tests_without_the_source_tree(installed, digit_scenes, tmp_path):
+    """MIM finds tool and config in the wheel by their names alone; `pcka-mmdet` finds them too."""
+    mim = ["python", "-c", "from mim.cli import cli; cli()"]
+    train = ["train", "pcka_mmdet", "theorem.py", "--gpus", "0", "--work-dir", "work"]
+    installed(*mim, *train, *tiny_demo(digit_scenes), cwd=tmp_path)
+    assert (tmp_path / "work/student_epoch_1.pth").exists()
+    checkpoint, words = "work/epoch_1.pth", ["--work-dir", "test", *tiny_demo(digit_scenes)]
+    tested = installed("pcka-mmdet", "test", "pcka_mmdet::demo/theorem.py", checkpoint, *words, cwd=tmp_path)
+    again = installed(
+        *mim, "test", "pcka_mmdet", "work/theorem.py", "--checkpoint", checkpoint, "--gpus", "0", cwd=tmp_path
+    )
+    results = [text[text.rindex("bbox_mAP_copypaste") :].splitlines()[0] for text in (tested, again)]
+    assert results[0] == results[1]
+
+
+def test_mmdetections_own_training_of_the_students_config(installed, work, tmp_path):
+    """`mim train mmdet` on the file beside the checkpoints."""
+    mim = ["python", "-c", "from mim.cli import cli; cli()"]
+    installed(*mim, "train", "mmdet", work / "student_config.py", "--gpus", "0", "--work-dir", "work", cwd=tmp_path)
+    content = torch.load(tmp_path / "work/epoch_1.pth", weights_only=False)
+    assert content["state_dict"].keys() == torch.load(work / "student_epoch_1.pth")["state_dict"].keys()
