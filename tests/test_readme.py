@@ -33,6 +33,22 @@ def test_a_config_of_ones_own_trains(kind, tmp_path):
     assert model.architecture.backbone.layer2[0].conv1.weight.grad.abs().max() > 0
 
 
+@pytest.mark.filterwarnings("ignore:PCKALoss leaves out levels")
+def test_several_teachers():
+    """The block of docs/configs.md in place of `teacher` and `teacher_ckpt` of the first one."""
+    first, teachers = (
+        Config.fromstring(text, ".py") for text in EXAMPLES if "pcka_mmdet.FPNDistill" in text or "teachers=[" in text
+    )
+    model = {key: value for key, value in first.model.items() if not key.startswith("teacher")} | teachers.model
+    for teacher in model["teachers"]:
+        teacher["ckpt"] = "random"
+    init_default_scope("mmdet")
+    built = MODELS.build(model)
+    batch = demo_mm_inputs(1, [[3, 256, 320]], num_classes=80)
+    _, log = built.parse_losses(built(**built.data_preprocessor(batch, True), mode="loss"))
+    assert log["distill.loss_pcka"] > 0
+
+
 def test_the_functional_example():
     (example,) = [text for text in EXAMPLES if "patch_cka" in text]
     names = dict(zip(("student_map", "teacher_map"), torch.randn(2, 2, 8, 16, 16, dtype=torch.float64)))
@@ -70,8 +86,24 @@ def test_the_route_into_an_existing_environment_installs_something():
 
 
 DOCUMENTS = [
-    path.relative_to(ROOT) for folder in (".", "docs", "configs", "configs/*") for path in ROOT.glob(f"{folder}/*.md")
+    path.relative_to(ROOT)
+    for folder in (".", "docs", "docs/api", "configs", "configs/*")
+    for path in ROOT.glob(f"{folder}/*.md")
 ]
+
+PYTHON = {
+    "README.md": ["tests/integration/test_api.py"],
+    "docs/configs.md": ["tests/test_readme.py"] * 4,
+    "docs/losses.md": ["tests/test_readme.py"] * 2,
+    "docs/own-detector.md": ["tests/integration/test_any_student.py", "tests/integration/test_plain_student.py"],
+}
+"""By page, which test runs each of its Python blocks."""
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_python_blocks_are_run(path):
+    blocks = re.findall(r"^```python\n", (ROOT / path).read_text(), flags=re.MULTILINE)
+    assert len(blocks) == len(PYTHON.get(str(path), [])), "add the test that runs the new block"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)

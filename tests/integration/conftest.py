@@ -2,6 +2,11 @@
 
 from pathlib import Path
 
+import torch
+from mmengine.config import Config
+
+from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.experiments.data_root import move_data_root
 from tests.commands import command  # noqa: F401  (a fixture)
 
 
@@ -25,3 +30,13 @@ def tiny_demo(digit_scenes: Path, epochs: int = 1) -> list[str]:
         *(f"{split}_dataloader.dataset.data_root={digit_scenes}/" for split in splits),
         *(f"{split}_evaluator.ann_file={digit_scenes}/annotations/{split}.json" for split in ("val", "test")),
     ]
+
+
+def write_pair(folder: Path, digit_scenes: Path) -> None:
+    """Write `student.py`, `teacher.py` and `teacher.pth`: the demo's pair on the tiny set, for one epoch, untrained."""
+    torch.save(dict(state_dict=build_detector("configs/demo/teacher.py").state_dict()), folder / "teacher.pth")
+    for side in ("student", "teacher"):
+        config = Config.fromfile(f"configs/demo/{side}.py")
+        move_data_root(config, str(digit_scenes))
+        config.train_cfg.update(max_epochs=1, val_interval=1)
+        config.dump(folder / f"{side}.py")

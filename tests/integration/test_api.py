@@ -4,10 +4,9 @@ import json
 import re
 
 import torch
-from mmengine.config import Config
 
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.experiments.data_root import move_data_root
+from tests.integration.conftest import write_pair
 from tests.processes import ROOT, run_python
 
 
@@ -56,12 +55,7 @@ def test_distil_twice_and_use_the_student(digit_scenes, tmp_path):
 
 def test_the_example_of_the_readme(digit_scenes, tmp_path):
     """On the demo's pair, in a folder with the files that it names."""
-    torch.save(dict(state_dict=build_detector("configs/demo/teacher.py").state_dict()), tmp_path / "teacher.pth")
-    for side in ("student", "teacher"):
-        config = Config.fromfile(f"configs/demo/{side}.py")
-        move_data_root(config, str(digit_scenes))
-        config.train_cfg.update(max_epochs=1, val_interval=1)
-        config.dump(tmp_path / f"{side}.py")
+    write_pair(tmp_path, digit_scenes)
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
     printed = run_python(
         f"""

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -160,7 +159,7 @@ def _most_memory() -> float:
 
 def _teacher(config: Config, images: int | None, baseline: float | None) -> Finding:
     try:
-        best = max(check_teacher(config, images if baseline is None else sys.maxsize))
+        best = max(check_teacher(config, images if baseline is None else None))
     except (Exception, SystemExit) as error:
         return Finding(ERROR, TEACHER_CHECK, sentence(error))
     if baseline is None:

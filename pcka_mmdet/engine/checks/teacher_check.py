@@ -22,12 +22,12 @@ DEFAULTS = dict(metric="bbox_mAP", at_least=0.05)
 """Options of the config's `teacher_check`: the end of the metric's name, and the lowest value that is accepted."""
 
 
-def check_teacher(config: Config, images: int) -> list[float]:
+def check_teacher(config: Config, images: int | None) -> list[float]:
     """Evaluate each teacher, head included, on the student's first validation images, by the student's own evaluator.
 
     Args:
         config: The config of a distillation.
-        images: How many images.
+        images: How many images; `None` takes all.
 
     Returns:
         The metric of each teacher.
@@ -41,7 +41,7 @@ def check_teacher(config: Config, images: int) -> list[float]:
     return [_check(config, images, *teacher) for teacher in teachers_of(config.model)]
 
 
-def _check(config: Config, images: int, teacher: str | dict, checkpoint: str) -> float:
+def _check(config: Config, images: int | None, teacher: str | dict, checkpoint: str) -> float:
     wanted = {**DEFAULTS, **config.get("teacher_check", {})}
     evaluation = _evaluation(config, images, teacher)
     heads = head_classes(evaluation.model)
@@ -70,7 +70,8 @@ def _check(config: Config, images: int, teacher: str | dict, checkpoint: str) ->
             f"the evaluation gives {sorted(metrics)}, and none ends with {wanted['metric']!r}: name one in the config, "
             "teacher_check=dict(metric=..., at_least=...)"
         )
-    said = f"the teacher's {name} on the first {images} validation images is {metrics[name]:.3f}"
+    which = "all" if images is None else f"the first {images}"
+    said = f"the teacher's {name} on {which} validation images is {metrics[name]:.3f}"
     if not metrics[name] >= wanted["at_least"]:
         raise SystemExit(
             f"{said}, below {wanted['at_least']}. Do checkpoint and config belong together? Are its classes in the "
@@ -81,8 +82,8 @@ def _check(config: Config, images: int, teacher: str | dict, checkpoint: str) ->
     return metrics[name]
 
 
-def _evaluation(config: Config, images: int, teacher: str | dict) -> Config:
-    """The config of a validation of the teacher on the first images."""
+def _evaluation(config: Config, images: int | None, teacher: str | dict) -> Config:
+    """The config of a validation of the teacher on the first images, or on all."""
     if not config.get("val_dataloader"):
         raise SystemExit(
             "--check-teacher needs a val_dataloader with the images to evaluate the teacher on; there is none"
@@ -100,6 +101,8 @@ def _evaluation(config: Config, images: int, teacher: str | dict) -> Config:
     evaluation = Config(copy.deepcopy({key: config[key] for key in kept if key in config}))
     evaluation.model = model_config(teacher)
     evaluation.merge_from_dict(dict(experiment_name="teacher_check", work_dir=f"{config.work_dir}/teacher_check"))
+    if images is None:
+        return evaluation
     dataset = innermost(evaluation.val_dataloader.dataset)
     if "ann_file" not in dataset:
         raise SystemExit("--check-teacher needs a val_dataloader with one data set that has an ann_file")

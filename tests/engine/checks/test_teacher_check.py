@@ -42,6 +42,12 @@ def test_below_the_threshold_it_stops(config):
     assert subset["annotations"] == [a for a in whole["annotations"] if a["image_id"] in kept]
 
 
+def test_all_images(config):
+    with pytest.raises(SystemExit, match="the teacher's coco/bbox_mAP on all validation images is 0.000, below 0.05"):
+        check_teacher(config, None)
+    assert not Path(config.work_dir, "teacher_check/annotations.json").exists()
+
+
 def test_a_teacher_that_detects_nothing_has_metric_0(config):
     config.model.teacher = model_config(config.model.teacher)
     config.model.teacher.test_cfg.score_thr = 1.1

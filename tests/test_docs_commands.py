@@ -1,0 +1,122 @@
+"""Each command on a page is one that its program accepts. The quick start is run in tests/integration."""
+
+import argparse
+import importlib
+import itertools
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pcka_mmdet.cli import COMMANDS
+from tests.processes import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "README_zh-CN.md", ROOT / "CONTRIBUTING.md"]
+PAGES += [*sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "configs").rglob("*.md"))]
+PROGRAMS = ("pcka-mmdet", "make", "python", "pip", "mim", "tools/", ".venv", "source", "bash")
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+class Command(NamedTuple):
+    page: str
+    words: tuple[str, ...]
+    whole: bool
+    """Whether it stands in a block, to be copied; a command within a sentence may leave out arguments."""
+
+
+def split(text: str) -> list[list[str]]:
+    """The commands of a text, without comments and without settings of the environment before them."""
+    lines = [shlex.split(line, comments=True) for line in text.replace("\\\n", " ").splitlines()]
+    words = [word for line in lines for word in [*line, "&&"]]
+    each = [list(group) for end, group in itertools.groupby(words, "&&".__eq__) if not end]
+    return [list(itertools.dropwhile(re.compile("[A-Z_]+=").match, command)) for command in each]
+
+
+def commands() -> list[Command]:
+    found = []
+    for page in PAGES:
+        text, name = page.read_text(encoding="utf-8"), str(page.relative_to(ROOT))
+        for block in re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
+            found += [Command(name, tuple(words), True) for words in split(block)]
+        sentences = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+        for inline in re.findall(r"`([^`\n]+)`", sentences):
+            if inline.startswith(PROGRAMS) and " " in inline:
+                words = re.sub(r"[\[\]]|\.\.\.", "", inline)
+                found += [Command(name, tuple(words), False) for words in split(words)]
+    return list(dict.fromkeys(found))
+
+
+class Accepted(Exception):
+    """A program has read its arguments and would now begin."""
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    """Read arguments with the parser of a program, whose `main` is given."""
+    original = argparse.ArgumentParser.parse_args
+
+    def accept(parser, arguments=None, namespace=None):
+        original(parser, arguments, namespace)
+        raise Accepted
+
+    def names_only(parser, arguments=None, namespace=None):
+        given = [word for word in sys.argv[1:] if word.startswith("--")]
+        assert set(given) <= parser._option_string_actions.keys(), given
+        raise Accepted
+
+    def call(main, words, whole):
+        monkeypatch.setattr(sys, "argv", ["program", *words])
+        monkeypatch.setattr(argparse.ArgumentParser, "parse_args", accept if whole else names_only)
+        with pytest.raises(Accepted):
+            main()
+
+    return call
+
+
+def tool(path: Path):
+    assert path.is_file(), path
+    return runpy.run_path(str(path), run_name="a tool that is not to run")["main"]
+
+
+COMMANDS_OF_PAGES = commands()
+
+
+def test_commands_were_found():
+    assert len(COMMANDS_OF_PAGES) > 60 and sum(command.whole for command in COMMANDS_OF_PAGES) > 30
+
+
+@pytest.mark.parametrize("command", COMMANDS_OF_PAGES, ids=lambda c: f"{c.page}: {' '.join(c.words)}")
+def test_a_command(command, parse):
+    program, *words = command.words
+    program = re.sub(r"^\.venv(-\w+)?/bin/", "", program)
+    for word in command.words:
+        if word.startswith("configs/"):
+            assert (ROOT / word).exists(), word
+    if program == "make":
+        for word in words:
+            name, equals, _ = word.partition("=")
+            known = rf"\$[({{(if ]*{name}\b|^{name} \?=" if equals else rf"^{name}:|^\.PHONY:.* {name}\b"
+            assert re.search(known, MAKEFILE, flags=re.MULTILINE), word
+    elif program == "pcka-mmdet":
+        parse(tool(ROOT / "tools" / COMMANDS[words[0]][0]), words[1:], command.whole)
+    elif program == "python" and words[0] == "-m":
+        parse(importlib.import_module(words[1]).main, words[2:], command.whole)
+    elif program == "python":
+        parse(tool(ROOT / words[0]), words[1:], command.whole)
+    elif program.endswith(".py"):
+        parse(tool(ROOT / program), words, command.whole)
+    elif program.endswith(".sh"):
+        assert (ROOT / program).is_file()
+    elif program == "mim":
+        assert words[0] in ("train", "test", "install")
+        for name in words[2:]:
+            if name.endswith(".py") and "/" not in name:
+                assert len(list((ROOT / "configs").rglob(name))) == 1, name
+    elif program == "pytest":
+        assert all((ROOT / word).exists() for word in words)
+    else:  # what pip installs is tested in test_readme.py and by .ci/run
+        assert program in ("pip", "source"), program
