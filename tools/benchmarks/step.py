@@ -16,6 +16,7 @@ from pcka_mmdet.benchmarking.measure import interleaved, save
 from pcka_mmdet.benchmarking.steps import stepper, teacher_forward
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.engine.short_errors import run_tool
+from pcka_mmdet.models.similarity import similarities
 from pcka_mmdet.report.tables import console_table
 
 STRIDES = (8, 16, 32, 64)
@@ -35,6 +36,7 @@ OPTIONS = {
     ),
 }
 MMRAZOR = "MMRazor's FpnTeacherDistill with PKDLoss"
+SIMILARITY = "SimilarityHook's measurement, one in 50 steps"
 
 
 def parse_args() -> argparse.Namespace:
@@ -107,6 +109,8 @@ def main() -> None:
     images = models["student"].data_preprocessor(data, True)["inputs"]
     functions = {name: stepper(model, data) for name, model in models.items()}
     functions["teacher"] = teacher_forward(build_detector(teacher), images)
+    maps = functions["teacher"]()
+    functions[SIMILARITY] = lambda: [similarities(of_level, of_level.flip(0)) for of_level in maps]
     seconds = interleaved(functions, args.rounds)
     parts = seconds["student"] + seconds["teacher"]
     rows = [[name, f"{1000 * s:.0f}", f"{s / parts:.3f}", f"{s / seconds[MMRAZOR]:.3f}"] for name, s in seconds.items()]
