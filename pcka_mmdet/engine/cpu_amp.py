@@ -17,12 +17,12 @@ class CpuAmpOptimWrapper(AmpOptimWrapper):
     """MMEngine's `AmpOptimWrapper` with autocast on the CPU.
 
     Args:
-        dtype: `'bfloat16'` (no loss scaling) or `'float16'` (with loss scaling).
+        dtype: `'bfloat16'` (no loss scaling) or `'float16'` (with loss scaling; torch 2.3 or newer).
         loss_scale: `'dynamic'`, a fixed scale above 0, or options of `torch.amp.GradScaler`.
         **options: See `mmengine.optim.OptimWrapper`.
 
     Raises:
-        ValueError: `dtype` or `loss_scale` is none of these.
+        ValueError: `dtype` or `loss_scale` is none of these, or torch is too old for `'float16'`.
     """
 
     def __init__(self, dtype: str = DTYPES[0], loss_scale: str | float | dict = "dynamic", **options):
@@ -31,7 +31,7 @@ class CpuAmpOptimWrapper(AmpOptimWrapper):
             raise ValueError(f"CpuAmpOptimWrapper: dtype must be one of {DTYPES}, got {dtype!r}")
         self.cast_dtype = getattr(torch, dtype)
         fixed, scaling = _loss_scaling(loss_scale)
-        self.loss_scaler = torch.amp.GradScaler("cpu", enabled=dtype == "float16", **scaling)
+        self.loss_scaler = _scaler(dtype == "float16", scaling)
         self._scale_update_param = fixed
 
     @contextlib.contextmanager
@@ -39,6 +39,18 @@ class CpuAmpOptimWrapper(AmpOptimWrapper):
         """Run the model's forward under CPU autocast to `dtype`."""
         with OptimWrapper.optim_context(self, model), torch.autocast("cpu", self.cast_dtype):
             yield
+
+
+def _scaler(scales: bool, options: dict) -> "torch.amp.GradScaler":
+    """A scaler of the loss; one that does nothing if it is not to scale."""
+    if hasattr(torch.amp, "GradScaler"):
+        return torch.amp.GradScaler("cpu", enabled=scales, **options)
+    if scales:
+        raise ValueError(
+            f"CpuAmpOptimWrapper: dtype='float16' needs torch 2.3 or newer, this is {torch.__version__}: write "
+            "dtype='bfloat16'"
+        )
+    return torch.cuda.amp.GradScaler(enabled=False)
 
 
 def _loss_scaling(loss_scale: str | float | dict) -> tuple[float | None, dict]:

@@ -1,5 +1,7 @@
 """Mixed precision on the CPU."""
 
+import types
+
 import pytest
 import torch
 
@@ -71,3 +73,17 @@ def test_another_dtype():
     optimizer = torch.optim.SGD(build(distillation()).parameters(), lr=0.1)
     with pytest.raises(ValueError, match=r"dtype must be one of \('bfloat16', 'float16'\), got 'float32'"):
         CpuAmpOptimWrapper(dtype="float32", optimizer=optimizer)
+
+
+@pytest.mark.filterwarnings("ignore:.*GradScaler:FutureWarning")
+def test_a_torch_without_a_scaler_for_the_cpu(monkeypatch):
+    """Before 2.3. bfloat16 needs none."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
+    older = types.ModuleType("torch.amp")  # torch's own has classes that derive from the scaler
+    monkeypatch.setattr(torch, "amp", older)
+    with pytest.raises(
+        ValueError, match="dtype='float16' needs torch 2.3 or newer, this is .*: write dtype='bfloat16'"
+    ):
+        CpuAmpOptimWrapper("float16", optimizer=optimizer)
+    loss = torch.tensor(2.0)
+    assert CpuAmpOptimWrapper("bfloat16", optimizer=optimizer).loss_scaler.scale(loss) is loss
