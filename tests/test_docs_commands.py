@@ -107,7 +107,8 @@ def test_a_command(command, parse):
         parse(importlib.import_module(words[1]).main, words[2:], command.whole)
     elif program == "python":
         parse(tool(ROOT / words[0]), words[1:], command.whole)
-    elif program.endswith(".py"):
+    elif program.endswith(".py"):  # a mention: the file is no program without Python before it
+        assert not command.whole
         parse(tool(ROOT / program), words, command.whole)
     elif program.endswith(".sh"):
         assert (ROOT / program).is_file()

@@ -15,6 +15,9 @@ from .data_set import innermost
 
 OURS = "pcka_mmdet"
 
+STUDENT_CONFIG = "student_config.py"
+"""The file of the student's own config, in the work directory of a distillation."""
+
 SCOPES_WITHOUT_DETECTORS = ("mmengine", "mmrazor", OURS)
 """With one of these as the default scope, detectors are looked up in MMDetection."""
 

@@ -69,7 +69,7 @@ def ensure_data(config: Config, console) -> None:
     if tuple(config.get("classes", ())) != CLASSES:
         raise FileNotFoundError(
             f"no annotation file at {str(missing[0])!r}: give the folder of the data by --data-root "
-            f"(now {root!r}), or fetch the data first, as README.md shows"
+            f"(now {root!r}), or fetch the data first, as docs/benchmark.md shows"
         )
     console.print(f"making the data set in {root}", highlight=False)
     build_digit_scenes(root, progress=lambda scenes: track(scenes, "data set", console))

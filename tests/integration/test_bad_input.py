@@ -12,7 +12,7 @@ import torch
 
 from tests.integration.conftest import tiny_demo
 
-DISTILLED = "configs/demo/pcka-mimic.py"
+DISTILLED = "configs/demo/paper/distilled.py"
 
 
 @pytest.fixture

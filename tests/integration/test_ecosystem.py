@@ -16,14 +16,14 @@ from tests.integration.conftest import tiny_demo
 from tests.processes import ROOT
 
 TOOLS = Path(mmdet.__file__).parent / ".mim" / "tools"
-CONFIGS = ["pcka-mimic.py", "student_config.py"]
+CONFIGS = ["distilled.py", "student_config.py"]
 
 
 @pytest.fixture(scope="module")
 def work(command, digit_scenes, tmp_path_factory):
     """A distillation of one epoch, and its student's predictions."""
     folder = tmp_path_factory.mktemp("distillation")
-    command("tools/train.py", "configs/demo/pcka-mimic.py", "--work-dir", folder, *tiny_demo(digit_scenes))
+    command("tools/train.py", "configs/demo/paper/distilled.py", "--work-dir", folder, *tiny_demo(digit_scenes))
     return folder
 
 

@@ -13,7 +13,7 @@ import torch
 from tests.commands import ROOT
 from tests.integration.conftest import tiny_demo
 
-DISTILLED = "configs/demo/pcka-mimic.py"
+DISTILLED = "configs/demo/paper/distilled.py"
 EPOCHS = 3
 
 SLOW_DISK = """

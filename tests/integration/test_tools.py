@@ -12,7 +12,7 @@ from pcka_mmdet.report.scalars import read_scalars
 from tests.coco import recall
 from tests.integration.conftest import last_log, tiny_demo
 
-DISTILLED = "configs/demo/pcka-mimic.py"
+DISTILLED = "configs/demo/paper/distilled.py"
 KEEP_BEST = ["default_hooks.checkpoint.save_best=coco/AR@100", "val_evaluator.metric=proposal"]
 """By the recall of all detections: the AP of detectors that have hardly learnt is 0."""
 

@@ -61,6 +61,8 @@ def work_dir(folder, annotations, seed=0, shift=0.0, distils=False, keep=1.0):
     config["test_evaluator"] = [dict(type="DumpResults"), dict(type="mmdet.CocoMetric", ann_file=str(annotations))]
     Config(config).dump(folder / "config.py")
     (folder / "20260102_000000.py").write_text("model = dict(type='RetinaNet')")  # of a test
+    if distils:
+        (folder / "student_config.py").write_text("model = dict(type='RetinaNet')")
     return Run.read(folder)
 
 

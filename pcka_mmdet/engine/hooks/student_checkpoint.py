@@ -15,15 +15,12 @@ from pcka_mmdet.checkpoints.atomic_write import BACKEND, atomic_save, atomic_wri
 from pcka_mmdet.checkpoints.files import load_file, load_what_fits, summarise
 from pcka_mmdet.checkpoints.resume import is_intact
 from pcka_mmdet.checkpoints.student import student_checkpoint, student_config
-from pcka_mmdet.configuration.detector import self_contained
+from pcka_mmdet.configuration.detector import STUDENT_CONFIG, self_contained
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.registry import HOOKS
 
 from ..random_state import RandomState, random_state, set_random_state
 from ..runner import forget_initial_weights, resumed_checkpoint, unwrapped_model
-
-STUDENT_CONFIG = "student_config.py"
-"""The file of the student's own config beside the checkpoints of a distillation."""
 
 
 @HOOKS.register_module()

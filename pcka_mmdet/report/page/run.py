@@ -11,7 +11,7 @@ import numpy as np
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.data_set import innermost, known_classes
-from pcka_mmdet.configuration.detector import last_name
+from pcka_mmdet.configuration.detector import STUDENT_CONFIG, last_name
 
 from ..bootstrap import Matches, mean_over_classes
 from ..predictions import Boxes, read_ground_truth
@@ -134,7 +134,7 @@ def config_in(folder: Path) -> Path:
         FileNotFoundError: There is none.
     """
     written = [path for path in folder.glob("*.py") if not re.fullmatch(r"\d{8}_\d{6}", path.stem)]  # not a test's
-    configs = sorted(written, key=lambda path: path.stat().st_mtime)
+    configs = sorted((path for path in written if path.name != STUDENT_CONFIG), key=lambda path: path.stat().st_mtime)
     if not configs:
         raise FileNotFoundError(f"there is no config in {str(folder)!r}: give the work directory of a training")
     return configs[-1]
