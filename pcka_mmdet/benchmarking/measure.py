@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 
 def interleaved(
@@ -65,9 +65,9 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
+        for tensor in tree_flatten(result)[0]:
             if isinstance(tensor, torch.Tensor):
-                self._count(tensor.untyped_storage(), tree_leaves((args, kwargs)))
+                self._count(tensor.untyped_storage(), tree_flatten((args, kwargs))[0])
         return result
 
     def _count(self, storage: torch.UntypedStorage, inputs: list) -> None:

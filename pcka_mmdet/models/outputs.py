@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_flatten, tree_map_only
 
 ADVICE = "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or train without --amp"
 """What to do about a loss that is not finite."""
@@ -16,7 +16,7 @@ TEACHER_ADVICE = "Evaluate the teacher (--check-teacher); if it is sound, write 
 
 def tensors(outputs: Any) -> Iterator[Tensor]:
     """All tensors of nested outputs."""
-    return (leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor))
+    return (leaf for leaf in tree_flatten(outputs)[0] if isinstance(leaf, Tensor))
 
 
 def in_float32(outputs: Any) -> Any:
