@@ -161,11 +161,6 @@ class FPNDistiller(BaseDistiller):
         terms = (term for terms in self.terms.values() for term in terms if term.sources.index == index)
         return any(self._has_weight(term.key) for term in terms)
 
-    @property
-    def active(self) -> bool:
-        """Whether any loss has weight."""
-        return any(self._has_weight(key) for key in self.losses)
-
     def _has_weight(self, key: str) -> bool:
         return self.factor != 0 and self.level_weights[key] != 0 and self.losses[key].active
 

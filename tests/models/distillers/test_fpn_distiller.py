@@ -107,7 +107,7 @@ def test_what_is_inactive_is_an_exact_zero_on_its_connector(why):
     for parameter in connectors(d)["pcka_s8"].parameters():
         assert parameter.grad is not None and (parameter.grad == 0).all()
     assert student[0].grad is None or (student[0].grad == 0).all()
-    assert d.active == (why not in ("loss weight 0",))
+    assert d.needs(0) == (why != "loss weight 0")
 
 
 def test_a_degenerate_level_warns_once_and_says_what_to_write():
