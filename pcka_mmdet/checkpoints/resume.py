@@ -102,7 +102,7 @@ def is_intact(path: Path) -> bool:
             # torch writes no folders; where a damaged attribute marks an entry as one, torch reads no array
             if archive.testzip() is not None or any(record.external_attr for record in archive.infolist()):
                 return False
-        torch.load(path, map_location="cpu", mmap=True)
+        torch.load(str(path), map_location="cpu", mmap=True)  # torch 2.1 takes no Path here
     except pickle.UnpicklingError:
         return True  # undamaged; the loader reports which type torch refuses
     except Exception:  # zipfile and torch raise many kinds of errors for damaged lengths, names or flags
