@@ -83,8 +83,9 @@ setup(
     package_data={"pcka_mmdet.report.page": ["page.html"]},
     packages=find_packages(include=["pcka_mmdet", "pcka_mmdet.*"]),
     python_requires=">=3.10",
-    # Loose, and without the MM packages: they exist under two names each, and `functional` needs torch alone.
-    install_requires=["torch>=2.1"],
+    # In an environment with MMDetection, this adds MMRazor and changes nothing. The other MM packages exist under two
+    # names each, so they are not named. MMRazor imports joblib without requiring it.
+    install_requires=["torch>=2.1", "mmrazor==1.0.0", "joblib"],
     extras_require={
         **{name: requirements(name) for name in ("runtime", "openmmlab", "onedl", "demo", "onnx", "tests")},
         "classification": ["torchvision", *requirements("classification"), *requirements("classification_openmmlab")],

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from pcka_mmdet.configuration.carried import carried
+from pcka_mmdet.configuration.installed import missing
 
 COMMANDS = {
     "train": ("train.py", "train a detector, by distillation or alone"),
@@ -39,6 +40,9 @@ def main() -> None:
         return
     if command[0] not in COMMANDS:
         print(f"pcka-mmdet: there is no command {command[0]!r}\n\n{usage()}", file=sys.stderr)
+        sys.exit(2)
+    if sentences := missing():
+        print(*sentences, sep="\n", file=sys.stderr)
         sys.exit(2)
     from pcka_mmdet.engine.short_errors import run_tool  # here: it takes seconds
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from pcka_mmdet.cli import COMMANDS, main
+from pcka_mmdet.configuration import installed
 from pcka_mmdet.configuration.carried import carried
 from tests.processes import ROOT
 
@@ -34,6 +35,19 @@ def test_the_list_of_commands(run):
 def test_a_command_that_is_not_there(run):
     status, _, said = run("trian")
     assert status == 2 and said.startswith("pcka-mmdet: there is no command 'trian'\n")
+
+
+def test_what_is_not_installed_is_named_with_its_command(run, monkeypatch):
+    find = installed.find_spec
+    monkeypatch.setattr(installed, "find_spec", lambda name: None if name in ("mmrazor", "mmdet") else find(name))
+    status, out, said = run("doctor")
+    assert (status, out, said) == (2, "", "the package 'mmrazor' is missing: pip install mmrazor==1.0.0\n")
+
+
+def test_the_commands_name_the_versions_that_were_tried():
+    pinned = {line for path in (ROOT / "requirements").glob("*.txt") for line in path.read_text().split()}
+    named = {word for text in installed.INSTALL.values() for word in text.split() if "==" in word}
+    assert named - {"mmcv==2.1.0"} <= pinned and "mmcv==2.1.0" in (ROOT / "Makefile").read_text()
 
 
 @pytest.mark.parametrize("name", ["train", "plan", "export-onnx"])

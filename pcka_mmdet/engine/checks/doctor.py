@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from mmengine.runner import Runner
 
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.detector import is_distillation
+from pcka_mmdet.configuration.installed import INSTALL
 from pcka_mmdet.models import FPNDistill
 
 from ..runner import build_runner, unwrapped_model
@@ -92,6 +94,9 @@ def _found(subject: str, check: Callable[[], Any]) -> Finding:
 
 
 def _import(module: str, distributions: tuple[str, ...]) -> str:
+    package = module.partition(".")[0]
+    if find_spec(package) is None:
+        raise ValueError(f"it is not installed: {INSTALL[package]}")
     import_module(module)
     for name in distributions:
         try:

@@ -30,9 +30,9 @@ def test_an_installation(monkeypatch):
     found = by_subject(examine_installation())
     assert {finding.level for finding in found.values()} == {OK}
     assert found["torch"].text == f"torch {torch.__version__}"
-    monkeypatch.setitem(doctor.STACK, "mmgone", ("mmgone",))
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "mmdet" else name)
     found = by_subject(examine_installation())
-    assert found["mmgone"].level == ERROR and "No module named 'mmgone'" in found["mmgone"].text
+    assert found["mmdet"].level == ERROR and "it is not installed: pip install mmdet==3.3.0" in found["mmdet"].text
 
 
 def test_a_config_that_is_right(config):
