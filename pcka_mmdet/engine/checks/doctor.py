@@ -98,9 +98,10 @@ def _import(module: str, distributions: tuple[str, ...]) -> str:
     if find_spec(package) is None:
         raise ValueError(f"it is not installed: {INSTALL[package]}")
     import_module(module)
+    stated = getattr(import_module(package), "__version__", None)  # torch's names its CUDA, too
     for name in distributions:
         try:
-            return f"{name} {version(name)}"
+            return f"{name} {stated or version(name)}"
         except PackageNotFoundError:
             continue
     return "imports"
