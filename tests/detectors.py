@@ -129,7 +129,7 @@ def reppoints() -> dict:
     return {**config, "type": "RepPointsDetector", "train_cfg": train_cfg}
 
 
-def rtmdet() -> dict:
+def rtmdet(exp_on_reg: bool = True) -> dict:
     """An RTMDet like it."""
     config = retinanet()
     config["bbox_head"] = dict(
@@ -143,7 +143,7 @@ def rtmdet() -> dict:
         loss_cls=dict(type="QualityFocalLoss", use_sigmoid=True),
         loss_bbox=dict(type="GIoULoss"),
         with_objectness=False,
-        exp_on_reg=True,
+        exp_on_reg=exp_on_reg,
         norm_cfg=dict(type="BN"),
     )
     train_cfg = dict(assigner=dict(type="DynamicSoftLabelAssigner", topk=3), allowed_border=-1, pos_weight=-1)

@@ -92,8 +92,8 @@ class GradientBalance(nn.Module):
         if wrong:
             raise ValueError(f"balance: a ratio is a number of 0 or more, such as 1.0; got {wrong}")
         self.ratios = dict(ratios)
-        self.factor = 1.0
-        """The schedule's factor of this step, which the losses are multiplied by."""
+        self.factors = dict.fromkeys(ratios, 1.0)
+        """By group, the factor of schedule and teacher in this step, which its losses are multiplied by."""
         self.register_buffer("averages", torch.zeros(len(ratios), 4))
         """Running averages for each group: norm of the task's gradient, norm of the group's, their cosine, and 1. They
         start at 0; that bias cancels in quotients of columns."""
@@ -117,6 +117,10 @@ class GradientBalance(nn.Module):
             found[f"balance.cosine_{name}"] = _quotient(cosine, weight)
         return found
 
+    def restart(self, name: str) -> None:
+        """Forget a group's averages: its losses compare with other teachers from now on."""
+        self.averages[list(self.ratios).index(name)] = 0
+
     def combine(self, task: Gradients, groups: Sequence[Gradients]) -> list[Tensor | None]:
         """The gradient of each output: the task's plus those of the groups, scaled.
 
@@ -126,10 +130,10 @@ class GradientBalance(nn.Module):
         """
         self._step = torch.zeros_like(self.averages)
         total = list(task)
-        for index, (ratio, gradients) in enumerate(zip(self.ratios.values(), groups, strict=True)):
-            if self.factor == 0 or all(gradient is None for gradient in gradients):
+        for index, ((name, ratio), gradients) in enumerate(zip(self.ratios.items(), groups, strict=True)):
+            if self.factors[name] == 0 or all(gradient is None for gradient in gradients):
                 continue
-            scale = self._scale(index, ratio, task, gradients)
+            scale = self._scale(index, self.factors[name], ratio, task, gradients)
             if ratio == 0:
                 continue  # not multiplied: 0 * inf is NaN, and a sum with 0 may change the sign of a zero
             for level, gradient in enumerate(gradients):
@@ -140,7 +144,7 @@ class GradientBalance(nn.Module):
         Variable._execution_engine.queue_callback(self._average)
         return total
 
-    def _scale(self, index: int, ratio: float | None, task: Gradients, own: Gradients) -> Tensor:
+    def _scale(self, index: int, factor: float, ratio: float | None, task: Gradients, own: Gradients) -> Tensor:
         """What a group's gradient is multiplied by. Notes the values of this step."""
         task_norm, own_norm = _norm(task, self.averages), _norm(own, self.averages)
         product = sum(
@@ -148,7 +152,7 @@ class GradientBalance(nn.Module):
             start=self.averages.new_zeros(()),
         )
         cosine = _quotient(product, task_norm * own_norm)
-        values = torch.stack([task_norm, own_norm / self.factor, cosine, torch.ones_like(cosine)])
+        values = torch.stack([task_norm, own_norm / factor, cosine, torch.ones_like(cosine)])
         finite = values.isfinite().all()  # not so after an overflow under --amp: the step will be skipped
         self._step[index] = torch.where(finite, values, 0)
         average = MOMENTUM * self.averages[index] + (1 - MOMENTUM) * self._step[index]
@@ -167,19 +171,32 @@ class GradientBalance(nn.Module):
 
 
 class _Fork(torch.autograd.Function):
-    """Several copies of tensors; `GradientBalance.combine` makes one gradient of theirs."""
+    """Several copies of tensors; `GradientBalance.combine` makes one gradient of theirs.
+
+    The groups' copies of float16 outputs are float32: a gradient may be outside of float16's range before it is
+    scaled. Outputs that need no gradient, as those of frozen stages, get none and count nowhere.
+    """
 
     @staticmethod
     def forward(ctx, balance: GradientBalance, copies: int, *outputs: Tensor) -> tuple[Tensor, ...]:
-        ctx.balance, ctx.levels = balance, len(outputs)
+        ctx.balance, ctx.dtypes = balance, [output.dtype for output in outputs]
         ctx.set_materialize_grads(False)
-        return tuple(output.detach() for _ in range(copies) for output in outputs)
+        wide = [output.detach().float() if output.dtype == torch.float16 else output for output in outputs]
+        made = [
+            *(output.detach() for output in outputs),
+            *(output.detach() for _ in range(copies - 1) for output in wide),
+        ]
+        needed = ctx.needs_input_grad[2:] * copies
+        ctx.mark_non_differentiable(*(copy for copy, needs in zip(made, needed, strict=True) if not needs))
+        return tuple(made)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        task, *groups = (gradients[i : i + ctx.levels] for i in range(0, len(gradients), ctx.levels))
-        return None, None, *ctx.balance.combine(task, groups)
+        levels = len(ctx.dtypes)
+        task, *groups = (gradients[i : i + levels] for i in range(0, len(gradients), levels))
+        total = ctx.balance.combine(task, groups)
+        return None, None, *(g if g is None else g.to(dtype) for g, dtype in zip(total, ctx.dtypes, strict=True))
 
 
 def _norm(gradients: Gradients, like: Tensor) -> Tensor:

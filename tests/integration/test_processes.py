@@ -210,6 +210,13 @@ def gathered_rows(rank: int) -> tuple[Tensor, Tensor]:
     return everything.detach(), rows.grad
 
 
+def gathered_rows_of_two_widths(rank: int) -> str:
+    """What every process says, where their images are padded to different sizes."""
+    with pytest.raises(ValueError) as raised:
+        gathered(torch.zeros(2, 4 + rank))
+    return str(raised.value)
+
+
 def two_teachers() -> dict:
     """One after another, so that the connectors of one of them have no gradient."""
     config = distillation(balance=BALANCE)
@@ -258,6 +265,7 @@ def work(rank: int, folder: Path) -> None:
         "pcka": weights_after(distilled_fcos("pcka_mmdet.PCKALoss", 0.0), [batch(0, LOCAL[rank])], 1.0, wrap),
         "rcka": weights_after(distilled_fcos("pcka_mmdet.RCKALoss", 0.0), [batch(0, LOCAL[rank])], 1.0, wrap),
         "gathered": gathered_rows(rank),
+        "gathered, of two widths": gathered_rows_of_two_widths(rank),
         **{name: scenario(folder) for name, scenario in SCENARIOS.items()},
     }
     torch.save(results, folder / f"{rank}.pt")
@@ -387,6 +395,11 @@ def test_both_processes_stop_and_say_in_which_the_loss_is_not_finite(results):
         assert result["nonfinite for good"]["error"].startswith("process 1: loss_pcka_s8, ")
         assert "It happened in 2 steps in a row; at most 1 are skipped" in result["nonfinite for good"]["error"]
     assert [result["nonfinite for good"]["failed"] for result in results] == [False, True]
+
+
+def test_rows_of_two_widths_are_refused_by_both_processes(results):
+    message = "gather=True: the samples have [4, 5] values in the processes, since their images are padded to different"
+    assert all(result["gathered, of two widths"].startswith(message) for result in results)
 
 
 def test_zeros_that_depend_on_no_connector_would_fail(results):

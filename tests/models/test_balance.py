@@ -50,19 +50,21 @@ def test_the_norm_is_the_ratio_times_the_tasks(ratio):
 
 
 def test_the_norms_are_running_averages():
-    """Against the bias-corrected averages in float64; the schedule's factor is not averaged."""
+    """Against the bias-corrected averages in float64; factors of schedule and teachers are not averaged."""
     ratios = dict(a=0.5, b=None, c=2.0)
     balance, averages = GradientBalance(ratios), torch.zeros(3, 2, dtype=torch.float64)
     for index, (size, factor) in enumerate([(1, 1.0), (5, 0.5), (0.1, 0.5), (100, 1.0)], start=1):
-        task, *groups = gradients(size, 3 * factor / size, factor, size**2 * factor, seed=index)
-        norms = torch.tensor([[norm(task), norm(group) / factor] for group in groups], dtype=torch.float64)
+        factors = dict(a=factor, b=factor, c=factor / 4)
+        task, *groups = gradients(size, 3 * factor / size, factor, size**2 * factors["c"], seed=index)
+        norms = [[norm(task), norm(group) / own] for group, own in zip(groups, factors.values(), strict=True)]
+        norms = torch.tensor(norms, dtype=torch.float64)
         averages = MOMENTUM * averages + (1 - MOMENTUM) * norms
         means = averages / (1 - MOMENTUM**index)
         expected = list(task)
         for ratio, group, (task_mean, own_mean) in zip(ratios.values(), groups, means.tolist(), strict=True):
             scale = 1.0 if ratio is None else ratio * task_mean / own_mean
             expected = [total + scale * gradient for total, gradient in zip(expected, group, strict=True)]
-        balance.factor = factor
+        balance.factors = factors
         for found, other in zip(passed(balance, task, *groups), expected, strict=True):
             torch.testing.assert_close(found, other, rtol=0, atol=1e-5 * float(other.abs().max()))
 
@@ -138,7 +140,7 @@ def test_a_paused_distillation_leaves_everything_alone():
     before = balance.averages.clone()
     task, *groups = gradients(1, None, None, seed=1)
     assert all(torch.equal(a, b) for a, b in zip(passed(balance, task, *groups), task, strict=True))
-    balance.factor = 0
+    balance.factors = dict.fromkeys(balance.factors, 0)
     task, *groups = gradients(1, 0, 0, seed=1)
     assert all(torch.equal(a, b) for a, b in zip(passed(balance, task, *groups), task, strict=True))
     assert torch.equal(balance.averages, before)
@@ -150,6 +152,41 @@ def test_levels_without_gradient():
     first, second = passed(GradientBalance(dict(all=1.0)), task, own)
     torch.testing.assert_close(first, task[0])
     torch.testing.assert_close(second, own[1] * float(norm(task) / norm(own)))
+
+
+def test_outputs_that_need_no_gradient_get_none_and_count_nowhere():
+    """As those of a backbone's frozen stages."""
+    maps = [torch.zeros(SIZES[0], requires_grad=True), torch.zeros(SIZES[1])]
+    task, groups = GradientBalance(dict(all=1.0)).fork(maps)
+    assert [copy.requires_grad for copy in (*task, *groups["all"])] == [True, False] * 2
+    (a, _), (b, _) = gradients(1, 10)
+    torch.autograd.backward([task[0], groups["all"][0]], [a, b])
+    torch.testing.assert_close(maps[0].grad, a + b * float(norm([a]) / norm([b])))
+
+
+@pytest.mark.parametrize("size", [1e-5, 1e-9], ids=["its scale", "itself"])
+def test_a_gradient_that_float16_cannot_hold(size):
+    maps = [torch.zeros(shape, dtype=torch.float16, requires_grad=True) for shape in SIZES]
+    task, groups = GradientBalance(dict(all=1.0)).fork(maps)
+    assert {copy.dtype for copy in groups["all"]} == {torch.float32}
+    a, b = gradients(1, 1)
+    pairs = [(copy, gradient.half()) for copy, gradient in zip(task, a, strict=True)]
+    pairs += [(copy, size * gradient) for copy, gradient in zip(groups["all"], b, strict=True)]
+    torch.autograd.backward(*zip(*pairs, strict=True))
+    for m, x, y in zip(maps, a, b, strict=True):
+        torch.testing.assert_close(m.grad.float(), x + y * float(norm(a) / norm(b)), rtol=0, atol=5e-3)
+
+
+def test_a_restart_forgets_what_other_teachers_gave():
+    balance = GradientBalance(dict(a=1.0, b=1.0))
+    for seed in range(3):
+        passed(balance, *gradients(1, 1, 1, seed=seed))
+    of_b = balance.averages[1].clone()
+    balance.restart("a")
+    assert torch.equal(balance.averages[1], of_b)
+    task, own, other = gradients(1, 100, None, seed=3)
+    found = passed(balance, task, own, other)
+    assert norm([f - t for f, t in zip(found, task, strict=True)]) == pytest.approx(norm(task), rel=1e-5)
 
 
 def test_ratio_0_changes_no_bit():

@@ -133,12 +133,14 @@ class FPNDistill(BaseAlgorithm):
 
     @property
     def teacher(self) -> nn.Module:
-        """The frozen detector; the last of those that teach now, if there are several."""
+        """The frozen detector; the last of those that teach now and that a loss reads, if there are several."""
         return self._teacher.detector
 
     @property
     def _teacher(self) -> Teacher:
-        return [one for one, weight in zip(self._teachers, self._weights(), strict=True) if weight][-1]
+        teaching = [index for index, weight in enumerate(self._weights()) if weight]
+        needed = [index for index in teaching if self.distiller.needs(index)]
+        return self._teachers[(needed or teaching)[-1]]
 
     def teacher_maps(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None) -> Sequence[Tensor]:
         """Maps of the teacher's neck.
@@ -149,9 +151,9 @@ class FPNDistill(BaseAlgorithm):
         """
         return self._teacher(inputs, data_samples, self._normalisation)["neck"]
 
-    def _weights(self) -> list[float]:
-        """Factor of each teacher's losses now; 0 while it does not teach."""
-        done = progress()
+    def _weights(self, ago: int = 0) -> list[float]:
+        """Factor of each teacher's losses now, or some iterations ago; 0 while it does not teach."""
+        done = progress(ago)
         return [entry.weight_at(done) for entry in self._schedule]
 
     @property
@@ -184,7 +186,7 @@ class FPNDistill(BaseAlgorithm):
             inputs: Images `(B, 3, H, W)` in the student's normalisation.
             data_samples: Their annotations.
         """
-        weights, steps = self._weights(), []
+        weights, before, steps = self._weights(), self._weights(ago=1), []
         records = [
             self._record(index, inputs, data_samples) if weight else None for index, weight in enumerate(weights)
         ]
@@ -202,7 +204,7 @@ class FPNDistill(BaseAlgorithm):
                     record["roi_head"] = teacher.roi_head(record["neck"], proposals)
             maps = None if record is None else record.get("neck")
             batch = Batch(data_samples, tuple(inputs.shape[2:]), self.student, teacher, maps)
-            steps.append(TeacherStep(record, batch, weight))
+            steps.append(TeacherStep(record, batch, weight, changed=bool(weight) != bool(before[index])))
         distilled = self.distiller.compute_distill_losses(student, steps)
         losses.update({f"distill.{k}" if k.startswith("loss_") else k: v for k, v in distilled.items()})
         return losses

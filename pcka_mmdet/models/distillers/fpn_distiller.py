@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from mmengine.dist import get_world_size
 from mmrazor.models.distillers import BaseDistiller
 from torch import Tensor, nn
 
@@ -42,6 +43,8 @@ class TeacherStep:
     """Data samples, image size and teacher of the step."""
     weight: float = 1.0
     """Factor of its losses."""
+    changed: bool = False
+    """Whether it begins or ends to teach in this step."""
 
 
 @MODELS.register_module()
@@ -85,6 +88,8 @@ class FPNDistiller(BaseDistiller):
         """Balance of gradients, by source of the student."""
         self.recorder: SourceRecorder | None = None
         """Records the student's sources."""
+        self._teachers_of: dict[tuple[str, str], set[int]] = {}
+        """Teachers that the losses of a balanced group compare with, by source and name of the group."""
         self._warned: set[str] = set()
         self._ever_active: set[str] = set()
         """Losses that had a usable level in some batch."""
@@ -119,12 +124,18 @@ class FPNDistiller(BaseDistiller):
             self.balances[source] = GradientBalance({group.name: group.ratio for group in own})
         for name, entry in entries.items():
             sources = sources_of[name]
+            if name in groups:
+                self._teachers_of.setdefault((groups[name].source, groups[name].name), set()).add(entry.index)
             student_key = groups[name].key if name in groups else sources.student
             if sources not in self.levels:
                 theirs = source_levels(teachers[entry.index], sources.teacher)
                 self.levels[sources] = source_levels(student, sources.student), theirs
             self.terms[name] = build_terms(name, entry.config, sources, self.levels[sources], self.strides, student_key)
             for term in self.terms[name]:
+                if term.key in self.losses:
+                    raise ValueError(
+                        f"losses.{entry.given}: another loss is called {term.key!r} too: rename one of them"
+                    )
                 self.losses[term.key] = term.loss
                 self.level_weights[term.key] = term.level_weight
         forks = {source: balance.fork for source, balance in self.balances.items()}
@@ -149,7 +160,12 @@ class FPNDistiller(BaseDistiller):
                     f"losses.{name}.teacher: there are {num_teachers} teachers, counted from 0; got {asked}"
                 )
             for index in range(num_teachers) if asked is None else [asked]:
-                entries[f"{name}_{index + 1}" if index and asked is None else name] = _Entry(config, index, name)
+                key = f"{name}_{index + 1}" if index and asked is None else name
+                if key in entries or (key != name and key in self.loss_configs):
+                    raise ValueError(
+                        f"losses.{key}: teacher {index + 1}'s losses.{name} is called so: rename one of them"
+                    )
+                entries[key] = _Entry(config, index, name)
         return entries
 
     def teacher_sources(self, index: int = 0) -> set[str]:
@@ -177,7 +193,8 @@ class FPNDistiller(BaseDistiller):
             parameter used. Then the metrics of the losses.
 
         Raises:
-            ValueError: A loss has no usable level, and had none in any batch before.
+            ValueError: A loss has no usable level, and had none in any batch before. With several processes this is a
+                warning.
         """
         results: dict[str, Tensor] = {}
         metrics: dict[str, Tensor] = {}
@@ -195,11 +212,19 @@ class FPNDistiller(BaseDistiller):
                     results[f"loss_{term.key}"] = step.weight * self.factor * self.level_weights[term.key] * value
                 metrics.update(self._named_metrics(name, usable))
         for source, balance in self.balances.items():
-            balance.factor = self.factor
+            self._tell(source, balance, teachers)
             suffix = f"_{source}" if len(self.balances) > 1 else ""
             metrics.update({f"{key}{suffix}": value for key, value in balance.metrics().items()})
         self._check_finite(results, student, teachers)
         return {**results, **metrics}
+
+    def _tell(self, source: str, balance: GradientBalance, teachers: Sequence[TeacherStep]) -> None:
+        """Tell a balance the factors of this step, and whose losses compare with other teachers than before."""
+        for name in balance.ratios:
+            steps = [teachers[index] for index in self._teachers_of[source, name]]
+            balance.factors[name] = self.factor * max(step.weight for step in steps)
+            if any(step.changed for step in steps):
+                balance.restart(name)
 
     def _named_metrics(self, name: str, used: Sequence[Term]) -> dict[str, Tensor]:
         """Metrics of a loss: `METRIC_s8` of each level used, and `METRIC`, their mean. A second loss of the same type
@@ -233,7 +258,7 @@ class FPNDistiller(BaseDistiller):
         usable, too_small = usable_levels(levels, [term.place for term in wanted])
         if usable:
             self._ever_active.add(name)
-        elif wanted and name not in self._ever_active:
+        elif wanted and name not in self._ever_active and get_world_size() == 1:  # others would wait for this process
             raise ValueError(f"no level is left for loss {name!r}: {too_small}")
         for index, term in enumerate(wanted):
             if index not in usable and term.key not in self._warned:

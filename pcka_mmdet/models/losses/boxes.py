@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -20,8 +21,23 @@ def difference(student: Tensor, teacher: Tensor) -> Tensor:
     """2 (1 - GIoU) of boxes `(..., 4)`: `(...)`, in [0, 4].
 
     GIoU is by Rezatofighi et al. 2019; most heads of MMDetection give this loss the weight 2 beside a class loss.
+
+    RTMDet's raw distances may be negative, and GIoU of a box without an area means nothing. Where the teacher's box has
+    no area, the difference is 0. Where only the student's has none, it is 2 plus the sum of the corners' distances in
+    units of the teacher's half perimeter.
     """
     from mmdet.structures.bbox import bbox_overlaps  # here: classifiers train without mmdet
 
-    overlaps = bbox_overlaps(student.reshape(-1, 4), teacher.reshape(-1, 4), mode="giou", is_aligned=True)
-    return 2 * (1 - overlaps.view(student.shape[:-1]))
+    says, is_box = _has_area(teacher), _has_area(student)
+    unit = teacher.new_tensor([0.0, 0.0, 1.0, 1.0])  # any box with an area, where there is none
+    other = torch.where(says[..., None], teacher, unit)
+    own = torch.where((says & is_box)[..., None], student, other)
+    overlaps = bbox_overlaps(own.reshape(-1, 4), other.reshape(-1, 4), mode="giou", is_aligned=True)
+    by_overlap = 2 * (1 - overlaps.view(student.shape[:-1]))
+    half_perimeter = (other[..., 2:] - other[..., :2]).sum(-1)
+    by_corners = 2 + (student - other).abs().sum(-1) / half_perimeter
+    return torch.where(is_box, by_overlap, by_corners) * says
+
+
+def _has_area(boxes: Tensor) -> Tensor:
+    return (boxes[..., 2:] > boxes[..., :2]).all(-1)

@@ -16,11 +16,20 @@ def gathered(rows: Tensor) -> Tensor:
 
     Returns:
         Rows `(sum of N, D)`.
+
+    Raises:
+        ValueError: D differs between processes; every process raises it.
     """
     processes = get_world_size()
     if processes == 1:
         return rows
-    counts = [int(count) for count in all_gather(torch.tensor([len(rows)], device=rows.device))]
+    shapes = [shape.tolist() for shape in all_gather(torch.tensor(rows.shape, device=rows.device))]
+    counts, widths = (list(values) for values in zip(*shapes, strict=True))
+    if len(set(widths)) > 1:
+        raise ValueError(
+            f"gather=True: the samples have {widths} values in the processes, since their images are padded to "
+            "different sizes: use images of one size, source='logits', or gather=False"
+        )
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
     padded[: len(rows)] = rows.detach()
     parts = [part[:count] for part, count in zip(all_gather(padded), counts, strict=True)]

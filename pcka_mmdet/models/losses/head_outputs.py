@@ -182,6 +182,8 @@ def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[
     kinds = [kind_of(head) for head in (student, teacher)]
     if _code(student) != _code(teacher):
         return f"their heads code boxes in different ways ({type(student).__name__} and {type(teacher).__name__})"
+    if _scores_overlap(student) != _scores_overlap(teacher):
+        return f"one of their heads scores centerness, the other overlap ({kinds[0]} and PAAHead)"
     if student.cls_out_channels != teacher.cls_out_channels:
         return f"their heads score {student.cls_out_channels} and {teacher.cls_out_channels} classes"
     if kinds[1] in WITH_QUALITY and kinds[0] not in WITH_QUALITY:
@@ -195,6 +197,11 @@ def _code(head: nn.Module) -> tuple:
     """What two heads must have in common so that their boxes can be compared, besides the anchors."""
     kind = kind_of(head)
     return "anchors" if KINDS[kind] is _of_anchors else kind, getattr(head, "reg_max", None)
+
+
+def _scores_overlap(head: nn.Module) -> bool:
+    """Whether the third output, which is ATSS's centerness, is the box's overlap with the object."""
+    return any(base.__name__ == "PAAHead" for base in type(head).__mro__)
 
 
 def _priors(head: nn.Module, level: int) -> Tensor:

@@ -59,13 +59,18 @@ class RCKALoss(LevelLoss):
         return self.class_weight != 0 and student_channels != teacher_channels
 
     def prepare(self, student: Level, teacher: Level) -> None:
-        """Refuse a term over classes on maps.
+        """Refuse a term over classes on maps, or over too few of them.
 
         Raises:
-            ValueError: The outputs are maps, or have other classes.
+            ValueError: The outputs are maps, or have other or too few classes.
         """
         if self.class_weight and student.stride is not None:
             raise ValueError("RCKALoss: class_weight compares classes, and a map has none: use source='logits'")
+        if self.class_weight and student.channels < MIN_SAMPLES[self.centering]:
+            raise ValueError(
+                f"RCKALoss: class_weight compares classes, and centering={self.centering!r} needs "
+                f"{MIN_SAMPLES[self.centering]} of them; there are {student.channels}: use class_weight=0"
+            )
         super().prepare(student, teacher)
 
     def forward(self, student: Tensor | RoIOutputs, teacher: Tensor | RoIOutputs, batch: Batch | None = None) -> Tensor:

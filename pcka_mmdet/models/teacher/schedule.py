@@ -59,8 +59,12 @@ def read_teachers(entries: Sequence[Mapping[str, Any]]) -> list[TeacherEntry]:
     return teachers
 
 
-def progress() -> float:
-    """The share of the training that is done, within [0, 1), by MMEngine's message hub; 0 outside of a training."""
+def progress(ago: int = 0) -> float:
+    """The share of the training that is done, within [0, 1), by MMEngine's message hub; 0 outside of a training.
+
+    Args:
+        ago: Iterations before the current one.
+    """
     hub = MessageHub.get_current_instance()
     iterations = hub.runtime_info.get("max_iters")
-    return hub.runtime_info.get("iter", 0) / iterations if iterations else 0.0
+    return max(hub.runtime_info.get("iter", 0) - ago, 0) / iterations if iterations else 0.0

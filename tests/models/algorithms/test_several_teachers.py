@@ -126,9 +126,44 @@ def test_a_loss_of_one_teacher_and_ratios_by_loss(tmp_path):
         model.student(**batch, mode="loss")
     table = level_table(model.distiller, student)
     assert "output 0, 16 channels; teacher 2: output 0, 24 channels" in table
+    losses["mimic_2"] = dict(losses["pcka"])
+    with pytest.raises(ValueError, match="losses.mimic_2: teacher 2's losses.mimic is called so: rename one of them"):
+        build(several(*entries, distiller=distiller))
+    del losses["mimic_2"]
     losses["pcka"]["teacher"] = 2
     with pytest.raises(ValueError, match="losses.pcka.teacher: there are 2 teachers, counted from 0; got 2"):
         build(several(*entries, distiller=distiller))
+
+
+def test_balanced_a_teacher_has_the_ratio_times_its_weight(tmp_path):
+    entries = teacher(1, tmp_path, weight=0.5), teacher(2, tmp_path, channels=24, weight=2.0)
+    model = build(several(*entries, balance=dict(ratio=dict(mimic=0.3))))
+    losses_of(model)
+    assert model.distiller.balances["neck"].factors == {"mimic": 0.5, "mimic_2": 2.0}
+    model = build(several(*entries, balance=dict(ratio=0.3)))
+    losses_of(model)
+    assert model.distiller.balances["neck"].factors == {"all": 2.0}
+
+
+def test_a_balance_starts_again_where_one_teacher_follows_another(tmp_path):
+    model = build(several(teacher(1, tmp_path, until=0.5), teacher(2, tmp_path), balance=dict(ratio=1.0)))
+    balance, hub = model.distiller.balances["neck"], MessageHub.get_current_instance()
+    hub.update_info("max_iters", 10)
+    try:
+        for iteration, starts_again in ((0, False), (4, False), (5, True), (6, False)):
+            hub.update_info("iter", iteration)
+            balance.averages.fill_(1)
+            losses_of(model)
+            assert (balance.averages == (0 if starts_again else 1)).all(), iteration
+    finally:
+        hub.runtime_info.clear()
+
+
+def test_a_teacher_whose_losses_have_no_weight_is_not_the_one_that_is_observed(tmp_path):
+    losses = dict(mimic=dict(type="pcka_mmdet.MimicLoss", teacher=0))
+    distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
+    model = build(several(teacher(1, tmp_path), teacher(2, tmp_path, channels=24), distiller=distiller))
+    assert model.teacher is model._teachers[0].detector
 
 
 def test_the_teacher_that_teaches_now(tmp_path):

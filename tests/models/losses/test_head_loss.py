@@ -11,7 +11,7 @@ from pcka_mmdet.models.distillers import TeacherStep
 from pcka_mmdet.models.losses import Batch
 from pcka_mmdet.models.losses.head_outputs import compare as compare_outputs
 from pcka_mmdet.models.losses.head_outputs import kind_of, read_outputs
-from tests.boxes import corners, giou
+from tests.boxes import box_difference, corners
 from tests.detectors import (
     atss,
     build,
@@ -66,6 +66,13 @@ def test_a_step_with_a_gradient_at_every_level_and_none_for_the_teacher(teacher)
     assert sorted(model.distiller.losses["head"].connectors) == ["s16", "s32", "s64", "s8"]
 
 
+def test_an_rtmdet_whose_raw_distances_are_negative():
+    """RTMDet-tiny and -s: as random weights give them, or a teacher where it sees nothing."""
+    model = distilled(rtmdet(exp_on_reg=False), student=retinanet())
+    loss = compare(model, maps(1), maps(0))
+    assert 0 < loss < 50
+
+
 @pytest.mark.parametrize("teacher", HEADS)
 def test_the_teachers_own_maps_are_where_it_is_smallest(teacher):
     """Classes weigh nothing there, boxes agree, and what is left of a quality is its entropy: no gradient."""
@@ -107,7 +114,7 @@ def reference(kind: str, own: list, other: list, stride: int, trained: bool = Fa
             b, c = (side.reshape(4, -1).softmax(1) for side in (b, c))
             box = (c * (c.log() - b.log())).sum()
         else:
-            box = 2 * (1 - giou(b, c))
+            box = box_difference(b, c)
         if kind in ("fcos", "atss", "yolox"):
             u, v = (side[2][a, y, x].sigmoid() for side in (own, other))
             if kind == "yolox":

@@ -92,6 +92,15 @@ def test_bad_input():
     RCKALoss().prepare(Level(0, None, 5), Level(0, None, 6))
 
 
+def test_a_term_over_too_few_classes_is_refused_before_the_training():
+    two = Level(0, None, 2)
+    RCKALoss(class_weight=1.0, centering="none").prepare(two, two)
+    with pytest.raises(
+        ValueError, match="class_weight compares classes, and centering='center' needs 3 of them; there"
+    ):
+        RCKALoss(class_weight=1.0, centering="center").prepare(two, two)
+
+
 def test_the_cell_in_the_table_of_levels():
     loss = RCKALoss(loss_weight=2.0, class_weight=0.5, gather=True)
     assert loss.describe(()) == "weight 2, classes 0.5, samples of all processes"
