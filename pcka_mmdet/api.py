@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.config_text import GIVE_CONFIG, read_config
@@ -88,6 +89,7 @@ def load_student(checkpoint: str | Path, config: str | Config | None = None) -> 
         raise ValueError(f"there is no config in {str(checkpoint)!r}; {GIVE_CONFIG}")
     model.cfg = read_config(content["meta"]["cfg"])
     model.dataset_meta = content["meta"].get("dataset_meta", {})
+    init_default_scope(model.cfg.get("default_scope") or "mmdet")  # for the pipeline of `inference_detector`
     return model.eval()
 
 

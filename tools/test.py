@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.configuration.data_set import innermost
+from pcka_mmdet.configuration.detector import plain_dict
 from pcka_mmdet.engine.checks import preflight
 from pcka_mmdet.engine.hooks import ProgressHook, StudentWeightsHook
 from pcka_mmdet.engine.launch import add_common_arguments, runner_config
@@ -49,6 +50,8 @@ def main() -> None:
     args = parse_args()
     asked = runner_config(args)
     config = student_config(asked)
+    if config is asked:
+        config = Config(plain_dict(config))  # without a name: MMEngine would write it over the training's
     config.work_dir, config.launcher = asked.work_dir, asked.launcher
     config.load_from, config.resume = args.checkpoint, False
     if args.show or args.show_dir:

@@ -14,6 +14,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, TASK_UTILS, WEIGHT_INITIALIZERS
 from mmengine.utils import get_object_from_string
+from torch import nn
 
 PACKAGES = {*MODULE2PACKAGE, "mmengine", "mmcv", "torch", "pcka_mmdet"}
 """Packages whose configs, scopes and registered classes a checkpoint may name."""
@@ -144,10 +145,14 @@ def _registered(scopes: set[str]) -> dict[str, list]:
 
 
 def _is_harmless(kind: str, registered: dict[str, list]) -> bool:
-    """Whether a type is registered, or a bare name (`nms`, `RoIAlign`) that MMEngine cannot import as a module."""
+    """Whether a type is registered, a layer of torch (in a Python-style config), or a bare name (`nms`, `RoIAlign`) that
+    MMEngine cannot import as a module."""
     package, _, rest = kind.rpartition(".")
     if not package:
         return rest in registered or (rest.isidentifier() and importlib.util.find_spec(rest) is None)
+    if package.startswith("torch.nn"):
+        layer = get_object_from_string(kind)
+        return isinstance(layer, type) and issubclass(layer, nn.Module)
     if package.partition(".")[0] not in PACKAGES or rest not in registered:
         return False
     return package in PACKAGES or any(get_object_from_string(kind) is entry for entry in registered[rest])

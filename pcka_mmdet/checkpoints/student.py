@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from pcka_mmdet.configuration.detector import build_detector, is_distillation, model_config, model_of
+from pcka_mmdet.configuration.detector import build_detector, is_distillation, model_config, model_of, plain_dict
 
 from .atomic_write import atomic_save, atomic_write
 from .config_text import GIVE_CONFIG, read_config, refuse_code
@@ -45,10 +45,10 @@ def student_config(config: Config) -> Config:
     """
     if not is_distillation(config):
         return config
-    plain = config.to_dict()
+    plain = plain_dict(config)
     for name in NOT_IN_STUDENT:
         plain.pop(name, None)
-    model = model_config(config.model.architecture).to_dict()
+    model = plain_dict(model_config(config.model.architecture))
     preprocessor = config.model.get("data_preprocessor") or config.get("data_preprocessor")
     if preprocessor is not None:
         model.setdefault("data_preprocessor", preprocessor)

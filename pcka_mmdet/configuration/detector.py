@@ -1,7 +1,7 @@
 """Load detectors and their configs from model dicts, config paths or `cfg_path` with overrides."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from .carried import carried
 from .data_set import innermost
 
 OURS = "pcka_mmdet"
+
+OPERATORS = "mmcv.ops."
 
 STUDENT_CONFIG = "student_config.py"
 """The file of the student's own config, in the work directory of a distillation."""
@@ -43,6 +45,20 @@ def load_config(path: str) -> Config:
             "written 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'"
         )
     return Config.fromfile(path)
+
+
+def plain_dict(config: Config | ConfigDict) -> dict:
+    """A config's content without objects: those of a Python-style config by their names, operators of mmcv by those
+    that mmcv knows (`nms`, where MMEngine writes `mmcv.ops.nms`)."""
+    return _with_known_names(config.to_dict())
+
+
+def _with_known_names(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _with_known_names(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(map(_with_known_names, node))
+    return node.rpartition(".")[2] if isinstance(node, str) and node.startswith(OPERATORS) else node
 
 
 def model_config(spec: str | dict) -> ConfigDict:
@@ -100,7 +116,8 @@ def padded_size(config: Config, loader: str = "train_dataloader") -> tuple[int, 
         return None
     model = config.model if not is_distillation(config) else model_config(config.model.architecture)
     divisor = (model.get("data_preprocessor") or {}).get("pad_size_divisor", 1)
-    height, width = (side + -side % divisor for side in sorted(scales[0]))
+    scale = scales[0] if isinstance(scales[0], Sequence) else (scales[0], scales[0])
+    height, width = (side + -side % divisor for side in sorted(scale))
     return height, width
 
 

@@ -39,7 +39,16 @@ def exclusive(folder: Path) -> Iterator[int]:
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
-        yield file.fileno()
+        try:
+            yield file.fileno()
+        finally:
+            _release(file)  # closing is not enough where workers of a loader still live, as in a notebook
+
+
+def _release(file: TextIO) -> None:
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _acquire(file: TextIO) -> bool:

@@ -10,7 +10,14 @@ from torch import nn
 
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.data_set import known_classes
-from pcka_mmdet.configuration.detector import build_detector, is_distillation, load_config, model_config, model_of
+from pcka_mmdet.configuration.detector import (
+    build_detector,
+    is_distillation,
+    load_config,
+    model_config,
+    model_of,
+    plain_dict,
+)
 from pcka_mmdet.engine.launch import merge_options
 from pcka_mmdet.models.levels import pair_levels, source_levels
 from pcka_mmdet.models.losses.head_outputs import difference_of_heads, kind_of
@@ -19,6 +26,9 @@ from pcka_mmdet.models.sources import dense_head, stages
 
 RECIPES = ("both-heads", "own-head", "teacher-head", "maps", "pcka", "pcka-mimic")
 """Files in `configs/_base_/distillers`; the last two are the paper's."""
+
+OF_ANOTHER_RUN = ("work_dir", "launcher")
+"""Settings that MMEngine writes into the config in a work directory, and that a distillation of it must not have."""
 
 ON_HEADS = ("both-heads", "own-head", "teacher-head")
 """Recipes that compare outputs of heads."""
@@ -65,7 +75,12 @@ def distillation_config(
     parts = load_recipe(recipe, with_roi_head)
     config.model.update({part: parts[part] for part in ("distiller", "balance") if part in parts})
     names = [recipe, *(Path(path.rpartition("::")[2]).stem for path in (teacher, student))]
-    config = Config(config.to_dict(), cfg_text=config.text, filename="_".join(names) + ".py")
+    content = plain_dict(config)
+    if content.get("resume"):
+        content.update(resume=False, load_from=None)  # from where that run went on
+    for key in OF_ANOTHER_RUN:
+        content.pop(key, None)
+    config = Config(content, cfg_text=config.text, filename="_".join(names) + ".py")
     return config, f"recipe {recipe}: {reason}"
 
 

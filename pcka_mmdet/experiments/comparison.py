@@ -68,7 +68,7 @@ class Comparison:
         self.methods, self.file, self.folder = methods, results, work_dir / self.name
         self.console = console
         self._data_root, self._tools, self._jobs, self._epochs = data_root, tools, jobs, epochs
-        self._entries: dict[str, dict] = json.loads(results.read_text()) if results.exists() else {}
+        self._entries = self._read()
         self._digests: dict[Key, str] = {}
 
         options, length = dict(teacher_options or {}), epochs or self.data_set.teacher_epochs
@@ -79,6 +79,9 @@ class Comparison:
         options = {key: value for key, value in options.items() if not key.endswith("init_cfg.checkpoint")}
         self._inputs = [self._stage_config("teacher", 0, length, options, NOWHERE).to_dict(), annotations]
         """What results depend on besides the student's config; see `_digest`."""
+
+    def _read(self) -> dict[str, dict]:
+        return json.loads(self.file.read_text()) if self.file.exists() else {}
 
     def results(self) -> list[Trial]:
         """The results in the file whose trainings are as these are today, in the order of the methods."""
@@ -111,6 +114,7 @@ class Comparison:
             test = stage.record["test"]["bbox_mAP"] if tested else None
             trial = Trial(*key, training.record["val"]["bbox_mAP"], test, training.record["seconds"])
             facts = dict(inputs=self._digest(key), version=self._version(), machine=machine())
+            self._entries = self._read()  # another run may have added its results
             self._entries[_name(key)] = {"trial": dataclasses.asdict(trial), **facts}
             write_json(self.file, dict(sorted(self._entries.items())))
 

@@ -3,7 +3,7 @@
 import torch
 from mmengine.analysis import FlopAnalyzer, parameter_count
 from mmengine.model import BaseModel
-from mmengine.structures import BaseDataElement
+from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
 from pcka_mmdet.configuration.detector import build_detector
@@ -25,7 +25,9 @@ def multiply_adds(detector: BaseModel, height: int, width: int, head: bool = Tru
     """Multiply-adds per image, as MMEngine counts them; without `head`, of backbone and neck alone."""
     shape = height, width
     sizes = dict(img_shape=shape, batch_input_shape=shape, pad_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0))
-    forward = _Forward(detector, BaseDataElement(metainfo=sizes) if head else None)
+    nothing = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))  # some heads read it
+    sample = BaseDataElement(metainfo=sizes, gt_instances=nothing)
+    forward = _Forward(detector, sample if head else None)
     analyzer = FlopAnalyzer(forward, torch.zeros(1, 3, *shape))
     analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(
         False

@@ -25,7 +25,8 @@ def read_ground_truth(annotations: Path, classes: Sequence[str]) -> dict[int, Bo
     labels = {c["id"]: list(classes).index(c["name"]) for c in content["categories"] if c["name"] in classes}
     truth = {image["id"]: Boxes() for image in content["images"]}
     for annotation in content["annotations"]:
-        if annotation["category_id"] in labels and not annotation.get("iscrowd"):
+        listed = annotation["image_id"] in truth and annotation["category_id"] in labels  # else of a larger set
+        if listed and not annotation.get("iscrowd"):
             x, y, width, height = annotation["bbox"]
             image = truth[annotation["image_id"]]
             image.boxes.append([x, y, x + width, y + height])

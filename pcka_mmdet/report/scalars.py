@@ -86,17 +86,14 @@ def last_metric(folder: Path) -> float:
 def metrics(record: dict) -> dict[str, float]:
     """COCO's metrics in the record of a validation or test: `bbox_mAP`, `bbox_mAP_50` ...; -1 where COCO has no value.
 
-    MMDetection logs no metric if nothing was detected; then `bbox_mAP` is 0. Of a classifier, `ACCURACY` alone.
+    MMDetection logs no metric if nothing was detected; then `bbox_mAP` is 0. Of a classifier, `ACCURACY` alone. Where
+    there are other metrics only (`pascal_voc/mAP`), they have their whole names.
     """
     if ACCURACY in record:
         return {ACCURACY: float(record[ACCURACY])}
-    named = {key.removeprefix("coco/"): value for key, value in record.items()}
-    found = {
-        key: float(value)
-        for key, value in named.items()
-        if key.startswith(METRIC) and isinstance(value, int | float)  # not the string bbox_mAP_copypaste
-    }
-    return {METRIC: 0.0, **found}
+    named = {key: float(value) for key, value in record.items() if "/" in key and isinstance(value, int | float)}
+    found = {name: value for key, value in named.items() if (name := key.partition("/")[2]).startswith(METRIC)}
+    return found or named or {METRIC: 0.0}
 
 
 def read_test_metrics(folder: Path) -> dict[str, float]:

@@ -130,6 +130,18 @@ def test_what_a_model_may_name(monkeypatch):
     refuse_code(Config(), [dict(type=name) for name in names], "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py", weights)
 
 
+@pytest.mark.parametrize(
+    "kind, harmless", [("torch.nn.BatchNorm2d", True), ("torch.nn.init.normal_", False), ("torch.nn.none", False)]
+)
+def test_layers_of_torch_as_a_python_style_config_names_them(kind, harmless):
+    config = Config(dict(model=dict(type="mmdet.RetinaNet", norm_cfg=dict(type=kind))))
+    if harmless:
+        refuse_code(config, config.model)
+        return
+    with pytest.raises(ValueError, match=TYPE):
+        refuse_code(config, config.model)
+
+
 def test_what_mmengine_writes_is_read_as_mmengine_reads_it():
     config = Config(
         dict(a=-1.5, b=[(1, None), dict(c="x")], d={"not a name": {1: True}, "e": {"f", "g"}}, h=set(), i={})

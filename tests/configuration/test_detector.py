@@ -7,7 +7,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.checkpoints.training_record import training_record
-from pcka_mmdet.configuration.detector import build_detector, model_config, write_out_detectors
+from pcka_mmdet.configuration.detector import build_detector, model_config, padded_size, write_out_detectors
 from tests.detectors import retinanet
 
 MMDET = "mmdet::retinanet/retinanet_r50_fpn_2x_coco.py"
@@ -30,6 +30,13 @@ def test_a_path_absolute_or_relative_to_the_current_directory(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     assert model_config("mine.py") == model_config(str(tmp_path / "mine.py"))
     assert model_config("mine.py").neck.out_channels == 16
+
+
+@pytest.mark.parametrize("scale, expected", [((1333, 800), (800, 1344)), (640, (640, 640))])
+def test_the_padded_size(scale, expected):
+    dataset = dict(type="CocoDataset", pipeline=[dict(type="Resize", scale=scale)])
+    model = dict(retinanet(), data_preprocessor=dict(type="DetDataPreprocessor", pad_size_divisor=32))
+    assert padded_size(Config(dict(model=model, train_dataloader=dict(dataset=dataset)))) == expected
 
 
 def test_overrides_are_merged():

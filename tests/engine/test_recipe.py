@@ -6,8 +6,10 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from pcka_mmdet.checkpoints.config_text import read_config
 from pcka_mmdet.checkpoints.student import student_config
-from pcka_mmdet.configuration.detector import load_config
+from pcka_mmdet.configuration.detector import build_detector, load_config
+from pcka_mmdet.engine.launch import apply_common
 from pcka_mmdet.engine.recipe import RECIPES, distillation_config, suitable_recipe
 from pcka_mmdet.models.teacher import Normalisation
 from tests.detectors import atss, build, faster_rcnn, fcos, retinanet
@@ -137,6 +139,33 @@ def test_options_of_the_detectors_count_in_the_choice(key):
 def test_its_name_says_recipe_teacher_and_student():
     config, _ = distillation_config(STUDENT, TEACHER, "teacher.pth")
     assert config.filename == "teacher-head_rtmdet_l_8xb32-300e_coco_yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py"
+
+
+@pytest.mark.parametrize("detector, name", [(retinanet, "nms"), (faster_rcnn, "RoIAlign")], ids=["nms", "RoIAlign"])
+def test_python_style_configs(detector, name, tmp_path):
+    """MMEngine writes `mmcv.ops.nms` for the function, which mmcv does not know by that name."""
+    text = str(detector())
+    assert f"'type': '{name}'" in text
+    path = tmp_path / "student.py"
+    text = text.replace(f"'type': '{name}'", f"'type': {name}")
+    path.write_text(f"from mmcv.ops import {name}\n\ndefault_scope = 'mmdet'\nmodel = {text}\n")
+    assert f"mmcv.ops.{name}" in str(Config.fromfile(path).to_dict())
+    config, choice = distillation_config(str(path), str(path), "random")
+    assert choice.startswith("recipe both-heads: ")
+    for written in (config, student_config(config), read_config(student_config(config).pretty_text)):
+        assert "mmcv.ops" not in written.pretty_text and f"type='{name}'" in written.pretty_text
+        build_detector(written.model.get("architecture", written.model))
+
+
+def test_a_config_out_of_a_work_directory(tmp_path):
+    """It says where it ran, and from what it went on."""
+    written = Config.fromfile("configs/demo/student.py")
+    written.merge_from_dict(dict(work_dir="work_dirs/student", resume=True, load_from="epoch_3.pth", launcher="none"))
+    written.dump(tmp_path / "student.py")
+    config, _ = distillation_config(str(tmp_path / "student.py"), "configs/demo/teacher.py", "random")
+    assert not {"work_dir", "launcher"} & config.keys() and (config.resume, config.load_from) == (False, None)
+    apply_common(config, {}, None)
+    assert config.work_dir == "work_dirs/both-heads_teacher_student"
 
 
 def test_configs_that_do_not_do(tmp_path):

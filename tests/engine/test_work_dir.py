@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import subprocess
 import sys
 
 import pytest
@@ -40,6 +41,17 @@ def test_two_trainings_at_once(train, tmp_path):
     ):
         train()
     assert list((tmp_path / "work").iterdir()) == [tmp_path / "work" / ".lock"]
+
+
+def test_a_folder_is_free_again_though_a_child_still_lives(tmp_path, monkeypatch):
+    """As workers of a loader in a notebook, whose training has failed."""
+    monkeypatch.setattr(lock, "PATIENCE", 0)
+    for _ in range(2):
+        with exclusive(tmp_path) as descriptor:
+            child = subprocess.Popen(["sleep", "60"], pass_fds=[descriptor])
+        with exclusive(tmp_path):
+            child.kill()
+            child.wait()
 
 
 def test_another_config_of_the_same_name(train, tmp_path):

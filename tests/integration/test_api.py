@@ -44,6 +44,15 @@ def test_distil_twice_and_use_the_student(digit_scenes, tmp_path):
         """
     )
     first, second, used, refused = json.loads(printed.rpartition("RESULT ")[2])
+    checkpoint = str(tmp_path / "second" / "student_epoch_1.pth")
+    assert "BOXES 4" in run_python(  # where no training has set a scope
+        f"""
+        import pcka_mmdet
+        from mmdet.apis import inference_detector
+        model = pcka_mmdet.load_student({checkpoint!r})
+        print("BOXES", inference_detector(model, {str(image)!r}).pred_instances.bboxes.shape[1])
+        """
+    )
     assert first["recipe"].startswith("recipe both-heads: ") and second["recipe"] == "recipe maps: as given"
     assert first["checkpoint"] == str(tmp_path / "first" / "student_epoch_1.pth")
     assert first["metrics"] == second["metrics"] and "bbox_mAP" in first["metrics"]

@@ -88,6 +88,9 @@ def test_a_plan_of_a_distillation(command):
     )
     out = command("tools/benchmarks/plan.py", "configs/bccd/distilled.py", "--images", 205).stdout
     assert "256x320, batch 8 a GPU" in out and "205 images, 30 epochs" in out
+    several = "configs/retinanet/progressive_fpn_retinanet-r101-x101_retinanet_r50_2x_coco.py"
+    done = command("tools/benchmarks/plan.py", several, check=False)
+    assert done.returncode == 2 and "a plan is for one teacher" in done.stderr
     done = command("tools/benchmarks/plan.py", "configs/demo/student.py", check=False)
     assert done.returncode == 2 and "configs/demo/student.py is no distillation's config" in done.stderr
 

@@ -49,6 +49,16 @@ def test_no_student_config_beside_a_plain_detector(command, digit_scenes, tmp_pa
     assert (tmp_path / "epoch_1.pth").exists() and not (tmp_path / "student_config.py").exists()
 
 
+def test_a_test_leaves_the_config_of_the_training_alone(command, digit_scenes, tmp_path):
+    """The report evaluates by it."""
+    settings = [word for word in tiny_demo(digit_scenes) if not word.startswith("model.")]
+    student = ("configs/demo/student.py", tmp_path / "epoch_1.pth", "--work-dir", tmp_path)
+    command("tools/train.py", student[0], *student[2:], *settings)
+    before = (tmp_path / "student.py").read_text()
+    command("tools/test.py", *student, *settings, "model.test_cfg.score_thr=0.3")
+    assert (tmp_path / "student.py").read_text() == before
+
+
 @pytest.mark.parametrize("config", CONFIGS)
 class TestWithEitherConfig:
     def test_browse_dataset(self, command, work, config, tmp_path):

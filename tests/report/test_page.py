@@ -11,7 +11,7 @@ from pcka_mmdet.report.bootstrap import Estimate, Matches, mean_over_classes
 from pcka_mmdet.report.page.changes import largest
 from pcka_mmdet.report.page.charts import svg
 from pcka_mmdet.report.page.gains import compare
-from pcka_mmdet.report.page.page import differences, judge, write_page
+from pcka_mmdet.report.page.page import differences, headline, judge, write_page
 from pcka_mmdet.report.page.run import RESULTS, Run, coco_evaluator
 from tests.report.browser import AVAILABLE, browser
 from tests.report.test_bootstrap import CLASSES, IDS, coco_file
@@ -95,6 +95,21 @@ def test_the_gain_is_of_the_means_over_seeds(runs):
         values = [run.matches.average_precision(weights)[0, index] for run in distilled]
         assert gain.distilled.value == pytest.approx(np.mean(values))
     assert teacher.average_precision > means[1]
+
+
+def test_trainings_without_seeds_are_paired_in_their_order(runs):
+    plain, distilled, _ = runs
+    by_seed = compare(plain, distilled)
+    for run in (*plain, *distilled):
+        run.config.randomness = dict(seed=None)
+    try:
+        gains = compare(plain, distilled)
+    finally:
+        for seed, run in enumerate((*plain, *distilled)):
+            run.config.randomness = dict(seed=seed % 2)
+    assert (by_seed.by_seed, gains.by_seed) == (True, False) and gains.seeds == by_seed.seeds
+    assert "over trainings, paired in the order given since their configs set no seeds)." in headline(gains, None, 2)
+    assert "over seeds)." in headline(by_seed, None, 2)
 
 
 def test_runs_on_other_images_are_refused(runs, tmp_path):

@@ -30,6 +30,7 @@ def test_ground_truth_by_image(tmp_path):
         "annotations": [
             {"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4]},
             {"image_id": 7, "category_id": 2, "bbox": [0, 0, 1, 1]},
+            {"image_id": 9, "category_id": 1, "bbox": [0, 0, 1, 1]},  # of an image that is not listed
         ],
     }
     (tmp_path / "test.json").write_text(json.dumps(content))

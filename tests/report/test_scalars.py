@@ -59,6 +59,14 @@ def test_nothing_detected_is_an_ap_of_zero():
     assert scalars.metrics({"data_time": 0.1, "time": 0.2, "step": 5}) == {"bbox_mAP": 0.0}
 
 
+def test_metrics_of_other_evaluators_have_their_own_names():
+    assert scalars.metrics({"pascal_voc/mAP": 0.71, "pascal_voc/AP50": 0.9, "time": 0.2}) == {
+        "pascal_voc/mAP": 0.71,
+        "pascal_voc/AP50": 0.9,
+    }
+    assert scalars.metrics({"mine/bbox_mAP": 0.3, "mine/bbox_mAP_copypaste": "0.3 0.5"}) == {"bbox_mAP": 0.3}
+
+
 def test_the_newest_test_counts(tmp_path):
     for timestamp, value in (("20260101_000000", 0.1), ("20260102_000000", 0.2)):
         (tmp_path / timestamp).mkdir()

@@ -1,12 +1,16 @@
 """Size and direction of the distillation's gradient beside the task's: `tools/analysis/gradients.py NAME=DIR ...`."""
 
 import argparse
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pcka_mmdet.engine.short_errors import run_tool
-from pcka_mmdet.report.gradients import HEADER, gradient_rows
-from pcka_mmdet.report.scalars import read_scalars
+from pcka_mmdet.report.scalars import read_scalars, training_records
 from pcka_mmdet.report.tables import markdown_table
+
+RATIO, COSINE = "balance.ratio_", "balance.cosine_"
+HEADER = ("training", "losses", "ratio before scaling", "cosine", "smallest", "largest")
 
 
 def parse_args() -> argparse.Namespace:
@@ -16,6 +20,30 @@ def parse_args() -> argparse.Namespace:
     if any("=" not in run for run in args.runs):
         parser.error("write NAME=DIR for each training, such as heads=work_dirs/distilled")
     return args
+
+
+def gradient_rows(logs: Mapping[str, Sequence[dict]]) -> list[list[str]]:
+    """A row for each training and each part of its losses: means of the logged averages, and the range of the cosine.
+
+    Args:
+        logs: Records of trainings by name; see `read_scalars`. The first record has no ratio yet and is left out.
+
+    Raises:
+        ValueError: A training's gradients were not balanced, so its log has none of these values.
+    """
+    rows = []
+    for name, records in logs.items():
+        records = training_records(records)[1:]
+        parts = sorted({key.removeprefix(RATIO) for record in records for key in record if key.startswith(RATIO)})
+        if not parts:
+            raise ValueError(f"the log of {name!r} has no {RATIO}*: it is of a training without balance")
+        for part in parts:
+            ratios, cosines = (
+                [record[prefix + part] for record in records if prefix + part in record] for prefix in (RATIO, COSINE)
+            )
+            values = statistics.mean(ratios), statistics.mean(cosines), min(cosines), max(cosines)
+            rows.append([name, part, *(f"{value:.3f}" for value in values)])
+    return rows
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from rich.console import Console
 
-from pcka_mmdet.configuration.data_set import annotation_file, innermost
+from pcka_mmdet.configuration.data_set import annotation_file
 from pcka_mmdet.configuration.detector import build_detector, is_distillation, last_name, load_config, padded_size
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.complexity import multiply_adds
@@ -76,17 +76,22 @@ def take_from(config: Config, args: argparse.Namespace) -> None:
     Raises:
         SystemExit: The config does not say it either.
     """
-    dataset = innermost(config.train_dataloader.dataset)
+    dataset, repeats = config.train_dataloader.dataset, 1
+    while "dataset" in dataset:  # RepeatDataset, or another wrapper
+        repeats *= dataset.get("times", 1)
+        dataset = dataset.dataset
     args.batch = args.batch or config.train_dataloader.batch_size
     args.epochs = args.epochs or config.train_cfg.get("max_epochs")
     if args.epochs is None:
         raise SystemExit(f"{args.config} counts iterations, not epochs: give --epochs")
     if args.images is None:
+        if not str(dataset.get("ann_file", "")).endswith(".json"):
+            raise SystemExit(f"the training set of {args.config} is not one file in COCO's format: give --images")
         path = annotation_file(dataset)
         if path.is_file():
-            args.images = len(json.loads(path.read_text())["images"])
+            args.images = len(json.loads(path.read_text())["images"]) * repeats
         elif path.name == COCO:
-            args.images = COCO_IMAGES
+            args.images = COCO_IMAGES * repeats
         else:
             raise SystemExit(f"there is no annotation file at {str(path)!r} to count the images in: give --images")
     if args.size is None:
@@ -114,6 +119,8 @@ def main() -> None:
         raise SystemExit(str(error)) from error
     if not is_distillation(config):
         raise SystemExit(f"{args.config} is no distillation's config: its model has no `architecture`")
+    if "teachers" in config.model:
+        raise SystemExit("a plan is for one teacher: give a config with `teacher` for each of these `teachers`")
     take_from(config, args)
     DefaultScope.get_instance("plan", scope_name="mmdet")
     student, teacher = (Detector.of(config.model[side], args.size) for side in ("architecture", "teacher"))

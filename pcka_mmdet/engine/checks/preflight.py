@@ -1,6 +1,7 @@
 """Errors that can be found before a training starts, and how to fix them."""
 
 import json
+import logging
 import mmap
 import re
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
 
 from pcka_mmdet.checkpoints.torchvision_weights import SCHEME, weights_url
 from pcka_mmdet.configuration.data_set import annotation_file, annotation_path, data_set_class, innermost
@@ -170,7 +172,10 @@ def data_classes(dataset: dict, scope: str | None = None) -> tuple[str, ...] | N
     Raises:
         SystemExit: `metainfo.classes` is a string, and there is no file of that name.
     """
-    classes = data_set_class(dataset, scope)._load_metainfo(dataset.get("metainfo")).get("classes")
+    kind = data_set_class(dataset, scope)
+    if not hasattr(kind, "_load_metainfo"):  # several data sets in one, or no `BaseDataset`
+        return None
+    classes = kind._load_metainfo(dataset.get("metainfo")).get("classes")
     if isinstance(classes, str):
         raise SystemExit(
             f"metainfo.classes is the text {classes!r}, and there is no file of that name with one class per line: for "
@@ -210,6 +215,14 @@ def _check_data_set(loader: str, dataset: dict, heads: set[int], scope: str | No
         raise SystemExit(
             f"{loader}: {str(path)!r} has no category {lacking}; it has {known}. Set {loader}.dataset.metainfo="
             "dict(classes=(...)) to the names in the file, and num_classes of the head to their number"
+        )
+    order = [name for name in known if name in classes]
+    if order != list(classes):
+        print_log(
+            f"{loader}: labels are numbered in the order of {str(path)!r}, {order}, and metainfo.classes is "
+            f"{list(classes)}: names beside detections would be wrong. Write the classes in the order of the file",
+            "current",
+            level=logging.WARNING,
         )
     if heads and heads != {len(classes)}:
         raise SystemExit(

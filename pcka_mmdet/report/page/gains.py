@@ -29,6 +29,8 @@ class Gains:
     sizes: list[Gain]
     seeds: Interval | None
     """Difference over the seeds that both have; `None` for less than two."""
+    by_seed: bool = True
+    """Whether trainings were paired by their seeds; else in the order in which they were given."""
 
 
 def compare(plain: Sequence[Run], distilled: Sequence[Run]) -> Gains:
@@ -49,15 +51,27 @@ def compare(plain: Sequence[Run], distilled: Sequence[Run]) -> Gains:
         size: [_mean([run.matches.average_precision(weights, size) for run in runs]) for runs in (plain, distilled)]
         for size in SIZES
     }
-    every = by_size["all"]
+    every, by_seed = by_size["all"], _have_seeds(plain) and _have_seeds(distilled)
     classes = [_gain(name, every, lambda by_class, i=i: by_class[:, i]) for i, name in enumerate(first.classes)]
     sizes = [_gain(size, by_size[size], mean_over_classes) for size in SIZES[1:]]
     return Gains(
         _gain("all", every, mean_over_classes),
         [gain for gain in classes if np.isfinite(gain.difference.value)],
         [gain for gain in sizes if np.isfinite(gain.difference.value)],
-        paired_difference(*({run.seed: run.average_precision for run in runs} for runs in (distilled, plain))),
+        paired_difference(*(_by_key(runs, by_seed) for runs in (distilled, plain))),
+        by_seed,
     )
+
+
+def _by_key(runs: Sequence[Run], by_seed: bool) -> dict[int, float]:
+    """AP by seed, or by position."""
+    return {run.seed if by_seed else place: run.average_precision for place, run in enumerate(runs)}
+
+
+def _have_seeds(runs: Sequence[Run]) -> bool:
+    """Whether all have a seed, each another one. MMDetection's configs set none."""
+    seeds = {run.seed for run in runs}
+    return None not in seeds and len(seeds) == len(runs)
 
 
 def _mean(values: list[np.ndarray]) -> np.ndarray:

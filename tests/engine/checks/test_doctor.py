@@ -35,6 +35,12 @@ def test_an_installation(monkeypatch):
     assert found["mmdet"].level == ERROR and "it is not installed: pip install mmdet==3.3.0" in found["mmdet"].text
 
 
+def test_a_step_of_another_runner_is_not_tried(config):
+    config.runner_type = "FlexibleRunner"
+    finding = by_subject(examine(config))["a step"]
+    assert finding.level == WARNING and "only MMEngine's Runner is, and this is FlexibleRunner" in finding.text
+
+
 def test_a_config_that_is_right(config):
     found = by_subject(examine(config))
     assert {finding.level for finding in found.values()} == {OK}

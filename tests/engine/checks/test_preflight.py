@@ -90,6 +90,20 @@ def test_classes_in_a_file_or_of_another_kind(digit_scenes, tmp_path):
     preflight.check_annotations(by_text)
 
 
+def test_classes_in_another_order_than_the_file(digit_scenes, monkeypatch):
+    """MMDetection numbers labels in the file's order, so that the AP is right and the names are not."""
+    said = []
+    monkeypatch.setattr(preflight, "print_log", lambda message, *_, **__: said.append(message))
+    preflight.check_annotations(config(digit_scenes, metainfo=dict(classes=tuple("1023456789"))))
+    (message,) = said
+    assert "['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'], and metainfo.classes is ['1', '0', '2'," in message
+
+
+def test_several_data_sets_in_one(digit_scenes):
+    one = config(digit_scenes, **DIGITS).train_dataloader.dataset
+    assert preflight.data_classes(dict(type="ConcatDataset", datasets=[one, one]), "mmdet") is None
+
+
 def test_each_of_several_data_sets(digit_scenes):
     right, wrong = (config(digit_scenes, metainfo=dict(classes=c)) for c in (tuple("0123456789"), ("cat",)))
     both = [c.train_dataloader.dataset for c in (right, wrong)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pcka_mmdet.report.gradients import gradient_rows
+from tools.analysis.gradients import gradient_rows
 
 
 def record(iteration, ratio, cosine, part="all"):

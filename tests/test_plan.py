@@ -1,0 +1,34 @@
+"""What a plan takes from a config."""
+
+import argparse
+import json
+
+import pytest
+from mmengine.config import Config
+
+from tools.benchmarks.plan import take_from
+
+
+def arguments(**given):
+    names = dict(config="mine.py", batch=2, epochs=1, images=None, size=(64, 64))
+    return argparse.Namespace(**names | given)
+
+
+def config(dataset):
+    return Config(dict(train_dataloader=dict(batch_size=2, dataset=dataset), train_cfg=dict(max_epochs=1)))
+
+
+def test_a_set_that_is_repeated_counts_as_often(tmp_path):
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps(dict(images=[{}] * 4)))
+    args = arguments()
+    take_from(config(dict(type="RepeatDataset", times=8, dataset=dict(type="CocoDataset", ann_file=str(path)))), args)
+    assert args.images == 32
+
+
+@pytest.mark.parametrize(
+    "dataset", [dict(type="ConcatDataset", datasets=[]), dict(type="VOCDataset", ann_file="train.txt")]
+)
+def test_other_sets(dataset):
+    with pytest.raises(SystemExit, match="the training set of mine.py is not one file in COCO's format: give --images"):
+        take_from(config(dataset), arguments())
