@@ -145,7 +145,7 @@ def _registered(scopes: set[str]) -> dict[str, list]:
 
 
 def _is_harmless(kind: str, registered: dict[str, list]) -> bool:
-    """Whether a type is registered, a layer of torch (in a Python-style config), or a bare name (`nms`, `RoIAlign`) that
+    """Whether a type is registered, a layer of torch (as a Python-style config names it), or a bare name (`nms`) that
     MMEngine cannot import as a module."""
     package, _, rest = kind.rpartition(".")
     if not package:
