@@ -33,6 +33,7 @@ def test_a_config_of_ones_own_trains(kind, tmp_path):
     assert model.architecture.backbone.layer2[0].conv1.weight.grad.abs().max() > 0
 
 
+@pytest.mark.full  # its teachers are a ResNet-101 and a ResNeXt-101
 @pytest.mark.filterwarnings("ignore:PCKALoss leaves out levels")
 def test_several_teachers():
     """The block of docs/configs.md in place of `teacher` and `teacher_ckpt` of the first one."""
@@ -46,7 +47,7 @@ def test_several_teachers():
     built = MODELS.build(model)
     batch = demo_mm_inputs(1, [[3, 256, 320]], num_classes=80)
     _, log = built.parse_losses(built(**built.data_preprocessor(batch, True), mode="loss"))
-    assert log["distill.loss_pcka"] > 0
+    assert log["distill.loss_pcka"] + log["distill.loss_pcka_2"] > 0  # one of them teaches, by the training's progress
 
 
 def test_the_functional_example():

@@ -159,6 +159,7 @@ def test_mim_trains_and_the_program_tests_without_the_source_tree(installed, dig
     assert results[0] == results[1]
 
 
+@pytest.mark.full  # MIM has trained with our tool above
 def test_mmdetections_own_training_of_the_students_config(installed, work, tmp_path):
     """`mim train mmdet` on the file beside the checkpoints."""
     mim = ["python", "-c", "from mim.cli import cli; cli()"]
