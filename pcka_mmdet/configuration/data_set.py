@@ -16,6 +16,15 @@ def innermost(dataset: dict) -> dict:
     return dataset
 
 
+def repeats(dataset: dict) -> int:
+    """How often wrappers such as `RepeatDataset` show each image in an epoch."""
+    times = 1
+    while "dataset" in dataset:
+        times *= dataset.get("times", 1)
+        dataset = dataset["dataset"]
+    return times
+
+
 def annotation_path(dataset: dict) -> str:
     """File or URL of the annotations of the innermost data set, joined with `data_root` as MMEngine does."""
     dataset = innermost(dataset)

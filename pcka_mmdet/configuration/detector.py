@@ -16,6 +16,7 @@ from .data_set import innermost
 OURS = "pcka_mmdet"
 
 OPERATORS = "mmcv.ops."
+"""What MMEngine writes before the name of an operator of mmcv, which mmcv knows by the name alone."""
 
 STUDENT_CONFIG = "student_config.py"
 """The file of the student's own config, in the work directory of a distillation."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from pcka_mmdet.configuration.data_set import annotation_file
+from pcka_mmdet.configuration.data_set import annotation_file, innermost, repeats
 
 LENGTHS = ("total_steps", "T_max", "end", "stop_epoch")
 """Settings of schedulers and hooks that count epochs from the start."""
@@ -14,13 +14,10 @@ LENGTHS = ("total_steps", "T_max", "end", "stop_epoch")
 
 def training_iterations(config: Config) -> int:
     """Iterations of the whole training: epochs times batches per epoch."""
-    loader, repeats = config.train_dataloader, 1
-    dataset = loader.dataset
-    while "dataset" in dataset:
-        repeats *= dataset.get("times", 1)
-        dataset = dataset.dataset
+    loader = config.train_dataloader
+    dataset = innermost(loader.dataset)
     images = _num_images(annotation_file(dataset), (dataset.get("filter_cfg") or {}).get("filter_empty_gt", False))
-    return math.ceil(images * repeats / loader.batch_size) * config.train_cfg.max_epochs
+    return math.ceil(images * repeats(loader.dataset) / loader.batch_size) * config.train_cfg.max_epochs
 
 
 def _num_images(annotations: Path, without_empty: bool) -> int:

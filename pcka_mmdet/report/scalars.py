@@ -76,11 +76,10 @@ def last_metric(folder: Path) -> float:
     raw = [record for record in read_scalars(folder) if "iter" not in record]
     if not raw:
         raise SystemExit(f"there is no validation in the log of {str(folder)!r}: name the work directory of a training")
-    names = [name for name in raw[-1] if "/" in name]
-    found = [raw[-1][name] for name in names if name.endswith(METRIC)]
-    if names and not found:
-        raise SystemExit(f"the validations of {str(folder)!r} have no {METRIC}, only {', '.join(names)}")
-    return float(found[0]) if found else 0.0  # MMDetection logs no metric if nothing was detected
+    found = metrics(raw[-1])
+    if METRIC not in found:
+        raise SystemExit(f"the validations of {str(folder)!r} have no {METRIC}, only {', '.join(found)}")
+    return found[METRIC]
 
 
 def metrics(record: dict) -> dict[str, float]:
@@ -92,7 +91,11 @@ def metrics(record: dict) -> dict[str, float]:
     if ACCURACY in record:
         return {ACCURACY: float(record[ACCURACY])}
     named = {key: float(value) for key, value in record.items() if "/" in key and isinstance(value, int | float)}
-    found = {name: value for key, value in named.items() if (name := key.partition("/")[2]).startswith(METRIC)}
+    found: dict[str, float] = {}
+    for key, value in named.items():
+        name = key.rpartition("/")[2]
+        if name.startswith(METRIC):
+            found.setdefault(name, value)  # of several evaluators the first
     return found or named or {METRIC: 0.0}
 
 

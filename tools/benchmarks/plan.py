@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from rich.console import Console
 
-from pcka_mmdet.configuration.data_set import annotation_file
+from pcka_mmdet.configuration.data_set import annotation_file, innermost, repeats
 from pcka_mmdet.configuration.detector import build_detector, is_distillation, last_name, load_config, padded_size
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.complexity import multiply_adds
@@ -76,10 +76,7 @@ def take_from(config: Config, args: argparse.Namespace) -> None:
     Raises:
         SystemExit: The config does not say it either.
     """
-    dataset, repeats = config.train_dataloader.dataset, 1
-    while "dataset" in dataset:  # RepeatDataset, or another wrapper
-        repeats *= dataset.get("times", 1)
-        dataset = dataset.dataset
+    dataset, times = innermost(config.train_dataloader.dataset), repeats(config.train_dataloader.dataset)
     args.batch = args.batch or config.train_dataloader.batch_size
     args.epochs = args.epochs or config.train_cfg.get("max_epochs")
     if args.epochs is None:
@@ -89,9 +86,9 @@ def take_from(config: Config, args: argparse.Namespace) -> None:
             raise SystemExit(f"the training set of {args.config} is not one file in COCO's format: give --images")
         path = annotation_file(dataset)
         if path.is_file():
-            args.images = len(json.loads(path.read_text())["images"]) * repeats
+            args.images = len(json.loads(path.read_text())["images"]) * times
         elif path.name == COCO:
-            args.images = COCO_IMAGES * repeats
+            args.images = COCO_IMAGES * times
         else:
             raise SystemExit(f"there is no annotation file at {str(path)!r} to count the images in: give --images")
     if args.size is None:

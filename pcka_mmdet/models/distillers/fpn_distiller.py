@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..balance import GradientBalance, group_losses
+from ..balance import GradientBalance, Group, group_losses
 from ..levels import Level, source_levels
 from ..losses import Batch
 from ..losses.level_loss import usable_levels
@@ -88,8 +88,6 @@ class FPNDistiller(BaseDistiller):
         """Balance of gradients, by source of the student."""
         self.recorder: SourceRecorder | None = None
         """Records the student's sources."""
-        self._teachers_of: dict[tuple[str, str], set[int]] = {}
-        """Teachers that the losses of a balanced group compare with, by source and name of the group."""
         self._warned: set[str] = set()
         self._ever_active: set[str] = set()
         """Losses that had a usable level in some batch."""
@@ -124,8 +122,6 @@ class FPNDistiller(BaseDistiller):
             self.balances[source] = GradientBalance({group.name: group.ratio for group in own})
         for name, entry in entries.items():
             sources = sources_of[name]
-            if name in groups:
-                self._teachers_of.setdefault((groups[name].source, groups[name].name), set()).add(entry.index)
             student_key = groups[name].key if name in groups else sources.student
             if sources not in self.levels:
                 theirs = source_levels(teachers[entry.index], sources.teacher)
@@ -220,8 +216,10 @@ class FPNDistiller(BaseDistiller):
 
     def _tell(self, source: str, balance: GradientBalance, teachers: Sequence[TeacherStep]) -> None:
         """Tell a balance the factors of this step, and whose losses compare with other teachers than before."""
-        for name in balance.ratios:
-            steps = [teachers[index] for index in self._teachers_of[source, name]]
+        for name, ratio in balance.ratios.items():
+            key = Group(source, name, ratio).key
+            terms = (term for terms in self.terms.values() for term in terms if term.student_key == key)
+            steps = [teachers[index] for index in {term.sources.index for term in terms}]
             balance.factors[name] = self.factor * max(step.weight for step in steps)
             if any(step.changed for step in steps):
                 balance.restart(name)
