@@ -101,9 +101,10 @@ def _import(module: str, distributions: tuple[str, ...]) -> str:
     stated = getattr(import_module(package), "__version__", None)  # torch's names its CUDA, too
     for name in distributions:
         try:
-            return f"{name} {stated or version(name)}"
+            release = version(name)
         except PackageNotFoundError:
             continue
+        return f"{name} {stated or release}"
     return "imports"
 
 

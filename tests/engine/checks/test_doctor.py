@@ -35,6 +35,12 @@ def test_an_installation(monkeypatch):
     assert found["mmdet"].level == ERROR and "it is not installed: pip install mmdet==3.3.0" in found["mmdet"].text
 
 
+def test_the_distribution_that_is_there_is_named(monkeypatch):
+    """MMEngine's fork has the same module, and the same `__version__`, under another name."""
+    monkeypatch.setitem(doctor.STACK, "mmengine", ("none-of-these", "mmengine"))
+    assert by_subject(examine_installation())["mmengine"].text.startswith("mmengine ")
+
+
 def test_a_step_of_another_runner_is_not_tried(config):
     config.runner_type = "FlexibleRunner"
     finding = by_subject(examine(config))["a step"]
