@@ -115,7 +115,7 @@ def padded_size(config: Config, loader: str = "train_dataloader") -> tuple[int, 
     scales = [step["scale"] for step in steps if last_name(step["type"]) == "Resize" and "scale" in step]
     if not scales:
         return None
-    model = config.model if not is_distillation(config) else model_config(config.model.architecture)
+    model = student_model(config)
     divisor = (model.get("data_preprocessor") or {}).get("pad_size_divisor", 1)
     scale = scales[0] if isinstance(scales[0], Sequence) else (scales[0], scales[0])
     height, width = (side + -side % divisor for side in sorted(scale))
@@ -202,6 +202,11 @@ def self_contained(config: Config) -> Config:
 def is_distillation(config: Config) -> bool:
     """Whether a config's model is a distillation: `FPNDistill` or an algorithm of MMRazor's."""
     return "architecture" in config.get("model", {})
+
+
+def student_model(config: Config) -> dict:
+    """The model dict of the detector that is trained."""
+    return model_config(config.model.architecture) if is_distillation(config) else config.model
 
 
 def is_fpn_distill(config: Config) -> bool:

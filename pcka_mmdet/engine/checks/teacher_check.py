@@ -16,7 +16,7 @@ from pcka_mmdet.configuration.detector import model_config, teachers_of
 from pcka_mmdet.models.teacher import load_strictly
 
 from ..runner import build_runner, unwrapped_model
-from .preflight import data_classes, head_classes
+from .annotations import data_classes, head_classes
 
 DEFAULTS = dict(metric="bbox_mAP", at_least=0.05)
 """Options of the config's `teacher_check`: the end of the metric's name, and the lowest value that is accepted."""

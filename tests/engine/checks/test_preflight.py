@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from pcka_mmdet.engine.checks import preflight
+from pcka_mmdet.engine.checks import annotations, preflight
 from tests.detectors import distillation, retinanet
 
 
@@ -24,9 +24,9 @@ def test_a_right_config_passes(digit_scenes):
     right = config(digit_scenes, **DIGITS)
     preflight.check_teacher_checkpoint(right)
     preflight.check_pretrained_weights(right)
-    preflight.check_annotations(right)
+    annotations.check_annotations(right)
     right.train_dataloader.dataset = dict(type="RepeatDataset", times=2, dataset=right.train_dataloader.dataset)
-    preflight.check_annotations(right)
+    annotations.check_annotations(right)
 
 
 def test_no_teacher_checkpoint(digit_scenes):
@@ -67,41 +67,41 @@ def test_the_students_head_alone_is_compared_with_the_data(digit_scenes):
     """Of MMRazor's algorithm too, whose teacher may have other classes."""
     right = config(digit_scenes, **DIGITS)
     right.model.type = "mmrazor.FpnTeacherDistill"
-    preflight.check_annotations(right)
+    annotations.check_annotations(right)
 
 
 def test_classes_in_a_file_or_of_another_kind(digit_scenes, tmp_path):
     """What MMDetection accepts."""
     (tmp_path / "classes.txt").write_text("\n".join("0123456789"))
-    preflight.check_annotations(config(digit_scenes, metainfo=dict(classes=str(tmp_path / "classes.txt"))))
+    annotations.check_annotations(config(digit_scenes, metainfo=dict(classes=str(tmp_path / "classes.txt"))))
     with pytest.raises(SystemExit, match=r"metainfo.classes is the text 'cell'.*write classes=\('cell',\)"):
-        preflight.check_annotations(config(digit_scenes, metainfo=dict(classes="cell")))
+        annotations.check_annotations(config(digit_scenes, metainfo=dict(classes="cell")))
     with pytest.raises(SystemExit, match="no category"):  # a palette alone leaves COCO's own classes
-        preflight.check_annotations(config(digit_scenes, metainfo=dict(palette=[(0, 0, 0)])))
+        annotations.check_annotations(config(digit_scenes, metainfo=dict(palette=[(0, 0, 0)])))
     panoptic = config(digit_scenes)
     panoptic.train_dataloader.dataset.type = "CocoPanopticDataset"
-    preflight.check_annotations(panoptic)
+    annotations.check_annotations(panoptic)
     without = config(digit_scenes)
     without.train_dataloader.dataset.type = "V3DetDataset"  # its classes come from its annotations
-    preflight.check_annotations(without)
+    annotations.check_annotations(without)
     by_text = config(digit_scenes, **DIGITS)
     by_text.model.architecture.language_model = dict()
     by_text.model.architecture.bbox_head.num_classes = 256
-    preflight.check_annotations(by_text)
+    annotations.check_annotations(by_text)
 
 
 def test_classes_in_another_order_than_the_file(digit_scenes, monkeypatch):
     """MMDetection numbers labels in the file's order, so that the AP is right and the names are not."""
     said = []
-    monkeypatch.setattr(preflight, "print_log", lambda message, *_, **__: said.append(message))
-    preflight.check_annotations(config(digit_scenes, metainfo=dict(classes=tuple("1023456789"))))
+    monkeypatch.setattr(annotations, "print_log", lambda message, *_, **__: said.append(message))
+    annotations.check_annotations(config(digit_scenes, metainfo=dict(classes=tuple("1023456789"))))
     (message,) = said
     assert "['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'], and metainfo.classes is ['1', '0', '2'," in message
 
 
 def test_several_data_sets_in_one(digit_scenes):
     one = config(digit_scenes, **DIGITS).train_dataloader.dataset
-    assert preflight.data_classes(dict(type="ConcatDataset", datasets=[one, one]), "mmdet") is None
+    assert annotations.data_classes(dict(type="ConcatDataset", datasets=[one, one]), "mmdet") is None
 
 
 def test_each_of_several_data_sets(digit_scenes):
@@ -109,35 +109,35 @@ def test_each_of_several_data_sets(digit_scenes):
     both = [c.train_dataloader.dataset for c in (right, wrong)]
     right.train_dataloader.dataset = dict(type="ConcatDataset", datasets=both)
     with pytest.raises(SystemExit, match=r"no category \['cat'\]"):
-        preflight.check_annotations(right)
+        annotations.check_annotations(right)
 
 
 def test_an_empty_annotation_file(tmp_path):
     (tmp_path / "annotations").mkdir()
     (tmp_path / "annotations" / "train.json").touch()
     with pytest.raises(SystemExit, match="the annotation file '.*train.json' is empty"):
-        preflight.check_annotations(config(tmp_path))
+        annotations.check_annotations(config(tmp_path))
 
 
 def test_no_annotation_file(tmp_path):
     with pytest.raises(
         SystemExit, match=r"train_dataloader: no annotation file at '.*train.json'.*set train_dataloader"
     ):
-        preflight.check_annotations(config(tmp_path))
+        annotations.check_annotations(config(tmp_path))
 
 
 def test_a_data_set_on_a_server_is_not_looked_for_here(digit_scenes):
     remote = config(digit_scenes)
     remote.train_dataloader.dataset.data_root = "s3://bucket/digits/"
-    preflight.check_annotations(remote)
+    annotations.check_annotations(remote)
 
 
 def test_classes_that_the_annotations_lack(digit_scenes):
     wrong = config(digit_scenes, metainfo=dict(classes=("0", "cat")))
     with pytest.raises(SystemExit, match=r"no category \['cat'\]; it has \['0', .*metainfo=dict\(classes="):
-        preflight.check_annotations(wrong)
+        annotations.check_annotations(wrong)
     with pytest.raises(SystemExit, match=r"no category \['person', 'bicycle'"):  # CocoDataset's own classes
-        preflight.check_annotations(config(digit_scenes))
+        annotations.check_annotations(config(digit_scenes))
 
 
 @pytest.mark.parametrize(
@@ -151,14 +151,14 @@ def test_classes_that_the_annotations_lack(digit_scenes):
 )
 def test_category_names_wherever_they_stand(text, tmp_path):
     (tmp_path / "coco.json").write_text(text, encoding="utf8")
-    assert preflight._category_names(tmp_path / "coco.json") == ["cat", "dög"]
+    assert annotations._category_names(tmp_path / "coco.json") == ["cat", "dög"]
 
 
 def test_a_head_with_other_classes_than_the_data(digit_scenes):
     wrong = config(digit_scenes, **DIGITS)
     wrong.model.architecture.bbox_head.num_classes = 3
     with pytest.raises(SystemExit, match=r"10 classes .* bbox_head num_classes=\[3\]: set num_classes of .* to 10"):
-        preflight.check_annotations(wrong)
+        annotations.check_annotations(wrong)
 
 
 def test_torchvision_weights_without_torchvision(monkeypatch, digit_scenes):
