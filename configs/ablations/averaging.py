@@ -1,3 +1,5 @@
 title = "What the mean over groups of patches is taken over (Table 5)"
-demo = {average: {"pcka.average": average} for average in ("channel", "batch", "spatial")}
-coco = demo
+_averages = ("channel", "batch", "spatial")
+demo = {average: {"pcka.average": average} for average in _averages}
+against = dict(batch="channel", spatial="channel")
+coco = {a: {"pcka.average": a, "pcka.strides": (8, 16, 32), "balance.ratio": 1.0} for a in _averages}

@@ -1,7 +1,16 @@
-title = "Images in a batch (Tables 11 to 13); the learning rate stays as it is"
+title = "Images in a batch (Tables 11 to 13): patches, and whole images by RCKA"
+# the epochs and the learning rate stay as they are, so that the student alone differs too: each row has its own
+_rcka = dict(type="pcka_mmdet.RCKALoss", source="neck", strides=(8, 16))
+_kinds = {"alone": {"pcka.loss_weight": 0.0}, "PCKA": {}, "RCKA": {"losses": dict(rcka=_rcka)}}
 demo = {
-    f"{name} {n}": {"train_dataloader.batch_size": n, **options}
+    f"{n}, {kind}": ({} if n == 8 else {"train_dataloader.batch_size": n}) | options
     for n in (4, 8, 16)
-    for name, options in (("distilled,", {}), ("plain,", {"pcka.loss_weight": 0.0}))
+    for kind, options in _kinds.items()
+    if (n, kind) != (8, "alone")
 }
-coco = {str(n): {"train_dataloader.batch_size": n} for n in (1, 2, 4)}
+against = {name: name.split(",")[0] + ", alone" for name in demo if name[0] != "8" and "alone" not in name}
+coco = {
+    f"{n}, {kind}": {"train_dataloader.batch_size": n, "auto_scale_lr.enable": True, **options}
+    for n in (1, 2, 4)
+    for kind, options in {**_kinds, "RCKA": {"losses": dict(rcka=dict(_rcka, gather=True))}}.items()
+}

@@ -1,15 +1,18 @@
-title = "MMD in place of CKA (Table 6), both balanced to the ratio 0.3"
-_losses = {
-    "CKA, uncentred": dict(type="pcka_mmdet.PCKALoss", centering="none"),
-    "CKA, centred": dict(type="pcka_mmdet.PCKALoss", centering="center"),
-    "MMD, linear": dict(type="pcka_mmdet.MMDLoss", kernel="linear"),
-    "MMD, rbf": dict(type="pcka_mmdet.MMDLoss", kernel="rbf"),
-}
+title = "MMD in place of CKA (Table 6)"
+_mmd = {f"MMD, {kernel}": dict(type="pcka_mmdet.MMDLoss", kernel=kernel) for kernel in ("linear", "rbf")}
 demo = {
-    name: {"losses": dict(other=dict(loss, patch_size={8: 2, 16: 1, 32: 1, 64: 1})), "balance.ratio": 0.3}
-    for name, loss in _losses.items()
+    "CKA, uncentred": {"pcka.centering": "none"},
+    "CKA, centred": {"pcka.centering": "center"},
+    **{
+        name: {"losses": dict(mmd=dict(loss, patch_size={8: 2, 16: 1}, strides=(8, 16)))} for name, loss in _mmd.items()
+    },
 }
+against = dict.fromkeys(_mmd, "CKA, uncentred")
 coco = {
-    name: {"losses": dict(other=dict(loss, patch_size=16, strides=(8, 16, 32, 64))), "balance.ratio": 0.3}
-    for name, loss in _losses.items()
+    "CKA, uncentred": {"pcka.strides": (8, 16, 32), "balance.ratio": 1.0},
+    "CKA, centred": {"pcka.strides": (8, 16, 32), "pcka.centering": "center", "balance.ratio": 1.0},
+    **{
+        name: {"losses": dict(mmd=dict(loss, patch_size=16, strides=(8, 16, 32))), "balance.ratio": 1.0}
+        for name, loss in _mmd.items()
+    },
 }

@@ -1,10 +1,16 @@
 title = "Patches or whole maps, and the side of the patches"
-# on the demo's maps of 16x16, 8x8, 4x4 and 2x2 positions; whole maps are compared by RCKA over the images of a batch
-_sides = {"1": {8: 1, 16: 1}, "2": {8: 2, 16: 2}, "4": {8: 4, 16: 4}, "2 and 1": {8: 2, 16: 1}}
+# on the demo's maps of 16x16 and 8x8 positions; whole maps are compared by RCKA over the images of a batch
+_rcka = dict(type="pcka_mmdet.RCKALoss", source="neck", strides=(8, 16))
 demo = {
-    "whole maps": {
-        "losses": dict(other=dict(type="pcka_mmdet.RCKALoss", source="neck", loss_weight=10.0, strides=(8, 16)))
-    },
-    **{f"patches of {name}": {"pcka.patch_size": sides, "pcka.strides": (8, 16)} for name, sides in _sides.items()},
+    "whole maps": {"losses": dict(rcka=_rcka)},
+    "patches of 2 and 1": {},  # the finer level's, the coarser's
+    **{f"patches of {side}": {"pcka.patch_size": {8: side, 16: side}} for side in (1, 2, 4)},
 }
-coco = {f"patches of {side}": {"pcka.patch_size": side} for side in (4, 8, 16, 32)}
+against = {name: "whole maps" for name in demo if name != "whole maps"}
+coco = {
+    "whole maps": {"losses": dict(rcka=dict(_rcka, gather=True)), "balance.ratio": 1.0},
+    **{
+        f"patches of {side}": {"pcka.patch_size": side, "pcka.strides": (8, 16), "balance.ratio": 1.0}
+        for side in (4, 8, 16, 32)
+    },
+}

@@ -1,6 +1,7 @@
 """The ablations of PCKA: variants of a distillation, read from `configs/ablations`."""
 
 import copy
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +17,15 @@ PCKA = dict(
     type="pcka_mmdet.PCKALoss",
     loss_weight=10.0,
     patch_size={8: 2, 16: 1, 32: 1, 64: 1},
+    strides=(8, 16),
     average="channel",
     centering="center",
 )
-"""What the variants on the demo are variants of."""
+"""What the variants on the demo are variants of. The coarser levels have 16 and 4 patches: there gradients of losses
+differ most in size and say least."""
+
+RATIO = 1.0
+"""Norm of each variant's gradient over the task's, unless it says otherwise: so variants differ in direction alone."""
 
 FOLDER = carried("configs") / "ablations"
 
@@ -29,6 +35,7 @@ class Variant(Method):
     """PCKA on the demo's pair, varied."""
 
     losses: dict[str, dict] = field(default_factory=lambda: dict(pcka=PCKA))
+    balanced: bool = True
     options: dict[str, Any] = field(default_factory=dict)
     """See `vary`."""
 
@@ -39,10 +46,10 @@ class Variant(Method):
         return config
 
     @property
-    def is_base(self) -> bool:
-        """Whether nothing is varied."""
-        base = {f"pcka.{name}": value for name, value in PCKA.items()}
-        return self.options.items() <= base.items()
+    def identity(self) -> str:
+        """Equal for variants that are the same training."""
+        base = {} if "losses" in self.options else {f"pcka.{name}": value for name, value in PCKA.items()}
+        return json.dumps(base | {"balance.ratio": RATIO} | self.options, sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,43 @@ class Ablation:
     demo: dict[str, dict[str, Any]]
     """Options by variant, on the demo's pair."""
     coco: dict[str, dict[str, Any]]
-    """Likewise, on a distillation by PCKA on COCO."""
+    """Likewise, on a distillation by PCKA with constant weights on COCO."""
+    against: dict[str, str] = field(default_factory=dict)
+    """The variant that a variant is compared with; the student alone where none is named."""
 
     @classmethod
     def read(cls, path: Path) -> "Ablation":
         """Read a file of `configs/ablations`."""
         content = Config.fromfile(path).to_dict()
-        return cls(content["title"], content["demo"], content["coco"])
+        return cls(content["title"], content["demo"], content["coco"], content.get("against", {}))
+
+
+def read_ablations() -> dict[str, Ablation]:
+    """All of them by name of the file."""
+    return {path.stem: Ablation.read(path) for path in sorted(FOLDER.glob("*.py"))}
+
+
+def trainings(ablations: Mapping[str, Ablation]) -> dict[tuple[str, str], tuple[str, Variant]]:
+    """Name and variant of the training of each table's variants. Tables have some in common.
+
+    Args:
+        ablations: All ablations, whatever is run: the names follow from them.
+
+    Returns:
+        By table and variant.
+    """
+    names: dict[str, str] = {Variant().identity: "pcka"}
+    found = {}
+    for table, ablation in ablations.items():
+        for label, options in ablation.demo.items():
+            variant = Variant(options=options)
+            found[table, label] = names.setdefault(variant.identity, f"{table}-{file_name(label)}"), variant
+    return found
+
+
+def file_name(variant: str) -> str:
+    """A variant's name as a part of a file name."""
+    return variant.replace(", ", "-").replace(" ", "-").lower()
 
 
 def vary(config: Config, options: Mapping[str, Any]) -> None:
@@ -67,8 +104,8 @@ def vary(config: Config, options: Mapping[str, Any]) -> None:
 
     Args:
         config: The config.
-        options: `pcka.NAME` is an argument of the loss; `losses` replaces all losses; `balance.ratio` balances them;
-            other keys are as in `--cfg-options`.
+        options: `pcka.NAME` is an argument of the loss; `losses` replaces all losses; `balance.ratio` balances them,
+            and `None` leaves their weights constant; other keys are as in `--cfg-options`.
     """
     for key, value in copy.deepcopy(dict(options)).items():
         if key == "losses":
@@ -76,6 +113,6 @@ def vary(config: Config, options: Mapping[str, Any]) -> None:
         elif key.startswith("pcka."):
             config.model.distiller.losses.pcka[key.removeprefix("pcka.")] = value
         elif key == "balance.ratio":
-            config.model.balance = dict(ratio=value)
+            config.model.balance = None if value is None else dict(ratio=value)
         else:
             config.merge_from_dict({key: value})

@@ -132,13 +132,16 @@ HEADER = ("method", "setting", "seeds", "AP", "sd", "to plain", "95 %")
 
 def cells(row: Row) -> list[str]:
     """Cells of the table, as in `HEADER`."""
-    gain = row.difference
     return [
         row.method,
         f"{row.setting:g}",
         str(len(row.values)),
         f"{row.mean:.3f}",
         f"{row.deviation:.3f}" if len(row.values) > 1 else "",
-        f"{gain.mean:+.3f}" if gain else "",
-        f"{gain.low:+.3f} to {gain.high:+.3f}" if gain else "",
+        *interval_cells(row.difference),
     ]
+
+
+def interval_cells(gain: Interval | None) -> list[str]:
+    """Cells of a difference and its interval; empty where there is none."""
+    return [f"{gain.mean:+.3f}", f"{gain.low:+.3f} to {gain.high:+.3f}"] if gain else ["", ""]

@@ -1,4 +1,4 @@
-"""The ablations: every variant builds and takes a step on the demo's pair, and writes a config for COCO."""
+"""The ablations: every variant takes a step on the demo's pair, and its losses for COCO build."""
 
 import pytest
 import torch
@@ -7,10 +7,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.experiments.ablations import FOLDER, PCKA, Ablation, Variant, vary
+from pcka_mmdet.experiments.ablations import FOLDER, PCKA, Variant, read_ablations, trainings, vary
 
 TEACHER = dict(teacher=dict(cfg_path="configs/demo/teacher.py"), teacher_ckpt="random")
-ABLATIONS = {path.stem: Ablation.read(path) for path in sorted(FOLDER.glob("*.py"))}
+ABLATIONS = read_ablations()
 VARIANTS = [(table, name) for table, ablation in ABLATIONS.items() for name in ablation.demo]
 FIRST = {table: next(iter(ablation.demo)) for table, ablation in ABLATIONS.items()}
 
@@ -36,13 +36,49 @@ def test_a_step(table, name):
     batch = demo_mm_inputs(4, [[3, 128, 128]] * 4, num_items=[3] * 4, num_classes=10)
     losses = model(**model.data_preprocessor(batch, True), mode="loss")
     assert torch.isfinite(model.parse_losses(losses)[0])
-    assert any(value > 0 for key, value in losses.items() if "distill.loss" in key) != ("plain" in name)
+    assert any(value > 0 for key, value in losses.items() if "distill.loss" in key) != ("alone" in name)
 
 
-def test_a_variant_that_varies_nothing():
-    assert Variant().is_base and Variant(options={"pcka.average": "channel"}).is_base
-    assert not Variant(options={"pcka.average": "batch"}).is_base
-    assert not Variant(options={"losses": {}}).is_base
+@pytest.mark.full
+@pytest.mark.parametrize("table, name", [(table, name) for table in ABLATIONS for name in ABLATIONS[table].coco])
+def test_a_variant_for_coco_builds(table, name):
+    """The losses; `tests/configs/test_zoo.py` builds the pair."""
+    init_default_scope("mmdet")
+    losses = Config.fromfile(
+        "configs/retinanet/pcka_fpn_retinanet_x101_retinanet_r50_2x_coco.py"
+    ).model.distiller.losses
+    config = Variant(losses=losses.to_dict(), balanced=False).apply(
+        Config.fromfile("configs/demo/student.py"), 1.0, TEACHER
+    )
+    config.auto_scale_lr = dict(base_batch_size=16)
+    vary(config, ABLATIONS[table].coco[name])
+    assert build_detector(config.model).distiller.terms
+
+
+def test_tables_share_trainings():
+    found = trainings(ABLATIONS)
+    names = {key: name for key, (name, _) in found.items()}
+    base = [
+        ("averaging", "channel"),
+        ("batch", "8, PCKA"),
+        ("centering", "center"),
+        ("levels", "2"),
+        ("patches", "patches of 2 and 1"),
+    ]
+    assert {key for key, name in names.items() if name == "pcka"} == {*base, ("mmd", "CKA, centred")}
+    assert names["batch", "8, RCKA"] == names["patches", "whole maps"] == "batch-8-rcka"
+    assert names["mmd", "CKA, uncentred"] == names["centering", "none"] == "centering-none"
+    assert names["weight", "10"] == "weight-10"
+    assert len(set(names.values())) == len(names) - 7
+    configs = {name: variant.identity for name, variant in found.values()}
+    assert len(set(configs.values())) == len(configs)
+
+
+def test_what_variants_are_compared_with():
+    for ablation in ABLATIONS.values():
+        assert (
+            ablation.against.keys() <= ablation.demo.keys() and set(ablation.against.values()) <= ablation.demo.keys()
+        )
 
 
 def test_options():
@@ -50,5 +86,7 @@ def test_options():
     vary(config, {"pcka.patch_size": {8: 4}, "balance.ratio": 0.3, "train_dataloader.batch_size": 4})
     assert config.model.distiller.losses.pcka.patch_size == {8: 4}
     assert config.model.balance == dict(ratio=0.3) and config.train_dataloader.batch_size == 4
+    vary(config, {"balance.ratio": None})
+    assert config.model.balance is None
     vary(config, {"losses": dict(mmd=dict(type="pcka_mmdet.MMDLoss"))})
     assert config.model.distiller.losses == dict(mmd=dict(type="pcka_mmdet.MMDLoss"))

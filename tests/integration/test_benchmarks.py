@@ -126,7 +126,7 @@ def test_ablations_write_configs_for_coco(command, tmp_path):
     )
     assert "averaging_batch.py" in out
     config = Config.fromfile(tmp_path / "coco" / "mmd_mmd-rbf.py")
-    assert config.model.distiller.losses.other.kernel == "rbf" and config.model.balance.ratio == 0.3
+    assert config.model.distiller.losses.mmd.kernel == "rbf" and config.model.balance.ratio == 1.0
     assert config.model.teacher_ckpt.endswith("366f5af1.pth") and config.train_cfg.max_epochs == 24
 
 

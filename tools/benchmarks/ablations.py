@@ -1,5 +1,7 @@
 """Run the ablations of PCKA on the demo's pair over seeds: `tools/benchmarks/ablations.py averaging`.
 
+Each variant's gradient is balanced to the task's, on strides 8 and 16, unless the table says otherwise.
+
 Tables and results go to `docs/results/ablations`. A training whose result is there is not repeated, on any machine.
 With `--coco DIR` nothing is trained: the variants' complete configs for COCO are written, for `tools/train.py`.
 """
@@ -11,23 +13,23 @@ from rich.console import Console
 
 from pcka_mmdet.configuration.detector import load_config
 from pcka_mmdet.engine.short_errors import run_tool
-from pcka_mmdet.experiments.ablations import FOLDER, Ablation, Variant, vary
+from pcka_mmdet.experiments.ablations import Ablation, file_name, read_ablations, trainings, vary
 from pcka_mmdet.experiments.comparison import Comparison
 from pcka_mmdet.experiments.methods import DATA_SETS, PLAIN, Method
 from pcka_mmdet.experiments.run_arguments import make_console
 from pcka_mmdet.experiments.run_stages import session
-from pcka_mmdet.report.comparison import HEADER, cells, rows
+from pcka_mmdet.report.comparison import interval_cells, paired_difference, rows
 from pcka_mmdet.report.tables import console_table, markdown_table
 
 TOOLS = Path(__file__).resolve().parents[1]
-TABLES = sorted(path.stem for path in FOLDER.glob("*.py"))
-BASE = "pcka"
-"""Name of the variant without changes, which several tables have in common."""
+ABLATIONS = read_ablations()
+REGIME = "short"
+HEADER = ("", "AP", "sd", "compared with", "difference", "95 %")
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run the ablations of PCKA on the demo's pair.")
-    parser.add_argument("tables", nargs="+", choices=TABLES, metavar="TABLE", help=f"of {', '.join(TABLES)}")
+    parser.add_argument("tables", nargs="+", choices=ABLATIONS, metavar="TABLE", help=f"of {', '.join(ABLATIONS)}")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     parser.add_argument("--epochs", type=int, help="length of all trainings (default: the benchmark's short regime)")
     parser.add_argument(
@@ -56,16 +58,10 @@ def write_configs(table: str, ablation: Ablation, base: str, folder: Path) -> No
         print(path)
 
 
-def file_name(variant: str) -> str:
-    """A variant's name as a part of a file name."""
-    return variant.replace(", ", "-").replace(" ", "-").lower()
-
-
-def run(table: str, ablation: Ablation, args: argparse.Namespace, console: Console, lock: int) -> None:
+def run(table: str, args: argparse.Namespace, console: Console, lock: int) -> None:
     """Run one table, print it, and write it beside its results."""
-    variants = {f"{table}-{file_name(name)}": Variant(options=options) for name, options in ablation.demo.items()}
-    names = {method: BASE if variant.is_base else method for method, variant in variants.items()}
-    methods: dict[str, Method] = {PLAIN: Method(), BASE: Variant(), **variants}
+    ablation, found = ABLATIONS[table], trainings(ABLATIONS)
+    methods: dict[str, Method] = {PLAIN: Method(), **dict(found.values())}
     comparison = Comparison(
         ("digits", DATA_SETS["digits"]),
         methods,
@@ -77,30 +73,38 @@ def run(table: str, ablation: Ablation, args: argparse.Namespace, console: Conso
         args.jobs,
         epochs=args.epochs,
     )
-    shown = [(name, 1.0) for name in dict.fromkeys([PLAIN, *names.values()])]
-    comparison.run([("short", *pair, seed) for seed in args.seeds for pair in shown], tested=False, lock=lock)
-    found = {row.method: row for row in rows(comparison.results(), shown, PLAIN, "val")}
-    labels = {PLAIN: PLAIN} | dict(zip(names, ablation.demo, strict=True))
-    lines = [(label, cells(found[names.get(method, PLAIN)])[2:]) for method, label in labels.items()]
-    lines = [[label, *values] for label, values in lines]
-    header = ["", *HEADER[2:]]
-    console.print(console_table(header, lines, title=f"{ablation.title}: AP on val, digits"))
-    command = f"python tools/benchmarks/ablations.py {table} --seeds {' '.join(map(str, args.seeds))}"
-    text = f"# {ablation.title}\n\nAP on val of the demo's digits, `{command}`.\n\n{markdown_table(header, lines)}"
+    names = {PLAIN: PLAIN} | {label: found[table, label][0] for label in ablation.demo}
+    shown = [(name, 1.0) for name in names.values()]
+    comparison.run([(REGIME, *pair, seed) for seed in args.seeds for pair in shown], tested=False, lock=lock)
+    trials = [trial for trial in comparison.results() if trial.seed in args.seeds]
+    values = {row.method: row for row in rows(trials, shown, PLAIN, "val")}
+    lines = []
+    for label, name in names.items():
+        row, other = values[name], ablation.against.get(label, PLAIN)
+        gain = paired_difference(row.values, values[names[other]].values) if label != other else None
+        deviation = f"{row.deviation:.3f}" if len(row.values) > 1 else ""
+        lines.append([label, f"{row.mean:.3f}", deviation, other if gain else "", *interval_cells(gain)])
+    console.print(console_table(HEADER, lines, title=f"{ablation.title}: AP on val, digits"))
+    length = args.epochs or DATA_SETS["digits"].epochs[REGIME]
+    epochs = f" --epochs {args.epochs}" if args.epochs else ""
+    command = f"python tools/benchmarks/ablations.py {table} --seeds {' '.join(map(str, args.seeds))}{epochs}"
+    text = (
+        f"# {ablation.title}\n\nAP on val of the demo's digits after {length} epochs, {len(args.seeds)} seeds: "
+        f"`{command}`.\n\n{markdown_table(HEADER, lines)}"
+    )
     (args.results / f"{table}.md").write_text(text)
 
 
 def main() -> None:
     args, console = parse_args(), make_console()
-    ablations = {table: Ablation.read(FOLDER / f"{table}.py") for table in args.tables}
     if args.coco:
-        for table, ablation in ablations.items():
-            write_configs(table, ablation, args.base, args.coco)
+        for table in args.tables:
+            write_configs(table, ABLATIONS[table], args.base, args.coco)
         return
     with session(args.work_dir) as lock:
-        for table, ablation in ablations.items():
+        for table in args.tables:
             try:
-                run(table, ablation, args, console, lock)
+                run(table, args, console, lock)
             except (FileNotFoundError, FileExistsError, ValueError) as error:
                 raise SystemExit(str(error)) from error
 

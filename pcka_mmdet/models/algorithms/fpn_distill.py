@@ -24,7 +24,7 @@ from ..losses import Batch
 from ..outputs import ADVICE
 from ..sources import Record
 from ..teacher import Normalisation, Teacher
-from ..teacher.schedule import TeacherEntry, progress, read_teachers
+from ..teacher.schedule import TeacherEntry, describe, progress, read_teachers
 
 
 @MODELS.register_module()
@@ -195,6 +195,8 @@ class FPNDistill(BaseAlgorithm):
         if self.level_table is None:
             self.level_table = level_table(self.distiller, student)
             print_log(f"compared levels and losses:\n{self.level_table}", "current")
+            if len(self._schedule) > 1:
+                print_log(describe(self._schedule), "current")
         if self.observe_maps is not None and any(records):
             self.observe_maps(student["neck"], [record for record in records if record][-1]["neck"])
         for index, (teacher, record, weight) in enumerate(zip(self._teachers, records, weights, strict=True)):

@@ -73,8 +73,21 @@ class PatchedLoss(PatchLoss):
     def _of_groups(self, student: Tensor, teacher: Tensor, side: int) -> Tensor:
         """Mean of the loss over groups of patches `(G, N, D)`."""
         if self.layout == "maps":
-            student, teacher = (patches.unflatten(2, (-1, side, side)) for patches in (student, teacher))
+            student, teacher = (patches.unflatten(2, (-1, side, side)).contiguous() for patches in (student, teacher))
         return vmap(self.loss)(student, teacher).mean()
+
+    def is_degenerate(self, size: Sequence[int]) -> bool:
+        """Whether the map gives fewer than two patches or, with `layout='maps'`, patches of a single position."""
+        return super().is_degenerate(size) or (self.layout == "maps" and self.patch_side(*size) == 1)
+
+    def degenerate_message(self, size: Sequence[int]) -> str:
+        """Why `is_degenerate` says so, and what to write instead."""
+        if super().is_degenerate(size):
+            return super().degenerate_message(size)
+        return (
+            f"a map of {'x'.join(map(str, size))} has patches of side 1, and layout='maps' needs at least 2: give a "
+            "patch_size, leave the level out (strides=...), or use layout='rows'"
+        )
 
     def _check_effect(self) -> None:
         """Refuse what patches do not change: compare gradients on maps of 2x2 patches with those of a single patch."""

@@ -66,18 +66,23 @@ class RCKALoss(LevelLoss):
         """
         if self.class_weight and student.stride is not None:
             raise ValueError("RCKALoss: class_weight compares classes, and a map has none: use source='logits'")
-        if self.class_weight and student.channels < MIN_SAMPLES[self.centering]:
+        if student.channels is not None:  # the classes of a RoI head are known with its outputs
+            self._check_classes(student.channels)
+        super().prepare(student, teacher)
+
+    def _check_classes(self, count: int) -> None:
+        """Refuse a term over too few classes."""
+        if self.class_weight and count < MIN_SAMPLES[self.centering]:
             raise ValueError(
                 f"RCKALoss: class_weight compares classes, and centering={self.centering!r} needs "
-                f"{MIN_SAMPLES[self.centering]} of them; there are {student.channels}: use class_weight=0"
+                f"{MIN_SAMPLES[self.centering]} of them; there are {count}: use class_weight=0"
             )
-        super().prepare(student, teacher)
 
     def forward(self, student: Tensor | RoIOutputs, teacher: Tensor | RoIOutputs, batch: Batch | None = None) -> Tensor:
         """Weighted loss as a scalar, from logits `(B, K)`, maps `(B, C, H, W)`, tuples of maps, or RoI outputs.
 
         Raises:
-            ValueError: The two sides differ in samples or, for the term over classes, in classes.
+            ValueError: The two sides differ in samples or, for the term over classes, in classes, or have too few.
         """
         if isinstance(student, RoIOutputs):
             objects = teacher.cls_score.argmax(1) < teacher.cls_score.shape[1] - 1
@@ -92,6 +97,7 @@ class RCKALoss(LevelLoss):
                 f"RCKALoss got {tuple(student.shape)} of the student and {tuple(teacher.shape)} of the teacher: the "
                 f"samples{' and classes' if self.class_weight else ''} must agree"
             )
+        self._check_classes(x.shape[1])
         if self.gather:
             x, y = gathered(x), gathered(y)
         if len(x) < MIN_SAMPLES[self.centering]:

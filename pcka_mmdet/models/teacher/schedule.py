@@ -43,20 +43,34 @@ def read_teachers(entries: Sequence[Mapping[str, Any]]) -> list[TeacherEntry]:
     begin = 0.0
     for number, entry in enumerate(entries):
         model, options = split_teacher(entry)
-        since, until = options.get("since", begin), options.get("until")
+        since, until, weight = options.get("since", begin), options.get("until"), options.get("weight", 1.0)
         begin = since if until is None else until
-        weight = options.get("weight", 1.0)
         teacher = TeacherEntry(model, options.get("ckpt"), since, 1.0 if until is None else until, weight)
-        if not 0 <= teacher.since < teacher.until <= 1 or not teacher.weight > 0:
+        numbers = (teacher.since, teacher.until, teacher.weight)
+        if not (
+            all(isinstance(value, (int, float)) for value in numbers)
+            and 0 <= teacher.since < teacher.until <= 1
+            and 0 < teacher.weight < float("inf")
+        ):
             raise ValueError(
                 f"teachers[{number}]: expected 0 <= since < until <= 1, as shares of the training, and a positive "
-                f"weight; got since={teacher.since:g}, until={teacher.until:g}, weight={teacher.weight:g}"
+                f"weight; got since={teacher.since!r}, until={teacher.until!r}, weight={teacher.weight!r}"
             )
         teachers.append(teacher)
     for start in [0.0, *(teacher.until for teacher in teachers if teacher.until < 1)]:
         if not any(teacher.weight_at(start) for teacher in teachers):
             raise ValueError(f"teachers: none of them teaches from {start:g} of the training on: change since or until")
     return teachers
+
+
+def describe(teachers: Sequence[TeacherEntry]) -> str:
+    """When each of several teachers teaches, in a sentence, and how far the training is."""
+    times = [
+        f"teachers.{number} from {teacher.since:.0%} to {teacher.until:.0%}"
+        + (f" with weight {teacher.weight:g}" if teacher.weight != 1 else "")
+        for number, teacher in enumerate(teachers)
+    ]
+    return f"teachers, by share of the training ({progress():.0%} is done): {', '.join(times)}"
 
 
 def progress(ago: int = 0) -> float:

@@ -12,7 +12,7 @@ from pcka_mmdet.configuration.detector import self_contained
 from pcka_mmdet.engine.checks import preflight
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.distillers.level_table import level_table
-from pcka_mmdet.models.teacher.schedule import TeacherEntry, read_teachers
+from pcka_mmdet.models.teacher.schedule import TeacherEntry, describe, read_teachers
 from tests.detectors import build, distillation, raw_batch, retinanet
 from tests.runners import runner
 
@@ -232,6 +232,8 @@ def test_the_last_step_belongs_to_the_last_teacher():
         ([dict(type="A", until=1.5)], r"teachers\[0\]: expected 0 <= since < until <= 1.*until=1.5"),
         ([dict(type="A", until=0.5), dict(type="B", until=0.4)], r"teachers\[1\]: .* since=0.5, until=0.4"),
         ([dict(type="A", weight=0)], "a positive weight; got .* weight=0"),
+        ([dict(type="A", weight=float("inf"))], "a positive weight; got .* weight=inf"),
+        ([dict(type="A", until="0.5")], "until='0.5'"),
         ([dict(type="A", until=0.5)], "none of them teaches from 0.5 of the training on"),
         ([dict(type="A", since=0.2)], "none of them teaches from 0 of the training on"),
     ],
@@ -239,6 +241,14 @@ def test_the_last_step_belongs_to_the_last_teacher():
 def test_entries_that_do_not_do(entries, message):
     with pytest.raises(ValueError, match=message):
         read_teachers(entries)
+
+
+def test_the_schedule_in_a_sentence():
+    entries = read_teachers([dict(type="A", until=0.5), dict(type="B", weight=2)])
+    assert describe(entries) == (
+        "teachers, by share of the training (0% is done): teachers.0 from 0% to 50%, teachers.1 from 50% to 100% "
+        "with weight 2"
+    )
 
 
 @pytest.mark.parametrize("sides", [{}, dict(teacher=retinanet(), teachers=[retinanet()])])

@@ -10,6 +10,7 @@ from pcka_mmdet.models import RCKALoss
 from pcka_mmdet.models.levels import Level
 from pcka_mmdet.models.losses.gathering import gathered
 from pcka_mmdet.models.sources import RoIOutputs
+from tests.detectors import build, distillation, faster_rcnn, raw_batch
 from tests.functional.test_cka import naive_cka
 
 
@@ -78,6 +79,23 @@ def test_of_a_roi_head_the_proposals_that_the_teacher_takes_for_an_object():
         assert loss(roi_outputs(student), roi_outputs(teacher)) == 0
 
 
+@pytest.mark.parametrize("class_weight", [0.0, 1.0])
+def test_a_step_of_a_two_stage_pair(class_weight):
+    loss = dict(type="pcka_mmdet.RCKALoss", source="roi_head", class_weight=class_weight)
+    config = distillation(
+        architecture=faster_rcnn(),
+        teacher=faster_rcnn(),
+        distiller=dict(type="pcka_mmdet.FPNDistiller", losses=dict(rcka=loss)),
+    )
+    model = build(config)
+    bias = model.teacher.roi_head.bbox_head.fc_cls.bias
+    torch.nn.init.constant_(bias[:1], 5.0)  # random weights take nothing for an object
+    losses = model.train()(**model.data_preprocessor(raw_batch(), True), mode="loss")
+    assert losses["distill.loss_rcka"] > 0
+    losses["distill.loss_rcka"].backward()
+    assert model.student.roi_head.bbox_head.fc_cls.weight.grad.any()
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match=r"centering must be one of .*, got 'centre'"):
         RCKALoss(centering="centre")
@@ -99,6 +117,11 @@ def test_a_term_over_too_few_classes_is_refused_before_the_training():
         ValueError, match="class_weight compares classes, and centering='center' needs 3 of them; there"
     ):
         RCKALoss(class_weight=1.0, centering="center").prepare(two, two)
+    roi_head = Level(0, None, None)  # its classes are known with its outputs
+    loss = RCKALoss(class_weight=1.0)
+    loss.prepare(roi_head, roi_head)
+    with pytest.raises(ValueError, match="there are 2: use class_weight=0"):
+        loss(roi_outputs(logits(4, 2)), roi_outputs(torch.tensor([[9.0, 0.0]]).repeat(4, 1)))
 
 
 def test_the_cell_in_the_table_of_levels():
