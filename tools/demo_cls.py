@@ -5,11 +5,14 @@ so the same command continues after an interruption.
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from pcka_mmdet.datasets.digit_images import build_digit_images
+from pcka_mmdet.engine.launch import ConfigOptions
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.display import Display
 from pcka_mmdet.experiments.run_arguments import default_threads, make_console
@@ -34,6 +37,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--data-root", type=Path, default=Path("data/digit_images"), help="default: %(default)s")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default: 0 1 2 3 4")
     parser.add_argument("--split", choices=["val", "test"], default="test", help="what is reported (default: test)")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="default: all")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=ConfigOptions,
+        default={},
+        metavar="KEY=VALUE",
+        help="settings of the distilled students, such as model.balance.ratio=0.3; their folders are named by them",
+    )
     parser.add_argument("--epochs", type=int, help="length of all trainings (default: the configs')")
     parser.add_argument(
         "--jobs", type=int, default=min(2, default_threads()), help="trainings at once, one thread each"
@@ -44,19 +56,25 @@ def parse_args() -> argparse.Namespace:
 def plan(args: argparse.Namespace) -> dict[tuple[str, int], Training]:
     """The training of each method and seed. They require the teacher's."""
 
-    def training(name: str, method: str, seed: int, *requires: Training) -> Training:
-        options = {"train_cfg.max_epochs": args.epochs} if args.epochs else {}
-        config = stage_config(CONFIGS, method, str(args.data_root), seed, options, *requires)
+    length = {"train_cfg.max_epochs": args.epochs} if args.epochs else {}
+
+    def training(name: str, method: str, seed: int, options: Mapping[str, Any], *requires: Training) -> Training:
+        config = stage_config(CONFIGS, method, str(args.data_root), seed, {**length, **options}, *requires)
         config.val_dataloader.dataset.ann_file = f"{args.split}.txt"
         config.train_cfg.val_interval = config.train_cfg.max_epochs  # no model is chosen by it
         return Training(name, args.work_dir / name, config, TOOLS, COSTS.get(method, 1.4), requires)
 
-    teacher = training("teacher", "teacher", 0)
+    teacher = training("teacher", "teacher", 0, {})
     trainings = {("teacher", 0): teacher}
+    settings = "".join(f"_{key.rpartition('.')[2]}={value}" for key, value in args.cfg_options.items())
     for seed in args.seeds:
-        for method in METHODS:
-            requires = () if method == STUDENT else (teacher,)
-            trainings[method, seed] = training(f"{method}_seed{seed}", method, seed, *requires)
+        for method in args.methods:
+            name = f"{method}_seed{seed}"
+            trainings[method, seed] = (
+                training(name, method, seed, {})
+                if method == STUDENT
+                else training(f"{name}{settings}", method, seed, args.cfg_options, teacher)
+            )
     return trainings
 
 

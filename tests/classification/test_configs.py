@@ -33,6 +33,20 @@ def build(path: Path) -> torch.nn.Module:
     return build_detector(config.model)
 
 
+@pytest.mark.full
+def test_the_map_of_a_transformer_is_its_tokens_without_the_class_token():
+    path = next(path for path in CONFIGS if "deit" in path.name)
+    init_default_scope("mmpretrain")
+    vit = build_detector(Config.fromfile(path).model.teacher).backbone.eval()
+    images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        (maps,) = vit(images)
+        vit.out_type = "raw"
+        (tokens,) = vit(images)
+    assert tokens.shape[1] == 1 + 14 * 14
+    torch.testing.assert_close(maps, tokens[:, 1:].unflatten(1, (14, 14)).permute(0, 3, 1, 2))
+
+
 QUICK = ("resnet20_cifar100", "rcka_vgg13_vgg8_cifar100", "pcka_resnet110_resnet20_cifar100", "kd", "dist")
 """One of each kind; the others are in `make test-full`."""
 

@@ -44,6 +44,9 @@ class GroupedBlock(nn.Module):
 
 STEM = 24
 
+INITIAL = dict(init_cfg=None)
+"""Torch's own initial weights, with which the usual CIFAR benchmark trains ShuffleNets."""
+
 
 @MODELS.register_module()
 class CifarShuffleNetV1(StagedBackbone):
@@ -60,7 +63,7 @@ class CifarShuffleNetV1(StagedBackbone):
             blocks += [GroupedBlock(outputs, outputs, 1, groups) for _ in range(number - 1)]
             stages.append(nn.Sequential(*blocks))
             inputs = outputs
-        super().__init__(conv_norm(3, STEM, size=1), stages, **options)
+        super().__init__(conv_norm(3, STEM, size=1), stages, **(INITIAL | options))
 
 
 class SplitBlock(nn.Module):
@@ -114,4 +117,4 @@ class CifarShuffleNetV2(StagedBackbone):
             stages.append(nn.Sequential(DownBlock(inputs, outputs), *(SplitBlock(outputs) for _ in range(number))))
             inputs = outputs
         stages[-1].append(conv_norm(inputs, 1024, size=1))
-        super().__init__(conv_norm(3, STEM, size=1), stages, **options)
+        super().__init__(conv_norm(3, STEM, size=1), stages, **(INITIAL | options))

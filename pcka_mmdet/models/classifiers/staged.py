@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+KAIMING = dict(type="Kaiming", layer="Conv2d")
+"""Normal weights of variance 2 / (outputs x height x width), as the usual CIFAR benchmark starts from."""
+
 
 class StagedBackbone(BaseModule):
     """A stem and stages, one after another.
@@ -13,10 +16,16 @@ class StagedBackbone(BaseModule):
         stem: What runs first.
         stages: The stages. The output of the last one is what a classifier's head reads.
         out_indices: Stages whose maps are given; -1 is the last.
-        init_cfg: See `mmengine.model.BaseModule`.
+        init_cfg: See `mmengine.model.BaseModule`; `None` keeps torch's own initial weights.
     """
 
-    def __init__(self, stem: nn.Module, stages: Sequence[nn.Module], out_indices: Sequence[int] = (-1,), init_cfg=None):
+    def __init__(
+        self,
+        stem: nn.Module,
+        stages: Sequence[nn.Module],
+        out_indices: Sequence[int] = (-1,),
+        init_cfg: dict | list[dict] | None = KAIMING,
+    ):
         super().__init__(init_cfg)
         self.stem = stem
         self.stages = nn.ModuleList(stages)

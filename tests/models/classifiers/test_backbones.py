@@ -59,6 +59,19 @@ def test_stages():
     assert [tuple(output.shape[1:]) for output in module(torch.randn(1, 3, 32, 32))] == [(16, 32, 32), (64, 8, 8)]
 
 
+@pytest.mark.parametrize("name", ["ResNet20", "WRN-16-2", "VGG13", "MobileNetV2", "ShuffleNetV1", "ShuffleNetV2"])
+def test_initial_weights(name):
+    """Kaiming's, by the convolution's outputs; ShuffleNets keep torch's, which are uniform by its inputs."""
+    module = backbone(CIFAR[name][0])
+    module.init_weights()
+    weights = [m.weight for m in module.modules() if isinstance(m, nn.Conv2d)]
+    for weight in (weight for weight in weights if weight.numel() >= 2000):
+        outputs, inputs, *side = weight.shape
+        area = side[0] * side[1]
+        variance = 1 / (3 * inputs * area) if "Shuffle" in name else 2 / (outputs * area)
+        assert weight.var().item() == pytest.approx(variance, rel=0.15)
+
+
 def test_a_shuffle_mixes_the_groups():
     channels = torch.arange(6.0).reshape(1, 6, 1, 1)
     assert classifiers.shufflenet.Shuffle(3)(channels).flatten().tolist() == [0, 2, 4, 1, 3, 5]
