@@ -37,7 +37,7 @@ def build(path: Path) -> torch.nn.Module:
 def test_the_map_of_a_transformer_is_its_tokens_without_the_class_token():
     path = next(path for path in CONFIGS if "deit" in path.name)
     init_default_scope("mmpretrain")
-    vit = build_detector(Config.fromfile(path).model.teacher).backbone.eval()
+    vit = build_detector(Config.fromfile(path).model.teacher).eval().backbone
     images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         (maps,) = vit(images)
