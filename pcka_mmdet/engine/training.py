@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
-from pcka_mmdet.configuration.detector import is_distillation
+from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill
 
 from .checks import preflight
 from .checks.teacher_check import check_teacher
@@ -62,6 +62,8 @@ class TrainingOptions:
                 )
             config.model.init_student = self.init_student
         use_student_checkpoints(config)
+        if is_fpn_distill(config) and not config.model.get("balance"):
+            config.model.balance = dict(ratio=None)  # constant weights: measured for the log and its warnings
         if self.allow_teacher_change:
             allow_teacher_change(config)
 
