@@ -17,6 +17,16 @@ FOR_DETECTORS = ("mmdet",)
 """Modules that a classifier does without."""
 
 
+def check_package(name: str) -> None:
+    """Refuse to go on without a package of `INSTALL`; others are left to those who import them.
+
+    Raises:
+        ValueError: It is not installed.
+    """
+    if name in INSTALL and find_spec(name) is None:
+        raise ValueError(f"the package {name!r} is missing: {INSTALL[name]}")
+
+
 def missing() -> list[str]:
     """A sentence for each module that is not installed and without which nothing runs."""
     names = [name for name in INSTALL if name not in FOR_DETECTORS and find_spec(name) is None]
