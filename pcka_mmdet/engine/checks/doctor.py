@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,7 +16,7 @@ from mmengine.runner import Runner
 
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.detector import is_distillation
-from pcka_mmdet.configuration.installed import INSTALL
+from pcka_mmdet.configuration.installed import INSTALL, STACK, release
 from pcka_mmdet.models import FPNDistill
 
 from ..runner import build_runner, unwrapped_model
@@ -26,10 +25,6 @@ from .preflight import CHECKS, check_operators
 from .teacher_check import check_teacher
 
 OK, WARNING, ERROR = "ok", "warning", "error"
-
-STACK = {"torch": ("torch",), "mmengine": ("mmengine", "onedl-mmengine"), "mmcv": ("mmcv", "mmcv-lite", "onedl-mmcv")}
-STACK |= {"mmdet": ("mmdet", "onedl-mmdetection"), "mmrazor.models": ("mmrazor",)}
-"""Modules, and the distributions that bring them."""
 
 TEACHER_CHECK = "the teacher on the validation data"
 
@@ -49,8 +44,8 @@ class Finding:
 
 def examine_installation() -> Iterator[Finding]:
     """Versions, imports, operators, and the configs that come along."""
-    for module, distributions in STACK.items():
-        yield _found(module, lambda module=module, names=distributions: _import(module, names))
+    for module in STACK:
+        yield _found(module, lambda module=module: _import(module))
     yield _found("operators of mmcv", _operators)
     there = (carried("configs") / "_base_").is_dir()
     text = str(carried("configs")) if there else "the configs are missing: install the package again"
@@ -93,19 +88,12 @@ def _found(subject: str, check: Callable[[], Any]) -> Finding:
         return Finding(ERROR, subject, sentence(error))
 
 
-def _import(module: str, distributions: tuple[str, ...]) -> str:
+def _import(module: str) -> str:
     package = module.partition(".")[0]
     if find_spec(package) is None:
         raise ValueError(f"it is not installed: {INSTALL[package]}")
     import_module(module)
-    stated = getattr(import_module(package), "__version__", None)  # torch's names its CUDA, too
-    for name in distributions:
-        try:
-            release = version(name)
-        except PackageNotFoundError:
-            continue
-        return f"{name} {stated or release}"
-    return "imports"
+    return release(module) or "imports"
 
 
 def _operators() -> str:
