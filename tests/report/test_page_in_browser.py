@@ -53,6 +53,9 @@ def test_on_a_phone(tab, either):
         assert len(sizes) > 50 and min(sizes) >= 11
         heights = "[...document.querySelectorAll('label, summary')].map(e => e.getBoundingClientRect().height)"
         assert min(tab.run(heights)) >= 24
+        tab.run("document.querySelector('figure svg').style.width = '3000px'")  # of 80 classes
+        assert tab.run("document.documentElement.scrollWidth") == 390
+        assert tab.run("document.querySelector('figure').scrollWidth") == 3000
     finally:
         tab.emulate("clearDeviceMetricsOverride")
 
