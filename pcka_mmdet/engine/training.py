@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
 from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill
+from pcka_mmdet.configuration.installed import releases
 
 from .checks import preflight
 from .checks.teacher_check import check_teacher
@@ -97,7 +98,7 @@ def run_training(
 def _train(config: Config, notes: Sequence[str], hooks: Sequence[Hook]) -> Runner:
     try:
         runner = build_runner(config)
-        for note in notes:
+        for note in (*notes, f"versions: {releases()}"):
             runner.logger.info(note)
         hook = _registered(runner, NonFiniteLossHook)
         _registered(runner, SimilarityHook)

@@ -5,8 +5,9 @@ import re
 
 import torch
 
+from pcka_mmdet import __version__
 from pcka_mmdet.configuration.detector import build_detector
-from tests.integration.conftest import write_pair
+from tests.integration.conftest import last_log, write_pair
 from tests.processes import ROOT, run_python
 
 
@@ -65,6 +66,7 @@ def test_distil_twice_and_use_the_student(digit_scenes, tmp_path):
     assert used["classes"] == list("0123456789") and used["shape"][1] == 4 and used["training"] is False
     for name in ("first", "second"):  # each has its own log
         assert len(list((tmp_path / name).glob("*/vis_data/scalars.json"))) == 1
+        assert f"INFO - versions: pcka_mmdet {__version__}, torch {torch.__version__}, " in last_log(tmp_path / name)
     assert refused.startswith("there is no teacher's checkpoint at 'none.pth'")
     assert unknown.startswith("there is no recipe 'fitnet': write one of ('both-heads', ")
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from mmengine.runner import Runner
 import pcka_mmdet
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.detector import is_distillation
-from pcka_mmdet.configuration.installed import INSTALL
+from pcka_mmdet.configuration.installed import INSTALL, STACK, release
 from pcka_mmdet.models import FPNDistill
 
 from ..runner import build_runner, unwrapped_model
@@ -31,10 +30,6 @@ from .preflight import CHECKS, check_operators
 from .teacher_check import check_teacher
 
 OK, WARNING, ERROR = "ok", "warning", "error"
-
-STACK = {"torch": ("torch",), "mmengine": ("mmengine", "onedl-mmengine"), "mmcv": ("mmcv", "mmcv-lite", "onedl-mmcv")}
-STACK |= {"mmdet": ("mmdet", "onedl-mmdetection"), "mmrazor.models": ("mmrazor",)}
-"""Modules, and the distributions that bring them."""
 
 TEACHER_CHECK = "the teacher on the validation data"
 
@@ -59,10 +54,9 @@ class Finding:
 
 def examine_installation() -> Iterator[Finding]:
     """Versions, imports, operators, and the configs that come along."""
-    versions = [f"{name} {release}" for name in ("numpy", "opencv-python") if (release := _release(name))]
-    yield Finding(OK, "python", ", ".join([platform.python_version(), *versions]))
-    for module, distributions in STACK.items():
-        yield _found(module, lambda module=module, names=distributions: _import(module, names))
+    yield _found("python", _python)
+    for module in STACK:
+        yield _found(module, lambda module=module: _import(module))
     yield _found("operators of mmcv", _operators)
     there = (carried("configs") / "_base_").is_dir()
     mim = "MIM finds" if (Path(pcka_mmdet.__file__).parent / ".mim").is_dir() else "MIM does not find"
@@ -109,21 +103,17 @@ def _found(subject: str, check: Callable[[], Any], level: str = ERROR) -> Findin
         return Finding(level, subject, sentence(error))
 
 
-def _import(module: str, distributions: tuple[str, ...]) -> str:
+def _import(module: str) -> str:
     package = module.partition(".")[0]
     if find_spec(package) is None:
         raise ValueError(f"it is not installed: {INSTALL[package]}")
     import_module(module)
-    stated = getattr(import_module(package), "__version__", None)  # torch's names its CUDA, too
-    found = ((name, release) for name in distributions if (release := _release(name)))
-    return next((f"{name} {stated or release}" for name, release in found), "imports")
+    return release(module) or "imports"
 
 
-def _release(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
+def _python() -> str:
+    modules = [f"{name} {import_module(name).__version__}" for name in ("numpy", "cv2")]
+    return ", ".join([platform.python_version(), *modules])
 
 
 def _operators() -> str:

@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.installed import STACK
 from pcka_mmdet.engine.checks import doctor
 from pcka_mmdet.engine.checks.doctor import ERROR, OK, WARNING, examine, examine_installation
 from pcka_mmdet.experiments.data_root import move_data_root
@@ -39,7 +40,7 @@ def test_an_installation(monkeypatch):
 
 def test_the_distribution_that_is_there_is_named(monkeypatch):
     """MMEngine's fork has the same module, and the same `__version__`, under another name."""
-    monkeypatch.setitem(doctor.STACK, "mmengine", ("none-of-these", "mmengine"))
+    monkeypatch.setitem(STACK, "mmengine", ("none-of-these", "mmengine"))
     assert by_subject(examine_installation())["mmengine"].text.startswith("mmengine ")
 
 
