@@ -6,13 +6,11 @@ from pathlib import Path
 from rich.console import Console
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
-from pcka_mmdet.configuration.data_set import annotation_file
 from pcka_mmdet.report import tables
 from pcka_mmdet.report.curves import plot_curves
 from pcka_mmdet.report.gallery import plot_gallery
 from pcka_mmdet.report.page.page import write_page
 from pcka_mmdet.report.page.run import Run
-from pcka_mmdet.report.predictions import read_ground_truth, read_predictions
 from pcka_mmdet.report.scalars import read_scalars
 
 from .stages import Evaluation
@@ -43,20 +41,14 @@ def write_report(tests: Mapping[str, Evaluation], work_dir: Path, console: Conso
         {m: test.training.iterations / test.training.config.train_cfg.max_epochs for m, test in tests.items()},
         work_dir / "curves.png",
     )
-    dataset = tests["student"].training.config.test_dataloader.dataset
-    classes = dataset.metainfo.classes
+    runs = {method: Run.read(test.training.folder) for method, test in tests.items()}
+    titles = {"student": "student alone", "distilled": "distilled student"}
     plot_gallery(
-        read_ground_truth(annotation_file(dataset), classes),
-        {
-            f"{title}, AP {results[method]['bbox_mAP']:.3f}": read_predictions(tests[method].predictions)
-            for method, title in (("student", "student alone"), ("distilled", "distilled student"))
-        },
-        classes,
+        {f"{title}, AP {results[method]['bbox_mAP']:.3f}": runs[method] for method, title in titles.items()},
         work_dir / "detections.png",
     )
     pictures = {"curves of the trainings": "curves.png", "detections on test images": "detections.png"}
     (work_dir / "report.md").write_text(tables.markdown_report(results, pictures))
-    runs = {method: Run.read(test.training.folder) for method, test in tests.items()}
     write_page([runs["student"]], [runs["distilled"]], runs["teacher"], work_dir / "report.html")
     print_table(results, console)
     console.print(tables.NOTE, style="dim", highlight=False)

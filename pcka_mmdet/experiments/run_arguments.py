@@ -38,6 +38,14 @@ def default_threads() -> int:
     return min(cores(), MOST_THREADS)
 
 
+def named_folder(word: str) -> tuple[str, Path]:
+    """Type of an argument NAME=DIR: a work directory, and what it is called in a table or a picture."""
+    name, equals, folder = word.partition("=")
+    if not (name and equals and folder):
+        raise argparse.ArgumentTypeError(f"write NAME=DIR, such as heads=work_dirs/distilled; got {word!r}")
+    return name, Path(folder)
+
+
 def make_console() -> Console:
     """Console as wide as the terminal; elsewhere wide enough for the tables."""
     console = Console()

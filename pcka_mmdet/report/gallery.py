@@ -1,10 +1,11 @@
-"""Plot of some test images: ground truth and the detections of several methods side by side."""
+"""Plot of some test images: ground truth and the detections of several trainings side by side."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import colours
+from .page.run import Run
 from .predictions import Boxes, correct, detections
 
 if TYPE_CHECKING:
@@ -20,21 +21,11 @@ def evenly_spaced(count: int, wanted: int) -> list[int]:
     return [(2 * number + 1) * count // (2 * wanted) for number in range(wanted)]
 
 
-def plot_gallery(
-    truth: Mapping[int, Boxes],
-    predictions: Mapping[str, Sequence[dict]],
-    classes: Sequence[str],
-    path: Path,
-    images: int = 3,
-    threshold: float = 0.3,
-) -> None:
-    """Draw images as rows; ground truth and methods as columns. Wrong detections are dashed.
+def plot_gallery(runs: Mapping[str, Run], path: Path, images: int = 3, threshold: float = 0.3) -> None:
+    """Draw images as rows; ground truth and trainings as columns. Wrong detections are dashed.
 
     Args:
-        truth: See `predictions.read_ground_truth`.
-        predictions: Predictions by column title, see `predictions.read_predictions`, for the same images in the same
-            order.
-        classes: Class names.
+        runs: Trainings on the same test images, by column title.
         path: File of the plot.
         images: Number of images.
         threshold: Lowest score of the detections that are shown.
@@ -42,22 +33,22 @@ def plot_gallery(
     import cv2
     from matplotlib.figure import Figure
 
-    columns = list(predictions.values())
-    rows = evenly_spaced(len(columns[0]), images)
-    height, width = columns[0][rows[0]]["ori_shape"]
-    size = (WIDTH * (len(columns) + 1), WIDTH * height / width * len(rows) + TEXT)
+    first = next(iter(runs.values()))
+    rows = [first.detections[number]["img_id"] for number in evenly_spaced(len(first.detections), images)]
+    pictures = [cv2.imread(str(first.picture(image)))[..., ::-1] for image in rows]
+    height, width = pictures[0].shape[:2]
+    size = (WIDTH * (len(runs) + 1), WIDTH * height / width * len(rows) + TEXT)
     figure = Figure(figsize=size, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
-    grid = figure.subplots(len(rows), len(columns) + 1, squeeze=False)
-    for line, number in zip(grid, rows):
-        picture = cv2.imread(columns[0][number]["img_path"])[..., ::-1]
-        true = truth[columns[0][number]["img_id"]]
-        shown = [true, *(detections(column[number], threshold) for column in columns)]
+    grid = figure.subplots(len(rows), len(runs) + 1, squeeze=False)
+    for line, image, picture in zip(grid, rows, pictures):
+        true = first.truth[image]
+        shown = [true, *(detections(run.detections_by_image[image], threshold) for run in runs.values())]
         for axes, found in zip(line, shown):
             axes.imshow(picture, interpolation="nearest")
             axes.set_axis_off()
-            _draw(axes, found, true, classes)
-    for axes, title in zip(grid[0], ["ground truth", *predictions]):
+            _draw(axes, found, true, first.classes)
+    for axes, title in zip(grid[0], ["ground truth", *runs]):
         axes.set_title(title, fontsize=13)
     note = f"detections with a score of {threshold:.0%} or more; dashed: wrong class or place"
     figure.supxlabel(note, fontsize=11)

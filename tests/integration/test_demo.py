@@ -156,11 +156,10 @@ def analyse(tool: str, *arguments) -> None:
 
 def test_pictures_of_the_work_directory(demo, tmp_path, capsys):
     out = [tmp_path / f"{name}.png" for name in ("confusion", "similarity", "detections")]
-    analyse("confusion_matrices.py", demo.work_dir, "--out", out[0])
     runs = [f"{method}={demo.work_dir / method}" for method in ("student", "distilled")]
+    analyse("confusion_matrices.py", *runs, "--out", out[0])
     analyse("similarity_curves.py", *runs, "--out", out[1])
-    files = [f"{run}/test/predictions.pkl" for run in runs]
-    analyse("detections.py", *files, "--config", demo.work_dir / "student.py", "--images", 2, "--out", out[2])
+    analyse("detections.py", *runs, "--images", 2, "--out", out[2])
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in out)
     said = capsys.readouterr().out
     assert "distilled: " in said and "objects missed" in said
@@ -194,10 +193,11 @@ def test_the_sides_of_the_theorem(tmp_path, capsys):
 
 
 def test_pictures_of_what_is_not_there(demo, tmp_path, capsys):
-    with told(capsys, "there are no predictions at .*: finish tools/demo.py in that folder first"):
-        analyse("confusion_matrices.py", tmp_path)
-    with told(capsys, "there are no predictions at"):
-        analyse("detections.py", f"a={tmp_path}/none.pkl", "--config", demo.work_dir / "student.py")
+    for tool in ("confusion_matrices.py", "detections.py"):
+        with told(capsys, "there is no config in .*: give the work directory of a training"):
+            analyse(tool, f"a={tmp_path}")
+        with told(capsys, "write NAME=DIR, such as heads=work_dirs/distilled; got"):
+            analyse(tool, tmp_path)
     with told(capsys, "holds no log of a training by epochs"):
         analyse("similarity_curves.py", f"a={tmp_path}")
 

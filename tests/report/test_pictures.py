@@ -1,9 +1,10 @@
 """Both pictures are drawn, and from the right values."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
-import torch
 from matplotlib.figure import Figure
 
 from pcka_mmdet.report import colours
@@ -103,13 +104,18 @@ def test_detections_are_drawn(tmp_path, figures):
     """Those of a wrong class or place are dashed."""
     cv2.imwrite(str(tmp_path / "1.png"), np.full((32, 48, 3), 128, np.uint8))
 
-    def prediction(label):
-        box = dict(bboxes=torch.tensor([[4.0, 4, 20, 20]]), labels=torch.tensor([label]), scores=torch.tensor([0.75]))
-        return dict(img_id=1, img_path=str(tmp_path / "1.png"), ori_shape=(32, 48), pred_instances=box)
+    def run(label):
+        box = dict(bboxes=np.array([[4.0, 4, 20, 20]]), labels=np.array([label]), scores=np.array([0.75]))
+        found = dict(img_id=1, pred_instances=box)
+        return SimpleNamespace(
+            truth={1: Boxes([[4, 4, 20, 20]], [1])},
+            detections=[found],
+            detections_by_image={1: found},
+            classes=("a", "b"),
+            picture=lambda image: tmp_path / f"{image}.png",
+        )
 
-    truth = {1: Boxes([[4, 4, 20, 20]], [1])}
-    found = {"student": [prediction(0)], "distilled": [prediction(1)]}
-    plot_gallery(truth, found, ["a", "b"], tmp_path / "detections.png")
+    plot_gallery({"student": run(0), "distilled": run(1)}, tmp_path / "detections.png")
     (figure,) = figures
     shown = {a.get_title(): [(p.get_linestyle() == "-", p.get_bbox().bounds) for p in a.patches] for a in figure.axes}
     place = (3.5, 3.5, 16, 16)

@@ -1,44 +1,43 @@
-"""Confusion matrices of student and distilled student: `tools/analysis/confusion_matrices.py work_dirs/demo`."""
+"""Confusion matrices of trainings on their test images: `tools/analysis/confusion_matrices.py NAME=DIR ...`.
+
+Trainings that were not tested yet are tested first.
+"""
 
 import argparse
 from pathlib import Path
 
-from pcka_mmdet.configuration.data_set import annotation_file
-from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.short_errors import run_tool
+from pcka_mmdet.experiments.run_arguments import named_folder
+from pcka_mmdet.experiments.tested import tested
 from pcka_mmdet.report.confusion import confusion_matrix, plot_confusion
-from pcka_mmdet.report.predictions import read_ground_truth, read_predictions
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Confusion matrices of the methods in a work directory.")
-    parser.add_argument("work_dir", type=Path, help="work directory of tools/demo.py")
-    parser.add_argument("--methods", nargs="+", default=["student", "distilled"], help="default: student distilled")
+    parser = argparse.ArgumentParser(description="Confusion matrices of trainings on their test images.")
+    parser.add_argument(
+        "runs", nargs="+", type=named_folder, metavar="NAME=DIR", help="work directories of trainings, with their names"
+    )
     parser.add_argument("--threshold", type=float, default=0.3, help="lowest score that counts (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="default: confusion.png in the work directory")
+    parser.add_argument("--out", type=Path, default=Path("confusion.png"), help="default: %(default)s")
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    matrices = {}
-    for method in args.methods:
-        file = args.work_dir / method / "test" / "predictions.pkl"
-        if not file.is_file():
-            raise SystemExit(f"there are no predictions at {str(file)!r}: finish tools/demo.py in that folder first")
-        dataset = load_config(str(args.work_dir / f"{method}.py")).test_dataloader.dataset
-        classes = dataset.metainfo.classes
-        truth = read_ground_truth(annotation_file(dataset), classes)
-        matrices[method] = confusion_matrix(truth, read_predictions(file), len(classes), args.threshold)
-    out = args.out or args.work_dir / "confusion.png"
-    plot_confusion(matrices, classes, out)
-    for method, matrix in matrices.items():
+    names, folders = zip(*args.runs, strict=True)
+    runs = dict(zip(names, tested(folders), strict=True))
+    classes = runs[names[0]].classes
+    matrices = {
+        name: confusion_matrix(run.truth, run.detections, len(classes), args.threshold) for name, run in runs.items()
+    }
+    plot_confusion(matrices, classes, args.out)
+    for name, matrix in matrices.items():
         right = matrix[:-1, :-1].trace()
         print(
-            f"{method}: {right} right, {matrix[:-1, :-1].sum() - right} of another class, "
+            f"{name}: {right} right, {matrix[:-1, :-1].sum() - right} of another class, "
             f"{matrix[:-1, -1].sum()} objects missed, {matrix[-1].sum()} detections without an object"
         )
-    print(f"the plot is {out}")
+    print(f"the plot is {args.out}")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 import argparse
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from pcka_mmdet.engine.short_errors import run_tool
+from pcka_mmdet.experiments.run_arguments import named_folder
 from pcka_mmdet.report.scalars import read_scalars, training_records
 from pcka_mmdet.report.tables import markdown_table
 
@@ -15,11 +15,10 @@ HEADER = ("training", "losses", "ratio before scaling", "cosine", "smallest", "l
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Size and direction of the distillation's gradient beside the task's.")
-    parser.add_argument("runs", nargs="+", metavar="NAME=DIR", help="work directories of trainings, with their names")
-    args = parser.parse_args()
-    if any("=" not in run for run in args.runs):
-        parser.error("write NAME=DIR for each training, such as heads=work_dirs/distilled")
-    return args
+    parser.add_argument(
+        "runs", nargs="+", type=named_folder, metavar="NAME=DIR", help="work directories of trainings, with their names"
+    )
+    return parser.parse_args()
 
 
 def gradient_rows(logs: Mapping[str, Sequence[dict]]) -> list[list[str]]:
@@ -47,7 +46,7 @@ def gradient_rows(logs: Mapping[str, Sequence[dict]]) -> list[list[str]]:
 
 
 def main() -> None:
-    folders = {name: Path(folder) for name, _, folder in (run.partition("=") for run in parse_args().runs)}
+    folders = dict(parse_args().runs)
     print(markdown_table(HEADER, gradient_rows({name: read_scalars(folder) for name, folder in folders.items()})))
 
 

@@ -4,23 +4,23 @@ import argparse
 from pathlib import Path
 
 from pcka_mmdet.engine.short_errors import run_tool
+from pcka_mmdet.experiments.run_arguments import named_folder
 from pcka_mmdet.report.curves import plot_similarity
 from pcka_mmdet.report.scalars import iterations_per_epoch, read_scalars, validation_records
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="AP and CKA along trainings.")
-    parser.add_argument("runs", nargs="+", metavar="NAME=DIR", help="work directories of trainings, with their names")
+    parser.add_argument(
+        "runs", nargs="+", type=named_folder, metavar="NAME=DIR", help="work directories of trainings, with their names"
+    )
     parser.add_argument("--out", type=Path, default=Path("similarity.png"), help="default: %(default)s")
-    args = parser.parse_args()
-    if any("=" not in run for run in args.runs):
-        parser.error("write NAME=DIR for each training, such as patches=work_dirs/pcka")
-    return args
+    return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    folders = {name: Path(folder) for name, _, folder in (run.partition("=") for run in args.runs)}
+    folders = dict(args.runs)
     logs = {name: read_scalars(folder) for name, folder in folders.items()}
     lengths = {name: iterations_per_epoch(records) for name, records in logs.items()}
     for name in [name for name, length in lengths.items() if length is None]:

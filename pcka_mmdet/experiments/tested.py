@@ -1,0 +1,40 @@
+"""Trainings whose students are tested, those first that are not yet."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pcka_mmdet.checkpoints.resume import newest_intact_checkpoint
+from pcka_mmdet.configuration.carried import carried
+from pcka_mmdet.report.page.run import RESULTS, Run, coco_evaluator
+
+TOOL = carried("tools") / "test.py"
+
+
+def tested(folders: Sequence[Path]) -> list[Run]:
+    """The runs of work directories; those whose newest checkpoint was not tested are tested.
+
+    Raises:
+        SystemExit: A test failed, or a folder has no checkpoint.
+        ValueError: See `coco_evaluator`.
+    """
+    runs = [Run.read(folder) for folder in folders]
+    for run in runs:
+        folder, checkpoint = run.folder, newest_intact_checkpoint(run.folder)
+        place, _ = coco_evaluator(run.config)
+        results = folder / RESULTS
+        if checkpoint is None:
+            if results.is_file():
+                continue
+            raise SystemExit(f"there is no checkpoint in {str(folder)!r}: finish that training first")
+        if results.is_file() and results.stat().st_mtime >= checkpoint.stat().st_mtime:
+            continue
+        print(f"testing {checkpoint}", flush=True)
+        prefix = results.with_name(RESULTS.name.partition(".")[0])
+        words = [run.config.filename, checkpoint, "--work-dir", folder / "test"]
+        words += ["--cfg-options", f"{place}.outfile_prefix={prefix}"]
+        done = subprocess.run([sys.executable, TOOL, *map(str, words)], capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"the test of {checkpoint} failed: {done.stderr.strip()}")
+    return runs
