@@ -89,6 +89,14 @@ def test_commands_were_found():
     assert len(COMMANDS_OF_PAGES) > 60 and sum(command.whole for command in COMMANDS_OF_PAGES) > 30
 
 
+def test_a_page_says_which_python_runs_the_tools():
+    pages = {
+        command.page for command in COMMANDS_OF_PAGES if command.words[0] == "python" and "tools/" in command.words[1]
+    }
+    assert pages
+    assert [page for page in sorted(pages) if "source .venv/bin/activate" not in (ROOT / page).read_text()] == []
+
+
 @pytest.mark.parametrize("command", COMMANDS_OF_PAGES, ids=lambda c: f"{c.page}: {' '.join(c.words)}")
 def test_a_command(command, parse):
     program, *words = command.words
