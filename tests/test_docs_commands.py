@@ -97,6 +97,14 @@ def test_a_page_says_which_python_runs_the_tools():
     assert [page for page in sorted(pages) if "source .venv/bin/activate" not in (ROOT / page).read_text()] == []
 
 
+def test_every_tool_of_analysis_is_on_its_page():
+    tools = {path.name for path in (ROOT / "tools" / "analysis").glob("*.py")}
+    shown = {
+        Path(w).name for c in COMMANDS_OF_PAGES if c.page == "docs/analysis.md" for w in c.words if w.endswith(".py")
+    }
+    assert tools <= shown
+
+
 @pytest.mark.parametrize("command", COMMANDS_OF_PAGES, ids=lambda c: f"{c.page}: {' '.join(c.words)}")
 def test_a_command(command, parse):
     program, *words = command.words
