@@ -2,10 +2,8 @@
 
 import argparse
 import importlib
-import itertools
 import re
 import runpy
-import shlex
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from pcka_mmdet.cli import COMMANDS
+from tests.pages import blocks, split
 from tests.processes import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "README_zh-CN.md", ROOT / "CONTRIBUTING.md"]
@@ -28,19 +27,11 @@ class Command(NamedTuple):
     """Whether it stands in a block, to be copied; a command within a sentence may leave out arguments."""
 
 
-def split(text: str) -> list[list[str]]:
-    """The commands of a text, without comments and without settings of the environment before them."""
-    lines = [shlex.split(line, comments=True) for line in text.replace("\\\n", " ").splitlines()]
-    words = [word for line in lines for word in [*line, "&&"]]
-    each = [list(group) for end, group in itertools.groupby(words, "&&".__eq__) if not end]
-    return [list(itertools.dropwhile(re.compile("[A-Z_]+=").match, command)) for command in each]
-
-
 def commands() -> list[Command]:
     found = []
     for page in PAGES:
         text, name = page.read_text(encoding="utf-8"), str(page.relative_to(ROOT))
-        for block in re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
+        for block in blocks(name, "bash"):
             found += [Command(name, tuple(words), True) for words in split(block)]
         sentences = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
         for inline in re.findall(r"`([^`\n]+)`", sentences):
