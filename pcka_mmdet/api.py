@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.config_text import GIVE_CONFIG, read_config
 from pcka_mmdet.checkpoints.student import read_student
-from pcka_mmdet.configuration.detector import load_config
+from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.hooks.student_checkpoint import student_path
 from pcka_mmdet.engine.launch import apply_common
 from pcka_mmdet.engine.recipe import distillation_config
@@ -35,9 +35,9 @@ class Distilled:
 
 
 def distill(
-    student: str,
-    teacher: str,
-    teacher_ckpt: str,
+    student: str | Path,
+    teacher: str | Path,
+    teacher_ckpt: str | Path,
     work_dir: str | Path,
     recipe: str | None = None,
     cfg_options: Mapping[str, Any] | None = None,
@@ -58,7 +58,8 @@ def distill(
         ValueError: What is wrong, and what to do. Other errors are raised as they are.
     """
     try:
-        config, choice = distillation_config(student, teacher, teacher_ckpt, recipe, cfg_options)
+        sides = str(student), str(teacher), str(teacher_ckpt)
+        config, choice = distillation_config(*sides, recipe, cfg_options)
         config.launcher = "none"
         if config.get("visualizer"):
             config.visualizer.pop("name", None)  # a second training of that name would log into the first one's files
@@ -73,7 +74,7 @@ def distill(
     return Distilled(Path(work_dir), _student_of(runner), metrics, choice)
 
 
-def load_student(checkpoint: str | Path, config: str | Config | None = None) -> BaseModel:
+def load_student(checkpoint: str | Path, config: str | Path | Config | None = None) -> BaseModel:
     """The student of a checkpoint, in evaluation mode: ready for `mmdet.apis.inference_detector(model, image)`.
 
     Args:
@@ -84,7 +85,8 @@ def load_student(checkpoint: str | Path, config: str | Config | None = None) -> 
         FileNotFoundError: There is no such checkpoint, or no such config.
         ValueError: See `pcka_mmdet.checkpoints.student.read_student`; or there is no config.
     """
-    content, model = read_student(str(checkpoint), load_config(config) if isinstance(config, str) else config)
+    config = load_config(str(config)) if isinstance(config, (str, Path)) else config
+    content, model = read_student(str(checkpoint), config)
     if model is None:
         raise ValueError(f"there is no config in {str(checkpoint)!r}; {GIVE_CONFIG}")
     model.cfg = read_config(content["meta"]["cfg"])

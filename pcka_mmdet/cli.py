@@ -29,7 +29,8 @@ def usage() -> str:
     """The list of commands."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(["usage: pcka-mmdet COMMAND ...", "", *lines, "", "pcka-mmdet COMMAND --help lists its options"])
+    more = "pcka-mmdet COMMAND --help lists its options. With --traceback, any command shows an error's whole traceback"
+    return "\n".join(["usage: pcka-mmdet COMMAND ...", "", *lines, "", more])
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from pcka_mmdet.configuration.detector import load_config
+from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.inspection import TEACHER, maps_of_image
 from pcka_mmdet.engine.launch import ConfigOptions, merge_options
 from pcka_mmdet.engine.short_errors import run_tool

@@ -1,6 +1,7 @@
 """Report of a distillation as one HTML page: `tools/report.py work_dirs/distilled --baseline work_dirs/student`.
 
-Trainings whose student was not tested yet are tested first. Give several folders on both sides for several seeds.
+Without a baseline it is the report of one training. Trainings whose student was not tested yet are tested first. Give
+several folders on both sides for several seeds.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from pcka_mmdet.checkpoints.resume import newest_intact_checkpoint
 from pcka_mmdet.engine.short_errors import run_tool
-from pcka_mmdet.report.page.page import headline, judge, write_page
+from pcka_mmdet.report.page.page import write_page
 from pcka_mmdet.report.page.run import RESULTS, Run, coco_evaluator
 
 TEST = Path(__file__).resolve().with_name("test.py")
@@ -21,7 +22,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Report of a distillation as one HTML page.")
     parser.add_argument("work_dir", type=Path, nargs="+", help="work directory of the distillation; of several seeds")
     parser.add_argument(
-        "--baseline", type=Path, nargs="+", required=True, metavar="WORK_DIR", help="of the student alone"
+        "--baseline",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="WORK_DIR",
+        help="what it is compared with: the student alone",
     )
     parser.add_argument("--teacher", type=Path, metavar="WORK_DIR", help="of the teacher")
     parser.add_argument("--out", type=Path, help="file to write (default: report.html in the first work directory)")
@@ -62,10 +68,10 @@ def main() -> None:
         distilled, plain = tested(args.work_dir), tested(args.baseline)
         teacher = tested([args.teacher])[0] if args.teacher else None
         out = args.out or args.work_dir[0] / "report.html"
-        gains = write_page(plain, distilled, teacher, out)
+        result = write_page(plain, distilled, teacher, out)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
-    print(f"{headline(gains, teacher, len(distilled))} {judge(gains.whole.difference)[0]}\nthe page is {out}")
+    print(f"{result}\nthe page is {out}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from copy import deepcopy
 
 from mmengine.config import Config
 
+from pcka_mmdet.checkpoints.files import load_file
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.configuration.data_set import innermost
 from pcka_mmdet.configuration.detector import plain_dict
@@ -62,6 +63,7 @@ def main() -> None:
     if args.tta:
         use_tta(config)
     preflight.check_operators()
+    load_file(args.checkpoint)  # says what is wrong with it
     runner = build_runner(config)
     runner.register_hook(StudentWeightsHook())
     if args.out:

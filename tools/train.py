@@ -7,6 +7,9 @@ import argparse
 import shlex
 import sys
 from dataclasses import fields
+from pathlib import Path
+
+from mmengine.config import Config
 
 from pcka_mmdet.engine.hooks import ProgressHook
 from pcka_mmdet.engine.launch import add_common_arguments, runner_config
@@ -41,6 +44,14 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _value_so_far(config: Config) -> float | None:
+    """AP of the last validation in the work directory; `None` without one."""
+    try:
+        return last_metric(Path(config.work_dir))
+    except SystemExit:
+        return None
+
+
 def main() -> None:
     args = parse_args()
     distillation, choice = config_of_arguments(args)
@@ -48,7 +59,8 @@ def main() -> None:
     names = [field.name for field in fields(TrainingOptions)]
     notes = [*filter(None, [choice]), f"command: {sys.argv[0]} {shlex.join(sys.argv[1:])}"]
     options = TrainingOptions(**{name: getattr(args, name) for name in names})
-    progress = ProgressHook(args.baseline and last_metric(args.baseline))
+    so_far = _value_so_far(config) if args.resume else None
+    progress = ProgressHook(args.baseline and last_metric(args.baseline), so_far)
     try:
         run_training(config, options, notes, [progress])
     finally:

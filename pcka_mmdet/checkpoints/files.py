@@ -29,7 +29,9 @@ def load_file(checkpoint: str, option: str = "checkpoint") -> dict:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{option} {checkpoint!r} does not exist: give a file or a URL") from error
     except Exception as error:  # torch, pickle, zipfile and the network raise different errors
-        raise ValueError(f"{option} {checkpoint!r} cannot be read: {error}") from error
+        raise ValueError(
+            f"{option} {checkpoint!r} cannot be read as a checkpoint ({type(error).__name__}: {error})"
+        ) from error
 
 
 def read_weights(checkpoint: str, option: str = "teacher_ckpt") -> tuple[dict[str, Tensor], str | None]:
@@ -62,11 +64,17 @@ def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[s
     """
     shapes = {key: value.shape for key, value in model.state_dict().items()}
     misshapen = [key for key, value in weights.items() if shapes.get(key, value.shape) != value.shape]
-    result = model.load_state_dict({k: v for k, v in weights.items() if k not in misshapen}, strict=False)
-    absent = {*result.missing_keys, *misshapen}
-    problems = [f"missing {key}" for key in result.missing_keys if key not in misshapen]
-    problems += [f"unexpected {key}" for key in result.unexpected_keys]
+    fitting = {key: value for key, value in weights.items() if key not in misshapen}
+    try:
+        missing, unexpected = model.load_state_dict(fitting, strict=False)
+        renamed = []
+    except RuntimeError as error:  # a module took a key of another model for an old name of its own
+        missing, unexpected, renamed = [], [], re.findall(r"size mismatch for (\S+):", str(error))
+    absent = {*missing, *misshapen, *renamed}
+    problems = [f"missing {key}" for key in missing if key not in misshapen]
+    problems += [f"unexpected {key}" for key in unexpected]
     problems = [problem for problem in problems if not problem.endswith("num_batches_tracked")]
+    problems += [f"{key}: of another shape in the checkpoint" for key in renamed]
     problems += [
         f"{key}: shape {tuple(weights[key].shape)} in the checkpoint, {tuple(shapes[key])} in the model"
         for key in misshapen

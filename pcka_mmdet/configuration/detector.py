@@ -2,18 +2,14 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.hub import get_config
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
 
-from .carried import carried
 from .data_set import innermost
-
-OURS = "pcka_mmdet"
+from .files import OURS, load_config
 
 OPERATORS = "mmcv.ops."
 """What MMEngine writes before the name of an operator of mmcv, which mmcv knows by the name alone."""
@@ -23,29 +19,6 @@ STUDENT_CONFIG = "student_config.py"
 
 SCOPES_WITHOUT_DETECTORS = ("mmengine", "mmrazor", OURS)
 """With one of these as the default scope, detectors are looked up in MMDetection."""
-
-
-def load_config(path: str) -> Config:
-    """The config at `path`: `'mmdet::retinanet/...py'`, `'pcka_mmdet::demo/student.py'`, absolute, or relative to the
-    current directory.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-    """
-    package, _, name = path.rpartition("::")
-    if package:
-        try:
-            return Config.fromfile(carried("configs") / name) if package == OURS else get_config(path)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"{package} has no config {name!r}: look for its name in the configs folder of {package}"
-            ) from error
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f"no config file at {path!r} (the current directory is {Path.cwd()}). A config of MMDetection itself is "
-            "written 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'"
-        )
-    return Config.fromfile(path)
 
 
 def plain_dict(config: Config | ConfigDict) -> dict:

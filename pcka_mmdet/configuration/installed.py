@@ -1,6 +1,10 @@
 """The packages that this one needs, and what installs them."""
 
+import sys
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+
+from pcka_mmdet import __version__
 
 INSTALL = {
     "torch": "pip install torch",
@@ -13,11 +17,43 @@ INSTALL = {
 }
 """By module, what to run if it is missing."""
 
+STACK = {"torch": ("torch",), "mmengine": ("mmengine", "onedl-mmengine"), "mmcv": ("mmcv", "mmcv-lite", "onedl-mmcv")}
+STACK |= {"mmdet": ("mmdet", "onedl-mmdetection"), "mmrazor.models": ("mmrazor",)}
+"""Modules, and the distributions that bring them."""
+
 FOR_DETECTORS = ("mmdet",)
 """Modules that a classifier does without."""
+
+
+def check_package(name: str) -> None:
+    """Refuse to go on without a package of `INSTALL`; others are left to those who import them.
+
+    Raises:
+        ValueError: It is not installed.
+    """
+    if name in INSTALL and find_spec(name) is None:
+        raise ValueError(f"the package {name!r} is missing: {INSTALL[name]}")
 
 
 def missing() -> list[str]:
     """A sentence for each module that is not installed and without which nothing runs."""
     names = [name for name in INSTALL if name not in FOR_DETECTORS and find_spec(name) is None]
     return [f"the package {name!r} is missing: {INSTALL[name]}" for name in names]
+
+
+def release(module: str) -> str | None:
+    """The distribution that brings a module of `STACK`, and its version (`onedl-mmcv 2.3.6`); `None` without one."""
+    package = sys.modules.get(module.partition(".")[0])
+    stated = getattr(package, "__version__", None)  # torch's names its CUDA, too
+    for name in STACK[module]:
+        try:
+            installed = version(name)
+        except PackageNotFoundError:
+            continue
+        return f"{name} {stated or installed}"
+    return None
+
+
+def releases() -> str:
+    """What is installed: this package and the distributions of `STACK`, with their versions."""
+    return ", ".join([f"pcka_mmdet {__version__}", *filter(None, map(release, STACK))])

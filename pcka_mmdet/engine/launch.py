@@ -1,6 +1,7 @@
 """The common options of the command line tools, and the runner config that they make."""
 
 import argparse
+import difflib
 import inspect
 import os
 from collections.abc import Mapping
@@ -8,13 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
 
-from pcka_mmdet.configuration.detector import is_fpn_distill, load_config, write_out_detectors
+from pcka_mmdet.configuration.detector import is_fpn_distill, write_out_detectors
+from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.models import FPNDistill
+
+_OF_DISTILLATION = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor", "init_cfg"}
+"""Settings of `model` that are not the student's."""
 
 
 class ConfigOptions(DictAction):
     """MMEngine's `--cfg-options`, but a single value, such as a path, keeps its spaces."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list, *rest) -> None:
+        """Refuse what is no KEY=VALUE."""
+        wrong = next((word for word in values if not word.partition("=")[0] or "=" not in word), None)
+        if wrong is not None:
+            parser.error(f"--cfg-options takes KEY=VALUE, such as train_cfg.max_epochs=2; got {wrong!r}")
+        super().__call__(parser, namespace, values, *rest)
 
     @staticmethod
     def _parse_iterable(val: str) -> Any:
@@ -66,7 +79,7 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     try:
         config = config or load_config(args.config)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
     config.launcher = args.launcher
     apply_common(config, args.cfg_options, args.work_dir)
@@ -80,6 +93,7 @@ def apply_common(config: Config, options: Mapping[str, Any] | None, work_dir: st
         SystemExit: The config of a detector that it names does not exist or is invalid.
     """
     try:
+        check_names(config, options or {})
         merge_options(config, options or {})
         write_out_detectors(config)
     except (FileNotFoundError, ValueError) as error:
@@ -90,13 +104,33 @@ def apply_common(config: Config, options: Mapping[str, Any] | None, work_dir: st
         config.work_dir = str(Path("work_dirs") / Path(config.filename).stem)
 
 
+def check_names(config: Config, options: Mapping[str, Any]) -> None:
+    """Refuse options that nothing reads: whose name is close to that of a setting that there is.
+
+    MMEngine adds what a config lacks, so a misspelt setting would be silent.
+
+    Raises:
+        ValueError: There is such an option.
+    """
+    known = {"": {*config, *inspect.signature(Runner.__init__).parameters}}
+    known["default_hooks."] = set(config.get("default_hooks") or {})
+    if is_fpn_distill(config):
+        known["model."] = {*config.model, *_OF_DISTILLATION}
+    for option in options:
+        for prefix, names in known.items():
+            name, dot, rest = option.removeprefix(prefix).partition(".")
+            if not option.startswith(prefix) or name in names:
+                continue
+            if close := difflib.get_close_matches(name, names, n=1, cutoff=0.8):
+                raise ValueError(f"there is no setting {option!r}: did you mean {prefix + close[0] + dot + rest!r}?")
+
+
 def merge_options(config: Config, options: Mapping[str, Any]) -> None:
     """Merge options; in a distillation, a detector's options (`model.bbox_head.num_classes`) go to the student."""
-    of_distillation = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor", "init_cfg"}
     of_student = {
         key: value
         for key, value in options.items()
-        if is_fpn_distill(config) and key.startswith("model.") and key.split(".")[1] not in of_distillation
+        if is_fpn_distill(config) and key.startswith("model.") and key.split(".")[1] not in _OF_DISTILLATION
     }
     config.merge_from_dict({key: value for key, value in options.items() if key not in of_student})
     if not of_student:

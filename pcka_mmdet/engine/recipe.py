@@ -10,14 +10,8 @@ from torch import nn
 
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.data_set import known_classes
-from pcka_mmdet.configuration.detector import (
-    build_detector,
-    is_distillation,
-    load_config,
-    model_config,
-    model_of,
-    plain_dict,
-)
+from pcka_mmdet.configuration.detector import build_detector, is_distillation, model_config, model_of, plain_dict
+from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.launch import merge_options
 from pcka_mmdet.models.levels import pair_levels, source_levels
 from pcka_mmdet.models.losses.head_outputs import difference_of_heads, kind_of
@@ -57,8 +51,11 @@ def distillation_config(
 
     Raises:
         FileNotFoundError: A config does not exist.
-        ValueError: The student's config is a distillation already, or a config has no model.
+        ValueError: The recipe is none of `RECIPES`, the student's config is a distillation already, or a config has no
+            model.
     """
+    if recipe not in (None, *RECIPES):
+        raise ValueError(f"there is no recipe {recipe!r}: write one of {RECIPES}, or leave it out")
     config = load_config(student)
     if is_distillation(config):
         raise ValueError(f"{student!r} is the config of a distillation already: train it without --teacher")

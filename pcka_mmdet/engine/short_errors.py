@@ -7,11 +7,13 @@ import logging
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from mmengine.logging import MMLogger
+from torch import nn
 
 STATUS = 2
 """Exit status of a tool that has failed."""
@@ -29,6 +31,9 @@ def run_tool(main: Callable[[], None]) -> None:
     The traceback is appended to the log files of the run, if there are any. With `OPTION` on the command line it is
     shown.
     """
+    warnings.filterwarnings(
+        "ignore", message="pkg_resources is deprecated"
+    )  # MMEngine's, at each config of MMDetection
     shows_all = OPTION in sys.argv
     sys.argv = [word for word in sys.argv if word != OPTION]
     try:
@@ -43,7 +48,7 @@ def run_tool(main: Callable[[], None]) -> None:
     except Exception as error:
         if shows_all:
             traceback.print_exception(error)
-        print(f"{sentence(error)}\n({_where_the_traceback_is(error)})", file=sys.stderr)
+        print(f"{sentence(error)}{_where_the_traceback_is(error, shows_all)}", file=sys.stderr)
         sys.exit(STATUS)
 
 
@@ -56,8 +61,13 @@ def sentence(error: Exception | SystemExit) -> str:
         file = repr(str(names[-1])) if names else "a file"
         return f"{file} is no valid JSON: {error}. Make or copy it again"
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if type(error).__module__ == "cv2":
+        names = [value for value in _locals(error, "filename") if isinstance(value, str)]  # in mmcv's LoadImageFromFile
+        return f"the image {names[-1]!r} cannot be read: {message.strip()}" if names else message.strip()
     if "Original Traceback" in message:  # of a process that loads data
         message = message.strip().splitlines()[-1]
+        if message.startswith("cv2.error"):
+            message += ". To see which image it is, set num_workers=0 and persistent_workers=False in the data loader"
     elif not isinstance(error, SENTENCES):
         message = f"{type(error).__name__}: {message}"
     return message + _closest_argument(error)
@@ -65,18 +75,32 @@ def sentence(error: Exception | SystemExit) -> str:
 
 def _closest_argument(error: Exception) -> str:
     """Advice for a config with an argument that its type does not have; empty for any other error."""
-    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    found = re.search(r"(?:(\w+)\.)?(\w+)\(\) got an unexpected keyword argument '(\w+)'", str(error))
     if not isinstance(error, TypeError) or not found:
         return ""
-    kinds = [value for value in _locals(error, "obj_cls") if inspect.isclass(value)]  # in MMEngine's build_from_cfg
+    kind, method, given = found.groups()
     names = [
-        name for kind in kinds[-1:] for base in kind.__mro__ for name in inspect.signature(base.__init__).parameters
+        name
+        for base in _class_of_that_name(error, kind)
+        if method in vars(base)
+        for name in inspect.signature(vars(base)[method]).parameters
     ]
-    names = [name for name in dict.fromkeys(names) if name not in ("self", "args", "kwargs")]
-    close = difflib.get_close_matches(found[1], names, n=1)
+    names = [name for name in dict.fromkeys(names) if name not in ("self", "args", "kwargs", "options")]
+    close = difflib.get_close_matches(given, names, n=1)
     if close:
         return f". Did you mean {close[0]}?"
     return f". It takes {', '.join(names)}" if names else ""
+
+
+def _class_of_that_name(error: Exception, name: str | None) -> tuple[type, ...]:
+    """The class and its bases, which is on the stack as a variable, or as the type of a variable or of its part."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        values = [*frame.f_locals.values(), *frame.f_globals.values()]
+        values += [part for value in values if isinstance(value, nn.Module) for part in value.children()]
+        for kind in (value if inspect.isclass(value) else type(value) for value in values):
+            if kind.__name__ == name:
+                return kind.__mro__
+    return ()
 
 
 def _locals(error: Exception, name: str | None = None) -> Iterator[Any]:
@@ -87,7 +111,8 @@ def _locals(error: Exception, name: str | None = None) -> Iterator[Any]:
                 yield value
 
 
-def _where_the_traceback_is(error: Exception) -> str:
+def _where_the_traceback_is(error: Exception, shown: bool) -> str:
+    """A second line, in brackets: the log file with the traceback, and the option that shows it. Writes that file."""
     text = "".join(traceback.format_exception(error))
     files = []
     for logger in MMLogger._instance_dict.values():
@@ -96,5 +121,6 @@ def _where_the_traceback_is(error: Exception) -> str:
     for file in files:
         with file.open("a") as log:
             log.write(text)
-    where = f"the traceback is in {files[0]}, and " if files else ""
-    return f"{where}{OPTION} shows it"
+    said = [f"the traceback is in {files[0]}"] if files else []
+    said += [] if shown else [f"{OPTION} shows it" if files else f"{OPTION} shows the traceback"]
+    return f"\n({', and '.join(said)})" if said else ""

@@ -10,7 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
-from pcka_mmdet.configuration.detector import is_distillation
+from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill
+from pcka_mmdet.configuration.installed import releases
 
 from .checks import preflight
 from .checks.teacher_check import check_teacher
@@ -62,6 +63,8 @@ class TrainingOptions:
                 )
             config.model.init_student = self.init_student
         use_student_checkpoints(config)
+        if is_fpn_distill(config) and not config.model.get("balance"):
+            config.model.balance = dict(ratio=None)  # constant weights: measured for the log and its warnings
         if self.allow_teacher_change:
             allow_teacher_change(config)
 
@@ -95,7 +98,7 @@ def run_training(
 def _train(config: Config, notes: Sequence[str], hooks: Sequence[Hook]) -> Runner:
     try:
         runner = build_runner(config)
-        for note in notes:
+        for note in (*notes, f"versions: {releases()}"):
             runner.logger.info(note)
         hook = _registered(runner, NonFiniteLossHook)
         _registered(runner, SimilarityHook)

@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.data_set import annotation_file
-from pcka_mmdet.configuration.detector import load_config
+from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.datasets import CLASSES, build_digit_scenes
 
 from .data_root import move_data_root

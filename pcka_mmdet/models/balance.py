@@ -17,6 +17,9 @@ from torch.autograd.function import once_differentiable
 MOMENTUM = 0.98
 """Of the running averages: about the last 50 steps."""
 
+NO_LOSS: Mapping[str, float] = {}
+"""The ratios by name of the loss that balance none."""
+
 Gradients = Sequence[Tensor | None]
 """A gradient for each output; `None` where there is none."""
 
@@ -38,17 +41,18 @@ class Group:
 
 
 def group_losses(ratio: float | Mapping[str, float] | None, sources: Mapping[str, str]) -> dict[str, Group]:
-    """The group of each loss; losses at a source where nothing is balanced have none.
+    """The group of each loss; those of a RoI head have none, nor those at a source where no named loss is.
 
     Args:
-        ratio: One number for all losses of a source together, or numbers by name of the loss.
+        ratio: One number for all losses of a source together, or numbers by name of the loss; `None` scales nothing:
+            the gradients are measured.
         sources: Source of the student by name of the loss.
 
     Raises:
         ValueError: There is no such loss, or its source cannot be balanced.
     """
     if ratio is None:
-        return {}
+        return {name: Group(source, "all", None) for name, source in sources.items() if source != "roi_head"}
     by_loss = ratio if isinstance(ratio, Mapping) else None
     balanced = sources if by_loss is None else by_loss
     unknown = [name for name in balanced if name not in sources]

@@ -76,7 +76,7 @@ def confusion_figure(matrices: Mapping[str, np.ndarray], classes: Sequence[str])
         for (row, column), value in np.ndenumerate(percent):
             if value >= 0.5:
                 colour = "white" if value > 60 else "#111111"  # not black: it stays on these cells in dark mode
-                axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+                axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=9, color=colour)
         axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
         axes.set_yticks(range(len(names)), names)
         axes.set_xlabel("detected")

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.student import export_student, publish, student_checkpoint, student_config
-from pcka_mmdet.configuration.detector import load_config
+from pcka_mmdet.configuration.files import load_config
 from tests.detectors import build, distillation, retinanet
 
 ZOO = "configs/retinanet/pcka-mimic_fpn_retinanet_x101_retinanet_r50_2x_coco.py"

@@ -7,6 +7,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.checkpoints.training_record import training_record
+from pcka_mmdet.configuration import installed
 from pcka_mmdet.configuration.detector import build_detector, model_config, padded_size, write_out_detectors
 from tests.detectors import retinanet
 
@@ -51,6 +52,18 @@ def test_errors(tmp_path, monkeypatch):
         model_config("retinanet.py")
     with pytest.raises(FileNotFoundError, match="mmdet has no config 'retinanet/none.py'"):
         model_config("mmdet::retinanet/none.py")
+    with pytest.raises(ValueError, match="none::a/x.py: mmengine does not support to load none config. Write mmdet::"):
+        model_config("none::a/x.py")
+    (tmp_path / "open.py").write_text("model = dict(")
+    with pytest.raises(ValueError, match="the config 'open.py', or one that it is based on, is no valid Python: '\\('"):
+        model_config("open.py")
+    (tmp_path / "student.py").write_text("default_scope = 'mmdet'")
+    monkeypatch.setattr(installed, "find_spec", lambda name: None)
+    for missing in ("student.py", "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"):
+        with pytest.raises(ValueError, match="the package 'mmdet' is missing: pip install mmdet==3.3.0"):
+            model_config(missing)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.py").write_text("a = 1")
     with pytest.raises(ValueError, match="'empty.py' defines no `model`"):
         model_config("empty.py")

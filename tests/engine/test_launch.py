@@ -19,6 +19,33 @@ def parsed(config: Config, *options: str) -> Config:
     return runner_config(parser.parse_args(["unused.py", "--work-dir", "unused", "--cfg-options", *options]), config)
 
 
+@pytest.mark.parametrize(
+    "option, right",
+    [
+        ("train_cgf.max_epochs=2", "train_cfg.max_epochs"),
+        ("randomnes.seed=1", "randomness.seed"),
+        ("default_hooks.loger.interval=1", "default_hooks.logger.interval"),
+        ("model.balanse.ratio=2", "model.balance.ratio"),
+        ("model.distiler.losses.pcka.loss_weight=2", "model.distiller.losses.pcka.loss_weight"),
+    ],
+)
+def test_a_setting_that_is_misspelt(option, right):
+    config = Config(dict(model=distillation(), train_cfg=dict(max_epochs=1), default_hooks=dict(logger={})))
+    with pytest.raises(SystemExit, match=f"there is no setting {option.partition('=')[0]!r}: did you mean {right!r}?"):
+        parsed(config, option)
+
+
+def test_a_setting_that_the_config_lacks():
+    config = parsed(Config(dict(model=distillation())), "resume=True", "my_own.setting=1", "model.balance.ratio=2.0")
+    assert config.resume and config.my_own.setting == 1 and config.model.balance.ratio == 2
+
+
+def test_an_option_without_a_value(capsys):
+    with pytest.raises(SystemExit):
+        parsed(Config(dict(model=distillation())), "train_cfg.max_epochs")
+    assert "--cfg-options takes KEY=VALUE, such as train_cfg.max_epochs=2; got 'train_cfg" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("architecture", [RETINANET, dict(cfg_path=RETINANET)])
 def test_settings_of_a_detector_are_the_students(architecture):
     """As for the student alone, in training and in testing."""

@@ -8,7 +8,8 @@ from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.config_text import read_config
 from pcka_mmdet.checkpoints.student import student_config
-from pcka_mmdet.configuration.detector import build_detector, load_config
+from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.launch import apply_common
 from pcka_mmdet.engine.recipe import RECIPES, distillation_config, suitable_recipe
 from pcka_mmdet.models.teacher import Normalisation

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 from mmengine.logging import MMLogger
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, TRANSFORMS
+from torch.utils.data import DataLoader
 
 from pcka_mmdet.engine.short_errors import run_tool, sentence
 
@@ -71,6 +72,29 @@ def test_a_misspelt_argument_and_the_closest_name():
     assert sentence(caught(lambda: MODELS.build(build))).endswith("'loss_wieght'. Did you mean loss_weight?")
     found = sentence(caught(lambda: MODELS.build(dict(type="pcka_mmdet.MimicLoss", xyz=1))))
     assert "unexpected keyword argument 'xyz'. It takes loss_weight" in found
+
+
+def test_the_class_that_the_message_names():
+    """Not another one that is being built further out."""
+
+    def build():
+        distiller = DISTILLER
+        distiller.prepare(None, None, ratios=2)
+
+    DISTILLER = MODELS.build(dict(type="pcka_mmdet.FPNDistiller", losses=dict(mimic=dict(type="pcka_mmdet.MimicLoss"))))
+    assert sentence(caught(build)).endswith("unexpected keyword argument 'ratios'. Did you mean ratio?")
+    loader = caught(lambda: DataLoader([], batchsize=2))
+    assert sentence(loader).endswith("unexpected keyword argument 'batchsize'. Did you mean batch_size?")
+    assert sentence(TypeError("f() got an unexpected keyword argument 'x'")).endswith("argument 'x'")
+
+
+def test_the_image_that_opencv_cannot_read(tmp_path):
+    image = tmp_path / "empty.jpg"
+    image.write_bytes(b"")
+    load = TRANSFORMS.build(dict(type="mmcv.LoadImageFromFile"))
+    assert sentence(caught(lambda: load(dict(img_path=str(image))))).startswith(
+        f"the image {str(image)!r} cannot be read: OpenCV"
+    )
 
 
 def test_the_file_of_broken_json(tmp_path):

@@ -5,8 +5,9 @@ import re
 
 import torch
 
+from pcka_mmdet import __version__
 from pcka_mmdet.configuration.detector import build_detector
-from tests.integration.conftest import write_pair
+from tests.integration.conftest import last_log, write_pair
 from tests.processes import ROOT, run_python
 
 
@@ -24,7 +25,9 @@ def test_distil_twice_and_use_the_student(digit_scenes, tmp_path):
         import json
         import pcka_mmdet
 
-        pair = dict(student="configs/demo/student.py", teacher="configs/demo/teacher.py", teacher_ckpt={str(teacher)!r})
+        from pathlib import Path
+        pair = dict(student=Path("configs/demo/student.py"), teacher=Path("configs/demo/teacher.py"))
+        pair["teacher_ckpt"] = Path({str(teacher)!r})
         pair["cfg_options"] = {options!r}
         found = []
         for name, options in (("first", dict()), ("second", dict(recipe="maps", amp=True))):
@@ -40,10 +43,14 @@ def test_distil_twice_and_use_the_student(digit_scenes, tmp_path):
             pcka_mmdet.distill(**pair | dict(teacher_ckpt="none.pth"), work_dir={str(tmp_path / "third")!r})
         except ValueError as error:
             found.append(str(error))
+        try:
+            pcka_mmdet.distill(**pair, recipe="fitnet", work_dir={str(tmp_path / "third")!r})
+        except ValueError as error:
+            found.append(str(error))
         print("RESULT", json.dumps(found))
         """
     )
-    first, second, used, refused = json.loads(printed.rpartition("RESULT ")[2])
+    first, second, used, refused, unknown = json.loads(printed.rpartition("RESULT ")[2])
     checkpoint = str(tmp_path / "second" / "student_epoch_1.pth")
     assert "BOXES 4" in run_python(  # where no training has set a scope
         f"""
@@ -59,7 +66,9 @@ def test_distil_twice_and_use_the_student(digit_scenes, tmp_path):
     assert used["classes"] == list("0123456789") and used["shape"][1] == 4 and used["training"] is False
     for name in ("first", "second"):  # each has its own log
         assert len(list((tmp_path / name).glob("*/vis_data/scalars.json"))) == 1
+        assert f"INFO - versions: pcka_mmdet {__version__}, torch {torch.__version__}, " in last_log(tmp_path / name)
     assert refused.startswith("there is no teacher's checkpoint at 'none.pth'")
+    assert unknown.startswith("there is no recipe 'fitnet': write one of ('both-heads', ")
 
 
 def test_the_example_of_the_readme(digit_scenes, tmp_path):

@@ -122,6 +122,22 @@ def test_a_truncated_checkpoint_by_name(command, train, scenes, tmp_path):
     assert done.returncode == 2 and "cut.pth' is damaged: name another checkpoint" in done.stderr
 
 
+def test_a_checkpoint_that_is_none(command, scenes, tmp_path):
+    (tmp_path / "notes.pth").write_text("no weights")
+    for file, message in (("notes", "cannot be read as a checkpoint"), ("none", "does not exist: give a file")):
+        words = ["tools/test.py", "configs/demo/student.py", tmp_path / f"{file}.pth", "--work-dir", tmp_path / "test"]
+        done = command(*words, *tiny_demo(scenes), check=False)
+        assert done.returncode == 2 and f"checkpoint {str(tmp_path / file)!r}"[:-1] in done.stderr
+        assert message in done.stderr
+
+
+def test_an_image_file_that_is_empty(train, scenes):
+    victim = sorted((scenes / "train").iterdir())[0]
+    victim.write_bytes(b"")
+    done = train()
+    assert done.returncode == 2 and f"the image {str(victim)!r} cannot be read: OpenCV" in done.stderr
+
+
 def test_a_loss_that_is_not_finite_is_kept_and_replayed(command, train, tmp_path):
     done = train("optim_wrapper.optimizer.lr=1e30", "optim_wrapper.clip_grad=None", "param_scheduler=None", epochs=3)
     assert done.returncode == 2 and "Traceback" not in done.stderr

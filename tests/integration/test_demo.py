@@ -100,6 +100,8 @@ def test_a_report_of_any_trainings(demo, command, tmp_path):
     assert "testing" not in again and (tmp_path / "report.html").is_file()
     os.utime(tmp_path / "untested" / RESULTS, (1, 1))  # of an earlier checkpoint
     assert "testing" in command("tools/report.py", *folders, "--out", tmp_path / "report.html").stdout
+    alone = command("tools/report.py", demo.work_dir / "distilled", "--out", tmp_path / "alone.html").stdout
+    assert "The distilled student reaches AP" in alone and "student alone" not in (tmp_path / "alone.html").read_text()
     done = command("tools/report.py", tmp_path, "--baseline", tmp_path, check=False)
     assert done.returncode == 2 and f"there is no config in '{tmp_path}'" in done.stderr
 

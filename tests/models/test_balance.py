@@ -323,6 +323,27 @@ def assert_equal(one, other):
         assert torch.equal(value, other[key]), key
 
 
+def test_null_measured_losses_without_weight_train_the_student_as_alone(tmp_path):
+    config = balanced(0.0, mimic=dict(MIMIC, loss_weight=0.0))
+    config["balance"] = dict(ratio=None)
+    distilled = trained(config, tmp_path / "distilled")
+    alone = trained(retinanet(), tmp_path / "alone")
+    assert_equal(alone, {key.removeprefix("architecture."): value for key, value in distilled.items()})
+
+
+def test_measured_losses_keep_their_weights():
+    """Up to rounding, the gradient is that of constant weights, and the norms are in the log."""
+    config = balanced(None)
+    expected, _ = backward(config)
+    config["balance"] = dict(ratio=None)
+    model, log = backward(config)
+    for one, other in zip(expected.parameters(), model.parameters(), strict=True):
+        if one.grad is not None:
+            scale = one.grad.abs().max().item()
+            torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=1e-4 * scale)
+    assert log["balance.scale_all"] == 1
+
+
 def test_null_ratio_0_trains_the_student_as_alone(tmp_path):
     alone = trained(retinanet(), tmp_path / "alone")
     distilled = trained(balanced(0.0), tmp_path / "distilled")

@@ -11,7 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-AVAILABLE = bool(shutil.which("chromium") and shutil.which("chromedriver"))
+import pytest
+
+needs_chromium = pytest.mark.skipif(
+    not (shutil.which("chromium") and shutil.which("chromedriver")),
+    reason="there is no browser: install Debian's packages chromium and chromium-driver",
+)
 
 
 class Browser:
@@ -35,10 +40,25 @@ class Browser:
         """The value of a JavaScript expression in the page."""
         return self.call("execute/sync", {"script": f"return {script}", "args": []})
 
+    def find(self, selector: str) -> list[str]:
+        """The elements that a CSS selector finds."""
+        found = self.call("elements", {"using": "css selector", "value": selector})
+        return [next(iter(element.values())) for element in found]
+
     def click(self, selector: str) -> None:
         """Click the first element that a CSS selector finds, as a user does."""
-        element = self.call("element", {"using": "css selector", "value": selector})
-        self.call(f"element/{next(iter(element.values()))}/click", {})
+        self.call(f"element/{self.find(selector)[0]}/click", {})
+
+    def spoken(self, selector: str) -> list[tuple[str, str]]:
+        """Role and name of elements, as a screen reader gets them."""
+        places = [f"element/{element}" for element in self.find(selector)]
+        return [(self.call(f"{place}/computedrole"), self.call(f"{place}/computedlabel").strip()) for place in places]
+
+    def emulate(self, what: str, **options: Any) -> None:
+        """Emulate a device or a medium (`Emulation` of the DevTools protocol), and draw the page anew."""
+        self.call("goog/cdp/execute", {"cmd": f"Emulation.{what}", "params": options})
+        twice = "requestAnimationFrame(() => requestAnimationFrame(arguments[0]))"
+        self.call("execute/async", {"script": twice, "args": []})
 
     def errors(self) -> list[str]:
         """Messages in the console since the last call."""

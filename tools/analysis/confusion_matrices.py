@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from pcka_mmdet.configuration.data_set import annotation_file
-from pcka_mmdet.configuration.detector import load_config
+from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.confusion import confusion_matrix, plot_confusion
 from pcka_mmdet.report.predictions import read_ground_truth, read_predictions

@@ -12,7 +12,8 @@ from mmengine.runner import Runner, load_checkpoint
 from torch import Tensor
 
 from pcka_mmdet.checkpoints.student import student_config
-from pcka_mmdet.configuration.detector import build_detector, load_config
+from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.logit_similarity import plot_logit_similarity
 

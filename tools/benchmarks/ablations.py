@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pcka_mmdet.configuration.detector import load_config
+from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.ablations import Ablation, file_name, read_ablations, trainings, vary
 from pcka_mmdet.experiments.comparison import Comparison

@@ -2,36 +2,41 @@
 
 import contextlib
 import io
+import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+import pcka_mmdet
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.detector import is_distillation
-from pcka_mmdet.configuration.installed import INSTALL
+from pcka_mmdet.configuration.installed import INSTALL, STACK, release
 from pcka_mmdet.models import FPNDistill
 
 from ..runner import build_runner, unwrapped_model
 from ..short_errors import sentence
+from .images import check_images
 from .preflight import CHECKS, check_operators
 from .teacher_check import check_teacher
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 
-STACK = {"torch": ("torch",), "mmengine": ("mmengine", "onedl-mmengine"), "mmcv": ("mmcv", "mmcv-lite", "onedl-mmcv")}
-STACK |= {"mmdet": ("mmdet", "onedl-mmdetection"), "mmrazor.models": ("mmrazor",)}
-"""Modules, and the distributions that bring them."""
-
 TEACHER_CHECK = "the teacher on the validation data"
+
+STEP = "a step"
+"""A forward and a backward; the optimizer's part is not in it."""
+
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 STEPS = 3
 """Measured steps, after one that is not."""
@@ -49,11 +54,13 @@ class Finding:
 
 def examine_installation() -> Iterator[Finding]:
     """Versions, imports, operators, and the configs that come along."""
-    for module, distributions in STACK.items():
-        yield _found(module, lambda module=module, names=distributions: _import(module, names))
+    yield _found("python", _python)
+    for module in STACK:
+        yield _found(module, lambda module=module: _import(module))
     yield _found("operators of mmcv", _operators)
     there = (carried("configs") / "_base_").is_dir()
-    text = str(carried("configs")) if there else "the configs are missing: install the package again"
+    mim = "MIM finds" if (Path(pcka_mmdet.__file__).parent / ".mim").is_dir() else "MIM does not find"
+    text = f"{carried('configs')}, which {mim}" if there else "the configs are missing: install the package again"
     yield Finding(OK if there else ERROR, "configs of pcka_mmdet", text)
 
 
@@ -66,12 +73,14 @@ def examine(config: Config, images: int | None = None, baseline: float | None = 
         baseline: Metric of the student alone on all validation images. The teacher is evaluated on all of them then.
     """
     wrong = False
-    for subject, check in CHECKS.items():
-        finding = _found(subject, lambda check=check: check(config))
+    checks = {subject: partial(check, config) for subject, check in CHECKS.items()}
+    checks |= {f"images of {loader}": partial(check_images, config, loader) for loader in LOADERS}
+    for subject, check in checks.items():
+        finding = _found(subject, check, WARNING if "test" in subject else ERROR)
         wrong = wrong or finding.level == ERROR
         yield finding
     if wrong:
-        yield Finding(WARNING, "a step", "not tried: mend what is wrong first")
+        yield Finding(WARNING, STEP, "not tried: mend what is wrong first")
         return
     with contextlib.redirect_stdout(io.StringIO()):  # what packages print
         findings = list(_step(config))
@@ -85,27 +94,26 @@ def examine(config: Config, images: int | None = None, baseline: float | None = 
         yield finding
 
 
-def _found(subject: str, check: Callable[[], Any]) -> Finding:
-    """What a check says; what it raises is an error."""
+def _found(subject: str, check: Callable[[], Any], level: str = ERROR) -> Finding:
+    """What a check says; what it raises is of that level."""
     try:
-        return Finding(OK, subject, check() or "")
+        with contextlib.redirect_stdout(io.StringIO()):  # what packages print
+            return Finding(OK, subject, check() or "")
     except (Exception, SystemExit) as error:  # packages fail in any way when they are imported or built
-        return Finding(ERROR, subject, sentence(error))
+        return Finding(level, subject, sentence(error))
 
 
-def _import(module: str, distributions: tuple[str, ...]) -> str:
+def _import(module: str) -> str:
     package = module.partition(".")[0]
     if find_spec(package) is None:
         raise ValueError(f"it is not installed: {INSTALL[package]}")
     import_module(module)
-    stated = getattr(import_module(package), "__version__", None)  # torch's names its CUDA, too
-    for name in distributions:
-        try:
-            release = version(name)
-        except PackageNotFoundError:
-            continue
-        return f"{name} {stated or release}"
-    return "imports"
+    return release(module) or "imports"
+
+
+def _python() -> str:
+    modules = [f"{name} {import_module(name).__version__}" for name in ("numpy", "cv2")]
+    return ", ".join([platform.python_version(), *modules])
 
 
 def _operators() -> str:
@@ -118,7 +126,7 @@ def _operators() -> str:
 def _step(config: Config) -> Iterator[Finding]:
     """Build what a training builds, and time the student alone and the distillation on one batch."""
     if config.get("runner_type"):
-        yield Finding(WARNING, "a step", f"not tried: only MMEngine's Runner is, and this is {config.runner_type}")
+        yield Finding(WARNING, STEP, f"not tried: only MMEngine's Runner is, and this is {config.runner_type}")
         return
     try:
         runner = build_runner(config)
@@ -126,11 +134,11 @@ def _step(config: Config) -> Iterator[Finding]:
         batch = next(iter(runner.build_dataloader(config.train_dataloader)))
         distilled, memory = _time(runner, batch)
     except (Exception, SystemExit) as error:
-        yield Finding(ERROR, "a step", sentence(error))
+        yield Finding(ERROR, STEP, sentence(error))
         return
     model = unwrapped_model(runner)
     if not isinstance(model, FPNDistill):
-        yield Finding(OK, "a step", f"{distilled:.3f} s, {memory:.0f} MB")
+        yield Finding(OK, STEP, f"{distilled:.3f} s, {memory:.0f} MB")
         return
     if model.teacher_sha256:
         yield Finding(OK, "the teacher's weights", f"sha256 {model.teacher_sha256[:16]}...")
@@ -139,8 +147,8 @@ def _step(config: Config) -> Iterator[Finding]:
     yield Finding(OK, "levels and losses", "\n" + model.level_table)
     model.distillation_stopped = True
     alone, _ = _time(runner, batch)
-    text = f"{distilled:.3f} s, {memory:.0f} MB; the student alone {alone:.3f} s"
-    yield Finding(OK, "a step", text)
+    text = f"{distilled:.3f} s, {memory:.0f} MB without the optimizer; the student alone {alone:.3f} s"
+    yield Finding(OK, STEP, text)
 
 
 def _time(runner: Runner, batch: Any) -> tuple[float, float]:

@@ -96,8 +96,11 @@ def check_pretrained_weights(config: Config) -> None:
     """Refuse initial weights in a missing file, and `torchvision://` names that are not known.
 
     Raises:
-        SystemExit: The config starts from such weights.
+        SystemExit: The config starts from such weights, or loads or resumes a file that does not exist.
     """
+    start = config.get("load_from")
+    if start and "://" not in start and not Path(start).expanduser().is_file():
+        raise SystemExit(f"load_from: there is no file at {start!r} (the current directory is {Path.cwd()})")
     for weights in (str(value) for key, value in walk(student_model(config)) if key == "checkpoint"):
         if weights.startswith(SCHEME) and weights_url(weights) is None:
             raise SystemExit(

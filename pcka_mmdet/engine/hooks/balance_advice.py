@@ -1,4 +1,4 @@
-"""A warning where a distillation works against the task, or drowns it."""
+"""A warning where a distillation works against the task, drowns it, or is drowned by it."""
 
 import logging
 import re
@@ -18,24 +18,35 @@ AGAINST = -0.05
 DROWNS = 5.0
 """Mean ratio of gradients, after scaling, above which a loss drowns the task."""
 
+VANISHES = 0.01
+"""Mean ratio likewise, below which a loss does nothing."""
+
+SHORTEST = 50
+"""Least iterations whose means are judged: the balance's averages are over as many."""
+
 _COSINE = re.compile(r"balance\.cosine_(\w+)")
 
 
 @HOOKS.register_module()
 class BalanceAdviceHook(Hook):
-    """Warns once for each loss whose gradient points against the task's, or is many times as large, for a while.
+    """Warns once for each loss whose gradient points against the task's for a while, or is far larger or smaller.
 
-    It reads what `GradientBalance` logs, so it is silent without `balance`; `tools/train.py` registers it.
+    It reads what `GradientBalance` logs; `tools/train.py` registers it.
 
     Args:
-        iterations: Length of that while.
+        iterations: Length of that while; `None` takes an epoch, or `SHORTEST` if that is longer.
     """
 
-    def __init__(self, iterations: int = 500):
+    def __init__(self, iterations: int | None = None):
         self.iterations = iterations
         self._sums: dict[str, tuple[int, float, float]] = {}
         """By name: steps, sum of the cosines, sum of the ratios after scaling."""
         self._warned: set[tuple[str, str]] = set()
+
+    def before_train(self, runner: Runner) -> None:
+        """Find the length of an epoch."""
+        if self.iterations is None:
+            self.iterations = max(SHORTEST, len(runner.train_dataloader))
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, float] | None = None
@@ -61,12 +72,14 @@ class BalanceAdviceHook(Hook):
                     f"balance.cosine_{name} was {cosines / steps:.2f} on average over {steps} iterations: the gradient "
                     "of distillation points against the task's. Lower its ratio, or leave the loss out",
                 )
+            said = f"the gradient of distillation ({name}) was {ratios / steps:.2g} times the task's on average over "
+            said += f"{steps} iterations"
             if ratios / steps > DROWNS:
-                self._warn(
-                    ("drowns", name),
-                    f"the gradient of distillation ({name}) was {ratios / steps:.1f} times the task's on average over "
-                    f"{steps} iterations: the task hardly learns. Write balance=dict(ratio=1.0), or a smaller ratio",
-                )
+                advice = "the task hardly learns. Write model.balance=dict(ratio=1.0), or a smaller ratio"
+                self._warn(("drowns", name), f"{said}: {advice}")
+            if 0 < ratios / steps < VANISHES:
+                advice = "the distillation does nothing. Write model.balance=dict(ratio=1.0), or a larger weight"
+                self._warn(("vanishes", name), f"{said}: {advice}")
 
     def _warn(self, key: tuple[str, str], text: str) -> None:
         if key not in self._warned:

@@ -25,16 +25,17 @@ class ProgressHook(Hook):
 
     Args:
         baseline: AP of the student alone.
+        value: AP of the last validation before this training, which goes on with an earlier one.
         console: Where the bar is drawn; by default stdout.
     """
 
     priority = "LOW"  # after the metrics are there
 
-    def __init__(self, baseline: float | None = None, console: Console | None = None):
+    def __init__(self, baseline: float | None = None, value: float | None = None, console: Console | None = None):
         self.baseline = baseline
         self.console = console or Console()
         self._bar: Progress | None = None
-        self._value: float | None = None
+        self._value = value
 
     def before_train(self, runner: Runner) -> None:
         """Show the bar at the iteration that the training begins with."""

@@ -19,7 +19,7 @@ from pcka_mmdet.registry import HOOKS
 
 from ..runner import unwrapped_model
 
-OF_DISTILLATION = ("similarity.", "balance.")
+OF_DISTILLATION = ("distill.", "similarity.", "balance.")
 """Beginnings of the names in the log that a distillation alone has."""
 
 
@@ -58,6 +58,8 @@ class SimilarityHook(Hook):
         self._pairs: list[LevelPair] = []
         self._found: dict[str, float] = {}
         """What the current step has measured."""
+        self._cleared = False
+        """Whether the distillation has stopped, and its values have left the log."""
         self._total: LevelMatrix | None = None
         self._recording = ExitStack()
         self._student: Record = {}
@@ -102,9 +104,7 @@ class SimilarityHook(Hook):
         """Log what was measured. Forget it, and the balance's values, when nothing is distilled any more."""
         model = unwrapped_model(runner)
         if isinstance(model, FPNDistill) and model.distillation_stopped:
-            scalars = runner.message_hub.log_scalars
-            for name in [name for name in scalars if name.partition("/")[2].startswith(OF_DISTILLATION)]:
-                del scalars[name]
+            self._clear(runner, outputs or {})
         if self._found:
             self._model.observe_maps = None
             cka = [value for name, value in self._found.items() if name.startswith("similarity.cka_s")]
@@ -113,6 +113,16 @@ class SimilarityHook(Hook):
         for name, value in self._found.items():
             runner.message_hub.update_scalar(f"train/{name}", value)
         self._found = {}
+
+    def _clear(self, runner: Runner, outputs: dict) -> None:
+        """Take the values of distillation out of the log. The log shows means, so the total starts anew."""
+        scalars = runner.message_hub.log_scalars
+        for name in [name for name in scalars if name.partition("/")[2].startswith(OF_DISTILLATION)]:
+            del scalars[name]
+        if not self._cleared and "loss" in outputs:
+            scalars.pop("train/loss", None)
+            runner.message_hub.update_scalar("train/loss", outputs["loss"])
+        self._cleared = True
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Start the sums."""

@@ -53,7 +53,7 @@ class FPNDistill(BaseAlgorithm):
         teacher_precision: `'fp32'`, `'bf16'` or `'fp16'`; see `NeckForward`.
         compile_teacher: Compile the teacher's backbone and neck by `torch.compile`.
         balance: `dict(ratio=...)` scales the losses' gradient to a multiple of the task's; see `FPNDistiller.prepare`.
-            Without it loss weights are constant.
+            Without it loss weights are constant; with `dict(ratio=None)`, too, and gradients are measured for the log.
         data_preprocessor: Used where the student's config has none.
         init_cfg: See `mmengine.model.BaseModule`.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..balance import GradientBalance, Group, group_losses
+from ..balance import NO_LOSS, GradientBalance, Group, group_losses
 from ..levels import Level, source_levels
 from ..losses import Batch
 from ..losses.level_loss import usable_levels
@@ -96,7 +96,7 @@ class FPNDistiller(BaseDistiller):
         self,
         student: nn.Module,
         teachers: nn.Module | Sequence[nn.Module],
-        ratio: float | Mapping[str, float] | None = None,
+        ratio: float | Mapping[str, float] | None = NO_LOSS,
     ) -> None:
         """Pair the levels of student and teacher, build the losses, and register the recorder of the student's sources.
 
@@ -104,8 +104,8 @@ class FPNDistiller(BaseDistiller):
             student: The student.
             teachers: The teacher, or several.
             ratio: Norm of the losses' gradient over the norm of the task's, at each source of the student: of all
-                losses together, or by name of the loss. Losses that are not named are not scaled; `None` scales none.
-                See `GradientBalance`.
+                losses together, or by name of the loss. Losses that are not named are not scaled. `None` scales none:
+                all are measured, for the log. See `GradientBalance`.
 
         Raises:
             ValueError: A model lacks a source, levels do not pair up, or an option names a level, a loss or a teacher

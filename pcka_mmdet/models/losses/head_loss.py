@@ -30,12 +30,16 @@ class _HeadOutputLoss(LevelLoss):
 
     sources = ()
     joint = True
+    metric: str
+    """Name of the similarity in the log."""
 
     def __init__(self, loss_weight: float = 1.0, box_weight: float = 1.0):
         super().__init__(loss_weight)
         self.box_weight = box_weight
         self.pairs: list[tuple[Level, Level]] = []
         """Pairs of the student's and the teacher's levels."""
+        self.similarity: Tensor | None = None
+        """Of the class scores in the last step; see `metrics`."""
 
     def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
         """Note the levels."""
@@ -68,8 +72,13 @@ class _HeadOutputLoss(LevelLoss):
             )
             for own, other, (level, _) in zip(student, teacher, self.pairs, strict=True)
         ]
-        classes, boxes, scores = (sum(values) for values in zip(*sums, strict=True))
+        classes, boxes, scores, differences, all_scores = (sum(values) for values in zip(*sums, strict=True))
+        self.similarity = 1 - differences / all_scores.clamp(min=1e-6)
         return self.loss_weight * (classes + self.box_weight * boxes) / scores.clamp(min=1e-6)
+
+    def metrics(self) -> dict[str, Tensor]:
+        """Likeness of both sides' class scores, in [0, 1]: 1 - the sum of |p_s - p_t| over that of p_s + p_t."""
+        return {} if self.similarity is None else {self.metric: self.similarity}
 
 
 @MODELS.register_module()
@@ -94,6 +103,7 @@ class HeadLoss(_HeadOutputLoss):
     """
 
     source = ("neck", "head")
+    metric = "similarity.head"
 
     def __init__(self, loss_weight: float = 1.0, box_weight: float = 1.0, images: float = 1.0):
         super().__init__(loss_weight, box_weight)
@@ -133,6 +143,7 @@ class OwnHeadLoss(_HeadOutputLoss):
     """
 
     source = "head"
+    metric = "similarity.own_head"
 
     def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
         """Refuse a pair of heads that cannot be compared.

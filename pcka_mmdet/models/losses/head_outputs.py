@@ -36,6 +36,10 @@ class Sums(NamedTuple):
     """Of boxes and box quality."""
     scores: Tensor
     """The teacher's scores, which the other sums are divided by."""
+    differences: Tensor
+    """Of both sides' class scores, absolute and detached."""
+    all_scores: Tensor
+    """Class scores of both sides, detached: the largest that `differences` can be."""
 
 
 def compare(student: HeadOutputs, teacher: HeadOutputs, kind: str) -> Sums:
@@ -52,8 +56,9 @@ def compare(student: HeadOutputs, teacher: HeadOutputs, kind: str) -> Sums:
         teacher: The teacher's, detached.
         kind: One of `KINDS`.
     """
-    target = teacher.logits.sigmoid()
-    weight, scores = (student.logits.detach().sigmoid() - target).abs(), target.amax(2)
+    target, own = teacher.logits.sigmoid(), student.logits.detach().sigmoid()
+    weight, scores = (own - target).abs(), target.amax(2)
+    differences, all_scores = weight.sum(), (own + target).sum()
     quality = None if teacher.quality is None else teacher.quality.sigmoid()
     if kind == "YOLOXHead":
         weight, scores = weight * quality[:, :, None], scores * quality
@@ -64,7 +69,7 @@ def compare(student: HeadOutputs, teacher: HeadOutputs, kind: str) -> Sums:
         entropy = F.binary_cross_entropy_with_logits(student.quality, quality, reduction="none")
         where = (student.quality.detach().sigmoid() - quality).abs() if kind == "YOLOXHead" else scores
         box_sum = box_sum + (entropy * where).sum()
-    return Sums(classes, box_sum, scores.sum())
+    return Sums(classes, box_sum, scores.sum(), differences, all_scores)
 
 
 def _box_difference(student: Tensor, teacher: Tensor) -> Tensor:

@@ -36,6 +36,8 @@ class MaskedGenerationLoss(LevelLoss):
         if not 0 <= mask_ratio < 1:
             raise ValueError(f"MaskedGenerationLoss: mask_ratio is at least 0 and below 1, got {mask_ratio}")
         self.mask_ratio = mask_ratio
+        self.similarity: Tensor | None = None
+        """Cosine of the last batch's maps, detached."""
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
     def prepare(self, student: Level, teacher: Level) -> None:
@@ -51,7 +53,12 @@ class MaskedGenerationLoss(LevelLoss):
         """Weighted loss of one pair of maps `(B, C, H, W)`."""
         teacher = self.align(student, teacher)
         generated = self.generator(student * self.mask(student))
+        self.similarity = F.cosine_similarity(generated.detach().flatten(), teacher.flatten(), dim=0)
         return self.loss_weight * F.mse_loss(generated, teacher, reduction="sum") / len(student)
+
+    def metrics(self) -> dict[str, Tensor]:
+        """Cosine of the generated map and the teacher's, each as one vector."""
+        return {} if self.similarity is None else {"similarity.generation": self.similarity}
 
     def mask(self, student: Tensor) -> Tensor:
         """Random mask `(B, 1, H, W)`, 1 where a position is kept and 0 elsewhere; each call draws a new one."""

@@ -25,6 +25,8 @@ class MimicLoss(LevelLoss):
 
     def __init__(self, loss_weight: float = 1.0):
         super().__init__(loss_weight)
+        self.similarity: Tensor | None = None
+        """Cosine of the last batch's maps, detached."""
 
     def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
         """Always: the convolution leaves the student free to keep features of its own."""
@@ -34,4 +36,10 @@ class MimicLoss(LevelLoss):
         """Weighted loss of one pair of maps, in float32 or wider."""
         teacher = self.align(student, teacher)
         dtype = torch.promote_types(student.dtype, torch.float32)
-        return self.loss_weight * F.mse_loss(student.to(dtype), teacher.to(dtype))
+        student, teacher = student.to(dtype), teacher.to(dtype)
+        self.similarity = F.cosine_similarity(student.detach().flatten(), teacher.flatten(), dim=0)
+        return self.loss_weight * F.mse_loss(student, teacher)
+
+    def metrics(self) -> dict[str, Tensor]:
+        """Cosine of the connected map and the teacher's, each as one vector."""
+        return {} if self.similarity is None else {"similarity.mimic": self.similarity}

@@ -47,6 +47,8 @@ class RoIHeadLoss(LevelLoss):
         super().__init__(loss_weight)
         self.box_weight = box_weight
         self.proposals = proposals
+        self.similarity: Tensor | None = None
+        """Of the class distributions in the last step; see `metrics`."""
 
     def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
         """Build a connector for each level whose channels differ."""
@@ -94,7 +96,9 @@ class RoIHeadLoss(LevelLoss):
         ours = batch.teacher.roi_head(maps, [outputs.rois for outputs in theirs])
         heads = stages(detector.roi_head, "bbox_head")
         sums = [self._sums(head.bbox_coder, *pair) for head, *pair in zip(heads, ours, theirs, strict=True)]
-        classes, box_sum, scores = (sum(values) for values in zip(*sums, strict=True))
+        classes, box_sum, scores, differences = (sum(values) for values in zip(*sums, strict=True))
+        proposals = sum(len(outputs.rois) for outputs in theirs)
+        self.similarity = 1 - differences / max(proposals, 1)
         unused = sum((p.flatten()[:0].sum() for p in self.connectors.parameters()), start=classes.new_zeros(()))
         return self.loss_weight * (classes + self.box_weight * box_sum) / scores.clamp(min=1e-6) + unused
 
@@ -105,8 +109,9 @@ class RoIHeadLoss(LevelLoss):
         return RoIOutputs(*(output[kept] for output in outputs))
 
     @staticmethod
-    def _sums(coder: Any, student: RoIOutputs, teacher: RoIOutputs) -> tuple[Tensor, Tensor, Tensor]:
-        """Sums over the proposals of a stage: class loss, box loss, and the teacher's scores."""
+    def _sums(coder: Any, student: RoIOutputs, teacher: RoIOutputs) -> tuple[Tensor, ...]:
+        """Sums over the proposals of a stage: class loss, box loss, the teacher's scores, and the differences of the
+        class distributions, each in [0, 1]."""
         log_own, target = student.cls_score.log_softmax(1), teacher.cls_score.softmax(1)
         weight = (log_own.detach().exp() - target).abs().sum(1) / 2
         classes = (F.cross_entropy(student.cls_score, target, reduction="none") * weight).sum()
@@ -116,7 +121,11 @@ class RoIHeadLoss(LevelLoss):
             index = target[:, :-1].argmax(1)[:, None, None].expand(-1, 1, 4)
             own, other = own.gather(1, index), other.gather(1, index)
         difference = boxes.difference(*(boxes.decode(coder, codes[:, 0]) for codes in (own, other)))
-        return classes, (difference * scores).sum(), scores.sum()
+        return classes, (difference * scores).sum(), scores.sum(), weight.sum()
+
+    def metrics(self) -> dict[str, Tensor]:
+        """How alike the class distributions of both sides are: 1 - the mean of half of |p_s - p_t|, in [0, 1]."""
+        return {} if self.similarity is None else {"similarity.roi_head": self.similarity}
 
     def describe(self, size: Sequence[int]) -> str:
         """Weight, and connectors."""

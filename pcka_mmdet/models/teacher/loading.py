@@ -42,7 +42,7 @@ def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, lis
     if required:
         raise ValueError(
             f"teacher_ckpt {checkpoint!r} is of another architecture than the teacher's config, a {name}: "
-            f"{summarise(required)}. Give the checkpoint that belongs to the teacher's config"
+            f"{summarise(required, most=3)}. Give the checkpoint that belongs to the teacher's config"
         )
     if problems:
         print_log(

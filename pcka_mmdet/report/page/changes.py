@@ -1,4 +1,7 @@
-"""The test images on which a distilled student gains and loses most, as inline SVG with boxes that can be switched."""
+"""The test images on which two students differ most, or one errs most: inline SVG with boxes that can be switched.
+
+`runs` are the baseline and the training that the page is about, or that one alone.
+"""
 
 import base64
 from collections.abc import Sequence
@@ -18,57 +21,60 @@ WIDEST = 640
 
 @dataclass(frozen=True)
 class Change:
-    """An image, and what both students found on it."""
+    """An image, and what was found on it."""
 
     image: int
+    name: str
+    """The image's file."""
     objects: int
-    right: tuple[int, int]
-    """Objects that the plain and the distilled student found."""
-    wrong: tuple[int, int]
-    """Their detections that match no object."""
+    found: list[tuple[int, int]]
+    """By run, the objects that it found, and its detections that match none."""
 
     @property
     def gain(self) -> int:
-        """Objects found minus wrong detections, the distilled student's minus the plain one's."""
-        return (self.right[1] - self.wrong[1]) - (self.right[0] - self.wrong[0])
+        """Objects found minus wrong detections, the last run's minus the first one's; of a single run, its errors as a
+        negative number."""
+        scores = [right - wrong for right, wrong in self.found]
+        return scores[-1] - (scores[0] if len(scores) > 1 else self.objects)
 
 
-def largest(plain: Run, distilled: Run, count: int = 3) -> tuple[list[Change], list[Change]]:
+def largest(runs: Sequence[Run], count: int = 3) -> tuple[list[Change], list[Change]]:
     """The images of largest gain and of largest loss, at most `count` of each."""
-    found = [_change(plain, distilled, image) for image in distilled.truth]
+    found = [_change(runs, image) for image in runs[-1].truth]
     found.sort(key=lambda change: -change.gain)
     best = [change for change in found[:count] if change.gain > 0]
     return best, [change for change in reversed(found[-count:]) if change.gain < 0]
 
 
-def draw(plain: Run, distilled: Run, change: Change) -> str:
-    """The image as SVG, with a layer of boxes for the ground truth (class `layer-truth`) and for each student."""
+def draw(runs: Sequence[Run], change: Change) -> str:
+    """The image as SVG, with layers of boxes: of class `layer-truth`, and `layer-run1`, `layer-run2` by run."""
     import cv2
 
-    picture = cv2.imread(str(distilled.picture(change.image)))
+    last = runs[-1]
+    picture = cv2.imread(str(last.picture(change.image)))
     if picture is None:
-        return f"<p>the image {escape(str(distilled.picture(change.image)))} is not there</p>"
+        return f"<p>the image {escape(change.name)} is not there</p>"
     height, width = picture.shape[:2]
     scale = min(1.0, WIDEST / max(height, width))
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else picture
     data = base64.b64encode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]).decode()
-    true = distilled.truth[change.image]
-    shown = (true, *(_found(run, change.image) for run in (plain, distilled)))
-    layers = [
-        _layer(name, found, true, distilled.classes, max(height, width))
-        for name, found in zip(("truth", "plain", "distilled"), shown, strict=True)
+    true, side = last.truth[change.image], max(height, width)
+    layers = [_layer("truth", true, true, last.classes, side)]
+    layers += [
+        _layer(f"run{number}", _found(run, change.image), true, last.classes, side)
+        for number, run in enumerate(runs, start=1)
     ]
     return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="test image {change.image} with boxes">'
-        f'<image href="data:image/jpeg;base64,{data}" width="{width}" height="{height}"/>{"".join(layers)}</svg>'
+        f'<svg viewBox="0 0 {width} {height}" font-size="{side / 40:.1f}" role="img" '
+        f'aria-label="{escape(change.name)} with boxes"><image href="data:image/jpeg;base64,{data}" width="{width}" '
+        f'height="{height}"/>{"".join(layers)}</svg>'
     )
 
 
-def _change(plain: Run, distilled: Run, image: int) -> Change:
-    true = distilled.truth[image]
-    hits = [correct(_found(run, image), true) for run in (plain, distilled)]
-    right, wrong = tuple(map(sum, hits)), tuple(len(each) - sum(each) for each in hits)
-    return Change(image, len(true.labels), right, wrong)
+def _change(runs: Sequence[Run], image: int) -> Change:
+    true = runs[-1].truth[image]
+    hits = [correct(_found(run, image), true) for run in runs]
+    return Change(image, runs[-1].picture(image).name, len(true.labels), [(sum(h), len(h) - sum(h)) for h in hits])
 
 
 def _found(run: Run, image: int) -> Boxes:
@@ -76,15 +82,17 @@ def _found(run: Run, image: int) -> Boxes:
 
 
 def _layer(name: str, found: Boxes, true: Boxes, classes: Sequence[str], side: int) -> str:
+    """Boxes with their classes: of detections above the box, of objects below it, where both are read."""
     line, marks = side / 200, []
     for box, label, right in zip(found.boxes, found.labels, correct(found, true), strict=True):
         x1, y1, x2, y2 = box
         dash = "" if right else f' stroke-dasharray="{2 * line:.2f} {line:.2f}"'
         colour, text = colours.of_class(label), escape(classes[label])
+        place = min(y2 + 5 * line, side) if found.scores is None else max(y1 - line, 8 * line)
         marks.append(
             f'<rect x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}" fill="none" '
             f'stroke="{colour}" stroke-width="{line:.2f}"{dash}/>'
-            f'<text x="{x1:.1f}" y="{max(y1 - line, 5 * line):.1f}" font-size="{5 * line:.1f}" fill="{colour}" '
-            f'stroke="black" stroke-width="{line / 3:.2f}" paint-order="stroke">{text}</text>'
+            f'<text x="{x1:.1f}" y="{place:.1f}" fill="{colour}" stroke="{colours.text_on(colour)}" '
+            f'stroke-width="{line:.2f}" paint-order="stroke">{text}</text>'
         )
     return f'<g class="layer-{name}">{"".join(marks)}</g>'

@@ -1,18 +1,42 @@
-"""The figures of the page, as inline SVG whose text follows the page's colour."""
+"""The charts of the page, as inline SVG whose text follows the page's colour.
+
+Each fits a phone's screen in its natural size, inches of 96 pixels, and is not made smaller: its text stays readable.
+"""
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Sequence
+from html import escape
 from typing import TYPE_CHECKING
 
 from .. import colours
-from ..curves import finish, loss_curve, mean_similarity, precision_curve, smooth
+from ..curves import Curve, finish, loss_curve, mean_similarity, precision_curve, smooth
 from ..scalars import iterations_per_epoch
-from .gains import Gain
-from .run import Run
+from .scores import Score
+from .words import TEACHER, Sides, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+WIDTH = 3.4
+"""Inches."""
+
+TITLES = {
+    "precision": "AP on the val split",
+    "loss": "detection loss (training)",
+    "similarity": "CKA of student and teacher",
+}
+"""Curves along a training, by the name of their file."""
+
+Curves = dict[str, list[Curve]]
+"""By side, one for each training; empty where nothing was logged."""
+
+LETTERS = 24
+"""Longest line of a legend."""
+
+_SIDES = (colours.METHODS["distilled"], colours.METHODS["student"])
+"""Of the side that the page is about, and of its baseline."""
 
 
 def svg(figure: "Figure", label: str) -> str:
@@ -26,54 +50,67 @@ def svg(figure: "Figure", label: str) -> str:
 
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(
+            buffer, format="svg", bbox_inches="tight", pad_inches=0.02, transparent=True, metadata={"Date": None}
+        )
     text = buffer.getvalue()
     text = re.sub(r"((?:fill|stroke): ?)(?:#000000|black)\b", r"\1currentColor", text[text.index("<svg") :])
     text = re.sub(r"(<text\b[^>]*style=\")", r"\1fill: currentColor; ", text)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
 
 
-def curves(runs: Mapping[str, Run]) -> "Figure":
-    """AP on val, the task's loss and, where it was logged, the CKA of student and teacher along the trainings."""
+def along(sides: Sides) -> tuple[dict[str, Curves], str]:
+    """AP on val, the task's loss and the CKA of student and teacher along the trainings.
+
+    Returns:
+        Curves as in `TITLES`, without those that no training logged; and their unit, `'epoch'`, or `'iteration'` if not
+        all trainings count epochs.
+    """
+    found: dict[str, Curves] = {kind: {name: [] for name in sides} for kind in TITLES}
+    lengths = []
+    for name, run in ((name, run) for name, runs in sides.items() for run in runs):
+        lengths.append(iterations_per_epoch(run.records))
+        length = lengths[-1] or 1.0
+        found["precision"][name].append(precision_curve(run.records))
+        found["loss"][name].append(smooth(loss_curve(run.records, length)))
+        found["similarity"][name].append(smooth(mean_similarity(run.records, length) or ([], [])))
+    logged = {kind: curves for kind, curves in found.items() if any(xs for side in curves.values() for xs, _ in side)}
+    return logged, "epoch" if all(lengths) else "iteration"
+
+
+def lines(kind: str, curves: Curves, unit: str) -> "Figure":
+    """Curves of one kind of `TITLES`, in the colours of their sides."""
     from matplotlib.figure import Figure
 
-    length = {name: iterations_per_epoch(run.records) for name, run in runs.items()}
-    unit = "epoch" if all(length.values()) else "iteration"
-    similarity = {name: mean_similarity(run.records, length[name] or 1.0) for name, run in runs.items()}
-    similarity = {name: curve for name, curve in similarity.items() if curve}
-    figure = Figure(figsize=(9.6 if similarity else 6.4, 3.2), layout="constrained")
-    axes = figure.subplots(1, 3 if similarity else 2)
-    for (name, run), colour in zip(runs.items(), colours.LEVELS * len(runs), strict=False):
-        style = dict(color=_colour(name, colour), lw=2, label=name)
-        axes[0].plot(*precision_curve(run.records), marker="o", ms=4, **style)
-        axes[1].plot(*smooth(loss_curve(run.records, length[name] or 1.0)), **style)
-        if name in similarity:
-            axes[2].plot(*smooth(similarity[name]), **style)
-    titles = "AP on the val split", "detection loss (training)", "CKA of student and teacher"
-    for place, title in zip(axes, titles, strict=False):
-        finish(place, title, unit)
+    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+    axes = figure.subplots()
+    colour = dict(zip([name for name in reversed(curves) if name != TEACHER], _SIDES, strict=False))
+    for name, side in curves.items():
+        label = textwrap.fill(short(name), LETTERS)
+        for number, (xs, ys) in enumerate(curve for curve in side if curve[0]):
+            drawn = colour.get(name, colours.METHODS["teacher"])
+            style = dict(marker="o", ms=4) if kind == "precision" else {}  # there may be a single one
+            axes.plot(xs, ys, lw=2, color=drawn, label=None if number else label, **style)
+    finish(axes, TITLES[kind], unit)
     return figure
 
 
-def intervals(gains: Sequence[Gain], title: str) -> "Figure":
-    """The differences of AP with their intervals, one below the other."""
+def intervals(scores: Sequence[Score], title: str) -> "Figure":
+    """The differences of AP, or the AP of a single side, with their intervals, one below the other."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 1.0 + 0.28 * len(gains)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.0 + 0.28 * len(scores)), layout="constrained")
     axes = figure.subplots()
-    for place, gain in enumerate(gains):
-        found = gain.difference
+    for place, score in enumerate(scores):
+        found = score.shown
         reach = [[max(0.0, found.value - found.low)], [max(0.0, found.high - found.value)]]
         colour = colours.METHODS["distilled" if found.value >= 0 else "student"]
         axes.errorbar(found.value, place, xerr=reach, fmt="o", color=colour, capsize=3)
-    axes.axvline(0, color="black", lw=1, ls=":")
-    axes.set_yticks(range(len(gains)), [gain.name for gain in gains])
-    axes.invert_yaxis()
+        if score.difference:
+            axes.axvline(0, color="black", lw=1, ls=":")
+    axes.set_yticks(range(len(scores)), [score.name for score in scores])
+    axes.set_ylim(len(scores) - 0.5, -0.5)
     axes.set_title(title, fontsize=11)
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def _colour(name: str, other: str) -> str:
-    return colours.METHODS.get(name.partition(",")[0], other)

@@ -46,10 +46,24 @@ class Run:
     @cached_property
     def command(self) -> str | None:
         """The command that started the training, as its log says; `None` for logs without it."""
-        for log in sorted(self.folder.glob("*/*.log"), reverse=True):
-            if found := re.search(r"^.*INFO - command: (.+)$", log.read_text(errors="replace"), flags=re.MULTILINE):
-                return found[1]
-        return None
+        return self._noted("command")
+
+    @cached_property
+    def versions(self) -> str:
+        """Versions of the packages that trained, as the log says; of a log of MMDetection's own tools those of torch
+        and MMEngine. Empty for logs without them."""
+        stated = re.findall(r"^ +(PyTorch|MMEngine|MMCV|MMDetection): (\S+)$", self._log, flags=re.MULTILINE)
+        return self._noted("versions") or ", ".join(f"{name} {version}" for name, version in stated)
+
+    @cached_property
+    def _log(self) -> str:
+        """Text of the newest log of the training; a test's has no scalars beside it."""
+        logs = [log for log in self.folder.glob("*/*.log") if (log.parent / "vis_data" / "scalars.json").is_file()]
+        return max(logs).read_text(errors="replace") if logs else ""
+
+    def _noted(self, what: str) -> str | None:
+        found = re.search(rf"^.*INFO - {what}: (.+)$", self._log, flags=re.MULTILINE)
+        return found and found[1]
 
     @property
     def annotations(self) -> Path:

@@ -1,10 +1,13 @@
 """What the doctor finds."""
 
+import shutil
+
 import pytest
 import torch
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.installed import STACK
 from pcka_mmdet.engine.checks import doctor
 from pcka_mmdet.engine.checks.doctor import ERROR, OK, WARNING, examine, examine_installation
 from pcka_mmdet.experiments.data_root import move_data_root
@@ -37,7 +40,7 @@ def test_an_installation(monkeypatch):
 
 def test_the_distribution_that_is_there_is_named(monkeypatch):
     """MMEngine's fork has the same module, and the same `__version__`, under another name."""
-    monkeypatch.setitem(doctor.STACK, "mmengine", ("none-of-these", "mmengine"))
+    monkeypatch.setitem(STACK, "mmengine", ("none-of-these", "mmengine"))
     assert by_subject(examine_installation())["mmengine"].text.startswith("mmengine ")
 
 
@@ -61,6 +64,18 @@ def test_what_is_wrong_and_that_no_step_is_tried(config):
     found = by_subject(examine(config))
     assert [s for s, f in found.items() if f.level == ERROR] == ["the teacher's checkpoint", "annotations and classes"]
     assert found["a step"].level == WARNING and "mend what is wrong first" in found["a step"].text
+
+
+def test_images_that_are_missing_or_empty(config, digit_scenes, tmp_path):
+    scenes = shutil.copytree(digit_scenes, tmp_path / "scenes")
+    move_data_root(config, str(scenes))
+    sorted((scenes / "val").iterdir())[1].write_bytes(b"")
+    (scenes / "annotations/test.json").unlink()
+    found = by_subject(examine(config))
+    assert found["images of train_dataloader"].text == "8 of 8 files looked for, all there"
+    val, test = (found[f"images of {split}_dataloader"] for split in ("val", "test"))
+    assert val.level == ERROR and "1 of 4 image files are missing or empty, such as" in val.text
+    assert test.level == WARNING and "test.json" in test.text
 
 
 def test_a_step_that_fails(config):

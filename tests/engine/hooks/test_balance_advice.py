@@ -34,13 +34,20 @@ def test_a_loss_against_the_task_is_named_once(said):
 def test_a_loss_that_drowns_the_task(said):
     steps(BalanceAdviceHook(iterations=2), (0.0, 10.0, 1.0), (0.0, 6.0, 1.0), name="mimic")
     (text,) = said
-    assert "(mimic) was 8.0 times the task's" in text
+    assert "(mimic) was 8 times the task's" in text and "the task hardly learns" in text
+
+
+def test_a_loss_that_the_task_drowns(said):
+    steps(BalanceAdviceHook(iterations=2), (0.0, 0.001, 1.0), (0.0, 0.003, 1.0), name="mimic")
+    steps(BalanceAdviceHook(iterations=2), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), name="without_weight")
+    (text,) = said
+    assert "(mimic) was 0.002 times the task's" in text and "the distillation does nothing" in text
 
 
 def test_the_mean_counts(said):
     hook = BalanceAdviceHook(iterations=2)
     steps(hook, (-0.9, 8.0, 0.1), (0.9, 8.0, 0.1), (0.2, 8.0, 0.125), (-0.1, 8.0, 0.1))
-    steps(BalanceAdviceHook(), (-0.9, 8.0, 0.1))  # too few to tell
+    steps(BalanceAdviceHook(iterations=50), (-0.9, 8.0, 0.1))  # too few to tell
     assert said == []
 
 
@@ -49,7 +56,22 @@ def test_a_training(said, tmp_path):
     model = distillation(balance=dict(ratio=dict(pcka=0.1, mimic=9.0)))
     runner(model, tmp_path, epochs=2, custom_hooks=[dict(type="pcka_mmdet.BalanceAdviceHook", iterations=3)]).train()
     assert [text for text in said if "(mimic) was" in text] and not [text for text in said if "pcka" in text]
-    said.clear()
-    hooks = [dict(type="pcka_mmdet.BalanceAdviceHook", iterations=3)]
-    runner(distillation(), tmp_path / "constant", custom_hooks=hooks).train()
-    assert said == []
+
+
+def test_constant_weights_are_measured_too(said, tmp_path):
+    model = distillation(balance=dict(ratio=None))
+    for loss in model["distiller"]["losses"].values():
+        loss["loss_weight"] = 1e4
+    trained = runner(model, tmp_path, custom_hooks=[dict(type="pcka_mmdet.BalanceAdviceHook", iterations=2)])
+    trained.train()
+    (text,) = said
+    assert "(all) was" in text and "the task hardly learns" in text
+    assert trained.message_hub.get_scalar("train/balance.scale_all").current() == 1
+
+
+def test_an_epoch_is_judged(tmp_path):
+    hook = BalanceAdviceHook()
+    trained = runner(distillation(), tmp_path)
+    trained.register_hook(hook)
+    trained.train()
+    assert hook.iterations == balance_advice.SHORTEST

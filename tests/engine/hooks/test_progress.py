@@ -1,6 +1,7 @@
 """The progress bar, and the gain over a baseline."""
 
 import io
+from types import SimpleNamespace
 
 from rich.console import Console
 
@@ -40,6 +41,17 @@ def test_the_gain_over_a_baseline(tmp_path, capsys):
     assert hook.said == "AP 0.300, +0.050 to the baseline's 0.250"
     assert hook.said in capsys.readouterr().out
     assert ProgressHook().said == ""
+    assert ProgressHook(0.25, value=0.2).said == "AP 0.200, -0.050 to the baseline's 0.250"  # nothing is left to train
+
+
+def test_a_test_has_a_bar():
+    shown = Console(file=io.StringIO(), force_terminal=True, width=120)
+    run = SimpleNamespace(test_dataloader=[0, 1, 2])
+    hook = ProgressHook(console=shown)
+    hook.before_test(run)
+    hook.after_test_iter(run, 0)
+    hook.after_test(run)
+    assert "test" in shown.file.getvalue() and "1/3" in shown.file.getvalue()
 
 
 def test_an_error_takes_the_bar_away(tmp_path):

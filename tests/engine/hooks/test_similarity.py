@@ -108,7 +108,11 @@ def test_values_leave_the_log_when_the_distillation_stops(tmp_path):
     stop = dict(type="mmrazor.StopDistillHook", stop_epoch=1)
     run = runner(own_head(), tmp_path, epochs=2, custom_hooks=[stop, hook(interval=1)], **validation())
     run.train()
-    assert logged(run) == {} and not [name for name in run.message_hub.log_scalars if "balance" in name]
+    scalars = run.message_hub.log_scalars
+    assert logged(run) == {} and not [name for name in scalars if "balance" in name or "distill" in name]
+    total, classes, boxes = (scalars[f"train/{name}"] for name in ("loss", "student.loss_cls", "student.loss_bbox"))
+    steps = len(total.data[0])  # of the second epoch alone
+    assert steps < len(classes.data[0]) and total.mean() == pytest.approx(classes.mean(steps) + boxes.mean(steps))
     assert all(len(value) == 1 for value in logged(run, "val").values())
 
 

@@ -74,6 +74,7 @@ def test_losses_and_their_sum():
         *(f"distill.loss_pcka_s{s}" for s in (8, 16)),
         *(f"distill.loss_mimic_s{s}" for s in (8, 16, 32, 64)),
         *(f"similarity.pcka{level}" for level in ("_s8", "_s16", "")),
+        *(f"similarity.mimic{level}" for level in ("_s8", "_s16", "_s32", "_s64", "")),
     ]
     total, log = model.parse_losses(losses)
     parts = [sum(v) if isinstance(v, list) else v for k, v in losses.items() if "loss" in k]

@@ -51,7 +51,8 @@ def test_one_loss_a_level_with_plain_numbers():
     student, teacher = maps(), maps(seed=1)
     results = compare(d, student, teacher)
     assert list(results)[:6] == [f"loss_{key}" for key in d.losses]
-    assert list(results)[6:] == ["similarity.pcka_s8", "similarity.pcka_s16", "similarity.pcka"]
+    assert list(results)[6:9] == ["similarity.pcka_s8", "similarity.pcka_s16", "similarity.pcka"]
+    assert list(results)[9:] == [f"similarity.mimic{level}" for level in ("_s8", "_s16", "_s32", "_s64", "")]
     mean = (results["similarity.pcka_s8"] + results["similarity.pcka_s16"]) / 2
     torch.testing.assert_close(results["similarity.pcka"], mean)
     torch.testing.assert_close(results["loss_pcka_s16"], 0.5 * d.losses["pcka_s16"](student[1], teacher[1]))

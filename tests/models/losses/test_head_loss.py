@@ -91,17 +91,18 @@ def bce(p, q):
 
 
 def reference(kind: str, own: list, other: list, stride: int, trained: bool = False, coder: tuple = ()) -> tuple:
-    """Sums of classes, boxes and scores over a level, position by position, from raw outputs of one image in float64.
+    """`Sums` over a level, position by position, from raw outputs of one image in float64.
 
     `trained`: the first outputs are those of a head in training mode.
     """
     anchors, classes = other[0].shape[0] // 2, 2
-    sums = [0.0, 0.0, 0.0]
+    sums = [0.0, 0.0, 0.0, 0.0, 0.0]
     for y, x, a in itertools.product(range(own[0].shape[1]), range(own[0].shape[2]), range(anchors)):
         p, q = (side[0][a * classes : (a + 1) * classes, y, x].sigmoid() for side in (own, other))
         codes = own[1].shape[0] // anchors
         b, c = (side[1][a * codes : (a + 1) * codes, y, x] for side in (own, other))
         score, weight = q.max(), (p - q).abs()
+        sums[3], sums[4] = sums[3] + weight.sum(), sums[4] + (p + q).sum()
         if kind in ("fcos", "rtmdet"):  # distances in pixels, but in training FCOS gives strides
             b, c = (b * stride if trained and kind == "fcos" else b), c
             b, c = (torch.stack([-d[0], -d[1], d[2], d[3]]) for d in (b, c))
@@ -169,10 +170,14 @@ def test_the_levels_are_summed_and_weighted():
     head, student, teacher = model._teacher.dense_head, maps(1), maps(0)
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    sums = torch.zeros(3)
+    sums = torch.zeros(5)
     for level, outputs in enumerate(zip(model._teacher.head(student), model._teacher.head(teacher), strict=True)):
         sums += torch.stack(compare_outputs(*(read_outputs(head, o, 8 * 2**level) for o in outputs), "RetinaHead"))
     torch.testing.assert_close(compare(model, student, teacher), 2.0 * (sums[0] + 0.5 * sums[1]) / sums[2])
+    (loss,) = model.distiller.losses.values()
+    torch.testing.assert_close(loss.metrics(), {"similarity.head": 1 - sums[3] / sums[4]})
+    compare(model, teacher, teacher)
+    torch.testing.assert_close(loss.metrics()["similarity.head"], torch.ones(()))
 
 
 def test_a_share_of_the_images():

@@ -21,6 +21,9 @@ def test_equals_the_formula():
     masked = module.connector(student) * (drawn >= 0.4)
     expected = 0.5 * sum((module.generator(masked[i]) - teacher[i]).square().sum() for i in range(2)) / 2
     torch.testing.assert_close(module(student, teacher), expected)
+    generated = module.generator(masked).flatten()
+    cosine = generated.dot(teacher.flatten()) / generated.norm() / teacher.norm()
+    torch.testing.assert_close(module.metrics()["similarity.generation"], cosine.detach())
 
 
 def test_masks_differ_by_step_and_go_on_with_the_checkpoint():

@@ -16,6 +16,16 @@ def test_value_and_gradient():
     assert teacher.grad is None
 
 
+def test_the_similarity_is_the_cosine_of_whole_maps():
+    student, teacher = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
+    loss = MimicLoss()
+    assert loss.metrics() == {}
+    loss(student, teacher)
+    one, other = student.double().flatten(), teacher.double().flatten()
+    cosine = one.dot(other) / one.norm() / other.norm()
+    torch.testing.assert_close(loss.metrics()["similarity.mimic"].double(), cosine, rtol=0, atol=1e-5)
+
+
 def test_identical_maps_give_zero_and_levels_add_up():
     student = tuple(torch.randn(2, 3, side, side) for side in (8, 4))
     teacher = tuple(torch.randn_like(level) for level in student)

@@ -66,13 +66,14 @@ def test_equals_the_formula_written_as_a_loop():
     theirs = model._teacher.own_proposals(teacher, [(128, 128)] * 2, 10)[0]
     ours = model._teacher.roi_head(student, [theirs.rois])[0]
     assert 0 < len(theirs.rois) <= 20
-    classes = boxes = scores = 0.0
+    classes = boxes = scores = differences = 0.0
     stds = torch.tensor(model.teacher.roi_head.bbox_head.bbox_coder.stds).double()
     roi = torch.tensor([100.0, 50.0, 40.0, 80.0])  # any one: IoU does not depend on it
     for own, other, deltas, others in zip(
         ours.cls_score.double(), theirs.cls_score.double(), ours.bbox_pred, theirs.bbox_pred, strict=True
     ):
         p, q = own.softmax(0), other.softmax(0)
+        differences += (p - q).abs().sum() / 2
         classes += (p - q).abs().sum() / 2 * -(q * p.log()).sum()
         best = q[:-1].argmax()
         score = 1 - q[-1]
@@ -81,6 +82,8 @@ def test_equals_the_formula_written_as_a_loop():
         scores += score
     expected = 2.0 * (classes + 0.5 * boxes) / scores
     torch.testing.assert_close(compare(model, student, teacher).double(), expected, rtol=1e-4, atol=0)
+    similarity = model.distiller.losses["roi"].metrics()["similarity.roi_head"].double()
+    torch.testing.assert_close(similarity, 1 - differences / len(theirs.rois), rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("stages", [1, 3])

@@ -11,7 +11,7 @@ from mmengine.structures import BaseDataElement
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.models.teacher import Normalisation, Teacher, load_strictly
 from pcka_mmdet.models.teacher.images import renormalise
-from tests.detectors import build, raw_batch, retinanet
+from tests.detectors import build, fcos, raw_batch, retinanet
 
 CAFFE = dict(mean=[102.9801, 115.9465, 122.7717], std=[1.0, 1.0, 1.0], bgr_to_rgb=False)
 
@@ -56,6 +56,15 @@ def test_another_architecture_is_refused(checkpoint, change, message):
     edit(path, change)
     with pytest.raises(ValueError, match=f"of another architecture than the teacher's config, a RetinaNet: {message}"):
         load_strictly(build(retinanet()), str(path))
+
+
+def test_a_head_that_takes_another_ones_keys_for_its_own_old_names(tmp_path):
+    """FCOS renames `retina_cls` to `conv_cls`."""
+    weights = build(retinanet()).state_dict()
+    weights["bbox_head.retina_cls.weight"] = torch.zeros(7, 16, 3, 3)
+    torch.save(weights, tmp_path / "retinanet.pth")
+    _, problems = load_strictly(build(fcos()), str(tmp_path / "retinanet.pth"))
+    assert "bbox_head.conv_cls.weight: of another shape in the checkpoint" in problems
 
 
 def test_a_distillations_checkpoint_is_refused(checkpoint):

@@ -1,0 +1,92 @@
+"""AP of one side of the page or of two, and the gain of the second, with intervals over samples of the test images.
+
+A side is the trainings of one method, one for each seed. The baseline comes first.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..bootstrap import SIZES, Estimate, mean_over_classes, sample_images
+from ..comparison import Interval, paired_difference
+from .run import Run
+
+
+@dataclass(frozen=True)
+class Score:
+    """AP of all objects, of a class or of a size."""
+
+    name: str
+    sides: list[Estimate]
+    """By side, the mean over its seeds."""
+    difference: Estimate | None
+    """Second side minus first; `None` for a single side."""
+
+    @property
+    def shown(self) -> Estimate:
+        """The difference; of a single side its AP."""
+        return self.difference or self.sides[0]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All AP of the page."""
+
+    whole: Score
+    classes: list[Score]
+    sizes: list[Score]
+    seeds: Interval | None
+    """Difference over the seeds that both sides have; `None` for less than two."""
+    by_seed: bool
+    """Whether trainings were paired by their seeds; else in the order in which they were given."""
+
+
+def score(sides: Sequence[Sequence[Run]]) -> Scores:
+    """AP of one or two sides on the same test images, which are drawn with repetition; see `bootstrap`.
+
+    Raises:
+        ValueError: The runs were tested on different images or classes.
+    """
+    runs = [run for side in sides for run in side]
+    first = sides[-1][0].matches
+    for run in runs:
+        if (run.matches.images, run.matches.classes) != (first.images, first.classes):
+            raise ValueError(
+                f"{str(run.folder)!r} was tested on other images or classes than {str(sides[-1][0].folder)!r}: compare "
+                "trainings on one data set"
+            )
+    weights = sample_images(len(first.images))
+    by_size = {
+        size: [np.mean([run.matches.average_precision(weights, size) for run in side], axis=0) for side in sides]
+        for size in SIZES
+    }
+    every = by_size["all"]
+    classes = [_score(name, every, lambda by_class, i=i: by_class[:, i]) for i, name in enumerate(first.classes)]
+    sizes = [_score(size, by_size[size], mean_over_classes) for size in SIZES[1:]]
+    by_seed = all(map(_have_seeds, sides))
+    return Scores(
+        _score("all", every, mean_over_classes),
+        [found for found in classes if np.isfinite(found.shown.value)],
+        [found for found in sizes if np.isfinite(found.shown.value)],
+        paired_difference(*(_by_key(side, by_seed) for side in reversed(sides))) if len(sides) == 2 else None,
+        by_seed,
+    )
+
+
+def _by_key(runs: Sequence[Run], by_seed: bool) -> dict[int, float]:
+    """AP by seed, or by position."""
+    return {run.seed if by_seed else place: run.average_precision for place, run in enumerate(runs)}
+
+
+def _have_seeds(runs: Sequence[Run]) -> bool:
+    """Whether all have a seed, each another one. MMDetection's configs set none."""
+    seeds = {run.seed for run in runs}
+    return None not in seeds and len(seeds) == len(runs)
+
+
+def _score(name: str, sides: Sequence[np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -> Score:
+    values = [of(side) for side in sides]
+    difference = [values[1] - values[0]] if len(values) == 2 else []
+    found = [Estimate.of(value[0], value[1:]) for value in (*values, *difference)]
+    return Score(name, found[: len(values)], found[-1] if difference else None)

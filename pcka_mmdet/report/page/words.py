@@ -1,0 +1,130 @@
+"""The sentences of the page: what the sides are called, what came out, and what it means."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from pcka_mmdet.configuration.detector import is_distillation
+
+from ..bootstrap import Estimate
+from ..comparison import Interval
+from .run import Run
+from .scores import Scores
+
+Sides = Mapping[str, Sequence[Run]]
+"""Trainings by the name of their side, as it stands in a sentence; the baseline comes first."""
+
+TEACHER, STUDENT, DISTILLED = "the teacher", "the student alone", "the distilled student"
+
+
+def named(plain: Sequence[Run], distilled: Sequence[Run]) -> Sides:
+    """The sides by what they are.
+
+    Args:
+        plain: The baseline; may be empty.
+        distilled: The trainings that the page is about.
+
+    Returns:
+        `STUDENT` and `DISTILLED` for plain trainings and distillations; of two others, the names of their folders.
+    """
+    if not plain:
+        return {DISTILLED if all(map(_distils, distilled)) else "the detector": distilled}
+    if all(map(_distils, distilled)) and not any(map(_distils, plain)):
+        return {STUDENT: plain, DISTILLED: distilled}
+    names = [_folders(plain), _folders(distilled)]
+    if names[0] == names[1]:
+        names[0] += " (baseline)"
+    return dict(zip(names, (plain, distilled), strict=True))
+
+
+def titles(sides: Sides) -> dict[str, Run]:
+    """Each training by its name in tables: its side's, with its seed where there are several."""
+    found: dict[str, Run] = {}
+    for name, runs in sides.items():
+        for number, run in enumerate(runs, start=1):
+            which = f", training {number}" if run.seed is None else f", seed {run.seed}"
+            title = short(name) + (which if len(runs) > 1 else "")
+            found[title if title not in found else f"{title} ({run.folder})"] = run
+    return found
+
+
+def short(name: str) -> str:
+    """The name of a side in tables and charts."""
+    return name.removeprefix("the ")
+
+
+def title(sides: Sides) -> str:
+    """The heading of the page."""
+    if len(sides) == 1:
+        return "What the training did"
+    return "What distillation did" if _of_a_student(sides) else "Two trainings compared"
+
+
+def headline(sides: Sides, scores: Scores, teacher: Run | None) -> str:
+    """The result in one sentence or two."""
+    whole, (name, runs) = scores.whole, list(sides.items())[-1]
+    over = f", the mean over {len(runs)} seeds" if len(runs) > 1 else ""
+    text = f"{_begin(name)} reaches AP {whole.sides[-1].value:.3f}{over}"
+    if whole.difference is None:
+        text += f" ({interval(whole.shown, '{:.3f}')} over samples of the images)."
+    else:
+        text += f", {next(iter(sides))} {whole.sides[0].value:.3f}: {whole.difference.value:+.3f} "
+        text += f"({interval(whole.difference)} over samples of the images"
+        if scores.seeds is not None:
+            over = (
+                "seeds" if scores.by_seed else "trainings, paired in the order given since their configs set no seeds"
+            )
+            text += f", {interval(scores.seeds)} over {over}"
+        text += ")."
+    return text if teacher is None else f"{text} {_begin(TEACHER)} reaches {teacher.average_precision:.3f}."
+
+
+def judge(sides: Sides, scores: Scores) -> tuple[str, str]:
+    """What the difference means, by all intervals that there are, and the class of the text's colour; empty without
+    a difference."""
+    if scores.whole.difference is None:
+        return "", ""
+    intervals = {"these images": scores.whole.difference, "the seeds": scores.seeds}
+    signs = {what: _sign(found) for what, found in intervals.items() if found is not None}
+    both, name = " and ".join(signs), _begin(list(sides)[-1])
+    if set(signs.values()) == {1}:
+        text = "Distillation helped" if _of_a_student(sides) else f"{name} is better"
+        return f"{text}: the gain is larger than chance among {both} explains.", "good"
+    if set(signs.values()) == {-1}:
+        text = "Distillation did harm" if _of_a_student(sides) else f"{name} is worse"
+        return f"{text}: the loss is larger than chance among {both} explains.", "bad"
+    parts = [
+        f"the {'gain' if sign > 0 else 'loss'} is larger than chance among {what} explains"
+        for what, sign in signs.items()
+        if sign
+    ]
+    if unclear := " and ".join(what for what, sign in signs.items() if not sign):
+        parts.append(f"{unclear} allow for a gain as well as for a loss")
+    return f"No clear difference: {', but '.join(parts)}.", "note"
+
+
+def interval(found: Estimate | Interval, form: str = "{:+.3f}") -> str:
+    """Both ends of an interval."""
+    return f"{form.format(found.low)} to {form.format(found.high)}"
+
+
+def _sign(found: Estimate | Interval) -> int:
+    """1 for a gain, -1 for a loss, 0 for an interval that holds 0."""
+    return int(found.low > 0) - int(found.high < 0)
+
+
+def _of_a_student(sides: Sides) -> bool:
+    return list(sides) == [STUDENT, DISTILLED]
+
+
+def _distils(run: Run) -> bool:
+    return is_distillation(run.config)
+
+
+def _folders(runs: Sequence[Run]) -> str:
+    """The first folder's name; of several without the seed at its end."""
+    name = runs[0].folder.resolve().name
+    return (re.sub(r"[\W_]*seed[\W_]*\d+$", "", name) if len(runs) > 1 else "") or name
+
+
+def _begin(name: str) -> str:
+    return re.sub("^the ", "The ", name)

@@ -1,0 +1,93 @@
+"""Runs in memory, and their pages."""
+
+import json
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+from pcka_mmdet.report.page.page import write_page
+from pcka_mmdet.report.page.run import RESULTS, Run
+from tests.report.test_bootstrap import CLASSES, IDS, coco_file
+from tests.report.test_confusion import random_case
+
+LOG = """2026/01/01 00:00:00 - mmengine - INFO - command: tools/train.py <x>.py
+2026/01/01 00:00:00 - mmengine - INFO - versions: torch 2.1.0, onedl-mmengine 0.10.12
+"""
+
+
+def work_dir(folder, annotations, seed=0, shift=0.0, distils=False, keep=1.0):
+    """A work directory whose student finds the objects, moved by so many pixels, with so many of its scores."""
+    import cv2
+
+    truth, _ = random_case()
+    results = []
+    for image, true in truth.items():
+        for number, ((x1, y1, x2, y2), label) in enumerate(zip(true.boxes, true.labels, strict=True)):
+            if (image + number + seed) % 10 < 10 * keep:
+                box = [x1 + shift, y1, x2 - x1, y2 - y1]
+                results.append(
+                    dict(image_id=image, category_id=IDS[CLASSES[label]], bbox=box, score=0.9 - 0.1 * number)
+                )
+    (folder / "test").mkdir(parents=True)
+    (folder / RESULTS).write_text(json.dumps(results))
+    (folder / "images").mkdir()
+    for image in truth:
+        cv2.imwrite(str(folder / "images" / f"{image}.png"), np.full((120, 120, 3), 200, dtype=np.uint8))
+    log = folder / "20260101_000000"
+    (log / "vis_data").mkdir(parents=True)
+    (log / "20260101_000000.log").write_text(LOG)
+    prefix = "student." if distils else ""
+    records = [{f"{prefix}loss_cls": 1 / i, "time": 0.1, "iter": i, "epoch": i, "step": i} for i in (1, 2)]
+    if distils:
+        records[0] |= {"similarity.cka_s8": 0.4}
+    records.append({"coco/bbox_mAP": 0.3, "step": 2})
+    (log / "vis_data" / "scalars.json").write_text("".join(json.dumps(record) + "\n" for record in records))
+    student = Config.fromfile("configs/demo/student.py").model
+    model = dict(type="pcka_mmdet.FPNDistill", architecture=student, balance=dict(ratio=1.0)) if distils else student
+    dataset = dict(
+        type="CocoDataset",
+        ann_file=str(annotations),
+        data_root=str(folder),
+        data_prefix=dict(img="images/"),
+        metainfo=dict(classes=CLASSES),
+        pipeline=[dict(type="Resize", scale=(128, 128))],
+    )
+    config = dict(model=model, randomness=dict(seed=seed), test_dataloader=dict(dataset=dataset), default_scope="mmdet")
+    config["test_evaluator"] = [dict(type="DumpResults"), dict(type="mmdet.CocoMetric", ann_file=str(annotations))]
+    Config(config).dump(folder / "config.py")
+    (folder / "20260102_000000.py").write_text("model = dict(type='RetinaNet')")  # of a test
+    if distils:
+        (folder / "student_config.py").write_text("model = dict(type='RetinaNet')")
+    return Run.read(folder)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """Two seeds of a student that misses objects, two that misses fewer, and a teacher."""
+    folder = tmp_path_factory.mktemp("runs")
+    truth, _ = random_case()
+    annotations = coco_file(truth, folder / "annotations.json")
+    content = json.loads(annotations.read_text())
+    for image in content["images"]:
+        image["file_name"] = f"{image['id']}.png"
+    annotations.write_text(json.dumps(content))
+    plain = [work_dir(folder / f"plain{seed}", annotations, seed, keep=0.5) for seed in (0, 1)]
+    distilled = [work_dir(folder / f"distilled{seed}", annotations, seed, keep=0.8, distils=True) for seed in (0, 1)]
+    return plain, distilled, work_dir(folder / "teacher", annotations)
+
+
+@pytest.fixture(scope="session")
+def page(runs, tmp_path_factory):
+    """Two seeds on both sides, and the teacher."""
+    out = tmp_path_factory.mktemp("page") / "report.html"
+    write_page(*runs, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def page_of_one(runs, tmp_path_factory):
+    """A distillation alone."""
+    out = tmp_path_factory.mktemp("page_of_one") / "report.html"
+    write_page([], runs[1][:1], None, out)
+    return out
