@@ -17,26 +17,27 @@ SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["pcka_mmdet", "mmrazor.models", "mmdet.apis", __name__])
 
 
-def run_tool(words: list[str], environment: dict[str, str], output: list[Path]) -> None:
+def run_tool(words: list[str], environment: dict[str, str], output: list[Path], folder: Path) -> None:
     """Become the command: in a process that has imported the packages already."""
     for descriptor, path in enumerate(output, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
-    os.chdir(ROOT)
+    os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = words
-    sys.path[0] = str(ROOT / words[0]).rpartition("/")[0]
-    runpy.run_path(words[0], run_name="__main__")
+    tool = str(ROOT / words[0])
+    sys.path[0] = tool.rpartition("/")[0]
+    runpy.run_path(tool, run_name="__main__")
 
 
 @pytest.fixture(scope="session")
 def command(tmp_path_factory) -> Callable[..., subprocess.CompletedProcess]:
-    """Run a tool of the repository as a user does, with one thread; its output is captured."""
+    """Run a tool of the repository as a user does, in its folder or `cwd`, with one thread; its output is captured."""
 
-    def run_forked(words: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess:
+    def run_forked(words: list[str], environment: dict[str, str], cwd: Path) -> subprocess.CompletedProcess:
         folder = tmp_path_factory.mktemp("output")
         output = [folder / "stdout", folder / "stderr"]
-        process = SERVER.Process(target=run_tool, args=(words, environment, output))
+        process = SERVER.Process(target=run_tool, args=(words, environment, output, cwd))
         process.start()
         process.join(300)
         if process.is_alive():
@@ -44,15 +45,17 @@ def command(tmp_path_factory) -> Callable[..., subprocess.CompletedProcess]:
             process.join()
         return subprocess.CompletedProcess(words, process.exitcode, *(path.read_text() for path in output))
 
-    def run(*words: str | Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess:
+    def run(
+        *words: str | Path, check: bool = True, cwd: Path = ROOT, **environment: str
+    ) -> subprocess.CompletedProcess:
         words = [str(word) for word in words]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": path, **environment}
         if words[0].endswith(".py"):
-            done = run_forked(words, environment)
+            done = run_forked(words, environment, cwd)
         else:
             command = ["bash", *words]
-            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+            done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
         if check and done.returncode:
             pytest.fail(f"{' '.join(words)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         return done

@@ -2,10 +2,8 @@
 
 import argparse
 import importlib
-import itertools
 import re
 import runpy
-import shlex
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from pcka_mmdet.cli import COMMANDS
+from tests.pages import blocks, split
 from tests.processes import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "README_zh-CN.md", ROOT / "CONTRIBUTING.md"]
@@ -28,19 +27,11 @@ class Command(NamedTuple):
     """Whether it stands in a block, to be copied; a command within a sentence may leave out arguments."""
 
 
-def split(text: str) -> list[list[str]]:
-    """The commands of a text, without comments and without settings of the environment before them."""
-    lines = [shlex.split(line, comments=True) for line in text.replace("\\\n", " ").splitlines()]
-    words = [word for line in lines for word in [*line, "&&"]]
-    each = [list(group) for end, group in itertools.groupby(words, "&&".__eq__) if not end]
-    return [list(itertools.dropwhile(re.compile("[A-Z_]+=").match, command)) for command in each]
-
-
 def commands() -> list[Command]:
     found = []
     for page in PAGES:
         text, name = page.read_text(encoding="utf-8"), str(page.relative_to(ROOT))
-        for block in re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
+        for block in blocks(name, "bash"):
             found += [Command(name, tuple(words), True) for words in split(block)]
         sentences = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
         for inline in re.findall(r"`([^`\n]+)`", sentences):
@@ -89,10 +80,28 @@ def test_commands_were_found():
     assert len(COMMANDS_OF_PAGES) > 60 and sum(command.whole for command in COMMANDS_OF_PAGES) > 30
 
 
+def test_a_page_says_which_python_runs_the_tools():
+    pages = {
+        command.page for command in COMMANDS_OF_PAGES if command.words[0] == "python" and "tools/" in command.words[1]
+    }
+    assert pages
+    assert [page for page in sorted(pages) if "source .venv/bin/activate" not in (ROOT / page).read_text()] == []
+
+
+def test_every_tool_of_analysis_is_on_its_page():
+    tools = {path.name for path in (ROOT / "tools" / "analysis").glob("*.py")}
+    shown = {
+        Path(w).name for c in COMMANDS_OF_PAGES if c.page == "docs/analysis.md" for w in c.words if w.endswith(".py")
+    }
+    assert tools <= shown
+
+
 @pytest.mark.parametrize("command", COMMANDS_OF_PAGES, ids=lambda c: f"{c.page}: {' '.join(c.words)}")
 def test_a_command(command, parse):
     program, *words = command.words
-    program = re.sub(r"^\.venv(-\w+)?/bin/", "", program)
+    program = re.sub(r"^\.venv[-\w]*/bin/", "", program)
+    if (program, *words[:2]) == ("python", "-m", "pytest"):
+        program, words = "pytest", [word for word in words[2:] if word.startswith("tests/")]
     for word in command.words:
         if word.startswith("configs/"):
             assert (ROOT / word).exists(), word

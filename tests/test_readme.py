@@ -86,8 +86,8 @@ def test_installations_name_the_versions_that_were_tried():
 
 DOCUMENTS = [
     path.relative_to(ROOT)
-    for folder in (".", "docs", "docs/api", "configs", "configs/*")
-    for path in ROOT.glob(f"{folder}/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "configs/**/*.md")
+    for path in sorted(ROOT.glob(pattern))
 ]
 
 PYTHON = {

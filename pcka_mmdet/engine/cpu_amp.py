@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
@@ -25,7 +26,7 @@ class CpuAmpOptimWrapper(AmpOptimWrapper):
         ValueError: `dtype` or `loss_scale` is none of these, or torch is too old for `'float16'`.
     """
 
-    def __init__(self, dtype: str = DTYPES[0], loss_scale: str | float | dict = "dynamic", **options):
+    def __init__(self, dtype: str = DTYPES[0], loss_scale: str | float | dict = "dynamic", **options: Any):
         OptimWrapper.__init__(self, **options)  # AmpOptimWrapper's own requires a GPU
         if dtype not in DTYPES:
             raise ValueError(f"CpuAmpOptimWrapper: dtype must be one of {DTYPES}, got {dtype!r}")

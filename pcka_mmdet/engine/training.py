@@ -31,7 +31,7 @@ class TrainingOptions:
     auto_scale_lr: bool = False
     """Scale the learning rate to the total batch size; needs `auto_scale_lr` in the config."""
     resume: str | None = None
-    """See `checkpoint_to_resume`; `None` begins a new training."""
+    """A checkpoint; `'newest'` of the work directory; `'auto'`, which is that or a new training. `None` begins anew."""
     init_student: str | None = None
     """Checkpoint that the student starts from."""
     allow_teacher_change: bool = False

@@ -18,13 +18,14 @@ class FasterCocoMetric(CocoMetric):
     The numbers are those of pycocotools. `use_mp_eval` changes nothing.
 
     Args:
-        *args, **options: See `mmdet.evaluation.CocoMetric`.
+        *args: See `mmdet.evaluation.CocoMetric`.
+        **options: Likewise.
 
     Raises:
         ImportError: faster-coco-eval is not installed.
     """
 
-    def __init__(self, *args, **options):
+    def __init__(self, *args: Any, **options: Any):
         if find_spec("faster_coco_eval") is None:
             raise ImportError(
                 "FasterCocoMetric needs faster-coco-eval: pip install faster-coco-eval, or write type='CocoMetric'"

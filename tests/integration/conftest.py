@@ -1,13 +1,16 @@
 """Runs of the repository's tools."""
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 
+from pcka_mmdet.cli import COMMANDS
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.experiments.data_root import move_data_root
 from tests.commands import command  # noqa: F401  (a fixture)
+from tests.pages import split
 
 
 def last_log(work_dir: Path) -> str:
@@ -40,3 +43,34 @@ def write_pair(folder: Path, digit_scenes: Path) -> None:
         move_data_root(config, str(digit_scenes))
         config.train_cfg.update(max_epochs=1, val_interval=1)
         config.dump(folder / f"{side}.py")
+
+
+def run_block(
+    command: Callable,  # noqa: F811
+    block: str,
+    folder: Path,
+    names: Mapping[str, Path | str] | None = None,
+    options: Sequence[str] = (),
+) -> list[str]:
+    """Run the commands of a page's block one after another, as they stand there.
+
+    Args:
+        command: The fixture.
+        block: The block.
+        folder: Where they run.
+        names: What stands for words such as `CONFIG`.
+        options: Further words of each command.
+
+    Returns:
+        What each of them printed.
+    """
+    said = []
+    for program, *words in split(block):
+        if program == "source":
+            continue
+        if program == "pcka-mmdet":
+            words[0] = f"tools/{COMMANDS[words[0]][0]}"
+        else:
+            assert program == "python", program
+        said.append(command(*((names or {}).get(word, word) for word in words), *options, cwd=folder).stdout)
+    return said

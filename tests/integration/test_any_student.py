@@ -10,7 +10,8 @@ from mmengine.config import Config
 
 from pcka_mmdet.configuration.detector import build_detector
 from tests.coco import write_coco
-from tests.integration.conftest import last_log
+from tests.integration.conftest import last_log, run_block
+from tests.pages import blocks
 
 ROOT = Path(__file__).resolve().parents[2]
 BCCD = ROOT.parent / "shared" / "data" / "bccd"
@@ -72,8 +73,8 @@ def scalars(work_dir):
 
 
 def test_one_command_and_the_config_that_it_keeps(command, cells, teacher, tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    command("tools/train.py", cells, "--teacher", TEACHER, "--teacher-ckpt", teacher, "--work-dir", first, *small())
+    first, second = tmp_path / f"work_dirs/maps_{Path(TEACHER).stem}_cells", tmp_path / "second"
+    run_block(command, blocks("docs/own-detector.md", "bash")[1], tmp_path, {"FILE_OR_URL": teacher}, small())
     log = last_log(first)
     assert "recipe maps: the student has 3 classes, the teacher 80" in log
     assert re.search(r"teacher: FCOS, \d+ arrays loaded from '.*teacher.pth' \(sha256 [0-9a-f]{64}\)", log)
@@ -107,6 +108,19 @@ def test_a_student_that_was_trained_and_the_teachers_head(command, cells, teache
     assert f"student: {len(student.state_dict())} arrays loaded from '{tmp_path}/student.pth'" in log
     assert "student: 2 of 2 arrays of 'neck.fpn_convs.0' copied from the teacher" in log
     assert (tmp_path / "work" / f"pcka-mimic_{Path(TEACHER).stem}_cells.py").is_file()
+
+
+@pytest.mark.full  # its teacher is a ResNet-50
+def test_a_teacher_of_the_same_classes(command, cells, tmp_path):
+    """The other commands of the page, for one epoch."""
+    if "shared" in cells.read_text():
+        pytest.skip("one set is enough for this")
+    (tmp_path / "teacher.py").write_text(cells.read_text().replace("_r18_", "_r50_"))
+    first, second = blocks("docs/own-detector.md", "bash")[0].splitlines()
+    run_block(command, first, tmp_path, options=small())
+    (tmp_path / "work_dirs/teacher/epoch_1.pth").rename(tmp_path / "work_dirs/teacher/epoch_12.pth")
+    run_block(command, second, tmp_path, options=small())
+    assert (tmp_path / "work_dirs/both-heads_teacher_cells/student_epoch_1.pth").is_file()
 
 
 @pytest.fixture

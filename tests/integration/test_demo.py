@@ -15,6 +15,8 @@ import pytest
 from pcka_mmdet.datasets import build_digit_scenes
 from pcka_mmdet.experiments.display import Display
 from pcka_mmdet.report.page.run import RESULTS
+from tests.integration.conftest import run_block
+from tests.pages import blocks
 from tests.processes import ROOT
 
 METHODS = ("teacher", "student", "distilled")
@@ -154,15 +156,35 @@ def analyse(tool: str, *arguments) -> None:
         runpy.run_path(str(ROOT / "tools" / "analysis" / tool), run_name="__main__")
 
 
-def test_pictures_of_the_work_directory(demo, tmp_path, capsys):
-    out = [tmp_path / f"{name}.png" for name in ("confusion", "similarity", "detections")]
-    runs = [f"{method}={demo.work_dir / method}" for method in ("student", "distilled")]
-    analyse("confusion_matrices.py", *runs, "--out", out[0])
-    analyse("similarity_curves.py", *runs, "--out", out[1])
-    analyse("detections.py", *runs, "--images", 2, "--out", out[2])
+@pytest.fixture
+def page(demo, tmp_path):
+    """A folder with the work directories that the pages name."""
+    (tmp_path / "work_dirs").mkdir()
+    for name in ("demo", *(f"demo/{method}" for method in METHODS)):
+        (tmp_path / "work_dirs" / Path(name).name).symlink_to(demo.work_dir.parent / name.replace("demo", "run"))
+    return tmp_path
+
+
+def test_the_commands_of_the_page_of_pictures(demo, page, command):
+    """docs/analysis.md."""
+    block, _ = blocks("docs/analysis.md", "bash")  # the second one's are run in other tests
+    confusion, *_, gradients = run_block(command, block, page)
+    assert "distilled: " in confusion and "objects missed" in confusion
+    assert "| distilled | all_neck | " in gradients
+    out = [page / f"{name}.png" for name in ("confusion", "similarity", "detections")]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in out)
-    said = capsys.readouterr().out
-    assert "distilled: " in said and "objects missed" in said
+
+
+def test_the_commands_of_the_page_of_the_report(demo, page, command):
+    """docs/report.md."""
+    student, teacher, distilled = (
+        page / "work_dirs" / name / "epoch_3.pth" for name in ("student", "teacher", "distilled")
+    )
+    names = {"CONFIG": demo.work_dir / "distilled.py", "CHECKPOINT": distilled, "STUDENT_CHECKPOINT": student}
+    names |= {"IMAGE": next((demo.data / "test").iterdir()), "STUDENT.pth": student, "TEACHER.pth": teacher}
+    said = "".join(run_block(command, "".join(blocks("docs/report.md", "bash")), page, names))
+    assert "The distilled student reaches AP" in said and "s8: CKA in patches" in said
+    assert (page / "work_dirs" / "distilled" / "report.html").is_file()
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 import torch
 
 from tests.integration.conftest import tiny_demo
+from tests.pages import blocks
 
 DISTILLED = "configs/demo/paper/distilled.py"
 MMDET_TOOLS = Path(mmdet.__file__).parent / ".mim" / "tools"
@@ -45,12 +48,12 @@ def assert_same(one, other):
             assert torch.equal(torch.as_tensor(first[key]), torch.as_tensor(second[key])), key
 
 
-def without_us(code, *arguments):
+def without_us(code, *arguments, cwd="/"):
     """Run code in a process that must not import this package."""
     code += "\nimport sys; assert not [name for name in sys.modules if name.startswith(('pcka', 'mmrazor'))]\n"
     words = [sys.executable, "-c", code, *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # as `command`, with which bits are compared
-    done = subprocess.run(words, capture_output=True, text=True, cwd="/", timeout=300, env=environment)
+    done = subprocess.run(words, capture_output=True, text=True, cwd=cwd, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -79,6 +82,16 @@ def test_inference_with_no_config_given(work, digit_scenes, tmp_path):
     record = pickle.loads((work / "of_distillation/predictions.pkl").read_bytes())[0]
     without_us(INFERENCE, work / "student_epoch_1.pth", tmp_path / "c.py", record["img_path"], tmp_path / "out.pth")
     assert_same([torch.load(tmp_path / "out.pth")], [record["pred_instances"]])
+
+
+def test_the_block_of_the_page(work, digit_scenes, tmp_path):
+    """docs/own-detector.md, in a folder with the files that it names."""
+    (block,) = [text for text in blocks("docs/own-detector.md", "python") if "DetInferencer" in text]
+    weights, image = re.findall(r'"([^"]+)"', block)
+    (tmp_path / weights).parent.mkdir(parents=True)
+    shutil.copy(work / "student_epoch_1.pth", tmp_path / weights)
+    shutil.copy(next((digit_scenes / "val").iterdir()), tmp_path / image)
+    without_us(block, cwd=tmp_path)
 
 
 def test_mmdets_own_test_tool(work, tmp_path):

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import get_world_size, is_main_process
@@ -37,7 +38,7 @@ class StudentCheckpointHook(CheckpointHook):
         **options: See `mmengine.hooks.CheckpointHook`; `out_dir` is a local folder.
     """
 
-    def __init__(self, *args, allow_teacher_change: bool = False, **options):
+    def __init__(self, *args: Any, allow_teacher_change: bool = False, **options: Any):
         super().__init__(*args, **{**options, "backend_args": dict(backend=BACKEND)})
         self.allow_teacher_change = allow_teacher_change
         self._resumed_state: RandomState | None = None
