@@ -23,18 +23,27 @@ from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.methods import HALF_MORE, LONGER, METHODS, MIDDLE, PLAIN, Method
 from pcka_mmdet.report.tables import console_table
 
-OTHERS = {
-    "mmd": Method(dict(mmd=dict(type="pcka_mmdet.MMDLoss", patch_size="auto", loss_weight=1.0))),
-    "mmd-rbf": Method(dict(mmd=dict(type="pcka_mmdet.MMDLoss", patch_size="auto", kernel="rbf", loss_weight=1.0))),
-    "rcka": Method(dict(rcka=dict(type="pcka_mmdet.RCKALoss", source="neck", loss_weight=1.0))),
-    "dist-patched": Method(
-        dict(
-            dist=dict(
-                type="pcka_mmdet.PatchedLoss", loss=dict(type="mmrazor.DISTLoss"), patch_size="auto", loss_weight=1.0
-            )
-        )
+OF_MMRAZOR: dict[str, dict] = {
+    "l2": dict(type="mmrazor.L2Loss"),
+    "kl": dict(type="mmrazor.KLDivergence"),
+    "attention": dict(type="mmrazor.ATLoss", loss_weight=1.0),
+    "dist": dict(type="mmrazor.DISTLoss"),
+}
+PATCHED = {
+    "kl-patched": dict(loss=OF_MMRAZOR["kl"]),
+    "dist-patched": dict(loss=OF_MMRAZOR["dist"]),
+    "attention-patched": dict(loss=OF_MMRAZOR["attention"], layout="maps", average="batch", strides=(8, 16)),
+    "channel-wise-patched": dict(
+        loss=dict(type="mmrazor.ChannelWiseDivergence"), layout="maps", average="batch", strides=(8, 16)
     ),
 }
+OURS: dict[str, dict] = {
+    "mmd": dict(type="pcka_mmdet.MMDLoss", patch_size="auto"),
+    "mmd-rbf": dict(type="pcka_mmdet.MMDLoss", patch_size="auto", kernel="rbf"),
+    "rcka": dict(type="pcka_mmdet.RCKALoss", source="neck"),
+    **{name: dict(type="pcka_mmdet.PatchedLoss", patch_size="auto", **loss) for name, loss in PATCHED.items()},
+}
+OTHERS = {name: Method({"other": {"loss_weight": 1.0, **loss}}) for name, loss in (OF_MMRAZOR | OURS).items()}
 """Losses that the comparison leaves out."""
 
 METHODS_IN_TIME = {name: method for name, method in METHODS.items() if name not in (LONGER, HALF_MORE)} | OTHERS

@@ -1,7 +1,11 @@
 """SimilarityHook in a run: what it logs and when, and that nothing else changes."""
 
+from typing import ClassVar
+
 import pytest
 import torch
+from mmengine.registry import VISBACKENDS
+from mmengine.visualization import BaseVisBackend
 
 from pcka_mmdet.engine.hooks import SimilarityHook
 from pcka_mmdet.models.similarity import similarities
@@ -46,6 +50,26 @@ def test_every_so_many_iterations(tmp_path):
         assert values[f"similarity.{name}_s8"][1] == pytest.approx(value.item(), rel=1e-6)
     strides = [values[f"similarity.cka_s{s}"][0] for s in (8, 16, 32, 64) if f"similarity.cka_s{s}" in values]
     assert values["similarity.cka"][0] == pytest.approx(sum(strides) / len(strides))
+
+
+@VISBACKENDS.register_module()
+class Kept(BaseVisBackend):
+    """Keeps what TensorBoard, WandB and others are given."""
+
+    scalars: ClassVar[dict] = {}
+    experiment = None
+
+    def _init_env(self):
+        pass
+
+    def add_scalars(self, scalar_dict, step=0, file_path=None, **kwargs):
+        self.scalars.update(scalar_dict)
+
+
+def test_every_backend_of_the_visualizer_gets_them(tmp_path):
+    visualizer = dict(type="Visualizer", vis_backends=[dict(type="Kept", save_dir=str(tmp_path))])
+    runner(own_head(), tmp_path, custom_hooks=[hook()], visualizer=visualizer).train()
+    assert Kept.scalars.keys() >= {*NAMES, "similarity.cka", "similarity.own_head", "balance.cosine_all"}
 
 
 def test_the_training_is_the_same_without_it(tmp_path):
