@@ -82,7 +82,7 @@ setup(
     ],
     package_data={"pcka_mmdet.report.page": ["page.html"]},
     packages=find_packages(include=["pcka_mmdet", "pcka_mmdet.*"]),
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.10",
     # In an environment with MMDetection, this adds MMRazor and changes nothing. The other MM packages exist under two
     # names each, so they are not named. MMRazor imports joblib without requiring it.
     install_requires=["torch>=2.1", "mmrazor==1.0.0", "joblib"],

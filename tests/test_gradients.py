@@ -23,5 +23,5 @@ def test_a_row_for_each_source():
 
 
 def test_without_balance():
-    with pytest.raises(ValueError, match=r"the log of 'pcka' has no balance.ratio_\*: it is of a training without"):
+    with pytest.raises(ValueError, match=r"the log of 'pcka' has no balance.ratio_\*: pcka-mmdet train writes them"):
         gradient_rows(dict(pcka=[{"iter": 1}, {"iter": 2}]))

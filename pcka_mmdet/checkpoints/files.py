@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlparse
 
 import torch
@@ -65,11 +66,22 @@ def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[s
     shapes = {key: value.shape for key, value in model.state_dict().items()}
     misshapen = [key for key, value in weights.items() if shapes.get(key, value.shape) != value.shape]
     fitting = {key: value for key, value in weights.items() if key not in misshapen}
+    missing, unexpected, renamed = [], [], []
+
+    def note(module: nn.Module, result: NamedTuple) -> None:
+        missing.extend(result.missing_keys)
+        unexpected.extend(result.unexpected_keys)
+
+    handle = model.register_load_state_dict_post_hook(note)
     try:
-        missing, unexpected = model.load_state_dict(fitting, strict=False)
-        renamed = []
-    except RuntimeError as error:  # a module took a key of another model for an old name of its own
-        missing, unexpected, renamed = [], [], re.findall(r"size mismatch for (\S+):", str(error))
+        model.load_state_dict(fitting, strict=False)
+    except RuntimeError as error:
+        renamed = re.findall(r"size mismatch for (\S+):", str(error))
+        if not renamed:
+            raise
+        # else a module took a key of another model for an old name of its own; the rest was loaded
+    finally:
+        handle.remove()
     absent = {*missing, *misshapen, *renamed}
     problems = [f"missing {key}" for key in missing if key not in misshapen]
     problems += [f"unexpected {key}" for key in unexpected]

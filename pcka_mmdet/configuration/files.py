@@ -37,7 +37,9 @@ def _config_of_package(package: str, name: str) -> Config:
             f"{package} has no config {name!r}: look for its name in the configs folder of {package}"
         ) from error
     except AssertionError as error:
-        raise ValueError(f"{package}::{name}: {error} Write mmdet::... or pcka_mmdet::...") from error
+        raise ValueError(
+            f"{package}::{name}: {error} Name a package that it knows, such as mmdet::..., or pcka_mmdet::..."
+        ) from error
 
 
 def _config_file(path: str) -> Config:

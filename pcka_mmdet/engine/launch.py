@@ -105,21 +105,23 @@ def apply_common(config: Config, options: Mapping[str, Any] | None, work_dir: st
 
 
 def check_names(config: Config, options: Mapping[str, Any]) -> None:
-    """Refuse options that nothing reads: whose name is close to that of a setting that there is.
+    """Refuse options whose first names nearly are those of a setting of MMEngine's, of ours, or of a default hook.
 
-    MMEngine adds what a config lacks, so a misspelt setting would be silent.
+    MMEngine adds what a config lacks, so a misspelt setting would be silent. A name that begins with a setting's, such
+    as `train_cfg_stage2`, passes, as does every name that the config has.
 
     Raises:
         ValueError: There is such an option.
     """
-    known = {"": {*config, *inspect.signature(Runner.__init__).parameters}}
+    known = {"": set(inspect.signature(Runner.__init__).parameters)}
     known["default_hooks."] = set(config.get("default_hooks") or {})
     if is_fpn_distill(config):
-        known["model."] = {*config.model, *_OF_DISTILLATION}
+        known["model."] = _OF_DISTILLATION
+    there = {"": config, "default_hooks.": known["default_hooks."], "model.": config.get("model") or {}}
     for option in options:
         for prefix, names in known.items():
             name, dot, rest = option.removeprefix(prefix).partition(".")
-            if not option.startswith(prefix) or name in names:
+            if not option.startswith(prefix) or name in there[prefix] or name.startswith(tuple(names)):
                 continue
             if close := difflib.get_close_matches(name, names, n=1, cutoff=0.8):
                 raise ValueError(f"there is no setting {option!r}: did you mean {prefix + close[0] + dot + rest!r}?")

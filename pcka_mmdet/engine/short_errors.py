@@ -96,7 +96,8 @@ def _class_of_that_name(error: Exception, name: str | None) -> tuple[type, ...]:
     """The class and its bases, which is on the stack as a variable, or as the type of a variable or of its part."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         values = [*frame.f_locals.values(), *frame.f_globals.values()]
-        values += [part for value in values if isinstance(value, nn.Module) for part in value.children()]
+        parts = [vars(value).get("_modules") or {} for value in values if isinstance(value, nn.Module)]
+        values += [part for found in parts for part in found.values()]
         for kind in (value if inspect.isclass(value) else type(value) for value in values):
             if kind.__name__ == name:
                 return kind.__mro__

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
-from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill
+from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill, last_name
 from pcka_mmdet.configuration.installed import releases
 
 from .checks import preflight
@@ -63,7 +63,8 @@ class TrainingOptions:
                 )
             config.model.init_student = self.init_student
         use_student_checkpoints(config)
-        if is_fpn_distill(config) and not config.model.get("balance"):
+        ours = is_fpn_distill(config) and last_name(config.model.distiller.type) == "FPNDistiller"
+        if ours and config.model.get("balance") is None:
             config.model.balance = dict(ratio=None)  # constant weights: measured for the log and its warnings
         if self.allow_teacher_change:
             allow_teacher_change(config)

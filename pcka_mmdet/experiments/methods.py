@@ -39,12 +39,14 @@ class Method:
     shares: dict[str, float] = field(default_factory=dict)
     """Shares of the setting by name of the loss; each loss then has a ratio of its own, and 1 if it is not named.
     Empty: all losses at a source share one ratio."""
+    fixed: bool = False
+    """Whether it is a variant of the recipe, and has its setting."""
 
     @property
     def settings(self) -> tuple[float, ...]:
         """Ratios, or factors of the published weights."""
-        if not self.losses:
-            return (1.0,)
+        if not self.losses or self.fixed:
+            return (MIDDLE,)
         return RATIOS if self.balanced else WEIGHTS
 
     def apply(self, config: Config, setting: float, teacher: dict[str, Any]) -> Config:
@@ -91,7 +93,6 @@ LOSSES: dict[str, dict[str, dict]] = {
     "own-head": dict(own=OWN_HEAD),
     "teacher-head": dict(head=TEACHER_HEAD),
     "both-heads": dict(own=OWN_HEAD, head=TEACHER_HEAD),
-    "half-heads": dict(own=OWN_HEAD, head=dict(TEACHER_HEAD, images=0.5)),
     "pcka-none": dict(pcka=_pcka("none")),
     "pcka-center": dict(pcka=_pcka("center")),
     "pcka-debias": dict(pcka=_pcka("debias")),
@@ -106,10 +107,12 @@ METHODS: dict[str, Method] = {
     HALF_MORE: Method(),
     **{name: Method(losses) for name, losses in LOSSES.items()},
     **{f"{name}+balance": Method(losses, balanced=True) for name, losses in LOSSES.items()},
+    "half-heads+balance": Method(dict(own=OWN_HEAD, head=dict(TEACHER_HEAD, images=0.5)), balanced=True, fixed=True),
     "heads-pcka+balance": Method(
         dict(own=OWN_HEAD, head=TEACHER_HEAD, pcka=_pcka("center")),
         balanced=True,
         shares=dict(pcka=0.2),
+        fixed=True,
     ),
 }
 

@@ -38,12 +38,20 @@ def default_threads() -> int:
     return min(cores(), MOST_THREADS)
 
 
-def named_folder(word: str) -> tuple[str, Path]:
-    """Type of an argument NAME=DIR: a work directory, and what it is called in a table or a picture."""
-    name, equals, folder = word.partition("=")
-    if not (name and equals and folder):
-        raise argparse.ArgumentTypeError(f"write NAME=DIR, such as heads=work_dirs/distilled; got {word!r}")
-    return name, Path(folder)
+class NamedFolders(argparse.Action):
+    """Arguments NAME=DIR: work directories by what they are called in a table or a picture."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list, *rest) -> None:
+        """Read them, and refuse what is no NAME=DIR, and two of one name."""
+        found: dict[str, Path] = {}
+        for word in values:
+            name, _, folder = word.partition("=")
+            if not (name and folder):
+                parser.error(f"write NAME=DIR, such as heads=work_dirs/distilled; got {word!r}")
+            if name in found:
+                parser.error(f"two trainings are called {name!r}")
+            found[name] = Path(folder)
+        setattr(namespace, self.dest, found)
 
 
 def make_console() -> Console:

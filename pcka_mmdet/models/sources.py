@@ -147,11 +147,17 @@ class SourceRecorder:
         if source not in self._forks:
             self._record[source] = listed(outputs)
             return None
-        tensors, structure = tree_flatten(outputs)
-        task, groups = self._forks[source](tensors)
+        leaves, structure = tree_flatten(outputs)
+        places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]  # heads also give None
+        task, groups = self._forks[source]([leaves[place] for place in places])
+
+        def restored(copies: Sequence[Tensor]) -> Any:
+            copied = dict(zip(places, copies, strict=True))
+            return tree_unflatten([copied.get(place, leaf) for place, leaf in enumerate(leaves)], structure)
+
         for name, copies in groups.items():
-            self._record[f"{source}/{name}"] = listed(tree_unflatten(copies, structure))
-        outputs = tree_unflatten(task, structure)
+            self._record[f"{source}/{name}"] = listed(restored(copies))
+        outputs = restored(task)
         self._record[source] = listed(outputs)
         return outputs
 

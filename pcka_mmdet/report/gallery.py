@@ -35,7 +35,10 @@ def plot_gallery(runs: Mapping[str, Run], path: Path, images: int = 3, threshold
 
     first = next(iter(runs.values()))
     rows = [first.detections[number]["img_id"] for number in evenly_spaced(len(first.detections), images)]
-    pictures = [cv2.imread(str(first.picture(image)))[..., ::-1] for image in rows]
+    files = [first.picture(image) for image in rows]
+    if missing := [str(file) for file in files if not file.is_file()]:
+        raise FileNotFoundError(f"there is no image {missing[0]!r}: put the test images back, or set data_root")
+    pictures = [cv2.imread(str(file))[..., ::-1] for file in files]
     height, width = pictures[0].shape[:2]
     size = (WIDTH * (len(runs) + 1), WIDTH * height / width * len(rows) + TEXT)
     figure = Figure(figsize=size, layout="constrained")

@@ -52,7 +52,7 @@ def test_errors(tmp_path, monkeypatch):
         model_config("retinanet.py")
     with pytest.raises(FileNotFoundError, match="mmdet has no config 'retinanet/none.py'"):
         model_config("mmdet::retinanet/none.py")
-    with pytest.raises(ValueError, match="none::a/x.py: mmengine does not support to load none config. Write mmdet::"):
+    with pytest.raises(ValueError, match="none::a/x.py: mmengine does not support to load none config. Name a package"):
         model_config("none::a/x.py")
     (tmp_path / "open.py").write_text("model = dict(")
     with pytest.raises(ValueError, match="the config 'open.py', or one that it is based on, is no valid Python: '\\('"):

@@ -36,7 +36,9 @@ def test_a_setting_that_is_misspelt(option, right):
 
 
 def test_a_setting_that_the_config_lacks():
-    config = parsed(Config(dict(model=distillation())), "resume=True", "my_own.setting=1", "model.balance.ratio=2.0")
+    mine = ["tta_pipeline=[]", "train_pipeline_stage2=[]", "val_evaluator_b.type=A", "model.teacher_neck.type=FPN"]
+    given = Config(dict(model=distillation(), train_pipeline=[], test_pipeline=[]))
+    config = parsed(given, "resume=True", "my_own.setting=1", "model.balance.ratio=2.0", *mine)
     assert config.resume and config.my_own.setting == 1 and config.model.balance.ratio == 2
 
 

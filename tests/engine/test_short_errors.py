@@ -9,6 +9,8 @@ from mmengine.registry import MODELS, TRANSFORMS
 from torch.utils.data import DataLoader
 
 from pcka_mmdet.engine.short_errors import run_tool, sentence
+from tests.detectors import build as build_model
+from tests.detectors import distillation
 
 
 def caught(action) -> Exception:
@@ -86,6 +88,15 @@ def test_the_class_that_the_message_names():
     loader = caught(lambda: DataLoader([], batchsize=2))
     assert sentence(loader).endswith("unexpected keyword argument 'batchsize'. Did you mean batch_size?")
     assert sentence(TypeError("f() got an unexpected keyword argument 'x'")).endswith("argument 'x'")
+
+
+def test_a_misspelt_argument_of_a_distillations_student():
+    """The algorithm is on the stack, and is not initialised yet."""
+    config = distillation()
+    config["architecture"]["backbone"]["dpth"] = 18
+    assert sentence(caught(lambda: build_model(config))).endswith(
+        "unexpected keyword argument 'dpth'. Did you mean depth?"
+    )
 
 
 def test_the_image_that_opencv_cannot_read(tmp_path):

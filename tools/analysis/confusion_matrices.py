@@ -7,15 +7,20 @@ import argparse
 from pathlib import Path
 
 from pcka_mmdet.engine.short_errors import run_tool
-from pcka_mmdet.experiments.run_arguments import named_folder
+from pcka_mmdet.experiments.run_arguments import NamedFolders
 from pcka_mmdet.experiments.tested import tested
 from pcka_mmdet.report.confusion import confusion_matrix, plot_confusion
+from pcka_mmdet.report.page.run import check_same_data
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Confusion matrices of trainings on their test images.")
     parser.add_argument(
-        "runs", nargs="+", type=named_folder, metavar="NAME=DIR", help="work directories of trainings, with their names"
+        "runs",
+        nargs="+",
+        action=NamedFolders,
+        metavar="NAME=DIR",
+        help="work directories of trainings, with their names",
     )
     parser.add_argument("--threshold", type=float, default=0.3, help="lowest score that counts (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("confusion.png"), help="default: %(default)s")
@@ -24,11 +29,12 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    names, folders = zip(*args.runs, strict=True)
-    runs = dict(zip(names, tested(folders), strict=True))
-    classes = runs[names[0]].classes
+    runs = tested(list(args.runs.values()))
+    check_same_data(runs)
+    classes = runs[0].classes
     matrices = {
-        name: confusion_matrix(run.truth, run.detections, len(classes), args.threshold) for name, run in runs.items()
+        name: confusion_matrix(run.truth, run.detections, len(classes), args.threshold)
+        for name, run in zip(args.runs, runs, strict=True)
     }
     plot_confusion(matrices, classes, args.out)
     for name, matrix in matrices.items():

@@ -7,15 +7,20 @@ import argparse
 from pathlib import Path
 
 from pcka_mmdet.engine.short_errors import run_tool
-from pcka_mmdet.experiments.run_arguments import named_folder
+from pcka_mmdet.experiments.run_arguments import NamedFolders
 from pcka_mmdet.experiments.tested import tested
 from pcka_mmdet.report.gallery import plot_gallery
+from pcka_mmdet.report.page.run import check_same_data
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Annotated test images of several trainings.")
     parser.add_argument(
-        "runs", nargs="+", type=named_folder, metavar="NAME=DIR", help="work directories of trainings, with their names"
+        "runs",
+        nargs="+",
+        action=NamedFolders,
+        metavar="NAME=DIR",
+        help="work directories of trainings, with their names",
     )
     parser.add_argument("--images", type=int, default=3, help="evenly spaced in the set (default: %(default)s)")
     parser.add_argument("--threshold", type=float, default=0.3, help="lowest score shown (default: %(default)s)")
@@ -25,8 +30,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    names, folders = zip(*args.runs, strict=True)
-    plot_gallery(dict(zip(names, tested(folders), strict=True)), args.out, args.images, args.threshold)
+    runs = tested(list(args.runs.values()))
+    check_same_data(runs)
+    plot_gallery(dict(zip(args.runs, runs, strict=True)), args.out, args.images, args.threshold)
     print(f"the plot is {args.out}")
 
 

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from pcka_mmdet.engine.short_errors import run_tool
-from pcka_mmdet.experiments.run_arguments import named_folder
+from pcka_mmdet.experiments.run_arguments import NamedFolders
 from pcka_mmdet.report.scalars import read_scalars, training_records
 from pcka_mmdet.report.tables import markdown_table
 
@@ -16,7 +16,11 @@ HEADER = ("training", "losses", "ratio before scaling", "cosine", "smallest", "l
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Size and direction of the distillation's gradient beside the task's.")
     parser.add_argument(
-        "runs", nargs="+", type=named_folder, metavar="NAME=DIR", help="work directories of trainings, with their names"
+        "runs",
+        nargs="+",
+        action=NamedFolders,
+        metavar="NAME=DIR",
+        help="work directories of trainings, with their names",
     )
     return parser.parse_args()
 
@@ -28,14 +32,17 @@ def gradient_rows(logs: Mapping[str, Sequence[dict]]) -> list[list[str]]:
         logs: Records of trainings by name; see `read_scalars`. The first record has no ratio yet and is left out.
 
     Raises:
-        ValueError: A training's gradients were not balanced, so its log has none of these values.
+        ValueError: A training's log has none of these values.
     """
     rows = []
     for name, records in logs.items():
         records = training_records(records)[1:]
         parts = sorted({key.removeprefix(RATIO) for record in records for key in record if key.startswith(RATIO)})
         if not parts:
-            raise ValueError(f"the log of {name!r} has no {RATIO}*: it is of a training without balance")
+            raise ValueError(
+                f"the log of {name!r} has no {RATIO}*: pcka-mmdet train writes them, but not for older trainings with "
+                "constant weights"
+            )
         for part in parts:
             ratios, cosines = (
                 [record[prefix + part] for record in records if prefix + part in record] for prefix in (RATIO, COSINE)
@@ -46,8 +53,8 @@ def gradient_rows(logs: Mapping[str, Sequence[dict]]) -> list[list[str]]:
 
 
 def main() -> None:
-    folders = dict(parse_args().runs)
-    print(markdown_table(HEADER, gradient_rows({name: read_scalars(folder) for name, folder in folders.items()})))
+    args = parse_args()
+    print(markdown_table(HEADER, gradient_rows({name: read_scalars(folder) for name, folder in args.runs.items()})))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from pcka_mmdet.engine.short_errors import run_tool
-from pcka_mmdet.experiments.run_arguments import named_folder
+from pcka_mmdet.experiments.run_arguments import NamedFolders
 from pcka_mmdet.report.curves import plot_similarity
 from pcka_mmdet.report.scalars import iterations_per_epoch, read_scalars, validation_records
 
@@ -12,7 +12,11 @@ from pcka_mmdet.report.scalars import iterations_per_epoch, read_scalars, valida
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="AP and CKA along trainings.")
     parser.add_argument(
-        "runs", nargs="+", type=named_folder, metavar="NAME=DIR", help="work directories of trainings, with their names"
+        "runs",
+        nargs="+",
+        action=NamedFolders,
+        metavar="NAME=DIR",
+        help="work directories of trainings, with their names",
     )
     parser.add_argument("--out", type=Path, default=Path("similarity.png"), help="default: %(default)s")
     return parser.parse_args()
@@ -20,12 +24,11 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    folders = dict(args.runs)
-    logs = {name: read_scalars(folder) for name, folder in folders.items()}
+    logs = {name: read_scalars(folder) for name, folder in args.runs.items()}
     lengths = {name: iterations_per_epoch(records) for name, records in logs.items()}
     for name in [name for name, length in lengths.items() if length is None]:
         raise SystemExit(
-            f"{str(folders[name])!r} holds no log of a training by epochs: give the work directory of tools/train.py"
+            f"{str(args.runs[name])!r} holds no log of a training by epochs: give the work directory of tools/train.py"
         )
     plot_similarity(logs, lengths, args.out)
     for name, records in logs.items():

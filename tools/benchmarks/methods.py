@@ -77,9 +77,8 @@ def comparison_of(name: str, args: argparse.Namespace, console: Console) -> Comp
 
 def choose(comparison: Comparison, methods: list[str], lock: int) -> None:
     """Train every setting of the methods in the short regime."""
-    distilled = [method for method in methods if METHODS[method].losses]
-    settings = {method: METHODS[method].settings for method in distilled}
-    keys = [("short", method, setting, CHOOSING_SEED) for method in distilled for setting in settings[method]]
+    settings = {method: METHODS[method].settings for method in methods if len(METHODS[method].settings) > 1}
+    keys = [("short", method, setting, CHOOSING_SEED) for method in settings for setting in settings[method]]
     comparison.run(keys, tested=False, lock=lock)
 
 
@@ -89,9 +88,9 @@ def chosen_settings(trials: Sequence[Trial], recipe: str) -> list[tuple[str, flo
     chosen = []
     for name, method in METHODS.items():
         tried = {trial.setting for trial in trials if trial.method == name and trial.seed == CHOOSING_SEED}
-        if not method.losses or name == recipe:
+        if len(method.settings) == 1 or name == recipe:
             chosen.append((name, MIDDLE))
-        if method.losses and tried == set(method.settings):
+        if len(method.settings) > 1 and tried == set(method.settings):
             chosen.append((name, best_setting([trial for trial in trials if trial.seed == CHOOSING_SEED], name)))
     return list(dict.fromkeys(chosen))
 
@@ -114,7 +113,8 @@ def report(comparison: Comparison, chosen: Sequence[tuple[str, float]]) -> None:
             plot = comparison.file.with_name(f"{comparison.name}_{split}.png")
             plot_comparison(regimes, PLAIN, f"{comparison.name}: AP on {split}, mean and standard deviation", plot)
             text += f"\n![AP on {split} by method]({plot.name})\n"
-    settings = choice([trial for trial in trials if trial.seed == CHOOSING_SEED], METHODS)
+    several = [name for name, method in METHODS.items() if len(method.settings) > 1]
+    settings = choice([trial for trial in trials if trial.seed == CHOOSING_SEED], several)
     if settings:
         text += f"\n## The choice of settings: AP on val, short, seed {CHOOSING_SEED}\n\n"
         text += markdown_table(("method", "settings"), settings)

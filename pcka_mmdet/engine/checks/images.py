@@ -5,7 +5,7 @@ import os
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
-from pcka_mmdet.configuration.data_set import innermost
+from pcka_mmdet.configuration.nested import walk
 
 MOST = 5000
 """Files that are looked for, evenly over the data set."""
@@ -27,13 +27,17 @@ def check_images(config: Config, loader: str) -> str:
     """
     if not config.get(loader):
         return "there is none"
-    if innermost(config[loader].dataset).get("backend_args"):
+    if any(key in ("backend_args", "file_client_args") and value for key, value in walk(config[loader].dataset)):
         return "not looked for: they are not on this machine"
     init_default_scope(config.get("default_scope") or "mmdet")
     dataset = DATASETS.build(config[loader].dataset)
+    if not hasattr(dataset, "get_data_info"):
+        return "not looked for: the data set does not list them"
     number = len(dataset)
-    infos = (dataset.get_data_info(index) for index in range(0, number, max(1, number // MOST)))
-    paths = [info["img_path"] for info in infos if "img_path" in info]
+    infos = (dataset.get_data_info(index) for index in range(0, number, max(1, -(-number // MOST))))
+    paths = [str(info["img_path"]) for info in infos if "img_path" in info]
+    if not paths or any("://" in path for path in paths):
+        return "not looked for: they are no files of this machine"
     bad = [path for path in paths if not os.path.isfile(path) or not os.path.getsize(path)]
     if bad:
         raise ValueError(

@@ -98,7 +98,7 @@ def check_pretrained_weights(config: Config) -> None:
     Raises:
         SystemExit: The config starts from such weights, or loads or resumes a file that does not exist.
     """
-    start = config.get("load_from")
+    start = str(config.get("load_from") or "")
     if start and "://" not in start and not Path(start).expanduser().is_file():
         raise SystemExit(f"load_from: there is no file at {start!r} (the current directory is {Path.cwd()})")
     for weights in (str(value) for key, value in walk(student_model(config)) if key == "checkpoint"):

@@ -46,7 +46,8 @@ class BalanceAdviceHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Find the length of an epoch."""
         if self.iterations is None:
-            self.iterations = max(SHORTEST, len(runner.train_dataloader))
+            loader = runner.train_dataloader
+            self.iterations = max(SHORTEST, len(loader) if hasattr(loader.dataset, "__len__") else 0)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, float] | None = None
@@ -70,15 +71,17 @@ class BalanceAdviceHook(Hook):
                 self._warn(
                     ("against", name),
                     f"balance.cosine_{name} was {cosines / steps:.2f} on average over {steps} iterations: the gradient "
-                    "of distillation points against the task's. Lower its ratio, or leave the loss out",
+                    "of distillation points against the task's. Lower its ratio or weight, or leave the loss out",
                 )
             said = f"the gradient of distillation ({name}) was {ratios / steps:.2g} times the task's on average over "
             said += f"{steps} iterations"
             if ratios / steps > DROWNS:
-                advice = "the task hardly learns. Write model.balance=dict(ratio=1.0), or a smaller ratio"
+                advice = "the task hardly learns. Write model.balance=dict(ratio=1.0), or a smaller ratio or weight"
                 self._warn(("drowns", name), f"{said}: {advice}")
             if 0 < ratios / steps < VANISHES:
-                advice = "the distillation does nothing. Write model.balance=dict(ratio=1.0), or a larger weight"
+                advice = (
+                    "the distillation does nothing. Write model.balance=dict(ratio=1.0), or a larger ratio or weight"
+                )
                 self._warn(("vanishes", name), f"{said}: {advice}")
 
     def _warn(self, key: tuple[str, str], text: str) -> None:

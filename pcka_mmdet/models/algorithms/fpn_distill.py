@@ -241,10 +241,10 @@ class FPNDistill(BaseAlgorithm):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            parts = self._modules["architecture"]._modules if "architecture" in self._modules else {}
-            if name not in parts:
+            student = self.__dict__.get("_modules", {}).get("architecture")  # none before MMRazor's constructor
+            if student is None or name not in student._modules:
                 raise
-            return parts[name]
+            return student._modules[name]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> "FPNDistill":
         for teacher in self._teachers:

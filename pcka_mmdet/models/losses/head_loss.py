@@ -31,15 +31,13 @@ class _HeadOutputLoss(LevelLoss):
     sources = ()
     joint = True
     metric: str
-    """Name of the similarity in the log."""
+    """Of the class scores of both sides: 1 - the sum of |p_s - p_t| over that of p_s + p_t, in [0, 1]."""
 
     def __init__(self, loss_weight: float = 1.0, box_weight: float = 1.0):
         super().__init__(loss_weight)
         self.box_weight = box_weight
         self.pairs: list[tuple[Level, Level]] = []
         """Pairs of the student's and the teacher's levels."""
-        self.similarity: Tensor | None = None
-        """Of the class scores in the last step; see `metrics`."""
 
     def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
         """Note the levels."""
@@ -75,10 +73,6 @@ class _HeadOutputLoss(LevelLoss):
         classes, boxes, scores, differences, all_scores = (sum(values) for values in zip(*sums, strict=True))
         self.similarity = 1 - differences / all_scores.clamp(min=1e-6)
         return self.loss_weight * (classes + self.box_weight * boxes) / scores.clamp(min=1e-6)
-
-    def metrics(self) -> dict[str, Tensor]:
-        """Likeness of both sides' class scores, in [0, 1]: 1 - the sum of |p_s - p_t| over that of p_s + p_t."""
-        return {} if self.similarity is None else {self.metric: self.similarity}
 
 
 @MODELS.register_module()

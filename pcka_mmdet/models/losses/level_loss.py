@@ -63,9 +63,14 @@ class LevelLoss(nn.Module):
     `prepare` and `forward` then get lists in place of single levels and outputs, `is_degenerate` a list of sizes.
     """
 
+    metric: str | None = None
+    """Name of `similarity` in the log; without "loss"."""
+
     def __init__(self, loss_weight: float):
         super().__init__()
         self.loss_weight = loss_weight
+        self.similarity: Tensor | None = None
+        """How alike both sides were in the last step, detached; a subclass that has a `metric` sets it."""
         self.connector: nn.Conv2d | None = None
 
     def prepare(self, student: Level, teacher: Level) -> None:
@@ -146,8 +151,8 @@ class LevelLoss(nn.Module):
         return f"a map of {'x'.join(map(str, size))} is too small"
 
     def metrics(self) -> dict[str, Tensor]:
-        """Values of the last step to log, detached, such as `{"similarity.pcka": ...}`. No name holds "loss"."""
-        return {}
+        """Values of the last step to log, detached: here the similarity. No name holds "loss"."""
+        return {} if self.metric is None or self.similarity is None else {self.metric: self.similarity}
 
     def describe(self, size: Sequence[int]) -> str:
         """The loss's cell in the table of levels, for an output of height and width `size`."""

@@ -30,14 +30,14 @@ class MaskedGenerationLoss(LevelLoss):
     """
 
     sources = MAP_SOURCES
+    metric = "similarity.generation"
+    """Cosine of the generated map and the teacher's, each as one vector."""
 
     def __init__(self, loss_weight: float = 2e-5, mask_ratio: float = 0.65):
         super().__init__(loss_weight)
         if not 0 <= mask_ratio < 1:
             raise ValueError(f"MaskedGenerationLoss: mask_ratio is at least 0 and below 1, got {mask_ratio}")
         self.mask_ratio = mask_ratio
-        self.similarity: Tensor | None = None
-        """Cosine of the last batch's maps, detached."""
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
     def prepare(self, student: Level, teacher: Level) -> None:
@@ -55,10 +55,6 @@ class MaskedGenerationLoss(LevelLoss):
         generated = self.generator(student * self.mask(student))
         self.similarity = F.cosine_similarity(generated.detach().flatten(), teacher.flatten(), dim=0)
         return self.loss_weight * F.mse_loss(generated, teacher, reduction="sum") / len(student)
-
-    def metrics(self) -> dict[str, Tensor]:
-        """Cosine of the generated map and the teacher's, each as one vector."""
-        return {} if self.similarity is None else {"similarity.generation": self.similarity}
 
     def mask(self, student: Tensor) -> Tensor:
         """Random mask `(B, 1, H, W)`, 1 where a position is kept and 0 elsewhere; each call draws a new one."""

@@ -22,11 +22,11 @@ class MimicLoss(LevelLoss):
     """
 
     sources = MAP_SOURCES
+    metric = "similarity.mimic"
+    """Cosine of the connected map and the teacher's, each as one vector."""
 
     def __init__(self, loss_weight: float = 1.0):
         super().__init__(loss_weight)
-        self.similarity: Tensor | None = None
-        """Cosine of the last batch's maps, detached."""
 
     def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
         """Always: the convolution leaves the student free to keep features of its own."""
@@ -39,7 +39,3 @@ class MimicLoss(LevelLoss):
         student, teacher = student.to(dtype), teacher.to(dtype)
         self.similarity = F.cosine_similarity(student.detach().flatten(), teacher.flatten(), dim=0)
         return self.loss_weight * F.mse_loss(student, teacher)
-
-    def metrics(self) -> dict[str, Tensor]:
-        """Cosine of the connected map and the teacher's, each as one vector."""
-        return {} if self.similarity is None else {"similarity.mimic": self.similarity}

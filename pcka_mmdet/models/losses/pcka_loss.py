@@ -32,6 +32,9 @@ class PCKALoss(PatchLoss):
         ValueError: An option is unknown.
     """
 
+    metric = "similarity.pcka"
+    """Mean CKA over patches of the last pair of maps."""
+
     def __init__(
         self,
         loss_weight: float = 10.0,
@@ -54,8 +57,6 @@ class PCKALoss(PatchLoss):
             )
         self.centering = centering
         self.position_weight = position_weight
-        self.similarity: Tensor | None = None
-        """Mean CKA over patches of the last pair of maps, detached."""
 
     @property
     def active(self) -> bool:
@@ -87,10 +88,6 @@ class PCKALoss(PatchLoss):
         similarities = patch_cka(student, teacher, *options, samples=tuple(weights))
         self.similarity = similarities[0].detach()
         return sum(weight * (1 - value) for weight, value in zip(weights.values(), similarities, strict=True))
-
-    def metrics(self) -> dict[str, Tensor]:
-        """Mean CKA over patches of the last pair of maps."""
-        return {} if self.similarity is None else {"similarity.pcka": self.similarity}
 
     def details(self, size: Sequence[int]) -> list[str]:
         """Weight of the term over positions, and the patches."""

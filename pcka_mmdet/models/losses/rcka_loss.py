@@ -35,6 +35,8 @@ class RCKALoss(LevelLoss):
 
     source = "logits"
     sources = ("logits", *MAP_SOURCES, "roi_head")
+    metric = "similarity.rcka"
+    """CKA over the samples of the last batch."""
 
     def __init__(
         self, loss_weight: float = 1.0, centering: str = "center", class_weight: float = 0.0, gather: bool = False
@@ -45,8 +47,6 @@ class RCKALoss(LevelLoss):
         self.centering = centering
         self.class_weight = class_weight
         self.gather = gather
-        self.similarity: Tensor | None = None
-        """CKA over the samples of the last batch, detached."""
         self._warned = False
 
     @property
@@ -120,10 +120,6 @@ class RCKALoss(LevelLoss):
                 stacklevel=2,
             )
         self._warned = True
-
-    def metrics(self) -> dict[str, Tensor]:
-        """CKA over the samples of the last batch."""
-        return {} if self.similarity is None else {"similarity.rcka": self.similarity}
 
     def details(self, size: Sequence[int]) -> list[str]:
         """Weight of the term over classes, and where the samples come from."""

@@ -42,13 +42,13 @@ class RoIHeadLoss(LevelLoss):
 
     sources = ()
     joint = True
+    metric = "similarity.roi_head"
+    """1 - the mean of half of |p_s - p_t| over the proposals of all stages, in [0, 1]."""
 
     def __init__(self, loss_weight: float = 1.0, box_weight: float = 1.0, proposals: int = 128):
         super().__init__(loss_weight)
         self.box_weight = box_weight
         self.proposals = proposals
-        self.similarity: Tensor | None = None
-        """Of the class distributions in the last step; see `metrics`."""
 
     def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
         """Build a connector for each level whose channels differ."""
@@ -122,10 +122,6 @@ class RoIHeadLoss(LevelLoss):
             own, other = own.gather(1, index), other.gather(1, index)
         difference = boxes.difference(*(boxes.decode(coder, codes[:, 0]) for codes in (own, other)))
         return classes, (difference * scores).sum(), scores.sum(), weight.sum()
-
-    def metrics(self) -> dict[str, Tensor]:
-        """How alike the class distributions of both sides are: 1 - the mean of half of |p_s - p_t|, in [0, 1]."""
-        return {} if self.similarity is None else {"similarity.roi_head": self.similarity}
 
     def describe(self, size: Sequence[int]) -> str:
         """Weight, and connectors."""

@@ -120,6 +120,21 @@ class Run:
         return {entry["id"]: entry["file_name"] for entry in json.loads(self.annotations.read_text())["images"]}
 
 
+def check_same_data(runs: Sequence[Run]) -> None:
+    """Refuse trainings that cannot be compared.
+
+    Raises:
+        ValueError: One was tested on other images or classes than the first.
+    """
+    first = runs[0]
+    for run in runs:
+        if (run.matches.images, run.matches.classes) != (first.matches.images, first.matches.classes):
+            raise ValueError(
+                f"{str(run.folder)!r} was tested on other images or classes than {str(first.folder)!r}: compare "
+                "trainings on one data set"
+            )
+
+
 def coco_evaluator(config: Config) -> tuple[str, dict]:
     """Where a config has its `CocoMetric`, such as `test_evaluator.0`, and that metric.
 

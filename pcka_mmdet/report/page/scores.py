@@ -10,7 +10,7 @@ import numpy as np
 
 from ..bootstrap import SIZES, Estimate, mean_over_classes, sample_images
 from ..comparison import Interval, paired_difference
-from .run import Run
+from .run import Run, check_same_data
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,8 @@ def score(sides: Sequence[Sequence[Run]]) -> Scores:
         ValueError: The runs were tested on different images or classes.
     """
     runs = [run for side in sides for run in side]
+    check_same_data(list(reversed(runs)))
     first = sides[-1][0].matches
-    for run in runs:
-        if (run.matches.images, run.matches.classes) != (first.images, first.classes):
-            raise ValueError(
-                f"{str(run.folder)!r} was tested on other images or classes than {str(sides[-1][0].folder)!r}: compare "
-                "trainings on one data set"
-            )
     weights = sample_images(len(first.images))
     by_size = {
         size: [np.mean([run.matches.average_precision(weights, size) for run in side], axis=0) for side in sides]

@@ -5,11 +5,13 @@ import shutil
 import pytest
 import torch
 from mmengine.config import Config
+from torch.utils.data import Dataset
 
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.installed import STACK
 from pcka_mmdet.engine.checks import doctor
 from pcka_mmdet.engine.checks.doctor import ERROR, OK, WARNING, examine, examine_installation
+from pcka_mmdet.engine.checks.images import check_images
 from pcka_mmdet.experiments.data_root import move_data_root
 
 
@@ -76,6 +78,23 @@ def test_images_that_are_missing_or_empty(config, digit_scenes, tmp_path):
     val, test = (found[f"images of {split}_dataloader"] for split in ("val", "test"))
     assert val.level == ERROR and "1 of 4 image files are missing or empty, such as" in val.text
     assert test.level == WARNING and "test.json" in test.text
+
+
+class Plain(Dataset):
+    """A data set of torch's, which says nothing of its files."""
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (dict(data_prefix=dict(img="s3://bucket/train/")), "no files of this machine"),
+        (dict(backend_args=dict(backend="petrel")), "not on this machine"),
+        (dict(type=Plain, _delete_=True), "does not list them"),
+    ],
+)
+def test_images_that_are_elsewhere(config, change, said):
+    config.merge_from_dict(dict(train_dataloader=dict(dataset=change)))
+    assert said in check_images(config, "train_dataloader")
 
 
 def test_a_step_that_fails(config):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.structures import BaseDataElement
 
+from pcka_mmdet.checkpoints.files import load_what_fits
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.models.teacher import Normalisation, Teacher, load_strictly
 from pcka_mmdet.models.teacher.images import renormalise
@@ -65,6 +66,21 @@ def test_a_head_that_takes_another_ones_keys_for_its_own_old_names(tmp_path):
     torch.save(weights, tmp_path / "retinanet.pth")
     _, problems = load_strictly(build(fcos()), str(tmp_path / "retinanet.pth"))
     assert "bbox_head.conv_cls.weight: of another shape in the checkpoint" in problems
+    del weights["backbone.layer1.0.conv1.weight"]
+    torch.save(weights, tmp_path / "partial.pth")
+    with pytest.raises(ValueError, match="of another architecture than the teacher's config, a FCOS: missing backbone"):
+        load_strictly(build(fcos()), str(tmp_path / "partial.pth"))
+
+
+def test_another_error_of_loading_is_not_swallowed(monkeypatch):
+    model = torch.nn.Linear(1, 1)
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(model, "load_state_dict", fail)
+    with pytest.raises(RuntimeError, match="something else"):
+        load_what_fits(model, model.state_dict())
 
 
 def test_a_distillations_checkpoint_is_refused(checkpoint):
