@@ -15,13 +15,13 @@ IDENTIFIERS = re.findall(
 
 
 def components() -> list[type]:
-    """All classes that are registered in this package's registries."""
+    """All classes of this package that are registered; other tests register classes of their own."""
     found = []
     for entry in vars(registry).values():
         if isinstance(entry, Registry) and entry.scope == registry.SCOPE:
             entry.import_from_location()
             found += entry.module_dict.values()
-    return list(dict.fromkeys(found))
+    return [kind for kind in dict.fromkeys(found) if kind.__module__.startswith("pcka_mmdet.")]
 
 
 COMPONENTS = components()
@@ -38,10 +38,10 @@ def test_a_component_is_on_a_page(component):
     assert names & set(IDENTIFIERS), "add '::: MODULE.CLASS' to a page of docs/api"
 
 
-@pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.__name__)
+@pytest.mark.parametrize(
+    "component", [kind for kind in COMPONENTS if "__init__" in vars(kind)], ids=lambda component: component.__name__
+)
 def test_each_argument_is_described(component):
-    if "__init__" not in vars(component):
-        return  # the base class's arguments
     signature = inspect.signature(component.__init__).parameters.values()
     named = [p.name for p in signature if p.name != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     text = inspect.getdoc(component)
