@@ -31,9 +31,8 @@ def run_tool(main: Callable[[], None]) -> None:
     The traceback is appended to the log files of the run, if there are any. With `OPTION` on the command line it is
     shown.
     """
-    warnings.filterwarnings(
-        "ignore", message="pkg_resources is deprecated"
-    )  # MMEngine's, at each config of MMDetection
+    # MMEngine warns at each config of MMDetection
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     shows_all = OPTION in sys.argv
     sys.argv = [word for word in sys.argv if word != OPTION]
     try:

@@ -38,6 +38,17 @@ def default_threads() -> int:
     return min(cores(), MOST_THREADS)
 
 
+def add_runs_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument `runs` of the tools that compare trainings: folders by name, from words NAME=DIR."""
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        action=NamedFolders,
+        metavar="NAME=DIR",
+        help="work directories of trainings, with their names",
+    )
+
+
 class NamedFolders(argparse.Action):
     """Arguments NAME=DIR: work directories by what they are called in a table or a picture."""
 

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from pcka_mmdet.engine.short_errors import run_tool
-from pcka_mmdet.experiments.run_arguments import NamedFolders
+from pcka_mmdet.experiments.run_arguments import add_runs_argument
 from pcka_mmdet.experiments.tested import tested
 from pcka_mmdet.report.gallery import plot_gallery
 from pcka_mmdet.report.page.run import check_same_data
@@ -15,13 +15,7 @@ from pcka_mmdet.report.page.run import check_same_data
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Annotated test images of several trainings.")
-    parser.add_argument(
-        "runs",
-        nargs="+",
-        action=NamedFolders,
-        metavar="NAME=DIR",
-        help="work directories of trainings, with their names",
-    )
+    add_runs_argument(parser)
     parser.add_argument("--images", type=int, default=3, help="evenly spaced in the set (default: %(default)s)")
     parser.add_argument("--threshold", type=float, default=0.3, help="lowest score shown (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("detections.png"), help="default: %(default)s")

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from pcka_mmdet.engine.short_errors import run_tool
-from pcka_mmdet.experiments.run_arguments import NamedFolders
+from pcka_mmdet.experiments.run_arguments import add_runs_argument
 from pcka_mmdet.report.scalars import read_scalars, training_records
 from pcka_mmdet.report.tables import markdown_table
 
@@ -15,13 +15,7 @@ HEADER = ("training", "losses", "ratio before scaling", "cosine", "smallest", "l
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Size and direction of the distillation's gradient beside the task's.")
-    parser.add_argument(
-        "runs",
-        nargs="+",
-        action=NamedFolders,
-        metavar="NAME=DIR",
-        help="work directories of trainings, with their names",
-    )
+    add_runs_argument(parser)
     return parser.parse_args()
 
 

@@ -4,20 +4,14 @@ import argparse
 from pathlib import Path
 
 from pcka_mmdet.engine.short_errors import run_tool
-from pcka_mmdet.experiments.run_arguments import NamedFolders
+from pcka_mmdet.experiments.run_arguments import add_runs_argument
 from pcka_mmdet.report.curves import plot_similarity
 from pcka_mmdet.report.scalars import iterations_per_epoch, read_scalars, validation_records
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="AP and CKA along trainings.")
-    parser.add_argument(
-        "runs",
-        nargs="+",
-        action=NamedFolders,
-        metavar="NAME=DIR",
-        help="work directories of trainings, with their names",
-    )
+    add_runs_argument(parser)
     parser.add_argument("--out", type=Path, default=Path("similarity.png"), help="default: %(default)s")
     return parser.parse_args()
 
