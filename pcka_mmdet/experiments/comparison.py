@@ -43,7 +43,7 @@ class Comparison:
         tools: Folder of `train.py` and `test.py`.
         console: Output.
         jobs: Trainings at once, one thread each.
-        teacher_options: Settings of the teacher's training, as in `--cfg-options`.
+        weights: File of the backbone's initial weights, for the configs that download them; `None` downloads.
         epochs: Length of all trainings; `None` takes the data set's.
 
     Raises:
@@ -61,23 +61,22 @@ class Comparison:
         tools: Path,
         console: Console,
         jobs: int = 1,
-        teacher_options: Mapping[str, Any] | None = None,
+        weights: Path | None = None,
         epochs: int | None = None,
     ):
         self.name, self.data_set = data_set
         self.methods, self.file, self.folder = methods, results, work_dir / self.name
         self.console = console
-        self._data_root, self._tools, self._jobs, self._epochs = data_root, tools, jobs, epochs
+        self._data_root, self._weights, self._tools, self._jobs, self._epochs = data_root, weights, tools, jobs, epochs
         self._entries = self._read()
         self._digests: dict[Key, str] = {}
 
-        options, length = dict(teacher_options or {}), epochs or self.data_set.teacher_epochs
-        config = self._stage_config("teacher", 0, length, options)
+        length = epochs or self.data_set.teacher_epochs
+        config = self._stage_config("teacher", 0, length)
         ensure_data(config, console)
         self.teacher = Training(f"{self.name} teacher", self.folder / "teacher", config, tools, COSTS["teacher"])
         annotations = hashlib.sha256(annotation_file(config.train_dataloader.dataset).read_bytes()).hexdigest()
-        options = {key: value for key, value in options.items() if not key.endswith("init_cfg.checkpoint")}
-        self._inputs = [self._stage_config("teacher", 0, length, options, NOWHERE).to_dict(), annotations]
+        self._inputs = [self._stage_config("teacher", 0, length, here=False).to_dict(), annotations]
         """What results depend on besides the student's config; see `_digest`."""
 
     def _read(self) -> dict[str, dict]:
@@ -129,19 +128,19 @@ class Comparison:
         config = self._config(key, teacher)
         return Training(f"{self.name} {name}", self.folder / name, config, self._tools, cost, requires)
 
-    def _stage_config(
-        self, method: str, seed: int, epochs: int, options: dict | None = None, data_root: Path | None = None
-    ) -> Config:
-        options = {"train_cfg.max_epochs": epochs, "train_cfg.val_interval": epochs, **(options or {})}
-        root = str((data_root or self._data_root) / self.data_set.data)
-        return stage_config(carried("configs") / self.data_set.folder, method, root, seed, options)
+    def _stage_config(self, method: str, seed: int, epochs: int, here: bool = True) -> Config:
+        """The config of a stage; not `here` is without this machine's files, to compare configs."""
+        options = {"train_cfg.max_epochs": epochs, "train_cfg.val_interval": epochs}
+        root = str((self._data_root if here else NOWHERE) / self.data_set.data)
+        config = stage_config(carried("configs") / self.data_set.folder, method, root, seed, options)
+        if here and self._weights is not None and config.model.backbone.get("init_cfg"):
+            config.model.backbone.init_cfg.checkpoint = str(self._weights.resolve())
+        return config
 
-    def _config(self, key: Key, teacher: dict[str, Any], data_root: Path | None = None) -> Config:
+    def _config(self, key: Key, teacher: dict[str, Any], here: bool = True) -> Config:
         regime, method, setting, seed = key
         epochs = self._epochs or self.data_set.num_epochs(regime, method)
-        return self.methods[method].apply(
-            self._stage_config("student", seed, epochs, None, data_root), setting, teacher
-        )
+        return self.methods[method].apply(self._stage_config("student", seed, epochs, here), setting, teacher)
 
     def _is_done(self, key: Key, tested: bool) -> bool:
         entry = self._entries.get(_name(key))
@@ -150,11 +149,11 @@ class Comparison:
         return entry["trial"]["test"] is not None or not tested
 
     def _digest(self, key: Key) -> str:
-        """Digest of what a result depends on: configs and annotations, without folders and the file of the teacher's
-        initial weights. Code is not in it: see `version` in an entry."""
+        """Digest of what a result depends on: configs and annotations, without this machine's files. Code is not in it:
+        see `version` in an entry."""
         if key not in self._digests:
             teacher, annotations = self._inputs
-            student = self._config(key, dict(teacher="teacher", teacher_ckpt="its last"), NOWHERE).to_dict()
+            student = self._config(key, dict(teacher="teacher", teacher_ckpt="its last"), here=False).to_dict()
             inputs = [student, teacher if self.methods[key[1]].losses else None, annotations]
             text = json.dumps(inputs, sort_keys=True, default=str)
             self._digests[key] = hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -2,8 +2,9 @@
 
 For each set and method, four settings are trained once with seed 1000, and the best on val is chosen. The chosen
 settings are trained with other seeds and reported on val; with `--final` on test too. The default recipe is reported
-at its own ratio besides, which is the same on all sets. Results are kept in `--results`, one file for each set: a
-training whose result is there is not repeated, on any machine. The same command continues after an interruption.
+at its own ratio besides, which is the same on all sets. With `--setting` nothing is chosen. Results are kept in
+`--results`, one file for each set: a training whose result is there is not repeated, on any machine. The same command
+continues after an interruption.
 """
 
 import argparse
@@ -12,7 +13,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pcka_mmdet.engine.launch import ConfigOptions
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.comparison import Comparison
 from pcka_mmdet.experiments.methods import DATA_SETS, METHODS, MIDDLE, PLAIN
@@ -41,6 +41,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--regimes", nargs="+", choices=["short", "converged"], default=["short"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the results")
+    parser.add_argument("--setting", type=float, help="ratio, or factor of the published weights, of all methods")
     parser.add_argument("--final", action="store_true", help="test too: when nothing is left to choose")
     parser.add_argument("--quick", action="store_true", help="one setting, one seed and two epochs of each method")
     parser.add_argument(
@@ -49,13 +50,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/methods"), help="default: %(default)s")
     parser.add_argument("--results", type=Path, default=Path("docs/results/methods"), help="default: %(default)s")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at once, one thread each (default: %(default)s)")
-    parser.add_argument("--teacher-cfg-options", nargs="+", action=ConfigOptions, default={}, metavar="KEY=VALUE")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="the backbones' initial weights, else downloaded")
     args = parser.parse_args()
     if CHOOSING_SEED in args.seeds:
         parser.error(f"--seeds: {CHOOSING_SEED} chooses the settings, so no result may have it")
     if args.quick:
         args.results = args.work_dir = args.work_dir / "quick"
-        args.regimes, args.seeds = ["short"], args.seeds[:1]
+        args.regimes, args.seeds, args.setting = ["short"], args.seeds[:1], MIDDLE
     return args
 
 
@@ -70,7 +71,7 @@ def comparison_of(name: str, args: argparse.Namespace, console: Console) -> Comp
         TOOLS,
         console,
         args.jobs,
-        args.teacher_cfg_options,
+        args.weights,
         epochs=2 if args.quick else None,
     )
 
@@ -131,15 +132,17 @@ def main() -> None:
             except (FileNotFoundError, FileExistsError, ValueError) as error:
                 raise SystemExit(str(error)) from error
             fitting = comparison.data_set.fitting(methods)
-            if args.quick:
-                chosen = [(name, MIDDLE) for name in METHODS]
-            else:
+            if args.setting is None:
                 choose(comparison, fitting, lock)
                 chosen = chosen_settings(comparison.results(), comparison.data_set.recipe)
+            else:
+                chosen = [
+                    (name, MIDDLE if len(method.settings) == 1 else args.setting) for name, method in METHODS.items()
+                ]
             wanted = [pair for pair in chosen if pair[0] in fitting]
             keys = [(regime, *pair, seed) for regime in args.regimes for seed in args.seeds for pair in wanted]
             comparison.run(keys, tested=args.final, lock=lock)
-            report(comparison, chosen)
+            report(comparison, [*chosen_settings(comparison.results(), comparison.data_set.recipe), *chosen])
 
 
 if __name__ == "__main__":

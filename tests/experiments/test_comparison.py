@@ -1,0 +1,58 @@
+"""Comparisons: where initial weights come from, and which results are kept."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pcka_mmdet.experiments.comparison import Comparison, _name
+from pcka_mmdet.experiments.methods import DATA_SETS, METHODS, PLAIN
+
+ANNOTATIONS = dict(images=[], annotations=[], categories=[])
+KEYS = [("short", name, 1.0, 0) for name in (PLAIN, "mimic")]
+
+
+@pytest.fixture
+def data(tmp_path):
+    (tmp_path / "data" / "bccd").mkdir(parents=True)
+    for split in ("train", "val", "test"):
+        (tmp_path / "data" / "bccd" / f"{split}.json").write_text(json.dumps(ANNOTATIONS))
+    return tmp_path / "data"
+
+
+def comparison(folder: Path, data: Path, name: str = "bccd-imagenet", **arguments) -> Comparison:
+    console = Console(file=io.StringIO())
+    files = (folder / "results.json", folder / "work", data, Path("tools"))
+    return Comparison((name, DATA_SETS[name]), METHODS, *files, console, **arguments)
+
+
+@pytest.mark.parametrize("name, starts", [("bccd-imagenet", (True, True)), ("bccd", (True, False))])
+def test_weights_are_of_the_configs_that_download_them(tmp_path, data, name, starts):
+    """A student from random weights is left as it is."""
+    weights = tmp_path / "weights.pth"
+    found = comparison(tmp_path, data, name, weights=weights)
+    configs = (found.teacher.config, found._training(KEYS[0]).config)
+    files = [(config.model.backbone.init_cfg or {}).get("checkpoint") for config in configs]
+    assert files == [str(weights) if start else None for start in starts]
+    assert found._training(KEYS[1]).config.model.architecture.backbone.init_cfg == configs[1].model.backbone.init_cfg
+
+
+def test_results_are_kept_until_their_inputs_change(tmp_path, data):
+    """The folder of the data and the file of weights are none: another machine has others."""
+    first = comparison(tmp_path, data)
+    trials = [dict(zip(("regime", "method", "setting", "seed"), key, strict=True)) for key in KEYS]
+    values = dict(val=0.1, test=None, seconds=1.0)
+    entries = {
+        _name(key): dict(trial=trial | values, inputs=first._digest(key))
+        for key, trial in zip(KEYS, trials, strict=True)
+    }
+    (tmp_path / "results.json").write_text(json.dumps(entries))
+    shutil.move(data, tmp_path / "elsewhere")
+    moved = comparison(tmp_path, tmp_path / "elsewhere", weights=tmp_path / "weights.pth")
+    assert [(trial.regime, trial.method, trial.setting, trial.seed) for trial in moved.results()] == KEYS
+    assert comparison(tmp_path, tmp_path / "elsewhere", epochs=1).results() == []
+    (tmp_path / "elsewhere" / "bccd" / "train.json").write_text(json.dumps(ANNOTATIONS | dict(info={})))
+    assert comparison(tmp_path, tmp_path / "elsewhere").results() == []
