@@ -36,20 +36,20 @@ class Variant(Method):
 
     losses: dict[str, dict] = field(default_factory=lambda: dict(pcka=PCKA))
     balanced: bool = True
-    options: dict[str, Any] = field(default_factory=dict)
+    variations: dict[str, Any] = field(default_factory=dict)
     """See `vary`."""
 
     def apply(self, config: Config, setting: float, teacher: dict[str, Any]) -> Config:
         """The config of a student, distilled; see `Method.apply`."""
         config = super().apply(config, setting, teacher)
-        vary(config, self.options)
+        vary(config, self.variations)
         return config
 
     @property
     def identity(self) -> str:
         """Equal for variants that are the same training."""
-        base = {} if "losses" in self.options else {f"pcka.{name}": value for name, value in PCKA.items()}
-        return json.dumps(base | {"balance.ratio": RATIO} | self.options, sort_keys=True)
+        base = {} if "losses" in self.variations else {f"pcka.{name}": value for name, value in PCKA.items()}
+        return json.dumps(base | {"balance.ratio": RATIO} | self.variations, sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def trainings(ablations: Mapping[str, Ablation]) -> dict[tuple[str, str], tuple[
     found = {}
     for table, ablation in ablations.items():
         for label, options in ablation.demo.items():
-            variant = Variant(options=options)
+            variant = Variant(variations=options)
             found[table, label] = names.setdefault(variant.identity, f"{table}-{file_name(label)}"), variant
     return found
 

@@ -21,8 +21,8 @@ PLAIN = "plain"
 LONGER = "plain-longer"
 """Name of the student without distillation that trains for the time of the distilled one; see `DataSet.longer`."""
 
-HALF_MORE = "plain-half-more"
-"""Name of the student without distillation that trains for half as many epochs again: whether `PLAIN` has converged."""
+HALF_MORE = ("plain-half-more", "both-heads-half-more+balance")
+"""Names of methods that train for half as many epochs again: whether `PLAIN` has converged, and the default too."""
 
 MIDDLE = 1.0
 """The setting that is tried if only one is: the published weights, or the ratio 1."""
@@ -41,6 +41,8 @@ class Method:
     Empty: all losses at a source share one ratio."""
     fixed: bool = False
     """Whether it is a variant of the recipe, and has its setting."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Other settings of the distillation's config, as in `--cfg-options`."""
 
     @property
     def settings(self) -> tuple[float, ...]:
@@ -70,6 +72,7 @@ class Method:
         ratio = {name: setting * self.shares.get(name, 1.0) for name in losses} if self.shares else setting
         balance = dict(ratio=ratio) if self.balanced else None
         make_distillation(config, dict(architecture=config.model, **teacher), distiller, balance)
+        config.merge_from_dict(copy.deepcopy(self.options))
         return config
 
 
@@ -81,6 +84,7 @@ MIMIC = dict(type="pcka_mmdet.MimicLoss", loss_weight=1.0)
 
 OWN_HEAD = dict(type="pcka_mmdet.OwnHeadLoss", loss_weight=1.0)
 TEACHER_HEAD = dict(type="pcka_mmdet.HeadLoss", loss_weight=1.0)
+BOTH_HEADS = dict(own=OWN_HEAD, head=TEACHER_HEAD)
 
 HEADS = {"own", "head"}
 """Names of the losses on outputs of heads."""
@@ -92,7 +96,7 @@ LOSSES: dict[str, dict[str, dict]] = {
     "mgd": dict(generation=dict(type="pcka_mmdet.MaskedGenerationLoss", loss_weight=2e-5)),
     "own-head": dict(own=OWN_HEAD),
     "teacher-head": dict(head=TEACHER_HEAD),
-    "both-heads": dict(own=OWN_HEAD, head=TEACHER_HEAD),
+    "both-heads": BOTH_HEADS,
     "pcka-none": dict(pcka=_pcka("none")),
     "pcka-center": dict(pcka=_pcka("center")),
     "pcka-debias": dict(pcka=_pcka("debias")),
@@ -104,15 +108,19 @@ logits is left out: no loss of ours reads a dense head's class logits alone."""
 METHODS: dict[str, Method] = {
     PLAIN: Method(),
     LONGER: Method(),
-    HALF_MORE: Method(),
+    HALF_MORE[0]: Method(),
     **{name: Method(losses) for name, losses in LOSSES.items()},
     **{f"{name}+balance": Method(losses, balanced=True) for name, losses in LOSSES.items()},
+    HALF_MORE[1]: Method(BOTH_HEADS, balanced=True, fixed=True),
     "half-heads+balance": Method(dict(own=OWN_HEAD, head=dict(TEACHER_HEAD, images=0.5)), balanced=True, fixed=True),
-    "heads-pcka+balance": Method(
-        dict(own=OWN_HEAD, head=TEACHER_HEAD, pcka=_pcka("center")),
+    "cosine-heads+balance": Method(
+        BOTH_HEADS,
         balanced=True,
-        shares=dict(pcka=0.2),
         fixed=True,
+        options=dict(custom_hooks=[dict(type="pcka_mmdet.LossScheduleHook", decay="cosine")]),
+    ),
+    "heads-pcka+balance": Method(
+        dict(**BOTH_HEADS, pcka=_pcka("center")), balanced=True, fixed=True, shares=dict(pcka=0.2)
     ),
 }
 
@@ -142,7 +150,8 @@ class DataSet:
 
     def num_epochs(self, regime: str, method: str) -> int:
         """Epochs of a training of the student."""
-        return round(self.epochs[regime] * {LONGER: self.longer, HALF_MORE: 1.5}.get(method, 1))
+        times = {LONGER: self.longer} | dict.fromkeys(HALF_MORE, 1.5)
+        return round(self.epochs[regime] * times.get(method, 1))
 
 
 DATA_SETS: dict[str, DataSet] = {
@@ -155,7 +164,7 @@ DATA_SETS: dict[str, DataSet] = {
         dict(short=30, converged=60),
         teacher_epochs=40,
         longer=3.0,
-        misfits=("own-head", "both-heads", "half-heads", "heads-pcka"),
+        misfits=("own-head", "both-heads", "both-heads-half-more", "half-heads", "cosine-heads", "heads-pcka"),
         recipe="teacher-head+balance",
     ),
     "bccd-two-stage": DataSet("bccd/two_stage", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=2.0),

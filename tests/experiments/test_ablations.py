@@ -30,7 +30,7 @@ def test_the_papers_tables_are_there():
 )
 def test_a_step(table, name):
     init_default_scope("mmdet")
-    variant = Variant(options=ABLATIONS[table].demo[name])
+    variant = Variant(variations=ABLATIONS[table].demo[name])
     config = variant.apply(Config.fromfile("configs/demo/student.py"), 1.0, TEACHER)
     model = build_detector(config.model).train()
     batch = demo_mm_inputs(4, [[3, 128, 128]] * 4, num_items=[3] * 4, num_classes=10)
