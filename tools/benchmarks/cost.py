@@ -46,7 +46,7 @@ OURS: dict[str, dict] = {
 OTHERS = {name: Method({"other": {"loss_weight": 1.0, **loss}}) for name, loss in (OF_MMRAZOR | OURS).items()}
 """Losses that the comparison leaves out."""
 
-METHODS_IN_TIME = {name: method for name, method in METHODS.items() if name not in (LONGER, HALF_MORE)} | OTHERS
+METHODS_IN_TIME = {name: method for name, method in METHODS.items() if name not in (LONGER, *HALF_MORE)} | OTHERS
 HEADER = ("", "ms", "ms over plain", "over student + teacher", "MB over plain")
 
 
