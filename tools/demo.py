@@ -43,10 +43,7 @@ def plan(args: argparse.Namespace, console: Console) -> dict[str, Evaluation]:
 def main() -> None:
     args, console = parse_args(), make_console()
     with session(args.work_dir) as lock:
-        try:
-            tests = plan(args, console)
-        except (FileNotFoundError, FileExistsError, ValueError) as error:
-            raise SystemExit(str(error)) from error
+        tests = plan(args, console)
         # all trainings before the tests: an interruption between two trainings loses nothing
         wanted = [tests[args.only]] if args.only else [*(test.training for test in tests.values()), *tests.values()]
         stages = with_requirements(wanted)

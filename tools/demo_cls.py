@@ -93,10 +93,7 @@ def report(trainings: dict[tuple[str, int], Training], split: str, console: Cons
 def main() -> None:
     args, console = parse_args(), make_console()
     with session(args.work_dir) as lock:
-        try:
-            build_digit_images(args.data_root)
-        except FileExistsError as error:
-            raise SystemExit(str(error)) from error
+        build_digit_images(args.data_root)
         trainings = plan(args)
         stages = with_requirements(list(trainings.values()))
         with Display(stages, console, args.jobs) as display:

@@ -24,11 +24,8 @@ def main() -> None:
     args = parse_args()
     if args.out is None and "://" in args.checkpoint:
         raise SystemExit(f"give the file to write: tools/export_student.py {args.checkpoint} OUT")
-    try:
-        out = (args.out or student_path(args.checkpoint)).expanduser()
-        path = export_student(args.checkpoint, out, args.config)
-    except (FileNotFoundError, ValueError, OSError) as error:
-        raise SystemExit(str(error)) from error
+    out = (args.out or student_path(args.checkpoint)).expanduser()
+    path = export_student(args.checkpoint, out, args.config)
     print(f"{publish(path) if args.publish else path}: use it as any MMDetection checkpoint")
 
 

@@ -15,10 +15,7 @@ def main() -> None:
     parser.add_argument("file", help="file that the training saved in work_dir/nonfinite/")
     add_config_argument(parser)
     args = parser.parse_args()
-    try:
-        step = replay(args.file, args.config)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(str(error)) from error
+    step = replay(args.file, args.config)
     print("weights that are not finite:", ", ".join(step.weights) or "none")
     for name, value in step.losses.items():
         print(f"{name}: {value:.6g}")

@@ -30,13 +30,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    try:
-        distilled, plain = tested(args.work_dir), tested(args.baseline)
-        teacher = tested([args.teacher])[0] if args.teacher else None
-        out = args.out or args.work_dir[0] / "report.html"
-        result = write_page(plain, distilled, teacher, out)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(str(error)) from error
+    distilled, plain = tested(args.work_dir), tested(args.baseline)
+    teacher = tested([args.teacher])[0] if args.teacher else None
+    out = args.out or args.work_dir[0] / "report.html"
+    result = write_page(plain, distilled, teacher, out)
     print(f"{result}\nthe page is {out}")
 
 

@@ -21,8 +21,8 @@ STATUS = 2
 OPTION = "--traceback"
 """Shows the whole traceback instead; all tools take it."""
 
-SENTENCES = (ValueError, FileNotFoundError, FloatingPointError)
-"""Exceptions whose message is shown without their name: what we raise ourselves."""
+SENTENCES = (ValueError, OSError, FloatingPointError)
+"""Exceptions whose message is shown without their name: what we raise ourselves, and files."""
 
 
 def run_tool(main: Callable[[], None]) -> None:
@@ -112,7 +112,10 @@ def _locals(error: Exception, name: str | None = None) -> Iterator[Any]:
 
 
 def _where_the_traceback_is(error: Exception, shown: bool) -> str:
-    """A second line, in brackets: the log file with the traceback, and the option that shows it. Writes that file."""
+    """A second line, in brackets: the log file with the traceback, and the option that shows it. Writes that file.
+
+    A sentence of ours without a log file is enough.
+    """
     text = "".join(traceback.format_exception(error))
     files = []
     for logger in MMLogger._instance_dict.values():
@@ -122,5 +125,6 @@ def _where_the_traceback_is(error: Exception, shown: bool) -> str:
         with file.open("a") as log:
             log.write(text)
     said = [f"the traceback is in {files[0]}"] if files else []
-    said += [] if shown else [f"{OPTION} shows it" if files else f"{OPTION} shows the traceback"]
+    if not shown and (files or not isinstance(error, SENTENCES)):
+        said.append(f"{OPTION} shows it" if files else f"{OPTION} shows the traceback")
     return f"\n({', and '.join(said)})" if said else ""

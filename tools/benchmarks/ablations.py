@@ -103,10 +103,7 @@ def main() -> None:
         return
     with session(args.work_dir) as lock:
         for table in args.tables:
-            try:
-                run(table, args, console, lock)
-            except (FileNotFoundError, FileExistsError, ValueError) as error:
-                raise SystemExit(str(error)) from error
+            run(table, args, console, lock)
 
 
 if __name__ == "__main__":

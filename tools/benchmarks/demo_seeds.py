@@ -76,10 +76,7 @@ def plan(args: argparse.Namespace, console: Console) -> dict[tuple[str, int, int
 def main() -> None:
     args, console = parse_args(), make_console()
     with session(args.work_dir) as lock:
-        try:
-            tests = plan(args, console)
-        except (FileNotFoundError, FileExistsError, ValueError) as error:
-            raise SystemExit(str(error)) from error
+        tests = plan(args, console)
         # the teacher first, because other stages require it
         teachers = [teacher for test in tests.values() for teacher in test.training.requires]
         stages = with_requirements([*teachers, *tests.values()])

@@ -127,10 +127,7 @@ def main() -> None:
     methods = list(dict.fromkeys([PLAIN, *args.methods]))
     with session(args.work_dir) as lock:
         for name in args.sets:
-            try:
-                comparison = comparison_of(name, args, console)
-            except (FileNotFoundError, FileExistsError, ValueError) as error:
-                raise SystemExit(str(error)) from error
+            comparison = comparison_of(name, args, console)
             fitting = comparison.data_set.fitting(methods)
             if args.setting is None:
                 choose(comparison, fitting, lock)

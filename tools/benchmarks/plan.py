@@ -111,10 +111,7 @@ def head_passes(losses: dict[str, dict]) -> float:
 
 def main() -> None:
     args, console = parse_args(), Console(width=120)
-    try:
-        config = load_config(args.config)
-    except FileNotFoundError as error:
-        raise SystemExit(str(error)) from error
+    config = load_config(args.config)
     if not is_distillation(config):
         raise SystemExit(f"{args.config} is no distillation's config: its model has no `architecture`")
     if "teachers" in config.model:
