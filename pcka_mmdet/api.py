@@ -50,12 +50,15 @@ def distill(
         teacher: Config of the teacher, likewise.
         teacher_ckpt: File or URL of the teacher's weights.
         work_dir: Folder for logs and checkpoints.
-        recipe: See `pcka_mmdet.engine.recipe.distillation_config`; `None` chooses what suits the pair.
+        recipe: `'both-heads'`, `'own-head'`, `'teacher-head'`, `'maps'`, `'pcka'` or `'pcka-mimic'`; `None` chooses
+            what suits the pair, see `pcka_mmdet.engine.recipe.suitable_recipe`.
         cfg_options: Settings of the config, such as `{'train_cfg.max_epochs': 24}`.
         **options: See `pcka_mmdet.engine.training.TrainingOptions`.
 
     Raises:
-        ValueError: What is wrong, and what to do. Other errors are raised as they are.
+        TypeError: An option is none of `TrainingOptions`.
+        ValueError: A config, the recipe, a setting or the work directory is refused; the message says what to write
+            instead.
     """
     try:
         sides = str(student), str(teacher), str(teacher_ckpt)

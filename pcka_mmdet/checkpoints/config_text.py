@@ -44,7 +44,7 @@ def read_config(text: str) -> Config:
                     raise _code(node)
         return Config(values)
     except (SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
-        raise ValueError(f"its config cannot be read: {error}") from error
+        raise ValueError(f"the stored config cannot be read: {error}") from error
 
 
 def _value(node: ast.expr | None, names: dict[str, Any]) -> Any:
@@ -73,7 +73,7 @@ def _value(node: ast.expr | None, names: dict[str, Any]) -> Any:
 
 def _code(node: ast.AST | None) -> ValueError:
     text = ast.unparse(node)[:80] if node else "**"
-    return ValueError(f"its config holds code, which is not run: {text!r}; {GIVE_CONFIG}")
+    return ValueError(f"the stored config holds code, which is not run: {text!r}; {GIVE_CONFIG}")
 
 
 def refuse_code(config: Config, *models: Any) -> None:
@@ -90,15 +90,17 @@ def refuse_code(config: Config, *models: Any) -> None:
     dicts = [node for node in nodes if isinstance(node, dict)]
     scopes = {str(node["_scope_"]) for node in dicts if node.get("_scope_")} | {config.get("default_scope") or "mmdet"}
     for scope in scopes - PACKAGES:
-        raise ValueError(f"its config has the scope {scope!r}, whose package is not imported; {GIVE_CONFIG}")
+        raise ValueError(f"the stored config has the scope {scope!r}, whose package is not imported; {GIVE_CONFIG}")
     for text in (node for node in nodes if isinstance(node, str)):
         if text.endswith(RUN) and not text.startswith(WEIGHTS) and not _is_of_a_package(text):
-            raise ValueError(f"its config names the file {text!r}, which is not run; {GIVE_CONFIG}")
+            raise ValueError(f"the stored config names the file {text!r}, which is not run; {GIVE_CONFIG}")
     kinds = {node["type"] for node in dicts if isinstance(node.get("type"), str)}
     registered = _registered(scopes | {kind.partition(".")[0] for kind in kinds} & PACKAGES)
     for kind in kinds:
         if not _is_harmless(kind, registered):
-            raise ValueError(f"its config has the type {kind!r}, which no installed package registers; {GIVE_CONFIG}")
+            raise ValueError(
+                f"the stored config has the type {kind!r}, which no installed package registers; {GIVE_CONFIG}"
+            )
     _warn_of_imports(config)
 
 
@@ -116,7 +118,7 @@ def _warn_of_imports(config: Config) -> None:
     foreign = [name for name in imports if name.partition(".")[0] not in PACKAGES]
     if foreign:
         print_log(
-            f"its custom_imports {foreign} are not imported. Where they are needed, {GIVE_CONFIG}",
+            f"custom_imports {foreign} of the stored config are not imported. Where they are needed, {GIVE_CONFIG}",
             "current",
             level=logging.WARNING,
         )

@@ -36,7 +36,7 @@ def load_file(checkpoint: str, option: str = "checkpoint") -> dict:
 
 
 def read_weights(checkpoint: str, option: str = "teacher_ckpt") -> tuple[dict[str, Tensor], str | None]:
-    """The arrays of a checkpoint by name, and the sha256 of its file (`None` if this machine keeps no file).
+    """The tensors of a checkpoint by name, and the sha256 of its file (`None` if this machine keeps no file).
 
     Args:
         checkpoint: See `load_file`.
@@ -57,7 +57,7 @@ def read_weights(checkpoint: str, option: str = "teacher_ckpt") -> tuple[dict[st
 
 
 def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[str], list[str]]:
-    """Load the arrays whose name and shape match the model's; its modules convert old names.
+    """Load the tensors whose name and shape match the model's; its modules convert old names.
 
     Returns:
         The loaded names, and the problems, one line per key: missing, unexpected, or of another shape. A batch

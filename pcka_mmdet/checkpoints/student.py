@@ -101,7 +101,7 @@ def read_student(source: str, config: Config | None = None) -> tuple[dict[str, A
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        ValueError: It cannot be read, holds no student, or its config and weights do not match.
+        ValueError: It cannot be read, holds no student, or the stored config and weights do not match.
     """
     content = load_file(source)
     try:
@@ -109,7 +109,7 @@ def read_student(source: str, config: Config | None = None) -> tuple[dict[str, A
         text = plain["meta"].get("cfg")
         return plain, _detector(read_config(text), plain["state_dict"]) if text else None
     except ValueError as error:
-        raise ValueError(f"{source!r} cannot be exported: {error}") from error
+        raise ValueError(f"the student of {source!r} cannot be read: {error}") from error
 
 
 def export_student(source: str | Path, target: str | Path, config: Config | None = None) -> Path:
@@ -161,11 +161,11 @@ def _detector(config: Config, weights: dict[str, Tensor]) -> BaseModel:
     try:
         detector = build_detector(model_of(config, "in the checkpoint"))
     except Exception as error:  # constructors raise errors of any kind
-        raise ValueError(f"the detector of its config cannot be built ({error}); {GIVE_CONFIG}") from error
+        raise ValueError(f"the detector of the stored config cannot be built ({error}); {GIVE_CONFIG}") from error
     problems = load_what_fits(detector, weights)[1]
     if problems:
         raise ValueError(
-            f"its config and weights do not match: {summarise(problems)}. MMRazor's own algorithms ignore the "
+            f"the stored config and weights do not match: {summarise(problems)}. MMRazor's own algorithms ignore the "
             "overrides beside cfg_path. Give the config of the student as it was trained: --config FILE"
         )
     return detector

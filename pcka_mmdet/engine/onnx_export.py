@@ -96,7 +96,7 @@ def _detector(checkpoint: str, config: Config | None) -> tuple[BaseModel, str, l
 
     content, detector = read_student(checkpoint, config)
     if detector is None:
-        raise ValueError(f"{checkpoint!r} cannot be exported: there is no config in it; {GIVE_CONFIG}")
+        raise ValueError(f"the student of {checkpoint!r} cannot be read: there is no config in it; {GIVE_CONFIG}")
     if not isinstance(detector, SingleStageDetector):
         raise ValueError(
             f"{checkpoint!r} is a {type(detector).__name__}, and only one-stage detectors (RetinaNet, FCOS, GFL ...) "

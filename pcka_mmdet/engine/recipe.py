@@ -38,7 +38,7 @@ def distillation_config(
     """The student's config with its model distilled from the teacher; all else is unchanged.
 
     Args:
-        student: Path of the student's config; see `pcka_mmdet.configuration.detector.load_config`.
+        student: Path of the student's config; see `pcka_mmdet.configuration.files.load_config`.
         teacher: Path of the teacher's.
         teacher_ckpt: File or URL of the teacher's weights.
         recipe: One of `RECIPES`; `None` chooses, see `suitable_recipe`. Its losses apply to all levels that both necks
@@ -131,7 +131,7 @@ def suitable_recipe(
 ) -> tuple[str, str]:
     """The recipe of ours for a pair of detectors, and the reason.
 
-    The teacher's head runs on the student's maps. If both heads have the same classes, anchors and box codes, the
+    The teacher's head runs on the student's maps. If both heads have the same classes, anchors and box encoding, the
     outputs of the student's own head are compared with the teacher's too. Without the same classes, or without a
     teacher's head whose outputs are known, the neck maps are compared.
 
@@ -157,7 +157,7 @@ def suitable_recipe(
         difference = str(error)
     if difference:
         return "teacher-head", f"the teacher's head runs on the student's maps alone, since {difference}"
-    return "both-heads", "both heads have the same classes, anchors and box codes"
+    return "both-heads", "both dense heads have the same classes, anchors and box encoding"
 
 
 def _num_classes(detector: nn.Module) -> int | None:
@@ -186,7 +186,7 @@ def load_recipe(recipe: str, with_roi_head: bool) -> Config:
 
     Args:
         recipe: One of `RECIPES`.
-        with_roi_head: Whether the teacher's RoI head is asked too.
+        with_roi_head: Whether the outputs of the teacher's RoI head are compared too.
     """
     parts = Config.fromfile(carried("configs") / "_base_" / "distillers" / f"{recipe}.py")
     for loss in parts.distiller.losses.values():

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .cka_forms import cheaper_form, check_samples, column, standardise
+from .cka_forms import cheaper_form, check_samples, column, rescale
 
 
 def cka(x: Tensor, y: Tensor, centering: str = "center") -> Tensor:
@@ -46,7 +46,7 @@ class _CKA(torch.autograd.Function):
     def forward(ctx, x: Tensor, y: Tensor, sides: tuple[int, ...], centering: str) -> Tensor:
         form = cheaper_form(x.shape[-2], x.shape[-1], y.shape[-1])
         with torch.autocast(x.device.type, enabled=False):
-            matrices, scales = zip(*(standardise(matrix, centering) for matrix in (x, y)), strict=True)
+            matrices, scales = zip(*(rescale(matrix, centering) for matrix in (x, y)), strict=True)
             value, weights = form.evaluate(*matrices, centering, sides)
         kept = [matrix if form.needs_other or side in sides else None for side, matrix in enumerate(matrices)]
         # the scales of all sides, then their first weights, and so on

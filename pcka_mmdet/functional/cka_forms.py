@@ -8,7 +8,7 @@ With the Gram matrices K = xx' and L = yy' and K~, L~ their projections (see `pc
 
 K~ is a linear projection of K, so one formula for the value and one for the gradient serve all three estimators. The
 two forms give equal values, since |xx'| = |x'x| and <xx', yy'> = |x'y|^2. Which one costs less depends on N and D. A
-form evaluates CKA of standardised matrices. For each side that needs a gradient it also returns weights: the gradient
+form evaluates CKA of rescaled matrices. For each side that needs a gradient it also returns weights: the gradient
 is a product of weights and matrices.
 """
 
@@ -35,7 +35,7 @@ def check_samples(samples: int, centering: str) -> None:
         )
 
 
-def standardise(x: Tensor, centering: str) -> tuple[Tensor, Tensor]:
+def rescale(x: Tensor, centering: str) -> tuple[Tensor, Tensor]:
     """Scale every group to largest magnitude 1, after removing its column means unless `centering` is 'none'.
 
     Removing the means does not change K~ (both projections map them to zero) and improves precision.

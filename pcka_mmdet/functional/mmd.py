@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .cka_forms import standardise
+from .cka_forms import rescale
 
 KERNELS = ("linear", "rbf")
 
@@ -47,7 +47,7 @@ def mmd(x: Tensor, y: Tensor, kernel: str = "linear") -> Tensor:
 def _mean_of_gram(x: Tensor) -> Tensor:
     """Mean of xx' / |xx'|: the squared norm of the sum of rows, over N^2 and the norm."""
     samples, features = x.shape[-2:]
-    x = x * standardise(x.detach(), "none")[1]
+    x = x * rescale(x.detach(), "none")[1]
     gram = x @ x.mT if samples <= features else x.mT @ x  # of equal norm
     dead = gram.detach().square().sum((-2, -1)) == 0
     norm = torch.where(dead[..., None, None], 1.0, gram).square().sum((-2, -1)).sqrt()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .cka_forms import cheaper_form, check_samples, of_rows_and_columns, standardise
+from .cka_forms import cheaper_form, check_samples, of_rows_and_columns, rescale
 from .patches import extract_patches, join_patches
 
 PART_BYTES = {"cpu": 2 * 2**20, "gpu": 64 * 2**20}
@@ -110,7 +110,7 @@ def _evaluate(
     for kind in kinds:
         check_samples(x.shape[-2 if kind == "patches" else -1], centering)
     if centering == "none" and kinds == SAMPLES and x.shape == y.shape:
-        (x, scale), (y, _) = standardise(x, centering), standardise(y, centering)
+        (x, scale), (y, _) = rescale(x, centering), rescale(y, centering)
         values, gradients = of_rows_and_columns(x, y, wants_gradient)
         return values, [gradient.mul_(scale) for gradient in gradients]
     found = [_evaluate_kind(x, y, centering, kind, wants_gradient) for kind in kinds]
@@ -123,7 +123,7 @@ def _evaluate_kind(
     if kind == "positions":
         x, y = x.mT, y.mT
     form = cheaper_form(x.shape[-2], x.shape[-1], y.shape[-1])
-    (x, scale), (y, _) = standardise(x, centering), standardise(y, centering)
+    (x, scale), (y, _) = rescale(x, centering), rescale(y, centering)
     value, weights = form.evaluate(x, y, centering, (0,) if wants_gradient else ())
     if not wants_gradient:
         return value, None

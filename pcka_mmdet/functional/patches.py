@@ -24,7 +24,11 @@ _AXES = {"channel": (1, 2, 4, 0, 3, 5), "batch": (0, 2, 4, 1, 3, 5), "spatial": 
 
 
 def patch_grid(height: int, width: int, patch_size: int = 16, fit: str = "resize") -> tuple[int, int]:
-    """Rows and columns of patches in a map of `height` x `width` positions."""
+    """Rows and columns of patches in a map of `height` x `width` positions; see `extract_patches`.
+
+    Raises:
+        ValueError: `patch_size` is below 1, or `fit` is unknown.
+    """
     if patch_size < 1:
         raise ValueError(f"patch_size must be at least 1, got {patch_size}")
     if fit not in FITS:

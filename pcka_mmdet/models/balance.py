@@ -18,7 +18,7 @@ MOMENTUM = 0.98
 """Of the running averages: about the last 50 steps."""
 
 NO_LOSS: Mapping[str, float] = {}
-"""The ratios by name of the loss that balance none."""
+"""No ratio for any loss: nothing is balanced."""
 
 Gradients = Sequence[Tensor | None]
 """A gradient for each output; `None` where there is none."""
@@ -41,7 +41,10 @@ class Group:
 
 
 def group_losses(ratio: float | Mapping[str, float] | None, sources: Mapping[str, str]) -> dict[str, Group]:
-    """The group of each loss; those of a RoI head have none, nor those at a source where no named loss is.
+    """The group of each loss whose gradient is scaled or measured. Losses at a source without a named loss have none.
+
+    Losses at the source `roi_head` cannot be balanced: `ratio=None` leaves them out, any other ratio for them is an
+    error.
 
     Args:
         ratio: One number for all losses of a source together, or numbers by name of the loss; `None` scales nothing:
@@ -74,7 +77,8 @@ class GradientBalance(nn.Module):
 
     A group's gradient g becomes `ratio * mean|task| / mean|g / factor| * g`, where |.| is the norm over all levels. g
     contains the schedule's factor, so its norm becomes about `ratio * factor` times the task's. The means are running
-    averages, in the checkpoint: of this step's values in this process, and of earlier steps' over all processes.
+    averages, stored in the checkpoint. The values of earlier steps are means over all processes, those of this step are
+    this process's.
 
     The task's gradient is all that comes back through the rest of the model: at the neck also that of losses which read
     the student's head. Parameters of the losses (connectors, generators) learn at their own gradient, which is not

@@ -30,7 +30,7 @@ def start_from_checkpoint(student: nn.Module, checkpoint: str) -> None:
             f"init_student {checkpoint!r} has nothing of the student, a {type(student).__name__}: "
             f"{summarise(problems)}. Give a checkpoint of the student's own config"
         )
-    print_log(f"student: {len(loaded)} arrays loaded from {checkpoint!r} (sha256 {sha256})", "current")
+    print_log(f"student: {len(loaded)} tensors loaded from {checkpoint!r} (sha256 {sha256})", "current")
     if problems:
         print_log(f"student, left as initialised: {summarise(problems)}", "current", level=logging.WARNING)
 
@@ -45,7 +45,7 @@ def inherit(student: nn.Module, teacher: Teacher, parts: Sequence[str]) -> None:
             their modules by level, so they are copied only between necks of equal strides.
 
     Raises:
-        ValueError: A side lacks a part, no array agrees, the teacher's part was not loaded in full, or the necks'
+        ValueError: A side lacks a part, no tensor agrees, the teacher's part was not loaded in full, or the necks'
             strides differ and a part is not the backbone's.
         RuntimeError: The teacher has run, so its weights may be fused.
     """
@@ -78,6 +78,6 @@ def inherit(student: nn.Module, teacher: Teacher, parts: Sequence[str]) -> None:
         student.load_state_dict({key: others[key] for key in copied}, strict=False)
         left = [key for key in own if key not in copied]
         if not copied:
-            raise ValueError(f"inherit: no array of {part!r} has the same name and shape on both sides: leave it out")
+            raise ValueError(f"inherit: no tensor of {part!r} has the same name and shape on both sides: leave it out")
         rest = f"; left as initialised: {summarise(left)}" if left else ""
-        print_log(f"student: {len(copied)} of {len(own)} arrays of {part!r} copied from the teacher{rest}", "current")
+        print_log(f"student: {len(copied)} of {len(own)} tensors of {part!r} copied from the teacher{rest}", "current")

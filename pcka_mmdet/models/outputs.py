@@ -45,6 +45,7 @@ def not_finite(losses: Sequence[str], outputs: Mapping[str, Any]) -> str:
     culprits = [name for name, output in outputs.items() if not all(t.isfinite().all() for t in tensors(output))]
     only_teacher = culprits and all(name.startswith("the teacher") for name in culprits)
     return (
-        f"{', '.join(losses)} not finite; NaN or infinite values in: {', '.join(culprits) or 'no map'}. "
+        f"these losses are not finite: {', '.join(losses)}. "
+        f"NaN or infinite values are in: {', '.join(culprits) or 'no map'}. "
         f"{TEACHER_ADVICE if only_teacher else ADVICE}"
     )

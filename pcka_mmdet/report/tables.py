@@ -70,4 +70,4 @@ def markdown_report(results: Results, pictures: Mapping[str, str]) -> str:
     """The report: table, verdict and pictures (file names by caption)."""
     parts = [markdown_table(header(), table_rows(results)), f"{NOTE}\n", f"**{verdict(results)}**\n"]
     parts += [f"![{caption}]({name})\n" for caption, name in pictures.items()]
-    return "# Distillation with PCKA\n\n" + "\n".join(parts)
+    return "# Distillation\n\n" + "\n".join(parts)

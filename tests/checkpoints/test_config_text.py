@@ -15,10 +15,10 @@ from pcka_mmdet.engine.onnx_export import export_onnx
 from tests.detectors import build, distillation, retinanet
 
 GIVE = r"; give the config of its training \(--config FILE, or config=...\)"
-CODE = "its config holds code, which is not run: "
-FILE = f"its config names the file '.*evil.py', which is not run{GIVE}"
-TYPE = f"its config has the type .*, which no installed package registers{GIVE}"
-SCOPE = f"its config has the scope 'evil', whose package is not imported{GIVE}"
+CODE = "the stored config holds code, which is not run: "
+FILE = f"the stored config names the file '.*evil.py', which is not run{GIVE}"
+TYPE = f"the stored config has the type .*, which no installed package registers{GIVE}"
+SCOPE = f"the stored config has the scope 'evil', whose package is not imported{GIVE}"
 
 
 @pytest.fixture
@@ -111,7 +111,10 @@ def test_modules_of_the_users_own_are_not_imported_unless_he_names_the_config(ev
     export_student(path, tmp_path / "out.pth")
     read_batch(str(path))
     assert len(said) == 2 and not (tmp_path / "ran").exists()
-    assert "its custom_imports ['evil'] are not imported. Where they are needed, give the config" in said[0]
+    assert (
+        "custom_imports ['evil'] of the stored config are not imported. Where they are needed, give the config"
+        in said[0]
+    )
     (tmp_path / "mine.py").write_text(Config(config).pretty_text.replace("'mmpretrain.models',", ""))
     export_student(path, tmp_path / "out.pth", load_config(str(tmp_path / "mine.py")))
     assert (tmp_path / "ran").exists()
@@ -119,7 +122,7 @@ def test_modules_of_the_users_own_are_not_imported_unless_he_names_the_config(ev
 
 def test_a_type_of_the_users_own_asks_for_the_config(tmp_path):
     path = save(tmp_path / "epoch_1.pth", model(backbone=dict(type="MyBackbone")))
-    with pytest.raises(ValueError, match=rf"its config cannot be built \(.*MyBackbone.*\){GIVE}"):
+    with pytest.raises(ValueError, match=rf"the stored config cannot be built \(.*MyBackbone.*\){GIVE}"):
         export_student(path, tmp_path / "out.pth")
 
 
@@ -154,5 +157,5 @@ def test_what_mmengine_writes_is_read_as_mmengine_reads_it():
 
 @pytest.mark.parametrize("text", ["x = (", "x = -'a'", "text = 1", "x = {[]: 1}", "x" * 9, "x = " + "[" * 999])
 def test_a_text_that_is_no_config(text):
-    with pytest.raises(ValueError, match="its config "):
+    with pytest.raises(ValueError, match="the stored config "):
         read_config(text)

@@ -104,7 +104,7 @@ def test_weights_that_are_not_the_configs_are_not_exported(tmp_path):
     content["meta"]["cfg"] = config.pretty_text
     torch.save(content, tmp_path / "epoch_3.pth")
     message = (
-        r"epoch_3.pth' cannot be exported: its config and weights do not match: bbox_head.retina_cls.weight: shape "
+        r"epoch_3.pth' cannot be read: the stored config and weights do not match: bbox_head.retina_cls.weight: shape "
         r"\(2, 16, 3, 3\) in the checkpoint, \(3, 16, 3, 3\) in the model; .* as it was trained: --config FILE"
     )
     with pytest.raises(ValueError, match=message):
@@ -120,9 +120,9 @@ def test_what_is_no_distillation(tmp_path):
     with pytest.raises(FileNotFoundError, match="checkpoint '.*none.pth' does not exist"):
         export_student(tmp_path / "none.pth", tmp_path / "out.pth")
     torch.save(dict(state_dict=dict(weight=torch.ones(1))), tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"other.pth' cannot be exported: no key begins with 'archi"):
+    with pytest.raises(ValueError, match=r"other.pth' cannot be read: no key begins with 'archi"):
         export_student(tmp_path / "other.pth", tmp_path / "out.pth")
     torch.save([1], tmp_path / "list.pth")
-    with pytest.raises(ValueError, match="list.pth' cannot be exported: there is no"):
+    with pytest.raises(ValueError, match="list.pth' cannot be read: there is no"):
         export_student(tmp_path / "list.pth", tmp_path / "out.pth")
     assert not (tmp_path / "out.pth").exists()

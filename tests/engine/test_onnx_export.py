@@ -60,11 +60,11 @@ def test_what_cannot_be_exported(tmp_path):
         export_onnx(whole, tmp_path / "whole.onnx", (60, 96))
     with pytest.raises(
         ValueError,
-        match="cannot be exported: its config and weights do not match: backbone.conv1.weight: s",
+        match="cannot be read: the stored config and weights do not match: backbone.conv1.weight: s",
     ):
         export_onnx(save(tmp_path / "wide.pth", model, retinanet(width=16)), tmp_path / "out.onnx", SHAPE)
     torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / "bare.pth")
-    with pytest.raises(ValueError, match="cannot be exported: there is no config in it"):
+    with pytest.raises(ValueError, match="cannot be read: there is no config in it"):
         export_onnx(tmp_path / "bare.pth", tmp_path / "out.onnx", SHAPE)
     with pytest.raises(FileNotFoundError, match=r"none\.pth' does not exist"):
         export_onnx(tmp_path / "none.pth", tmp_path / "out.onnx", SHAPE)

@@ -89,12 +89,12 @@ def retinanet_of_large_anchors() -> dict:
 @pytest.mark.parametrize(
     "student, teacher, choice",
     [
-        (retinanet, retinanet, "both-heads both heads have the same classes, anchors and box codes"),
-        (faster_rcnn, faster_rcnn, "both-heads both heads"),
+        (retinanet, retinanet, "both-heads both dense heads have the same classes, anchors and box encoding"),
+        (faster_rcnn, faster_rcnn, "both-heads both dense heads"),
         (retinanet, fcos, "teacher-head .*since their heads code boxes in different ways .RetinaHead and FCOSHead."),
         (retinanet, faster_rcnn, "teacher-head .*since their heads score 2 and 1 classes"),
         (retinanet, atss, "teacher-head .*since only the teacher's head scores the quality of boxes"),
-        (atss, retinanet, "both-heads both heads"),
+        (atss, retinanet, "both-heads both dense heads"),
         (retinanet_of_large_anchors, retinanet, "teacher-head .*since their heads have different anchors"),
     ],
 )

@@ -77,7 +77,7 @@ def test_one_command_and_the_config_that_it_keeps(command, cells, teacher, tmp_p
     run_block(command, blocks("docs/own-detector.md", "bash")[1], tmp_path, {"FILE_OR_URL": teacher}, small())
     log = last_log(first)
     assert "recipe maps: the student has 3 classes, the teacher 80" in log
-    assert re.search(r"teacher: FCOS, \d+ arrays loaded from '.*teacher.pth' \(sha256 [0-9a-f]{64}\)", log)
+    assert re.search(r"teacher: FCOS, \d+ tensors loaded from '.*teacher.pth' \(sha256 [0-9a-f]{64}\)", log)
     assert re.search(r"\| s8 .*256 channels.* weight 10, \d+ patches of [34] +\|", log)
     for record in scalars(first):
         assert all(record[f"distill.loss_pcka_s{s}"] > 0 for s in (8, 16, 32))
@@ -105,8 +105,8 @@ def test_a_student_that_was_trained_and_the_teachers_head(command, cells, teache
         *small("model.inherit=['neck.fpn_convs.0']"),
     )
     log = last_log(tmp_path / "work")
-    assert f"student: {len(student.state_dict())} arrays loaded from '{tmp_path}/student.pth'" in log
-    assert "student: 2 of 2 arrays of 'neck.fpn_convs.0' copied from the teacher" in log
+    assert f"student: {len(student.state_dict())} tensors loaded from '{tmp_path}/student.pth'" in log
+    assert "student: 2 of 2 tensors of 'neck.fpn_convs.0' copied from the teacher" in log
     assert (tmp_path / "work" / f"pcka-mimic_{Path(TEACHER).stem}_cells.py").is_file()
 
 
@@ -142,7 +142,7 @@ def test_two_heads_of_one_kind_are_compared_with_balanced_gradients(command, dig
     settings = ["train_cfg.max_epochs=1", "train_cfg.val_interval=9", "train_dataloader.batch_size=2"]
     command(*digits, *settings, "default_hooks.logger.interval=1")
     log = last_log(tmp_path / "work")
-    assert "recipe both-heads: both heads have the same classes, anchors and box codes" in log
+    assert "recipe both-heads: both dense heads have the same classes, anchors and box encoding" in log
     _, *records = scalars(tmp_path / "work")  # the first step has no step before it to tell of
     assert records
     for record in records:

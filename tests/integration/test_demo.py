@@ -137,7 +137,7 @@ def test_the_interrupted_training_went_on(demo):
 
 def test_the_student_learned_from_the_demos_teacher(demo):
     log = (demo.work_dir / "distilled" / "train.log").read_text()
-    assert f"arrays loaded from '{demo.work_dir / 'teacher' / 'epoch_3.pth'}'" in log
+    assert f"tensors loaded from '{demo.work_dir / 'teacher' / 'epoch_3.pth'}'" in log
 
 
 def test_a_second_run_repeats_nothing(demo, capsys):

@@ -47,7 +47,7 @@ def messages(monkeypatch):
 def test_from_a_plain_checkpoint(plain, messages):
     path, weights = plain
     assert_equal(initialised(init_student=path), weights)
-    assert f"{len(weights)} arrays loaded from {path!r} (sha256 " in messages[-1]
+    assert f"{len(weights)} tensors loaded from {path!r} (sha256 " in messages[-1]
 
 
 def test_from_a_distillations_checkpoint(plain, tmp_path):
@@ -81,9 +81,9 @@ def test_parts_of_the_teacher(messages):
     assert torch.equal(own[NECK], teacher[NECK]) and torch.equal(own[HEAD], teacher[HEAD])
     # lateral convolutions start from backbones of other widths
     assert (
-        "11 of 14 arrays of 'neck' copied from the teacher; left as initialised: neck.lateral_convs.0." in messages[-2]
+        "11 of 14 tensors of 'neck' copied from the teacher; left as initialised: neck.lateral_convs.0." in messages[-2]
     )
-    assert messages[-1] == "student: 8 of 8 arrays of 'bbox_head' copied from the teacher"
+    assert messages[-1] == "student: 8 of 8 tensors of 'bbox_head' copied from the teacher"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_parts_of_the_teacher(messages):
             dict(inherit="neck", architecture=retinanet(start_level=0)),
             r"the student's neck has strides \[4, 8, 16, 32\], the teacher's \[8, 16, 32, 64\], so 'neck' would be",
         ),
-        (dict(inherit="bbox_head.retina_reg", teacher=retinanet(channels=24)), "no array of .* has the same name and"),
+        (dict(inherit="bbox_head.retina_reg", teacher=retinanet(channels=24)), "no tensor of .* has the same name and"),
     ],
 )
 def test_parts_that_cannot_be_inherited(options, message):

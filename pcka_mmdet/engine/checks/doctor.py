@@ -191,4 +191,4 @@ def _teacher(config: Config, images: int | None, baseline: float | None) -> Find
             f"{text}, and the student alone has {baseline:.3f}: there is nothing to learn from it. Train the teacher "
             "longer, or take a better one",
         )
-    return Finding(OK, TEACHER_CHECK, f"{text}, {best - baseline:+.3f} to the student alone")
+    return Finding(OK, TEACHER_CHECK, f"{text}, {best - baseline:+.3f} over the student alone")

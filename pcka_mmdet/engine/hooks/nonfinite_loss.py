@@ -47,8 +47,8 @@ class NonFiniteLossHook(Hook):
     In a skipped step the optimizer does not step, accumulated gradients are dropped, and batch norm statistics are
     restored. Schedules and the iteration count go on. All processes skip together: the one whose loss is not finite
     sets its gradients to NaN, and the all-reduce carries them to the others. Finite steps need no further
-    communication. Of the gradients, that of the first parameter that has one is looked at: backward passes carry a
-    NaN there.
+    communication. Of the gradients, only that of the first parameter that has one is checked: the backward pass
+    carries a NaN to it.
 
     Args:
         max_skips: How many steps in a row may be skipped; one more ends the training. Default: 10 in mixed precision

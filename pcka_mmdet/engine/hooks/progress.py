@@ -25,7 +25,7 @@ class ProgressHook(Hook):
 
     Args:
         baseline: AP of the student alone.
-        value: AP of the last validation before this training, which goes on with an earlier one.
+        value: AP of the last validation before the training was resumed; shown until the next one.
         console: Where the bar is drawn; by default stdout.
     """
 
@@ -81,7 +81,7 @@ class ProgressHook(Hook):
         text = f"AP {self._value:.3f}"
         if self.baseline is None:
             return text
-        return f"{text}, {self._value - self.baseline:+.3f} to the baseline's {self.baseline:.3f}"
+        return f"{text}, {self._value - self.baseline:+.3f} over the baseline's {self.baseline:.3f}"
 
     def stop(self) -> None:
         """Take the bar away, also after an error."""

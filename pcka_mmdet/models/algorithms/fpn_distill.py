@@ -168,7 +168,7 @@ class FPNDistill(BaseAlgorithm):
 
         Raises:
             FileNotFoundError: `init_student` does not exist.
-            ValueError: No array of `init_student`, or of a part to inherit, fits.
+            ValueError: No tensor of `init_student`, or of a part to inherit, fits.
         """
         self.architecture.init_weights()
         if self.init_student is not None:
@@ -228,7 +228,9 @@ class FPNDistill(BaseAlgorithm):
         self.nonfinite = self.distiller.nonfinite
         if self.nonfinite is None and not torch.isfinite(loss):
             bad = [name for name, value in log.items() if name != "loss" and not torch.isfinite(value)]
-            self.nonfinite = f"{', '.join(bad)} not finite; the distillation losses are finite. {ADVICE}"
+            self.nonfinite = (
+                f"these losses are not finite: {', '.join(bad)}. Those of the distillation are finite. {ADVICE}"
+            )
         if self.nonfinite and not self.skips_nonfinite:
             raise FloatingPointError(self.nonfinite)
         for name, terms in self.distiller.terms.items():

@@ -62,6 +62,9 @@ class FPNDistiller(BaseDistiller):
             loss is a `LevelLoss`, or any module that is called with the student's and the teacher's output.
         strides: The levels to distil, `'auto'` for all that both sides have.
         init_cfg: See `mmengine.model.BaseModule`.
+
+    Raises:
+        ValueError: There is no loss, or the name of one contains "loss".
     """
 
     def __init__(self, losses: dict[str, dict], strides: str | Sequence[int] = "auto", init_cfg: dict | None = None):

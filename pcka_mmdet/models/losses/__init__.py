@@ -1,4 +1,4 @@
-"""Losses between a student's and a teacher's feature maps."""
+"""Distillation losses: on maps, on outputs of heads, and on logits."""
 
 from .head_loss import HeadLoss, OwnHeadLoss
 from .level_loss import Batch, ForeignLoss, LevelLoss

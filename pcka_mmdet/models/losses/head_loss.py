@@ -83,8 +83,8 @@ class HeadLoss(_HeadOutputLoss):
     student's own head may be of any kind: it is not read. Of a two-stage teacher, the head is the RPN.
 
     Class scores are compared by binary cross-entropy, boxes by GIoU or KL divergence; see `head_outputs.compare`. The
-    sum over all levels is divided by the sum of the teacher's scores. Use a teacher of the student's classes; nothing
-    checks that.
+    sum over all levels is divided by the sum of the teacher's scores. Student and teacher need the same classes, which
+    the loss does not check; `tools/train.py --teacher` does, if it chooses the recipe.
 
     Args:
         loss_weight: Factor of the whole loss.
@@ -128,7 +128,7 @@ class HeadLoss(_HeadOutputLoss):
 class OwnHeadLoss(_HeadOutputLoss):
     """Compares the outputs of the student's own head with those of the teacher's head; see `HeadLoss`.
 
-    Both heads must have the same classes, anchors (or points) and box codes. It has no parameters, and the teacher's
+    Both heads must have the same classes, anchors (or points) and box encoding. It has no parameters, and the teacher's
     head runs only without gradient.
 
     Args:
@@ -143,7 +143,7 @@ class OwnHeadLoss(_HeadOutputLoss):
         """Refuse a pair of heads that cannot be compared.
 
         Raises:
-            ValueError: They differ in classes, anchors or box codes, or one of them is of an unknown kind.
+            ValueError: They differ in classes, anchors or box encoding, or one of them is of an unknown kind.
         """
         problem = difference_of_heads(dense_head(student), teacher.dense_head, self.pairs)
         if problem:

@@ -46,10 +46,10 @@ def compare(student: HeadOutputs, teacher: HeadOutputs, kind: str) -> Sums:
     """Compare the outputs of two heads of one kind, position by position.
 
     Class scores: binary cross-entropy to the teacher's probabilities p_t, weighted by |p_s - p_t|. Boxes:
-    2 (1 - GIoU), or for GFL the KL divergence of the distributions, weighted by the teacher's score, the largest p_t of
-    a position's classes. Box quality (centerness): binary cross-entropy, with the same weight. YOLOX's class scores are
-    given an object, so the teacher's objectness is a factor of both weights, and objectness itself is compared
-    everywhere, weighted by the difference.
+    2 (1 - GIoU), for GFL the KL divergence of the distributions. Box quality (centerness): binary cross-entropy. Boxes
+    and quality are weighted by the teacher's score, the largest p_t over the classes of a position. YOLOX's class
+    scores are conditional on an object. So the teacher's objectness multiplies the weights of classes and boxes, and
+    objectness is compared at all positions, weighted by its own absolute difference.
 
     Args:
         student: The student's outputs.

@@ -168,7 +168,16 @@ class LevelLoss(nn.Module):
         return []
 
     def align(self, student: Tensor, teacher: Tensor, same_channels: bool = True) -> Tensor:
-        """The teacher's map, detached, at the student's height and width."""
+        """The teacher's map, detached, at the student's height and width.
+
+        Args:
+            student: The student's map `(B, C, H, W)`.
+            teacher: The teacher's `(B, C', H', W')`.
+            same_channels: Whether C and C' must agree.
+
+        Raises:
+            ValueError: The maps differ in images or, with `same_channels`, in channels.
+        """
         if student.shape[0] != teacher.shape[0] or (same_channels and student.shape[1] != teacher.shape[1]):
             raise ValueError(
                 f"{type(self).__name__} got a student map of shape {tuple(student.shape)} and a teacher map of shape "

@@ -20,8 +20,9 @@ class RCKALoss(LevelLoss):
     """1 - CKA between the student's and the teacher's representation of the samples of a batch (RCKA, the paper's 4.1).
 
     `loss_weight * (1 - CKA(X, Y)) + class_weight * (1 - CKA(X', Y'))`, where X and Y hold one sample a row: a
-    classifier's logits, an image's map as one vector, or the class logits of a proposal. Of a RoI head's proposals
-    those count that the teacher takes for an object. A batch with too few samples (`MIN_SAMPLES`) has no loss.
+    classifier's logits, an image's map as one vector, or the class logits of a proposal. Of a RoI head, the
+    samples are the proposals whose most probable class in the teacher is not the background. With fewer samples than
+    `MIN_SAMPLES` the loss is 0.
 
     Args:
         loss_weight: Weight of the term over samples.

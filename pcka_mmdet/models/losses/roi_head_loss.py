@@ -63,7 +63,7 @@ class RoIHeadLoss(LevelLoss):
         """
         problem = problem_of_roi_head(teacher.detector)
         if problem:
-            raise ValueError(f"RoIHeadLoss: {problem}: use pcka_mmdet.HeadLoss, which asks the dense head or the RPN")
+            raise ValueError(f"RoIHeadLoss: {problem}: use pcka_mmdet.HeadLoss, which reads the dense head or the RPN")
         kind = type(teacher.detector).__name__
         teacher.check_sources(("roi_head",))
         if not self._available(teacher.detector):

@@ -49,7 +49,7 @@ def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, lis
             f"the teacher's head differs from {checkpoint!r}: {summarise(problems)}", "current", level=logging.WARNING
         )
         _refuse_to_run(detector, problems, checkpoint)
-    print_log(f"teacher: {name}, {len(loaded)} arrays loaded from {checkpoint!r} (sha256 {sha256})", "current")
+    print_log(f"teacher: {name}, {len(loaded)} tensors loaded from {checkpoint!r} (sha256 {sha256})", "current")
     return sha256, problems
 
 

@@ -108,7 +108,7 @@ def test_a_teacher_that_is_not_better(config):
     found = by_subject(examine(config, images=2, baseline=0.4))["the teacher on the validation data"]
     assert found.level == WARNING and "there is nothing to learn from it" in found.text
     found = by_subject(examine(config, images=2, baseline=-0.1))["the teacher on the validation data"]
-    assert found.level == OK and found.text == "0.000 on all images, +0.100 to the student alone"
+    assert found.level == OK and found.text == "0.000 on all images, +0.100 over the student alone"
     config.teacher_check = dict(at_least=0.5)
     found = by_subject(examine(config, images=2))["the teacher on the validation data"]
     assert found.level == ERROR and "below 0.5" in found.text

@@ -38,10 +38,12 @@ def test_the_gain_over_a_baseline(tmp_path, capsys):
     run = runner(retinanet(), tmp_path, log_level="INFO")
     hook.after_val_epoch(run, {"coco/bbox_mAP_50": 0.9, "coco/bbox_mAP": 0.3})
     hook.after_train(run)
-    assert hook.said == "AP 0.300, +0.050 to the baseline's 0.250"
+    assert hook.said == "AP 0.300, +0.050 over the baseline's 0.250"
     assert hook.said in capsys.readouterr().out
     assert ProgressHook().said == ""
-    assert ProgressHook(0.25, value=0.2).said == "AP 0.200, -0.050 to the baseline's 0.250"  # nothing is left to train
+    assert (
+        ProgressHook(0.25, value=0.2).said == "AP 0.200, -0.050 over the baseline's 0.250"
+    )  # nothing is left to train
 
 
 def test_a_test_has_a_bar():

@@ -174,7 +174,8 @@ def test_nan_in_a_map_is_named(side):
     both = dict(student=[*maps()], teacher=[*maps(seed=1)])
     both[side][1][0, 0, 0, 0] = float("nan")
     advice = dict(student="Lower the learning rate", teacher="Evaluate the teacher")[side]
-    message = f"loss_pcka_s16, loss_mimic_s16 not finite; NaN .* in: the {side}'s map at stride 16. {advice}"
+    message = "these losses are not finite: loss_pcka_s16, loss_mimic_s16. NaN .* in: "
+    message += f"the {side}'s map at stride 16. {advice}"
     compare(d, both["student"], both["teacher"])
     assert re.match(message, d.nonfinite)
     compare(d, maps(), maps(seed=1))
