@@ -22,7 +22,7 @@ LONGER = "plain-longer"
 """Name of the student without distillation that trains for the time of the distilled one; see `DataSet.longer`."""
 
 HALF_MORE = ("plain-half-more", "both-heads-half-more+balance")
-"""Names of methods that train for half as many epochs again: whether `PLAIN` has converged, and the default too."""
+"""Names of methods that train for 1.5 times the epochs: whether `PLAIN` has converged, and the default too."""
 
 MIDDLE = 1.0
 """The setting that is tried if only one is: the published weights, or the ratio 1."""
@@ -134,7 +134,7 @@ class DataSet:
     data: str
     """Name of its folder in the folder of all data."""
     epochs: dict[str, int]
-    """By regime: `short`, and `converged` (half as many epochs again add less than 0.01 to the plain student)."""
+    """By regime: `short`, and `converged` (1.5 times as many add less than 0.01 to the plain student)."""
     teacher_epochs: int
     longer: float
     """A distilled training's time over the plain student's, rounded up to a half, on two cores: `plain-longer` has as
