@@ -108,4 +108,10 @@ def _student_of(runner: Runner) -> Path:
             f"the training in {runner.work_dir!r} is done, but its config keeps no checkpoint: set "
             "default_hooks.checkpoint (interval, save_best)"
         )
-    return student_path(best or newest.read_text().strip())
+    student = student_path(best or newest.read_text().strip())
+    if not student.is_file():
+        raise ValueError(
+            f"the training in {runner.work_dir!r} is done, but its checkpoint hook, {type(hook).__name__}, writes no "
+            "student: use pcka_mmdet.StudentCheckpointHook, or `pcka-mmdet export CHECKPOINT`"
+        )
+    return student

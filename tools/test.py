@@ -6,7 +6,7 @@ CONFIG and CHECKPOINT may be a distillation's or the student's own. Only the stu
 import argparse
 from copy import deepcopy
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from pcka_mmdet.checkpoints.files import load_file
 from pcka_mmdet.checkpoints.student import student_config
@@ -58,7 +58,7 @@ def main() -> None:
     if args.show or args.show_dir:
         from mmdet.engine.hooks.utils import trigger_visualization_hook
 
-        config.default_hooks.setdefault("visualization", dict(type="DetVisualizationHook"))
+        config.setdefault("default_hooks", ConfigDict()).setdefault("visualization", dict(type="DetVisualizationHook"))
         config = trigger_visualization_hook(config, args)
     if args.tta:
         use_tta(config)

@@ -8,7 +8,14 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from pcka_mmdet.configuration.detector import build_detector, is_distillation, model_config, model_of, plain_dict
+from pcka_mmdet.configuration.detector import (
+    build_detector,
+    is_distillation,
+    last_name,
+    model_config,
+    model_of,
+    plain_dict,
+)
 
 from .atomic_write import atomic_save, atomic_write
 from .config_text import GIVE_CONFIG, read_config, refuse_code
@@ -19,13 +26,13 @@ DISTILLATION_SCOPES = ("pcka_mmdet", "mmrazor")
 """Packages that a student no longer needs."""
 
 REPLACEMENTS = {
-    "pcka_mmdet.LevelLogProcessor": "LogProcessor",
-    "pcka_mmdet.StudentCheckpointHook": "CheckpointHook",
-    "pcka_mmdet.CpuAmpOptimWrapper": "OptimWrapper",
-    "pcka_mmdet.FasterCocoMetric": "CocoMetric",
-    "mmrazor.SingleTeacherDistillValLoop": "ValLoop",
+    "LevelLogProcessor": "LogProcessor",
+    "StudentCheckpointHook": "CheckpointHook",
+    "CpuAmpOptimWrapper": "OptimWrapper",
+    "FasterCocoMetric": "CocoMetric",
+    "SingleTeacherDistillValLoop": "ValLoop",
 }
-"""Types in a distillation's config, and the types that replace them in the student's."""
+"""Types of ours and of MMRazor's in a distillation's config, and the types that replace them in the student's."""
 
 OWN_OPTIONS = ("allow_teacher_change", "dtype", "loss_scale")
 """Options of the replaced types that the replacements do not have."""
@@ -171,19 +178,20 @@ def _detector(config: Config, weights: dict[str, Tensor]) -> BaseModel:
     return detector
 
 
-def _is_ours(hook: dict) -> bool:
-    """Whether a hook belongs to the distillation, by its scope or its class's package."""
-    kind = hook.get("type")
+def _is_ours(node: dict) -> bool:
+    """Whether the type of a hook or another part belongs to the distillation, by its scope or its class's package."""
+    kind = node.get("type")
     name = kind if isinstance(kind, str) else getattr(kind, "__module__", "")
-    return name.partition(".")[0] in DISTILLATION_SCOPES or hook.get("_scope_") in DISTILLATION_SCOPES
+    return name.partition(".")[0] in DISTILLATION_SCOPES or node.get("_scope_") in DISTILLATION_SCOPES
 
 
 def _replaced(node: Any) -> Any:
     if isinstance(node, dict):
-        kind = node.get("type")
-        if isinstance(kind, str) and kind in REPLACEMENTS:
+        if _is_ours(node) and (plain := REPLACEMENTS.get(last_name(node.get("type", "")))):
             node = {key: value for key, value in node.items() if key not in OWN_OPTIONS}
-            node["type"] = REPLACEMENTS[kind]
+            node["type"] = plain
+            if node.get("_scope_") in DISTILLATION_SCOPES:
+                del node["_scope_"]
         return {key: _replaced(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
         return type(node)(map(_replaced, node))

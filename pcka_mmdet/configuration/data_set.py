@@ -53,7 +53,7 @@ def data_set_class(dataset: dict, scope: str | None) -> type[BaseDataset] | None
 
 def known_classes(config: Config) -> tuple[str, ...] | None:
     """Classes of a detector's training set, as its config or else its type states them; `None` if neither does."""
-    dataset = innermost(config.get("train_dataloader", {}).get("dataset", {}))
+    dataset = innermost((config.get("train_dataloader") or {}).get("dataset", {}))
     stated = (dataset.get("metainfo") or {}).get("classes")
     if stated is None and "type" in dataset:
         stated = getattr(data_set_class(dataset, config.get("default_scope")), "METAINFO", {}).get("classes")

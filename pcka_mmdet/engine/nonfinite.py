@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import print_log
+from mmengine.logging import MessageHub, print_log
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement, InstanceData
@@ -82,6 +82,9 @@ def replay(path: str, config: Config | None = None) -> Replay:
     model.load_state_dict(content["state_dict"])
     _warn_of_another_teacher(content["teacher_sha256"], model.teacher_sha256)
     distillation, precision = content["distillation"], content["precision"]
+    MessageHub.get_current_instance().update_info_dict(
+        {key: distillation[key] for key in ("iter", "max_iters") if key in distillation}  # several teachers take turns
+    )
     model.distillation_stopped = distillation["stopped"]
     model.distiller.factor = distillation["factor"]
     model.distiller.level_weights.update(distillation["level_weights"])

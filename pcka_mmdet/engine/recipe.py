@@ -12,7 +12,7 @@ from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.data_set import known_classes
 from pcka_mmdet.configuration.detector import build_detector, is_distillation, model_config, model_of, plain_dict
 from pcka_mmdet.configuration.files import load_config
-from pcka_mmdet.engine.launch import merge_options
+from pcka_mmdet.engine.launch import check_names, merge_options
 from pcka_mmdet.models.levels import pair_levels, source_levels
 from pcka_mmdet.models.losses.head_outputs import difference_of_heads, kind_of
 from pcka_mmdet.models.losses.roi_head_loss import problem_of_roi_head
@@ -51,8 +51,8 @@ def distillation_config(
 
     Raises:
         FileNotFoundError: A config does not exist.
-        ValueError: The recipe is none of `RECIPES`, the student's config is a distillation already, or a config has no
-            model.
+        ValueError: The recipe is none of `RECIPES`, the student's config is a distillation already, a config has no
+            model, or the name of an option is misspelt.
     """
     if recipe not in (None, *RECIPES):
         raise ValueError(f"there is no recipe {recipe!r}: write one of {RECIPES}, or leave it out")
@@ -61,6 +61,7 @@ def distillation_config(
         raise ValueError(f"{student!r} is the config of a distillation already: train it without --teacher")
     sides = dict(architecture=model_of(config, student), teacher=dict(cfg_path=teacher), teacher_ckpt=teacher_ckpt)
     make_distillation(config, sides, distiller={})
+    check_names(config, options or {})
     losses = ("model.distiller.", "model.balance.")
     merge_options(config, {key: value for key, value in (options or {}).items() if not key.startswith(losses)})
     reason = "as given"

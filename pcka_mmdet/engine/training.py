@@ -107,8 +107,16 @@ def _train(config: Config, notes: Sequence[str], hooks: Sequence[Hook]) -> Runne
         for more in hooks:
             runner.register_hook(more)
         build_training_set(runner)
+        _run(runner, hook)
+    except URLError as error:
+        raise SystemExit(preflight.download_advice(config, error.reason)) from error
+    return runner
+
+
+def _run(runner: Runner, hook: NonFiniteLossHook) -> None:
+    """Train, and save the step whose loss is not finite."""
+    try:
         runner.train()
-        return runner
     except FloatingPointError as error:
         failed = hook.failed_step(runner)
         if failed is None:  # another process failed, and saves its step
@@ -118,8 +126,6 @@ def _train(config: Config, notes: Sequence[str], hooks: Sequence[Hook]) -> Runne
             f"{error}. Batch and weights are in {path}; `pcka-mmdet replay {path}` (tools/replay_nonfinite.py) "
             "repeats the step"
         ) from error
-    except URLError as error:
-        raise SystemExit(preflight.download_advice(config, error.reason)) from error
 
 
 def _registered(runner: Runner, kind: type[Hook]) -> Hook:

@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path
 
 from mmengine.config import Config
 
@@ -15,18 +14,22 @@ LENGTHS = ("total_steps", "T_max", "end", "stop_epoch")
 def training_iterations(config: Config) -> int:
     """Iterations of the whole training: epochs times batches per epoch."""
     loader = config.train_dataloader
-    dataset = innermost(loader.dataset)
-    images = _num_images(annotation_file(dataset), (dataset.get("filter_cfg") or {}).get("filter_empty_gt", False))
-    return math.ceil(images * repeats(loader.dataset) / loader.batch_size) * config.train_cfg.max_epochs
+    images = num_images(loader.dataset) * repeats(loader.dataset)
+    return math.ceil(images / loader.batch_size) * config.train_cfg.max_epochs
 
 
-def _num_images(annotations: Path, without_empty: bool) -> int:
-    """Images of a file in COCO's format, or lines of a classifier's list."""
+def num_images(dataset: dict) -> int:
+    """Images that a training sees of a file in COCO's format, or lines of a classifier's list.
+
+    Args:
+        dataset: The data set's config. With `filter_empty_gt` only images with boxes count.
+    """
+    annotations = annotation_file(dataset)
     text = annotations.read_text()
     if annotations.suffix == ".txt":
         return len(text.splitlines())
     content = json.loads(text)
-    if without_empty:
+    if (innermost(dataset).get("filter_cfg") or {}).get("filter_empty_gt", False):
         return len({annotation["image_id"] for annotation in content["annotations"]})
     return len(content["images"])
 

@@ -108,6 +108,10 @@ class GradientBalance(nn.Module):
         self._step: Tensor | None = None
         """The values of this step, 0 where a group has no gradient."""
 
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        state_dict.setdefault(f"{prefix}averages", torch.zeros_like(self.averages))  # nothing was measured until then
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def fork(self, outputs: Sequence[Tensor]) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
         """Copies of outputs for the task and for each group. They share memory: nothing may change them in place."""
         copies = _Fork.apply(self, len(self.ratios) + 1, *outputs)

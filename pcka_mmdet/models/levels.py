@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .forked_rng import forked_rng
-from .sources import dense_head, stages
+from .sources import dense_head, listed, stages
 
 DRY_RUN_SIDES = (256, 512)
 """Sides of a dry run's zero image. 256 gives two positions at stride 128; SSD needs at least 300."""
@@ -156,7 +156,7 @@ def _logit_levels(model: nn.Module) -> list[Level]:
 
 def _measured(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[list[int | None], list[int]]:
     """Strides and channels of the outputs for a zero image: maps, or vectors, which have no stride."""
-    side, outputs = _dry_run(model, forward)
+    side, outputs = _dry_run(model, lambda image: listed(forward(image)))
     return [round(side / o.shape[-1]) if o.dim() == 4 else None for o in outputs], [o.shape[1] for o in outputs]
 
 

@@ -81,10 +81,14 @@ def test_nothing_of_the_run_is_in_it(tmp_path):
     config.optim_wrapper.update(type="pcka_mmdet.CpuAmpOptimWrapper", loss_scale="dynamic", dtype="float16")
     config.custom_imports = dict(imports="pcka_mmdet")
     config.custom_hooks = [dict(type="StopDistillHook", _scope_="mmrazor")]
+    config.log_processor.type = "pcka_mmdet.engine.log_processor.LevelLogProcessor"  # as of a Python-style config
+    config.default_hooks.checkpoint = dict(type="StudentCheckpointHook", _scope_="pcka_mmdet")
     student = student_config(config)
     gone = {"resume", "load_from", "launcher", "work_dir", "custom_imports", "custom_hooks", "distiller"}
     assert not gone & student.keys()
     assert student.optim_wrapper.type == "OptimWrapper" and not {"dtype", "loss_scale"} & student.optim_wrapper.keys()
+    assert student.log_processor.type == "LogProcessor"
+    assert student.default_hooks.checkpoint == dict(type="CheckpointHook")
     assert "pcka" not in student.pretty_text
 
 

@@ -6,6 +6,7 @@ import copy
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from mmrazor.engine import StopDistillHook  # noqa: F401  (registers it)
 
@@ -76,3 +77,18 @@ def test_the_losses_are_those_of_the_training(name, tmp_path):
     assert again.problem is None and again.weights == []
     distilled = again.losses["distill.loss_mimic"]
     assert distilled == 0 if "stopped" in name else distilled > 0
+
+
+def test_the_teacher_that_taught_then_teaches_again(tmp_path):
+    """Of several, one after another: a process that replays the step has no training's progress."""
+    model = distillation(teachers=[retinanet(), dict(retinanet(width=12), ckpt="random")])
+    for entry, times in zip(model["teachers"], (dict(until=0.4), dict(since=0.4)), strict=True):
+        entry.update(ckpt="random", **times)
+    del model["teacher"], model["teacher_ckpt"]
+    keep = KeepHook(model)
+    hooks = [dict(type="pcka_mmdet.NonFiniteLossHook"), keep]
+    runner(model, tmp_path, 2, optim_wrapper=STILL, custom_hooks=hooks, default_hooks=dict(checkpoint=None)).train()
+    MessageHub.get_current_instance().update_info("iter", 0)
+    losses = replay(str(keep.path)).losses
+    assert losses["distill.loss_mimic"] == keep.losses["distill.loss_mimic"] == 0
+    assert losses["distill.loss_mimic_2"] > 0 and keep.losses["distill.loss_mimic_2"] > 0

@@ -137,6 +137,14 @@ def test_options_of_the_detectors_count_in_the_choice(key):
     assert config.model.balance.ratio == 1.0  # merged later, as all options are
 
 
+@pytest.mark.parametrize(
+    "option, right", [("train_cgf.max_epochs", "train_cfg.max_epochs"), ("model.balanse.ratio", "model.balance.ratio")]
+)
+def test_an_option_that_is_misspelt(option, right):
+    with pytest.raises(ValueError, match=f"there is no setting {option!r}: did you mean {right!r}?"):
+        distillation_config(RETINANET, RETINANET, "teacher.pth", options={option: 2})
+
+
 def test_its_name_says_recipe_teacher_and_student():
     config, _ = distillation_config(STUDENT, TEACHER, "teacher.pth")
     assert config.filename == "teacher-head_rtmdet_l_8xb32-300e_coco_yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py"

@@ -7,7 +7,8 @@ import torch
 from mmengine.hub import get_config
 
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.models.levels import Level, neck_levels, pair_levels
+from pcka_mmdet.models.levels import Level, neck_levels, pair_levels, source_levels
+from pcka_mmdet.models.teacher import Normalisation, Teacher
 from tests.detectors import build, retinanet
 
 
@@ -51,6 +52,17 @@ def test_detectors_of_mmdetection(config, expected):
     model.backbone.init_cfg = None
     model["_scope_"] = "mmdet"
     assert strides_and_channels(neck_levels(build_detector(model))) == expected
+
+
+def test_a_backbone_that_gives_a_single_map(monkeypatch):
+    """As MMDetection's SSDVGG with one output."""
+    detector = build(retinanet())
+    whole = detector.backbone.forward
+    monkeypatch.setattr(detector.backbone, "forward", lambda images: whole(images)[-1])
+    images, plain = torch.zeros(2, 3, 64, 64), Normalisation.of(detector.data_preprocessor)
+    found = Teacher(detector, "random", fuse=False, channels_last=False)(images, None, plain, ("backbone",))
+    (level,) = source_levels(detector, "backbone")
+    assert level.stride == 32 and [m.shape for m in found["backbone"]] == [(2, level.channels, 2, 2)]
 
 
 def test_no_neck():

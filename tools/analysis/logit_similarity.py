@@ -11,9 +11,11 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from torch import Tensor
 
+from pcka_mmdet.checkpoints.resume import newest_intact_checkpoint
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.files import load_config
+from pcka_mmdet.engine.hooks.student_checkpoint import student_path
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.logit_similarity import plot_logit_similarity
 
@@ -32,13 +34,13 @@ def parse_args() -> argparse.Namespace:
 @torch.no_grad()
 def logits_of(folder: Path) -> Tensor:
     """Logits `(N, K)` of a training's last student for the images that it was validated on."""
-    checkpoints = sorted(folder.glob("epoch_*.pth"))
-    if not checkpoints:
+    checkpoint = newest_intact_checkpoint(folder)
+    if checkpoint is None:
         raise SystemExit(f"there is no checkpoint in {str(folder)!r}: finish tools/demo_cls.py first")
     config = student_config(load_config(str(folder.with_suffix(".py"))))
     model = build_detector(config.model).eval()
-    student = list(folder.glob("student_epoch_*.pth"))
-    load_checkpoint(model, str((student or checkpoints)[-1]), map_location="cpu", strict=True)
+    student = student_path(checkpoint)
+    load_checkpoint(model, str(student if student.is_file() else checkpoint), map_location="cpu", strict=True)
     loader = Runner.build_dataloader(config.val_dataloader, seed=0)
     found = [model.head(model.extract_feat(model.data_preprocessor(batch)["inputs"])) for batch in loader]
     return torch.cat(found)

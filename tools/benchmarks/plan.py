@@ -5,7 +5,6 @@ the results; docs/performance.md explains them.
 """
 
 import argparse
-import json
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +16,7 @@ from pcka_mmdet.configuration.data_set import annotation_file, innermost, repeat
 from pcka_mmdet.configuration.detector import build_detector, is_distillation, last_name, padded_size
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.short_errors import run_tool
+from pcka_mmdet.experiments.schedule import num_images
 from pcka_mmdet.report.complexity import multiply_adds
 from pcka_mmdet.report.tables import console_table
 
@@ -87,7 +87,7 @@ def take_from(config: Config, args: argparse.Namespace) -> None:
             raise SystemExit(f"the training set of {args.config} is not one file in COCO's format: give --images")
         path = annotation_file(dataset)
         if path.is_file():
-            args.images = len(json.loads(path.read_text())["images"]) * times
+            args.images = num_images(dataset) * times
         elif path.name == COCO:
             args.images = COCO_IMAGES * times
         else:

@@ -74,6 +74,21 @@ def check_hooks(config: Config) -> None:
         )
 
 
+def check_optimizer(config: Config) -> None:
+    """Refuse to distil with an optimizer constructor that knows a backbone's layers by the names of its parameters.
+
+    Raises:
+        SystemExit: The constructor decays the learning rate by layers.
+    """
+    name = last_name((config.get("optim_wrapper") or {}).get("constructor", ""))
+    if is_distillation(config) and name.startswith("LearningRateDecay"):
+        raise SystemExit(
+            f"optim_wrapper.constructor: {name} looks for parameters whose names begin with 'backbone', and the "
+            "student's begin with 'architecture.backbone': it would decay no learning rate. Train with "
+            "optim_wrapper.constructor='DefaultOptimWrapperConstructor', the student alone too"
+        )
+
+
 def check_operators(config: Config | None = None) -> None:
     """Refuse to train on a GPU with an MMCV that was built without CUDA, whatever the config.
 
@@ -139,6 +154,7 @@ CHECKS = {
     "the teacher's checkpoint": check_teacher_checkpoint,
     "strategy": check_strategy,
     "hooks": check_hooks,
+    "optimizer": check_optimizer,
     "operators of mmcv": check_operators,
     "initial weights": check_pretrained_weights,
     "annotations and classes": check_annotations,

@@ -83,6 +83,8 @@ class NonFiniteLossHook(Hook):
                 factor=model.distiller.factor,
                 level_weights=dict(model.distiller.level_weights),
                 stopped=model.distillation_stopped,
+                iter=runner.iter,
+                max_iters=runner.max_iters,
             )
             batch, random, buffers = self._held
             self._failed = FailedStep(batch, random, distillation, buffers, model.nonfinite)

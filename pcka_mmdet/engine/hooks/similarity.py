@@ -142,11 +142,12 @@ class SimilarityHook(Hook):
         if self._total is None or batch_idx >= self.val_batches:
             return
         self._recording.close()
-        if "neck" not in self._student:  # another model is validated, as by MMRazor's loop
+        record, self._student = self._student, {}  # the maps are held no longer than their batch
+        if "neck" not in record:  # another model is validated, as by MMRazor's loop
             return
         batch = self._model.data_preprocessor(data_batch, False)
         teacher = self._model.teacher_maps(batch["inputs"], batch["data_samples"])
-        sides = zip((self._student["neck"], teacher), self._levels, strict=True)
+        sides = zip((record["neck"], teacher), self._levels, strict=True)
         self._total.add(*([maps[level.index] for level in levels] for maps, levels in sides))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:

@@ -204,8 +204,8 @@ class FPNDistill(BaseAlgorithm):
                 proposals = [stage.rois for stage in student["roi_head"]]
                 with torch.no_grad():
                     record["roi_head"] = teacher.roi_head(record["neck"], proposals)
-            maps = None if record is None else record.get("neck")
-            batch = Batch(data_samples, tuple(inputs.shape[2:]), self.student, teacher, maps)
+            theirs = [(record or {}).get(source) for source in ("neck", "head")]
+            batch = Batch(data_samples, tuple(inputs.shape[2:]), self.student, teacher, *theirs)
             steps.append(TeacherStep(record, batch, weight, changed=bool(weight) != bool(before[index])))
         distilled = self.distiller.compute_distill_losses(student, steps)
         losses.update({f"distill.{k}" if k.startswith("loss_") else k: v for k, v in distilled.items()})

@@ -1,9 +1,12 @@
 """The table of levels and losses for the log."""
 
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from terminaltables import AsciiTable
+from rich.box import ASCII2
+from rich.console import Console
+from rich.table import Table
 
 from ..levels import Level
 from ..outputs import output_size
@@ -33,7 +36,17 @@ def level_table(distiller: "FPNDistiller", student: Record) -> str:
             cells = [_cell(distiller, terms, source, name, size) for terms in distiller.terms.values()]
             shown = _level(own[name], source, size) if name in own else "no partner"
             rows.append([name or source, shown, "; ".join(theirs) or "no partner", *cells])
-    return AsciiTable(rows, " levels ").table
+    return _text(rows)
+
+
+def _text(rows: Sequence[Sequence[str]]) -> str:
+    """A table as text, as wide as its cells; the first row is the header."""
+    table = Table(*rows[0], box=ASCII2, header_style="")
+    for row in rows[1:]:
+        table.add_row(*row)
+    console = Console(file=io.StringIO(), width=10_000, markup=False, emoji=False, highlight=False)
+    console.print(table)
+    return console.file.getvalue().rstrip()
 
 
 def _order(name: str) -> tuple[int, str]:

@@ -35,6 +35,8 @@ class Batch:
     """`teacher.head(maps)` runs its frozen head on any maps."""
     teacher_maps: Sequence[Tensor] | None = None
     """All maps of the teacher's neck, those of unpaired levels too; `None` if no loss needs the neck."""
+    teacher_outputs: Sequence[tuple[Tensor, ...]] | None = None
+    """Raw outputs of the teacher's dense head, or RPN, for these maps, by level; `None` if no loss reads them."""
     stride: int | None = None
     """Stride of the level in pixels; `None` for a joint loss and for sources without strides."""
 

@@ -87,7 +87,7 @@ class RoIHeadLoss(LevelLoss):
         sizes = [batch.image_size] * len(student[0])
         if batch.samples is not None:
             sizes = [tuple(sample.metainfo.get("img_shape", batch.image_size)[:2]) for sample in batch.samples]
-        theirs = batch.teacher.own_proposals(batch.teacher_maps, sizes, self.proposals)
+        theirs = batch.teacher.own_proposals(batch.teacher_maps, sizes, self.proposals, batch.teacher_outputs)
         theirs = [self._on_available_levels(detector, stage, outputs) for stage, outputs in enumerate(theirs)]
         placed = self.connectors.placed(student, len(batch.teacher_maps))
         maps = [

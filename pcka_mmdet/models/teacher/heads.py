@@ -64,13 +64,18 @@ def run_roi_head(detector: BaseModel, maps: Sequence[Tensor], proposals: Sequenc
 
 
 def run_on_own_proposals(
-    detector: BaseModel, maps: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]], most: int
+    detector: BaseModel,
+    maps: Sequence[Tensor],
+    of_rpn: Sequence[tuple[Tensor, ...]],
+    image_sizes: Sequence[tuple[int, int]],
+    most: int,
 ) -> list[RoIOutputs]:
     """Raw outputs of the RoI head for the detector's own proposals, which each stage of a cascade refines.
 
     Args:
         detector: The detector, in eval mode.
         maps: Its neck maps.
+        of_rpn: Raw outputs of its RPN for them, by level.
         image_sizes: Height and width of each image in pixels, without padding.
         most: Proposals of an image: those with the highest scores.
 
@@ -81,7 +86,7 @@ def run_on_own_proposals(
     metas = [dict(img_shape=size, scale_factor=(1.0, 1.0)) for size in image_sizes]
     config = copy.deepcopy(detector.rpn_head.test_cfg)
     config.max_per_img = most
-    found = detector.rpn_head.predict_by_feat(*detector.rpn_head(maps), batch_img_metas=metas, cfg=config)
+    found = detector.rpn_head.predict_by_feat(*zip(*of_rpn, strict=True), batch_img_metas=metas, cfg=config)
     boxes = [_tensor(instances.bboxes) for instances in found]
     rois = torch.cat([torch.cat([box.new_full((len(box), 1), i), box], 1) for i, box in enumerate(boxes)])
     outputs: list[RoIOutputs] = []

@@ -14,7 +14,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ..sources import Record
+from ..sources import Record, listed
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 PARTS = ("backbone", "neck")
@@ -108,7 +108,7 @@ class NeckForward:
         if both:
             record["backbone"] = self._backbone_maps
         self._backbone_maps = ()
-        return {source: tuple(self._plain(m) for m in maps) for source, maps in record.items()}
+        return {source: tuple(self._plain(m) for m in listed(maps)) for source, maps in record.items()}
 
     def _plain(self, feature_map: Tensor) -> Tensor:
         return (feature_map if self.dtype is None else feature_map.float()).contiguous()
@@ -209,7 +209,7 @@ def _probe(detector: BaseModel, image: Tensor) -> tuple[Tensor, tuple[Tensor, ..
 def _exact_maps(detector: BaseModel, images: Tensor) -> tuple[Tensor, ...]:
     """Maps in float64, without autocast and TF32."""
     with torch.autocast(images.device.type, enabled=False):
-        return tuple(_copy(detector, torch.float64).extract_feat(images.double()))
+        return tuple(listed(_copy(detector, torch.float64).extract_feat(images.double())))
 
 
 def _channels_last(module: nn.Module) -> nn.Module:

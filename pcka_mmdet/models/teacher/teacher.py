@@ -127,11 +127,23 @@ class Teacher:
 
     @torch.no_grad()
     def own_proposals(
-        self, maps: Sequence[Tensor], image_sizes: Sequence[tuple[int, int]], most: int
+        self,
+        maps: Sequence[Tensor],
+        image_sizes: Sequence[tuple[int, int]],
+        most: int,
+        of_rpn: Sequence[tuple[Tensor, ...]] | None = None,
     ) -> list[RoIOutputs]:
-        """Raw outputs of the RoI head for its own proposals, in float32; see `run_on_own_proposals`."""
+        """Raw outputs of the RoI head for its own proposals, in float32; see `run_on_own_proposals`.
+
+        Args:
+            maps: The neck maps.
+            image_sizes: Height and width of each image.
+            most: Proposals of an image.
+            of_rpn: The RPN's outputs by level, if it has run on these maps already; see `head`.
+        """
+        of_rpn = self.head(maps) if of_rpn is None else of_rpn
         with self._without_autocast():
-            return run_on_own_proposals(self.detector, in_float32(maps), image_sizes, most)
+            return run_on_own_proposals(self.detector, in_float32(maps), of_rpn, image_sizes, most)
 
     def try_roi_head(self) -> None:
         """Run the RoI head on maps of zeros; raises what it raises."""

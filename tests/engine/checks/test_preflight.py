@@ -51,6 +51,16 @@ def test_strategies_that_shard_the_model(strategy):
     preflight.check_strategy(Config(dict(model=distillation())))
 
 
+def test_an_optimizer_that_decays_by_layers():
+    wrapper = dict(constructor="mmdet.LearningRateDecayOptimizerConstructor")
+    wrong = Config(dict(model=distillation(), optim_wrapper=wrapper))
+    with pytest.raises(SystemExit, match="LearningRateDecayOptimizerConstructor looks for.*'architecture.backbone'"):
+        preflight.check_optimizer(wrong)
+    preflight.check_optimizer(Config(dict(model=retinanet(), optim_wrapper=wrapper)))
+    preflight.check_optimizer(Config(dict(model=distillation(), optim_wrapper=dict(optimizer={}))))
+    preflight.check_optimizer(Config(dict(model=distillation())))
+
+
 def test_a_hook_that_an_algorithm_of_mmrazors_fails_at():
     """It would, in the last epochs: MMDetection's hook looks for the head."""
     hooks = [dict(type="mmdet.YOLOXModeSwitchHook", num_last_epochs=15)]

@@ -117,6 +117,22 @@ def test_a_best_student_of_an_older_training_is_overwritten(tmp_path):
     assert "state_dict" in load(tmp_path / "student_best_score_epoch_1.pth")
 
 
+def test_the_best_student_follows_where_all_files_have_one_name(tmp_path):
+    run = train(tmp_path, epochs=1, hook=dict(save_best="score", rule="greater", filename_tmpl="latest.pth"))
+    for score in (0.5, 0.4, 0.6):
+        with torch.no_grad():
+            run.model.student.bbox_head.retina_reg.bias.fill_(score)
+        checkpoint_hook(run).after_val_epoch(run, dict(score=score))
+    assert load(tmp_path / "student_best_score_latest.pth")["state_dict"]["bbox_head.retina_reg.bias"][0] == 0.6
+
+
+def test_a_checkpoint_from_before_gradients_were_measured_is_resumed(tmp_path):
+    """As `tools/train.py` measures those of constant weights, and another runner does not."""
+    train(tmp_path, epochs=1)
+    run = train(tmp_path, epochs=2, config=distillation(balance=dict(ratio=None)), resume=True)
+    assert run.epoch == 2 and run.model.distiller.balances["neck"].averages.all()
+
+
 def test_resuming_in_a_folder_that_was_moved(tmp_path):
     hook = dict(save_best="score", rule="greater")
     run = train(tmp_path / "old", epochs=1, hook=hook)

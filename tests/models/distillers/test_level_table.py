@@ -27,7 +27,7 @@ def test_every_level_with_its_partner_losses_and_patches(monkeypatch):
     for _ in range(2):  # it is said once
         model.train()(**model.data_preprocessor(raw_batch((64, 96)), True), mode="loss")
     (text,) = said
-    assert text.startswith("compared levels and losses:\n+ levels -")
+    assert text.startswith("compared levels and losses:\n+--")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[0] == "|"]
     assert rows == [
         ["level", "student", "teacher", "pcka", "mimic"],

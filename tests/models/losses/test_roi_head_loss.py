@@ -104,6 +104,16 @@ def test_own_proposals_are_those_of_mmdetections_prediction(stages):
             torch.testing.assert_close(found[-1].bbox_pred, torch.cat(deltas))
 
 
+def test_the_rpn_runs_once_for_both_losses():
+    losses = dict(head=dict(type="pcka_mmdet.HeadLoss"), roi=dict(type="pcka_mmdet.RoIHeadLoss"))
+    distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
+    model = FPNDistill(faster_rcnn(), faster_rcnn(), distiller, "random")
+    calls = []
+    model.teacher.rpn_head.register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
+    model.train()(**model.data_preprocessor(raw_batch((128, 128)), True), mode="loss")
+    assert sorted(calls) == [False, True]  # on the teacher's maps, and on the student's
+
+
 def test_proposals_on_levels_that_the_student_lacks_are_left_out():
     model = distilled(faster_rcnn(), student=retinanet(start_level=2))  # strides 16 to 128
     teacher = maps(0)
