@@ -14,6 +14,7 @@ from rich.console import Console
 import pcka_mmdet
 from pcka_mmdet.benchmarking.measure import machine
 from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.checkpoints.files import file_sha256
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.data_set import annotation_file
 from pcka_mmdet.report.comparison import Trial
@@ -75,7 +76,7 @@ class Comparison:
         config = self._stage_config("teacher", 0, length)
         ensure_data(config, console)
         self.teacher = Training(f"{self.name} teacher", self.folder / "teacher", config, tools, COSTS["teacher"])
-        annotations = hashlib.sha256(annotation_file(config.train_dataloader.dataset).read_bytes()).hexdigest()
+        annotations = file_sha256(annotation_file(config.train_dataloader.dataset))
         self._inputs = [self._stage_config("teacher", 0, length, here=False).to_dict(), annotations]
         """What results depend on besides the student's config; see `_digest`."""
 

@@ -10,7 +10,7 @@ from pcka_mmdet.report import tables
 from pcka_mmdet.report.curves import plot_curves
 from pcka_mmdet.report.gallery import plot_gallery
 from pcka_mmdet.report.page.page import write_page
-from pcka_mmdet.report.page.run import Run
+from pcka_mmdet.report.run import Run
 from pcka_mmdet.report.scalars import read_scalars
 
 from .stages import Evaluation

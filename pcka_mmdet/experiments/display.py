@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from .estimate import Estimate, clock
+from .remaining_time import RemainingTime, clock
 from .stages import Stage
 
 INTERVAL = 30.0  # seconds between two lines where there is no terminal
@@ -23,7 +23,7 @@ class Display:
     """
 
     def __init__(self, stages: Sequence[Stage], console: Console, jobs: int = 1):
-        self._estimate = Estimate(stages, jobs)
+        self._estimate = RemainingTime(stages, jobs)
         self._console = console
         self._bars = _bars(console)
         self._tasks: dict[Stage, TaskID] = {}

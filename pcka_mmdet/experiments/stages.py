@@ -9,12 +9,14 @@ from typing import Any
 from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.checkpoints.files import file_sha256
 from pcka_mmdet.configuration.data_set import annotation_file
 from pcka_mmdet.report import scalars
-from pcka_mmdet.report.complexity import complexity
-from pcka_mmdet.report.predictions import read_predictions
+from pcka_mmdet.report.complexity import complexity_in_test
+from pcka_mmdet.report.run import RESULTS
 
 from .schedule import training_iterations
+from .tested import words_of_test
 
 
 class Stage:
@@ -121,7 +123,7 @@ class Training(Stage):
         cost: float = 1.0,
         requires: Sequence["Training"] = (),
     ):
-        annotations = hashlib.sha256(annotation_file(config.train_dataloader.dataset).read_bytes()).hexdigest()
+        annotations = file_sha256(annotation_file(config.train_dataloader.dataset))
         super().__init__(name, folder, [config.to_dict(), annotations], requires)
         self.config = config
         self.config_file = folder.with_name(f"{folder.name}.py")
@@ -186,7 +188,6 @@ class Evaluation(Stage):
     def __init__(self, training: Training, tools: Path):
         super().__init__(f"{training.name}, test", training.folder / "test", "test", [training])
         self.training = training
-        self.predictions = self.folder / "predictions.pkl"
         self._tools = tools
 
     def prepare(self) -> Path | None:
@@ -195,25 +196,18 @@ class Evaluation(Stage):
         return super().prepare()
 
     def arguments(self) -> list[str]:
-        """`tools/test.py`, which writes the predictions."""
-        files = [str(self.training.config_file), str(self.training.checkpoint)]
-        return [
-            *[str(self._tools / "test.py"), *files],
-            *["--work-dir", str(self.folder), "--out", str(self.predictions)],
-            *["--cfg-options", f"test_evaluator.outfile_prefix={self.folder / 'predictions'}"],  # for report.page
-        ]
+        """`tools/test.py`, which writes the detections."""
+        training = self.training
+        words = words_of_test(training.config, training.config_file, training.checkpoint, training.folder)
+        return [str(self._tools / "test.py"), *words]
 
     def products(self) -> list[Path]:
-        """File of the predictions."""
-        return [self.predictions]
+        """File of the detections."""
+        return [self.training.folder / RESULTS]
 
     def summary(self) -> dict:
         """COCO's metrics on the test split, parameters and multiply-adds."""
-        height, width = read_predictions(self.predictions)[0]["batch_input_shape"]
-        return {
-            "test": scalars.read_test_metrics(self.folder),
-            **complexity(self.training.config.model, height, width),
-        }
+        return {"test": scalars.read_test_metrics(self.folder), **complexity_in_test(self.training.config)}
 
 
 def with_requirements(stages: Sequence[Stage]) -> list[Stage]:

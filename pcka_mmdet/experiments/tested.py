@@ -5,9 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmengine.config import Config
+
 from pcka_mmdet.checkpoints.resume import newest_intact_checkpoint
 from pcka_mmdet.configuration.carried import carried
-from pcka_mmdet.report.page.run import RESULTS, Run, coco_evaluator
+from pcka_mmdet.report.run import RESULTS, Run, coco_evaluator
 
 TOOL = carried("tools") / "test.py"
 
@@ -22,7 +24,6 @@ def tested(folders: Sequence[Path]) -> list[Run]:
     runs = [Run.read(folder) for folder in folders]
     for run in runs:
         folder, checkpoint = run.folder, newest_intact_checkpoint(run.folder)
-        place, _ = coco_evaluator(run.config)
         results = folder / RESULTS
         if checkpoint is None:
             if results.is_file():
@@ -30,11 +31,28 @@ def tested(folders: Sequence[Path]) -> list[Run]:
             raise SystemExit(f"there is no checkpoint in {str(folder)!r}: finish that training first")
         if results.is_file() and results.stat().st_mtime >= checkpoint.stat().st_mtime:
             continue
+        words = words_of_test(run.config, run.config.filename, checkpoint, folder)
         print(f"testing {checkpoint}", flush=True)
-        prefix = results.with_name(RESULTS.name.partition(".")[0])
-        words = [run.config.filename, checkpoint, "--work-dir", folder / "test"]
-        words += ["--cfg-options", f"{place}.outfile_prefix={prefix}"]
-        done = subprocess.run([sys.executable, TOOL, *map(str, words)], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, TOOL, *words], capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"the test of {checkpoint} failed: {done.stderr.strip()}")
     return runs
+
+
+def words_of_test(config: Config, config_file: str | Path, checkpoint: str | Path, folder: Path) -> list[str]:
+    """Arguments of `tools/test.py` that leave the detections of a training at `folder / RESULTS`.
+
+    Args:
+        config: The training's config.
+        config_file: Its file.
+        checkpoint: The checkpoint to test.
+        folder: The training's work directory.
+
+    Raises:
+        ValueError: See `coco_evaluator`.
+    """
+    place, _ = coco_evaluator(config)
+    results = folder / RESULTS
+    prefix = results.with_name(RESULTS.name.partition(".")[0])
+    words = [config_file, checkpoint, "--work-dir", results.parent, "--cfg-options", f"{place}.outfile_prefix={prefix}"]
+    return list(map(str, words))

@@ -45,7 +45,7 @@ class Matches:
 
     Args:
         annotations: COCO file.
-        predictions: See `predictions.read_predictions`.
+        predictions: See `predictions.read_results`.
         classes: Class names, in the order of the predictions' labels.
     """
 

@@ -2,11 +2,12 @@
 
 import torch
 from mmengine.analysis import FlopAnalyzer, parameter_count
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
-from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.detector import build_detector, padded_size
 
 
 def complexity(model: dict, height: int, width: int) -> dict[str, int]:
@@ -19,6 +20,11 @@ def complexity(model: dict, height: int, width: int) -> dict[str, int]:
     """
     detector = build_detector(model.get("architecture", model)).eval()
     return {"parameters": parameter_count(detector)[""], "flops": multiply_adds(detector, height, width)}
+
+
+def complexity_in_test(config: Config) -> dict[str, int]:
+    """`complexity` for an image of the test pipeline; for 256x256 pixels where that has no `Resize`."""
+    return complexity(config.model, *(padded_size(config, "test_dataloader") or (256, 256)))
 
 
 def multiply_adds(detector: BaseModel, height: int, width: int, head: bool = True) -> int:

@@ -26,7 +26,7 @@ def confusion_matrix(
 
     Args:
         truth: See `predictions.read_ground_truth`.
-        predictions: See `predictions.read_predictions`.
+        predictions: See `predictions.read_results`.
         num_classes: Number of classes K.
         threshold: Lowest score of the detections that count.
         iou: Lowest IoU of a detection and an object.

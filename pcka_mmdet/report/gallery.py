@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import colours
-from .page.run import Run
 from .predictions import Boxes, correct, detections
+from .run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,13 +1,14 @@
-"""Ground truth and detections by image, from COCO annotations and from the predictions of a test.
+"""Ground truth and detections by image, from COCO annotations and from the results of a test.
 
 Boxes are `(x1, y1, x2, y2)` in pixels of the original image.
 """
 
 import json
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 
 @dataclass
@@ -34,10 +35,35 @@ def read_ground_truth(annotations: Path, classes: Sequence[str]) -> dict[int, Bo
     return truth
 
 
-def read_predictions(path: Path) -> list[dict]:
-    """Read the file of `tools/test.py --out`. Read only files of your own: unpickling can run code."""
-    with path.open("rb") as file:
-        return pickle.load(file)
+def read_results(path: Path, annotations: Path, classes: Sequence[str]) -> list[dict]:
+    """The detections of every annotated image, from a file in COCO's format.
+
+    Args:
+        path: The file.
+        annotations: The annotations in COCO's format.
+        classes: Names of the classes.
+
+    Returns:
+        For each image `img_id`, and `pred_instances` with `bboxes` `(N, 4)`, `labels` and `scores`, in descending order
+        of the scores.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    content = json.loads(annotations.read_text())
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    found: dict[int, list[dict]] = {image["id"]: [] for image in content["images"]}
+    for result in json.loads(path.read_text()):
+        found[result["image_id"]].append(result)
+    return [dict(img_id=image, pred_instances=_instances(results, names, classes)) for image, results in found.items()]
+
+
+def _instances(results: list[dict], names: dict[int, str], classes: Sequence[str]) -> dict[str, np.ndarray]:
+    results = sorted(results, key=lambda result: -result["score"])
+    boxes = np.array([result["bbox"] for result in results], dtype=float).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    labels = np.array([classes.index(names[result["category_id"]]) for result in results], dtype=int)
+    return dict(bboxes=boxes, labels=labels, scores=np.array([result["score"] for result in results], dtype=float))
 
 
 def detections(prediction: dict, threshold: float) -> Boxes:

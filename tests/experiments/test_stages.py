@@ -13,7 +13,7 @@ from pcka_mmdet.engine import lock
 from pcka_mmdet.engine.lock import exclusive
 from pcka_mmdet.experiments.children import Child, ChildFailed, termination_as_interrupt
 from pcka_mmdet.experiments.display import Display, track
-from pcka_mmdet.experiments.estimate import clock
+from pcka_mmdet.experiments.remaining_time import clock
 from pcka_mmdet.experiments.run_stages import run_stages, session
 from pcka_mmdet.experiments.stages import Stage, with_requirements
 

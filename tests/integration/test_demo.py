@@ -14,7 +14,7 @@ import pytest
 
 from pcka_mmdet.datasets import build_digit_scenes
 from pcka_mmdet.experiments.display import Display
-from pcka_mmdet.report.page.run import RESULTS
+from pcka_mmdet.report.run import RESULTS
 from tests.integration.conftest import run_block
 from tests.pages import blocks
 from tests.processes import ROOT

@@ -7,7 +7,7 @@ import pytest
 from mmengine.config import Config
 
 from pcka_mmdet.report.page.page import write_page
-from pcka_mmdet.report.page.run import RESULTS, Run
+from pcka_mmdet.report.run import RESULTS, Run
 from tests.report.test_bootstrap import CLASSES, IDS, coco_file
 from tests.report.test_confusion import random_case
 

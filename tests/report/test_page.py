@@ -12,10 +12,10 @@ from pcka_mmdet.report.page import tables
 from pcka_mmdet.report.page.changes import draw, largest
 from pcka_mmdet.report.page.charts import svg
 from pcka_mmdet.report.page.page import write_page
-from pcka_mmdet.report.page.run import RESULTS, Run, coco_evaluator
 from pcka_mmdet.report.page.scores import score
 from pcka_mmdet.report.page.tables import differences
 from pcka_mmdet.report.page.words import DISTILLED, STUDENT, headline
+from pcka_mmdet.report.run import RESULTS, Run, coco_evaluator
 from tests.report.conftest import work_dir
 from tests.report.test_bootstrap import CLASSES, coco_file
 from tests.report.test_confusion import random_case

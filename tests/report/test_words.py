@@ -7,9 +7,9 @@ from mmengine.config import Config
 
 from pcka_mmdet.report.bootstrap import Estimate
 from pcka_mmdet.report.comparison import Interval
-from pcka_mmdet.report.page.run import Run
 from pcka_mmdet.report.page.scores import Score, Scores
 from pcka_mmdet.report.page.words import DISTILLED, STUDENT, headline, judge, named, title
+from pcka_mmdet.report.run import Run
 
 STUDENTS = {STUDENT: [], DISTILLED: []}
 GAIN, LOSS, NEITHER = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)

@@ -10,7 +10,7 @@ from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.run_arguments import add_runs_argument
 from pcka_mmdet.experiments.tested import tested
 from pcka_mmdet.report.gallery import plot_gallery
-from pcka_mmdet.report.page.run import check_same_data
+from pcka_mmdet.report.run import check_same_data
 
 
 def parse_args() -> argparse.Namespace:

@@ -17,7 +17,7 @@ from pcka_mmdet.experiments.run_arguments import add_run_arguments, default_thre
 from pcka_mmdet.experiments.run_stages import run_stages, session
 from pcka_mmdet.experiments.stage_config import COSTS, ensure_data, stage_config
 from pcka_mmdet.experiments.stages import Evaluation, Training, with_requirements
-from pcka_mmdet.report.seeds import SPLITS, Run, summary, table
+from pcka_mmdet.report.comparison import HEADER, Trial, cells, rows
 from pcka_mmdet.report.tables import console_table, markdown_table
 
 TOOLS = Path(__file__).resolve().parents[1]
@@ -73,6 +73,13 @@ def plan(args: argparse.Namespace, console: Console) -> dict[tuple[str, int, int
     return tests
 
 
+def trial(method: str, epochs: int, seed: int, test: Evaluation) -> Trial:
+    """The result of a student."""
+    trained = test.training.record
+    values = trained["val"]["bbox_mAP"], test.record["test"]["bbox_mAP"]
+    return Trial(f"{epochs} epochs", method, 1.0, seed, *values, trained["seconds"])
+
+
 def main() -> None:
     args, console = parse_args(), make_console()
     with session(args.work_dir) as lock:
@@ -83,17 +90,15 @@ def main() -> None:
         with Display(stages, console, args.jobs) as display:
             run_stages(stages, display, args.threads, args.jobs, inherit=[lock])
 
-        runs = []
-        for key, test in tests.items():
-            trained, tested = test.training.record, test.record
-            runs.append(Run(*key, trained["val"]["bbox_mAP"], tested["test"]["bbox_mAP"], trained["seconds"]))
-        entries = summary(runs)
-        write_json(args.work_dir / "seeds.json", {"runs": [asdict(run) for run in runs], "summary": entries})
-        text = "# AP by seed and length of training\n"
-        for split in SPLITS:
-            header, rows = table(entries, split)
-            console.print(console_table(header, rows, title=f"AP on {split}"))
-            text += f"\n## {split}\n\n{markdown_table(header, rows)}"
+        trials = [trial(*key, test) for key, test in tests.items()]
+        write_json(args.work_dir / "seeds.json", [asdict(one) for one in trials])
+        text = "# AP over seeds\n"
+        for regime in dict.fromkeys(one.regime for one in trials):
+            for split in ("val", "test"):
+                of_regime = [one for one in trials if one.regime == regime]
+                table = [cells(row) for row in rows(of_regime, [(name, 1.0) for name in METHODS], METHODS[0], split)]
+                console.print(console_table(HEADER, table, title=f"AP on {split}, {regime}"))
+                text += f"\n## {split}, {regime}\n\n{markdown_table(HEADER, table)}"
         (args.work_dir / "seeds.md").write_text(text)
         console.print(f"seeds.json and seeds.md are in {args.work_dir}", highlight=False, soft_wrap=True)
 

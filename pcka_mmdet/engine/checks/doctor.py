@@ -36,7 +36,8 @@ TEACHER_CHECK = "the teacher on the validation data"
 STEP = "a step"
 """A forward and a backward; the optimizer's part is not in it."""
 
-LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
+LOADERS = {"train_dataloader": ERROR, "val_dataloader": ERROR, "test_dataloader": WARNING}
+"""Data loaders, and how bad it is if their images are missing: a training does without those for test."""
 
 STEPS = 3
 """Measured steps, after one that is not."""
@@ -73,10 +74,10 @@ def examine(config: Config, images: int | None = None, baseline: float | None = 
         baseline: Metric of the student alone on all validation images. The teacher is evaluated on all of them then.
     """
     wrong = False
-    checks = {subject: partial(check, config) for subject, check in CHECKS.items()}
-    checks |= {f"images of {loader}": partial(check_images, config, loader) for loader in LOADERS}
-    for subject, check in checks.items():
-        finding = _found(subject, check, WARNING if "test" in subject else ERROR)
+    checks = [(subject, partial(check, config), ERROR) for subject, check in CHECKS.items()]
+    checks += [(f"images of {name}", partial(check_images, config, name), level) for name, level in LOADERS.items()]
+    for subject, check, level in checks:
+        finding = _found(subject, check, level)
         wrong = wrong or finding.level == ERROR
         yield finding
     if wrong:

@@ -10,7 +10,7 @@ from html import escape
 
 from .. import colours
 from ..predictions import Boxes, correct, detections
-from .run import Run
+from ..run import Run
 
 THRESHOLD = 0.3
 """Lowest score of the detections that count here."""

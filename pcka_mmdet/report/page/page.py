@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pcka_mmdet.configuration.installed import releases
 
 from ..confusion import confusion_figure, confusion_matrix
+from ..run import Run
 from . import changes, charts, tables
-from .run import Run
 from .scores import Scores, score
 from .words import TEACHER, Sides, headline, judge, named, short, title, titles
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..bootstrap import SIZES, Estimate, mean_over_classes, sample_images
 from ..comparison import Interval, paired_difference
-from .run import Run, check_same_data
+from ..run import Run, check_same_data
 
 
 @dataclass(frozen=True)

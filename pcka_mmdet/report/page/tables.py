@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from pcka_mmdet.configuration.detector import is_distillation, model_config, padded_size
+from pcka_mmdet.configuration.detector import is_distillation, model_config
 
-from ..complexity import complexity
+from ..complexity import complexity_in_test
+from ..run import Run
 from ..scalars import training_records, training_seconds
 from .charts import TITLES, Curves
-from .run import Run
 from .scores import Score, Scores
 from .words import Sides, interval, short, titles
 
@@ -138,7 +138,7 @@ def _cost(run: Run) -> list[str]:
 def _counts(run: Run) -> list[str]:
     """Parameters and multiply-adds; empty for a detector whose forward MMEngine cannot follow."""
     try:
-        counts = complexity(run.config.model, *(padded_size(run.config, "test_dataloader") or (256, 256)))
+        counts = complexity_in_test(run.config)
     except Exception as error:  # of the detector's own code, whatever it is
         print_log(f"multiply-adds of {str(run.folder)!r} are not counted: {error}", "current", logging.WARNING)
         return ["", ""]

@@ -7,7 +7,7 @@ from pcka_mmdet.configuration.detector import is_distillation
 
 from ..bootstrap import Estimate
 from ..comparison import Interval
-from .run import Run
+from ..run import Run
 from .scores import Scores
 
 Sides = Mapping[str, Sequence[Run]]

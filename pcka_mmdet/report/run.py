@@ -1,4 +1,4 @@
-"""What the page knows of a training: its config, its log, and its detections on the test images."""
+"""A training as the report reads it: its config, its log, and its detections on the test images."""
 
 import json
 import re
@@ -13,9 +13,9 @@ from mmengine.config import Config
 from pcka_mmdet.configuration.data_set import innermost, known_classes
 from pcka_mmdet.configuration.detector import STUDENT_CONFIG, last_name
 
-from ..bootstrap import Matches, mean_over_classes
-from ..predictions import Boxes, read_ground_truth
-from ..scalars import read_scalars
+from .bootstrap import Matches, mean_over_classes
+from .predictions import Boxes, read_ground_truth, read_results
+from .scalars import read_scalars
 
 RESULTS = Path("test", "predictions.bbox.json")
 """Detections on the test images, in COCO's format, in a work directory."""
@@ -85,7 +85,7 @@ class Run:
 
     @cached_property
     def detections(self) -> list[dict]:
-        """Detections of each test image, as `predictions.read_predictions` gives them."""
+        """Detections of each test image, as `predictions.read_results` gives them."""
         return read_results(self.folder / RESULTS, self.annotations, self.classes)
 
     @cached_property
@@ -167,25 +167,3 @@ def config_in(folder: Path) -> Path:
     if not configs:
         raise FileNotFoundError(f"there is no config in {str(folder)!r}: give the work directory of a training")
     return configs[-1]
-
-
-def read_results(path: Path, annotations: Path, classes: Sequence[str]) -> list[dict]:
-    """Detections in COCO's format as `predictions.read_predictions` gives them, for every annotated image.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-    """
-    content = json.loads(annotations.read_text())
-    names = {category["id"]: category["name"] for category in content["categories"]}
-    found: dict[int, list[dict]] = {image["id"]: [] for image in content["images"]}
-    for result in json.loads(path.read_text()):
-        found[result["image_id"]].append(result)
-    return [dict(img_id=image, pred_instances=_instances(results, names, classes)) for image, results in found.items()]
-
-
-def _instances(results: list[dict], names: dict[int, str], classes: Sequence[str]) -> dict[str, np.ndarray]:
-    results = sorted(results, key=lambda result: -result["score"])
-    boxes = np.array([result["bbox"] for result in results], dtype=float).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    labels = np.array([classes.index(names[result["category_id"]]) for result in results], dtype=int)
-    return dict(bboxes=boxes, labels=labels, scores=np.array([result["score"] for result in results], dtype=float))

@@ -9,7 +9,7 @@ PACE = 0.08  # seconds per iteration of cost 1 until one is measured: a small de
 OVERHEAD = 15.0  # seconds per stage besides its iterations: imports, validation, checkpoints
 
 
-class Estimate:
+class RemainingTime:
     """Remaining time of stages, of which `jobs` run at once."""
 
     def __init__(self, stages: Sequence[Stage], jobs: int = 1):
