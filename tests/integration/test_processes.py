@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pcka_mmdet.engine import NonFiniteLossHook
 from pcka_mmdet.models import FPNDistiller
+from pcka_mmdet.models.balance import MOMENTUM, GradientBalance
 from pcka_mmdet.models.losses.gathering import gathered
 from tests.detectors import EVERY_KIND, build, distillation, fcos, raw_batch, retinanet
 from tests.runners import RandomScenes, runner, validation
@@ -217,6 +218,14 @@ def gathered_rows_of_two_widths(rank: int) -> str:
     return str(raised.value)
 
 
+def averages(rank: int) -> Tensor:
+    """Those of a balance after one step, in which the gradients differ by process."""
+    balance = GradientBalance({"all": 1.0})
+    (own,), groups = balance.fork([torch.zeros(9, requires_grad=True)])
+    (own.sum() * (1 + rank) + groups["all"][0][:4].sum() * (2 + 10 * rank)).backward()
+    return balance.averages
+
+
 def two_teachers() -> dict:
     """One after another, so that the connectors of one of them have no gradient."""
     config = distillation(balance=BALANCE)
@@ -266,6 +275,7 @@ def work(rank: int, folder: Path) -> None:
         "rcka": weights_after(distilled_fcos("pcka_mmdet.RCKALoss", 0.0), [batch(0, LOCAL[rank])], 1.0, wrap),
         "gathered": gathered_rows(rank),
         "gathered, of two widths": gathered_rows_of_two_widths(rank),
+        "averages": averages(rank),
         **{name: scenario(folder) for name, scenario in SCENARIOS.items()},
     }
     torch.save(results, folder / f"{rank}.pt")
@@ -367,9 +377,15 @@ def test_a_resumed_training_ends_as_the_one_that_was_not_interrupted(results, fo
 
 @pytest.mark.parametrize("name", ["every", "unequal", "validated", "resumed", "skipped fp16"])
 def test_the_balance_averages_norms_over_processes(results, name):
-    """Both have the same averages, which are not those of one of them alone."""
     first, second = (result[name]["weights"]["distiller.balances.neck.averages"] for result in results)
     assert torch.equal(first, second) and (first[:, :2] > 0).all()
+
+
+def test_the_averages_of_a_balance_are_means_over_processes(results):
+    """Norms of the task's gradient: 3 and 6; of the distillation's: 4 and 24; their cosine is 2 / 3 in both."""
+    expected = (1 - MOMENTUM) * torch.tensor([[4.5, 14.0, 2 / 3, 1.0]])
+    for result in results:
+        torch.testing.assert_close(result["averages"], expected)
 
 
 def test_losses_of_inactive_iterations_and_levels(results):
@@ -392,7 +408,9 @@ def test_both_processes_skip_the_step_of_which_one_has_a_loss_that_is_not_finite
 
 def test_both_processes_stop_and_say_in_which_the_loss_is_not_finite(results):
     for result in results:
-        assert result["nonfinite for good"]["error"].startswith("process 1: loss_pcka_s8, ")
+        assert result["nonfinite for good"]["error"].startswith(
+            "process 1: these losses are not finite: loss_pcka_s8, "
+        )
         assert "It happened in 2 steps in a row; at most 1 are skipped" in result["nonfinite for good"]["error"]
     assert [result["nonfinite for good"]["failed"] for result in results] == [False, True]
 

@@ -95,7 +95,8 @@ def reference(kind: str, own: list, other: list, stride: int, trained: bool = Fa
 
     `trained`: the first outputs are those of a head in training mode.
     """
-    anchors, classes = other[0].shape[0] // 2, 2
+    classes = 1 if kind == "faster r-cnn" else 2  # the RPN's: an object
+    anchors = other[0].shape[0] // classes
     sums = [0.0, 0.0, 0.0, 0.0, 0.0]
     for y, x, a in itertools.product(range(own[0].shape[1]), range(own[0].shape[2]), range(anchors)):
         p, q = (side[0][a * classes : (a + 1) * classes, y, x].sigmoid() for side in (own, other))
@@ -106,7 +107,11 @@ def reference(kind: str, own: list, other: list, stride: int, trained: bool = Fa
         if kind in ("fcos", "rtmdet"):  # distances in pixels, but in training FCOS gives strides
             b, c = (b * stride if trained and kind == "fcos" else b), c
             b, c = (torch.stack([-d[0], -d[1], d[2], d[3]]) for d in (b, c))
-        elif kind in ("retinanet", "atss"):  # deltas of an anchor: any one, for IoU does not depend on it
+        elif kind in (
+            "retinanet",
+            "atss",
+            "faster r-cnn",
+        ):  # deltas of an anchor: any one, for IoU does not depend on it
             means, stds = (torch.tensor(values).double() for values in coder)
             b, c = (corners(torch.tensor([100.0, 50.0, 40.0, 80.0]), d * stds + means) for d in (b, c))
         elif kind == "yolox":
@@ -151,15 +156,11 @@ def test_equals_the_formula_written_as_loops(kind, trained):
         ]
         if trained:
             raw[0] = [side[0] for side in head.train()([level[0], *[torch.zeros(1, 16, 2, 2)] * 3])]
-    if kind == "faster r-cnn":
-        found = compare_outputs(*(read_outputs(head, side, stride) for side in raw), kind_of(head))
-        assert found.classes > 0 and raw[0][0].shape[1] == 2  # one class for each of two anchors
-        return
     own = read_outputs(head, raw[0], stride)
     head.eval()
     found = compare_outputs(own, read_outputs(head, raw[1], stride), kind_of(head))
     name = "retinanet" if kind == "two anchors" else kind
-    coder = (head.bbox_coder.means, head.bbox_coder.stds) if name in ("retinanet", "atss") else ()
+    coder = (head.bbox_coder.means, head.bbox_coder.stds) if name in ("retinanet", "atss", "faster r-cnn") else ()
     raw = [[side[0].double() for side in outputs] for outputs in raw]
     expected = reference(name, *raw, stride, trained, coder)
     torch.testing.assert_close(torch.stack(found).double(), torch.stack(list(expected)), rtol=1e-4, atol=0)
