@@ -4,12 +4,11 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlparse
 
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
-from torch import Tensor, nn
+from torch import Tensor
 
 _HASH_IN_NAME = re.compile(r"-([a-f0-9]{8,64})\.pth$")
 
@@ -54,57 +53,6 @@ def read_weights(checkpoint: str, option: str = "teacher_ckpt") -> tuple[dict[st
             f"{option} {checkpoint!r} holds no weights: expected a `state_dict` of tensors, as MMDetection saves it"
         )
     return {key.removeprefix("module."): value for key, value in weights.items()}, _checked_sha256(checkpoint, option)
-
-
-def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[str], list[str]]:
-    """Load the tensors whose name and shape match the model's; its modules convert old names.
-
-    Returns:
-        The loaded names, and the problems, one line per key: missing, unexpected, or of another shape. A batch
-        norm's counter is none: the norm creates it.
-    """
-    shapes = {key: value.shape for key, value in model.state_dict().items()}
-    misshapen = [key for key, value in weights.items() if shapes.get(key, value.shape) != value.shape]
-    fitting = {key: value for key, value in weights.items() if key not in misshapen}
-    missing, unexpected, renamed = [], [], []
-
-    def note(module: nn.Module, result: NamedTuple) -> None:
-        missing.extend(result.missing_keys)
-        unexpected.extend(result.unexpected_keys)
-
-    handle = model.register_load_state_dict_post_hook(note)
-    try:
-        model.load_state_dict(fitting, strict=False)
-    except RuntimeError as error:
-        renamed = re.findall(r"size mismatch for (\S+):", str(error))
-        if not renamed:
-            raise
-        # else a module took a key of another model for an old name of its own; the rest was loaded
-    finally:
-        handle.remove()
-    absent = {*missing, *misshapen, *renamed}
-    problems = [f"missing {key}" for key in missing if key not in misshapen]
-    problems += [f"unexpected {key}" for key in unexpected]
-    problems = [problem for problem in problems if not problem.endswith("num_batches_tracked")]
-    problems += [f"{key}: of another shape in the checkpoint" for key in renamed]
-    problems += [
-        f"{key}: shape {tuple(weights[key].shape)} in the checkpoint, {tuple(shapes[key])} in the model"
-        for key in misshapen
-    ]
-    # batch norms without a counter in the checkpoint create one
-    loaded = [key for key in shapes if key not in absent and (key in weights or not key.endswith("batches_tracked"))]
-    return loaded, problems
-
-
-def of_part(problems: list[str], part: str) -> list[str]:
-    """The problems of `load_what_fits` whose key begins with a module's name."""
-    return [problem for problem in problems if re.match(rf"(missing |unexpected )?{re.escape(part)}\.", problem)]
-
-
-def summarise(lines: list[str], most: int = 8) -> str:
-    """The first lines, and the number of others."""
-    more = f" and {len(lines) - most} more" if len(lines) > most else ""
-    return "; ".join(lines[:most]) + more
 
 
 def file_sha256(path: Path) -> str:

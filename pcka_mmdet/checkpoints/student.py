@@ -19,7 +19,8 @@ from pcka_mmdet.configuration.detector import (
 
 from .atomic_write import atomic_save, atomic_write
 from .config_text import GIVE_CONFIG, read_config, refuse_code
-from .files import file_sha256, load_file, load_what_fits, summarise
+from .files import file_sha256, load_file
+from .matching import load_what_fits, summarise
 from .student_keys import student_weights
 
 DISTILLATION_SCOPES = ("pcka_mmdet", "mmrazor")

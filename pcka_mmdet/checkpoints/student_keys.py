@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from .files import summarise
+from .matching import summarise
 
 STUDENT = "architecture."
 """Prefix of the student's keys in a distillation."""

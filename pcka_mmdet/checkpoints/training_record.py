@@ -9,7 +9,7 @@ from mmengine.config import Config
 from pcka_mmdet.configuration.detector import teachers_of, write_out_sides
 
 from .atomic_write import write_json
-from .files import summarise
+from .matching import summarise
 
 RECORD = ".training.json"
 

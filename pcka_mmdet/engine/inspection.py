@@ -13,7 +13,8 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import Tensor
 
-from pcka_mmdet.checkpoints.files import load_what_fits, of_part, read_weights, summarise
+from pcka_mmdet.checkpoints.files import read_weights
+from pcka_mmdet.checkpoints.matching import load_what_fits, of_part, summarise
 from pcka_mmdet.checkpoints.student_keys import student_weights
 from pcka_mmdet.configuration.data_set import innermost
 from pcka_mmdet.configuration.detector import build_detector, is_fpn_distill

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from mmengine.logging import print_log
 from torch import nn
 
-from pcka_mmdet.checkpoints.files import load_what_fits, of_part, read_weights, summarise
+from pcka_mmdet.checkpoints.files import read_weights
+from pcka_mmdet.checkpoints.matching import load_what_fits, of_part, summarise
 from pcka_mmdet.checkpoints.student_keys import student_weights
 
 from .levels import neck_levels
@@ -16,7 +17,7 @@ from .teacher import Teacher
 def start_from_checkpoint(student: nn.Module, checkpoint: str) -> None:
     """Load the student's weights from a plain MMDetection checkpoint or a distillation's.
 
-    Arrays whose shapes differ (a head for other classes) keep their initial values, with a warning.
+    Tensors whose shapes differ (a head for other classes) keep their initial values, with a warning.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -66,8 +67,8 @@ def inherit(student: nn.Module, teacher: Teacher, parts: Sequence[str]) -> None:
             {key: value for key, value in detector.state_dict().items() if key.startswith(f"{part}.")}
             for detector in (student, teacher.detector)
         )
-        for side, arrays, detector in (("student", own, student), ("teacher", others, teacher.detector)):
-            if not arrays:
+        for side, tensors, detector in (("student", own, student), ("teacher", others, teacher.detector)):
+            if not tensors:
                 raise ValueError(
                     f"inherit: the {side} has no {part!r}; it has {[name for name, _ in detector.named_children()]}"
                 )

@@ -10,7 +10,7 @@ from mmengine.fileio import get_text
 from mmengine.logging import print_log
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
-from pcka_mmdet.checkpoints.files import summarise
+from pcka_mmdet.checkpoints.matching import summarise
 from pcka_mmdet.configuration.data_set import annotation_path, innermost
 from pcka_mmdet.configuration.detector import model_config, teachers_of
 from pcka_mmdet.models.teacher import load_strictly

@@ -13,7 +13,8 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.atomic_write import BACKEND, atomic_save, atomic_write, remove_scratch
-from pcka_mmdet.checkpoints.files import load_file, load_what_fits, summarise
+from pcka_mmdet.checkpoints.files import load_file
+from pcka_mmdet.checkpoints.matching import load_what_fits, summarise
 from pcka_mmdet.checkpoints.resume import is_intact
 from pcka_mmdet.checkpoints.student import student_checkpoint, student_config
 from pcka_mmdet.configuration.detector import STUDENT_CONFIG, self_contained

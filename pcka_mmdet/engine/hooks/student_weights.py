@@ -4,7 +4,7 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 
-from pcka_mmdet.checkpoints.files import load_what_fits, summarise
+from pcka_mmdet.checkpoints.matching import load_what_fits, summarise
 from pcka_mmdet.checkpoints.student_keys import student_weights
 from pcka_mmdet.registry import HOOKS
 

@@ -7,13 +7,14 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import nn
 
-from pcka_mmdet.checkpoints.files import load_what_fits, of_part, read_weights, summarise
+from pcka_mmdet.checkpoints.files import read_weights
+from pcka_mmdet.checkpoints.matching import Problem, load_what_fits, of_part, summarise
 from pcka_mmdet.checkpoints.student_keys import STUDENT
 
 from .neck_forward import PARTS
 
 
-def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, list[str]]:
+def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, list[Problem]]:
     """Load a detector's weights. Every key of backbone and neck must fit.
 
     Keys of the heads that differ are logged and not loaded; running such a head is then an error.
@@ -23,7 +24,7 @@ def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, lis
         checkpoint: File or URL of an MMDetection checkpoint.
 
     Returns:
-        The sha256 of the file, and one line for each key of the head that differs.
+        The sha256 of the file, and the keys of the head that differ.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -53,7 +54,7 @@ def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, lis
     return sha256, problems
 
 
-def _refuse_to_run(detector: nn.Module, problems: list[str], checkpoint: str) -> None:
+def _refuse_to_run(detector: nn.Module, problems: list[Problem], checkpoint: str) -> None:
     """Make the parts with problems fail when they run."""
     message = f"the head of the teacher was not loaded from {checkpoint!r}: {summarise(problems)}"
 

@@ -15,7 +15,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from pcka_mmdet.checkpoints.files import of_part, summarise
+from pcka_mmdet.checkpoints.matching import Problem, of_part, summarise
 
 from ..levels import Level, neck_levels
 from ..outputs import in_float32
@@ -49,8 +49,8 @@ class Teacher:
         self.divisor = size_divisor(self.detector)
         self.sha256: str | None = None
         """sha256 of the checkpoint's file; `None` without a file."""
-        self.problems: list[str] = []
-        """One line for each key of the head that was not loaded."""
+        self.problems: list[Problem] = []
+        """Keys of the head that were not loaded."""
         self._borrowed = False
         """Whether the detector belongs to another model, which moves it."""
         if checkpoint is None:
@@ -161,8 +161,9 @@ class Teacher:
         """
         heads = sorted({"head", "roi_head", "logits"} & set(wanted))
         of_roi_head = of_part(self.problems, "roi_head")
-        asked = {True: "roi_head" in heads, False: heads != ["roi_head"]}
-        problems = [problem for problem in self.problems if asked[problem in of_roi_head]]
+        problems = of_roi_head if "roi_head" in heads else []
+        if heads != ["roi_head"]:
+            problems = [*problems, *(problem for problem in self.problems if problem not in of_roi_head)]
         if heads and problems:
             raise ValueError(
                 f"a loss reads the teacher's {', '.join(heads)}, and its head was not loaded in full: "

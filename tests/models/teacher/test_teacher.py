@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.structures import BaseDataElement
 
-from pcka_mmdet.checkpoints.files import load_what_fits
+from pcka_mmdet.checkpoints.matching import load_what_fits
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.models.teacher import Normalisation, Teacher, load_strictly
 from pcka_mmdet.models.teacher.images import renormalise
@@ -65,7 +65,7 @@ def test_a_head_that_takes_another_ones_keys_for_its_own_old_names(tmp_path):
     weights["bbox_head.retina_cls.weight"] = torch.zeros(7, 16, 3, 3)
     torch.save(weights, tmp_path / "retinanet.pth")
     _, problems = load_strictly(build(fcos()), str(tmp_path / "retinanet.pth"))
-    assert "bbox_head.conv_cls.weight: of another shape in the checkpoint" in problems
+    assert "bbox_head.conv_cls.weight: of another shape in the checkpoint" in map(str, problems)
     del weights["backbone.layer1.0.conv1.weight"]
     torch.save(weights, tmp_path / "partial.pth")
     with pytest.raises(ValueError, match="of another architecture than the teacher's config, a FCOS: missing backbone"):
