@@ -1,4 +1,4 @@
-"""Fetch a public data set as a zip archive and convert it to COCO's format, for the modules of single data sets."""
+"""Fetch a public data set as a zip archive, for the modules of single data sets, which convert it."""
 
 import argparse
 import http.client
@@ -31,7 +31,7 @@ class PublicSet:
     """Its repository's zip archive."""
     description: str
     """In each annotation file of a converted set."""
-    convert: Callable[[zipfile.ZipFile, Path], None]
+    convert: Callable[["Archive", Path], None]
     """Writes the data set from the archive into a new folder; raises ValueError for another archive."""
 
     def fetch(self, root: str | Path, archive: str | Path | None = None) -> Path:
@@ -64,7 +64,7 @@ class PublicSet:
             content = archive if Path(archive).is_file() else self._download(str(archive))
             try:
                 with zipfile.ZipFile(content) as opened:
-                    self.convert(opened, scratch)
+                    self.convert(Archive(opened, f"the repository of {self.name}, as at {self.url}"), scratch)
             except zipfile.BadZipFile as error:
                 raise ValueError(f"{archive} is no complete zip archive: download {self.url} again") from error
             if not self.is_complete(root):  # unless another process was faster
@@ -118,92 +118,45 @@ class PublicSet:
         print(f"{self.name} is in {root}")
 
 
-class CocoSplit:
-    """The annotation file of one split, as it is written.
+class Archive:
+    """An opened zip archive of a repository.
 
     Args:
-        description: See `PublicSet`.
-        classes: Names of the classes; ids start at 1, because pycocotools ignores a match with id 0.
+        content: The archive.
+        of: What it should be, for messages.
     """
 
-    def __init__(self, description: str, classes: Sequence[str]):
-        self.classes = classes
-        self._boxes: set[tuple] = set()
-        """Class and box of each annotation of the last image."""
-        self.content = {
-            "info": {"description": description},
-            "images": [],
-            "annotations": [],
-            "categories": [{"id": number, "name": name} for number, name in enumerate(classes, start=1)],
-        }
+    def __init__(self, content: zipfile.ZipFile, of: str):
+        self._content = content
+        self._of = of
 
-    def add_image(self, file_name: str, width: int, height: int) -> None:
-        """Append an image."""
-        images, self._boxes = self.content["images"], set()
-        images.append({"id": len(images) + 1, "file_name": file_name, "width": width, "height": height})
-
-    def add_box(self, name: str, left: float, top: float, right: float, bottom: float) -> None:
-        """Append a box of the last image, clipped to it; an empty one, or one that is there already, is left out.
+    def folder_of(self, marker: str) -> str:
+        """Folder that holds the file `marker`, with a slash at its end.
 
         Raises:
-            ValueError: There is no such class.
+            ValueError: The archive holds no such file.
         """
-        image, annotations = self.content["images"][-1], self.content["annotations"]
-        if name not in self.classes:
-            raise ValueError(
-                f"{image['file_name']} has an object of class {name!r}; expected one of {', '.join(self.classes)}"
-            )
-        left, right = (min(max(x, 0.0), image["width"]) for x in (left, right))
-        top, bottom = (min(max(y, 0.0), image["height"]) for y in (top, bottom))
-        box, category = [left, top, right - left, bottom - top], self.classes.index(name) + 1
-        if min(box[2:]) <= 0 or (category, *box) in self._boxes:
-            return
-        self._boxes.add((category, *box))
-        annotations.append(
-            {
-                "id": len(annotations) + 1,
-                "image_id": image["id"],
-                "category_id": category,
-                "bbox": box,
-                "area": box[2] * box[3],
-                "iscrowd": 0,
-            }
-        )
+        parents = [entry.removesuffix(marker) for entry in self._content.namelist() if entry.endswith(f"/{marker}")]
+        if not parents:
+            raise ValueError(f"the archive holds no {marker}: expected {self._of}")
+        return parents[0]
 
-    def write(self, path: Path) -> None:
-        """Write the file."""
-        path.write_text(json.dumps(self.content))
+    def read(self, entry: str) -> bytes:
+        """Content of a file.
 
+        Raises:
+            ValueError: The archive lacks it.
+        """
+        try:
+            return self._content.read(entry)
+        except KeyError as error:
+            raise ValueError(f"the archive lacks {entry}: expected {self._of}") from error
 
-def top_folder(archive: zipfile.ZipFile, marker: str, name: str, url: str) -> str:
-    """Folder of the archive that holds the file `marker`, with a slash at its end.
-
-    Raises:
-        ValueError: The archive holds no such file.
-    """
-    parents = [entry.removesuffix(marker) for entry in archive.namelist() if entry.endswith(f"/{marker}")]
-    if not parents:
-        raise ValueError(f"the archive holds no {marker}: expected the repository of {name}, as at {url}")
-    return parents[0]
-
-
-def read_entry(archive: zipfile.ZipFile, entry: str, name: str, url: str) -> bytes:
-    """Content of a file of the archive.
-
-    Raises:
-        ValueError: The archive lacks it.
-    """
-    try:
-        return archive.read(entry)
-    except KeyError as error:
-        raise ValueError(f"the archive lacks {entry}: expected the repository of {name}, as at {url}") from error
-
-
-def copy_licence(archive: zipfile.ZipFile, folder: Path) -> None:
-    """Write the repository's licence."""
-    for entry in archive.namelist():
-        if entry.count("/") == 1 and entry.endswith("/LICENSE"):
-            (folder / "LICENSE").write_bytes(archive.read(entry))
+    def copy_licence(self, folder: Path) -> None:
+        """Write the repository's licence into a folder."""
+        for entry in self._content.namelist():
+            if entry.count("/") == 1 and entry.endswith("/LICENSE"):
+                (folder / "LICENSE").write_bytes(self._content.read(entry))
 
 
 def say(text: str) -> None:

@@ -5,14 +5,14 @@ format. Its own splits of 205, 87 and 72 photographs are kept.
 """
 
 import io
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from PIL import Image
 
-from .archive import CocoSplit, PublicSet, copy_licence, read_entry, say, top_folder
+from .archive import Archive, PublicSet, say
+from .coco_split import CocoSplit
 from .splits import SPLITS
 
 URL = "https://codeload.github.com/Shenggan/BCCD_Dataset/zip/ec96fe4104e9bb329f0d263db95cf1edd8c09909"
@@ -20,21 +20,21 @@ DESCRIPTION = "BCCD blood cells (github Shenggan/BCCD_Dataset, MIT), VOC boxes c
 CLASSES = ("RBC", "WBC", "Platelets")
 
 
-def _convert(archive: zipfile.ZipFile, folder: Path) -> None:
+def _convert(archive: Archive, folder: Path) -> None:
     """Write the data set from its repository's archive into a new folder."""
-    parent = top_folder(archive, f"ImageSets/Main/{SPLITS[0]}.txt", "BCCD", URL)
+    parent = archive.folder_of(f"ImageSets/Main/{SPLITS[0]}.txt")
     (folder / "images").mkdir(parents=True)
     for split in SPLITS:
-        names = read_entry(archive, f"{parent}ImageSets/Main/{split}.txt", "BCCD", URL).decode().split()
+        names = archive.read(f"{parent}ImageSets/Main/{split}.txt").decode().split()
         say(f"converting {len(names)} photographs of {split}")
         content = CocoSplit(DESCRIPTION, CLASSES)
         for name in names:
-            pixels = read_entry(archive, f"{parent}JPEGImages/{name}.jpg", "BCCD", URL)
+            pixels = archive.read(f"{parent}JPEGImages/{name}.jpg")
             (folder / "images" / f"{name}.jpg").write_bytes(pixels)
             content.add_image(f"{name}.jpg", *Image.open(io.BytesIO(pixels)).size)
-            _add_boxes(content, read_entry(archive, f"{parent}Annotations/{name}.xml", "BCCD", URL))
+            _add_boxes(content, archive.read(f"{parent}Annotations/{name}.xml"))
         content.write(folder / f"{split}.json")
-    copy_licence(archive, folder)
+    archive.copy_licence(folder)
 
 
 def _add_boxes(content: CocoSplit, voc: bytes) -> None:

@@ -8,13 +8,13 @@ the other 1,000, 200 at random are for validation. The defect-free template of e
 import hashlib
 import io
 import random
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from .archive import CocoSplit, PublicSet, copy_licence, read_entry, say, top_folder
+from .archive import Archive, PublicSet, say
+from .coco_split import CocoSplit
 
 URL = "https://codeload.github.com/tangsanli5201/DeepPCB/zip/refs/heads/master"
 DESCRIPTION = "DeepPCB (github tangsanli5201/DeepPCB, MIT) at half its resolution, boxes converted to COCO"
@@ -26,14 +26,11 @@ VALIDATION = 200
 """Photographs of the data set's own training list that are for validation."""
 
 
-def _convert(archive: zipfile.ZipFile, folder: Path) -> None:
+def _convert(archive: Archive, folder: Path) -> None:
     """Write the data set from its repository's archive into a new folder."""
-    parent = top_folder(archive, "PCBData/trainval.txt", "DeepPCB", URL) + "PCBData/"
+    parent = archive.folder_of("PCBData/trainval.txt") + "PCBData/"
     (folder / "images").mkdir(parents=True)
-    trainval, test = (
-        read_entry(archive, f"{parent}{name}.txt", "DeepPCB", URL).decode().splitlines()
-        for name in ("trainval", "test")
-    )
+    trainval, test = (archive.read(f"{parent}{name}.txt").decode().splitlines() for name in ("trainval", "test"))
     names = [Path(line.split()[0]).stem for line in (*trainval, *test) if line.strip()]
     if hashlib.sha256("\n".join(names).encode()).hexdigest() != LISTS:
         raise ValueError(f"the lists of the archive are not those of DeepPCB as it was converted before: see {URL}")
@@ -43,14 +40,14 @@ def _convert(archive: zipfile.ZipFile, folder: Path) -> None:
         say(f"converting {len(lines)} photographs of {split}")
         content = CocoSplit(DESCRIPTION, CLASSES)
         for image, boxes in (line.split() for line in lines if line.strip()):
-            photograph = read_entry(archive, f"{parent}{image.removesuffix('.jpg')}_test.jpg", "DeepPCB", URL)
+            photograph = archive.read(f"{parent}{image.removesuffix('.jpg')}_test.jpg")
             photograph = Image.open(io.BytesIO(photograph)).convert("L").reduce(2)
             name = f"{Path(image).stem}.jpg"
             photograph.save(folder / "images" / name, quality=95)
             content.add_image(name, *photograph.size)
-            _add_boxes(content, read_entry(archive, parent + boxes, "DeepPCB", URL).decode())
+            _add_boxes(content, archive.read(parent + boxes).decode())
         content.write(folder / f"{split}.json")
-    copy_licence(archive, folder)
+    archive.copy_licence(folder)
 
 
 def _add_boxes(content: CocoSplit, text: str) -> None:

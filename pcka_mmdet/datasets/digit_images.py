@@ -7,6 +7,7 @@ which holds `FEW` training images of each class.
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -14,12 +15,15 @@ import numpy as np
 from PIL import Image
 
 from . import digits
-from .folder import is_missing_or_empty, put_in_place, scratch_folder
+from .folder import check_replaceable, put_in_place, scratch_folder
 from .resize import resize
 from .splits import CLASSES, SPLITS, Stream
 
 SIDE = 32
 FEW = 5
+FILES = re.compile(rf"images(/\d{{4}}\.png)?|({'|'.join(SPLITS)}|few)\.txt|info\.json")
+"""Paths in the folder of a set."""
+
 INFO = {"description": "digit images of pcka_mmdet", "version": 1, "side": SIDE, "few": FEW}
 
 
@@ -38,10 +42,7 @@ def build_digit_images(root: str | Path) -> Path:
     root = Path(root).expanduser().resolve()
     if _info(root) == INFO:
         return root
-    if not is_missing_or_empty(root) and _info(root) is None:
-        raise FileExistsError(
-            f"{root} is not empty and holds no digit images; nothing was changed: give a folder that does not exist yet"
-        )
+    check_replaceable(root, "digit images", _info(root) is not None, FILES)
     with scratch_folder(root) as scratch:
         _write(scratch)
         put_in_place(root, scratch)

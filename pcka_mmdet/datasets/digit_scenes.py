@@ -8,12 +8,14 @@ from pathlib import Path
 from PIL import Image
 
 from .coco import DESCRIPTION, Annotations, make_info
-from .folder import is_missing_or_empty, put_in_place, scratch_folder
+from .folder import check_replaceable, put_in_place, scratch_folder
 from .scenes import HEIGHT, compose
 from .splits import SPLITS
 
 SIZES = {"train": 1000, "val": 150, "test": 250}
 IMAGE_SIZES = (64, 1024)
+FILES = re.compile(rf"(annotations/)?({'|'.join(SPLITS)})(\.json|/\d{{6}}\.png)?|annotations")
+"""Paths in the folder of a set."""
 
 
 def build_digit_scenes(
@@ -48,7 +50,7 @@ def build_digit_scenes(
     info = make_info({split: int(sizes[split]) for split in SPLITS}, image_size, seed)
     if _is_complete(root, info):
         return root
-    _check_replaceable(root)
+    check_replaceable(root, "digit scenes", any(_read_info(root, split) for split in SPLITS), FILES)
     with scratch_folder(root) as scratch:
         _write(scratch, info, progress or iter)
         if not _is_complete(root, info):  # unless another process was faster
@@ -105,21 +107,3 @@ def _is_complete(root: Path, info: dict) -> bool:
         _read_info(root, split) == info and len(list((root / split).glob("*.png"))) == info["sizes"][split]
         for split in SPLITS
     )
-
-
-def _check_replaceable(root: Path) -> None:
-    """Raise unless ``root`` is missing, empty, or a set of ours with no other file in it."""
-    if is_missing_or_empty(root):
-        return
-    advice = "nothing was changed; give a folder that does not exist yet, or remove this one yourself"
-    if not root.is_dir():
-        raise FileExistsError(f"{root} is a file, and the data set needs a folder; {advice}")
-    if not any(_read_info(root, split) for split in SPLITS):
-        raise FileExistsError(f"{root} is not empty and is no set of digit scenes; {advice}")
-    ours = re.compile(rf"(annotations/)?({'|'.join(SPLITS)})(\.json|/\d{{6}}\.png)?|annotations")
-    foreign = [name for path in root.rglob("*") if not ours.fullmatch(name := path.relative_to(root).as_posix())]
-    if foreign:
-        raise FileExistsError(
-            f"{root} holds a set of digit scenes with other parameters, which would be replaced, but also files that "
-            f"are no part of it: {', '.join(sorted(foreign)[:5])}; {advice}"
-        )

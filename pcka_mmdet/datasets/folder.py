@@ -1,6 +1,7 @@
 """Folders that appear only when they are complete, and replace nothing before that."""
 
 import contextlib
+import re
 import shutil
 import time
 import uuid
@@ -44,6 +45,33 @@ def put_in_place(root: Path, scratch: Path) -> None:
 def is_missing_or_empty(root: Path) -> bool:
     """Whether a folder can be put at ``root`` without a loss."""
     return not root.exists() or (root.is_dir() and not any(root.iterdir()))
+
+
+def check_replaceable(root: Path, what: str, is_ours: bool, files: re.Pattern) -> None:
+    """Refuse a folder that is not missing, empty, or a set of ours with no other file in it.
+
+    Args:
+        root: The folder.
+        what: What it should hold.
+        is_ours: Whether it holds that, complete or not, of any version.
+        files: Matches the paths of that set's files and folders, relative to `root`.
+
+    Raises:
+        FileExistsError: It is a file, or holds something else.
+    """
+    if is_missing_or_empty(root):
+        return
+    advice = "nothing was changed; give a folder that does not exist yet, or remove this one yourself"
+    if not root.is_dir():
+        raise FileExistsError(f"{root} is a file, and the data set needs a folder; {advice}")
+    if not is_ours:
+        raise FileExistsError(f"{root} is not empty and is no set of {what}; {advice}")
+    foreign = [name for path in root.rglob("*") if not files.fullmatch(name := path.relative_to(root).as_posix())]
+    if foreign:
+        raise FileExistsError(
+            f"{root} holds a set of {what} with other parameters, which would be replaced, but also files that "
+            f"are no part of it: {', '.join(sorted(foreign)[:5])}; {advice}"
+        )
 
 
 def _sibling(root: Path) -> Path:

@@ -45,8 +45,12 @@ def test_a_complete_folder_is_left_and_another_refused(root, tmp_path, capsys):
     main([str(root)])
     assert (root / "info.json").stat().st_mtime_ns == before and "digit images in" in capsys.readouterr().out
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(SystemExit, match="is not empty and holds no digit images; nothing was changed"):
+    with pytest.raises(SystemExit, match="is not empty and is no set of digit images; nothing was changed"):
         main([str(tmp_path)])
     (root / "info.json").write_text((root / "info.json").read_text().replace('"version": 1', '"version": 0'))
+    (root / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="files that are no part of it: mine.txt; nothing was changed"):
+        build_digit_images(root)
+    (root / "mine.txt").unlink()
     build_digit_images(root)
     assert '"version": 1' in (root / "info.json").read_text()
