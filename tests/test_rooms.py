@@ -18,7 +18,7 @@ ALLOWED = {
     "configuration": set(),
     "checkpoints": {"configuration"},
     "models": {"functional", "configuration", "checkpoints", "registry"},
-    "engine": {"models", "configuration", "checkpoints", "registry"},
+    "engine": {"models", "functional", "configuration", "checkpoints", "registry"},
     "benchmarking": {"functional"},
     "report": {"configuration"},
     "cli": {"engine", "configuration"},

@@ -51,10 +51,30 @@ def data_set_class(dataset: dict, scope: str | None) -> type[BaseDataset] | None
         return registry.get(kind)
 
 
+def data_classes(dataset: dict, scope: str | None = None) -> tuple[str, ...] | None:
+    """The class names of a data set's config, as it or else its type states them; `None` if neither does.
+
+    Args:
+        dataset: The config.
+        scope: The scope of its type where the type names none: the config's `default_scope`.
+
+    Raises:
+        ValueError: `metainfo.classes` is a string, and there is no file of that name.
+    """
+    kind = data_set_class(dataset, scope) if "type" in dataset else None
+    stated = dataset.get("metainfo") or {}
+    if hasattr(kind, "_load_metainfo"):  # a `BaseDataset`; it reads a file of names
+        stated = kind._load_metainfo(stated)
+    classes = stated.get("classes")
+    if isinstance(classes, str):
+        raise ValueError(
+            f"metainfo.classes is the text {classes!r}, and there is no file of that name with one class per line: for "
+            f"one class write classes=({classes!r},), with the comma"
+        )
+    return None if classes is None else tuple(classes)
+
+
 def known_classes(config: Config) -> tuple[str, ...] | None:
-    """Classes of a detector's training set, as its config or else its type states them; `None` if neither does."""
+    """Classes of a detector's training set; see `data_classes`."""
     dataset = innermost((config.get("train_dataloader") or {}).get("dataset", {}))
-    stated = (dataset.get("metainfo") or {}).get("classes")
-    if stated is None and "type" in dataset:
-        stated = getattr(data_set_class(dataset, config.get("default_scope")), "METAINFO", {}).get("classes")
-    return tuple(stated) if isinstance(stated, (list, tuple)) else None
+    return data_classes(dataset, config.get("default_scope"))

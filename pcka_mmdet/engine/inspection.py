@@ -18,9 +18,9 @@ from pcka_mmdet.checkpoints.matching import load_what_fits, of_part, summarise
 from pcka_mmdet.checkpoints.student_keys import student_weights
 from pcka_mmdet.configuration.data_set import innermost
 from pcka_mmdet.configuration.detector import build_detector, is_fpn_distill
+from pcka_mmdet.functional.map_similarity import LevelMatrix
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.levels import neck_levels, pair_levels
-from pcka_mmdet.models.similarity import LevelMatrix
 from pcka_mmdet.models.sources import listed
 from pcka_mmdet.models.teacher import Normalisation, Teacher
 from pcka_mmdet.models.teacher.images import crop_to_image

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
-from pcka_mmdet.configuration.data_set import innermost, known_classes
+from pcka_mmdet.configuration.data_set import data_classes, innermost, known_classes
 from pcka_mmdet.configuration.detector import STUDENT_CONFIG, last_name
 
 from .bootstrap import Matches, mean_over_classes
@@ -77,11 +77,11 @@ class Run:
         Raises:
             ValueError: Neither the test set nor the training set states them.
         """
-        stated = (innermost(self.config.test_dataloader.dataset).get("metainfo") or {}).get("classes")
-        classes = stated or known_classes(self.config)
-        if not isinstance(classes, (list, tuple)):
+        tested = innermost(self.config.test_dataloader.dataset)
+        classes = data_classes(tested, self.config.get("default_scope")) or known_classes(self.config)
+        if classes is None:
             raise ValueError(f"the config of {str(self.folder)!r} states no classes (metainfo of its data sets)")
-        return tuple(classes)
+        return classes
 
     @cached_property
     def detections(self) -> list[dict]:

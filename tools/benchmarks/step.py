@@ -16,7 +16,7 @@ from pcka_mmdet.benchmarking.measure import interleaved, save
 from pcka_mmdet.benchmarking.steps import stepper, teacher_forward
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.engine.short_errors import run_tool
-from pcka_mmdet.models.similarity import similarities
+from pcka_mmdet.functional.map_similarity import similarities
 from pcka_mmdet.report.tables import console_table
 
 STRIDES = (8, 16, 32, 64)

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from pcka_mmdet.configuration.data_set import annotation_file, annotation_path, data_set_class
+from pcka_mmdet.configuration.data_set import annotation_file, annotation_path, data_classes, data_set_class
 from pcka_mmdet.configuration.detector import student_model
 from pcka_mmdet.configuration.nested import walk
 
@@ -38,28 +38,6 @@ def head_classes(model: dict) -> set[int]:
     found = (value for key, value in walk(model) if key == "bbox_head")
     heads = [head for value in found for head in (value if isinstance(value, list) else [value])]
     return {head["num_classes"] for head in heads if "num_classes" in head}
-
-
-def data_classes(dataset: dict, scope: str | None = None) -> tuple[str, ...] | None:
-    """The class names of a data set's config; `None` where they come from the annotations.
-
-    Args:
-        dataset: The config.
-        scope: The scope of its type where the type names none: the config's `default_scope`.
-
-    Raises:
-        SystemExit: `metainfo.classes` is a string, and there is no file of that name.
-    """
-    kind = data_set_class(dataset, scope)
-    if not hasattr(kind, "_load_metainfo"):  # several data sets in one, or no `BaseDataset`
-        return None
-    classes = kind._load_metainfo(dataset.get("metainfo")).get("classes")
-    if isinstance(classes, str):
-        raise SystemExit(
-            f"metainfo.classes is the text {classes!r}, and there is no file of that name with one class per line: for "
-            f"one class write classes=({classes!r},), with the comma"
-        )
-    return None if classes is None else tuple(classes)
 
 
 def _is_coco(kind: type[BaseDataset] | None) -> bool:

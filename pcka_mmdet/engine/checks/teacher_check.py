@@ -11,12 +11,12 @@ from mmengine.logging import print_log
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.matching import summarise
-from pcka_mmdet.configuration.data_set import annotation_path, innermost
+from pcka_mmdet.configuration.data_set import annotation_path, data_classes, innermost
 from pcka_mmdet.configuration.detector import model_config, teachers_of
 from pcka_mmdet.models.teacher import load_strictly
 
 from ..runner import build_runner, unwrapped_model
-from .annotations import data_classes, head_classes
+from .annotations import head_classes
 
 DEFAULTS = dict(metric="bbox_mAP", at_least=0.05)
 """Options of the config's `teacher_check`: the end of the metric's name, and the lowest value that is accepted."""

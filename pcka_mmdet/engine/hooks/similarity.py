@@ -11,9 +11,9 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from pcka_mmdet.functional.map_similarity import LevelMatrix, similarities
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.levels import Level, LevelPair, neck_levels, pair_levels
-from pcka_mmdet.models.similarity import LevelMatrix, similarities
 from pcka_mmdet.models.sources import Record
 from pcka_mmdet.registry import HOOKS
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from pcka_mmdet.configuration.data_set import data_classes
 from pcka_mmdet.engine.checks import annotations, preflight
 from tests.detectors import distillation, retinanet
 
@@ -84,7 +85,7 @@ def test_classes_in_a_file_or_of_another_kind(digit_scenes, tmp_path):
     """What MMDetection accepts."""
     (tmp_path / "classes.txt").write_text("\n".join("0123456789"))
     annotations.check_annotations(config(digit_scenes, metainfo=dict(classes=str(tmp_path / "classes.txt"))))
-    with pytest.raises(SystemExit, match=r"metainfo.classes is the text 'cell'.*write classes=\('cell',\)"):
+    with pytest.raises(ValueError, match=r"metainfo.classes is the text 'cell'.*write classes=\('cell',\)"):
         annotations.check_annotations(config(digit_scenes, metainfo=dict(classes="cell")))
     with pytest.raises(SystemExit, match="no category"):  # a palette alone leaves COCO's own classes
         annotations.check_annotations(config(digit_scenes, metainfo=dict(palette=[(0, 0, 0)])))
@@ -111,7 +112,7 @@ def test_classes_in_another_order_than_the_file(digit_scenes, monkeypatch):
 
 def test_several_data_sets_in_one(digit_scenes):
     one = config(digit_scenes, **DIGITS).train_dataloader.dataset
-    assert annotations.data_classes(dict(type="ConcatDataset", datasets=[one, one]), "mmdet") is None
+    assert data_classes(dict(type="ConcatDataset", datasets=[one, one]), "mmdet") is None
 
 
 def test_each_of_several_data_sets(digit_scenes):

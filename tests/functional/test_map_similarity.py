@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pcka_mmdet.functional import cka
-from pcka_mmdet.models.similarity import MAX_POSITIONS, LevelMatrix, local_cka, similarities
+from pcka_mmdet.functional.map_similarity import MAX_POSITIONS, LevelMatrix, local_cka, similarities
 
 
 def maps(*shape, seed=0):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pcka_mmdet.functional import cka
-from pcka_mmdet.functional.cka_forms import MIN_SAMPLES
-from pcka_mmdet.functional.minibatch_cka import MinibatchCKA
+from .cka import cka
+from .cka_forms import MIN_SAMPLES
+from .minibatch_cka import MinibatchCKA
 
 MAX_POSITIONS = 2048
 """Positions of a pair of maps that are compared, as many of each image, spread evenly."""
