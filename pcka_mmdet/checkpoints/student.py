@@ -8,14 +8,9 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from pcka_mmdet.configuration.detector import (
-    build_detector,
-    is_distillation,
-    last_name,
-    model_config,
-    model_of,
-    plain_dict,
-)
+from pcka_mmdet.configuration.detector import build_detector, model_config, model_of, plain_dict
+from pcka_mmdet.configuration.distillation import is_distillation
+from pcka_mmdet.configuration.nested import last_name
 
 from .atomic_write import atomic_save, atomic_write
 from .config_text import GIVE_CONFIG, read_config, refuse_code

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from pcka_mmdet.configuration.detector import teachers_of, write_out_sides
+from pcka_mmdet.configuration.distillation import teachers_of, write_out_sides
 
 from .atomic_write import write_json
 from .matching import summarise

@@ -1,4 +1,4 @@
-"""Nested dicts and lists, which configs are made of."""
+"""Nested dicts and lists, which configs are made of, and the types in them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,3 +13,8 @@ def walk(node: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(node, (list, tuple)):
         for value in node:
             yield from walk(value)
+
+
+def last_name(kind: Any) -> str:
+    """The class name of a `type` (a string or a class), without its scope."""
+    return str(getattr(kind, "__name__", kind)).rpartition(".")[2]

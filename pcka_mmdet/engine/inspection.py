@@ -17,7 +17,8 @@ from pcka_mmdet.checkpoints.files import read_weights
 from pcka_mmdet.checkpoints.matching import load_what_fits, of_part, summarise
 from pcka_mmdet.checkpoints.student_keys import student_weights
 from pcka_mmdet.configuration.data_set import innermost
-from pcka_mmdet.configuration.detector import build_detector, is_fpn_distill
+from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.distillation import is_fpn_distill
 from pcka_mmdet.functional.map_similarity import LevelMatrix
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.levels import neck_levels, pair_levels

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from pcka_mmdet.configuration.detector import is_fpn_distill, write_out_detectors
+from pcka_mmdet.configuration.distillation import is_fpn_distill, write_out_detectors
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.models import FPNDistill
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from pcka_mmdet.checkpoints.atomic_write import atomic_save
 from pcka_mmdet.checkpoints.config_text import read_config, refuse_code
 from pcka_mmdet.checkpoints.files import load_file
-from pcka_mmdet.configuration.detector import self_contained
+from pcka_mmdet.configuration.distillation import self_contained
 
 from .hooks.nonfinite_loss import FailedStep
 from .random_state import set_random_state

@@ -10,7 +10,8 @@ from torch import nn
 
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.data_set import known_classes
-from pcka_mmdet.configuration.detector import build_detector, is_distillation, model_config, model_of, plain_dict
+from pcka_mmdet.configuration.detector import build_detector, model_config, model_of, plain_dict
+from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.launch import check_names, merge_options
 from pcka_mmdet.models.levels import pair_levels, source_levels

@@ -11,7 +11,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
-from pcka_mmdet.configuration.detector import last_name
+from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.models import FPNDistill
 
 

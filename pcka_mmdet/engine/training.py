@@ -10,8 +10,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
-from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill, last_name
+from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill
 from pcka_mmdet.configuration.installed import releases
+from pcka_mmdet.configuration.nested import last_name
 
 from .checks import preflight
 from .checks.teacher_check import check_teacher

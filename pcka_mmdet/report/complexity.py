@@ -7,7 +7,8 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
-from pcka_mmdet.configuration.detector import build_detector, padded_size
+from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.distillation import padded_size
 
 
 def complexity(model: dict, height: int, width: int) -> dict[str, int]:

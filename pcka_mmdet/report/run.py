@@ -11,7 +11,8 @@ import numpy as np
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.data_set import data_classes, innermost, known_classes
-from pcka_mmdet.configuration.detector import STUDENT_CONFIG, last_name
+from pcka_mmdet.configuration.distillation import STUDENT_CONFIG
+from pcka_mmdet.configuration.nested import last_name
 
 from .bootstrap import Matches, mean_over_classes
 from .predictions import Boxes, read_ground_truth, read_results

@@ -7,7 +7,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from pcka_mmdet.configuration.detector import build_detector, is_distillation
+from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.models import FPNDistill
 
 pytest.importorskip("mmpretrain", reason="MMPretrain is not in this environment: make classification")

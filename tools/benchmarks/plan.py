@@ -13,8 +13,10 @@ from mmengine.registry import DefaultScope
 from rich.console import Console
 
 from pcka_mmdet.configuration.data_set import annotation_file, innermost, repeats
-from pcka_mmdet.configuration.detector import build_detector, is_distillation, last_name, padded_size
+from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.distillation import is_distillation, padded_size
 from pcka_mmdet.configuration.files import load_config
+from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.schedule import num_images
 from pcka_mmdet.report.complexity import multiply_adds

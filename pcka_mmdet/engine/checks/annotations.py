@@ -11,7 +11,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from pcka_mmdet.configuration.data_set import annotation_file, annotation_path, data_classes, data_set_class
-from pcka_mmdet.configuration.detector import student_model
+from pcka_mmdet.configuration.distillation import student_model
 from pcka_mmdet.configuration.nested import walk
 
 

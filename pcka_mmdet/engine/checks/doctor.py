@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 
 import pcka_mmdet
 from pcka_mmdet.configuration.carried import carried
-from pcka_mmdet.configuration.detector import is_distillation
+from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.installed import INSTALL, STACK, release
 from pcka_mmdet.models import FPNDistill
 

@@ -7,8 +7,8 @@ from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.torchvision_weights import SCHEME, weights_url
 from pcka_mmdet.configuration.data_set import data_set_class, innermost
-from pcka_mmdet.configuration.detector import is_distillation, is_fpn_distill, last_name, student_model, teachers_of
-from pcka_mmdet.configuration.nested import walk
+from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill, student_model, teachers_of
+from pcka_mmdet.configuration.nested import last_name, walk
 
 from .annotations import check_annotations
 

@@ -12,7 +12,8 @@ from mmengine.logging import print_log
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.matching import summarise
 from pcka_mmdet.configuration.data_set import annotation_path, data_classes, innermost
-from pcka_mmdet.configuration.detector import model_config, teachers_of
+from pcka_mmdet.configuration.detector import model_config
+from pcka_mmdet.configuration.distillation import teachers_of
 from pcka_mmdet.models.teacher import load_strictly
 
 from ..runner import build_runner, unwrapped_model

@@ -17,7 +17,7 @@ from pcka_mmdet.checkpoints.files import load_file
 from pcka_mmdet.checkpoints.matching import load_what_fits, summarise
 from pcka_mmdet.checkpoints.resume import is_intact
 from pcka_mmdet.checkpoints.student import student_checkpoint, student_config
-from pcka_mmdet.configuration.detector import STUDENT_CONFIG, self_contained
+from pcka_mmdet.configuration.distillation import STUDENT_CONFIG, self_contained
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.registry import HOOKS
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.logging import MessageHub
 
-from pcka_mmdet.configuration.detector import split_teacher
+from pcka_mmdet.configuration.distillation import split_teacher
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
-from pcka_mmdet.configuration.detector import is_distillation, model_config
+from pcka_mmdet.configuration.detector import model_config
+from pcka_mmdet.configuration.distillation import is_distillation
 
 from ..complexity import complexity_in_test
 from ..run import Run

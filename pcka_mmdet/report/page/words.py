@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from pcka_mmdet.configuration.detector import is_distillation
+from pcka_mmdet.configuration.distillation import is_distillation
 
 from ..bootstrap import Estimate
 from ..comparison import Interval

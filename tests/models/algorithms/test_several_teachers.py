@@ -8,7 +8,7 @@ import torch
 from mmengine.logging import MessageHub
 
 from pcka_mmdet.checkpoints.training_record import check_record, training_record
-from pcka_mmdet.configuration.detector import self_contained
+from pcka_mmdet.configuration.distillation import self_contained
 from pcka_mmdet.engine.checks import preflight
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.distillers.level_table import level_table

@@ -1,0 +1,123 @@
+"""What the config of a distillation holds: a student and its teachers."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from .data_set import innermost
+from .detector import model_config
+from .nested import last_name
+
+STUDENT_CONFIG = "student_config.py"
+"""The file of the student's own config, in the work directory of a distillation."""
+
+TEACHER_OPTIONS = ("ckpt", "since", "until", "weight")
+"""Keys of an entry of `FPNDistill(teachers=...)` that are no part of the teacher's model."""
+
+
+def is_distillation(config: Config) -> bool:
+    """Whether a config's model is a distillation: `FPNDistill` or an algorithm of MMRazor's."""
+    return "architecture" in config.get("model", {})
+
+
+def is_fpn_distill(config: Config) -> bool:
+    """Whether a config's model is an FPNDistill."""
+    return last_name(config.get("model", {}).get("type")) == "FPNDistill"
+
+
+def student_model(config: Config) -> dict:
+    """The model dict of the detector that is trained."""
+    return model_config(config.model.architecture) if is_distillation(config) else config.model
+
+
+def teachers_of(model: dict) -> list[tuple[Any, str | None]]:
+    """The teachers in the model of a distillation, each with its checkpoint."""
+    if not model.get("teachers"):
+        return [(model.get("teacher"), model.get("teacher_ckpt"))]
+    return [(spec, options.get("ckpt")) for spec, options in map(split_teacher, model["teachers"])]
+
+
+def split_teacher(entry: Mapping[str, Any]) -> tuple[dict, dict]:
+    """An entry of `FPNDistill(teachers=...)` as the teacher's model and the options beside it."""
+    options = {key: entry[key] for key in TEACHER_OPTIONS if key in entry}
+    return {key: value for key, value in entry.items() if key not in options}, options
+
+
+def write_out_sides(model: dict) -> None:
+    """Put the model dicts of student and teachers in place of their config files, in the model of a distillation.
+
+    Raises:
+        FileNotFoundError: See `model_config`.
+        ValueError: See `model_config`.
+    """
+    for side in ("architecture", "teacher"):
+        if model.get(side) is not None:
+            model[side] = model_config(model[side])
+    if model.get("teachers"):
+        sides = map(split_teacher, model["teachers"])
+        model["teachers"] = [{**model_config(spec), **options} for spec, options in sides]
+
+
+def self_contained(config: Config) -> Config:
+    """A distillation's config with the model dicts of student and teachers in place of their config files.
+
+    Raises:
+        FileNotFoundError: See `model_config`.
+        ValueError: See `model_config`.
+    """
+    if not is_distillation(config):
+        return config
+    config = copy.deepcopy(config)
+    write_out_sides(config.model)
+    return config
+
+
+def write_out_detectors(config: Config) -> None:
+    """Replace `cfg_path`, in place, by the model dict where MMRazor would build another detector.
+
+    MMRazor supports only `dict(cfg_path='mmdet::...', pretrained=...)`. It silently drops overrides of keys that the
+    model has, and fails on a local path.
+
+    Raises:
+        FileNotFoundError: See `model_config`.
+        ValueError: See `model_config`; or `pretrained` is set together with overrides or a local path.
+    """
+    if is_distillation(config) and not is_fpn_distill(config):
+        config.model = _written_out(config.model)
+
+
+def _written_out(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_written_out(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    if "cfg_path" not in node or "type" in node:
+        return ConfigDict({key: _written_out(value) for key, value in node.items()})
+    if "::" in node["cfg_path"] and node.keys() <= {"cfg_path", "pretrained"}:
+        return node  # MMRazor builds it, and loads the published weights if `pretrained` is set
+    if node.get("pretrained"):
+        raise ValueError(
+            f"pretrained=True beside {sorted(node.keys() - {'pretrained'})}: it loads the published weights of an "
+            "unchanged config 'mmdet::...'. Write init_cfg=dict(type='Pretrained', checkpoint=FILE_OR_URL) instead"
+        )
+    return model_config(node)
+
+
+def padded_size(config: Config, loader: str = "train_dataloader") -> tuple[int, int] | None:
+    """Height and width of the padded images, landscape, by the first `Resize` of a pipeline; `None` without one.
+
+    Args:
+        config: A detector's config, or a distillation's.
+        loader: Whose pipeline.
+    """
+    steps = innermost(config[loader].dataset).get("pipeline") or []
+    scales = [step["scale"] for step in steps if last_name(step["type"]) == "Resize" and "scale" in step]
+    if not scales:
+        return None
+    model = student_model(config)
+    divisor = (model.get("data_preprocessor") or {}).get("pad_size_divisor", 1)
+    scale = scales[0] if isinstance(scales[0], Sequence) else (scales[0], scales[0])
+    height, width = (side + -side % divisor for side in sorted(scale))
+    return height, width
