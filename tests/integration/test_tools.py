@@ -84,6 +84,7 @@ def free_port() -> str:
         return str(probe.getsockname()[1])
 
 
+@pytest.mark.full  # six processes, each of which imports everything; test_processes.py has two for all that matters
 def test_two_processes_on_the_cpu(command, digit_scenes, tmp_path):
     train = ["tools/dist_train.sh", DISTILLED, 2, "--work-dir", tmp_path]
     settings = [*KEEP_BEST, "env_cfg.dist_cfg.backend=gloo"]

@@ -16,7 +16,7 @@ model = dict(
         norm_on_bbox=True,
         centerness_on_reg=True,
         center_sampling=True,
-        norm_cfg=dict(type="BN"),
+        norm_cfg=dict(type="GN", num_groups=16),  # its levels share the layers: batch norms would mix their statistics
         loss_bbox=dict(type="GIoULoss", loss_weight=2.0),
     ),
 )

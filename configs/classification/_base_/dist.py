@@ -1,4 +1,5 @@
-# DIST (Huang et al. 2022): correlation of the logits' softmax, over classes and over samples.
+# DIST (Huang et al. 2022): correlation of the logits' softmax, over classes and over samples. The weight was chosen as
+# in kd.py.
 distiller = dict(
     type="pcka_mmdet.FPNDistiller",
     losses=dict(
@@ -8,7 +9,7 @@ distiller = dict(
             tau=4,
             inter_loss_weight=1.0,
             intra_loss_weight=1.0,
-            loss_weight=1.0,
+            loss_weight=3.0,
         )
     ),
 )
