@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from pcka_mmdet.datasets.digit_images import build_digit_images
-from pcka_mmdet.engine.launch import ConfigOptions
+from pcka_mmdet.engine.arguments import ConfigOptions
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.display import Display
 from pcka_mmdet.experiments.run_arguments import default_threads, make_console

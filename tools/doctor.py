@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.markup import escape
 
+from pcka_mmdet.engine.arguments import add_common_arguments, add_teacher_arguments, config_of_arguments, runner_config
 from pcka_mmdet.engine.checks.doctor import ERROR, OK, WARNING, Finding, examine, examine_installation
-from pcka_mmdet.engine.launch import add_common_arguments, runner_config
-from pcka_mmdet.engine.recipe import add_teacher_arguments, config_of_arguments
 from pcka_mmdet.engine.short_errors import STATUS, run_tool
 from pcka_mmdet.report.scalars import last_metric
 

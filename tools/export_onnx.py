@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pcka_mmdet.engine.launch import add_config_argument
+from pcka_mmdet.engine.arguments import add_config_argument
 from pcka_mmdet.engine.onnx_export import export_onnx
 from pcka_mmdet.engine.short_errors import run_tool
 

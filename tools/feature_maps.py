@@ -10,8 +10,9 @@ from pathlib import Path
 import cv2
 
 from pcka_mmdet.configuration.files import load_config
+from pcka_mmdet.engine.arguments import ConfigOptions
+from pcka_mmdet.engine.cfg_options import merge_options
 from pcka_mmdet.engine.inspection import TEACHER, maps_of_image
-from pcka_mmdet.engine.launch import ConfigOptions, merge_options
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.functional.map_similarity import local_cka
 from pcka_mmdet.report.features import plot_features

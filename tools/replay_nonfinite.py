@@ -5,7 +5,7 @@ It runs on the CPU, in the precision of the training. The file holds boxes, labe
 
 import argparse
 
-from pcka_mmdet.engine.launch import add_config_argument
+from pcka_mmdet.engine.arguments import add_config_argument
 from pcka_mmdet.engine.nonfinite import replay
 from pcka_mmdet.engine.short_errors import run_tool
 

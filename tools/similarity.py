@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 import pcka_mmdet
+from pcka_mmdet.engine.arguments import ConfigOptions
 from pcka_mmdet.engine.inspection import compare_levels
-from pcka_mmdet.engine.launch import ConfigOptions
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.features import plot_matrix
 from pcka_mmdet.report.tables import console_table

@@ -12,9 +12,9 @@ from pcka_mmdet.checkpoints.files import load_file
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.configuration.data_set import innermost
 from pcka_mmdet.configuration.detector import plain_dict
+from pcka_mmdet.engine.arguments import add_common_arguments, runner_config
 from pcka_mmdet.engine.checks import preflight
 from pcka_mmdet.engine.hooks import ProgressHook, StudentWeightsHook
-from pcka_mmdet.engine.launch import add_common_arguments, runner_config
 from pcka_mmdet.engine.runner import build_runner
 from pcka_mmdet.engine.short_errors import run_tool
 

@@ -1,6 +1,5 @@
 """Make a distillation config from any detector's config."""
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ from pcka_mmdet.configuration.data_set import known_classes
 from pcka_mmdet.configuration.detector import build_detector, model_config, model_of, plain_dict
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.files import load_config
-from pcka_mmdet.engine.launch import check_names, merge_options
 from pcka_mmdet.models.levels import pair_levels, source_levels
 from pcka_mmdet.models.losses.head_outputs import difference_of_heads, kind_of
 from pcka_mmdet.models.losses.roi_head_loss import problem_of_roi_head
 from pcka_mmdet.models.sources import dense_head, stages
+
+from .cfg_options import check_names, merge_options
 
 RECIPES = ("both-heads", "own-head", "teacher-head", "maps", "pcka", "pcka-mimic")
 """Files in `configs/_base_/distillers`; the last two are the paper's."""
@@ -81,48 +81,6 @@ def distillation_config(
         content.pop(key, None)
     config = Config(content, cfg_text=config.text, filename="_".join(names) + ".py")
     return config, f"recipe {recipe}: {reason}"
-
-
-def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that make a detector's config a distillation's."""
-    parser.add_argument(
-        "--teacher", metavar="CONFIG", help="config of the teacher, to distil the detector of the first CONFIG"
-    )
-    parser.add_argument("--teacher-ckpt", metavar="FILE", help="weights of --teacher: file or URL")
-    parser.add_argument(
-        "--recipe",
-        choices=RECIPES,
-        help="losses of the distillation with --teacher (default: both-heads, teacher-head or maps, as suits the pair)",
-    )
-    parser.add_argument(
-        "--check-teacher",
-        nargs="?",
-        type=int,
-        const=500,
-        metavar="N",
-        help="first evaluate the teacher on N validation images (default: 500); too low an accuracy is an error",
-    )
-    parser.add_argument(
-        "--baseline", type=Path, metavar="WORK_DIR", help="training of the student alone, to compare with"
-    )
-
-
-def config_of_arguments(args: argparse.Namespace) -> tuple[Config | None, str]:
-    """The distillation's config of `--teacher`, and a sentence on its recipe; `None` and nothing without that option.
-
-    Raises:
-        SystemExit: The options do not go together; see also `distillation_config`.
-    """
-    if bool(args.teacher) != bool(args.teacher_ckpt):
-        raise SystemExit("give --teacher CONFIG and --teacher-ckpt FILE together")
-    if args.recipe and not args.teacher:
-        raise SystemExit("--recipe needs --teacher; a distillation's config already holds its losses")
-    if not args.teacher:
-        return None, ""
-    try:
-        return distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, args.cfg_options)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(str(error)) from error
 
 
 Classes = tuple[str, ...] | None

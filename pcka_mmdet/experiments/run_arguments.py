@@ -7,7 +7,7 @@ from rich.console import Console
 
 from pcka_mmdet.benchmarking.measure import cores
 from pcka_mmdet.configuration.carried import carried
-from pcka_mmdet.engine.launch import ConfigOptions
+from pcka_mmdet.engine.arguments import ConfigOptions
 
 MOST_THREADS = 4  # more do not speed up trainings as small as the demo's
 

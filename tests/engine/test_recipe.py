@@ -10,7 +10,7 @@ from pcka_mmdet.checkpoints.config_text import read_config
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.files import load_config
-from pcka_mmdet.engine.launch import apply_common
+from pcka_mmdet.engine.cfg_options import apply_common
 from pcka_mmdet.engine.recipe import RECIPES, distillation_config, suitable_recipe
 from pcka_mmdet.models.teacher import Normalisation
 from tests.detectors import atss, build, faster_rcnn, fcos, retinanet

@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.engine.launch import add_common_arguments, runner_config
+from pcka_mmdet.engine.arguments import add_common_arguments, runner_config
 from tests.detectors import distillation
 
 RETINANET = "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py"

@@ -1,0 +1,122 @@
+"""The options that the command line tools share, and the config that they make."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+
+from pcka_mmdet.configuration.files import load_config
+
+from .cfg_options import apply_common
+from .recipe import RECIPES, distillation_config
+
+
+class ConfigOptions(DictAction):
+    """MMEngine's `--cfg-options`, but a single value, such as a path, keeps its spaces."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list, *rest) -> None:
+        """Refuse what is no KEY=VALUE."""
+        wrong = next((word for word in values if not word.partition("=")[0] or "=" not in word), None)
+        if wrong is not None:
+            parser.error(f"--cfg-options takes KEY=VALUE, such as train_cfg.max_epochs=2; got {wrong!r}")
+        super().__call__(parser, namespace, values, *rest)
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        value = val.strip("'\" ")
+        is_single = "," not in value and not value.startswith(("(", "["))
+        return DictAction._parse_int_float_bool(value) if is_single else DictAction._parse_iterable(val)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser, config_is_optional: bool = False) -> None:
+    """Add the options of both `tools/train.py` and `tools/test.py`, named as in MMDetection."""
+    parser.add_argument("config", nargs="?" if config_is_optional else None, help="config file")
+    parser.add_argument("--work-dir", help="folder for logs and checkpoints (default: work_dirs/CONFIG'S NAME)")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=ConfigOptions,
+        metavar="KEY=VALUE",
+        help='override settings of the config, such as train_cfg.max_epochs=2 or key="[a,b]"; quote values with spaces '
+        "or brackets, and write lists without spaces. In a distillation, settings of a detector's model apply to the "
+        "student",
+    )
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by the launcher")
+
+
+def add_config_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--config`, for checkpoints whose config needs the user's own files or modules."""
+    parser.add_argument(
+        "--config",
+        type=_config_file,
+        metavar="FILE",
+        help="config file of the training; needed where it uses modules or files of your own",
+    )
+
+
+def _config_file(path: str) -> Config:
+    try:
+        return load_config(path)
+    except FileNotFoundError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that make a detector's config a distillation's."""
+    parser.add_argument(
+        "--teacher", metavar="CONFIG", help="config of the teacher, to distil the detector of the first CONFIG"
+    )
+    parser.add_argument("--teacher-ckpt", metavar="FILE", help="weights of --teacher: file or URL")
+    parser.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        help="losses of the distillation with --teacher (default: both-heads, teacher-head or maps, as suits the pair)",
+    )
+    parser.add_argument(
+        "--check-teacher",
+        nargs="?",
+        type=int,
+        const=500,
+        metavar="N",
+        help="first evaluate the teacher on N validation images (default: 500); too low an accuracy is an error",
+    )
+    parser.add_argument(
+        "--baseline", type=Path, metavar="WORK_DIR", help="training of the student alone, to compare with"
+    )
+
+
+def config_of_arguments(args: argparse.Namespace) -> tuple[Config | None, str]:
+    """The distillation's config of `--teacher`, and a sentence on its recipe; `None` and nothing without that option.
+
+    Raises:
+        SystemExit: The options do not go together; see also `distillation_config`.
+    """
+    if bool(args.teacher) != bool(args.teacher_ckpt):
+        raise SystemExit("give --teacher CONFIG and --teacher-ckpt FILE together")
+    if args.recipe and not args.teacher:
+        raise SystemExit("--recipe needs --teacher; a distillation's config already holds its losses")
+    if not args.teacher:
+        return None, ""
+    try:
+        return distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, args.cfg_options)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+
+
+def runner_config(args: argparse.Namespace, config: Config | None = None) -> Config:
+    """`config`, or else the config named on the command line, with the common options applied.
+
+    Raises:
+        SystemExit: The config, or the config of a detector that it names, does not exist or is invalid.
+    """
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    try:
+        config = config or load_config(args.config)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+    config.launcher = args.launcher
+    apply_common(config, args.cfg_options, args.work_dir)
+    return config

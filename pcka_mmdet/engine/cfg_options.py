@@ -1,0 +1,72 @@
+"""Settings of the command line (`--cfg-options`), checked and merged into a config."""
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from pcka_mmdet.configuration.distillation import is_fpn_distill, write_out_detectors
+from pcka_mmdet.models import FPNDistill
+
+_OF_DISTILLATION = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor", "init_cfg"}
+"""Settings of `model` that are not the student's."""
+
+
+def apply_common(config: Config, options: Mapping[str, Any] | None, work_dir: str | None) -> None:
+    """Apply `--cfg-options` and `--work-dir`, in place.
+
+    Raises:
+        SystemExit: The config of a detector that it names does not exist or is invalid.
+    """
+    try:
+        check_names(config, options or {})
+        merge_options(config, options or {})
+        write_out_detectors(config)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+    if work_dir is not None:
+        config.work_dir = work_dir
+    elif config.get("work_dir") is None:
+        config.work_dir = str(Path("work_dirs") / Path(config.filename).stem)
+
+
+def check_names(config: Config, options: Mapping[str, Any]) -> None:
+    """Refuse options whose first names nearly are those of a setting of MMEngine's, of ours, or of a default hook.
+
+    MMEngine adds what a config lacks, so a misspelt setting would be silent. A name that begins with a setting's, such
+    as `train_cfg_stage2`, passes, as does every name that the config has.
+
+    Raises:
+        ValueError: There is such an option.
+    """
+    known = {"": set(inspect.signature(Runner.__init__).parameters)}
+    known["default_hooks."] = set(config.get("default_hooks") or {})
+    if is_fpn_distill(config):
+        known["model."] = _OF_DISTILLATION
+    there = {"": config, "default_hooks.": known["default_hooks."], "model.": config.get("model") or {}}
+    for option in options:
+        for prefix, names in known.items():
+            name, dot, rest = option.removeprefix(prefix).partition(".")
+            if not option.startswith(prefix) or name in there[prefix] or name.startswith(tuple(names)):
+                continue
+            if close := difflib.get_close_matches(name, names, n=1, cutoff=0.8):
+                raise ValueError(f"there is no setting {option!r}: did you mean {prefix + close[0] + dot + rest!r}?")
+
+
+def merge_options(config: Config, options: Mapping[str, Any]) -> None:
+    """Merge options; in a distillation, a detector's options (`model.bbox_head.num_classes`) go to the student."""
+    of_student = {
+        key: value
+        for key, value in options.items()
+        if is_fpn_distill(config) and key.startswith("model.") and key.split(".")[1] not in _OF_DISTILLATION
+    }
+    config.merge_from_dict({key: value for key, value in options.items() if key not in of_student})
+    if not of_student:
+        return
+    if isinstance(config.model.architecture, str):
+        config.model.architecture = dict(cfg_path=config.model.architecture)
+    config.merge_from_dict({f"model.architecture.{key.removeprefix('model.')}": v for key, v in of_student.items()})
