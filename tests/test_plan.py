@@ -26,6 +26,13 @@ def test_a_set_that_is_repeated_counts_as_often(tmp_path):
     assert args.images == 32
 
 
+def test_images_without_boxes_count_as_in_the_training(tmp_path):
+    path, args = tmp_path / "train.json", arguments()
+    path.write_text(json.dumps(dict(images=[dict(id=i) for i in range(4)], annotations=[dict(image_id=1)])))
+    take_from(config(dict(type="CocoDataset", ann_file=str(path), filter_cfg=dict(filter_empty_gt=True))), args)
+    assert args.images == 1
+
+
 @pytest.mark.parametrize(
     "dataset", [dict(type="ConcatDataset", datasets=[]), dict(type="VOCDataset", ann_file="train.txt")]
 )

@@ -114,6 +114,8 @@ def test_a_matrix_at_each_validation(tmp_path):
     names = [f"similarity.cka_s{own}_teacher_s{other}" for own in (8, 16) for other in (8, 16)]
     assert set(names) <= values.keys() and all(len(value) == 2 for value in values.values())
     assert all(-1 <= value <= 1.001 for found in values.values() for value in found)
+    (measuring,) = (one for one in run.hooks if isinstance(one, SimilarityHook))
+    assert measuring._student == {}  # the maps of the batch are held no longer
 
 
 def test_a_teacher_like_the_student_has_similarity_1(tmp_path):
