@@ -23,7 +23,6 @@ def apply_common(config: Config, options: Mapping[str, Any] | None, work_dir: st
         SystemExit: The config of a detector that it names does not exist or is invalid.
     """
     try:
-        check_names(config, options or {})
         merge_options(config, options or {})
         write_out_detectors(config)
     except (FileNotFoundError, ValueError) as error:
@@ -58,7 +57,12 @@ def check_names(config: Config, options: Mapping[str, Any]) -> None:
 
 
 def merge_options(config: Config, options: Mapping[str, Any]) -> None:
-    """Merge options; in a distillation, a detector's options (`model.bbox_head.num_classes`) go to the student."""
+    """Merge options; in a distillation, a detector's options (`model.bbox_head.num_classes`) go to the student.
+
+    Raises:
+        ValueError: See `check_names`.
+    """
+    check_names(config, options)
     of_student = {
         key: value
         for key, value in options.items()

@@ -17,7 +17,7 @@ from pcka_mmdet.models.losses.head_outputs import difference_of_heads, kind_of
 from pcka_mmdet.models.losses.roi_head_loss import problem_of_roi_head
 from pcka_mmdet.models.sources import dense_head, stages
 
-from .cfg_options import check_names, merge_options
+from .cfg_options import merge_options
 
 RECIPES = ("both-heads", "own-head", "teacher-head", "maps", "pcka", "pcka-mimic")
 """Files in `configs/_base_/distillers`; the last two are the paper's."""
@@ -62,7 +62,6 @@ def distillation_config(
         raise ValueError(f"{student!r} is the config of a distillation already: train it without --teacher")
     sides = dict(architecture=model_of(config, student), teacher=dict(cfg_path=teacher), teacher_ckpt=teacher_ckpt)
     make_distillation(config, sides, distiller={})
-    check_names(config, options or {})
     losses = ("model.distiller.", "model.balance.")
     merge_options(config, {key: value for key, value in (options or {}).items() if not key.startswith(losses)})
     reason = "as given"

@@ -31,7 +31,7 @@ def test_a_step(name):
 def test_constant_weights_and_ratios():
     for name, method in METHODS.items():
         plain, config = student(), method.apply(student(), 0.1, TEACHER)
-        if name in (PLAIN, LONGER, HALF_MORE[0]):
+        if name in (PLAIN, LONGER, HALF_MORE):
             assert config.to_dict() == plain.to_dict() and method.settings == (1.0,)
             continue
         assert len(method.settings) == (1 if method.fixed else 4) and config.model.architecture == plain.model
@@ -78,7 +78,7 @@ def test_pkd_is_dists_relation_on_maps():
 def test_the_longer_student_trains_for_the_distilled_runs_time():
     digits = DATA_SETS["digits"]
     assert [digits.num_epochs("short", method) for method in (PLAIN, "own-head", LONGER)] == [16, 16, 24]
-    assert digits.num_epochs("converged", LONGER) == digits.num_epochs("converged", HALF_MORE[0]) == 135
+    assert digits.num_epochs("converged", LONGER) == digits.num_epochs("converged", HALF_MORE) == 135
 
 
 @pytest.mark.parametrize("name", DATA_SETS)

@@ -20,7 +20,7 @@ from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.checks.annotations import head_classes
 from pcka_mmdet.engine.short_errors import run_tool
-from pcka_mmdet.experiments.methods import HALF_MORE, LONGER, METHODS, MIDDLE, PLAIN, Method
+from pcka_mmdet.experiments.methods import HALF_MORE, HEADS_HALF_MORE, LONGER, METHODS, MIDDLE, PLAIN, Method
 from pcka_mmdet.report.tables import console_table
 
 OF_MMRAZOR: dict[str, dict] = {
@@ -46,7 +46,9 @@ OURS: dict[str, dict] = {
 OTHERS = {name: Method({"other": {"loss_weight": 1.0, **loss}}) for name, loss in (OF_MMRAZOR | OURS).items()}
 """Losses that the comparison leaves out."""
 
-METHODS_IN_TIME = {name: method for name, method in METHODS.items() if name not in (LONGER, *HALF_MORE)} | OTHERS
+METHODS_IN_TIME = {
+    name: method for name, method in METHODS.items() if name not in (LONGER, HALF_MORE, HEADS_HALF_MORE)
+} | OTHERS
 HEADER = ("", "ms", "ms over plain", "over student + teacher", "MB over plain")
 
 

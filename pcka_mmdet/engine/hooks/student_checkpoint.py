@@ -162,9 +162,9 @@ class StudentCheckpointHook(CheckpointHook):
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         with self._writing() as students:
-            before = {_file(path) for path in self._best()}
+            before = {_identity(path) for path in self._best()}
             super()._save_best_checkpoint(runner, metrics)
-            written = [path for path in self._best() if _file(path) not in before]
+            written = [path for path in self._best() if _identity(path) not in before]
             for path, student in zip(written, students, strict=False):
                 atomic_save(student, student_path(path))
 
@@ -211,7 +211,7 @@ def student_path(checkpoint: str | Path) -> Path:
     return path.with_name(f"student_{path.name}")
 
 
-def _file(path: str | None) -> tuple[str, int] | None:
+def _identity(path: str | None) -> tuple[str, int] | None:
     """A file and its inode, which an atomic write changes; `None` if it is not there."""
     return (path, Path(path).stat().st_ino) if path is not None and Path(path).is_file() else None
 
