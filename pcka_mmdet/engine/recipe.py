@@ -90,7 +90,7 @@ def suitable_recipe(
 ) -> tuple[str, str]:
     """The recipe of ours for a pair of detectors, and the reason.
 
-    The teacher's head runs on the student's maps. If both heads have the same classes, anchors and box encoding, the
+    The teacher's head runs on the student's maps. If both heads have the same classes, anchors and box coder, the
     outputs of the student's own head are compared with the teacher's too. Without the same classes, or without a
     teacher's head whose outputs are known, the neck maps are compared.
 
@@ -116,7 +116,7 @@ def suitable_recipe(
         difference = str(error)
     if difference:
         return "teacher-head", f"the teacher's head runs on the student's maps alone, since {difference}"
-    return "both-heads", "both dense heads have the same classes, anchors and box encoding"
+    return "both-heads", "both dense heads have the same classes, anchors and box coder"
 
 
 def _num_classes(detector: nn.Module) -> int | None:

@@ -160,7 +160,7 @@ class DataSet:
 DATA_SETS: dict[str, DataSet] = {
     "digits": DataSet("demo", "digit_scenes", dict(short=16, converged=90), teacher_epochs=60, longer=1.5),
     "bccd": DataSet("bccd/small", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=3.0),
-    "deeppcb": DataSet("deeppcb", "deeppcb", dict(short=6, converged=36), teacher_epochs=20, longer=2.5),
+    "deeppcb": DataSet("deeppcb", "deeppcb", dict(short=6, converged=36), teacher_epochs=20, longer=2.0),
     "bccd-two-families": DataSet(
         "bccd/two_families",
         "bccd",
@@ -170,7 +170,7 @@ DATA_SETS: dict[str, DataSet] = {
         misfits=("own-head", "both-heads", "both-heads-half-more", "half-heads", "cosine-heads", "heads-pcka"),
         recipe="teacher-head+balance",
     ),
-    "bccd-two-stage": DataSet("bccd/two_stage", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=2.0),
+    "bccd-two-stage": DataSet("bccd/two_stage", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=4.0),
     "bccd-equal": DataSet("bccd", "bccd", dict(short=15, converged=30), teacher_epochs=20, longer=2.5),
-    "bccd-imagenet": DataSet("bccd/imagenet", "bccd", dict(short=10, converged=40), teacher_epochs=40, longer=1.5),
+    "bccd-imagenet": DataSet("bccd/imagenet", "bccd", dict(short=10, converged=40), teacher_epochs=40, longer=2.0),
 }

@@ -127,7 +127,7 @@ def rows(trials: Iterable[Trial], chosen: Iterable[tuple[str, float]], plain: st
     ]
 
 
-HEADER = ("method", "setting", "seeds", "AP", "sd", "to plain", "95 %")
+HEADER = ("method", "setting", "seeds", "AP", "sd", "difference to plain", "95 %")
 
 
 def cells(row: Row) -> list[str]:

@@ -89,7 +89,7 @@ def retinanet_of_large_anchors() -> dict:
 @pytest.mark.parametrize(
     "student, teacher, choice",
     [
-        (retinanet, retinanet, "both-heads both dense heads have the same classes, anchors and box encoding"),
+        (retinanet, retinanet, "both-heads both dense heads have the same classes, anchors and box coder"),
         (faster_rcnn, faster_rcnn, "both-heads both dense heads"),
         (retinanet, fcos, "teacher-head .*since their heads code boxes in different ways .RetinaHead and FCOSHead."),
         (retinanet, faster_rcnn, "teacher-head .*since their heads score 2 and 1 classes"),

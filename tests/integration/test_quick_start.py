@@ -20,9 +20,9 @@ def test_the_quick_start(digit_scenes, tmp_path):
         assert done.returncode == (2 if "--check-teacher" in words else 0), done.stdout[-2000:] + done.stderr[-2000:]
         said.append(done.stdout)
     assert "bbox_mAP on all validation images is 0.000, below 0.05" in said[2]  # it is untrained
-    page = tmp_path / "work_dirs/both-heads_teacher_student/report.html"
+    page = tmp_path / "work_dirs/distilled/report.html"
     assert page.read_text().startswith("<!doctype html>")
-    assert (tmp_path / "work_dirs/both-heads_teacher_student/student_epoch_1.pth").is_file()
+    assert (tmp_path / "work_dirs/distilled/student_epoch_1.pth").is_file()
 
 
 @pytest.mark.parametrize("page", ["README.md", "README_zh-CN.md"])

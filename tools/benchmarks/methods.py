@@ -98,8 +98,12 @@ def chosen_settings(trials: Sequence[Trial], recipe: str) -> list[tuple[str, flo
 
 def report(comparison: Comparison, chosen: Sequence[tuple[str, float]]) -> None:
     """Print the tables of a set, and write them and a plot beside its results: all results, also of earlier calls."""
-    text, trials = f"# {comparison.name}\n", comparison.results()
-    text += f"\nThe default recipe is {comparison.data_set.recipe} at {MIDDLE:g}.\n"
+    trials = comparison.results()
+    text = (
+        f"# {comparison.name}\n\n`{PLAIN}` is the student alone, and the default recipe is "
+        f"`{comparison.data_set.recipe}` at {MIDDLE:g}. A setting is a ratio "
+        "(`+balance`), or a factor of the published weights.\n"
+    )
     results = [trial for trial in trials if trial.seed != CHOOSING_SEED]
     for split in ("val", "test"):
         regimes = {}

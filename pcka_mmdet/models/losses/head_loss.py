@@ -128,7 +128,7 @@ class HeadLoss(_HeadOutputLoss):
 class OwnHeadLoss(_HeadOutputLoss):
     """Compares the outputs of the student's own head with those of the teacher's head; see `HeadLoss`.
 
-    Both heads must have the same classes, anchors (or points) and box encoding. It has no parameters, and the teacher's
+    Both heads must have the same classes, anchors (or points) and box coder. It has no parameters, and the teacher's
     head runs only without gradient.
 
     Args:
@@ -143,7 +143,7 @@ class OwnHeadLoss(_HeadOutputLoss):
         """Refuse a pair of heads that cannot be compared.
 
         Raises:
-            ValueError: They differ in classes, anchors or box encoding, or one of them is of an unknown kind.
+            ValueError: They differ in classes, anchors or box coder, or one of them is of an unknown kind.
         """
         problem = difference_of_heads(dense_head(student), teacher.dense_head, self.pairs)
         if problem:
