@@ -56,22 +56,19 @@ def distill(
         **options: See `pcka_mmdet.engine.training.TrainingOptions`.
 
     Raises:
+        FileNotFoundError: There is no such config, checkpoint or data file.
+        FloatingPointError: The loss is not finite.
+        OSError: The work directory is in use or cannot be written to, or a download failed.
         TypeError: An option is none of `TrainingOptions`.
-        ValueError: A config, the recipe, a setting or the work directory is refused; the message says what to write
-            instead.
+        ValueError: A config, the recipe, a setting or the work directory is refused. All messages say what to do.
     """
-    try:
-        sides = str(student), str(teacher), str(teacher_ckpt)
-        config, choice = distillation_config(*sides, recipe, cfg_options)
-        config.launcher = "none"
-        if config.get("visualizer"):
-            config.visualizer.pop("name", None)  # a second training of that name would log into the first one's files
-        apply_common(config, cfg_options, str(work_dir))
-        runner = run_training(config, TrainingOptions(**options), [choice])
-    except SystemExit as error:
-        if not isinstance(error.code, str):
-            raise
-        raise ValueError(error.code) from error
+    sides = str(student), str(teacher), str(teacher_ckpt)
+    config, choice = distillation_config(*sides, recipe, cfg_options)
+    config.launcher = "none"
+    if config.get("visualizer"):
+        config.visualizer.pop("name", None)  # a second training of that name would log into the first one's files
+    apply_common(config, cfg_options, str(work_dir))
+    runner = run_training(config, TrainingOptions(**options), [choice])
     validations = validation_records(read_scalars(Path(work_dir)))
     metrics = validations[max(validations)] if validations else {}
     return Distilled(Path(work_dir), _student_of(runner), metrics, choice)

@@ -37,5 +37,5 @@ def test_images_without_boxes_count_as_in_the_training(tmp_path):
     "dataset", [dict(type="ConcatDataset", datasets=[]), dict(type="VOCDataset", ann_file="train.txt")]
 )
 def test_other_sets(dataset):
-    with pytest.raises(SystemExit, match="the training set of mine.py is not one file in COCO's format: give --images"):
+    with pytest.raises(ValueError, match="the training set of mine.py is not one file in COCO's format: give --images"):
         take_from(config(dataset), arguments())

@@ -35,10 +35,7 @@ def main() -> None:
     args = parse_args()
     source = Path(Path(args.checkpoint).name if "://" in args.checkpoint else args.checkpoint)
     target = args.out or source.with_suffix(".onnx")
-    try:
-        names = export_onnx(args.checkpoint, target, tuple(args.shape), args.config)
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(str(error)) from error
+    names = export_onnx(args.checkpoint, target, tuple(args.shape), args.config)
     print(f"{target}: {', '.join(names)}")
 
 

@@ -40,7 +40,7 @@ def main() -> None:
     fewest = min(m.shape[1] for maps in levels.values() for m in maps.values())
     wrong = [channel for channel in args.channels if not 0 <= channel < fewest]
     if wrong:
-        raise SystemExit(f"--channels: the maps have channels 0 to {fewest - 1}, got {wrong}")
+        raise ValueError(f"--channels: the maps have channels 0 to {fewest - 1}, got {wrong}")
     local = {
         level: {name: local_cka(m, maps[TEACHER], args.patch) for name, m in maps.items() if name != TEACHER}
         for level, maps in levels.items()

@@ -20,7 +20,7 @@ def main() -> None:
     for name, value in step.losses.items():
         print(f"{name}: {value:.6g}")
     if step.problem:
-        raise SystemExit(step.problem)
+        raise FloatingPointError(step.problem)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def _value_so_far(config: Config) -> float | None:
     """AP of the last validation in the work directory; `None` without one."""
     try:
         return last_metric(Path(config.work_dir))
-    except SystemExit:
+    except ValueError:
         return None
 
 

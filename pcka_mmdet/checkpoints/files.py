@@ -55,6 +55,11 @@ def read_weights(checkpoint: str, option: str = "teacher_ckpt") -> tuple[dict[st
     return {key.removeprefix("module."): value for key, value in weights.items()}, _checked_sha256(checkpoint, option)
 
 
+def is_missing(named: str) -> bool:
+    """Whether a file name, with or without `~`, names no file. A URL is never missing."""
+    return "://" not in named and not Path(named).expanduser().is_file()
+
+
 def file_sha256(path: Path) -> str:
     """The sha256 of a file, read in blocks."""
     digest = hashlib.sha256()

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from mmengine.logging import print_log
 
+from .files import is_missing
 from .training_record import has_begun
 
 
@@ -25,15 +26,15 @@ def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
         `None` if the training starts from the beginning, for example if it was killed before its first checkpoint.
 
     Raises:
-        SystemExit: The file is missing or damaged, all checkpoints of the work directory are damaged, or no training
-            began there.
+        FileNotFoundError: The file is missing.
+        ValueError: It is damaged, all checkpoints of the work directory are damaged, or no training began there.
     """
     if named in ("newest", "auto"):
         newest = newest_intact_checkpoint(work_dir)
         if newest is not None:
             return str(newest)
         if named == "newest" and not has_begun(work_dir):
-            raise SystemExit(
+            raise ValueError(
                 f"--resume: there is no checkpoint in {str(work_dir)!r}, and no training began there. Name its folder "
                 "by --work-dir, or a checkpoint by --resume CHECKPOINT; for a new training leave --resume out, or "
                 "write --resume auto, which begins one where there is none"
@@ -41,13 +42,13 @@ def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
         print_log(f"no checkpoint in {str(work_dir)!r} yet: starting from the beginning", "current")
         return None
     named = os.path.expanduser(named)
-    if "://" not in named and not Path(named).is_file():
-        raise SystemExit(
+    if is_missing(named):
+        raise FileNotFoundError(
             f"--resume: there is no file {named!r} (the current directory is {Path.cwd()}); name another, or none for "
             "the newest in the work directory"
         )
     if "://" not in named and not is_intact(Path(named)):
-        raise SystemExit(f"--resume: {named!r} is damaged: name another checkpoint, or none for the newest")
+        raise ValueError(f"--resume: {named!r} is damaged: name another checkpoint, or none for the newest")
     return named
 
 
@@ -62,7 +63,7 @@ def newest_intact_checkpoint(work_dir: Path) -> Path | None:
         `None` if there is none.
 
     Raises:
-        SystemExit: There are checkpoints, or `last_checkpoint` names one, and none is intact.
+        ValueError: There are checkpoints, or `last_checkpoint` names one, and none is intact.
     """
     pointer = work_dir / "last_checkpoint"
     text = pointer.read_text(errors="replace") if pointer.is_file() else ""  # empty if killed while it was written
@@ -82,7 +83,7 @@ def newest_intact_checkpoint(work_dir: Path) -> Path | None:
         print_log(f"{str(path)!r} is damaged: going back to the one before", "current", level=logging.WARNING)
     if candidates or named.name:
         there_are = ", ".join(path.name for path in candidates) or "there are none"
-        raise SystemExit(
+        raise ValueError(
             f"no checkpoint in {str(folder)!r} is intact ({there_are}): delete them and {str(pointer)!r} to start from "
             "the beginning, or name another by --resume CHECKPOINT"
         )

@@ -56,7 +56,7 @@ def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
         resumes: Whether it resumes from a checkpoint.
 
     Raises:
-        SystemExit: The folder belongs to another training.
+        ValueError: The folder belongs to another training.
     """
     if not has_begun(work_dir) or not ((work_dir / "last_checkpoint").exists() or any(work_dir.glob("*.pth"))):
         return
@@ -68,11 +68,11 @@ def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
         return
     if resumes:
         changes = summarise([f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in differing])
-        raise SystemExit(
+        raise ValueError(
             f"--resume: the work directory {str(work_dir)!r} holds another training: {changes}. Resume with the config "
             "that is kept there, or give this training a --work-dir of its own"
         )
-    raise SystemExit(
+    raise ValueError(
         f"the work directory {str(work_dir)!r} holds checkpoints of another config, which would be overwritten; what "
         f"differs: {summarise(differing)}. Give another --work-dir, or delete that one; to go on from its checkpoints "
         "write --resume"

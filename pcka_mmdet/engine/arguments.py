@@ -92,31 +92,26 @@ def config_of_arguments(args: argparse.Namespace) -> tuple[Config | None, str]:
     """The distillation's config of `--teacher`, and a sentence on its recipe; `None` and nothing without that option.
 
     Raises:
-        SystemExit: The options do not go together; see also `distillation_config`.
+        ValueError: The options do not go together; see also `distillation_config`.
     """
     if bool(args.teacher) != bool(args.teacher_ckpt):
-        raise SystemExit("give --teacher CONFIG and --teacher-ckpt FILE together")
+        raise ValueError("give --teacher CONFIG and --teacher-ckpt FILE together")
     if args.recipe and not args.teacher:
-        raise SystemExit("--recipe needs --teacher; a distillation's config already holds its losses")
+        raise ValueError("--recipe needs --teacher; a distillation's config already holds its losses")
     if not args.teacher:
         return None, ""
-    try:
-        return distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, args.cfg_options)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(str(error)) from error
+    return distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, args.cfg_options)
 
 
 def runner_config(args: argparse.Namespace, config: Config | None = None) -> Config:
     """`config`, or else the config named on the command line, with the common options applied.
 
     Raises:
-        SystemExit: The config, or the config of a detector that it names, does not exist or is invalid.
+        FileNotFoundError: The config, or the config of a detector that it names, does not exist.
+        ValueError: One of them is invalid, or a setting is refused; see `check_names`.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    try:
-        config = config or load_config(args.config)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(str(error)) from error
+    config = config or load_config(args.config)
     config.launcher = args.launcher
     apply_common(config, args.cfg_options, args.work_dir)
     return config

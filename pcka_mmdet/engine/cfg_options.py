@@ -20,13 +20,11 @@ def apply_common(config: Config, options: Mapping[str, Any] | None, work_dir: st
     """Apply `--cfg-options` and `--work-dir`, in place.
 
     Raises:
-        SystemExit: The config of a detector that it names does not exist or is invalid.
+        FileNotFoundError: The config of a detector that it names does not exist.
+        ValueError: That config is invalid; see also `check_names`.
     """
-    try:
-        merge_options(config, options or {})
-        write_out_detectors(config)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(str(error)) from error
+    merge_options(config, options or {})
+    write_out_detectors(config)
     if work_dir is not None:
         config.work_dir = work_dir
     elif config.get("work_dir") is None:

@@ -23,7 +23,7 @@ def exclusive(folder: Path) -> Iterator[int]:
     """Lock a folder against other runs; yields the lock's descriptor, for child processes to inherit and hold.
 
     Raises:
-        SystemExit: Another run uses the folder.
+        BlockingIOError: Another run uses the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as file:
@@ -31,7 +31,7 @@ def exclusive(folder: Path) -> Iterator[int]:
         while not _acquire(file):
             if time.monotonic() > deadline:
                 file.seek(0)
-                raise SystemExit(
+                raise BlockingIOError(
                     f"{str(folder)!r} is in use by another run (process {file.read().strip() or 'unknown'}, or a "
                     "training that it left behind): wait until it ends, stop it, or give another --work-dir"
                 )

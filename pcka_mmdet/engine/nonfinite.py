@@ -33,7 +33,7 @@ def save_step(runner: Runner, step: FailedStep) -> Path:
     content = {
         "inputs": list(step.batch["inputs"]),
         "samples": [_plain_sample(sample) for sample in step.batch["data_samples"]],
-        "state_dict": {key: value.cpu() for key, value in {**model.state_dict(), **step.buffers}.items()},
+        "state_dict": {key: value.cpu() for key, value in model.state_dict().items()},
         "config": self_contained(runner.cfg).pretty_text,
         "random_state": step.random_state,
         "distillation": step.distillation,
@@ -87,7 +87,6 @@ def replay(path: str, config: Config | None = None) -> Replay:
     )
     model.distillation_stopped = distillation["stopped"]
     model.distiller.factor = distillation["factor"]
-    model.distiller.level_weights.update(distillation["level_weights"])
     model.skips_nonfinite = True
     set_random_state(content["random_state"])
     with torch.autocast("cpu", precision and getattr(torch, precision), enabled=precision is not None):

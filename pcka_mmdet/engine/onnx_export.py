@@ -40,7 +40,6 @@ def export_onnx(
     Raises:
         FileNotFoundError: There is no such checkpoint.
         ImportError: `onnx` or `onnxscript` is not installed.
-        RuntimeError: torch cannot export an operator of the detector.
         ValueError: See `read_student`; or the detector is not a one-stage detector, or pads images of that shape.
     """
     if not all(map(importlib.util.find_spec, ("onnx", "onnxscript"))):
@@ -64,7 +63,7 @@ def export_onnx(
             model, (images,), dynamo=True, input_names=[INPUT], output_names=names, verbose=False
         )
     except torch.onnx.OnnxExporterError as error:
-        raise RuntimeError(f"torch cannot export this {type(detector).__name__}: {error}") from error
+        raise ValueError(f"torch cannot export this {type(detector).__name__}: {error}") from error
     normalisation = Normalisation.of(detector.data_preprocessor)
     program.model.metadata_props.update(
         config=text,

@@ -88,14 +88,14 @@ def build_training_set(runner: Runner) -> None:
     """Build the training loop with its data set, as `Runner.train` does first.
 
     Raises:
-        SystemExit: The data set is empty.
+        ValueError: The data set is empty.
     """
     try:
         runner.train_loop  # noqa: B018  (a property that builds)
     except ValueError as error:
         if "need at least one array to concatenate" not in str(error):
             raise
-        raise SystemExit(
+        raise ValueError(
             "the training set is empty: no image is left after filtering (filter_cfg, classes without an annotation). "
             "Check data_root, ann_file and metainfo of train_dataloader"
         ) from error

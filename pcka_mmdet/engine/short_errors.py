@@ -37,13 +37,6 @@ def run_tool(main: Callable[[], None]) -> None:
     sys.argv = [word for word in sys.argv if word != OPTION]
     try:
         main()
-    except SystemExit as error:
-        if not isinstance(error.code, str):
-            raise
-        if shows_all and error.__cause__ is not None:
-            traceback.print_exception(error.__cause__)
-        print(error.code, file=sys.stderr)
-        sys.exit(STATUS)
     except Exception as error:
         if shows_all:
             traceback.print_exception(error)
@@ -51,22 +44,20 @@ def run_tool(main: Callable[[], None]) -> None:
         sys.exit(STATUS)
 
 
-def sentence(error: Exception | SystemExit) -> str:
+def sentence(error: Exception) -> str:
     """What an exception says, without its traceback: the file of broken JSON, the closest name to a misspelt one."""
-    if isinstance(error, SystemExit):
-        return str(error.code)
     if isinstance(error, json.JSONDecodeError):
         names = [value.name for value in _locals(error) if hasattr(value, "read") and hasattr(value, "name")]
         file = repr(str(names[-1])) if names else "a file"
         return f"{file} is no valid JSON: {error}. Make or copy it again"
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    if type(error).__module__ == "cv2":
-        names = [value for value in _locals(error, "filename") if isinstance(value, str)]  # in mmcv's LoadImageFromFile
-        return f"the image {names[-1]!r} cannot be read: {message.strip()}" if names else message.strip()
     if "Original Traceback" in message:  # of a process that loads data
         message = message.strip().splitlines()[-1]
         if message.startswith("cv2.error"):
             message += ". To see which image it is, set num_workers=0 and persistent_workers=False in the data loader"
+    elif type(error).__module__ == "cv2":
+        names = [value for value in _locals(error, "filename") if isinstance(value, str)]  # in mmcv's LoadImageFromFile
+        return f"the image {names[-1]!r} cannot be read: {message.strip()}" if names else message.strip()
     elif not isinstance(error, SENTENCES):
         message = f"{type(error).__name__}: {message}"
     return message + _closest_argument(error)
@@ -92,14 +83,18 @@ def _closest_argument(error: Exception) -> str:
 
 
 def _class_of_that_name(error: Exception, name: str | None) -> tuple[type, ...]:
-    """The class and its bases, which is on the stack as a variable, or as the type of a variable or of its part."""
+    """The class of that name and its bases; empty if it is not found.
+
+    It is looked for on the stack: a variable, the type of a variable or of a module's child, or a base class of them.
+    """
     for frame, _ in traceback.walk_tb(error.__traceback__):
         values = [*frame.f_locals.values(), *frame.f_globals.values()]
         parts = [vars(value).get("_modules") or {} for value in values if isinstance(value, nn.Module)]
         values += [part for found in parts for part in found.values()]
         for kind in (value if inspect.isclass(value) else type(value) for value in values):
-            if kind.__name__ == name:
-                return kind.__mro__
+            for base in kind.__mro__:
+                if base.__name__ == name:
+                    return base.__mro__
     return ()
 
 

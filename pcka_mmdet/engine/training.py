@@ -16,7 +16,7 @@ from pcka_mmdet.configuration.nested import last_name
 
 from .checks import preflight
 from .checks.teacher_check import check_teacher
-from .hooks import BalanceAdviceHook, NonFiniteLossHook, SimilarityHook
+from .hooks import BalanceAdviceHook, NonFiniteLossHook, SeparateClippingHook, SimilarityHook
 from .hooks.student_checkpoint import allow_teacher_change
 from .nonfinite import save_step
 from .runner import build_runner, build_training_set, on_cpu, use_student_checkpoints
@@ -44,14 +44,14 @@ class TrainingOptions:
         """Change the config, in place.
 
         Raises:
-            SystemExit: An option does not fit the config; see also `checkpoint_to_resume`.
+            ValueError: An option does not fit the config; see also `checkpoint_to_resume`.
         """
         if self.amp:
             config.optim_wrapper.type = "pcka_mmdet.CpuAmpOptimWrapper" if on_cpu() else "AmpOptimWrapper"
             config.optim_wrapper.setdefault("loss_scale", "dynamic")
         if self.auto_scale_lr:
             if "base_batch_size" not in config.get("auto_scale_lr", {}):
-                raise SystemExit("--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config")
+                raise ValueError("--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config")
             config.auto_scale_lr.enable = True
         if self.resume:
             checkpoint = checkpoint_to_resume(self.resume, Path(config.work_dir))
@@ -59,7 +59,7 @@ class TrainingOptions:
             config.load_from = checkpoint or config.get("load_from")
         if self.init_student:
             if not is_distillation(config):
-                raise SystemExit(
+                raise ValueError(
                     "--init-student is for distillations; for a plain training write --cfg-options load_from=FILE"
                 )
             config.model.init_student = self.init_student
@@ -86,7 +86,10 @@ def run_training(
         The runner, after the training.
 
     Raises:
-        SystemExit: What is wrong, and what to do. Other errors are raised as they are.
+        ConnectionError: Initial weights or data could not be downloaded.
+        FloatingPointError: The loss is not finite. The step is saved.
+        OSError: The work directory is in use or cannot be written to; a file is missing.
+        ValueError: What is wrong, and what to do. Other errors are raised as they are.
     """
     options.apply(config)
     preflight.check_all(config)
@@ -103,14 +106,14 @@ def _train(config: Config, notes: Sequence[str], hooks: Sequence[Hook]) -> Runne
         for note in (*notes, f"versions: {releases()}"):
             runner.logger.info(note)
         hook = _registered(runner, NonFiniteLossHook)
-        _registered(runner, SimilarityHook)
-        _registered(runner, BalanceAdviceHook)
+        for kind in (SimilarityHook, BalanceAdviceHook, SeparateClippingHook):
+            _registered(runner, kind)
         for more in hooks:
             runner.register_hook(more)
         build_training_set(runner)
         _run(runner, hook)
     except URLError as error:
-        raise SystemExit(preflight.download_advice(config, error.reason)) from error
+        raise ConnectionError(preflight.download_advice(config, error.reason)) from error
     return runner
 
 
@@ -121,9 +124,9 @@ def _run(runner: Runner, hook: NonFiniteLossHook) -> None:
     except FloatingPointError as error:
         failed = hook.failed_step(runner)
         if failed is None:  # another process failed, and saves its step
-            raise SystemExit(str(error)) from error
+            raise
         path = save_step(runner, failed)
-        raise SystemExit(
+        raise FloatingPointError(
             f"{error}. Batch and weights are in {path}; `pcka-mmdet replay {path}` (tools/replay_nonfinite.py) "
             "repeats the step"
         ) from error

@@ -20,14 +20,14 @@ def check_work_dir(config: Config) -> None:
     """Refuse a work directory that cannot be written to.
 
     Raises:
-        SystemExit: The folder, or a file in it, cannot be made.
+        OSError: The folder, or a file in it, cannot be made.
     """
     try:
         Path(config.work_dir).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=config.work_dir):
             pass
     except OSError as error:
-        raise SystemExit(
+        raise OSError(
             f"the work directory {config.work_dir!r} cannot be written to ({error.strerror}): name another by "
             "--work-dir"
         ) from error
@@ -42,17 +42,15 @@ def reserved(config: Config, resumes: bool) -> Iterator[None]:
         resumes: Whether it resumes from a checkpoint.
 
     Raises:
-        SystemExit: Another run uses the folder, or it holds another training; see `check_record`.
+        BlockingIOError: Another run uses the folder.
+        ValueError: It holds another training; see `check_record`.
     """
     if os.environ.get(RANKS.get(config.launcher, ""), "0") != "0":
         yield
         return
     work_dir = Path(config.work_dir)
     with exclusive(work_dir):
-        try:
-            record = training_record(config)
-        except (FileNotFoundError, ValueError) as error:
-            raise SystemExit(str(error)) from error
+        record = training_record(config)
         check_record(record, work_dir, resumes)
         write_record(record, work_dir)
         yield

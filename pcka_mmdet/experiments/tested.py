@@ -18,7 +18,7 @@ def tested(folders: Sequence[Path]) -> list[Run]:
     """The runs of work directories; those whose newest checkpoint was not tested are tested.
 
     Raises:
-        SystemExit: A test failed, or a folder has no checkpoint.
+        ValueError: A test failed, or a folder has no checkpoint.
         ValueError: See `coco_evaluator`.
     """
     runs = [Run.read(folder) for folder in folders]
@@ -28,14 +28,14 @@ def tested(folders: Sequence[Path]) -> list[Run]:
         if checkpoint is None:
             if results.is_file():
                 continue
-            raise SystemExit(f"there is no checkpoint in {str(folder)!r}: finish that training first")
+            raise ValueError(f"there is no checkpoint in {str(folder)!r}: finish that training first")
         if results.is_file() and results.stat().st_mtime >= checkpoint.stat().st_mtime:
             continue
         words = words_of_test(run.config, run.config.filename, checkpoint, folder)
         print(f"testing {checkpoint}", flush=True)
         done = subprocess.run([sys.executable, TOOL, *words], capture_output=True, text=True)
         if done.returncode:
-            raise SystemExit(f"the test of {checkpoint} failed: {done.stderr.strip()}")
+            raise ValueError(f"the test of {checkpoint} failed: {done.stderr.strip()}")
     return runs
 
 

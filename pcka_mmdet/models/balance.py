@@ -15,7 +15,7 @@ from torch.autograd import Variable
 from torch.autograd.function import once_differentiable
 
 MOMENTUM = 0.98
-"""Of the running averages: about the last 50 steps."""
+"""The running averages cover about the last 50 steps."""
 
 NO_LOSS: Mapping[str, float] = {}
 """No ratio for any loss: nothing is balanced."""
@@ -30,9 +30,9 @@ class Group:
 
     source: str
     name: str
-    """The loss's, or `all`."""
+    """Name of the loss, or `all`."""
     ratio: float | None
-    """See `GradientBalance`."""
+    """Norm of the scaled gradient over the task's; `None` leaves it unscaled."""
 
     @property
     def key(self) -> str:
@@ -75,14 +75,14 @@ def group_losses(ratio: float | Mapping[str, float] | None, sources: Mapping[str
 class GradientBalance(nn.Module):
     """Scales the gradients of groups of losses to multiples of the task's, at one source of the student.
 
-    A group's gradient g becomes `ratio * mean|task| / mean|g / factor| * g`, where |.| is the norm over all levels. g
-    contains the schedule's factor, so its norm becomes about `ratio * factor` times the task's. The means are running
-    averages, stored in the checkpoint. The values of earlier steps are means over all processes, those of this step are
-    this process's.
+    A group's gradient g is multiplied by `ratio * T / G`. T is the running average of the norm of the task's gradient.
+    G is that of `|g| / factor`, where factor is the schedule's and the teacher's. So the scaled norm is about
+    `ratio * factor` times the task's. Norms are over all levels. The averages are in the checkpoint. Earlier steps
+    enter them as means over processes; the current step enters as this process sees it.
 
     The task's gradient is all that comes back through the rest of the model: at the neck also that of losses which read
     the student's head. Parameters of the losses (connectors, generators) learn at their own gradient, which is not
-    scaled, and which counts where gradients are clipped by their norm.
+    scaled.
 
     Args:
         ratios: Norm of a group's scaled gradient over the norm of the task's, by name of the group. `None` leaves a
@@ -92,8 +92,6 @@ class GradientBalance(nn.Module):
         ValueError: A ratio is negative.
     """
 
-    averages: Tensor
-
     def __init__(self, ratios: Mapping[str, float | None]):
         super().__init__()
         wrong = {name: ratio for name, ratio in ratios.items() if ratio is not None and not 0 <= ratio < float("inf")}
@@ -102,14 +100,24 @@ class GradientBalance(nn.Module):
         self.ratios = dict(ratios)
         self.factors = dict.fromkeys(ratios, 1.0)
         """By group, the factor of schedule and teacher in this step, which its losses are multiplied by."""
-        self.register_buffer("averages", torch.zeros(len(ratios), 4))
-        """Running averages for each group: norm of the task's gradient, norm of the group's, their cosine, and 1. They
-        start at 0; that bias cancels in quotients of columns."""
-        self._step: Tensor | None = None
-        """The values of this step, 0 where a group has no gradient."""
+        for name in ratios:
+            self.register_buffer(f"average_{name}", torch.zeros(4))
+        self._step: dict[str, Tensor] = {}
+        """The values of this step, by group."""
+
+    @property
+    def averages(self) -> Tensor:
+        """Running averages, a row for each group: norm of the task's gradient, norm of the group's, their cosine, and
+        1. They start at 0; that bias cancels in quotients of columns."""
+        return torch.stack(list(self.buffers()))
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        state_dict.setdefault(f"{prefix}averages", torch.zeros_like(self.averages))  # nothing was measured until then
+        """Load the averages of the groups that are the same. Others start anew."""
+        own = {f"{prefix}{name}": torch.zeros_like(buffer) for name, buffer in self.named_buffers()}
+        for key in [key for key in state_dict if key.startswith(prefix) and key not in own]:
+            del state_dict[key]
+        for key, start in own.items():
+            state_dict.setdefault(key, start)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def fork(self, outputs: Sequence[Tensor]) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
@@ -122,8 +130,7 @@ class GradientBalance(nn.Module):
         """Running averages for each group: `balance.ratio_*`, norm of its gradient over the task's before scaling;
         `balance.scale_*`, what it is multiplied by; `balance.cosine_*`, cosine with the task's."""
         found = {}
-        for index, (name, ratio) in enumerate(self.ratios.items()):
-            task, own, cosine, weight = self.averages[index]
+        for (name, ratio), (task, own, cosine, weight) in zip(self.ratios.items(), self.averages, strict=True):
             found[f"balance.ratio_{name}"] = _quotient(own, task)
             found[f"balance.scale_{name}"] = torch.ones_like(task) if ratio is None else ratio * _quotient(task, own)
             found[f"balance.cosine_{name}"] = _quotient(cosine, weight)
@@ -131,7 +138,7 @@ class GradientBalance(nn.Module):
 
     def restart(self, name: str) -> None:
         """Forget a group's averages: its losses compare with other teachers from now on."""
-        self.averages[list(self.ratios).index(name)] = 0
+        self.get_buffer(f"average_{name}").zero_()
 
     def combine(self, task: Gradients, groups: Sequence[Gradients]) -> list[Tensor | None]:
         """The gradient of each output: the task's plus those of the groups, scaled.
@@ -140,12 +147,12 @@ class GradientBalance(nn.Module):
             task: The task's gradients.
             groups: The gradients of each group.
         """
-        self._step = torch.zeros_like(self.averages)
+        self._step = {}
         total = list(task)
-        for index, ((name, ratio), gradients) in enumerate(zip(self.ratios.items(), groups, strict=True)):
+        for (name, ratio), gradients in zip(self.ratios.items(), groups, strict=True):
             if self.factors[name] == 0 or all(gradient is None for gradient in gradients):
                 continue
-            scale = self._scale(index, self.factors[name], ratio, task, gradients)
+            scale = self._scale(name, task, gradients)
             if ratio == 0:
                 continue  # not multiplied: 0 * inf is NaN, and a sum with 0 may change the sign of a zero
             for level, gradient in enumerate(gradients):
@@ -156,30 +163,30 @@ class GradientBalance(nn.Module):
         Variable._execution_engine.queue_callback(self._average)
         return total
 
-    def _scale(self, index: int, factor: float, ratio: float | None, task: Gradients, own: Gradients) -> Tensor:
+    def _scale(self, name: str, task: Gradients, own: Gradients) -> Tensor:
         """What a group's gradient is multiplied by. Notes the values of this step."""
-        task_norm, own_norm = _norm(task, self.averages), _norm(own, self.averages)
-        product = sum(
-            ((a.float() * b.float()).sum() for a, b in zip(task, own, strict=True) if a is not None and b is not None),
-            start=self.averages.new_zeros(()),
-        )
-        cosine = _quotient(product, task_norm * own_norm)
-        values = torch.stack([task_norm, own_norm / factor, cosine, torch.ones_like(cosine)])
+        average, ratio = self.get_buffer(f"average_{name}"), self.ratios[name]
+        task_norm, own_norm = (_norm(gradients, average.device) for gradients in (task, own))
+        cosine = _cosine(task, own, task_norm, own_norm)
+        values = torch.stack([task_norm, own_norm / self.factors[name], cosine, torch.ones_like(cosine)]).to(average)
         finite = values.isfinite().all()  # not so after an overflow under --amp: the step will be skipped
-        self._step[index] = torch.where(finite, values, 0)
-        average = MOMENTUM * self.averages[index] + (1 - MOMENTUM) * self._step[index]
+        # a group without any gradient in this batch says nothing about its norm
+        self._step[name] = torch.where(finite & (values[1] > 0), values, 0)
+        average = MOMENTUM * average + (1 - MOMENTUM) * self._step[name]
         scale = (1.0 if ratio is None else ratio) * _quotient(average[0], average[1])
         return torch.where(finite, scale, 1)  # what overflowed must stay so, or the step would not be skipped
 
     @torch.no_grad()
     def _average(self) -> None:
         """Take this step's values into the averages, over all processes."""
-        step, self._step = self._step, None
+        averages, nothing = self.averages, torch.zeros_like(self.averages[0])
+        step, self._step = torch.stack([self._step.get(name, nothing) for name in self.ratios]), {}
         if get_world_size() > 1:
             all_reduce(step)
         processes = step[:, 3:]
-        averages = MOMENTUM * self.averages + (1 - MOMENTUM) * step / processes.clamp(min=1)
-        self.averages.copy_(torch.where(processes > 0, averages, self.averages))
+        new = MOMENTUM * averages + (1 - MOMENTUM) * step / processes.clamp(min=1)
+        for buffer, value in zip(self.buffers(), torch.where(processes > 0, new, averages), strict=True):
+            buffer.copy_(value)
 
 
 class _Fork(torch.autograd.Function):
@@ -211,9 +218,21 @@ class _Fork(torch.autograd.Function):
         return None, None, *(g if g is None else g.to(dtype) for g, dtype in zip(total, ctx.dtypes, strict=True))
 
 
-def _norm(gradients: Gradients, like: Tensor) -> Tensor:
-    squares = [gradient.float().square().sum() for gradient in gradients if gradient is not None]
-    return sum(squares, start=like.new_zeros(())).sqrt()
+def _norm(gradients: Gradients, device: torch.device) -> Tensor:
+    """Norm of all gradients together, in float64: with the loss scale of mixed precision float32 overflows."""
+    norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in gradients if gradient is not None]
+    return torch.stack([torch.zeros((), dtype=torch.float64, device=device), *norms]).norm()
+
+
+def _cosine(task: Gradients, own: Gradients, task_norm: Tensor, own_norm: Tensor) -> Tensor:
+    """Cosine of two gradients of these norms."""
+    inverse = [_quotient(torch.ones_like(norm), norm).float() for norm in (task_norm, own_norm)]
+    products = [
+        ((a.float() * inverse[0]) * (b.float() * inverse[1])).sum()
+        for a, b in zip(task, own, strict=True)
+        if a is not None and b is not None
+    ]
+    return sum(products, start=torch.zeros_like(inverse[0])).double()
 
 
 def _quotient(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ identify a level: the first output of one neck has stride 4, that of another 8.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,8 +38,7 @@ class Level:
         return f"stage{self.index}" if self.index else ""
 
 
-@dataclass(frozen=True)
-class LevelPair:
+class LevelPair(NamedTuple):
     """A student's and a teacher's level that are compared."""
 
     student: Level

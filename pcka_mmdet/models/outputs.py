@@ -1,6 +1,6 @@
 """Outputs of a source, which may be nested: a map, a tuple of maps, a list of either."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,6 +26,17 @@ def in_float32(outputs: Any) -> Any:
 
 def _widened(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32)) if tensor.is_floating_point() else tensor
+
+
+def zero_of(parameters: Iterable[Tensor], like: Tensor) -> Tensor:
+    """An exact zero, whose gradient for each parameter is zero, whatever their values: DDP then finds them all used.
+
+    Args:
+        parameters: Those of a loss that is inactive.
+        like: A tensor of the zero's device; the zero is in its precision, or in float32 if that is wider.
+    """
+    zero = like.new_zeros((), dtype=torch.promote_types(like.dtype, torch.float32))
+    return sum((p.flatten()[:0].sum() for p in parameters if p.requires_grad), start=zero)
 
 
 def output_size(outputs: Any, joint: bool = False) -> Any:

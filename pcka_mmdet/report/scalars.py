@@ -71,14 +71,14 @@ def last_metric(folder: Path) -> float:
     """AP of the last validation in a work directory.
 
     Raises:
-        SystemExit: There is none in its log.
+        ValueError: There is none in its log.
     """
     raw = [record for record in read_scalars(folder) if "iter" not in record]
     if not raw:
-        raise SystemExit(f"there is no validation in the log of {str(folder)!r}: name the work directory of a training")
+        raise ValueError(f"there is no validation in the log of {str(folder)!r}: name the work directory of a training")
     found = metrics(raw[-1])
     if METRIC not in found:
-        raise SystemExit(f"the validations of {str(folder)!r} have no {METRIC}, only {', '.join(found)}")
+        raise ValueError(f"the validations of {str(folder)!r} have no {METRIC}, only {', '.join(found)}")
     return found[METRIC]
 
 

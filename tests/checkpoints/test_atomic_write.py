@@ -108,7 +108,7 @@ def test_resume_from_where_the_pointer_shows(tmp_path):
     assert newest_intact_checkpoint(work_dir) == elsewhere / "ckpt_1.pth"
     (elsewhere / "ckpt_1.pth").unlink()
     with pytest.raises(
-        SystemExit, match=r"no checkpoint in '.*out/work' is intact \(there are none\): delete them and"
+        ValueError, match=r"no checkpoint in '.*out/work' is intact \(there are none\): delete them and"
     ):
         newest_intact_checkpoint(work_dir)
 
@@ -134,7 +134,7 @@ def test_no_student_is_resumed_from_by_a_name_that_looks_like_it(tmp_path):
 
 
 def test_a_checkpoint_to_resume_that_is_not_there(tmp_path):
-    with pytest.raises(SystemExit, match="--resume: there is no file 'gone.pth'"):
+    with pytest.raises(FileNotFoundError, match="--resume: there is no file 'gone.pth'"):
         checkpoint_to_resume("gone.pth", tmp_path)
 
 
@@ -142,7 +142,7 @@ def test_resume_without_a_checkpoint(tmp_path):
     """A mistyped folder is told; a training that was stopped before its first checkpoint begins again."""
     assert checkpoint_to_resume("auto", tmp_path) is None
     with pytest.raises(
-        SystemExit, match="no checkpoint in '.*', and no training began there. Name its folder by --wor"
+        ValueError, match="no checkpoint in '.*', and no training began there. Name its folder by --wor"
     ):
         checkpoint_to_resume("newest", tmp_path)
     write_record({}, tmp_path)
@@ -168,7 +168,7 @@ def test_damaged_ones_are_passed_over_with_a_warning(damage, tmp_path, monkeypat
     assert newest_intact_checkpoint(tmp_path).name == "epoch_1.pth"
     assert len(said) == 1 and "epoch_2.pth' is damaged: going back to the one before" in said[0]
     (tmp_path / "epoch_1.pth").write_bytes(b"")
-    with pytest.raises(SystemExit, match=r"is intact \(epoch_2.pth, epoch_1.pth\): delete them and .* to start from"):
+    with pytest.raises(ValueError, match=r"is intact \(epoch_2.pth, epoch_1.pth\): delete them and .* to start from"):
         newest_intact_checkpoint(tmp_path)
 
 

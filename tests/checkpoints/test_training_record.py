@@ -35,7 +35,7 @@ def test_another_config_does_not_overwrite_checkpoints(trained):
     other = config(randomness=dict(seed=1), load_from="a.pth")
     other.train_dataloader.dataset.data_root = "there/"
     with pytest.raises(
-        SystemExit, match=r"differs: load_from; randomness.seed; train_dataloader.dataset.data_root. Give another"
+        ValueError, match=r"differs: load_from; randomness.seed; train_dataloader.dataset.data_root. Give another"
     ):
         check_record(training_record(other), trained, resumes=False)
     (trained / "epoch_1.pth").unlink()
@@ -74,16 +74,16 @@ def wrong_loss(model):
 def test_a_resumed_training_of_another_model(trained, change, message):
     model = copy.deepcopy(distillation())
     change(model)
-    with pytest.raises(SystemExit, match=f"holds another training: {message}. Resume with the config that is kept"):
+    with pytest.raises(ValueError, match=f"holds another training: {message}. Resume with the config that is kept"):
         check_record(training_record(config(model)), trained, resumes=True)
 
 
 def test_a_resumed_training_of_other_classes_or_without_a_teacher(trained):
     other = config()
     other.train_dataloader.dataset.metainfo.classes = ("cat", "cow")
-    with pytest.raises(SystemExit, match=r"classes was \[\['cat', 'dog'\]\] and is \[\['cat', 'cow'\]\]"):
+    with pytest.raises(ValueError, match=r"classes was \[\['cat', 'dog'\]\] and is \[\['cat', 'cow'\]\]"):
         check_record(training_record(other), trained, resumes=True)
-    with pytest.raises(SystemExit, match="model.type was 'pcka_mmdet.FPNDistill' and is 'RetinaNet'"):
+    with pytest.raises(ValueError, match="model.type was 'pcka_mmdet.FPNDistill' and is 'RetinaNet'"):
         check_record(training_record(config(retinanet())), trained, resumes=True)
 
 
@@ -91,7 +91,7 @@ def test_a_detector_named_by_a_file_is_compared_by_what_is_in_it(trained, tmp_pa
     Config(dict(model=retinanet(), default_scope="mmdet")).dump(tmp_path / "student.py")
     named = config(distillation(architecture=str(tmp_path / "student.py")))
     check_record(training_record(named), trained, resumes=True)
-    with pytest.raises(SystemExit, match="what differs: model.architecture._scope_. "):
+    with pytest.raises(ValueError, match="what differs: model.architecture._scope_. "):
         check_record(training_record(named), trained, resumes=False)
 
 

@@ -5,7 +5,7 @@ import types
 import pytest
 import torch
 
-from pcka_mmdet.engine import CpuAmpOptimWrapper
+from pcka_mmdet.engine.cpu_amp import CpuAmpOptimWrapper
 from tests.detectors import build, distillation, raw_batch
 from tests.runners import runner
 

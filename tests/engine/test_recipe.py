@@ -13,7 +13,7 @@ from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.cfg_options import apply_common
 from pcka_mmdet.engine.recipe import RECIPES, distillation_config, suitable_recipe
 from pcka_mmdet.models.teacher import Normalisation
-from tests.detectors import atss, build, faster_rcnn, fcos, retinanet
+from tests.detectors import atss, build, faster_rcnn, fcos, retinanet, rtmdet, yolox
 
 STUDENT, TEACHER = (
     "mmdet::yolo/yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py",
@@ -96,6 +96,8 @@ def retinanet_of_large_anchors() -> dict:
         (retinanet, atss, "teacher-head .*since only the teacher's head scores the quality of boxes"),
         (atss, retinanet, "both-heads both dense heads"),
         (retinanet_of_large_anchors, retinanet, "teacher-head .*since their heads have different anchors"),
+        (rtmdet, rtmdet, "teacher-head .*since equal norms at the outputs of a RTMDetHead are far from equal at the"),
+        (yolox, yolox, "teacher-head .*since equal norms at the outputs of a YOLOXHead"),
     ],
 )
 def test_the_pair_chooses_the_recipe(student, teacher, choice):
@@ -126,6 +128,13 @@ def test_classes_of_equal_number_and_other_names():
     config, choice = distillation_config(RETINANET, "configs/bccd/teacher.py", "teacher.pth", options=options)
     assert choice == "recipe maps: the student's classes are RBC, WBC, cat, the teacher's RBC, WBC, Platelets"
     assert config.model.architecture.bbox_head.num_classes == 3
+
+
+def test_names_of_classes_that_the_head_does_not_have():
+    """The teacher's config names COCO's, and its head was trained for others."""
+    options = {"model.bbox_head.num_classes": 3, "train_dataloader.dataset.metainfo.classes": ("RBC", "WBC", "cat")}
+    options["model.teacher.bbox_head.num_classes"] = 3
+    assert distillation_config(RETINANET, RETINANET, "teacher.pth", options=options)[1].startswith("recipe both-heads")
 
 
 @pytest.mark.parametrize("key", ["model.bbox_head", "model.architecture.bbox_head"])

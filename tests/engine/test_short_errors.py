@@ -3,6 +3,7 @@
 import json
 import sys
 
+import cv2
 import pytest
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, TRANSFORMS
@@ -53,9 +54,10 @@ def test_the_traceback_on_request(words, capsys):
     assert "Traceback" in capsys.readouterr().err and sys.argv == ["tool", "config.py"]
 
 
-def test_a_message_of_ours(words, capsys):
+def test_a_missing_file(words, capsys, monkeypatch):
+    monkeypatch.setattr(MMLogger, "_instance_dict", {})
     with pytest.raises(SystemExit, match="2"):
-        run_tool(fails(SystemExit("no config file at 'x.py'")))
+        run_tool(fails(FileNotFoundError("no config file at 'x.py'")))
     assert capsys.readouterr().err == "no config file at 'x.py'\n"
 
 
@@ -125,6 +127,8 @@ def test_an_error_of_a_process_that_loads_data():
         "Caught OSError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n\nOSError: gone"
     )
     assert sentence(OSError(text)) == "OSError: gone"
+    empty = cv2.error(text.replace("OSError: gone", "cv2.error: !buf.empty()\n"))
+    assert sentence(empty).startswith("cv2.error: !buf.empty(). To see which image it is, set num_workers=0")
 
 
 def test_names_of_exceptions_that_say_little_without():

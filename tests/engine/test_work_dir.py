@@ -37,7 +37,7 @@ def config(work_dir, **settings):
 def test_two_trainings_at_once(train, tmp_path):
     with (
         exclusive(tmp_path / "work"),
-        pytest.raises(SystemExit, match=rf"in use by another run \(process {os.getpid()}"),
+        pytest.raises(BlockingIOError, match=rf"in use by another run \(process {os.getpid()}"),
     ):
         train()
     assert list((tmp_path / "work").iterdir()) == [tmp_path / "work" / ".lock"]
@@ -58,13 +58,13 @@ def test_another_config_of_the_same_name(train, tmp_path):
     with reserved(config(tmp_path / "work"), resumes=False):
         (tmp_path / "work" / "epoch_1.pth").touch()
     with pytest.raises(
-        SystemExit, match=r"'.*/work' holds checkpoints of another config.*differs: .*Give another --wor"
+        ValueError, match=r"'.*/work' holds checkpoints of another config.*differs: .*Give another --wor"
     ):
         train()
 
 
 def test_resume_where_nothing_was_trained(train, tmp_path):
-    with pytest.raises(SystemExit, match=r"--resume: there is no checkpoint in '.*/work', and no training began there"):
+    with pytest.raises(ValueError, match=r"--resume: there is no checkpoint in '.*/work', and no training began there"):
         train("--resume")
     assert not (tmp_path / "work").exists()
 
@@ -76,7 +76,7 @@ def test_of_several_processes_the_first_one_keeps_the_folder(tmp_path, monkeypat
         ours.launcher = launcher
         monkeypatch.setenv(variable, "0")
         with reserved(ours, resumes=False):
-            with pytest.raises(SystemExit, match="in use by another run"), reserved(ours, resumes=False):
+            with pytest.raises(BlockingIOError, match="in use by another run"), reserved(ours, resumes=False):
                 pass
             monkeypatch.setenv(variable, "1")
             with reserved(ours, resumes=False):

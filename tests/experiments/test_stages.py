@@ -138,7 +138,7 @@ def test_a_work_directory_in_use_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "PATIENCE", 0)
     with (
         exclusive(tmp_path),
-        pytest.raises(SystemExit, match=rf"in use by another run \(process {os.getpid()}"),
+        pytest.raises(BlockingIOError, match=rf"in use by another run \(process {os.getpid()}"),
         exclusive(tmp_path),
     ):
         pass

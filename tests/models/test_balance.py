@@ -4,10 +4,11 @@ import copy
 
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from torch import nn
 
 from pcka_mmdet.models.balance import MOMENTUM, GradientBalance, group_losses
-from tests.detectors import build, distillation, raw_batch, retinanet, step
+from tests.detectors import build, distillation, faster_rcnn, raw_batch, reppoints, retinanet, step
 from tests.runners import runner
 
 SIZES = (2, 3, 4, 4), (2, 3, 2, 2)
@@ -189,6 +190,32 @@ def test_a_restart_forgets_what_other_teachers_gave():
     assert norm([f - t for f, t in zip(found, task, strict=True)]) == pytest.approx(norm(task), rel=1e-5)
 
 
+@pytest.mark.parametrize("exponent", [-40, 60])
+def test_norms_whose_squares_float32_cannot_hold(exponent):
+    """As with the loss scale of mixed precision."""
+    task, own = ([2.0**exponent * level for level in side] for side in gradients(1, 30))
+    for found, a, b in zip(passed(GradientBalance(dict(all=1.0)), task, own), task, own, strict=True):
+        torch.testing.assert_close(found, a + b * float(norm(task) / norm(own)), rtol=1e-4, atol=1e-6 * 2.0**exponent)
+
+
+def test_batches_in_which_the_losses_have_no_gradient_do_not_count():
+    """As of a loss on objects, where most images have none."""
+    balance = GradientBalance(dict(all=1.0))
+    for seed in range(20):
+        task, own = gradients(1, 0 if seed % 5 else 10, seed=seed)
+        found = passed(balance, task, own)
+        if seed % 5 == 0:
+            added = [f - t for f, t in zip(found, task, strict=True)]
+            assert norm(added) == pytest.approx(norm(task), rel=0.2)
+
+
+def test_the_averages_of_a_checkpoint_belong_to_their_losses():
+    one, other = GradientBalance(dict(a=1.0, b=2.0)), GradientBalance(dict(b=2.0, c=1.0))
+    passed(one, *gradients(1, 10, 100))
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(other.averages[0], one.averages[1]) and not other.averages[1].any()
+
+
 def test_ratio_0_changes_no_bit():
     task, own = gradients(1, 10)
     task[0][0], own[0][0] = -0.0, torch.inf
@@ -344,11 +371,27 @@ def test_measured_losses_keep_their_weights():
     assert log["balance.scale_all"] == 1
 
 
-def test_null_ratio_0_trains_the_student_as_alone(tmp_path):
-    alone = trained(retinanet(), tmp_path / "alone")
-    distilled = trained(balanced(0.0), tmp_path / "distilled")
+CLIPPED = dict(
+    optim_wrapper=dict(optimizer=dict(type="SGD", lr=1e-2), clip_grad=dict(max_norm=0.1)),
+    custom_hooks=[dict(type="pcka_mmdet.SeparateClippingHook")],
+)
+BOTH_HEADS = dict(head=HEAD, own=dict(type="pcka_mmdet.OwnHeadLoss"))
+
+
+@pytest.mark.parametrize(
+    "student, options",
+    [(retinanet, {}), (retinanet, CLIPPED), (reppoints, CLIPPED), (faster_rcnn, CLIPPED)],
+    ids=["", "clipped", "reppoints", "faster rcnn"],
+)
+def test_null_ratio_0_trains_the_student_as_alone(student, options, tmp_path):
+    """Connectors and the losses on heads included."""
+    config = balanced(0.0, **BOTH_HEADS, mimic=MIMIC)
+    config |= dict(architecture=student(), teacher=student())
+    alone = trained(ConfigDict(student()), tmp_path / "alone", epochs=1, **copy.deepcopy(options))
+    distilled = trained(config, tmp_path / "distilled", epochs=1, **copy.deepcopy(options))
     assert_equal(alone, {key.removeprefix("architecture."): value for key, value in distilled.items()})
-    assert distilled["distiller.balances.neck.averages"][:, :2].min() > 0
+    for source in ("neck", "head"):
+        assert distilled[f"distiller.balances.{source}.average_all"][:2].min() > 0
 
 
 CHECKPOINTED = dict(cfg=dict(activation_checkpointing=["backbone.layer3", "neck.fpn_convs.0"]))
@@ -366,7 +409,7 @@ def test_resumed_it_ends_bit_equal(tmp_path, options):
     whole = trained(config, tmp_path / "whole", **options)
     trained(config, tmp_path / "parts", epochs=1, **options)
     assert_equal(whole, trained(config, tmp_path / "parts", resume=True, **options))
-    assert whole["distiller.balances.neck.averages"][:, :2].min() > 0
+    assert whole["distiller.balances.neck.average_head"][:2].min() > 0
 
 
 def test_activation_checkpointing_changes_nothing(tmp_path):
@@ -379,12 +422,12 @@ def test_activation_checkpointing_changes_nothing(tmp_path):
 
 
 def test_each_accumulated_batch_counts():
+    """Before the optimizer steps."""
     model = build(balanced(1.0)).train()
-    averages = []
-    for _ in range(2):
+    for count in (1, 2):
         model.parse_losses(losses_of(model))[0].backward()
-        averages.append(model.distiller.balances["neck"].averages.clone())
-    assert (averages[1] > MOMENTUM * averages[0])[:, [0, 1, 3]].all()
+        weight = model.distiller.balances["neck"].averages[0, 3].item()
+        assert weight == pytest.approx(1 - MOMENTUM**count)
 
 
 def test_a_batch_without_boxes_and_a_copied_model():

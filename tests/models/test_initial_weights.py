@@ -53,7 +53,7 @@ def test_from_a_plain_checkpoint(plain, messages):
 def test_from_a_distillations_checkpoint(plain, tmp_path):
     _, weights = plain
     state = {f"architecture.{key}": value for key, value in weights.items()}
-    state["distiller.connectors.x"] = torch.zeros(1)
+    state["distiller.losses.x"] = torch.zeros(1)
     torch.save(dict(state_dict=state), tmp_path / "distillation.pth")
     assert_equal(initialised(init_student=str(tmp_path / "distillation.pth")), weights)
 

@@ -88,7 +88,7 @@ def test_validations_of_a_training_by_iterations():
 
 
 def test_the_last_metric_of_a_work_directory(tmp_path):
-    with pytest.raises(SystemExit, match="there is no validation in the log of '.*': name the work directory"):
+    with pytest.raises(ValueError, match="there is no validation in the log of '.*': name the work directory"):
         scalars.last_metric(tmp_path)
     write(tmp_path, "20260101_000000", [validation(1, 0.2), train(5, 0.1), validation(2, 0.3)])
     assert scalars.last_metric(tmp_path) == 0.3
@@ -97,5 +97,5 @@ def test_the_last_metric_of_a_work_directory(tmp_path):
     write(tmp_path, "20260103_000000", [{"time": 0.1, "step": 4}])  # nothing was detected
     assert scalars.last_metric(tmp_path) == 0.0
     write(tmp_path, "20260104_000000", [{"pascal_voc/mAP": 0.5, "step": 5}])
-    with pytest.raises(SystemExit, match="have no bbox_mAP, only pascal_voc/mAP"):
+    with pytest.raises(ValueError, match="have no bbox_mAP, only pascal_voc/mAP"):
         scalars.last_metric(tmp_path)

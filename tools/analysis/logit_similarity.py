@@ -36,7 +36,7 @@ def logits_of(folder: Path) -> Tensor:
     """Logits `(N, K)` of a training's last student for the images that it was validated on."""
     checkpoint = newest_intact_checkpoint(folder)
     if checkpoint is None:
-        raise SystemExit(f"there is no checkpoint in {str(folder)!r}: finish tools/demo_cls.py first")
+        raise ValueError(f"there is no checkpoint in {str(folder)!r}: finish tools/demo_cls.py first")
     config = student_config(load_config(str(folder.with_suffix(".py"))))
     model = build_detector(config.model).eval()
     student = student_path(checkpoint)

@@ -21,7 +21,7 @@ def main() -> None:
     logs = {name: read_scalars(folder) for name, folder in args.runs.items()}
     lengths = {name: iterations_per_epoch(records) for name, records in logs.items()}
     for name in [name for name, length in lengths.items() if length is None]:
-        raise SystemExit(
+        raise ValueError(
             f"{str(args.runs[name])!r} holds no log of a training by epochs: give the work directory of tools/train.py"
         )
     plot_similarity(logs, lengths, args.out)

@@ -28,7 +28,7 @@ def main() -> None:
     args = parse_args()
     records = [record for record in training_records(read_scalars(args.work_dir)) if "distill.loss_mmd_s8" in record]
     if not records:
-        raise SystemExit(f"{str(args.work_dir)!r} holds no log of MMD: train configs/demo/theorem.py there first")
+        raise ValueError(f"{str(args.work_dir)!r} holds no log of MMD: train configs/demo/theorem.py there first")
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")
     iterations = [record["iter"] for record in records]
     for axes, stride in zip(figure.subplots(1, len(STRIDES)), STRIDES, strict=True):

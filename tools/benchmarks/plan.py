@@ -77,27 +77,27 @@ def take_from(config: Config, args: argparse.Namespace) -> None:
     """Fill in what the command line leaves out.
 
     Raises:
-        SystemExit: The config does not say it either.
+        ValueError: The config does not say it either.
     """
     dataset, times = innermost(config.train_dataloader.dataset), repeats(config.train_dataloader.dataset)
     args.batch = args.batch or config.train_dataloader.batch_size
     args.epochs = args.epochs or config.train_cfg.get("max_epochs")
     if args.epochs is None:
-        raise SystemExit(f"{args.config} counts iterations, not epochs: give --epochs")
+        raise ValueError(f"{args.config} counts iterations, not epochs: give --epochs")
     if args.images is None:
         if not str(dataset.get("ann_file", "")).endswith(".json"):
-            raise SystemExit(f"the training set of {args.config} is not one file in COCO's format: give --images")
+            raise ValueError(f"the training set of {args.config} is not one file in COCO's format: give --images")
         path = annotation_file(dataset)
         if path.is_file():
             args.images = num_images(dataset) * times
         elif path.name == COCO:
             args.images = COCO_IMAGES * times
         else:
-            raise SystemExit(f"there is no annotation file at {str(path)!r} to count the images in: give --images")
+            raise ValueError(f"there is no annotation file at {str(path)!r} to count the images in: give --images")
     if args.size is None:
         args.size = padded_size(config)
         if args.size is None:
-            raise SystemExit(f"the pipeline of {args.config} has no Resize with a scale: give --size HEIGHT WIDTH")
+            raise ValueError(f"the pipeline of {args.config} has no Resize with a scale: give --size HEIGHT WIDTH")
 
 
 def head_passes(losses: dict[str, dict]) -> float:
@@ -115,9 +115,9 @@ def main() -> None:
     args, console = parse_args(), Console(width=120)
     config = load_config(args.config)
     if not is_distillation(config):
-        raise SystemExit(f"{args.config} is no distillation's config: its model has no `architecture`")
+        raise ValueError(f"{args.config} is no distillation's config: its model has no `architecture`")
     if "teachers" in config.model:
-        raise SystemExit("a plan is for one teacher: give a config with `teacher` for each of these `teachers`")
+        raise ValueError("a plan is for one teacher: give a config with `teacher` for each of these `teachers`")
     take_from(config, args)
     DefaultScope.get_instance("plan", scope_name="mmdet")
     student, teacher = (Detector.of(config.model[side], args.size) for side in ("architecture", "teacher"))

@@ -71,7 +71,7 @@ def measured(words: list[str]) -> tuple[float, int]:
         seconds = time.perf_counter() - start
         if process.returncode:
             errors.seek(0)
-            raise SystemExit(f"{' '.join(words)} failed:\n{errors.read().decode()[-2000:]}")
+            raise ChildProcessError(f"{' '.join(words)} failed:\n{errors.read().decode()[-2000:]}")
     return seconds, peak
 
 

@@ -21,7 +21,8 @@ def check_annotations(config: Config) -> None:
     It reads the categories of local files in COCO's format, for MMDetection's data sets.
 
     Raises:
-        SystemExit: A file is missing or lacks a class, or the head has another number of classes.
+        FileNotFoundError: A file is missing.
+        ValueError: A file lacks a class, or the head has another number of classes.
     """
     heads = head_classes(student_model(config))
     for loader in ("train_dataloader", "val_dataloader"):
@@ -54,7 +55,7 @@ def _check_data_set(loader: str, dataset: dict, heads: set[int], scope: str | No
     if "://" in annotation_path(dataset) or dataset.get("backend_args"):
         return
     if not path.is_file():
-        raise SystemExit(
+        raise FileNotFoundError(
             f"{loader}: no annotation file at {str(path)!r} (the current directory is {Path.cwd()}): set "
             f"{loader}.dataset.data_root and ann_file"
         )
@@ -64,11 +65,11 @@ def _check_data_set(loader: str, dataset: dict, heads: set[int], scope: str | No
     if classes is None:
         return
     if not path.stat().st_size:
-        raise SystemExit(f"{loader}: the annotation file {str(path)!r} is empty: make or copy it again")
+        raise ValueError(f"{loader}: the annotation file {str(path)!r} is empty: make or copy it again")
     known = _category_names(path)
     lacking = [name for name in classes if name not in known]
     if lacking:
-        raise SystemExit(
+        raise ValueError(
             f"{loader}: {str(path)!r} has no category {lacking}; it has {known}. Set {loader}.dataset.metainfo="
             "dict(classes=(...)) to the names in the file, and num_classes of the head to their number"
         )
@@ -81,7 +82,7 @@ def _check_data_set(loader: str, dataset: dict, heads: set[int], scope: str | No
             level=logging.WARNING,
         )
     if heads and heads != {len(classes)}:
-        raise SystemExit(
+        raise ValueError(
             f"{loader} has {len(classes)} classes {list(classes)}, and the bbox_head num_classes={sorted(heads)}: set "
             f"num_classes of the student's head to {len(classes)}"
         )

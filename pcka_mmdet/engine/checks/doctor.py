@@ -100,7 +100,7 @@ def _found(subject: str, check: Callable[[], Any], level: str = ERROR) -> Findin
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # what packages print
             return Finding(OK, subject, check() or "")
-    except (Exception, SystemExit) as error:  # packages fail in any way when they are imported or built
+    except Exception as error:  # packages fail in any way when they are imported or built
         return Finding(level, subject, sentence(error))
 
 
@@ -134,7 +134,7 @@ def _step(config: Config) -> Iterator[Finding]:
         runner._init_model_weights()
         batch = next(iter(runner.build_dataloader(config.train_dataloader)))
         distilled, memory = _time(runner, batch)
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         yield Finding(ERROR, STEP, sentence(error))
         return
     model = unwrapped_model(runner)
@@ -179,7 +179,7 @@ def _most_memory() -> float:
 def _teacher(config: Config, images: int | None, baseline: float | None) -> Finding:
     try:
         best = max(check_teacher(config, images if baseline is None else None))
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         return Finding(ERROR, TEACHER_CHECK, sentence(error))
     if baseline is None:
         text = f"{best:.3f} on {images} images; --baseline WORK_DIR of the student alone compares it"

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
+from pcka_mmdet.checkpoints.files import is_missing
 from pcka_mmdet.checkpoints.torchvision_weights import SCHEME, weights_url
 from pcka_mmdet.configuration.data_set import data_set_class, innermost
 from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill, student_model, teachers_of
@@ -26,19 +27,20 @@ def check_teacher_checkpoint(config: Config) -> None:
     """Refuse a distillation whose teacher would have random weights, or whose checkpoint is missing.
 
     Raises:
-        SystemExit: `teacher_ckpt` is left out, or names a local file that does not exist.
+        FileNotFoundError: It names a local file that does not exist.
+        ValueError: `teacher_ckpt` is left out.
     """
     if not is_fpn_distill(config):
         return
     for number, (_, path) in enumerate(teachers_of(config.model)):
         option = f"model.teachers.{number}.ckpt" if config.model.get("teachers") else "model.teacher_ckpt"
         if path is None:
-            raise SystemExit(
+            raise ValueError(
                 f"{option} is left out, so the teacher would have random weights. Name its checkpoint in the config or "
                 f"by --cfg-options {option}=FILE_OR_URL; for random weights write 'random'"
             )
-        if path != "random" and "://" not in path and not Path(path).expanduser().is_file():
-            raise SystemExit(
+        if path != "random" and is_missing(path):
+            raise FileNotFoundError(
                 f"there is no teacher's checkpoint at {path!r} (the current directory is {Path.cwd()}): name a file or "
                 f"a URL in {option}, or by --teacher-ckpt"
             )
@@ -48,11 +50,11 @@ def check_strategy(config: Config) -> None:
     """Refuse to distil with a strategy that shards the model.
 
     Raises:
-        SystemExit: The strategy of a `FlexibleRunner` is not in `STRATEGIES`.
+        ValueError: The strategy of a `FlexibleRunner` is not in `STRATEGIES`.
     """
     name = last_name(config.strategy.type) if config.get("strategy") else STRATEGIES[0]
     if is_distillation(config) and name not in STRATEGIES:
-        raise SystemExit(
+        raise ValueError(
             f"{name} does not distil: the teacher is not part of the model that it shards, so it would stay "
             f"on the CPU, and checkpoints would hold only parts of the student. Write {' or '.join(STRATEGIES)}, or "
             "leave out strategy and runner_type"
@@ -63,11 +65,11 @@ def check_hooks(config: Config) -> None:
     """Refuse a hook of MMDetection that fails with MMRazor's algorithms, maybe late in the training.
 
     Raises:
-        SystemExit: There is a `YOLOXModeSwitchHook`, and the model is neither a detector nor an `FPNDistill`.
+        ValueError: There is a `YOLOXModeSwitchHook`, and the model is neither a detector nor an `FPNDistill`.
     """
     hooks = [last_name(hook.get("type")) for hook in config.get("custom_hooks") or []]
     if "YOLOXModeSwitchHook" in hooks and is_distillation(config) and not is_fpn_distill(config):
-        raise SystemExit(
+        raise ValueError(
             "YOLOXModeSwitchHook looks for the head at model.bbox_head or model.detector.bbox_head, and "
             f"{config.model.type} has neither: the training would fail num_last_epochs before its end. Distil with "
             "pcka_mmdet.FPNDistill, or leave the hook out of custom_hooks"
@@ -78,11 +80,11 @@ def check_optimizer(config: Config) -> None:
     """Refuse to distil with an optimizer constructor that knows a backbone's layers by the names of its parameters.
 
     Raises:
-        SystemExit: The constructor decays the learning rate by layers.
+        ValueError: The constructor decays the learning rate by layers.
     """
     name = last_name((config.get("optim_wrapper") or {}).get("constructor", ""))
     if is_distillation(config) and name.startswith("LearningRateDecay"):
-        raise SystemExit(
+        raise ValueError(
             f"optim_wrapper.constructor: {name} looks for parameters whose names begin with 'backbone', and the "
             "student's begin with 'architecture.backbone': it would decay no learning rate. Train with "
             "optim_wrapper.constructor='DefaultOptimWrapperConstructor', the student alone too"
@@ -93,14 +95,14 @@ def check_operators(config: Config | None = None) -> None:
     """Refuse to train on a GPU with an MMCV that was built without CUDA, whatever the config.
 
     Raises:
-        SystemExit: torch sees a GPU, and mmcv has no CUDA operators.
+        ValueError: torch sees a GPU, and mmcv has no CUDA operators.
     """
     if not torch.cuda.is_available():
         return
     from mmcv.ops import get_compiling_cuda_version
 
     if get_compiling_cuda_version() == "not available":
-        raise SystemExit(
+        raise ValueError(
             "torch sees a GPU but mmcv has no CUDA operators (NMS, RoIAlign ...), so training would fail at the first "
             "of them. Either build mmcv with the CUDA toolkit that matches torch (FORCE_CUDA=1, see "
             "docs/install.md), or train on the CPU by CUDA_VISIBLE_DEVICES=''"
@@ -111,19 +113,20 @@ def check_pretrained_weights(config: Config) -> None:
     """Refuse initial weights in a missing file, and `torchvision://` names that are not known.
 
     Raises:
-        SystemExit: The config starts from such weights, or loads or resumes a file that does not exist.
+        FileNotFoundError: The config starts from such weights, or loads or resumes such a file.
+        ValueError: There is no model of that name in torchvision.
     """
     start = str(config.get("load_from") or "")
-    if start and "://" not in start and not Path(start).expanduser().is_file():
-        raise SystemExit(f"load_from: there is no file at {start!r} (the current directory is {Path.cwd()})")
+    if start and is_missing(start):
+        raise FileNotFoundError(f"load_from: there is no file at {start!r} (the current directory is {Path.cwd()})")
     for weights in (str(value) for key, value in walk(student_model(config)) if key == "checkpoint"):
         if weights.startswith(SCHEME) and weights_url(weights) is None:
-            raise SystemExit(
+            raise ValueError(
                 f"the model starts from {weights!r}, which neither an installed torchvision nor MMEngine's list knows: "
                 f"install the torchvision that has it, {START_FROM}"
             )
-        if "://" not in weights and not Path(weights).expanduser().is_file():
-            raise SystemExit(
+        if is_missing(weights):
+            raise FileNotFoundError(
                 f"the model starts from {weights!r}, and there is no such file (the current directory is "
                 f"{Path.cwd()}): {START_FROM}"
             )

@@ -34,11 +34,11 @@ def check_teacher(config: Config, images: int | None) -> list[float]:
         The metric of each teacher.
 
     Raises:
-        SystemExit: The config is not a distillation, the checkpoint does not match the teacher and its head, or the
+        ValueError: The config is not a distillation, the checkpoint does not match the teacher and its head, or the
             metric is missing or too low.
     """
     if not {"teacher", "teachers"} & config.model.keys():
-        raise SystemExit("--check-teacher needs the config of a distillation, or --teacher; this one has no teacher")
+        raise ValueError("--check-teacher needs the config of a distillation, or --teacher; this one has no teacher")
     return [_check(config, images, *teacher) for teacher in teachers_of(config.model)]
 
 
@@ -48,33 +48,30 @@ def _check(config: Config, images: int | None, teacher: str | dict, checkpoint: 
     heads = head_classes(evaluation.model)
     classes = data_classes(innermost(evaluation.val_dataloader.dataset), evaluation.get("default_scope"))
     if heads and classes is not None and heads != {len(classes)}:
-        raise SystemExit(
+        raise ValueError(
             f"--check-teacher: the teacher's head has num_classes={sorted(heads)}, and the validation data have "
             f"{len(classes)} classes {list(classes)[:5]}: its AP here would mean nothing. Leave --check-teacher out, "
             "and distil neck maps alone: losses on the head's outputs need its classes"
         )
     runner = build_runner(evaluation)
     detector = unwrapped_model(runner)
-    try:
-        _, problems = load_strictly(detector, checkpoint)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(str(error)) from error
+    _, problems = load_strictly(detector, checkpoint)
     if problems:
-        raise SystemExit(
+        raise ValueError(
             f"--check-teacher runs the teacher's head, which {checkpoint!r} does not hold in full: "
             f"{summarise(problems)}. Set num_classes in the teacher's config to the number that it was trained with"
         )
     metrics = runner.val() or {wanted["metric"]: 0.0}  # MMDetection gives no metric if nothing was detected
     name = next((name for name in metrics if name.endswith(wanted["metric"])), None)
     if name is None:
-        raise SystemExit(
+        raise ValueError(
             f"the evaluation gives {sorted(metrics)}, and none ends with {wanted['metric']!r}: name one in the config, "
             "teacher_check=dict(metric=..., at_least=...)"
         )
     which = "all" if images is None else f"the first {images}"
     said = f"the teacher's {name} on {which} validation images is {metrics[name]:.3f}"
     if not metrics[name] >= wanted["at_least"]:
-        raise SystemExit(
+        raise ValueError(
             f"{said}, below {wanted['at_least']}. Do checkpoint and config belong together? Are its classes in the "
             "order of this data set? Is its normalisation the one of its training? To use this teacher all the same, "
             "set teacher_check=dict(at_least=...) in the config"
@@ -86,7 +83,7 @@ def _check(config: Config, images: int | None, teacher: str | dict, checkpoint: 
 def _evaluation(config: Config, images: int | None, teacher: str | dict) -> Config:
     """The config of a validation of the teacher on the first images, or on all."""
     if not config.get("val_dataloader"):
-        raise SystemExit(
+        raise ValueError(
             "--check-teacher needs a val_dataloader with the images to evaluate the teacher on; there is none"
         )
     kept = (
@@ -106,7 +103,7 @@ def _evaluation(config: Config, images: int | None, teacher: str | dict) -> Conf
         return evaluation
     dataset = innermost(evaluation.val_dataloader.dataset)
     if "ann_file" not in dataset:
-        raise SystemExit("--check-teacher needs a val_dataloader with one data set that has an ann_file")
+        raise ValueError("--check-teacher needs a val_dataloader with one data set that has an ann_file")
     content = _read_json(annotation_path(dataset), dataset.get("backend_args"))
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
         dataset.indices = images
@@ -128,7 +125,7 @@ def _read_json(path: str, backend_args: dict | None) -> Any:
     try:
         return json.loads(get_text(path, backend_args=backend_args))
     except (OSError, ImportError) as error:
-        raise SystemExit(f"--check-teacher cannot read the annotation file {path!r}: {error}") from error
+        raise ValueError(f"--check-teacher cannot read the annotation file {path!r}: {error}") from error
 
 
 def _write_subset(content: dict, images: int, subset: Path) -> None:

@@ -4,6 +4,7 @@ from .balance_advice import BalanceAdviceHook
 from .loss_schedule import LossScheduleHook
 from .nonfinite_loss import NonFiniteLossHook
 from .progress import ProgressHook
+from .separate_clipping import SeparateClippingHook
 from .similarity import SimilarityHook
 from .student_checkpoint import StudentCheckpointHook
 from .student_weights import StudentWeightsHook
@@ -13,6 +14,7 @@ __all__ = [
     "LossScheduleHook",
     "NonFiniteLossHook",
     "ProgressHook",
+    "SeparateClippingHook",
     "SimilarityHook",
     "StudentCheckpointHook",
     "StudentWeightsHook",

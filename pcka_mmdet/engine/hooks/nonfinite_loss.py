@@ -31,24 +31,21 @@ class FailedStep:
     batch: dict
     random_state: RandomState
     distillation: dict[str, Any]
-    """State that hooks set in the model: `factor`, `level_weights`, `stopped`."""
-    buffers: dict[str, Tensor]
-    """Buffers of the losses before the forward, by their names in the model."""
+    """State that hooks set in the model: `factor` and `stopped`; and how far the training is."""
     problem: str
     """Which losses are not finite, and where that begins."""
 
 
-@HOOKS.register_module(name=["NonFiniteLossHook", "KeepBatchHook"])
+@HOOKS.register_module()
 class NonFiniteLossHook(Hook):
     """Skips the steps of an `FPNDistill` whose loss or gradient is not finite.
 
     After too many in a row it ends the training.
 
     In a skipped step the optimizer does not step, accumulated gradients are dropped, and batch norm statistics are
-    restored. Schedules and the iteration count go on. All processes skip together: the one whose loss is not finite
-    sets its gradients to NaN, and the all-reduce carries them to the others. Finite steps need no further
-    communication. Of the gradients, only that of the first parameter that has one is checked: the backward pass
-    carries a NaN to it.
+    restored. Schedules and the iteration count go on. All processes skip together: the process with the bad loss sets
+    its gradients to NaN, and the all-reduce carries the NaN to the others. So finite steps need no further
+    communication. Only the first parameter with a gradient is checked, because a NaN reaches it in every backward pass.
 
     Args:
         max_skips: How many steps in a row may be skipped; one more ends the training. Default: 10 in mixed precision
@@ -64,8 +61,8 @@ class NonFiniteLossHook(Hook):
         if max_skips is not None and max_skips < 0:
             raise ValueError(f"NonFiniteLossHook: max_skips is at least 0, got {max_skips}")
         self.max_skips = max_skips
-        self._held: tuple[dict, RandomState, dict[str, Tensor]] | None = None
-        """The batch of the current forward; the random states, and the losses' buffers, before it."""
+        self._held: tuple[dict, RandomState] | None = None
+        """The batch of the current forward, and the random states before it."""
         self._failed: FailedStep | None = None
         """The first failed step of this process since the last update."""
         self._limit = 0
@@ -81,13 +78,11 @@ class NonFiniteLossHook(Hook):
         if self._failed is None and getattr(model, "nonfinite", None):
             distillation = dict(
                 factor=model.distiller.factor,
-                level_weights=dict(model.distiller.level_weights),
                 stopped=model.distillation_stopped,
                 iter=runner.iter,
                 max_iters=runner.max_iters,
             )
-            batch, random, buffers = self._held
-            self._failed = FailedStep(batch, random, distillation, buffers, model.nonfinite)
+            self._failed = FailedStep(*self._held, distillation, model.nonfinite)
         return self._failed
 
     def before_train(self, runner: Runner) -> None:
@@ -124,11 +119,9 @@ class NonFiniteLossHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Hold the batch and the state before the step."""
-        model = unwrapped_model(runner)
-        buffers = model.distiller.named_buffers("distiller") if isinstance(model, FPNDistill) else ()
-        self._held = data_batch, random_state(), {name: buffer.clone() for name, buffer in buffers}
+        self._held = data_batch, random_state()
         if self._limit and not self._before:
-            self._before = [(buffer, buffer.clone()) for buffer in _changing_buffers(model)]
+            self._before = [(buffer, buffer.clone()) for buffer in _changing_buffers(unwrapped_model(runner))]
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None

@@ -22,9 +22,10 @@ from ..forked_rng import forked_rng
 from ..initial_weights import inherit, start_from_checkpoint
 from ..losses import Batch
 from ..outputs import ADVICE
+from ..progress import progress
 from ..sources import Record
 from ..teacher import Normalisation, Teacher
-from ..teacher.schedule import TeacherEntry, describe, progress, read_teachers
+from ..teacher.schedule import TeacherEntry, describe, read_teachers
 
 
 @MODELS.register_module()
@@ -107,7 +108,7 @@ class FPNDistill(BaseAlgorithm):
             for index, one in enumerate(self._teachers):
                 one.check_sources(self.distiller.teacher_sources(index))
             for term in (term for terms in self.distiller.terms.values() for term in terms):
-                term.loss.check_models(self.student, self._teachers[term.sources.index])
+                term.loss.check_models(self.student, self._teachers[term.sources.teacher_index])
         self._normalisation = Normalisation.of(self.data_preprocessor)
         self.init_student = init_student
         self.inherit = [inherit] if isinstance(inherit, str) else list(inherit)

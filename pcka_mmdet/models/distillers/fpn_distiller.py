@@ -18,7 +18,7 @@ from ..balance import NO_LOSS, GradientBalance, Group, group_losses
 from ..levels import Level, source_levels
 from ..losses import Batch
 from ..losses.level_loss import usable_levels
-from ..outputs import in_float32, not_finite, output_size, tensors
+from ..outputs import in_float32, not_finite, output_size, tensors, zero_of
 from ..sources import Record, SourceRecorder
 from .terms import Sources, Term, build_terms, read_sources
 
@@ -27,8 +27,7 @@ class _Entry(NamedTuple):
     """An entry of `losses` for one teacher."""
 
     config: dict
-    index: int
-    """Of the teacher."""
+    teacher_index: int
     given: str
     """Its name in the config."""
 
@@ -55,11 +54,14 @@ class FPNDistiller(BaseDistiller):
     channels differ), before optimizer, DDP and EMA are set up.
 
     Args:
-        losses: Loss configs by name. Besides the loss's own arguments an entry may hold `strides` (the levels it is
-            applied to), `level_weight` (`{stride: factor}`, 1 where a stride is not named), `source` (to read another
-            than the loss's own) and `teacher` (index of the teacher that it compares with; by default each of several
-            has a loss of its own, `NAME_2` for the second). Any argument may be given by stride (`{8: 16, 16: 8}`). A
-            loss is a `LevelLoss`, or any module that is called with the student's and the teacher's output.
+        losses: Loss configs by name. A loss is a `LevelLoss`, or any module that is called with the student's and the
+            teacher's output. Any argument may be given by stride (`{8: 16, 16: 8}`). Besides the loss's own arguments
+            an entry may hold:
+
+            - `strides`: the levels that it is applied to.
+            - `level_weight`: `{stride: factor}`, 1 where a stride is not named.
+            - `source`: what to read in place of the loss's own source.
+            - `teacher`: index of one teacher. Without it each teacher gets a copy of the loss: `NAME`, `NAME_2`, ...
         strides: The levels to distil, `'auto'` for all that both sides have.
         init_cfg: See `mmengine.model.BaseModule`.
 
@@ -80,8 +82,6 @@ class FPNDistiller(BaseDistiller):
         """Levels of the student and of a teacher, by their sources."""
         self.terms: dict[str, list[Term]] = {}
         """Loss modules with their pairs of levels, by name of the loss."""
-        self.level_weights: dict[str, float] = {}
-        """Factor of each loss module by key; a schedule may change it."""
         self.factor = 1.0
         """Factor of all losses; `LossScheduleHook` sets it."""
         self.nonfinite: str | None = None
@@ -116,9 +116,9 @@ class FPNDistiller(BaseDistiller):
         """
         teachers = [teachers] if isinstance(teachers, nn.Module) else list(teachers)
         entries = self._entries(len(teachers))
-        sources_of = {name: read_sources(name, entry.config, entry.index) for name, entry in entries.items()}
+        sources_of = {name: read_sources(name, entry.config, entry.teacher_index) for name, entry in entries.items()}
         if isinstance(ratio, Mapping):  # a number holds for the losses of all teachers
-            ratio = dict(ratio) | {name: ratio[entry.given] for name, entry in entries.items() if entry.given in ratio}
+            ratio = {name: ratio[entry.given] for name, entry in entries.items() if entry.given in ratio} | dict(ratio)
         groups = group_losses(ratio, {name: sources.student for name, sources in sources_of.items()})
         for source in dict.fromkeys(group.source for group in groups.values()):
             own = [group for group in groups.values() if group.source == source]
@@ -127,7 +127,7 @@ class FPNDistiller(BaseDistiller):
             sources = sources_of[name]
             student_key = groups[name].key if name in groups else sources.student
             if sources not in self.levels:
-                theirs = source_levels(teachers[entry.index], sources.teacher)
+                theirs = source_levels(teachers[entry.teacher_index], sources.teacher)
                 self.levels[sources] = source_levels(student, sources.student), theirs
             self.terms[name] = build_terms(name, entry.config, sources, self.levels[sources], self.strides, student_key)
             for term in self.terms[name]:
@@ -136,11 +136,15 @@ class FPNDistiller(BaseDistiller):
                         f"losses.{entry.given}: another loss is called {term.key!r} too: rename one of them"
                     )
                 self.losses[term.key] = term.loss
-                self.level_weights[term.key] = term.level_weight
         forks = {source: balance.fork for source, balance in self.balances.items()}
         observed = {"neck"} if getattr(student, "neck", None) is not None else set()  # see FPNDistill.observe_maps
         sources = {sources.student for sources in self.levels} | observed
         self.recorder = SourceRecorder(student, sorted(sources), forks)
+
+    @property
+    def all_terms(self) -> list[Term]:
+        """The loss modules of all losses, with their pairs of levels."""
+        return [term for terms in self.terms.values() for term in terms]
 
     def _entries(self, num_teachers: int) -> dict[str, "_Entry"]:
         """The entries of `losses` by name; one for each teacher unless it names one."""
@@ -169,15 +173,14 @@ class FPNDistiller(BaseDistiller):
 
     def teacher_sources(self, index: int = 0) -> set[str]:
         """Sources that the losses read from the teacher of that index."""
-        return {sources.teacher for sources in self.levels if sources.index == index}
+        return {sources.teacher for sources in self.levels if sources.teacher_index == index}
 
     def needs(self, index: int) -> bool:
         """Whether a loss that compares with the teacher of that index has weight, so that it has to run."""
-        terms = (term for terms in self.terms.values() for term in terms if term.sources.index == index)
-        return any(self._has_weight(term.key) for term in terms)
+        return any(self._has_weight(term) for term in self.all_terms if term.sources.teacher_index == index)
 
-    def _has_weight(self, key: str) -> bool:
-        return self.factor != 0 and self.level_weights[key] != 0 and self.losses[key].active
+    def _has_weight(self, term: Term) -> bool:
+        return self.factor != 0 and term.level_weight != 0 and term.loss.active
 
     def compute_distill_losses(self, student: Record, teachers: Sequence[TeacherStep]) -> dict[str, Tensor]:
         """Losses of one step. They get the outputs in float32 or wider, also under autocast.
@@ -199,16 +202,16 @@ class FPNDistiller(BaseDistiller):
         metrics: dict[str, Tensor] = {}
         with torch.autocast(next(tensors(student)).device.type, enabled=False):
             for name, terms in self.terms.items():
-                step = teachers[terms[0].sources.index]
-                wanted = [term for term in terms if step.record is not None and self._has_weight(term.key)]
+                step = teachers[terms[0].sources.teacher_index]
+                wanted = [term for term in terms if step.record is not None and self._has_weight(term)]
                 usable = self._usable(name, wanted, student)
                 for term in terms:
                     if term not in usable:
-                        results[f"loss_{term.key}"] = self._zero(term.key, next(tensors(student)))
+                        results[f"loss_{term.key}"] = zero_of(term.loss.parameters(), next(tensors(student)))
                         continue
                     sides = in_float32(term.of_student(student)), in_float32(term.of_teacher(step.record))
                     value = term.loss(*sides, step.batch.at(term.stride))
-                    results[f"loss_{term.key}"] = step.weight * self.factor * self.level_weights[term.key] * value
+                    results[f"loss_{term.key}"] = step.weight * self.factor * term.level_weight * value
                 metrics.update(self._named_metrics(name, usable))
         for source, balance in self.balances.items():
             self._tell(source, balance, teachers)
@@ -221,8 +224,8 @@ class FPNDistiller(BaseDistiller):
         """Tell a balance the factors of this step, and whose losses compare with other teachers than before."""
         for name, ratio in balance.ratios.items():
             key = Group(source, name, ratio).key
-            terms = (term for terms in self.terms.values() for term in terms if term.student_key == key)
-            steps = [teachers[index] for index in {term.sources.index for term in terms}]
+            indices = {term.sources.teacher_index for term in self.all_terms if term.student_key == key}
+            steps = [teachers[index] for index in indices]
             balance.factors[name] = self.factor * max(step.weight for step in steps)
             if any(step.changed for step in steps):
                 balance.restart(name)
@@ -239,18 +242,6 @@ class FPNDistiller(BaseDistiller):
                 found[f"{metric}{suffix}{term.key.removeprefix(name)}"] = value
                 values.setdefault(f"{metric}{suffix}", []).append(value)
         return found | {metric: torch.stack(of_levels).mean() for metric, of_levels in values.items()}
-
-    def _zero(self, key: str, like: Tensor) -> Tensor:
-        """Zero, with a gradient of zeros for all parameters of a loss, whatever their values."""
-        zero = like.new_zeros((), dtype=torch.promote_types(like.dtype, torch.float32))
-        parameters = [p for p in self.losses[key].parameters() if p.requires_grad]
-        return sum((p.flatten()[:0].sum() for p in parameters), start=zero)
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        for key in [key for key in state_dict if key.startswith(f"{prefix}connectors.")]:  # of version 0.1.0
-            level, _, parameter = key.removeprefix(f"{prefix}connectors.").partition(".")
-            state_dict[f"{prefix}losses.{level}.connector.{parameter}"] = state_dict.pop(key)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _usable(self, name: str, wanted: Sequence[Term], student: Record) -> list[Term]:
         """The terms whose outputs are not degenerate. Warns about each of the others once."""
@@ -274,8 +265,8 @@ class FPNDistiller(BaseDistiller):
             return
         bad = [key for key, value in results.items() if not torch.isfinite(value)]
         outputs = {}
-        for term in (term for terms in self.terms.values() for term in terms):
+        for term in self.all_terms:
             outputs[f"the student's {term.what(0)}"] = term.of_student(student)
-            if (record := teachers[term.sources.index].record) is not None:
+            if (record := teachers[term.sources.teacher_index].record) is not None:
                 outputs[f"the teacher's {term.what(1)}"] = term.of_teacher(record)
         self.nonfinite = not_finite(bad, outputs)

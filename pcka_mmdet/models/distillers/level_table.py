@@ -33,7 +33,7 @@ def level_table(distiller: "FPNDistiller", student: Record) -> str:
         for name in sorted({*own, *(name for levels in others.values() for name in levels)}, key=_order):
             size = output_size(student[source][own[name].index]) if name in own else None
             theirs = [_of_teacher(levels[name], sources) for sources, levels in others.items() if name in levels]
-            cells = [_cell(distiller, terms, source, name, size) for terms in distiller.terms.values()]
+            cells = [_cell(terms, source, name, student) for terms in distiller.terms.values()]
             shown = _level(own[name], source, size) if name in own else "no partner"
             rows.append([name or source, shown, "; ".join(theirs) or "no partner", *cells])
     return _text(rows)
@@ -61,17 +61,14 @@ def _level(level: Level, source: str, size: Sequence[int] | None = None) -> str:
 
 
 def _of_teacher(level: Level, sources: Sources) -> str:
-    which = f"teacher {sources.index + 1}: " if sources.index else ""
+    which = f"teacher {sources.teacher_index + 1}: " if sources.teacher_index else ""
     return which + _level(level, sources.teacher)
 
 
-def _cell(
-    distiller: "FPNDistiller", terms: Sequence["Term"], source: str, name: str, size: Sequence[int] | None
-) -> str:
+def _cell(terms: Sequence["Term"], source: str, name: str, student: Record) -> str:
     """A loss's description at a level; empty if the loss does not read the level."""
     for term in terms:
         if term.sources.student == source and name in {pair.name for pair in term.pairs}:
-            factor = distiller.level_weights[term.key]
-            description = term.loss.describe(size)
-            return description if factor == 1 else f"{description}, level weight {factor:g}"
+            description = term.loss.describe(output_size(term.of_student(student), term.loss.joint))
+            return description if term.level_weight == 1 else f"{description}, level weight {term.level_weight:g}"
     return ""

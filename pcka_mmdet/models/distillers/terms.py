@@ -18,8 +18,7 @@ class Sources(NamedTuple):
     """Source of the student's output."""
     teacher: str
     """Source of the teacher's output."""
-    index: int = 0
-    """Which teacher, where there are several."""
+    teacher_index: int = 0
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Term:
     student_key: str
     """The record's key of the student's outputs: the source, or the copy of a group whose gradient is balanced."""
     level_weight: float = 1.0
-    """The config's value. A schedule may change the current one, `FPNDistiller.level_weights`."""
+    """Factor of the loss."""
 
     @property
     def stride(self) -> int | None:
@@ -51,7 +50,8 @@ class Term:
     def what(self, side: int) -> str:
         """Name of the output, for messages; side 0 is the student."""
         source = self.sources[side]
-        which = f"of teacher {self.sources.index + 1}" if side and self.sources.index else ""
+        number = self.sources.teacher_index + 1
+        which = f"of teacher {number}" if side and number > 1 else ""
         return " ".join(filter(None, ["map" if source in MAP_SOURCES else source, which, self.place]))
 
     def of_student(self, record: Record) -> Any:
@@ -60,7 +60,7 @@ class Term:
 
     def of_teacher(self, record: Record) -> Any:
         """The teacher's, likewise."""
-        return self._of(record[self.sources[1]], [pair.teacher for pair in self.pairs])
+        return self._of(record[self.sources.teacher], [pair.teacher for pair in self.pairs])
 
     def _of(self, outputs: Sequence[Any], levels: Sequence[Level]) -> Any:
         chosen = [outputs[level.index] for level in levels]
@@ -71,7 +71,7 @@ OF_THE_DISTILLER = ("strides", "level_weight", "source", "teacher")
 """Keys of an entry of `losses` that are no arguments of the loss."""
 
 
-def read_sources(name: str, config: Mapping, index: int = 0) -> Sources:
+def read_sources(name: str, config: Mapping, teacher_index: int = 0) -> Sources:
     """Sources that the loss of an entry reads from the student and from the teacher of that index.
 
     Raises:
@@ -82,7 +82,7 @@ def read_sources(name: str, config: Mapping, index: int = 0) -> Sources:
     if asked is not None and asked not in kind.sources:
         raise ValueError(f"losses.{name}.source: expected one of {kind.sources}, got {asked!r}")
     source = asked or kind.source
-    return Sources(*((source, source) if isinstance(source, str) else source), index)
+    return Sources(*((source, source) if isinstance(source, str) else source), teacher_index)
 
 
 def build_terms(

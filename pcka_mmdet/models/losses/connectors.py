@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ..levels import Level
+from ..levels import Level, LevelPair
 
 
 class Connectors(nn.ModuleDict):
@@ -17,7 +17,7 @@ class Connectors(nn.ModuleDict):
 
     def __init__(self, student: Sequence[Level], teacher: Sequence[Level]):
         super().__init__()
-        self.pairs = list(zip(student, teacher, strict=True))
+        self.pairs = [LevelPair(*pair) for pair in zip(student, teacher, strict=True)]
         for own, other in self.pairs:
             if own.channels != other.channels:
                 self[own.name] = nn.Conv2d(own.channels, other.channels, kernel_size=1)
@@ -34,6 +34,6 @@ class Connectors(nn.ModuleDict):
             placed[other.index] = self[own.name](own_map) if own.name in self else own_map
         return placed
 
-    def describe(self) -> str:
+    def details(self) -> list[str]:
         """The levels that have a convolution, for the table of levels."""
-        return f", connectors at {', '.join(self)}" if len(self) else ""
+        return [f"connectors at {', '.join(self)}"] if len(self) else []

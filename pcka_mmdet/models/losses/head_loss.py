@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..levels import Level
+from ..levels import Level, LevelPair
 from ..sources import dense_head
 from .connectors import Connectors
 from .head_outputs import compare, difference_of_heads, kind_of, read_outputs
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class _HeadOutputLoss(LevelLoss):
     """Compares the outputs of two dense heads; see `head_outputs.compare`.
 
-    The sum over all levels is divided by the sum of the teacher's scores.
+    The sum over all levels is divided by the sum of the teacher's scores, or by 1 if that is less.
 
     Args:
         loss_weight: Factor of the whole loss.
@@ -36,12 +36,11 @@ class _HeadOutputLoss(LevelLoss):
     def __init__(self, loss_weight: float = 1.0, box_weight: float = 1.0):
         super().__init__(loss_weight)
         self.box_weight = box_weight
-        self.pairs: list[tuple[Level, Level]] = []
-        """Pairs of the student's and the teacher's levels."""
+        self.pairs: list[LevelPair] = []
 
     def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
         """Note the levels."""
-        self.pairs = list(zip(student, teacher, strict=True))
+        self.pairs = [LevelPair(*pair) for pair in zip(student, teacher, strict=True)]
 
     def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
         """Refuse a head of an unknown kind.
@@ -72,7 +71,7 @@ class _HeadOutputLoss(LevelLoss):
         ]
         classes, boxes, scores, differences, all_scores = (sum(values) for values in zip(*sums, strict=True))
         self.similarity = 1 - differences / all_scores.clamp(min=1e-6)
-        return self.loss_weight * (classes + self.box_weight * boxes) / scores.clamp(min=1e-6)
+        return self.loss_weight * (classes + self.box_weight * boxes) / scores.clamp(min=1)
 
 
 @MODELS.register_module()
@@ -83,8 +82,8 @@ class HeadLoss(_HeadOutputLoss):
     student's own head may be of any kind: it is not read. Of a two-stage teacher, the head is the RPN.
 
     Class scores are compared by binary cross-entropy, boxes by GIoU or KL divergence; see `head_outputs.compare`. The
-    sum over all levels is divided by the sum of the teacher's scores. Student and teacher need the same classes, which
-    the loss does not check; `tools/train.py --teacher` does, if it chooses the recipe.
+    sum over all levels is divided by the sum of the teacher's scores, or by 1 if that is less. Student and teacher need
+    the same classes, which the loss does not check; `tools/train.py --teacher` does, if it chooses the recipe.
 
     Args:
         loss_weight: Factor of the whole loss.
@@ -118,10 +117,10 @@ class HeadLoss(_HeadOutputLoss):
         teacher = [[output[:count] for output in level] for level in teacher]
         return self.compared([outputs[other.index] for _, other in self.pairs], teacher, head, head)
 
-    def describe(self, size: Sequence[int]) -> str:
-        """Weight, share of the images, and connectors."""
+    def details(self, size: Sequence[Sequence[int]]) -> list[str]:
+        """Share of the images, and connectors."""
         share = f" on {self.images:.0%} of the images" if self.images < 1 else ""
-        return f"weight {self.loss_weight:g}, the teacher's head{share}{self.connectors.describe()}"
+        return [f"the teacher's head{share}", *self.connectors.details()]
 
 
 @MODELS.register_module()
@@ -158,6 +157,6 @@ class OwnHeadLoss(_HeadOutputLoss):
         """Weighted loss of the raw outputs of both heads, by level."""
         return self.compared(student, teacher, dense_head(batch.student), batch.teacher.dense_head)
 
-    def describe(self, size: Sequence[int]) -> str:
-        """Weight."""
-        return f"weight {self.loss_weight:g}, the student's head"
+    def details(self, size: Sequence[Sequence[int]]) -> list[str]:
+        """Whose head it is."""
+        return ["the student's head"]

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from ..levels import Level
+from ..levels import LevelPair
 from . import boxes
 
 
@@ -102,8 +103,25 @@ def _of_fcos(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
 
 
 def _of_reppoints(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
-    """Corners in units of the stride; in training the refined points, whose box they are."""
-    return head.points2bbox(codes.flatten(1, 2)).unsqueeze(1) if head.training else codes
+    """Corners in units of the stride; in training the refined points, whose box they are.
+
+    `moment_transfer`, a parameter that is a part of this decoding, gets no gradient: it would pass by the balance.
+    """
+    if not head.training:
+        return codes
+    parameters = {f"head.{name}": value.detach() for name, value in head.named_parameters(recurse=False)}
+    return functional_call(_PointBoxes(head), parameters, codes.flatten(1, 2)).unsqueeze(1)
+
+
+class _PointBoxes(nn.Module):
+    """The boxes of a RepPoints head's points."""
+
+    def __init__(self, head: nn.Module):
+        super().__init__()
+        self.head = head
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.head.points2bbox(points)
 
 
 def _of_yolox(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
@@ -173,7 +191,7 @@ def read_outputs(head: nn.Module, outputs: Sequence[Tensor], stride: int) -> Hea
     return HeadOutputs(scores.unflatten(1, (anchors, -1)), KINDS[kind](head, codes, stride), quality)
 
 
-def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[tuple[Level, Level]]) -> str | None:
+def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[LevelPair]) -> str | None:
     """Why the outputs of two heads cannot be compared position by position; `None` if they can.
 
     Args:

@@ -68,7 +68,7 @@ class LevelLoss(nn.Module):
     metric: str | None = None
     """Name of `similarity` in the log; without "loss"."""
 
-    def __init__(self, loss_weight: float):
+    def __init__(self, loss_weight: float = 1.0):
         super().__init__()
         self.loss_weight = loss_weight
         self.similarity: Tensor | None = None
@@ -157,7 +157,7 @@ class LevelLoss(nn.Module):
         return {} if self.metric is None or self.similarity is None else {self.metric: self.similarity}
 
     def describe(self, size: Sequence[int]) -> str:
-        """The loss's cell in the table of levels, for an output of height and width `size`."""
+        """Its cell in the table of levels, for an output of height and width `size`; of a joint loss for a list."""
         words = [f"weight {self.loss_weight:g}", *self.details(size)]
         if self.is_degenerate(size):
             words.append("inactive: too small")

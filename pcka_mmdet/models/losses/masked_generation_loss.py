@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from pcka_mmdet.registry import MODELS
 
 from ..levels import Level
-from ..sources import MAP_SOURCES
+from ..progress import iteration
 from .level_loss import Batch, LevelLoss
 
 
@@ -17,8 +17,8 @@ class MaskedGenerationLoss(LevelLoss):
     """Squared error between the teacher's map and the one generated from the student's masked map (MGD).
 
     Some positions of the student's map are set to zero. The generator, two 3x3 convolutions, predicts the teacher's
-    whole map from the rest (Yang et al. 2022, "Masked Generative Distillation", eq. 2 to 4). Step
-    number, process and stride seed the masks, so a resumed training draws the same masks, and the training's random
+    whole map from the rest (Yang et al. 2022, "Masked Generative Distillation", eq. 2 to 4). The training's iteration,
+    the process and the stride seed the masks. So a resumed training draws the same masks, and the training's random
     numbers do not change.
 
     Args:
@@ -29,7 +29,6 @@ class MaskedGenerationLoss(LevelLoss):
         ValueError: `mask_ratio` is not within [0, 1).
     """
 
-    sources = MAP_SOURCES
     metric = "similarity.generation"
     """Cosine of the generated map and the teacher's, each as one vector."""
 
@@ -38,7 +37,6 @@ class MaskedGenerationLoss(LevelLoss):
         if not 0 <= mask_ratio < 1:
             raise ValueError(f"MaskedGenerationLoss: mask_ratio is at least 0 and below 1, got {mask_ratio}")
         self.mask_ratio = mask_ratio
-        self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
     def prepare(self, student: Level, teacher: Level) -> None:
         """Build the connector, where the channels differ, and the generator."""
@@ -57,10 +55,9 @@ class MaskedGenerationLoss(LevelLoss):
         return self.loss_weight * F.mse_loss(generated, teacher, reduction="sum") / len(student)
 
     def mask(self, student: Tensor) -> Tensor:
-        """Random mask `(B, 1, H, W)`, 1 where a position is kept and 0 elsewhere; each call draws a new one."""
-        seed = (int(self.step) << 16) + (get_rank() << 8) + self.stride
+        """Random mask `(B, 1, H, W)`, 1 where a position is kept and 0 elsewhere; each iteration has its own."""
+        seed = (iteration() << 16) + (get_rank() << 8) + self.stride
         source = torch.Generator().manual_seed(seed % 2**32)  # the generator takes 32 bits
-        self.step += 1
         drawn = torch.rand(len(student), 1, *student.shape[2:], generator=source)
         return (drawn >= self.mask_ratio).to(student)
 

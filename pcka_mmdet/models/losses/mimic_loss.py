@@ -6,7 +6,6 @@ from torch import Tensor
 
 from pcka_mmdet.registry import MODELS
 
-from ..sources import MAP_SOURCES
 from .level_loss import Batch, LevelLoss
 
 
@@ -21,12 +20,8 @@ class MimicLoss(LevelLoss):
         loss_weight: Weight of the mean over all elements of a map.
     """
 
-    sources = MAP_SOURCES
     metric = "similarity.mimic"
     """Cosine of the connected map and the teacher's, each as one vector."""
-
-    def __init__(self, loss_weight: float = 1.0):
-        super().__init__(loss_weight)
 
     def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
         """Always: the convolution leaves the student free to keep features of its own."""

@@ -9,7 +9,6 @@ from pcka_mmdet.functional import extract_patches
 from pcka_mmdet.functional.patches import AVERAGES, patch_grid
 
 from ..levels import Level
-from ..sources import MAP_SOURCES
 from .level_loss import LevelLoss
 
 AUTO_PATCHES = 64
@@ -32,7 +31,6 @@ class PatchLoss(LevelLoss):
         ValueError: An option is unknown.
     """
 
-    sources = MAP_SOURCES
     min_patches = 2
     """Patches below which the loss is constant or undefined."""
 

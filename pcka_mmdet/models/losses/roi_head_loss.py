@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pcka_mmdet.registry import MODELS
 
 from ..levels import Level
+from ..outputs import zero_of
 from ..sources import RoIOutputs, stages
 from . import boxes
 from .connectors import Connectors
@@ -32,7 +33,8 @@ class RoIHeadLoss(LevelLoss):
 
     Class scores are compared by cross-entropy to the teacher's probabilities p_t, weighted by half the L1 distance of
     p_s and p_t. Boxes of the teacher's class are compared by 2 (1 - GIoU), weighted by the teacher's score 1 - p_t
-    (background). The sum over all stages is divided by the sum of the teacher's scores. `HeadLoss` compares the RPN.
+    (background). The sum over all stages is divided by the sum of the teacher's scores, or by 1 if that is less.
+    `HeadLoss` compares the RPN.
 
     Args:
         loss_weight: Factor of the whole loss.
@@ -99,8 +101,8 @@ class RoIHeadLoss(LevelLoss):
         classes, box_sum, scores, differences = (sum(values) for values in zip(*sums, strict=True))
         proposals = sum(len(outputs.rois) for outputs in theirs)
         self.similarity = 1 - differences / max(proposals, 1)
-        unused = sum((p.flatten()[:0].sum() for p in self.connectors.parameters()), start=classes.new_zeros(()))
-        return self.loss_weight * (classes + self.box_weight * box_sum) / scores.clamp(min=1e-6) + unused
+        unused = zero_of(self.connectors.parameters(), classes)
+        return self.loss_weight * (classes + self.box_weight * box_sum) / scores.clamp(min=1) + unused
 
     def _on_available_levels(self, detector: nn.Module, stage: int, outputs: RoIOutputs) -> RoIOutputs:
         extractor = stages(detector.roi_head, "bbox_roi_extractor")[stage]
@@ -123,9 +125,9 @@ class RoIHeadLoss(LevelLoss):
         difference = boxes.difference(*(boxes.decode(coder, codes[:, 0]) for codes in (own, other)))
         return classes, (difference * scores).sum(), scores.sum(), weight.sum()
 
-    def describe(self, size: Sequence[int]) -> str:
-        """Weight, and connectors."""
-        return f"weight {self.loss_weight:g}, the teacher's RoI head{self.connectors.describe()}"
+    def details(self, size: Sequence[Sequence[int]]) -> list[str]:
+        """Whose head it is, and connectors."""
+        return ["the teacher's RoI head", *self.connectors.details()]
 
 
 def problem_of_roi_head(teacher: nn.Module) -> str | None:
@@ -137,7 +139,10 @@ def problem_of_roi_head(teacher: nn.Module) -> str | None:
     roi_head, kind = getattr(teacher, "roi_head", None), type(teacher).__name__
     if roi_head is None:
         return f"the teacher, a {kind}, has no RoI head"
-    plain = type(roi_head)._bbox_forward in (StandardRoIHead._bbox_forward, CascadeRoIHead._bbox_forward)
+    plain = getattr(type(roi_head), "_bbox_forward", None) in (
+        StandardRoIHead._bbox_forward,
+        CascadeRoIHead._bbox_forward,
+    )
     heads, extractors = (stages(roi_head, part) for part in ("bbox_head", "bbox_roi_extractor"))
     softmax = all(not getattr(head, "custom_activation", True) and getattr(head, "with_reg", False) for head in heads)
     coders = [getattr(head, "bbox_coder", None) for head in heads]

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmengine.logging import MessageHub
-
 from pcka_mmdet.configuration.distillation import split_teacher
+
+from ..progress import progress
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,3 @@ def describe(teachers: Sequence[TeacherEntry]) -> str:
         for number, teacher in enumerate(teachers)
     ]
     return f"teachers, by share of the training ({progress():.0%} is done): {', '.join(times)}"
-
-
-def progress(ago: int = 0) -> float:
-    """The share of the training that is done, within [0, 1), by MMEngine's message hub; 0 outside of a training.
-
-    Args:
-        ago: Iterations before the current one.
-    """
-    hub = MessageHub.get_current_instance()
-    iterations = hub.runtime_info.get("max_iters")
-    return max(hub.runtime_info.get("iter", 0) - ago, 0) / iterations if iterations else 0.0

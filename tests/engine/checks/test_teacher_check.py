@@ -31,7 +31,7 @@ def config(digit_scenes, tmp_path):
 def test_below_the_threshold_it_stops(config):
     before = config.to_dict()
     with pytest.raises(
-        SystemExit, match="the teacher's coco/bbox_mAP on the first 3 .* images is 0.000, below 0.05. Do"
+        ValueError, match="the teacher's coco/bbox_mAP on the first 3 .* images is 0.000, below 0.05. Do"
     ):
         check_teacher(config, 3)
     assert config.to_dict() == before
@@ -43,7 +43,7 @@ def test_below_the_threshold_it_stops(config):
 
 
 def test_all_images(config):
-    with pytest.raises(SystemExit, match="the teacher's coco/bbox_mAP on all validation images is 0.000, below 0.05"):
+    with pytest.raises(ValueError, match="the teacher's coco/bbox_mAP on all validation images is 0.000, below 0.05"):
         check_teacher(config, None)
     assert not Path(config.work_dir, "teacher_check/annotations.json").exists()
 
@@ -52,7 +52,7 @@ def test_a_teacher_that_detects_nothing_has_metric_0(config):
     config.model.teacher = model_config(config.model.teacher)
     config.model.teacher.test_cfg.score_thr = 1.1
     with pytest.raises(
-        SystemExit, match="the teacher's bbox_mAP on the first 2 validation images is 0.000, below 0.05"
+        ValueError, match="the teacher's bbox_mAP on the first 2 validation images is 0.000, below 0.05"
     ):
         check_teacher(config, 2)
 
@@ -69,7 +69,7 @@ def test_annotations_on_a_server(config, digit_scenes, monkeypatch):
         config.teacher_check = dict(at_least=-1)
         assert check_teacher(config, 2) == [0.0]
         server.shutdown()
-    with pytest.raises(SystemExit, match=f"cannot read the annotation file '{url}': .*refused"):
+    with pytest.raises(ValueError, match=f"cannot read the annotation file '{url}': .*refused"):
         check_teacher(config, 2)
 
 
@@ -78,7 +78,7 @@ def test_the_config_sets_metric_and_threshold(config):
     assert check_teacher(config, 2) == [0.0]
     config.teacher_check = dict(metric="accuracy")
     with pytest.raises(
-        SystemExit, match="the evaluation gives .*'coco/bbox_mAP', .* none ends with 'accuracy': name one"
+        ValueError, match="the evaluation gives .*'coco/bbox_mAP', .* none ends with 'accuracy': name one"
     ):
         check_teacher(config, 2)
 
@@ -87,7 +87,7 @@ def test_a_checkpoint_without_the_head(config):
     weights = torch.load(config.model.teacher_ckpt)["state_dict"]
     torch.save({k: v for k, v in weights.items() if "retina_cls" not in k}, config.model.teacher_ckpt)
     with pytest.raises(
-        SystemExit, match="--check-teacher runs the teacher's head, which .* missing bbox_head.retina_cls"
+        ValueError, match="--check-teacher runs the teacher's head, which .* missing bbox_head.retina_cls"
     ):
         check_teacher(config, 2)
 
@@ -95,17 +95,17 @@ def test_a_checkpoint_without_the_head(config):
 def test_a_teacher_of_other_classes(config):
     config.model.teacher = dict(cfg_path="mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py")
     with pytest.raises(
-        SystemExit, match=r"num_classes=\[80\], and the validation data have 10 classes .* Leave --check"
+        ValueError, match=r"num_classes=\[80\], and the validation data have 10 classes .* Leave --check"
     ):
         check_teacher(config, 2)
 
 
 def test_what_cannot_be_checked(config):
     config.model.teacher_ckpt = "none.pth"
-    with pytest.raises(SystemExit, match="teacher_ckpt 'none.pth' does not exist"):
+    with pytest.raises(FileNotFoundError, match="teacher_ckpt 'none.pth' does not exist"):
         check_teacher(config, 2)
-    with pytest.raises(SystemExit, match="needs the config of a distillation, or --teacher; this one has no teacher"):
+    with pytest.raises(ValueError, match="needs the config of a distillation, or --teacher; this one has no teacher"):
         check_teacher(Config.fromfile("configs/demo/student.py"), 2)
     config.val_dataloader = None
-    with pytest.raises(SystemExit, match="--check-teacher needs a val_dataloader"):
+    with pytest.raises(ValueError, match="--check-teacher needs a val_dataloader"):
         check_teacher(config, 2)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from pcka_mmdet.engine import NonFiniteLossHook
+from pcka_mmdet.engine.hooks import NonFiniteLossHook
 from pcka_mmdet.models import MimicLoss
 from pcka_mmdet.registry import MODELS
 from tests.detectors import distillation

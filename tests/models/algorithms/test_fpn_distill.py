@@ -125,18 +125,6 @@ def test_losses_of_every_kind_train_and_go_on(tmp_path):
         assert not torch.equal(value, before[key]) and torch.equal(saved[f"distiller.{key}"], value), key
 
 
-def test_connectors_of_an_older_checkpoint():
-    """Version 0.1.0 kept them beside the losses."""
-    model, other = (build(distillation(teacher=retinanet(channels=24))) for _ in range(2))
-    torch.nn.init.normal_(model.distiller.losses["mimic_s8"].connector.weight)
-    state = model.state_dict()
-    moved = ("distiller.losses.", "distiller.connectors."), (".connector.", ".")
-    old = {key.replace(*moved[0]).replace(*moved[1]): value for key, value in state.items()}
-    assert "distiller.connectors.mimic_s8.weight" in old
-    other.load_state_dict(old)
-    assert all(torch.equal(value, state[key]) for key, value in other.state_dict().items())
-
-
 def test_options_of_the_runner_reach_the_students_parts(tmp_path):
     """By the names that they have in the student's own config."""
     config = distillation()

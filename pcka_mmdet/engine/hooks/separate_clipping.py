@@ -1,0 +1,36 @@
+"""Clip the student's gradients apart from those of the losses' own parameters."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+
+from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.registry import HOOKS
+
+from ..runner import unwrapped_model
+
+
+@HOOKS.register_module()
+class SeparateClippingHook(Hook):
+    """Clips (`optim_wrapper.clip_grad`) the gradients of an `FPNDistill`'s losses apart from the student's.
+
+    Connectors and generators learn at their own gradient, whatever the balance. It may be much larger than the
+    student's. Clipped by one norm for both, it would shrink the student's steps. `grad_norm` in the log is the
+    student's.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Replace the function by which the optimizer wrapper clips."""
+        model, wrapper = unwrapped_model(runner), runner.optim_wrapper
+        if not isinstance(model, FPNDistill) or not getattr(wrapper, "clip_grad_kwargs", None):
+            return
+        of_losses, clip = {id(parameter) for parameter in model.distiller.parameters()}, wrapper.clip_func
+
+        def clip_apart(parameters: Sequence[Tensor], **options: Any) -> Tensor | None:
+            clip([parameter for parameter in parameters if id(parameter) in of_losses], **options)
+            return clip([parameter for parameter in parameters if id(parameter) not in of_losses], **options)
+
+        wrapper.clip_func = clip_apart

@@ -1,0 +1,18 @@
+"""How far the training is, by MMEngine's message hub."""
+
+from mmengine.logging import MessageHub
+
+
+def iteration() -> int:
+    """Iterations that are done; 0 outside of a training."""
+    return MessageHub.get_current_instance().runtime_info.get("iter", 0)
+
+
+def progress(ago: int = 0) -> float:
+    """The share of the training that is done, within [0, 1); 0 outside of a training.
+
+    Args:
+        ago: Iterations before the current one.
+    """
+    iterations = MessageHub.get_current_instance().runtime_info.get("max_iters")
+    return max(iteration() - ago, 0) / iterations if iterations else 0.0
