@@ -23,7 +23,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Check an installation, and a config before it is trained.")
     add_common_arguments(parser, config_is_optional=True)
     add_teacher_arguments(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.config is None and any(
+        (args.teacher, args.teacher_ckpt, args.check_teacher, args.baseline, args.cfg_options)
+    ):
+        parser.error("these options are for a config: write tools/doctor.py CONFIG ...")
+    return args
 
 
 def findings(args: argparse.Namespace, scratch: str) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pcka_mmdet.engine.arguments import add_config_argument
+from pcka_mmdet.engine.arguments import add_config_argument, positive
 from pcka_mmdet.engine.onnx_export import export_onnx
 from pcka_mmdet.engine.short_errors import run_tool
 
@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--shape",
-        type=int,
+        type=positive,
         nargs=2,
         required=True,
         metavar=("HEIGHT", "WIDTH"),

@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     if args.out is None and "://" in args.checkpoint:
-        raise ValueError(f"give the file to write: tools/export_student.py {args.checkpoint} OUT")
+        raise ValueError(f"the checkpoint is at a URL: give the file to write too, after {args.checkpoint}")
     out = (args.out or student_path(args.checkpoint)).expanduser()
     path = export_student(args.checkpoint, out, args.config)
     print(f"{publish(path) if args.publish else path}: use it as any MMDetection checkpoint")

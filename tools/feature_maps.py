@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 
 from pcka_mmdet.configuration.files import load_config
-from pcka_mmdet.engine.arguments import ConfigOptions
+from pcka_mmdet.engine.arguments import ConfigOptions, positive
 from pcka_mmdet.engine.cfg_options import merge_options
 from pcka_mmdet.engine.inspection import TEACHER, maps_of_image
 from pcka_mmdet.engine.short_errors import run_tool
@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("image", type=Path, help="image file")
     parser.add_argument("--student", metavar="CHECKPOINT", help="checkpoint of the student alone")
     parser.add_argument("--channels", type=int, nargs="+", default=[], help="channels to show besides")
-    parser.add_argument("--patch", type=int, default=4, help="side of a patch in positions (default: %(default)s)")
+    parser.add_argument("--patch", type=positive, default=4, help="side of a patch in positions (default: %(default)s)")
     parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, default={}, metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, default=Path("feature_maps.png"), help="default: %(default)s")
     return parser.parse_args()
@@ -35,6 +35,7 @@ def main() -> None:
     args = parse_args()
     config = load_config(args.config)
     merge_options(config, args.cfg_options)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     checkpoints = {"student": args.student} if args.student else {}
     levels = maps_of_image(config, checkpoints | {"distilled": args.checkpoint}, args.image)
     fewest = min(m.shape[1] for maps in levels.values() for m in maps.values())

@@ -30,6 +30,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    given = [folder.resolve() for folder in (*args.work_dir, *args.baseline)]
+    if twice := sorted({str(folder) for folder in given if given.count(folder) > 1}):
+        raise ValueError(f"{twice[0]!r} is given twice: each training counts once")
     distilled, plain = tested(args.work_dir), tested(args.baseline)
     teacher = tested([args.teacher])[0] if args.teacher else None
     out = args.out or args.work_dir[0] / "report.html"

@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 import pcka_mmdet
-from pcka_mmdet.engine.arguments import ConfigOptions
+from pcka_mmdet.engine.arguments import ConfigOptions, positive
+from pcka_mmdet.engine.cfg_options import merge_options
 from pcka_mmdet.engine.inspection import compare_levels
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.features import plot_matrix
@@ -19,8 +20,12 @@ from pcka_mmdet.report.tables import console_table
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="CKA of the neck levels of two detectors on a data set.")
     parser.add_argument("checkpoints", nargs=2, metavar="CHECKPOINT", help="checkpoints that hold their configs")
-    parser.add_argument("--configs", nargs=2, metavar="CONFIG", default=[None, None], help="for those that hold none")
-    parser.add_argument("--images", type=int, default=100, help="test images that are compared (default: %(default)s)")
+    parser.add_argument(
+        "--config", nargs=2, metavar="FILE", default=[None, None], help="both configs, for checkpoints that hold none"
+    )
+    parser.add_argument(
+        "--images", type=positive, default=100, help="test images that are compared (default: %(default)s)"
+    )
     parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, default={}, metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, default=Path("similarity.png"), help="default: %(default)s")
     return parser.parse_args()
@@ -28,9 +33,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    models = [pcka_mmdet.load_student(*pair) for pair in zip(args.checkpoints, args.configs, strict=True)]
+    models = [pcka_mmdet.load_student(*pair) for pair in zip(args.checkpoints, args.config, strict=True)]
     config = models[0].cfg
-    config.merge_from_dict(args.cfg_options)
+    merge_options(config, args.cfg_options)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     matrix, rows, columns = compare_levels(*models, config, args.images)
     titles = tuple(Path(checkpoint).stem for checkpoint in args.checkpoints)
     plot_matrix(matrix.numpy(), rows, columns, titles, args.out)

@@ -59,6 +59,8 @@ def main() -> None:
     notes = [*filter(None, [choice]), f"command: {sys.argv[0]} {shlex.join(sys.argv[1:])}"]
     options = TrainingOptions(**{name: getattr(args, name) for name in names})
     so_far = _value_so_far(config) if args.resume else None
+    if args.baseline and not config.get("val_dataloader"):
+        raise ValueError("--baseline compares the AP on val, and this config has no val_dataloader: leave it out")
     progress = ProgressHook(args.baseline and last_metric(args.baseline), so_far)
     try:
         run_training(config, options, notes, [progress])

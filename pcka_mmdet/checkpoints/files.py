@@ -30,7 +30,8 @@ def load_file(checkpoint: str, option: str = "checkpoint") -> dict:
         raise FileNotFoundError(f"{option} {checkpoint!r} does not exist: give a file or a URL") from error
     except Exception as error:  # torch, pickle, zipfile and the network raise different errors
         raise ValueError(
-            f"{option} {checkpoint!r} cannot be read as a checkpoint ({type(error).__name__}: {error})"
+            f"{option} {checkpoint!r} cannot be read as a checkpoint ({type(error).__name__}: {error}): "
+            + ("download it elsewhere and give the file" if "://" in checkpoint else "copy or download it again")
         ) from error
 
 

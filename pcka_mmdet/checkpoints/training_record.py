@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.distillation import teachers_of, write_out_sides
+from pcka_mmdet.configuration.nested import leaves
 
 from .atomic_write import write_json
 from .matching import summarise
@@ -61,7 +62,7 @@ def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
     if not has_begun(work_dir) or not ((work_dir / "last_checkpoint").exists() or any(work_dir.glob("*.pth"))):
         return
     before = json.loads((work_dir / RECORD).read_text())
-    view = _identity if resumes else _leaves
+    view = _identity if resumes else leaves
     old, new = view(before), view(record)
     differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     if not differing:
@@ -84,22 +85,11 @@ def _identity(record: dict) -> dict[str, Any]:
     model = record["model"]
     distiller = model.get("distiller") or {}
     losses = distiller.get("losses") or distiller.get("distill_losses") or {}
-    data = _leaves(record.get("train_dataloader") or {})
+    data = leaves(record.get("train_dataloader") or {})
     return {
         **{f"model.{part}.type": model[part].get("type") for part in ("architecture", "teacher") if model.get(part)},
         "teachers": [teacher["type"] for teacher, _ in teachers_of(model)] if model.get("teachers") else None,
         **{f"model.distiller.losses.{name}.type": loss.get("type") for name, loss in losses.items()},
         "model.type": model.get("type"),
         "classes": [value for key, value in data.items() if key.endswith("metainfo.classes")],
-    }
-
-
-def _leaves(node: Any, path: str = "") -> dict[str, Any]:
-    """The values of nested dicts by dotted path; a list is one value."""
-    if not isinstance(node, dict) or not node:
-        return {path: node}
-    return {
-        name: leaf
-        for key, value in node.items()
-        for name, leaf in _leaves(value, f"{path}.{key}" if path else str(key)).items()
     }

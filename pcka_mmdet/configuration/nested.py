@@ -15,6 +15,17 @@ def walk(node: Any) -> Iterator[tuple[str, Any]]:
             yield from walk(value)
 
 
+def leaves(node: Any, path: str = "") -> dict[str, Any]:
+    """The values of nested dicts by dotted path; a list is one value."""
+    if not isinstance(node, dict) or not node:
+        return {path: node}
+    return {
+        name: leaf
+        for key, value in node.items()
+        for name, leaf in leaves(value, f"{path}.{key}" if path else str(key)).items()
+    }
+
+
 def last_name(kind: Any) -> str:
     """The class name of a `type` (a string or a class), without its scope."""
     return str(getattr(kind, "__name__", kind)).rpartition(".")[2]

@@ -11,6 +11,7 @@ from pcka_mmdet.configuration.files import load_config
 
 from .cfg_options import apply_common
 from .recipe import RECIPES, distillation_config
+from .work_dir import RANKS
 
 
 class ConfigOptions(DictAction):
@@ -28,6 +29,17 @@ class ConfigOptions(DictAction):
         value = val.strip("'\" ")
         is_single = "," not in value and not value.startswith(("(", "["))
         return DictAction._parse_int_float_bool(value) if is_single else DictAction._parse_iterable(val)
+
+
+def positive(word: str) -> int:
+    """A number of 1 or more, for `type` of an argument.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"a number of 1 or more is expected, got {word!r}")
+    return int(word)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, config_is_optional: bool = False) -> None:
@@ -78,7 +90,7 @@ def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check-teacher",
         nargs="?",
-        type=int,
+        type=positive,
         const=500,
         metavar="N",
         help="first evaluate the teacher on N validation images (default: 500); too low an accuracy is an error",
@@ -108,9 +120,14 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
 
     Raises:
         FileNotFoundError: The config, or the config of a detector that it names, does not exist.
-        ValueError: One of them is invalid, or a setting is refused; see `check_names`.
+        ValueError: One of them is invalid, a setting is refused (see `check_names`), or no launcher started this.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    if args.launcher in RANKS and RANKS[args.launcher] not in os.environ:
+        raise ValueError(
+            f"--launcher {args.launcher} is for processes that it has started, and {RANKS[args.launcher]} is not set: "
+            "use tools/dist_train.sh, tools/slurm_train.sh or mpirun, or leave --launcher out"
+        )
     config = config or load_config(args.config)
     config.launcher = args.launcher
     apply_common(config, args.cfg_options, args.work_dir)

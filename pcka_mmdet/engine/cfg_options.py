@@ -15,6 +15,15 @@ from pcka_mmdet.models import FPNDistill
 _OF_DISTILLATION = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor", "init_cfg"}
 """Settings of `model` that are not the student's."""
 
+_PLACES = {
+    "losses": "model.distiller.losses",
+    "lr": "optim_wrapper.optimizer.lr",
+    "max_epochs": "train_cfg.max_epochs",
+    "seed": "randomness.seed",
+    "val_interval": "train_cfg.val_interval",
+}
+"""Where settings are that users write without their place. In a distillation, those of `model` are such too."""
+
 
 def apply_common(config: Config, options: Mapping[str, Any] | None, work_dir: str | None) -> None:
     """Apply `--cfg-options` and `--work-dir`, in place.
@@ -32,7 +41,7 @@ def apply_common(config: Config, options: Mapping[str, Any] | None, work_dir: st
 
 
 def check_names(config: Config, options: Mapping[str, Any]) -> None:
-    """Refuse options whose first names nearly are those of a setting of MMEngine's, of ours, or of a default hook.
+    """Refuse options that nearly are a setting of MMEngine's, of ours, or of a default hook, or lack its place.
 
     MMEngine adds what a config lacks, so a misspelt setting would be silent. A name that begins with a setting's, such
     as `train_cfg_stage2`, passes, as does every name that the config has.
@@ -44,6 +53,11 @@ def check_names(config: Config, options: Mapping[str, Any]) -> None:
     known["default_hooks."] = set(config.get("default_hooks") or {})
     if is_fpn_distill(config):
         known["model."] = _OF_DISTILLATION
+    places = _PLACES | {name: f"model.{name}" for name in (_OF_DISTILLATION if is_fpn_distill(config) else ())}
+    for option in options:
+        name, dot, rest = option.partition(".")
+        if name in places and name not in config:
+            raise ValueError(f"there is no setting {option!r}: did you mean {places[name] + dot + rest!r}?")
     there = {"": config, "default_hooks.": known["default_hooks."], "model.": config.get("model") or {}}
     for option in options:
         for prefix, names in known.items():

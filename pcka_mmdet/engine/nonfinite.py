@@ -118,6 +118,8 @@ def read_batch(path: str, config: Config | None = None) -> tuple[Config, dict, d
         ValueError: It cannot be read, or its config names code to run; see `refuse_code`.
     """
     content = load_file(path, "saved step")
+    if not isinstance(content, dict) or not {"inputs", "samples", "config"} <= content.keys():
+        raise ValueError(f"{path!r} is no saved step: give a file of WORK_DIR/nonfinite")
     batch = {"inputs": content["inputs"], "data_samples": [_sample(plain) for plain in content["samples"]]}
     if config is None:
         config = read_config(content["config"])

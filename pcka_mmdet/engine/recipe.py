@@ -52,14 +52,18 @@ def distillation_config(
 
     Raises:
         FileNotFoundError: A config does not exist.
-        ValueError: The recipe is none of `RECIPES`, the student's config is a distillation already, a config has no
-            model, or the name of an option is misspelt.
+        ValueError: The recipe is none of `RECIPES`, a config is a distillation's already or has no model, or the name
+            of an option is misspelt.
     """
     if recipe not in (None, *RECIPES):
         raise ValueError(f"there is no recipe {recipe!r}: write one of {RECIPES}, or leave it out")
     config = load_config(student)
     if is_distillation(config):
         raise ValueError(f"{student!r} is the config of a distillation already: train it without --teacher")
+    if is_distillation(load_config(teacher)):
+        raise ValueError(
+            f"{teacher!r} is the config of a distillation: give the student_config.py beside its checkpoints as teacher"
+        )
     sides = dict(architecture=model_of(config, student), teacher=dict(cfg_path=teacher), teacher_ckpt=teacher_ckpt)
     make_distillation(config, sides, distiller={})
     losses = ("model.distiller.", "model.balance.")

@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.engine.arguments import add_common_arguments, runner_config
+from pcka_mmdet.engine.arguments import add_common_arguments, positive, runner_config
 from tests.detectors import distillation
 
 RETINANET = "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py"
@@ -27,6 +27,10 @@ def parsed(config: Config, *options: str) -> Config:
         ("default_hooks.loger.interval=1", "default_hooks.logger.interval"),
         ("model.balanse.ratio=2", "model.balance.ratio"),
         ("model.distiler.losses.pcka.loss_weight=2", "model.distiller.losses.pcka.loss_weight"),
+        ("balance.ratio=2", "model.balance.ratio"),
+        ("teacher_ckpt=t.pth", "model.teacher_ckpt"),
+        ("losses.pcka.loss_weight=2", "model.distiller.losses.pcka.loss_weight"),
+        ("max_epochs=3", "train_cfg.max_epochs"),
     ],
 )
 def test_a_setting_that_is_misspelt(option, right):
@@ -40,6 +44,19 @@ def test_a_setting_that_the_config_lacks():
     given = Config(dict(model=distillation(), train_pipeline=[], test_pipeline=[]))
     config = parsed(given, "resume=True", "my_own.setting=1", "model.balance.ratio=2.0", *mine)
     assert config.resume and config.my_own.setting == 1 and config.model.balance.ratio == 2
+
+
+def test_a_launcher_that_started_nothing():
+    args = argparse.Namespace(launcher="slurm", local_rank=0, cfg_options={}, work_dir=None)
+    with pytest.raises(ValueError, match="--launcher slurm .* SLURM_PROCID is not set: use tools/dist_train.sh"):
+        runner_config(args, Config(dict(model=distillation())))
+
+
+@pytest.mark.parametrize("word", ["0", "-3", "many"])
+def test_a_number_that_is_not_positive(word):
+    with pytest.raises(argparse.ArgumentTypeError, match=f"a number of 1 or more is expected, got '{word}'"):
+        positive(word)
+    assert positive("12") == 12
 
 
 def test_an_option_without_a_value(capsys):

@@ -48,6 +48,12 @@ class KeepHook(Hook):
             self.losses = {name: value.item() for name, value in outputs.items()}
 
 
+def test_a_file_that_is_no_step(tmp_path):
+    torch.save(dict(state_dict={}), tmp_path / "epoch_1.pth")
+    with pytest.raises(ValueError, match="epoch_1.pth' is no saved step: give a file of WORK_DIR/nonfinite"):
+        replay(str(tmp_path / "epoch_1.pth"))
+
+
 CASES = {
     "bf16, half way of a ramp": (
         dict(STILL, type="pcka_mmdet.CpuAmpOptimWrapper"),

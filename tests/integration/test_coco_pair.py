@@ -34,7 +34,7 @@ def test_first_training_steps(recipe, coco, tmp_path):
     config.merge_from_dict(dict(model=model, work_dir=str(tmp_path), log_level="WARNING", **runs, **hooks))
     runner = Runner.from_cfg(config)
     before = {key: value.clone() for key, value in runner.model.student.state_dict().items()}
-    with pytest.warns(UserWarning, match="loss 'pcka': at stride 32 a map of 6x11 has 1 patches of side 16"):
+    with pytest.warns(UserWarning, match="loss 'pcka': at stride 32 a map of 6x11 has 1 patch of side 16"):
         runner.train()
     assert runner.iter == 2
     logged = {key.removeprefix("train/"): log.data[0] for key, log in runner.message_hub.log_scalars.items()}

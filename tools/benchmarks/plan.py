@@ -17,6 +17,7 @@ from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.distillation import is_distillation, padded_size
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.configuration.nested import last_name
+from pcka_mmdet.engine.arguments import positive
 from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.schedule import num_images
 from pcka_mmdet.report.complexity import multiply_adds
@@ -29,17 +30,17 @@ COCO, COCO_IMAGES = "instances_train2017.json", 117_266
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Plan a distillation: time, memory, checkpoints, network.")
     parser.add_argument("config", help="config of a distillation")
-    parser.add_argument("--gpus", type=int, nargs="+", default=[8, 64])
-    parser.add_argument("--batch", type=int, help="images per GPU (default: the config's)")
+    parser.add_argument("--gpus", type=positive, nargs="+", default=[8, 64])
+    parser.add_argument("--batch", type=positive, help="images per GPU (default: the config's)")
     parser.add_argument(
         "--size",
-        type=int,
+        type=positive,
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
-        help="of the padded image in pixels (default: the largest of the config's Resize)",
+        help="of the padded image in pixels (default: of the config's first Resize)",
     )
-    parser.add_argument("--epochs", type=int, help="default: the config's")
-    parser.add_argument("--images", type=int, help="default: those of the annotation file; without one, COCO's")
+    parser.add_argument("--epochs", type=positive, help="default: the config's")
+    parser.add_argument("--images", type=positive, help="default: those of the annotation file (COCO's are known)")
     parser.add_argument("--student-step", type=float, help="seconds per step of the student alone, from its log")
     return parser.parse_args()
 
@@ -115,7 +116,9 @@ def main() -> None:
     args, console = parse_args(), Console(width=120)
     config = load_config(args.config)
     if not is_distillation(config):
-        raise ValueError(f"{args.config} is no distillation's config: its model has no `architecture`")
+        raise ValueError(
+            f"{args.config} is no distillation's config: give one, such as RECIPE_TEACHER_STUDENT.py in WORK_DIR"
+        )
     if "teachers" in config.model:
         raise ValueError("a plan is for one teacher: give a config with `teacher` for each of these `teachers`")
     take_from(config, args)
@@ -128,9 +131,9 @@ def main() -> None:
     maps = 4 * args.batch * student.map_values / mega
     pcka = [["PCKA on a GPU: 6 x maps, or 2 x maps + 320", f"{min(6 * maps, 2 * maps + 320):.0f} MiB"]]
     rows = [
-        ["student's multiply-adds an image, S", f"{whole_student / 1e9:.0f} G"],
-        ["teacher's to its neck, T", f"{teacher.to_neck / 1e9:.0f} G"],
-        ["its head's, H", f"{teacher.head / 1e9:.0f} G"],
+        ["student's multiply-adds an image, S", f"{whole_student / 1e9:.3g} G"],
+        ["teacher's to its neck, T", f"{teacher.to_neck / 1e9:.3g} G"],
+        ["its head's, H", f"{teacher.head / 1e9:.3g} G"],
         ["passes through its head in a step, n", f"{passes:g}"],
         ["a step over the student's alone, 1 + (T + nH) / 3S", f"{1 + more:.2f}"],
         ["teacher's share of a step", f"{more / (1 + more):.0%}"],

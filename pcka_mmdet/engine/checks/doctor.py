@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,15 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-import pcka_mmdet
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.installed import INSTALL, STACK, release
 from pcka_mmdet.models import FPNDistill
 
-from ..runner import build_runner, unwrapped_model
+from ..runner import build_runner, build_training_set, unwrapped_model, use_student_checkpoints
 from ..short_errors import sentence
 from .images import check_images
-from .preflight import CHECKS, check_operators
+from .preflight import CHECKS, check_operators, check_teacher_checkpoint
 from .teacher_check import check_teacher
 
 OK, WARNING, ERROR = "ok", "warning", "error"
@@ -60,7 +60,8 @@ def examine_installation() -> Iterator[Finding]:
         yield _found(module, lambda module=module: _import(module))
     yield _found("operators of mmcv", _operators)
     there = (carried("configs") / "_base_").is_dir()
-    mim = "MIM finds" if (Path(pcka_mmdet.__file__).parent / ".mim").is_dir() else "MIM does not find"
+    copied = Path(distribution("pcka_mmdet").locate_file("pcka_mmdet/.mim")).is_dir()  # not so if it is editable
+    mim = "MIM finds" if copied else "MIM does not find"
     text = f"{carried('configs')}, which {mim}" if there else "the configs are missing: install the package again"
     yield Finding(OK if there else ERROR, "configs of pcka_mmdet", text)
 
@@ -74,7 +75,11 @@ def examine(config: Config, images: int | None = None, baseline: float | None = 
         baseline: Metric of the student alone on all validation images. The teacher is evaluated on all of them then.
     """
     wrong = False
-    checks = [(subject, partial(check, config), ERROR) for subject, check in CHECKS.items()]
+    left_out = [check_operators]  # `examine_installation` has it
+    if not is_distillation(config):
+        left_out.append(check_teacher_checkpoint)
+    named = [(subject, check) for subject, check in CHECKS.items() if check not in left_out]
+    checks = [(subject, partial(check, config), ERROR) for subject, check in named]
     checks += [(f"images of {name}", partial(check_images, config, name), level) for name, level in LOADERS.items()]
     for subject, check, level in checks:
         finding = _found(subject, check, level)
@@ -118,6 +123,10 @@ def _python() -> str:
 
 
 def _operators() -> str:
+    try:
+        import_module("mmcv.ops")
+    except ImportError as error:
+        raise ImportError(f"mmcv has no compiled operators ({error}): {INSTALL['mmcv']}") from error
     check_operators()
     if not torch.cuda.is_available():
         return "torch sees no GPU: trainings run on the CPU"
@@ -129,10 +138,15 @@ def _step(config: Config) -> Iterator[Finding]:
     if config.get("runner_type"):
         yield Finding(WARNING, STEP, f"not tried: only MMEngine's Runner is, and this is {config.runner_type}")
         return
+    use_student_checkpoints(config)  # as a training does; it refuses options that it does not have
     try:
         runner = build_runner(config)
         runner._init_model_weights()
-        batch = next(iter(runner.build_dataloader(config.train_dataloader)))
+        build_training_set(runner)
+        runner.build_optim_wrapper(config.optim_wrapper)
+        if config.get("val_cfg") is not None:
+            runner.val_loop  # noqa: B018  (a property that builds)
+        batch = next(iter(runner.train_dataloader))
         distilled, memory = _time(runner, batch)
     except Exception as error:
         yield Finding(ERROR, STEP, sentence(error))
@@ -145,7 +159,8 @@ def _step(config: Config) -> Iterator[Finding]:
         yield Finding(OK, "the teacher's weights", f"sha256 {model.teacher_sha256[:16]}...")
     else:
         yield Finding(WARNING, "the teacher's weights", "they are random, or no local file of them is left")
-    yield Finding(OK, "levels and losses", "\n" + model.level_table)
+    level = WARNING if "inactive" in model.level_table else OK
+    yield Finding(level, "levels and losses", "\n" + model.level_table)
     model.distillation_stopped = True
     alone, _ = _time(runner, batch)
     text = f"{distilled:.3f} s, {memory:.0f} MB without the optimizer; the student alone {alone:.3f} s"
@@ -168,12 +183,15 @@ def _time(runner: Runner, batch: Any) -> tuple[float, float]:
 
 
 def _most_memory() -> float:
-    """Of the GPU, if there is one; else of the process, in mebibytes."""
+    """Most memory of the GPU, if there is one; else of the process. In mebibytes."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
-    import resource  # not on Windows
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    unit = 1 if platform.system() == "Darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def _teacher(config: Config, images: int | None, baseline: float | None) -> Finding:

@@ -62,12 +62,16 @@ def check_strategy(config: Config) -> None:
 
 
 def check_hooks(config: Config) -> None:
-    """Refuse a hook of MMDetection that fails with MMRazor's algorithms, maybe late in the training.
+    """Refuse hooks that are no list, and one of MMDetection that fails with MMRazor's algorithms, maybe late.
 
     Raises:
-        ValueError: There is a `YOLOXModeSwitchHook`, and the model is neither a detector nor an `FPNDistill`.
+        ValueError: `custom_hooks` is no list of dicts; or there is a `YOLOXModeSwitchHook`, and the model is neither a
+            detector nor an `FPNDistill`.
     """
-    hooks = [last_name(hook.get("type")) for hook in config.get("custom_hooks") or []]
+    given = config.get("custom_hooks") or []
+    if not isinstance(given, (list, tuple)) or not all(isinstance(hook, dict) and hook.get("type") for hook in given):
+        raise ValueError(f"custom_hooks is a list of hooks, such as [dict(type='EMAHook')]; got {given}")
+    hooks = [last_name(hook["type"]) for hook in given]
     if "YOLOXModeSwitchHook" in hooks and is_distillation(config) and not is_fpn_distill(config):
         raise ValueError(
             "YOLOXModeSwitchHook looks for the head at model.bbox_head or model.detector.bbox_head, and "

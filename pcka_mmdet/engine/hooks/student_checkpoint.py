@@ -1,8 +1,10 @@
 """Checkpoints that survive a kill, each with its student beside it."""
 
+import difflib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +39,19 @@ class StudentCheckpointHook(CheckpointHook):
     Args:
         allow_teacher_change: Resume even if the teacher's file has changed.
         **options: See `mmengine.hooks.CheckpointHook`; `out_dir` is a local folder.
+
+    Raises:
+        ValueError: There is no such option. MMEngine's hook would find that out when it saves the first checkpoint.
     """
 
     def __init__(self, *args: Any, allow_teacher_change: bool = False, **options: Any):
+        known = [
+            name for function in (CheckpointHook, Runner.save_checkpoint) for name in signature(function).parameters
+        ]
+        for name in options.keys() - known:
+            close = difflib.get_close_matches(name, known, n=1)
+            advice = f": did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"the checkpoint hook has no option {name!r}{advice}")
         super().__init__(*args, **{**options, "backend_args": dict(backend=BACKEND)})
         self.allow_teacher_change = allow_teacher_change
         self._resumed_state: RandomState | None = None

@@ -1,5 +1,6 @@
 """The loss modules of one entry of `losses`: one for each pair of levels, or one for all of them."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -75,8 +76,7 @@ def read_sources(name: str, config: Mapping, teacher_index: int = 0) -> Sources:
     """Sources that the loss of an entry reads from the student and from the teacher of that index.
 
     Raises:
-        KeyError: There is no such loss.
-        ValueError: The entry asks for a source that the loss cannot read.
+        ValueError: There is no such loss, or the entry asks for a source that the loss cannot read.
     """
     kind, asked = _level_loss(config), config.get("source")
     if asked is not None and asked not in kind.sources:
@@ -148,7 +148,10 @@ def _level_loss(config: Mapping) -> type[LevelLoss]:
         with MODELS.switch_scope_and_registry(config.get("_scope_")) as registry:
             kind = registry.get(kind)
     if kind is None:
-        raise KeyError(f"{config['type']} is no registered loss: write its scope too, such as 'mmrazor.PKDLoss'")
+        name = config["type"].rpartition(".")[2]
+        close = difflib.get_close_matches(name, MODELS.module_dict, n=1, cutoff=0.8)
+        advice = f"did you mean 'pcka_mmdet.{close[0]}'?" if close else "write its scope too, such as 'mmrazor.PKDLoss'"
+        raise ValueError(f"{config['type']} is no registered loss: {advice}")
     return kind if isinstance(kind, type) and issubclass(kind, LevelLoss) else ForeignLoss
 
 

@@ -109,7 +109,8 @@ class PatchLoss(LevelLoss):
         height, width = size
         count, side = self.num_patches(height, width), self.patch_side(height, width)
         advice = "use a smaller patch_size" if side > 1 else "leave the level out (strides=...), or use larger images"
-        return f"a map of {height}x{width} has {count} patches of side {side}, and {self.needs_patches}: {advice}"
+        patches = "1 patch" if count == 1 else f"{count} patches"
+        return f"a map of {height}x{width} has {patches} of side {side}, and {self.needs_patches}: {advice}"
 
     @property
     def needs_patches(self) -> str:

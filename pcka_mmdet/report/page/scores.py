@@ -5,12 +5,18 @@ A side is the trainings of one method, one for each seed. The baseline comes fir
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from pcka_mmdet.configuration.nested import leaves
 
 from ..bootstrap import SIZES, Estimate, mean_over_classes, sample_images
 from ..comparison import Interval, paired_difference
 from ..run import Run, check_same_data
+
+METHOD = ("custom_hooks", "model", "optim_wrapper", "param_scheduler", "train_cfg")
+"""Settings that the seeds of one training have in common, apart from paths of checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +81,16 @@ def _by_key(runs: Sequence[Run], by_seed: bool) -> dict[int, float]:
 
 
 def _have_seeds(runs: Sequence[Run]) -> bool:
-    """Whether all have a seed, each another one. MMDetection's configs set none."""
+    """Whether they are one training with several seeds. MMDetection's configs set none."""
     seeds = {run.seed for run in runs}
-    return None not in seeds and len(seeds) == len(runs)
+    methods = {str(_method(run)) for run in runs}
+    return None not in seeds and len(seeds) == len(runs) and len(methods) == 1
+
+
+def _method(run: Run) -> dict[str, Any]:
+    """The settings `METHOD` of a training, sorted."""
+    found = leaves({part: run.config.get(part) for part in METHOD})
+    return {key: found[key] for key in sorted(found) if not key.endswith(("ckpt", "checkpoint"))}
 
 
 def _score(name: str, sides: Sequence[np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -> Score:

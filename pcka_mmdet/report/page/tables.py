@@ -2,7 +2,7 @@
 
 import logging
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import is_distillation
+from pcka_mmdet.configuration.nested import leaves
 
 from ..complexity import complexity_in_test
 from ..run import Run
@@ -95,7 +96,7 @@ def costs(runs: Mapping[str, Run]) -> Table:
 def differences(names: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> Table:
     """Settings in which two configs differ, none for a single one; the model is the student's on both sides, and the
     rest of a distillation's model comes besides."""
-    sides = [dict(_flat(_student_first(config))) for config in configs]
+    sides = [leaves(_student_first(config)) for config in configs]
     keys = dict.fromkeys(key for side in sides for key in side)
     rows = [[key, *(repr(side[key]) if key in side else "" for side in sides)] for key in keys]
     kept = [row for row in rows if row[1] != row[-1] and row[0] not in ("work_dir", "timestamp")]
@@ -110,14 +111,6 @@ def _student_first(config: Mapping[str, Any]) -> dict[str, Any]:
         config["model"], config["distillation"] = student.to_dict(), model
     config["model"] = {key: value for key, value in config["model"].items() if key != "_scope_"}
     return config
-
-
-def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping) and node:
-        for key, value in node.items():
-            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, node
 
 
 def _cost(run: Run) -> list[str]:

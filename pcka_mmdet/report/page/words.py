@@ -62,7 +62,7 @@ def title(sides: Sides) -> str:
 def headline(sides: Sides, scores: Scores, teacher: Run | None) -> str:
     """The result in one sentence or two."""
     whole, (name, runs) = scores.whole, list(sides.items())[-1]
-    over = f", the mean over {len(runs)} seeds" if len(runs) > 1 else ""
+    over = f", the mean over {len(runs)} {'seeds' if scores.by_seed else 'trainings'}" if len(runs) > 1 else ""
     text = f"{_begin(name)} reaches AP {whole.sides[-1].value:.3f}{over}"
     if whole.difference is None:
         text += f" ({interval(whole.shown, '{:.3f}')} over samples of the images)."
@@ -71,7 +71,9 @@ def headline(sides: Sides, scores: Scores, teacher: Run | None) -> str:
         text += f"({interval(whole.difference)} over samples of the images"
         if scores.seeds is not None:
             over = (
-                "seeds" if scores.by_seed else "trainings, paired in the order given since their configs set no seeds"
+                "seeds"
+                if scores.by_seed
+                else "trainings, paired in the order given since they do not differ in seed alone"
             )
             text += f", {interval(scores.seeds)} over {over}"
         text += ")."

@@ -1,6 +1,7 @@
 """What the doctor finds."""
 
 import shutil
+import sys
 
 import pytest
 import torch
@@ -38,6 +39,12 @@ def test_an_installation(monkeypatch):
     monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "mmdet" else name)
     found = by_subject(examine_installation())
     assert found["mmdet"].level == ERROR and "it is not installed: pip install mmdet==3.3.0" in found["mmdet"].text
+
+
+def test_an_mmcv_without_compiled_operators(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mmcv.ops", None)
+    found = by_subject(examine_installation())["operators of mmcv"]
+    assert found.level == ERROR and "mmcv has no compiled operators (" in found.text and "install" in found.text
 
 
 def test_the_distribution_that_is_there_is_named(monkeypatch):
@@ -103,6 +110,22 @@ def test_a_step_that_fails(config):
     assert found["a step"].level == ERROR and "images" in found["a step"].text
 
 
+@pytest.mark.parametrize(
+    "place, name",
+    [("train_cfg", "max_epoch"), ("optim_wrapper.optimizer", "lrr"), ("default_hooks.checkpoint", "save_bset")],
+)
+def test_what_a_training_would_refuse_later(config, place, name):
+    config.merge_from_dict({f"{place}.{name}": 3})
+    found = by_subject(examine(config))["a step"]
+    assert found.level == ERROR and name in found.text
+
+
+def test_a_level_without_enough_patches(config):
+    config.model.distiller.losses = dict(pcka=dict(type="pcka_mmdet.PCKALoss", patch_size=4))
+    with pytest.warns(UserWarning, match="has 1 patch of side 4"):
+        assert by_subject(examine(config))["levels and losses"].level == WARNING
+
+
 def test_a_teacher_that_is_not_better(config):
     config.teacher_check = dict(at_least=-1)
     found = by_subject(examine(config, images=2, baseline=0.4))["the teacher on the validation data"]
@@ -119,3 +142,4 @@ def test_a_detector_alone(config):
     assert by_subject(examine(config, images=2))["the teacher on the validation data"].level == ERROR
     found = by_subject(examine(config))
     assert "levels and losses" not in found and found["a step"].level == OK
+    assert "the teacher's checkpoint" not in found

@@ -74,6 +74,12 @@ def test_a_hook_that_an_algorithm_of_mmrazors_fails_at():
     preflight.check_hooks(foreign)
 
 
+@pytest.mark.parametrize("hooks", [{"0": dict(type="EMAHook")}, [{}], "EMAHook"])
+def test_hooks_that_are_no_list_of_hooks(hooks):
+    with pytest.raises(ValueError, match=r"custom_hooks is a list of hooks, such as \[dict\(type='EMAHook'\)\]; got"):
+        preflight.check_hooks(Config(dict(model=retinanet(), custom_hooks=hooks)))
+
+
 def test_the_students_head_alone_is_compared_with_the_data(digit_scenes):
     """Of MMRazor's algorithm too, whose teacher may have other classes."""
     right = config(digit_scenes, **DIGITS)

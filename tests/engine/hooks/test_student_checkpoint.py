@@ -222,6 +222,12 @@ def test_a_checkpoint_elsewhere_gets_no_student(tmp_path):
     assert not list((tmp_path / "there").glob("student_*.pth"))
 
 
+def test_an_option_that_the_hook_does_not_have():
+    """MMEngine finds it out at the first save."""
+    with pytest.raises(ValueError, match="the checkpoint hook has no option 'save_bset': did you mean 'save_best'?"):
+        student_checkpoint.StudentCheckpointHook(save_bset="auto")
+
+
 class OwnHook(student_checkpoint.StudentCheckpointHook):
     pass
 

@@ -117,7 +117,7 @@ def test_a_degenerate_level_warns_once_and_says_what_to_write():
         compare(d, maps(), maps(seed=1))
     messages = [str(w.message) for w in caught]
     assert len(messages) == 2
-    assert "loss 'pcka': at stride 32 a map of 4x4 has 1 patches of side 4" in messages[0]
+    assert "loss 'pcka': at stride 32 a map of 4x4 has 1 patch of side 4" in messages[0]
     assert "needs 3: use a smaller patch_size" in messages[0]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -156,7 +156,7 @@ def test_a_batch_of_small_images_between_others_does_no_harm():
         warnings.simplefilter("ignore")
         assert compare(d, maps(), maps(seed=1))["loss_pcka_s8"] > 0
     sizes = (8, 4, 2, 1)
-    with pytest.warns(UserWarning, match="at stride 8 a map of 8x8 has 1 patches of side 8"):
+    with pytest.warns(UserWarning, match="at stride 8 a map of 8x8 has 1 patch of side 8"):
         small = compare(d, maps(sizes), maps(sizes, seed=1))
     assert len(small) == 4 and not any(small.values())
 
@@ -202,6 +202,10 @@ def test_options_that_name_what_is_not_there():
         distiller(dict(pcka=dict(PCKA, patch_size={8: 2})))
     with pytest.raises(ValueError, match="FPNDistiller needs a loss, such as"):
         FPNDistiller({})
+    with pytest.raises(ValueError, match="pcka_mmdet.PCKALos is no registered loss: did you mean 'pcka_mmdet.PCKALoss"):
+        distiller(dict(pcka=dict(type="pcka_mmdet.PCKALos")))
+    with pytest.raises(ValueError, match="PKD is no registered loss: write its scope too, such as"):
+        distiller(dict(pcka=dict(type="PKD")))
 
 
 def test_the_config_is_left_as_it_is():

@@ -35,7 +35,7 @@ def test_equal_channels_only_where_they_are_compared():
 def test_a_single_patch_says_nothing():
     loss = MMDLoss(patch_size=12)
     assert loss.is_degenerate((8, 12)) and not loss.is_degenerate((13, 12))
-    message = "a map of 8x12 has 1 patches of side 12, and MMDLoss needs 2: use a smaller patch_size"
+    message = "a map of 8x12 has 1 patch of side 12, and MMDLoss needs 2: use a smaller patch_size"
     assert loss.degenerate_message((8, 12)) == message
     with pytest.raises(ValueError, match=message):
         loss(maps(), maps(seed=1))

@@ -123,7 +123,7 @@ def test_a_tuple_of_levels_leaves_out_the_small_ones():
     student = tuple(torch.randn(2, 3, side, side) for side in (16, 8, 4))
     teacher = tuple(torch.randn_like(level) for level in student)
     loss = PCKALoss(patch_size=4)
-    with pytest.warns(UserWarning, match="4x4 has 1 patches of side 4"):
+    with pytest.warns(UserWarning, match="4x4 has 1 patch of side 4"):
         total = loss(student, teacher)
     torch.testing.assert_close(total, loss(student[0], teacher[0]) + loss(student[1], teacher[1]))
     with warnings.catch_warnings():
