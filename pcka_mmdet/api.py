@@ -29,7 +29,7 @@ class Distilled:
     checkpoint: Path
     """The student, a plain MMDetection checkpoint: the best if the config has `save_best`, else the last."""
     metrics: dict[str, float]
-    """Of the last validation, such as `bbox_mAP`; empty without one."""
+    """Metrics of the last validation, such as `bbox_mAP`; empty if there was none."""
     recipe: str
     """A sentence: which recipe was taken, and why."""
 

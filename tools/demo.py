@@ -4,7 +4,6 @@ Finished stages are skipped, so the same command continues after an interruption
 """
 
 import argparse
-from pathlib import Path
 
 from rich.console import Console
 
@@ -15,8 +14,6 @@ from pcka_mmdet.experiments.run_arguments import add_run_arguments, make_console
 from pcka_mmdet.experiments.run_stages import run_stages, session
 from pcka_mmdet.experiments.stage_config import COSTS, METHODS, ensure_data, stage_config
 from pcka_mmdet.experiments.stages import Evaluation, Training, with_requirements
-
-TOOLS = Path(__file__).resolve().parent
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,8 +33,8 @@ def plan(args: argparse.Namespace, console: Console) -> dict[str, Evaluation]:
         config = stage_config(args.config_dir, method, args.data_root, args.seed, options, teacher)
         ensure_data(config, console)
         requires = [teacher] if teacher else []
-        trainings[method] = Training(method, args.work_dir / method, config, TOOLS, COSTS[method], requires)
-    return {method: Evaluation(training, TOOLS) for method, training in trainings.items()}
+        trainings[method] = Training(method, args.work_dir / method, config, COSTS[method], requires)
+    return {method: Evaluation(training) for method, training in trainings.items()}
 
 
 def main() -> None:

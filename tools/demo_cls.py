@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.datasets.digit_images import build_digit_images
 from pcka_mmdet.engine.arguments import ConfigOptions
 from pcka_mmdet.engine.short_errors import run_tool
@@ -23,8 +24,7 @@ from pcka_mmdet.report.comparison import Trial, cells, rows
 from pcka_mmdet.report.scalars import ACCURACY
 from pcka_mmdet.report.tables import console_table, markdown_table
 
-TOOLS = Path(__file__).resolve().parent
-CONFIGS = Path("configs/classification/digits")
+CONFIGS = carried("configs") / "classification" / "digits"
 STUDENT = "student"
 METHODS = (STUDENT, "rcka", "kd", "dist")
 COSTS = {"teacher": 2.5, STUDENT: 1.0}
@@ -62,7 +62,7 @@ def plan(args: argparse.Namespace) -> dict[tuple[str, int], Training]:
         config = stage_config(CONFIGS, method, str(args.data_root), seed, {**length, **options}, *requires)
         config.val_dataloader.dataset.ann_file = f"{args.split}.txt"
         config.train_cfg.val_interval = config.train_cfg.max_epochs  # no model is chosen by it
-        return Training(name, args.work_dir / name, config, TOOLS, COSTS.get(method, 1.4), requires)
+        return Training(name, args.work_dir / name, config, COSTS.get(method, 1.4), requires)
 
     teacher = training("teacher", "teacher", 0, {})
     trainings = {("teacher", 0): teacher}

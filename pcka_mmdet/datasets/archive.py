@@ -30,7 +30,7 @@ class PublicSet:
     url: str
     """Its repository's zip archive."""
     description: str
-    """In each annotation file of a converted set."""
+    """What each annotation file of a converted set says about itself."""
     convert: Callable[["Archive", Path], None]
     """Writes the data set from the archive into a new folder; raises ValueError for another archive."""
 

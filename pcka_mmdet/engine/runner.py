@@ -44,8 +44,8 @@ def _use_cpu_processes(config: Config) -> None:
 
 
 def _end_processes() -> None:
-    """End the process group, and first free what still holds it: a thread of gloo's that outlives the interpreter, and
-    frees a tensor then, aborts the process."""
+    """End gloo's process group. The runner is freed first: a thread of gloo that still holds a tensor when the
+    interpreter ends aborts the process."""
     gc.collect()  # the runner, its model and DDP are in cycles
     torch.distributed.destroy_process_group()
 

@@ -47,7 +47,7 @@ class Variant(Method):
 
     @property
     def identity(self) -> str:
-        """Equal for variants that are the same training."""
+        """A key that is equal for two variants if they are the same training."""
         base = {} if "losses" in self.variations else {f"pcka.{name}": value for name, value in PCKA.items()}
         return json.dumps(base | {"balance.ratio": RATIO} | self.variations, sort_keys=True)
 

@@ -41,7 +41,6 @@ class Comparison:
         results: File of the results.
         work_dir: Folder of the trainings.
         data_root: Folder of all data.
-        tools: Folder of `train.py` and `test.py`.
         console: Output.
         jobs: Trainings at once, one thread each.
         weights: File of the backbone's initial weights, for the configs that download them; `None` downloads.
@@ -59,7 +58,6 @@ class Comparison:
         results: Path,
         work_dir: Path,
         data_root: Path,
-        tools: Path,
         console: Console,
         jobs: int = 1,
         weights: Path | None = None,
@@ -68,16 +66,16 @@ class Comparison:
         self.name, self.data_set = data_set
         self.methods, self.file, self.folder = methods, results, work_dir / self.name
         self.console = console
-        self._data_root, self._weights, self._tools, self._jobs, self._epochs = data_root, weights, tools, jobs, epochs
+        self._data_root, self._weights, self._jobs, self._epochs = data_root, weights, jobs, epochs
         self._entries = self._read()
         self._digests: dict[Key, str] = {}
 
         length = epochs or self.data_set.teacher_epochs
         config = self._stage_config("teacher", 0, length)
         ensure_data(config, console)
-        self.teacher = Training(f"{self.name} teacher", self.folder / "teacher", config, tools, COSTS["teacher"])
+        self.teacher = Training(f"{self.name} teacher", self.folder / "teacher", config, COSTS["teacher"])
         annotations = file_sha256(annotation_file(config.train_dataloader.dataset))
-        self._inputs = [self._stage_config("teacher", 0, length, here=False).to_dict(), annotations]
+        self._inputs = [self._stage_config("teacher", 0, length, with_paths=False).to_dict(), annotations]
         """What results depend on besides the student's config; see `_digest`."""
 
     def _read(self) -> dict[str, dict]:
@@ -105,7 +103,7 @@ class Comparison:
         wanted: dict[Stage, tuple[Key, Training]] = {}
         for key in [key for key in keys if not self._is_done(key, tested)]:
             training = self._training(key)
-            wanted[Evaluation(training, self._tools) if tested else training] = key, training
+            wanted[Evaluation(training) if tested else training] = key, training
 
         def keep(stage: Stage) -> None:
             if stage not in wanted:
@@ -127,21 +125,21 @@ class Comparison:
         requires = [self.teacher] if self.methods[key[1]].losses else []
         name, cost = _name(key), COSTS["distilled" if requires else "student"]
         config = self._config(key, teacher)
-        return Training(f"{self.name} {name}", self.folder / name, config, self._tools, cost, requires)
+        return Training(f"{self.name} {name}", self.folder / name, config, cost, requires)
 
-    def _stage_config(self, method: str, seed: int, epochs: int, here: bool = True) -> Config:
-        """The config of a stage; not `here` is without this machine's files, to compare configs."""
+    def _stage_config(self, method: str, seed: int, epochs: int, with_paths: bool = True) -> Config:
+        """The config of a training; `with_paths=False` leaves out this machine's paths, to compare configs of two."""
         options = {"train_cfg.max_epochs": epochs, "train_cfg.val_interval": epochs}
-        root = str((self._data_root if here else NOWHERE) / self.data_set.data)
+        root = str((self._data_root if with_paths else NOWHERE) / self.data_set.data)
         config = stage_config(carried("configs") / self.data_set.folder, method, root, seed, options)
-        if here and self._weights is not None and config.model.backbone.get("init_cfg"):
+        if with_paths and self._weights is not None and config.model.backbone.get("init_cfg"):
             config.model.backbone.init_cfg.checkpoint = str(self._weights.resolve())
         return config
 
-    def _config(self, key: Key, teacher: dict[str, Any], here: bool = True) -> Config:
+    def _config(self, key: Key, teacher: dict[str, Any], with_paths: bool = True) -> Config:
         regime, method, setting, seed = key
         epochs = self._epochs or self.data_set.num_epochs(regime, method)
-        return self.methods[method].apply(self._stage_config("student", seed, epochs, here), setting, teacher)
+        return self.methods[method].apply(self._stage_config("student", seed, epochs, with_paths), setting, teacher)
 
     def _is_done(self, key: Key, tested: bool) -> bool:
         entry = self._entries.get(_name(key))
@@ -154,7 +152,7 @@ class Comparison:
         see `version` in an entry."""
         if key not in self._digests:
             teacher, annotations = self._inputs
-            student = self._config(key, dict(teacher="teacher", teacher_ckpt="its last"), here=False).to_dict()
+            student = self._config(key, dict(teacher="teacher", teacher_ckpt="its last"), with_paths=False).to_dict()
             inputs = [student, teacher if self.methods[key[1]].losses else None, annotations]
             text = json.dumps(inputs, sort_keys=True, default=str)
             self._digests[key] = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -162,7 +160,7 @@ class Comparison:
 
     def _version(self) -> str:
         """The commit of the code, with `+` if it has been changed since."""
-        git = ["git", "-C", str(self._tools), "describe", "--always", "--dirty=+", "--abbrev=12"]
+        git = ["git", "-C", str(carried("configs")), "describe", "--always", "--dirty=+", "--abbrev=12"]
         done = subprocess.run(git, capture_output=True, text=True)
         return done.stdout.strip() or pcka_mmdet.__version__
 

@@ -16,7 +16,7 @@ from pcka_mmdet.report.complexity import complexity_in_test
 from pcka_mmdet.report.run import RESULTS
 
 from .schedule import training_iterations
-from .tested import words_of_test
+from .tested import TOOLS, words_of_test
 
 
 class Stage:
@@ -107,7 +107,6 @@ class Training(Stage):
         name: Name on the console.
         folder: Work directory. The config is written beside it, as `FOLDER.py`.
         config: The complete config.
-        tools: The folder of `train.py`.
         cost: Seconds per iteration relative to other trainings, for the remaining time until the pace is measured.
         requires: Trainings that must be done before, such as the teacher's.
     """
@@ -119,7 +118,6 @@ class Training(Stage):
         name: str,
         folder: Path,
         config: Config,
-        tools: Path,
         cost: float = 1.0,
         requires: Sequence["Training"] = (),
     ):
@@ -130,12 +128,11 @@ class Training(Stage):
         self.checkpoint = folder / f"epoch_{config.train_cfg.max_epochs}.pth"
         self.iterations = training_iterations(config)
         self.cost = cost
-        self._tools = tools
 
     def arguments(self) -> list[str]:
         """`tools/train.py`, which starts or resumes."""
         files = [str(self.config_file), "--work-dir", str(self.folder)]
-        return [str(self._tools / "train.py"), *files, "--resume", "auto"]
+        return [str(TOOLS / "train.py"), *files, "--resume", "auto"]
 
     def products(self) -> list[Path]:
         """The last epoch's checkpoint."""
@@ -185,10 +182,9 @@ class Evaluation(Stage):
 
     log_name = "test.log"
 
-    def __init__(self, training: Training, tools: Path):
+    def __init__(self, training: Training):
         super().__init__(f"{training.name}, test", training.folder / "test", "test", [training])
         self.training = training
-        self._tools = tools
 
     def prepare(self) -> Path | None:
         """Write the training's config too, since it may have been deleted."""
@@ -199,7 +195,7 @@ class Evaluation(Stage):
         """`tools/test.py`, which writes the detections."""
         training = self.training
         words = words_of_test(training.config, training.config_file, training.checkpoint, training.folder)
-        return [str(self._tools / "test.py"), *words]
+        return [str(TOOLS / "test.py"), *words]
 
     def products(self) -> list[Path]:
         """File of the detections."""

@@ -11,7 +11,8 @@ from pcka_mmdet.checkpoints.resume import newest_intact_checkpoint
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.report.run import RESULTS, Run, coco_evaluator
 
-TOOL = carried("tools") / "test.py"
+TOOLS = carried("tools")
+"""Folder of `train.py` and `test.py`."""
 
 
 def tested(folders: Sequence[Path]) -> list[Run]:
@@ -33,7 +34,7 @@ def tested(folders: Sequence[Path]) -> list[Run]:
             continue
         words = words_of_test(run.config, run.config.filename, checkpoint, folder)
         print(f"testing {checkpoint}", flush=True)
-        done = subprocess.run([sys.executable, TOOL, *words], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, TOOLS / "test.py", *words], capture_output=True, text=True)
         if done.returncode:
             raise ValueError(f"the test of {checkpoint} failed: {done.stderr.strip()}")
     return runs

@@ -10,7 +10,7 @@ from pathlib import Path
 
 METRIC = "bbox_mAP"
 ACCURACY = "accuracy/top1"
-"""Of a classifier, in percent."""
+"""Metric of a classifier, in percent."""
 
 
 def read_scalars(folder: Path) -> list[dict]:

@@ -25,7 +25,7 @@ def data(tmp_path):
 
 def comparison(folder: Path, data: Path, name: str = "bccd-imagenet", **arguments) -> Comparison:
     console = Console(file=io.StringIO())
-    files = (folder / "results.json", folder / "work", data, Path("tools"))
+    files = (folder / "results.json", folder / "work", data)
     return Comparison((name, DATA_SETS[name]), METHODS, *files, console, **arguments)
 
 

@@ -103,6 +103,8 @@ def test_a_report_of_any_trainings(demo, command, tmp_path):
     alone = command("tools/report.py", demo.work_dir / "distilled", "--out", tmp_path / "alone.html").stdout
     assert "The distilled student reaches AP" in alone and "student alone" not in (tmp_path / "alone.html").read_text()
     done = command("tools/report.py", tmp_path, "--baseline", tmp_path, check=False)
+    assert done.returncode == 2 and f"'{tmp_path}' is given twice: each training counts once" in done.stderr
+    done = command("tools/report.py", tmp_path, check=False)
     assert done.returncode == 2 and f"there is no config in '{tmp_path}'" in done.stderr
 
 

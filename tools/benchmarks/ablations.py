@@ -21,7 +21,6 @@ from pcka_mmdet.experiments.run_stages import session
 from pcka_mmdet.report.comparison import interval_cells, paired_difference, rows
 from pcka_mmdet.report.tables import console_table, markdown_table
 
-TOOLS = Path(__file__).resolve().parents[1]
 ABLATIONS = read_ablations()
 REGIME = "short"
 HEADER = ("", "AP", "sd", "compared with", "difference", "95 %")
@@ -41,7 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--coco", type=Path, metavar="DIR", help="write complete configs for COCO there, and stop")
     parser.add_argument(
         "--base",
-        default="configs/retinanet/pcka_fpn_retinanet_x101_retinanet_r50_2x_coco.py",
+        default="pcka_mmdet::retinanet/pcka_fpn_retinanet_x101_retinanet_r50_2x_coco.py",
         help="with --coco: the distillation that is varied (default: %(default)s)",
     )
     return parser.parse_args()
@@ -68,7 +67,6 @@ def run(table: str, args: argparse.Namespace, console: Console, lock: int) -> No
         args.results / "digits.json",
         args.work_dir,
         args.data_root,
-        TOOLS,
         console,
         args.jobs,
         epochs=args.epochs,

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from pcka_mmdet.benchmarking.measure import LiveBytes, interleaved, save
 from pcka_mmdet.benchmarking.steps import stepper, teacher_forward
+from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.checks.annotations import head_classes
@@ -49,13 +50,14 @@ OTHERS = {name: Method({"other": {"loss_weight": 1.0, **loss}}) for name, loss i
 METHODS_IN_TIME = {
     name: method for name, method in METHODS.items() if name not in (LONGER, HALF_MORE, HEADS_HALF_MORE)
 } | OTHERS
+PAIR = carried("configs") / "bccd" / "small"
 HEADER = ("", "ms", "ms over plain", "over student + teacher", "MB over plain")
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="What each method of the comparison costs over the plain step.")
-    parser.add_argument("--student", default="configs/bccd/small/student.py", help="config (default: %(default)s)")
-    parser.add_argument("--teacher", default="configs/bccd/small/teacher.py", help="config (default: %(default)s)")
+    parser.add_argument("--student", default=str(PAIR / "student.py"), help="config (default: %(default)s)")
+    parser.add_argument("--teacher", default=str(PAIR / "teacher.py"), help="config (default: %(default)s)")
     parser.add_argument(
         "--methods", nargs="+", choices=METHODS_IN_TIME, metavar="METHOD", default=list(METHODS_IN_TIME)
     )

@@ -20,7 +20,6 @@ from pcka_mmdet.experiments.stages import Evaluation, Training, with_requirement
 from pcka_mmdet.report.comparison import HEADER, Trial, cells, rows
 from pcka_mmdet.report.tables import console_table, markdown_table
 
-TOOLS = Path(__file__).resolve().parents[1]
 METHODS = ("student", "distilled")
 
 
@@ -48,7 +47,7 @@ def plan_teacher(args: argparse.Namespace, console: Console) -> Training:
     config = stage_config(args.config_dir, "teacher", args.data_root, options=args.teacher_cfg_options)
     ensure_data(config, console)
     own, found = (
-        Training("teacher", folder, config, TOOLS, COSTS["teacher"])
+        Training("teacher", folder, config, COSTS["teacher"])
         for folder in (args.work_dir / "teacher", args.teacher_dir)
     )
     return found if found.is_done() and not own.is_done() else own
@@ -68,8 +67,8 @@ def plan(args: argparse.Namespace, console: Console) -> dict[tuple[str, int, int
                 ensure_data(config, console)
                 length = config.train_cfg.max_epochs
                 folder = args.work_dir / f"{method}_{length}e_seed{seed}"
-                training = Training(folder.name, folder, config, TOOLS, COSTS[method], requires)
-                tests[method, length, seed] = Evaluation(training, TOOLS)
+                training = Training(folder.name, folder, config, COSTS[method], requires)
+                tests[method, length, seed] = Evaluation(training)
     return tests
 
 

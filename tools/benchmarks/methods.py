@@ -22,8 +22,6 @@ from pcka_mmdet.report.comparison import HEADER, Trial, best_setting, cells, cho
 from pcka_mmdet.report.comparison_plot import plot_comparison
 from pcka_mmdet.report.tables import console_table, markdown_table
 
-TOOLS = Path(__file__).resolve().parents[1]
-
 CHOOSING_SEED = 1000
 """Seed of the trainings that choose a setting; no result has it."""
 
@@ -68,7 +66,6 @@ def comparison_of(name: str, args: argparse.Namespace, console: Console) -> Comp
         args.results / f"{name}.json",
         args.work_dir,
         args.data_root,
-        TOOLS,
         console,
         args.jobs,
         args.weights,

@@ -82,8 +82,8 @@ class StudentCheckpointHook(CheckpointHook):
                 self._write_missing_students(resumed_checkpoint(runner))
 
     def _keep_to_own_folder(self) -> None:
-        """Look for the best checkpoints in this folder: after a copy or a move the resumed checkpoint still names the
-        old folder, and MMEngine would remove files there."""
+        """Point MMEngine's record of the best checkpoints to this folder. After a copy or a move, the resumed
+        checkpoint still names the old folder, and MMEngine would delete files there."""
         for key, path in zip(self.key_indicators if self.save_best else (), self._best()):
             if path is None:
                 continue

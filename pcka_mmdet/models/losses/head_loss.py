@@ -31,7 +31,7 @@ class _HeadOutputLoss(LevelLoss):
     sources = ()
     joint = True
     metric: str
-    """Of the class scores of both sides: 1 - the sum of |p_s - p_t| over that of p_s + p_t, in [0, 1]."""
+    """Similarity of the class scores of both sides: 1 - the sum of |p_s - p_t| over that of p_s + p_t, in [0, 1]."""
 
     def __init__(self, loss_weight: float = 1.0, box_weight: float = 1.0):
         super().__init__(loss_weight)

@@ -34,11 +34,11 @@ class Sums(NamedTuple):
 
     classes: Tensor
     boxes: Tensor
-    """Of boxes and box quality."""
+    """Sum of the differences of boxes and of box quality."""
     scores: Tensor
     """The teacher's scores, which the other sums are divided by."""
     differences: Tensor
-    """Of both sides' class scores, absolute and detached."""
+    """Sum of the absolute differences of both sides' class scores, detached."""
     all_scores: Tensor
     """Class scores of both sides, detached: the largest that `differences` can be."""
 

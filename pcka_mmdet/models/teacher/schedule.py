@@ -14,7 +14,7 @@ class TeacherEntry:
     """A teacher in a config."""
 
     model: str | dict | Any
-    """See `FPNDistill`."""
+    """A path, a model config, or a built detector; see `teacher` of `FPNDistill`."""
     checkpoint: str | None
     since: float = 0.0
     """Share of the training from which it teaches."""

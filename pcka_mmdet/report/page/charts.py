@@ -36,7 +36,7 @@ LETTERS = 24
 """Longest line of a legend."""
 
 _SIDES = (colours.METHODS["distilled"], colours.METHODS["student"])
-"""Of the side that the page is about, and of its baseline."""
+"""Colours of the side that the page is about, and of its baseline."""
 
 
 def svg(figure: "Figure", label: str) -> str:

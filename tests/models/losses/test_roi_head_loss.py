@@ -8,6 +8,7 @@ import torch
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.distillers import TeacherStep
 from pcka_mmdet.models.losses import Batch
+from pcka_mmdet.models.sources import RoIOutputs
 from tests.boxes import corners, giou
 from tests.detectors import build, faster_rcnn, raw_batch, retinanet, step
 
@@ -117,12 +118,11 @@ def test_the_rpn_runs_once_for_both_losses():
 def test_proposals_on_levels_that_the_student_lacks_are_left_out():
     model = distilled(faster_rcnn(), student=retinanet(start_level=2))  # strides 16 to 128
     teacher = maps(0)
-    loss = model.distiller.losses["roi"]
-    whole = model._teacher.own_proposals(teacher, [(128, 128)] * 2, 16)[0]
-    kept = loss._on_available_levels(model.teacher, 0, whole)
-    extractor = model.teacher.roi_head.bbox_roi_extractor
-    levels = extractor.map_roi_levels(whole.rois, 3)
-    assert len(kept.rois) == (levels > 0).sum()
+    sides = torch.tensor([40.0, 120.0, 50.0, 250.0])  # an extractor takes sides below 112 from the finest level
+    rois = torch.stack([torch.zeros(4), torch.zeros(4), torch.zeros(4), sides, sides], dim=1)
+    whole = RoIOutputs(rois, torch.arange(4.0)[:, None], torch.zeros(4, 4))
+    kept = model.distiller.losses["roi"]._on_available_levels(model.teacher, 0, whole)
+    assert torch.equal(kept.rois, rois[[1, 3]]) and kept.cls_score.flatten().tolist() == [1, 3]
     own = [*maps(0)[1:], torch.zeros(2, 16, 1, 1)]
     torch.testing.assert_close(compare(model, own, teacher), torch.zeros(()), rtol=0, atol=1e-5)
 
