@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .cka_forms import cheaper_form, check_samples, column, rescale
+from .cka_forms import check_samples, column, value_and_gradients
 
 
 def cka(x: Tensor, y: Tensor, centering: str = "center") -> Tensor:
@@ -40,29 +40,20 @@ def cka(x: Tensor, y: Tensor, centering: str = "center") -> Tensor:
 
 
 class _CKA(torch.autograd.Function):
-    """Saves for backward the matrices and weights whose products are the gradients."""
+    """Computes the gradients in `forward`."""
 
     @staticmethod
     def forward(ctx, x: Tensor, y: Tensor, sides: tuple[int, ...], centering: str) -> Tensor:
-        form = cheaper_form(x.shape[-2], x.shape[-1], y.shape[-1])
         with torch.autocast(x.device.type, enabled=False):
-            matrices, scales = zip(*(rescale(matrix, centering) for matrix in (x, y)), strict=True)
-            value, weights = form.evaluate(*matrices, centering, sides)
-        kept = [matrix if form.needs_other or side in sides else None for side, matrix in enumerate(matrices)]
-        # the scales of all sides, then their first weights, and so on
-        interleaved = zip(*((scales[side], *weights[index]) for index, side in enumerate(sides)), strict=True)
-        ctx.save_for_backward(*kept, *(tensor for turn in interleaved for tensor in turn))
-        ctx.form, ctx.sides, ctx.centering = form, sides, centering
+            value, gradients = value_and_gradients(x, y, centering, sides)
+        ctx.save_for_backward(*gradients)
+        ctx.sides = sides
         return value
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        matrices, rest = ctx.saved_tensors[:2], ctx.saved_tensors[2:]
         grads: list[Tensor | None] = [None, None]
-        with torch.autocast(grad.device.type, enabled=False):
-            for index, side in enumerate(ctx.sides):
-                scale, *weights = rest[index :: len(ctx.sides)]
-                gradient = ctx.form.gradient(matrices[side], matrices[1 - side], tuple(weights), ctx.centering)
-                grads[side] = gradient.mul_(column(grad) * scale)
+        for side, gradient in zip(ctx.sides, ctx.saved_tensors, strict=True):
+            grads[side] = column(grad) * gradient
         return (*grads, None, None)

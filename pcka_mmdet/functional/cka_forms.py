@@ -7,10 +7,10 @@ With the Gram matrices K = xx' and L = yy' and K~, L~ their projections (see `pc
     CKA = <K~, L~> / (|K~| |L~|),    dCKA/dx = 2 (L~ / (|K~| |L~|) - CKA K~ / |K~|^2) x.
 
 K~ is a linear projection of K, so one formula for the value and one for the gradient serve all three estimators. The
-two forms give equal values, since |xx'| = |x'x| and <xx', yy'> = |x'y|^2. Which one costs less depends on N and D. A
-form evaluates CKA of rescaled matrices. For each side that needs a gradient it also returns weights: the gradient
-is a product of weights and matrices.
+two forms give equal values, since |xx'| = |x'x| and <xx', yy'> = |x'y|^2. Which one costs less depends on N and D.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -80,11 +80,26 @@ def _total(matrix: Tensor) -> Tensor:
     return matrix.sum((-2, -1))
 
 
-class SampleForm:
-    """K~ and L~ as N x N matrices. The weights of a side are one such matrix, `(G, N, N)`."""
+def value_and_gradients(x: Tensor, y: Tensor, centering: str, sides: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+    """CKA of two matrices by the cheaper form, and its gradients.
 
-    needs_other = False
-    """Whether the gradient of one side needs the other side's matrix."""
+    Args:
+        x: `(G, N, D1)`.
+        y: `(G, N, D2)`.
+        centering: See `pcka_mmdet.functional.cka`.
+        sides: Which gradients: 0 for x, 1 for y.
+
+    Returns:
+        CKA `(G,)`, and for each of the sides the gradient, of the matrix's shape.
+    """
+    form = cheaper_form(x.shape[-2], x.shape[-1], y.shape[-1])
+    matrices, scales = zip(*(rescale(matrix, centering) for matrix in (x, y)), strict=True)
+    value, gradients = form.evaluate(*matrices, centering, sides)
+    return value, [gradient.mul_(scales[side]) for side, gradient in zip(sides, gradients, strict=True)]
+
+
+class SampleForm:
+    """K~ and L~ as N x N matrices."""
 
     @staticmethod
     def multiply_adds(samples: int, features: int, other_features: int) -> int:
@@ -92,24 +107,17 @@ class SampleForm:
         return samples**2 * (2 * features + other_features)
 
     @classmethod
-    def evaluate(
-        cls, x: Tensor, y: Tensor, centering: str, sides: tuple[int, ...] = (0,)
-    ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
-        """CKA `(G,)` of `(G, N, D1)` and `(G, N, D2)`, and the weights of each side."""
+    def evaluate(cls, x: Tensor, y: Tensor, centering: str, sides: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        """See `value_and_gradients`; the matrices are rescaled."""
         (k, k_inverse), (el, el_inverse) = cls.gram(x, centering), cls.gram(y, centering)
         both = k_inverse * el_inverse
         value = _total(k * el) * both
-        grams = (k, el, k_inverse), (el, k, el_inverse)
-        weights = [
-            (column(2 * both) * other + column(-2 * value * inverse.square()) * own,)
-            for own, other, inverse in (grams[side] for side in sides)
+        terms = (x, k, el, k_inverse), (y, el, k, el_inverse)
+        gradients = [
+            (column(2 * both) * other + column(-2 * value * inverse.square()) * own) @ matrix
+            for matrix, own, other, inverse in (terms[side] for side in sides)
         ]
-        return value, weights
-
-    @staticmethod
-    def gradient(own: Tensor, other: Tensor | None, weights: tuple[Tensor, ...], centering: str) -> Tensor:
-        """dCKA/d(own), `(G, N, D)`."""
-        return weights[0] @ own
+        return value, gradients
 
     @staticmethod
     def gram(x: Tensor, centering: str) -> tuple[Tensor, Tensor]:
@@ -127,14 +135,7 @@ class SampleForm:
 
 
 class FeatureForm:
-    """K~ and L~ through D x D products, for many samples of few features; no N x N matrix is formed.
-
-    The weights of a side are two matrices, which the gradient multiplies by the other side's matrix, `(G, D2, D1)`, and
-    by its own, `(G, D1, D1)`, and the scalar factors in them, `(G,)` each.
-    """
-
-    needs_other = True
-    """See `SampleForm`."""
+    """K~ and L~ through D x D products, for many samples of few features; no N x N matrix is formed."""
 
     @staticmethod
     def multiply_adds(samples: int, features: int, other_features: int) -> int:
@@ -142,36 +143,33 @@ class FeatureForm:
         return samples * (2 * features * (features + other_features) + other_features**2)
 
     @classmethod
-    def evaluate(
-        cls, x: Tensor, y: Tensor, centering: str, sides: tuple[int, ...] = (0,)
-    ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
-        """See `SampleForm`."""
+    def evaluate(cls, x: Tensor, y: Tensor, centering: str, sides: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+        """See `value_and_gradients`; the matrices are rescaled."""
         xx, yy, xy = x.mT @ x, y.mT @ y, x.mT @ y
         inverses = [_inverse(*cls._inner(z, z, zz, centering)) for z, zz in ((x, xx), (y, yy))]
         both = inverses[0] * inverses[1]
         value = cls._inner(x, y, xy, centering)[0] * both
-        products = (xy.mT, xx), (xy, yy)
-        weights = []
+        terms = ((y, xy.mT), (x, xx)), ((x, xy), (y, yy))
+        gradients = []
         for side in sides:
-            factors = 2 * both, -2 * value * inverses[side].square()
-            scaled = (column(f) * product for f, product in zip(factors, products[side], strict=True))
-            weights.append((*scaled, *factors))
-        return value, weights
+            factors, (other, own) = (2 * both, -2 * value * inverses[side].square()), terms[side]
+            weighted = [column(f) * product for f, (_, product) in zip(factors, (other, own), strict=True)]
+            gradient = torch.baddbmm(other[0] @ weighted[0], own[0], weighted[1])
+            if centering == "debias":
+                for factor, (matrix, _) in zip(factors, (other, own), strict=True):
+                    gradient = gradient + column(factor) * cls._correction(matrix, own[0])
+            gradients.append(gradient)
+        return value, gradients
 
     @staticmethod
-    def gradient(own: Tensor, other: Tensor, weights: tuple[Tensor, ...], centering: str) -> Tensor:
-        """See `SampleForm`."""
-        grad = torch.baddbmm(other @ weights[0], own, weights[1])
-        if centering == "debias":
-            # the rest of the U-centred Gram matrices, times own: their diagonals, row and column terms, totals
-            n = own.shape[-2]
-            for side, factor in zip((other, own), weights[2:], strict=True):
-                rows = -side.square().sum(-1, keepdim=True)
-                means = rows / (n - 2)
-                shift = (means * own).sum(-2, keepdim=True)
-                total = means.sum(-2, keepdim=True) / (n - 1)
-                grad = grad + column(factor) * ((rows + 2 * means - total) * own - shift)
-        return grad
+    def _correction(matrix: Tensor, own: Tensor) -> Tensor:
+        """What U-centring adds to a Gram matrix, times `own`: its diagonal, row and column terms, and total."""
+        n = own.shape[-2]
+        rows = -matrix.square().sum(-1, keepdim=True)
+        means = rows / (n - 2)
+        shift = (means * own).sum(-2, keepdim=True)
+        total = means.sum(-2, keepdim=True) / (n - 1)
+        return (rows + 2 * means - total) * own - shift
 
     @staticmethod
     def _inner(x: Tensor, y: Tensor, product: Tensor, centering: str) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .cka_forms import cheaper_form, check_samples, of_rows_and_columns, rescale
+from .cka_forms import check_samples, of_rows_and_columns, rescale, value_and_gradients
 from .patches import extract_patches, join_patches
 
 PART_BYTES = {"cpu": 2 * 2**20, "gpu": 64 * 2**20}
@@ -114,21 +114,16 @@ def _evaluate(
         values, gradients = of_rows_and_columns(x, y, wants_gradient)
         return values, [gradient.mul_(scale) for gradient in gradients]
     found = [_evaluate_kind(x, y, centering, kind, wants_gradient) for kind in kinds]
-    return [value for value, _ in found], [gradient for _, gradient in found if wants_gradient]
+    return [value for value, _ in found], [gradient for _, gradients in found for gradient in gradients]
 
 
 def _evaluate_kind(
     x: Tensor, y: Tensor, centering: str, kind: str, wants_gradient: bool
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, list[Tensor]]:
     if kind == "positions":
         x, y = x.mT, y.mT
-    form = cheaper_form(x.shape[-2], x.shape[-1], y.shape[-1])
-    (x, scale), (y, _) = rescale(x, centering), rescale(y, centering)
-    value, weights = form.evaluate(x, y, centering, (0,) if wants_gradient else ())
-    if not wants_gradient:
-        return value, None
-    gradient = form.gradient(x, y, weights[0], centering).mul_(scale)
-    return value, gradient.mT if kind == "positions" else gradient
+    value, gradients = value_and_gradients(x, y, centering, (0,) if wants_gradient else ())
+    return value, [gradient.mT if kind == "positions" else gradient for gradient in gradients]
 
 
 def _parts(feature_map: Tensor, cut: tuple[int, str, str]) -> list[tuple[slice, ...]]:

@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pcka_mmdet.functional import cka
+from pcka_mmdet.functional import cka, cka_forms
 from pcka_mmdet.functional.cka_forms import CENTERINGS, FeatureForm, SampleForm, cheaper_form
 
-module = sys.modules["pcka_mmdet.functional.cka"]  # the package's attribute of that name is the function
 FORMS = {"samples": SampleForm, "features": FeatureForm}
 
 
@@ -41,7 +40,7 @@ def naive_cka(x, y, centering):
 @pytest.fixture(params=FORMS)
 def form(request, monkeypatch):
     """Either way to evaluate CKA, whatever the shape."""
-    monkeypatch.setattr(module, "cheaper_form", lambda *sizes: FORMS[request.param])
+    monkeypatch.setattr(cka_forms, "cheaper_form", lambda *sizes: FORMS[request.param])
     return request.param
 
 

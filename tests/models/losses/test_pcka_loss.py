@@ -112,7 +112,7 @@ def test_levels_of_one_to_four_patches(centering, needed):
         teacher = torch.randn(2, 3, 4, 4 * patches)
         assert loss.is_degenerate((4, 4 * patches)) == (patches < needed)
         if patches < needed:
-            with pytest.raises(ValueError, match=f"4x{4 * patches} has {patches} patches of side 4.*needs {needed}"):
+            with pytest.raises(ValueError, match=f"4x{4 * patches} has {patches} patch(es)? of side 4.*needs {needed}"):
                 loss(student, teacher)
         else:
             loss(student, teacher).backward()
