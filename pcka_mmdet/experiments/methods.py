@@ -171,6 +171,6 @@ DATA_SETS: dict[str, DataSet] = {
         recipe="teacher-head+balance",
     ),
     "bccd-two-stage": DataSet("bccd/two_stage", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=4.0),
-    "bccd-equal": DataSet("bccd", "bccd", dict(short=15, converged=30), teacher_epochs=20, longer=2.5),
+    "bccd-equal": DataSet("bccd", "bccd", dict(short=15, converged=30), teacher_epochs=20, longer=3.0),
     "bccd-imagenet": DataSet("bccd/imagenet", "bccd", dict(short=10, converged=40), teacher_epochs=40, longer=2.0),
 }
