@@ -1,11 +1,8 @@
 """Losses on the pairs of a student's and a teacher's levels."""
 
-import copy
-import difflib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from mmengine.dist import get_world_size
@@ -20,16 +17,8 @@ from ..losses import Batch
 from ..losses.level_loss import usable_levels
 from ..outputs import in_float32, not_finite, output_size, tensors, zero_of
 from ..sources import Record, SourceRecorder
+from .entries import read_entries
 from .terms import Sources, Term, build_terms, read_sources
-
-
-class _Entry(NamedTuple):
-    """An entry of `losses` for one teacher."""
-
-    config: dict
-    teacher_index: int
-    given: str
-    """Its name in the config."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +104,7 @@ class FPNDistiller(BaseDistiller):
                 that is not there.
         """
         teachers = [teachers] if isinstance(teachers, nn.Module) else list(teachers)
-        entries = self._entries(len(teachers))
+        entries = read_entries(self.loss_configs, len(teachers))
         sources_of = {name: read_sources(name, entry.config, entry.teacher_index) for name, entry in entries.items()}
         if isinstance(ratio, Mapping):  # a number holds for the losses of all teachers
             ratio = {name: ratio[entry.given] for name, entry in entries.items() if entry.given in ratio} | dict(ratio)
@@ -145,31 +134,6 @@ class FPNDistiller(BaseDistiller):
     def all_terms(self) -> list[Term]:
         """The loss modules of all losses, with their pairs of levels."""
         return [term for terms in self.terms.values() for term in terms]
-
-    def _entries(self, num_teachers: int) -> dict[str, "_Entry"]:
-        """The entries of `losses` by name; one for each teacher unless it names one."""
-        entries = {}
-        for name, given in self.loss_configs.items():
-            config = copy.deepcopy(dict(given))
-            if "type" not in config:
-                close = difflib.get_close_matches(name, [other for other in self.loss_configs if other != name], n=1)
-                raise ValueError(
-                    f"losses.{name} has no type, only {config}: "
-                    + (f"did you mean losses.{close[0]}?" if close else f"write losses.{name}=dict(type=...)")
-                )
-            asked = config.get("teacher")
-            if asked is not None and asked not in range(num_teachers):
-                raise ValueError(
-                    f"losses.{name}.teacher: there are {num_teachers} teachers, counted from 0; got {asked}"
-                )
-            for index in range(num_teachers) if asked is None else [asked]:
-                key = f"{name}_{index + 1}" if index and asked is None else name
-                if key in entries or (key != name and key in self.loss_configs):
-                    raise ValueError(
-                        f"losses.{key}: teacher {index + 1}'s losses.{name} is called so: rename one of them"
-                    )
-                entries[key] = _Entry(config, index, name)
-        return entries
 
     def teacher_sources(self, index: int = 0) -> set[str]:
         """Sources that the losses read from the teacher of that index."""
