@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     add_teacher_arguments(parser)
     args = parser.parse_args()
     if args.config is None and any(
-        (args.teacher, args.teacher_ckpt, args.check_teacher, args.baseline, args.cfg_options)
+        (args.teacher, args.teacher_ckpt, args.recipe, args.check_teacher, args.baseline, args.cfg_options)
     ):
         parser.error("these options are for a config: write tools/doctor.py CONFIG ...")
     return args

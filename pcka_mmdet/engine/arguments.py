@@ -72,7 +72,7 @@ def add_config_argument(parser: argparse.ArgumentParser) -> None:
 def _config_file(path: str) -> Config:
     try:
         return load_config(path)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 

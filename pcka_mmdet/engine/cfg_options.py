@@ -16,7 +16,6 @@ _OF_DISTILLATION = {"type", *inspect.signature(FPNDistill).parameters} - {"data_
 """Settings of `model` that are not the student's."""
 
 _PLACES = {
-    "losses": "model.distiller.losses",
     "lr": "optim_wrapper.optimizer.lr",
     "max_epochs": "train_cfg.max_epochs",
     "seed": "randomness.seed",
@@ -53,7 +52,9 @@ def check_names(config: Config, options: Mapping[str, Any]) -> None:
     known["default_hooks."] = set(config.get("default_hooks") or {})
     if is_fpn_distill(config):
         known["model."] = _OF_DISTILLATION
-    places = _PLACES | {name: f"model.{name}" for name in (_OF_DISTILLATION if is_fpn_distill(config) else ())}
+    places = dict(_PLACES)
+    if is_fpn_distill(config):
+        places |= {name: f"model.{name}" for name in _OF_DISTILLATION} | {"losses": "model.distiller.losses"}
     for option in options:
         name, dot, rest = option.partition(".")
         if name in places and name not in config:

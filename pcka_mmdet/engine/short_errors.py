@@ -21,8 +21,8 @@ STATUS = 2
 OPTION = "--traceback"
 """Shows the whole traceback instead; all tools take it."""
 
-SENTENCES = (ValueError, OSError, FloatingPointError)
-"""Exceptions whose message is shown without their name: what we raise ourselves, and files."""
+SENTENCES = (ValueError, OSError, FloatingPointError, ImportError)
+"""Exceptions whose message is shown without their name: what we raise ourselves, files, and missing packages."""
 
 
 def run_tool(main: Callable[[], None]) -> None:

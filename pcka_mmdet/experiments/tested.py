@@ -19,8 +19,7 @@ def tested(folders: Sequence[Path]) -> list[Run]:
     """The runs of work directories; those whose newest checkpoint was not tested are tested.
 
     Raises:
-        ValueError: A test failed, or a folder has no checkpoint.
-        ValueError: See `coco_evaluator`.
+        ValueError: A test failed, or a folder has no checkpoint; see also `coco_evaluator`.
     """
     runs = [Run.read(folder) for folder in folders]
     for run in runs:

@@ -166,9 +166,9 @@ class GradientBalance(nn.Module):
     def _scale(self, name: str, task: Gradients, own: Gradients) -> Tensor:
         """What a group's gradient is multiplied by. Notes the values of this step."""
         average, ratio = self.get_buffer(f"average_{name}"), self.ratios[name]
-        task_norm, own_norm = (_norm(gradients, average.device) for gradients in (task, own))
+        task_norm, own_norm = _norm(task, average), _norm(own, average)
         cosine = _cosine(task, own, task_norm, own_norm)
-        values = torch.stack([task_norm, own_norm / self.factors[name], cosine, torch.ones_like(cosine)]).to(average)
+        values = torch.stack([task_norm, own_norm / self.factors[name], cosine, torch.ones_like(cosine)])
         finite = values.isfinite().all()  # not so after an overflow under --amp: the step will be skipped
         # a group without any gradient in this batch says nothing about its norm
         self._step[name] = torch.where(finite & (values[1] > 0), values, 0)
@@ -218,21 +218,23 @@ class _Fork(torch.autograd.Function):
         return None, None, *(g if g is None else g.to(dtype) for g, dtype in zip(total, ctx.dtypes, strict=True))
 
 
-def _norm(gradients: Gradients, device: torch.device) -> Tensor:
-    """Norm of all gradients together, in float64: with the loss scale of mixed precision float32 overflows."""
-    norms = [torch.linalg.vector_norm(gradient, dtype=torch.float64) for gradient in gradients if gradient is not None]
-    return torch.stack([torch.zeros((), dtype=torch.float64, device=device), *norms]).norm()
+def _norm(gradients: Gradients, like: Tensor) -> Tensor:
+    """Norm of all gradients together. It is taken of values up to 1: squares may overflow, as with a loss scale."""
+    found = [gradient.float() for gradient in gradients if gradient is not None]
+    largest = torch.stack([like.new_zeros(()), *(gradient.abs().amax() for gradient in found)]).amax()
+    inverse = _quotient(torch.ones_like(largest), largest)
+    return largest * torch.stack([like.new_zeros(()), *((gradient * inverse).norm() for gradient in found)]).norm()
 
 
 def _cosine(task: Gradients, own: Gradients, task_norm: Tensor, own_norm: Tensor) -> Tensor:
     """Cosine of two gradients of these norms."""
-    inverse = [_quotient(torch.ones_like(norm), norm).float() for norm in (task_norm, own_norm)]
+    inverse = [_quotient(torch.ones_like(norm), norm) for norm in (task_norm, own_norm)]
     products = [
         ((a.float() * inverse[0]) * (b.float() * inverse[1])).sum()
         for a, b in zip(task, own, strict=True)
         if a is not None and b is not None
     ]
-    return sum(products, start=torch.zeros_like(inverse[0])).double()
+    return sum(products, start=torch.zeros_like(task_norm))
 
 
 def _quotient(numerator: Tensor, denominator: Tensor) -> Tensor:

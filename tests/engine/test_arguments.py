@@ -46,10 +46,14 @@ def test_a_setting_that_the_config_lacks():
     assert config.resume and config.my_own.setting == 1 and config.model.balance.ratio == 2
 
 
-def test_a_launcher_that_started_nothing():
-    args = argparse.Namespace(launcher="slurm", local_rank=0, cfg_options={}, work_dir=None)
+def test_a_launcher_that_started_nothing(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.delenv("SLURM_PROCID", raising=False)
+    args = argparse.Namespace(launcher="slurm", local_rank=0, cfg_options={}, work_dir="work")
     with pytest.raises(ValueError, match="--launcher slurm .* SLURM_PROCID is not set: use tools/dist_train.sh"):
         runner_config(args, Config(dict(model=distillation())))
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    assert runner_config(args, Config(dict(model=distillation()))).launcher == "slurm"
 
 
 @pytest.mark.parametrize("word", ["0", "-3", "many"])

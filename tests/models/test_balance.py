@@ -394,6 +394,12 @@ def test_null_ratio_0_trains_the_student_as_alone(student, options, tmp_path):
         assert distilled[f"distiller.balances.{source}.average_all"][:2].min() > 0
 
 
+def test_clipping_by_value_where_no_loss_has_parameters(tmp_path):
+    clip = dict(type="value", clip_value=0.5)
+    options = CLIPPED | dict(optim_wrapper=dict(optimizer=dict(type="SGD", lr=1e-2), clip_grad=clip))
+    trained(balanced(1.0, own=BOTH_HEADS["own"]) | dict(teacher=retinanet()), tmp_path, epochs=1, **options)
+
+
 CHECKPOINTED = dict(cfg=dict(activation_checkpointing=["backbone.layer3", "neck.fpn_convs.0"]))
 ACCUMULATED = dict(optim_wrapper=dict(optimizer=dict(type="SGD", lr=1e-3), accumulative_counts=3))
 HALF = dict(optim_wrapper=dict(type="pcka_mmdet.CpuAmpOptimWrapper", optimizer=dict(type="AdamW", lr=1e-3)))

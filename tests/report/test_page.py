@@ -56,18 +56,17 @@ def test_trainings_without_seeds_are_paired_in_their_order(runs):
         for seed, run in enumerate((*plain, *distilled)):
             run.config.randomness = dict(seed=seed % 2)
     assert (by_seed.by_seed, scores.by_seed) == (True, False) and scores.seeds == by_seed.seeds
-    told = "over trainings, paired in the order given since they do not differ in seed alone)."
+    told = "over trainings, paired in the order given since they are not the seeds of one config)."
     assert told in headline(sides, scores, None) and "over seeds)." in headline(sides, by_seed, None)
 
 
 def test_trainings_of_two_methods_are_no_seeds(runs):
     plain, distilled, _ = runs
-    before = distilled[1].config.get("optim_wrapper")
     distilled[1].config.optim_wrapper = dict(optimizer=dict(lr=7))
     try:
         scores = score([plain, distilled])
     finally:
-        distilled[1].config.optim_wrapper = before
+        distilled[1].config.pop("optim_wrapper")
     assert not scores.by_seed
     assert "the mean over 2 trainings, " in headline({STUDENT: plain, DISTILLED: distilled}, scores, None)
 

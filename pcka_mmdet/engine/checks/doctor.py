@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,17 @@ def examine_installation() -> Iterator[Finding]:
         yield _found(module, lambda module=module: _import(module))
     yield _found("operators of mmcv", _operators)
     there = (carried("configs") / "_base_").is_dir()
-    copied = Path(distribution("pcka_mmdet").locate_file("pcka_mmdet/.mim")).is_dir()  # not so if it is editable
-    mim = "MIM finds" if copied else "MIM does not find"
+    mim = "MIM finds" if _is_copied() else "MIM does not find"
     text = f"{carried('configs')}, which {mim}" if there else "the configs are missing: install the package again"
     yield Finding(OK if there else ERROR, "configs of pcka_mmdet", text)
+
+
+def _is_copied() -> bool:
+    """Whether pip has copied the package with its configs; an editable installation is none."""
+    try:
+        return Path(distribution("pcka_mmdet").locate_file("pcka_mmdet/.mim")).is_dir()
+    except PackageNotFoundError:
+        return False
 
 
 def examine(config: Config, images: int | None = None, baseline: float | None = None) -> Iterator[Finding]:
@@ -138,12 +145,14 @@ def _step(config: Config) -> Iterator[Finding]:
     if config.get("runner_type"):
         yield Finding(WARNING, STEP, f"not tried: only MMEngine's Runner is, and this is {config.runner_type}")
         return
-    use_student_checkpoints(config)  # as a training does; it refuses options that it does not have
     try:
+        use_student_checkpoints(config)  # as a training does; it refuses options that it does not have
         runner = build_runner(config)
         runner._init_model_weights()
         build_training_set(runner)
-        runner.build_optim_wrapper(config.optim_wrapper)
+        runner.optim_wrapper = runner.build_optim_wrapper(config.optim_wrapper)
+        if config.get("param_scheduler"):
+            runner.build_param_scheduler(config.param_scheduler)
         if config.get("val_cfg") is not None:
             runner.val_loop  # noqa: B018  (a property that builds)
         batch = next(iter(runner.train_dataloader))
@@ -160,7 +169,8 @@ def _step(config: Config) -> Iterator[Finding]:
     else:
         yield Finding(WARNING, "the teacher's weights", "they are random, or no local file of them is left")
     level = WARNING if "inactive" in model.level_table else OK
-    yield Finding(level, "levels and losses", "\n" + model.level_table)
+    advice = "\nA loss is inactive on a level: a smaller patch_size there, or 'auto', gives it more patches"
+    yield Finding(level, "levels and losses", f"\n{model.level_table}{advice if level == WARNING else ''}")
     model.distillation_stopped = True
     alone, _ = _time(runner, batch)
     text = f"{distilled:.3f} s, {memory:.0f} MB without the optimizer; the student alone {alone:.3f} s"

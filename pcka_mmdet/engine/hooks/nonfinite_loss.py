@@ -45,7 +45,8 @@ class NonFiniteLossHook(Hook):
     In a skipped step the optimizer does not step, accumulated gradients are dropped, and batch norm statistics are
     restored. Schedules and the iteration count go on. All processes skip together: the process with the bad loss sets
     its gradients to NaN, and the all-reduce carries the NaN to the others. So finite steps need no further
-    communication. Only the first parameter with a gradient is checked, because a NaN reaches it in every backward pass.
+    communication. Of the student, only the first parameter with a gradient is checked, because a NaN reaches it in
+    every backward pass. The losses' own parameters are all checked.
 
     Args:
         max_skips: How many steps in a row may be skipped; one more ends the training. Default: 10 in mixed precision
@@ -100,9 +101,12 @@ class NonFiniteLossHook(Hook):
         def set_nan(gradient: Tensor) -> Tensor | None:  # runs before DDP's own hook
             return torch.full_like(gradient, torch.nan) if model.nonfinite else None
 
+        of_losses = set(model.distiller.parameters())
+
         def drop_nan(optimizer: Optimizer, *_: Any) -> None:
-            first = next((p.grad for p in parameters if p.grad is not None), torch.zeros(1))
-            self._stepped = bool(first.flatten()[0].isfinite())
+            first = next((p.grad for p in parameters if p.grad is not None and p not in of_losses), torch.zeros(1))
+            checked = [first.flatten()[:1], *(p.grad for p in of_losses if p.grad is not None)]
+            self._stepped = bool(torch.stack([gradient.isfinite().all() for gradient in checked]).all())
             if not self._stepped:
                 optimizer.zero_grad(set_to_none=True)  # optimizers leave a parameter without a gradient as it is
 

@@ -30,7 +30,8 @@ class SeparateClippingHook(Hook):
         of_losses, clip = {id(parameter) for parameter in model.distiller.parameters()}, wrapper.clip_func
 
         def clip_apart(parameters: Sequence[Tensor], **options: Any) -> Tensor | None:
-            clip([parameter for parameter in parameters if id(parameter) in of_losses], **options)
-            return clip([parameter for parameter in parameters if id(parameter) not in of_losses], **options)
+            sides = [[p for p in parameters if (id(p) in of_losses) == wanted] for wanted in (True, False)]
+            norms = [clip(side, **options) if side else None for side in sides]  # clipping by value takes no empty list
+            return norms[1]
 
         wrapper.clip_func = clip_apart

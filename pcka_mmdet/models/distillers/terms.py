@@ -148,11 +148,21 @@ def _level_loss(config: Mapping) -> type[LevelLoss]:
         with MODELS.switch_scope_and_registry(config.get("_scope_")) as registry:
             kind = registry.get(kind)
     if kind is None:
-        name = config["type"].rpartition(".")[2]
-        close = difflib.get_close_matches(name, MODELS.module_dict, n=1, cutoff=0.8)
-        advice = f"did you mean 'pcka_mmdet.{close[0]}'?" if close else "write its scope too, such as 'mmrazor.PKDLoss'"
-        raise ValueError(f"{config['type']} is no registered loss: {advice}")
+        raise ValueError(f"{config['type']} is no registered loss: {_advice(config['type'])}")
     return kind if isinstance(kind, type) and issubclass(kind, LevelLoss) else ForeignLoss
+
+
+def _advice(name: str) -> str:
+    """What to write in place of a loss that is not registered: its scope, or the closest name of ours."""
+    scope, _, last = name.rpartition(".")
+    scoped = [] if scope else [f"{other}.{last}" for other in ("pcka_mmdet", "mmrazor", "mmdet")]
+    found = next((full for full in scoped if MODELS.get(full) is not None), None)
+    ours = [key for key, kind in MODELS.module_dict.items() if isinstance(kind, type) and issubclass(kind, LevelLoss)]
+    if found is None and (close := difflib.get_close_matches(last, ours, n=1, cutoff=0.8)):
+        found = f"pcka_mmdet.{close[0]}"
+    if found is not None:
+        return f"did you mean {found!r}?"
+    return "check its name" if scope else "write its scope too, such as 'mmrazor.PKDLoss'"
 
 
 def _arguments_at(name: str, arguments: Mapping, stride: int | None) -> dict[str, Any]:

@@ -38,6 +38,10 @@ class MaskedGenerationLoss(LevelLoss):
             raise ValueError(f"MaskedGenerationLoss: mask_ratio is at least 0 and below 1, got {mask_ratio}")
         self.mask_ratio = mask_ratio
 
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        state_dict.pop(f"{prefix}step", None)  # an earlier version counted the steps itself
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def prepare(self, student: Level, teacher: Level) -> None:
         """Build the connector, where the channels differ, and the generator."""
         super().prepare(student, teacher)
@@ -56,7 +60,7 @@ class MaskedGenerationLoss(LevelLoss):
 
     def mask(self, student: Tensor) -> Tensor:
         """Random mask `(B, 1, H, W)`, 1 where a position is kept and 0 elsewhere; each iteration has its own."""
-        seed = (iteration() << 16) + (get_rank() << 8) + self.stride
+        seed = 1_000_003 * iteration() + 1009 * get_rank() + self.stride  # an odd factor: no iteration repeats another
         source = torch.Generator().manual_seed(seed % 2**32)  # the generator takes 32 bits
         drawn = torch.rand(len(student), 1, *student.shape[2:], generator=source)
         return (drawn >= self.mask_ratio).to(student)

@@ -102,17 +102,20 @@ class PatchLoss(LevelLoss):
 
     def details(self, size: Sequence[int]) -> list[str]:
         """Number and side of the patches."""
-        return [f"{self.num_patches(*size)} patches of {self.patch_side(*size)}"]
+        return [f"{_patches(self.num_patches(*size))} of {self.patch_side(*size)}"]
 
     def degenerate_message(self, size: Sequence[int]) -> str:
         """Why `is_degenerate` says so, and what to write instead."""
         height, width = size
         count, side = self.num_patches(height, width), self.patch_side(height, width)
         advice = "use a smaller patch_size" if side > 1 else "leave the level out (strides=...), or use larger images"
-        patches = "1 patch" if count == 1 else f"{count} patches"
-        return f"a map of {height}x{width} has {patches} of side {side}, and {self.needs_patches}: {advice}"
+        return f"a map of {height}x{width} has {_patches(count)} of side {side}, and {self.needs_patches}: {advice}"
 
     @property
     def needs_patches(self) -> str:
         """How many patches the loss needs, for messages."""
         return f"{type(self).__name__} needs {self.min_patches}"
+
+
+def _patches(count: int) -> str:
+    return "1 patch" if count == 1 else f"{count} patches"

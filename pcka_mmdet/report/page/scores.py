@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from pcka_mmdet.configuration.nested import leaves
-
 from ..bootstrap import SIZES, Estimate, mean_over_classes, sample_images
 from ..comparison import Interval, paired_difference
 from ..run import Run, check_same_data
 
-METHOD = ("custom_hooks", "model", "optim_wrapper", "param_scheduler", "train_cfg")
-"""Settings that the seeds of one training have in common, apart from paths of checkpoints."""
+OF_ONE_SEED = {
+    *("checkpoint", "ckpt", "init_student", "load_from", "teacher_ckpt"),
+    *("ann_file", "data_prefix", "data_root"),
+    *("experiment_name", "randomness", "resume", "timestamp", "work_dir"),
+}
+"""Settings that may differ between the seeds of one training: weights, paths, names and the seed."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,15 @@ def _by_key(runs: Sequence[Run], by_seed: bool) -> dict[int, float]:
 def _have_seeds(runs: Sequence[Run]) -> bool:
     """Whether they are one training with several seeds. MMDetection's configs set none."""
     seeds = {run.seed for run in runs}
-    methods = {str(_method(run)) for run in runs}
+    methods = {str(_common(run.config.to_dict())) for run in runs}
     return None not in seeds and len(seeds) == len(runs) and len(methods) == 1
 
 
-def _method(run: Run) -> dict[str, Any]:
-    """The settings `METHOD` of a training, sorted."""
-    found = leaves({part: run.config.get(part) for part in METHOD})
-    return {key: found[key] for key in sorted(found) if not key.endswith(("ckpt", "checkpoint"))}
+def _common(node: Any) -> Any:
+    """A config without the settings `OF_ONE_SEED`, with sorted keys."""
+    if isinstance(node, dict):
+        return {key: _common(node[key]) for key in sorted(node, key=str) if key not in OF_ONE_SEED}
+    return [_common(value) for value in node] if isinstance(node, (list, tuple)) else node
 
 
 def _score(name: str, sides: Sequence[np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -> Score:

@@ -73,7 +73,7 @@ def headline(sides: Sides, scores: Scores, teacher: Run | None) -> str:
             over = (
                 "seeds"
                 if scores.by_seed
-                else "trainings, paired in the order given since they do not differ in seed alone"
+                else "trainings, paired in the order given since they are not the seeds of one config"
             )
             text += f", {interval(scores.seeds)} over {over}"
         text += ")."

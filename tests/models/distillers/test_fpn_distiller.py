@@ -204,8 +204,10 @@ def test_options_that_name_what_is_not_there():
         FPNDistiller({})
     with pytest.raises(ValueError, match="pcka_mmdet.PCKALos is no registered loss: did you mean 'pcka_mmdet.PCKALoss"):
         distiller(dict(pcka=dict(type="pcka_mmdet.PCKALos")))
-    with pytest.raises(ValueError, match="PKD is no registered loss: write its scope too, such as"):
-        distiller(dict(pcka=dict(type="PKD")))
+    with pytest.raises(ValueError, match="PKDLoss is no registered loss: did you mean 'mmrazor.PKDLoss'?"):
+        distiller(dict(pcka=dict(type="PKDLoss")))
+    with pytest.raises(ValueError, match="mmrazor.PKDLos is no registered loss: check its name"):
+        distiller(dict(pcka=dict(type="mmrazor.PKDLos")))
 
 
 def test_the_config_is_left_as_it_is():

@@ -43,7 +43,7 @@ def test_every_level_with_its_partner_losses_and_patches(monkeypatch):
         ],
         [
             *("s32", "output 3, 16 channels, 2x3", "output 2, 24 channels"),
-            *("weight 10, positions 2, 1 patches of 4, inactive: too small, connector 16 -> 24", ""),
+            *("weight 10, positions 2, 1 patch of 4, inactive: too small, connector 16 -> 24", ""),
         ],
         ["s64", "no partner", "output 3, 24 channels", "", ""],
     ]

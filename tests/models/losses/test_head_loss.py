@@ -181,6 +181,21 @@ def test_the_levels_are_summed_and_weighted():
     torch.testing.assert_close(loss.metrics()["similarity.head"], torch.ones(()))
 
 
+def test_a_teacher_that_sees_nothing_does_not_blow_the_loss_up():
+    """The sums are then divided by 1, not by the sum of its scores."""
+    model = distilled(retinanet(), student=retinanet())
+    head = model.teacher.bbox_head
+    torch.nn.init.constant_(head.retina_cls.bias, -14.0)
+    teacher, student = ([tuple(out) for out in zip(*head(maps(seed)))] for seed in (0, 1))
+    kind, sums = kind_of(head), []
+    for stride, own, other in zip((8, 16, 32, 64), student, teacher, strict=True):
+        outputs = [read_outputs(head, [m.detach() for m in level], stride) for level in (own, other)]
+        sums.append(compare_outputs(*outputs, kind))
+    assert sum(found.scores for found in sums) < 0.1
+    expected = sum(found.classes + found.boxes for found in sums)
+    torch.testing.assert_close(compare(model, maps(1), maps(0)).detach(), expected, rtol=1e-4, atol=0)
+
+
 def test_a_share_of_the_images():
     """The first ones, rounded up: the loss is that of a batch of these alone, and the others get no gradient."""
     whole = distilled(retinanet(), student=retinanet())
