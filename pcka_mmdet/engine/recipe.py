@@ -60,7 +60,8 @@ def distillation_config(
     config = load_config(student)
     if is_distillation(config):
         raise ValueError(f"{student!r} is the config of a distillation already: train it without --teacher")
-    if is_distillation(load_config(teacher)):
+    of_teacher = load_config(teacher)
+    if is_distillation(of_teacher):
         raise ValueError(
             f"{teacher!r} is the config of a distillation: give the student_config.py beside its checkpoints as teacher"
         )
@@ -71,7 +72,7 @@ def distillation_config(
     reason = "as given"
     judge = None if recipe in set(RECIPES) - set(ON_HEADS) else build_detector(model_config(config.model.teacher))
     if recipe is None:
-        classes = known_classes(config), known_classes(load_config(teacher))
+        classes = known_classes(config), known_classes(of_teacher)
         recipe, reason = suitable_recipe(build_detector(config.model.architecture), judge, classes)
     with_roi_head = recipe in ON_HEADS and problem_of_roi_head(judge) is None
     parts = load_recipe(recipe, with_roi_head)

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from pcka_mmdet.engine import runner
+from pcka_mmdet.engine import hooks, runner, training
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,15 @@ def test_several_processes_use_gloo_where_there_is_no_gpu_or_its_like(device, gl
     monkeypatch.setattr(Runner, "from_cfg", lambda config: SimpleNamespace(cfg=config, _resume=False))
     built = runner.build_runner(Config(dict(launcher="pytorch")))
     assert ("model_wrapper_cfg" in built.cfg) == gloo
+
+
+def test_a_training_has_our_hooks(monkeypatch):
+    """Those of the config, else with their default options; the caller's come last."""
+    own, more = hooks.SimilarityHook(), hooks.ProgressHook()
+    run = SimpleNamespace(hooks=[own], train_loop=None, train=lambda: None, logger=SimpleNamespace(info=print))
+    run.register_hook = run.hooks.append
+    monkeypatch.setattr(training, "build_runner", lambda config: run)
+    training._train(Config(), [], [more])
+    assert run.hooks[0] is own and run.hooks[-1] is more
+    kinds = [type(hook).__name__ for hook in run.hooks]
+    assert sorted(kinds[1:-1]) == ["BalanceAdviceHook", "NonFiniteLossHook", "SeparateClippingHook"]
