@@ -144,6 +144,7 @@ def test_the_wheel_is_what_is_imported(installed, tmp_path):
     assert "/wheel" in found and not found.startswith(str(ROOT))
 
 
+@pytest.mark.full  # half a minute
 def test_mim_trains_and_the_program_tests_without_the_source_tree(installed, digit_scenes, tmp_path):
     """MIM finds tool and config in the wheel by their names alone; `pcka-mmdet` finds them too."""
     mim = ["python", "-c", "from mim.cli import cli; cli()"]
