@@ -25,6 +25,7 @@ def test_the_loss_benchmark_runs(command, tmp_path):
     assert result["machine"]["torch"] == torch.__version__ == machine()["torch"]
 
 
+@pytest.mark.full
 def test_the_gpu_benchmark_runs_without_one(command, tmp_path):
     sizes = ["--batch", 1, "--channels", 4, "--size", 128, 160, "--patch-size", 4, "--rounds", 1, "--device", "cpu"]
     sizes += ["--teacher", "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py"]
@@ -115,6 +116,7 @@ def test_the_comparison_of_methods_runs(command, digit_scenes, tmp_path):
     assert "done" in out and "done" not in again and "teacher-head+balance" in again
 
 
+@pytest.mark.full
 def test_ablations_write_configs_for_coco(command, tmp_path):
     out = command("tools/benchmarks/ablations.py", "averaging", "mmd", "--coco", tmp_path / "coco").stdout
     files = sorted(path.name for path in (tmp_path / "coco").glob("*.py"))

@@ -21,7 +21,8 @@ def coco(tmp_path_factory):
     return write_coco(tmp_path_factory.mktemp("sets") / "coco", CocoDataset.METAINFO["classes"], ["annotations.json"])
 
 
-@pytest.mark.parametrize("recipe", [pytest.param("pcka", marks=pytest.mark.full), "pcka-mimic"])
+@pytest.mark.full  # a ResNeXt-101; tests/configs/test_zoo.py takes a step of each config
+@pytest.mark.parametrize("recipe", ["pcka", "pcka-mimic"])
 def test_first_training_steps(recipe, coco, tmp_path):
     config = Config.fromfile(CONFIGS[recipe])
     loader = config.train_dataloader
