@@ -295,7 +295,7 @@ def check_gradients(model: BaseModel, batch: dict) -> dict[str, torch.Tensor]:
     handle = model.student.neck.register_forward_hook(lambda module, inputs, outputs: maps.extend(outputs))
     losses = model.train()(**model.data_preprocessor(batch, True), mode="loss")
     handle.remove()
-    for term in (term for terms in model.distiller.terms.values() for term in terms):
+    for term in model.distiller.all_terms:
         loss = losses[f"distill.loss_{term.key}"]
         for pair in term.pairs:
             gradient = torch.autograd.grad(loss, maps[pair.student.index], retain_graph=True)[0]

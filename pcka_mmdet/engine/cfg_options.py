@@ -50,17 +50,15 @@ def check_names(config: Config, options: Mapping[str, Any]) -> None:
     """
     known = {"": set(inspect.signature(Runner.__init__).parameters)}
     known["default_hooks."] = set(config.get("default_hooks") or {})
-    if is_fpn_distill(config):
-        known["model."] = _OF_DISTILLATION
     places = dict(_PLACES)
     if is_fpn_distill(config):
+        known["model."] = _OF_DISTILLATION
         places |= {name: f"model.{name}" for name in _OF_DISTILLATION} | {"losses": "model.distiller.losses"}
+    there = {"": config, "default_hooks.": known["default_hooks."], "model.": config.get("model") or {}}
     for option in options:
         name, dot, rest = option.partition(".")
         if name in places and name not in config:
             raise ValueError(f"there is no setting {option!r}: did you mean {places[name] + dot + rest!r}?")
-    there = {"": config, "default_hooks.": known["default_hooks."], "model.": config.get("model") or {}}
-    for option in options:
         for prefix, names in known.items():
             name, dot, rest = option.removeprefix(prefix).partition(".")
             if not option.startswith(prefix) or name in there[prefix] or name.startswith(tuple(names)):

@@ -40,7 +40,8 @@ def export_onnx(
     Raises:
         FileNotFoundError: There is no such checkpoint.
         ImportError: `onnx` or `onnxscript` is not installed.
-        ValueError: See `read_student`; or the detector is not a one-stage detector, or pads images of that shape.
+        ValueError: See `read_student`; or the detector is not a one-stage detector, pads images of that shape, or has
+            an operator that torch cannot export.
     """
     if not all(map(importlib.util.find_spec, ("onnx", "onnxscript"))):
         raise ImportError("torch exports with the packages onnx and onnxscript: pip install -r requirements/onnx.txt")

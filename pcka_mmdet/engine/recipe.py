@@ -119,7 +119,7 @@ def suitable_recipe(
         shown = [", ".join(names[:5]) + (", ..." if len(names) > 5 else "") for names in known]
         return "maps", f"the student's classes are {shown[0]}, the teacher's {shown[1]}"
     try:
-        kind_of(dense_head(teacher))
+        kind = kind_of(dense_head(teacher))
     except ValueError as error:
         return "maps", str(error)
     try:
@@ -127,7 +127,6 @@ def suitable_recipe(
         difference = difference_of_heads(dense_head(student), dense_head(teacher), pairs)
     except ValueError as error:
         difference = str(error)
-    kind = kind_of(dense_head(teacher))
     if not difference and kind in OF_OTHER_UNITS:
         difference = f"equal norms at the outputs of a {kind} are far from equal at the neck"
     if difference:

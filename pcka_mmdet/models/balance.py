@@ -149,10 +149,13 @@ class GradientBalance(nn.Module):
         """
         self._step = {}
         total = list(task)
+        task_norm: Tensor | None = None  # the same for all groups
         for (name, ratio), gradients in zip(self.ratios.items(), groups, strict=True):
             if self.factors[name] == 0 or all(gradient is None for gradient in gradients):
                 continue
-            scale = self._scale(name, task, gradients)
+            if task_norm is None:
+                task_norm = _norm(task, self.get_buffer(f"average_{name}"))
+            scale = self._scale(name, task, task_norm, gradients)
             if ratio == 0:
                 continue  # not multiplied: 0 * inf is NaN, and a sum with 0 may change the sign of a zero
             for level, gradient in enumerate(gradients):
@@ -163,10 +166,10 @@ class GradientBalance(nn.Module):
         Variable._execution_engine.queue_callback(self._average)
         return total
 
-    def _scale(self, name: str, task: Gradients, own: Gradients) -> Tensor:
+    def _scale(self, name: str, task: Gradients, task_norm: Tensor, own: Gradients) -> Tensor:
         """What a group's gradient is multiplied by. Notes the values of this step."""
         average, ratio = self.get_buffer(f"average_{name}"), self.ratios[name]
-        task_norm, own_norm = _norm(task, average), _norm(own, average)
+        own_norm = _norm(own, average)
         cosine = _cosine(task, own, task_norm, own_norm)
         values = torch.stack([task_norm, own_norm / self.factors[name], cosine, torch.ones_like(cosine)])
         finite = values.isfinite().all()  # not so after an overflow under --amp: the step will be skipped

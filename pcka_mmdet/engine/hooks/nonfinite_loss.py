@@ -102,9 +102,10 @@ class NonFiniteLossHook(Hook):
             return torch.full_like(gradient, torch.nan) if model.nonfinite else None
 
         of_losses = set(model.distiller.parameters())
+        of_student = [parameter for parameter in parameters if parameter not in of_losses]
 
         def drop_nan(optimizer: Optimizer, *_: Any) -> None:
-            first = next((p.grad for p in parameters if p.grad is not None and p not in of_losses), torch.zeros(1))
+            first = next((p.grad for p in of_student if p.grad is not None), torch.zeros(1))
             checked = [first.flatten()[:1], *(p.grad for p in of_losses if p.grad is not None)]
             self._stepped = bool(torch.stack([gradient.isfinite().all() for gradient in checked]).all())
             if not self._stepped:

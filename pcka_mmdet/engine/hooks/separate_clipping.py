@@ -27,11 +27,12 @@ class SeparateClippingHook(Hook):
         model, wrapper = unwrapped_model(runner), runner.optim_wrapper
         if not isinstance(model, FPNDistill) or not getattr(wrapper, "clip_grad_kwargs", None):
             return
-        of_losses, clip = {id(parameter) for parameter in model.distiller.parameters()}, wrapper.clip_func
+        of_losses, clip = set(model.distiller.parameters()), wrapper.clip_func
 
         def clip_apart(parameters: Sequence[Tensor], **options: Any) -> Tensor | None:
-            sides = [[p for p in parameters if (id(p) in of_losses) == wanted] for wanted in (True, False)]
-            norms = [clip(side, **options) if side else None for side in sides]  # clipping by value takes no empty list
-            return norms[1]
+            losses, student = [p for p in parameters if p in of_losses], [p for p in parameters if p not in of_losses]
+            if losses:  # clipping by value takes no empty list
+                clip(losses, **options)
+            return clip(student, **options) if student else None
 
         wrapper.clip_func = clip_apart

@@ -107,7 +107,7 @@ class FPNDistill(BaseAlgorithm):
             self.distiller.prepare(self.student, [one.detector for one in self._teachers], **(balance or {}))
             for index, one in enumerate(self._teachers):
                 one.check_sources(self.distiller.teacher_sources(index))
-            for term in (term for terms in self.distiller.terms.values() for term in terms):
+            for term in self.distiller.all_terms:
                 term.loss.check_models(self.student, self._teachers[term.sources.teacher_index])
         self._normalisation = Normalisation.of(self.data_preprocessor)
         self.init_student = init_student
