@@ -52,7 +52,7 @@ demo-cls: classification
 	$(CLASSIFICATION)/bin/python tools/demo_cls.py --work-dir work_dirs/demo_cls
 
 benchmark: install
-	$(BIN)/python tools/benchmarks/methods.py $(if $(QUICK),--quick --sets digits) --regimes short converged
+	$(BIN)/python tools/benchmarks/methods.py $(if $(QUICK),--quick --sets digits,--regimes short converged)
 
 test: install classification lint
 	$(PYTEST)

@@ -12,10 +12,9 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.config_text import GIVE_CONFIG, read_config
-from pcka_mmdet.checkpoints.student import read_student
+from pcka_mmdet.checkpoints.student import read_student, student_path
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.cfg_options import apply_common
-from pcka_mmdet.engine.hooks.student_checkpoint import student_path
 from pcka_mmdet.engine.recipe import distillation_config
 from pcka_mmdet.engine.training import TrainingOptions, run_training
 from pcka_mmdet.report.scalars import read_scalars, validation_records

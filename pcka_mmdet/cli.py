@@ -17,7 +17,7 @@ COMMANDS = {
     "report": ("report.py", "write a distillation's report as one HTML page"),
     "feature-maps": ("feature_maps.py", "pictures of the neck maps of teacher and student for one image"),
     "similarity": ("similarity.py", "CKA of the neck levels of two detectors on a data set"),
-    "plan": ("benchmarks/plan.py", "estimate time, memory and traffic of a distillation"),
+    "plan": ("plan.py", "estimate time, memory and traffic of a distillation"),
     "replay": ("replay_nonfinite.py", "repeat a step whose loss was not finite"),
     "demo": ("demo.py", "train and compare teacher, student and distilled student"),
     "benchmark": ("benchmarks/methods.py", "compare distillation methods"),
@@ -45,7 +45,7 @@ def main() -> None:
     if sentences := missing():
         print(*sentences, sep="\n", file=sys.stderr)
         sys.exit(2)
-    from pcka_mmdet.engine.short_errors import run_tool  # here: it takes seconds
+    from pcka_mmdet.commands.short_errors import run_tool  # here: it takes seconds
 
     sys.argv = [f"pcka-mmdet {command[0]}", *words]
     run_tool(lambda: _load(carried("tools") / COMMANDS[command[0]][0]).main())

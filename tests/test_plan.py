@@ -6,7 +6,7 @@ import json
 import pytest
 from mmengine.config import Config
 
-from tools.benchmarks.plan import take_from
+from tools.plan import take_from
 
 
 def arguments(**given):

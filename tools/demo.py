@@ -7,10 +7,10 @@ import argparse
 
 from rich.console import Console
 
-from pcka_mmdet.engine.short_errors import run_tool
+from pcka_mmdet.commands.run_arguments import add_run_arguments, make_console
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.experiments.demo_report import print_table, result, write_report
 from pcka_mmdet.experiments.display import Display
-from pcka_mmdet.experiments.run_arguments import add_run_arguments, make_console
 from pcka_mmdet.experiments.run_stages import run_stages, session
 from pcka_mmdet.experiments.stage_config import COSTS, METHODS, ensure_data, stage_config
 from pcka_mmdet.experiments.stages import Evaluation, Training, with_requirements

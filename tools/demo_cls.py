@@ -11,18 +11,18 @@ from typing import Any
 
 from rich.console import Console
 
+from pcka_mmdet.commands.arguments import add_cfg_options
+from pcka_mmdet.commands.run_arguments import default_threads, make_console
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.datasets.digit_images import build_digit_images
-from pcka_mmdet.engine.arguments import ConfigOptions
-from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.display import Display
-from pcka_mmdet.experiments.run_arguments import default_threads, make_console
 from pcka_mmdet.experiments.run_stages import run_stages, session
 from pcka_mmdet.experiments.stage_config import stage_config
 from pcka_mmdet.experiments.stages import Training, with_requirements
-from pcka_mmdet.report.comparison import Trial, cells, rows
 from pcka_mmdet.report.scalars import ACCURACY
 from pcka_mmdet.report.tables import console_table, markdown_table
+from pcka_mmdet.report.trials import Trial, cells, rows
 
 CONFIGS = carried("configs") / "classification" / "digits"
 STUDENT = "student"
@@ -38,13 +38,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default: 0 1 2 3 4")
     parser.add_argument("--split", choices=["val", "test"], default="test", help="what is reported (default: test)")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="default: all")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=ConfigOptions,
-        default={},
-        metavar="KEY=VALUE",
-        help="settings of the distilled students, such as model.balance.ratio=0.3; their folders are named by them",
+    add_cfg_options(
+        parser, "settings of the distilled students, such as model.balance.ratio=0.3; their folders are named by them"
     )
     parser.add_argument("--epochs", type=int, help="length of all trainings (default: the configs')")
     parser.add_argument(

@@ -11,10 +11,15 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.markup import escape
 
-from pcka_mmdet.engine.arguments import add_common_arguments, add_teacher_arguments, config_of_arguments, runner_config
-from pcka_mmdet.engine.checks.doctor import ERROR, OK, WARNING, Finding, examine, examine_installation
-from pcka_mmdet.engine.short_errors import STATUS, run_tool
-from pcka_mmdet.report.scalars import last_metric
+from pcka_mmdet.commands.arguments import (
+    add_common_arguments,
+    add_teacher_arguments,
+    config_of_arguments,
+    runner_config,
+)
+from pcka_mmdet.commands.doctor import ERROR, OK, WARNING, Finding, examine, examine_installation
+from pcka_mmdet.commands.short_errors import STATUS, run_tool
+from pcka_mmdet.report.scalars import METRIC, last_metric
 
 COLOURS = {OK: "green", WARNING: "yellow", ERROR: "red"}
 
@@ -41,7 +46,8 @@ def findings(args: argparse.Namespace, scratch: str) -> Iterator[Finding]:
     if choice:
         yield Finding(OK, "losses", choice)
     config.work_dir, config.log_level = scratch, "ERROR"
-    yield from examine(config, args.check_teacher, args.baseline and last_metric(args.baseline))
+    metric = (config.get("teacher_check") or {}).get("metric", METRIC)
+    yield from examine(config, args.check_teacher, args.baseline and last_metric(args.baseline, metric))
 
 
 def main() -> None:

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from pcka_mmdet.engine.arguments import add_config_argument, positive
-from pcka_mmdet.engine.onnx_export import export_onnx
-from pcka_mmdet.engine.short_errors import run_tool
+from pcka_mmdet.commands.arguments import add_config_argument, positive
+from pcka_mmdet.commands.onnx_export import export_onnx
+from pcka_mmdet.commands.short_errors import run_tool
 
 
 def parse_args() -> argparse.Namespace:

@@ -3,10 +3,9 @@
 import argparse
 from pathlib import Path
 
-from pcka_mmdet.checkpoints.student import export_student, publish
-from pcka_mmdet.engine.arguments import add_config_argument
-from pcka_mmdet.engine.hooks.student_checkpoint import student_path
-from pcka_mmdet.engine.short_errors import run_tool
+from pcka_mmdet.checkpoints.student import export_student, publish, student_path
+from pcka_mmdet.commands.arguments import add_config_argument
+from pcka_mmdet.commands.short_errors import run_tool
 
 
 def parse_args() -> argparse.Namespace:

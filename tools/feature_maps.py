@@ -9,11 +9,11 @@ from pathlib import Path
 
 import cv2
 
+from pcka_mmdet.commands.arguments import add_cfg_options, positive
+from pcka_mmdet.commands.neck_maps import TEACHER, maps_of_image
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.configuration.files import load_config
-from pcka_mmdet.engine.arguments import ConfigOptions, positive
 from pcka_mmdet.engine.cfg_options import merge_options
-from pcka_mmdet.engine.inspection import TEACHER, maps_of_image
-from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.functional.map_similarity import local_cka
 from pcka_mmdet.report.features import plot_features
 
@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--student", metavar="CHECKPOINT", help="checkpoint of the student alone")
     parser.add_argument("--channels", type=int, nargs="+", default=[], help="channels to show besides")
     parser.add_argument("--patch", type=positive, default=4, help="side of a patch in positions (default: %(default)s)")
-    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, default={}, metavar="KEY=VALUE")
+    add_cfg_options(parser, "override settings of the config")
     parser.add_argument("--out", type=Path, default=Path("feature_maps.png"), help="default: %(default)s")
     return parser.parse_args()
 

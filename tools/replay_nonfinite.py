@@ -5,9 +5,9 @@ It runs on the CPU, in the precision of the training. The file holds boxes, labe
 
 import argparse
 
-from pcka_mmdet.engine.arguments import add_config_argument
+from pcka_mmdet.commands.arguments import add_config_argument
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.engine.nonfinite import replay
-from pcka_mmdet.engine.short_errors import run_tool
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ several folders on both sides for several seeds.
 import argparse
 from pathlib import Path
 
-from pcka_mmdet.engine.short_errors import run_tool
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.experiments.tested import tested
 from pcka_mmdet.report.page.page import write_page
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 import pcka_mmdet
-from pcka_mmdet.engine.arguments import ConfigOptions, positive
+from pcka_mmdet.commands.arguments import add_cfg_options, positive
+from pcka_mmdet.commands.neck_maps import compare_levels
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.engine.cfg_options import merge_options
-from pcka_mmdet.engine.inspection import compare_levels
-from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.features import plot_matrix
 from pcka_mmdet.report.tables import console_table
 
@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--images", type=positive, default=100, help="test images that are compared (default: %(default)s)"
     )
-    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, default={}, metavar="KEY=VALUE")
+    add_cfg_options(parser, "override settings of the config")
     parser.add_argument("--out", type=Path, default=Path("similarity.png"), help="default: %(default)s")
     return parser.parse_args()
 

@@ -10,13 +10,13 @@ from mmengine.config import Config, ConfigDict
 
 from pcka_mmdet.checkpoints.files import load_file
 from pcka_mmdet.checkpoints.student import student_config
-from pcka_mmdet.configuration.data_set import innermost
+from pcka_mmdet.commands.arguments import add_common_arguments, runner_config
+from pcka_mmdet.commands.short_errors import run_tool
+from pcka_mmdet.configuration.data_set import all_innermost
 from pcka_mmdet.configuration.detector import plain_dict
-from pcka_mmdet.engine.arguments import add_common_arguments, runner_config
 from pcka_mmdet.engine.checks import preflight
 from pcka_mmdet.engine.hooks import ProgressHook, StudentWeightsHook
 from pcka_mmdet.engine.runner import build_runner
-from pcka_mmdet.engine.short_errors import run_tool
 
 TTA_MODEL = dict(type="DetTTAModel", tta_cfg=dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100))
 TTA_META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
@@ -39,11 +39,11 @@ def parse_args() -> argparse.Namespace:
 
 def use_tta(config: Config) -> None:
     """Test on each image and its mirror image, or by the config's own `tta_pipeline` and `tta_model`."""
-    dataset = innermost(config.test_dataloader.dataset)
     mirrored = [[dict(type="RandomFlip", prob=prob) for prob in (1.0, 0.0)]]
     packed = [[dict(type="PackDetInputs", meta_keys=TTA_META_KEYS)]]
     augment = dict(type="TestTimeAug", transforms=mirrored + packed)
-    dataset.pipeline = config.get("tta_pipeline") or [*deepcopy(dataset.pipeline)[:-1], augment]
+    for dataset in all_innermost(config.test_dataloader.dataset):
+        dataset.pipeline = config.get("tta_pipeline") or [*deepcopy(dataset.pipeline)[:-1], augment]
     config.model = dict(**config.get("tta_model", TTA_MODEL), module=config.model)
 
 

@@ -11,9 +11,14 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from pcka_mmdet.engine.arguments import add_common_arguments, add_teacher_arguments, config_of_arguments, runner_config
+from pcka_mmdet.commands.arguments import (
+    add_common_arguments,
+    add_teacher_arguments,
+    config_of_arguments,
+    runner_config,
+)
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.engine.hooks import ProgressHook
-from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.engine.training import TrainingOptions, run_training
 from pcka_mmdet.report.scalars import last_metric
 

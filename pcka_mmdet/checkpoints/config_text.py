@@ -5,7 +5,6 @@ import contextlib
 import importlib.util
 import logging
 import math
-from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -15,6 +14,9 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS, TASK_UTILS, WEIGHT_INITIALIZERS
 from mmengine.utils import get_object_from_string
 from torch import nn
+
+from pcka_mmdet.configuration.detector import with_known_names
+from pcka_mmdet.configuration.nested import walk
 
 PACKAGES = {*MODULE2PACKAGE, "mmengine", "mmcv", "torch", "pcka_mmdet"}
 """Packages whose configs, scopes and registered classes a checkpoint may name."""
@@ -42,7 +44,7 @@ def read_config(text: str) -> Config:
                     values[name] = _value(node.value, values)
                 case _:
                     raise _code(node)
-        return Config(values)
+        return Config(with_known_names(values))
     except (SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
         raise ValueError(f"the stored config cannot be read: {error}") from error
 
@@ -86,7 +88,7 @@ def refuse_code(config: Config, *models: Any) -> None:
     Raises:
         ValueError: They name a file that would be run, or a scope or type that no package in `PACKAGES` registers.
     """
-    nodes = list(_walk(models))
+    nodes = [node for _, node in walk(models)]
     dicts = [node for node in nodes if isinstance(node, dict)]
     scopes = {str(node["_scope_"]) for node in dicts if node.get("_scope_")} | {config.get("default_scope") or "mmdet"}
     for scope in scopes - PACKAGES:
@@ -102,14 +104,6 @@ def refuse_code(config: Config, *models: Any) -> None:
                 f"the stored config has the type {kind!r}, which no installed package registers; {GIVE_CONFIG}"
             )
     _warn_of_imports(config)
-
-
-def _walk(node: Any) -> Iterator[Any]:
-    """A value and all values nested in it."""
-    yield node
-    entries = node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple, set)) else ()
-    for entry in entries:
-        yield from _walk(entry)
 
 
 def _warn_of_imports(config: Config) -> None:

@@ -37,6 +37,12 @@ NOT_IN_STUDENT = ("distiller", "balance", "teacher_check", "resume", "load_from"
 """Settings of the distillation that the student's config must not have."""
 
 
+def student_path(checkpoint: str | Path) -> Path:
+    """The path of a checkpoint's student: `student_epoch_3.pth` beside `epoch_3.pth`."""
+    path = Path(checkpoint)
+    return path.with_name(f"student_{path.name}")
+
+
 def student_config(config: Config) -> Config:
     """The config of the student alone, without hooks and imports of this package and MMRazor.
 
@@ -84,6 +90,8 @@ def student_checkpoint(checkpoint: Mapping[str, Any], config: str | None = None)
     if not any(key.startswith("backbone.") for key in weights):
         raise ValueError(f"no key begins with 'architecture.backbone.' or 'backbone.': {list(weights)[:4]} ...")
     meta = {key: plain for key, value in checkpoint.get("meta", {}).items() if (plain := _plain(value)) is not None}
+    if "CLASSES" in meta:  # of MMDetection 2
+        meta.setdefault("dataset_meta", {"classes": meta["CLASSES"]})
     if config is None and "cfg" in meta:
         config = _student_config_within(meta["cfg"]).pretty_text
     if config is not None:

@@ -10,10 +10,15 @@ from mmengine.utils import is_abs
 
 
 def innermost(dataset: dict) -> dict:
-    """The data set inside wrappers such as `RepeatDataset`."""
-    while "dataset" in dataset:
-        dataset = dataset["dataset"]
-    return dataset
+    """The data set inside wrappers such as `RepeatDataset`; of several, as in a `ConcatDataset`, the first."""
+    return all_innermost(dataset)[0]
+
+
+def all_innermost(dataset: dict) -> list[dict]:
+    """All data sets inside wrappers such as `RepeatDataset` and `ConcatDataset`."""
+    if "dataset" in dataset:
+        return all_innermost(dataset["dataset"])
+    return [one for part in dataset.get("datasets") or [] for one in all_innermost(part)] or [dataset]
 
 
 def repeats(dataset: dict) -> int:

@@ -19,14 +19,15 @@ SCOPES_WITHOUT_DETECTORS = ("mmengine", "mmrazor", OURS)
 def plain_dict(config: Config | ConfigDict) -> dict:
     """A config's content without objects: those of a Python-style config by their names, operators of mmcv by those
     that mmcv knows (`nms`, where MMEngine writes `mmcv.ops.nms`)."""
-    return _with_known_names(config.to_dict())
+    return with_known_names(config.to_dict())
 
 
-def _with_known_names(node: Any) -> Any:
+def with_known_names(node: Any) -> Any:
+    """Nested values with operators of mmcv by the names that mmcv knows; see `plain_dict`."""
     if isinstance(node, dict):
-        return {key: _with_known_names(value) for key, value in node.items()}
+        return {key: with_known_names(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
-        return type(node)(map(_with_known_names, node))
+        return type(node)(map(with_known_names, node))
     return node.rpartition(".")[2] if isinstance(node, str) and node.startswith(OPERATORS) else node
 
 
@@ -52,10 +53,10 @@ def model_config(spec: str | dict) -> ConfigDict:
 
 
 def model_of(config: Config, path: str, overrides: dict[str, Any] | None = None) -> ConfigDict:
-    """The model of a detector's config, with the config's preprocessor and default scope.
+    """The model of a detector's config. Preprocessor, default scope and overrides are added to it, in place.
 
     Args:
-        config: The config.
+        config: It is changed.
         path: The config's name, for the message.
         overrides: Merged into the model.
 

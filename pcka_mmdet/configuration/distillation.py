@@ -74,7 +74,7 @@ def self_contained(config: Config) -> Config:
     return config
 
 
-def write_out_detectors(config: Config) -> None:
+def write_out_mmrazor_detectors(config: Config) -> None:
     """Replace `cfg_path`, in place, by the model dict where MMRazor would build another detector.
 
     MMRazor supports only `dict(cfg_path='mmdet::...', pretrained=...)`. It silently drops overrides of keys that the

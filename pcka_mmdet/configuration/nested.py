@@ -4,15 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def walk(node: Any) -> Iterator[tuple[str, Any]]:
-    """Every key and value within nested dicts and lists."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield key, value
-            yield from walk(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from walk(value)
+def walk(node: Any) -> Iterator[tuple[str | None, Any]]:
+    """Every value within nested dicts and lists, with its key; the key of a list's entry is `None`."""
+    entries = node.items() if isinstance(node, dict) else ()
+    if isinstance(node, (list, tuple, set)):
+        entries = ((None, value) for value in node)
+    for key, value in entries:
+        yield key, value
+        yield from walk(value)
 
 
 def leaves(node: Any, path: str = "") -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from pcka_mmdet.configuration.distillation import is_fpn_distill, write_out_detectors
+from pcka_mmdet.configuration.distillation import is_fpn_distill, write_out_mmrazor_detectors
 from pcka_mmdet.models import FPNDistill
 
 _OF_DISTILLATION = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor", "init_cfg"}
@@ -32,7 +32,7 @@ def apply_common(config: Config, options: Mapping[str, Any] | None, work_dir: st
         ValueError: That config is invalid; see also `check_names`.
     """
     merge_options(config, options or {})
-    write_out_detectors(config)
+    write_out_mmrazor_detectors(config)
     if work_dir is not None:
         config.work_dir = work_dir
     elif config.get("work_dir") is None:
@@ -60,8 +60,9 @@ def check_names(config: Config, options: Mapping[str, Any]) -> None:
         if name in places and name not in config:
             raise ValueError(f"there is no setting {option!r}: did you mean {places[name] + dot + rest!r}?")
         for prefix, names in known.items():
+            longer = tuple(f"{setting}_" for setting in names)
             name, dot, rest = option.removeprefix(prefix).partition(".")
-            if not option.startswith(prefix) or name in there[prefix] or name.startswith(tuple(names)):
+            if not option.startswith(prefix) or name in there[prefix] or name in names or name.startswith(longer):
                 continue
             if close := difflib.get_close_matches(name, names, n=1, cutoff=0.8):
                 raise ValueError(f"there is no setting {option!r}: did you mean {prefix + close[0] + dot + rest!r}?")

@@ -4,7 +4,7 @@ import atexit
 import gc
 
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
@@ -71,17 +71,6 @@ def forget_initial_weights(runner: Runner) -> None:
         model.init_student, model.inherit = None, []
     elif isinstance(model, dict) and last_name(model.get("type")) == "FPNDistill":
         model.update(init_student=None, inherit=[])  # a FlexibleRunner builds and initialises it when it trains
-
-
-def use_student_checkpoints(config: Config) -> None:
-    """Replace MMEngine's checkpoint hook by `StudentCheckpointHook`.
-
-    A hook that writes to a remote place, and a hook of the user's own, stay.
-    """
-    hook = config.setdefault("default_hooks", ConfigDict()).setdefault("checkpoint", ConfigDict(type="CheckpointHook"))
-    remote = hook and any(hook.get(option) for option in ("backend_args", "file_client_args"))
-    if hook and not remote and last_name(hook.type) == "CheckpointHook":
-        hook.type = "pcka_mmdet.StudentCheckpointHook"
 
 
 def build_training_set(runner: Runner) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -17,9 +17,9 @@ from pcka_mmdet.configuration.nested import last_name
 from .checks import preflight
 from .checks.teacher_check import check_teacher
 from .hooks import BalanceAdviceHook, NonFiniteLossHook, SeparateClippingHook, SimilarityHook
-from .hooks.student_checkpoint import allow_teacher_change
+from .hooks.student_checkpoint import use_student_checkpoints
 from .nonfinite import save_step
-from .runner import build_runner, build_training_set, on_cpu, use_student_checkpoints
+from .runner import build_runner, build_training_set, on_cpu
 from .work_dir import check_work_dir, reserved
 
 
@@ -63,12 +63,24 @@ class TrainingOptions:
                     "--init-student is for distillations; for a plain training write --cfg-options load_from=FILE"
                 )
             config.model.init_student = self.init_student
-        use_student_checkpoints(config)
+        if is_fpn_distill(config) and config.model.get("init_student") and not config.get("resume"):
+            config.load_from = None  # MMEngine would load it over these weights
+        _log_validations_by_iteration(config)
+        use_student_checkpoints(config, self.allow_teacher_change)
         ours = is_fpn_distill(config) and last_name(config.model.distiller.type) == "FPNDistiller"
         if ours and config.model.get("balance") is None:
             config.model.balance = dict(ratio=None)  # constant weights: measured for the log and its warnings
-        if self.allow_teacher_change:
-            allow_teacher_change(config)
+
+
+def _log_validations_by_iteration(config: Config) -> None:
+    """In a training by iterations, note the iteration of each validation: MMEngine would note epoch 0."""
+    loop = config.get("train_cfg") or {}
+    if loop.get("by_epoch", True) and last_name(loop.get("type", "")) != "IterBasedTrainLoop":
+        return
+    hooks = config.setdefault("default_hooks", ConfigDict())
+    logger = hooks.setdefault("logger", ConfigDict(type="LoggerHook"))
+    if logger:
+        logger.setdefault("log_metric_by_epoch", False)
 
 
 def run_training(
@@ -91,18 +103,22 @@ def run_training(
         OSError: The work directory is in use or cannot be written to; a file is missing.
         ValueError: What is wrong, and what to do. Other errors are raised as they are.
     """
+    start = None if config.get("resume") else config.get("load_from")
     options.apply(config)
     preflight.check_all(config)
     check_work_dir(config)
     with reserved(config, resumes=bool(config.get("resume"))):
         if options.check_teacher:
             check_teacher(config, options.check_teacher)
-        return _train(config, notes, hooks)
+        return _train(config, notes, hooks, start)
 
 
-def _train(config: Config, notes: Sequence[str], hooks: Sequence[Hook]) -> Runner:
+def _train(config: Config, notes: Sequence[str], hooks: Sequence[Hook], start: str | None = None) -> Runner:
     try:
         runner = build_runner(config)
+        if config.get("resume"):  # the config in the work directory begins a training, also after this one went on
+            runner.cfg.update(resume=False, load_from=start)
+            runner.dump_config()
         for note in (*notes, f"versions: {releases()}"):
             runner.logger.info(note)
         hook = _registered(runner, NonFiniteLossHook)

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,24 @@ from typing import Any
 from mmengine.config import Config
 from rich.console import Console
 
-import pcka_mmdet
-from pcka_mmdet.benchmarking.measure import machine
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.files import file_sha256
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.data_set import annotation_file
-from pcka_mmdet.report.comparison import Trial
+from pcka_mmdet.report.trials import Trial
 
+from .data_sets import DataSet
 from .display import Display
-from .methods import DataSet, Method
+from .methods import Method
 from .run_stages import run_stages
 from .stage_config import COSTS, ensure_data, stage_config
 from .stages import Evaluation, Stage, Training, with_requirements
 
 Key = tuple[str, str, float, int]
 """Regime, method, setting and seed of a training."""
+
+TEACHER: Key = ("teacher", "teacher", 1.0, 0)
+"""Key of the teacher's training."""
 
 NOWHERE = Path("data")
 """Stands for the folder of the data where configs are compared."""
@@ -92,6 +93,11 @@ class Comparison:
         ]
         return sorted(current, key=lambda trial: (list(self.methods).index(trial.method), trial.setting, trial.seed))
 
+    def teacher_trial(self) -> Trial | None:
+        """The teacher's result, if it is in the file and its training is as it is today."""
+        entry = self._entries.get(_name(TEACHER))
+        return Trial(**entry["trial"]) if entry and self._is_done(TEACHER, tested=False) else None
+
     def run(self, keys: Sequence[Key], tested: bool, lock: int) -> None:
         """Run the trainings whose results are missing, and keep each result when it is there.
 
@@ -101,7 +107,10 @@ class Comparison:
             lock: A file descriptor that the children inherit; see `session`.
         """
         wanted: dict[Stage, tuple[Key, Training]] = {}
-        for key in [key for key in keys if not self._is_done(key, tested)]:
+        keys = [key for key in keys if not self._is_done(key, tested)]
+        if self.teacher.is_done() or any(self.methods[method].losses for _, method, _, _ in keys):
+            keys += [TEACHER] if not self._is_done(TEACHER, tested) else []
+        for key in keys:
             training = self._training(key)
             wanted[Evaluation(training) if tested else training] = key, training
 
@@ -111,9 +120,9 @@ class Comparison:
             key, training = wanted[stage]
             test = stage.record["test"]["bbox_mAP"] if tested else None
             trial = Trial(*key, training.record["val"]["bbox_mAP"], test, training.record["seconds"])
-            facts = dict(inputs=self._digest(key), version=self._version(), machine=machine())
+            began = training.record.get("provenance") or {}  # a test may be read by later code
             self._entries = self._read()  # another run may have added its results
-            self._entries[_name(key)] = {"trial": dataclasses.asdict(trial), **facts}
+            self._entries[_name(key)] = {"trial": dataclasses.asdict(trial), "inputs": self._digest(key), **began}
             write_json(self.file, dict(sorted(self._entries.items())))
 
         stages = with_requirements(list(wanted))
@@ -121,6 +130,8 @@ class Comparison:
             run_stages(stages, display, 1, self._jobs, inherit=[lock], on_done=keep)
 
     def _training(self, key: Key) -> Training:
+        if key == TEACHER:
+            return self.teacher
         teacher = dict(teacher=dict(cfg_path=str(self.teacher.config_file)), teacher_ckpt=str(self.teacher.checkpoint))
         requires = [self.teacher] if self.methods[key[1]].losses else []
         name, cost = _name(key), COSTS["distilled" if requires else "student"]
@@ -149,20 +160,16 @@ class Comparison:
 
     def _digest(self, key: Key) -> str:
         """Digest of what a result depends on: configs and annotations, without this machine's files. Code is not in it:
-        see `version` in an entry."""
+        see `version` in an entry, of when the training began."""
         if key not in self._digests:
             teacher, annotations = self._inputs
-            student = self._config(key, dict(teacher="teacher", teacher_ckpt="its last"), with_paths=False).to_dict()
-            inputs = [student, teacher if self.methods[key[1]].losses else None, annotations]
+            inputs = [None, teacher, annotations]
+            if key != TEACHER:
+                student = self._config(key, dict(teacher="teacher", teacher_ckpt="its last"), with_paths=False)
+                inputs = [student.to_dict(), teacher if self.methods[key[1]].losses else None, annotations]
             text = json.dumps(inputs, sort_keys=True, default=str)
             self._digests[key] = hashlib.sha256(text.encode()).hexdigest()[:16]
         return self._digests[key]
-
-    def _version(self) -> str:
-        """The commit of the code, with `+` if it has been changed since."""
-        git = ["git", "-C", str(carried("configs")), "describe", "--always", "--dirty=+", "--abbrev=12"]
-        done = subprocess.run(git, capture_output=True, text=True)
-        return done.stdout.strip() or pcka_mmdet.__version__
 
 
 def _name(key: Key) -> str:

@@ -1,7 +1,6 @@
 """The methods that `tools/benchmarks/methods.py` compares: their losses, and four settings of each on a log scale."""
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,8 +43,6 @@ class Method:
     Empty: all losses at a source share one ratio."""
     fixed: bool = False
     """Whether it is a variant of the recipe, and has its setting."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """Other settings of the distillation's config, as in `--cfg-options`."""
 
     @property
     def settings(self) -> tuple[float, ...]:
@@ -75,7 +72,6 @@ class Method:
         ratio = {name: setting * self.shares.get(name, 1.0) for name in losses} if self.shares else setting
         balance = dict(ratio=ratio) if self.balanced else None
         make_distillation(config, dict(architecture=config.model, **teacher), distiller, balance)
-        config.merge_from_dict(copy.deepcopy(self.options))
         return config
 
 
@@ -116,61 +112,7 @@ METHODS: dict[str, Method] = {
     **{f"{name}+balance": Method(losses, balanced=True) for name, losses in LOSSES.items()},
     HEADS_HALF_MORE: Method(BOTH_HEADS, balanced=True, fixed=True),
     "half-heads+balance": Method(dict(own=OWN_HEAD, head=dict(TEACHER_HEAD, images=0.5)), balanced=True, fixed=True),
-    "cosine-heads+balance": Method(
-        BOTH_HEADS,
-        balanced=True,
-        fixed=True,
-        options=dict(custom_hooks=[dict(type="pcka_mmdet.LossScheduleHook", decay="cosine")]),
-    ),
     "heads-pcka+balance": Method(
         dict(**BOTH_HEADS, pcka=_pcka("center")), balanced=True, fixed=True, shares=dict(pcka=0.2)
     ),
-}
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A data set of the benchmark: a folder of `student.py` and `teacher.py`, and two lengths of training."""
-
-    folder: str
-    """In `configs`."""
-    data: str
-    """Name of its folder in the folder of all data."""
-    epochs: dict[str, int]
-    """By regime: `short`, and `converged` (1.5 times as many add less than 0.01 to the plain student)."""
-    teacher_epochs: int
-    longer: float
-    """A distilled training's time over the plain student's, rounded up to a half, on two cores: `plain-longer` has as
-    many times more epochs. An estimate for pairs that have not been trained yet; `seconds` of the results tell."""
-    misfits: tuple[str, ...] = ()
-    """Methods that do not fit the pair, named without `+balance`."""
-    recipe: str = "both-heads+balance"
-    """The method that the default recipe is for the pair, always at the ratio `MIDDLE`."""
-
-    def fitting(self, methods: Sequence[str]) -> list[str]:
-        """Those of the methods that fit the pair."""
-        return [name for name in methods if name.removesuffix("+balance") not in self.misfits]
-
-    def num_epochs(self, regime: str, method: str) -> int:
-        """Epochs of a training of the student."""
-        times = {LONGER: self.longer, HALF_MORE: 1.5, HEADS_HALF_MORE: 1.5}
-        return round(self.epochs[regime] * times.get(method, 1))
-
-
-DATA_SETS: dict[str, DataSet] = {
-    "digits": DataSet("demo", "digit_scenes", dict(short=16, converged=90), teacher_epochs=60, longer=1.5),
-    "bccd": DataSet("bccd/small", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=3.0),
-    "deeppcb": DataSet("deeppcb", "deeppcb", dict(short=6, converged=36), teacher_epochs=20, longer=2.0),
-    "bccd-two-families": DataSet(
-        "bccd/two_families",
-        "bccd",
-        dict(short=30, converged=60),
-        teacher_epochs=40,
-        longer=3.0,
-        misfits=("own-head", "both-heads", "both-heads-half-more", "half-heads", "cosine-heads", "heads-pcka"),
-        recipe="teacher-head+balance",
-    ),
-    "bccd-two-stage": DataSet("bccd/two_stage", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=4.0),
-    "bccd-equal": DataSet("bccd", "bccd", dict(short=15, converged=30), teacher_epochs=20, longer=3.0),
-    "bccd-imagenet": DataSet("bccd/imagenet", "bccd", dict(short=10, converged=40), teacher_epochs=40, longer=2.0),
 }

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from pcka_mmdet.configuration.data_set import annotation_file
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.datasets import CLASSES, build_digit_scenes
+from pcka_mmdet.engine.cfg_options import merge_options
 
 from .data_root import move_data_root
 from .display import track
@@ -44,7 +45,7 @@ def stage_config(
     config = load_config(str(folder / f"{method}.py"))
     options = dict(options or {})
     set_epochs(config, options.pop("train_cfg.max_epochs", config.train_cfg.max_epochs))
-    config.merge_from_dict(options)
+    merge_options(config, options)
     if data_root is not None:
         move_data_root(config, data_root)
     config.merge_from_dict({"randomness.seed": seed})

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from pcka_mmdet.benchmarking.provenance import provenance
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.files import file_sha256
 from pcka_mmdet.configuration.data_set import annotation_file
@@ -67,7 +68,8 @@ class Stage:
 
     @property
     def record(self) -> dict:
-        """Content of `stage.json`: `fingerprint`, `done` and, once done, the summary; empty without a file."""
+        """Content of `stage.json`: `fingerprint`, `done`, `provenance` of the run that began it and, once done, the
+        summary; empty without a file."""
         try:
             return json.loads((self.folder / "stage.json").read_text())
         except (FileNotFoundError, json.JSONDecodeError):
@@ -89,12 +91,12 @@ class Stage:
             moved = _free_name(self.folder)
             self.folder.rename(moved)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._write(done=False)
+        self._write(done=False, provenance=self.record.get("provenance") or provenance())
         return moved
 
     def finish(self) -> None:
         """Record that the stage is done."""
-        self._write(done=True, **self.summary())
+        self._write(done=True, provenance=self.record.get("provenance"), **self.summary())
 
     def _write(self, **entries: Any) -> None:
         write_json(self.folder / "stage.json", {"fingerprint": self.fingerprint, **entries})

@@ -54,5 +54,5 @@ def words_of_test(config: Config, config_file: str | Path, checkpoint: str | Pat
     place, _ = coco_evaluator(config)
     results = folder / RESULTS
     prefix = results.with_name(RESULTS.name.partition(".")[0])
-    words = [config_file, checkpoint, "--work-dir", results.parent, "--cfg-options", f"{place}.outfile_prefix={prefix}"]
-    return list(map(str, words))
+    options = ["--work-dir", results.parent, "--cfg-options", f"{place}.outfile_prefix='{prefix}'"]
+    return list(map(str, [config_file, checkpoint, *options]))

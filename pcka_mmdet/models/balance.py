@@ -222,9 +222,11 @@ class _Fork(torch.autograd.Function):
 
 
 def _norm(gradients: Gradients, like: Tensor) -> Tensor:
-    """Norm of all gradients together. It is taken of values up to 1: squares may overflow, as with a loss scale."""
+    """Norm of all gradients together. It is taken of values up to 1: squares may overflow, as with a loss scale. The
+    norm of subnormal values is 0: their inverse would overflow."""
     found = [gradient.float() for gradient in gradients if gradient is not None]
     largest = torch.stack([like.new_zeros(()), *(gradient.abs().amax() for gradient in found)]).amax()
+    largest = torch.where(largest < torch.finfo(largest.dtype).tiny, 0, largest)
     inverse = _quotient(torch.ones_like(largest), largest)
     return largest * torch.stack([like.new_zeros(()), *((gradient * inverse).norm() for gradient in found)]).norm()
 

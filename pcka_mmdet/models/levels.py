@@ -169,9 +169,8 @@ def _dry_run(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[int, A
             try:
                 with forked_rng():
                     return side, forward(torch.zeros(1, 3, side, side, device=device))
-            except RuntimeError:
-                if side == DRY_RUN_SIDES[-1]:
-                    raise
+            except RuntimeError as error:
+                refused = error
+        raise refused
     finally:
         model.train(training)
-    raise AssertionError("DRY_RUN_SIDES is empty")

@@ -8,7 +8,8 @@
 | `roi_head` | raw outputs of the RoI head on the student's proposals          | stage       |
 | `logits`   | a classifier's logits, `(B, K)`                                 | single pair |
 
-A record maps the name of a source to its outputs, one entry per level. Only sources that a loss reads are recorded.
+A record maps the name of a source to its outputs, one entry per level. Of a teacher, only sources that a loss reads are
+recorded.
 Where gradients are balanced (see `balance`), `SOURCE/GROUP` is the copy that a group of losses reads.
 """
 

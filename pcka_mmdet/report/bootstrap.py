@@ -58,7 +58,7 @@ class Matches:
             evaluation.params.catIds = categories
             evaluation.evaluate()
         self.classes = list(classes)
-        self.images: list[int] = list(map(int, evaluation.params.imgIds))
+        self.images: list[int | str] = np.asarray(evaluation.params.imgIds).tolist()
         """Ids of the images, in the order of the weights of `average_precision`."""
         self._thresholds = evaluation.params.recThrs
         names = {number: name for name, number in ids.items()}
@@ -146,9 +146,7 @@ def _detections(truth: COCO, predictions: Sequence[dict], categories: Sequence[i
         rows = zip(found["bboxes"].tolist(), found["scores"].tolist(), found["labels"].tolist(), strict=True)
         for (x1, y1, x2, y2), score, label in rows:
             box = [x1, y1, x2 - x1, y2 - y1]
-            results.append(
-                dict(image_id=int(prediction["img_id"]), category_id=categories[label], bbox=box, score=score)
-            )
+            results.append(dict(image_id=prediction["img_id"], category_id=categories[label], bbox=box, score=score))
     if results:
         return truth.loadRes(results)
     nothing = COCO()

@@ -19,35 +19,6 @@ _SIMILARITIES = [
 Curve = tuple[list[float], list[float]]
 
 
-def plot_curves(logs: Mapping[str, Sequence[dict]], iterations: Mapping[str, float], path: Path) -> None:
-    """Draw the curves of several trainings.
-
-    Args:
-        logs: Records by method, see `read_scalars`.
-        iterations: Iterations per epoch, by method.
-        path: File of the plot.
-    """
-    from matplotlib.figure import Figure
-
-    similarity = similarity_curves(logs.get("distilled", ()), iterations.get("distilled", 1))
-    figure = Figure(figsize=(4.2 * (3 if similarity else 2), 3.4), layout="constrained")
-    axes = list(figure.subplots(1, 3 if similarity else 2))
-    for method, records in logs.items():
-        style = dict(color=colours.METHODS.get(method), lw=2)
-        epochs, precision = precision_curve(records)
-        last = f" {precision[-1]:.3f}" if precision else ""
-        axes[0].plot(epochs, precision, marker="o", ms=4, label=f"{method}{last}", **style)
-        axes[1].plot(*smooth(loss_curve(records, iterations[method])), label=method, **style)
-    finish(axes[0], "AP on the val split")
-    axes[0].set_ylim(bottom=0)
-    finish(axes[1], "detection loss (training)")
-    if similarity:
-        for (stride, curve), colour in zip(similarity.items(), colours.LEVELS * len(similarity)):
-            axes[2].plot(*smooth(curve), color=colour, lw=2, label=f"stride {stride}")
-        finish(axes[2], "CKA of distilled student and teacher")
-    figure.savefig(path, dpi=150)
-
-
 def plot_similarity(logs: Mapping[str, Sequence[dict]], iterations: Mapping[str, float], path: Path) -> None:
     """Draw AP and, beside it, the mean CKA over levels of several distillations (as in the paper's appendix).
 

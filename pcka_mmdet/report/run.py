@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
+from pcka_mmdet.checkpoints.config_text import read_config
 from pcka_mmdet.configuration.data_set import data_classes, innermost, known_classes
 from pcka_mmdet.configuration.distillation import STUDENT_CONFIG
 from pcka_mmdet.configuration.nested import last_name
@@ -31,8 +32,18 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> "Run":
-        """A run from its work directory. Raises what `config_in` raises."""
-        return cls(folder, Config.fromfile(config_in(folder)))
+        """A run from its work directory, whose config is read as data.
+
+        Raises:
+            FileNotFoundError: See `config_in`.
+            ValueError: The config is not as MMEngine writes it.
+        """
+        path = config_in(folder)
+        try:
+            config = read_config(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{str(path)!r} is not the config that a training writes: {error}") from error
+        return cls(folder, Config(config.to_dict(), filename=str(path)))
 
     @property
     def seed(self) -> int | None:
@@ -165,6 +176,8 @@ def config_in(folder: Path) -> Path:
     """
     written = [path for path in folder.glob("*.py") if not re.fullmatch(r"\d{8}_\d{6}", path.stem)]  # not a test's
     configs = sorted((path for path in written if path.name != STUDENT_CONFIG), key=lambda path: path.stat().st_mtime)
+    if not configs and (folder / STUDENT_CONFIG).is_file():  # a training of another one's student
+        return folder / STUDENT_CONFIG
     if not configs:
         raise FileNotFoundError(f"there is no config in {str(folder)!r}: give the work directory of a training")
     return configs[-1]

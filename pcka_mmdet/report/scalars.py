@@ -5,7 +5,9 @@ A run logs to `WORK_DIR/TIMESTAMP/vis_data/scalars.json`, one JSON object per li
 """
 
 import json
+import math
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 METRIC = "bbox_mAP"
@@ -14,8 +16,14 @@ ACCURACY = "accuracy/top1"
 
 
 def read_scalars(folder: Path) -> list[dict]:
-    """All records of a training, in the order in which they were written."""
-    return [record for path in sorted(folder.glob("*/vis_data/scalars.json")) for record in _read_lines(path)]
+    """The records of a training in order. From the iteration at which a run went on, or began anew, the records of
+    earlier runs are left out."""
+    records: list[dict] = []
+    for path in sorted(folder.glob("*/vis_data/scalars.json")):
+        newer = _read_lines(path)
+        first = next((record["iter"] for record in newer if "iter" in record), math.inf)
+        records = [*takewhile(lambda record, first=first: record.get("iter", 0) < first, records), *newer]
+    return records
 
 
 def _read_lines(path: Path) -> list[dict]:
@@ -29,15 +37,14 @@ def _read_lines(path: Path) -> list[dict]:
 
 
 def training_records(records: Sequence[dict]) -> list[dict]:
-    """Records of training iterations in order; if a resumed run repeats an iteration, the later record."""
-    by_iteration = {record["iter"]: record for record in records if "iter" in record}
-    return [by_iteration[iteration] for iteration in sorted(by_iteration)]
+    """Records of training iterations, without those of validations."""
+    return [record for record in records if "iter" in record]
 
 
 def training_seconds(records: Sequence[dict], iterations: int) -> float:
     """Seconds of training, with data loading, without validation.
 
-    Iterations that a resumed run repeats count once, so an interrupted training counts like an uninterrupted one.
+    An interrupted training counts like an uninterrupted one.
 
     Args:
         records: See `read_scalars`. A record gives the mean time of the iterations before it.
@@ -52,9 +59,8 @@ def training_seconds(records: Sequence[dict], iterations: int) -> float:
 
 
 def iterations_per_epoch(records: Sequence[dict]) -> float | None:
-    """Iterations of an epoch, by the last ones that were logged; `None` without a log of a training by epochs."""
-    iteration, epoch = (max((r[key] for r in records if key in r), default=0) for key in ("iter", "epoch"))
-    return iteration / epoch if iteration and epoch else None
+    """Iterations of an epoch, exact if the end of one was logged; `None` without a log of a training by epochs."""
+    return max((r["iter"] / r["epoch"] for r in training_records(records) if r.get("epoch")), default=None)
 
 
 def validation_records(records: Sequence[dict]) -> dict[int, dict[str, float]]:
@@ -67,8 +73,8 @@ def validation_records(records: Sequence[dict]) -> dict[int, dict[str, float]]:
     return dict(sorted(found.items()))
 
 
-def last_metric(folder: Path) -> float:
-    """AP of the last validation in a work directory.
+def last_metric(folder: Path, metric: str = METRIC) -> float:
+    """AP, or another metric, of the last validation in a work directory.
 
     Raises:
         ValueError: There is none in its log.
@@ -77,9 +83,10 @@ def last_metric(folder: Path) -> float:
     if not raw:
         raise ValueError(f"there is no validation in the log of {str(folder)!r}: name the work directory of a training")
     found = metrics(raw[-1])
-    if METRIC not in found:
-        raise ValueError(f"the validations of {str(folder)!r} have no {METRIC}, only {', '.join(found)}")
-    return found[METRIC]
+    name = next((name for name in found if name.endswith(metric)), None)
+    if name is None:
+        raise ValueError(f"the validations of {str(folder)!r} have no {metric}, only {', '.join(found)}")
+    return found[name]
 
 
 def metrics(record: dict) -> dict[str, float]:

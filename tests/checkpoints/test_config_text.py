@@ -9,9 +9,9 @@ from mmengine.config import Config
 from pcka_mmdet.checkpoints import config_text
 from pcka_mmdet.checkpoints.config_text import read_config, refuse_code
 from pcka_mmdet.checkpoints.student import export_student
+from pcka_mmdet.commands.onnx_export import export_onnx
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.nonfinite import read_batch
-from pcka_mmdet.engine.onnx_export import export_onnx
 from tests.detectors import build, distillation, retinanet
 
 GIVE = r"; give the config of its training \(--config FILE, or config=...\)"
@@ -153,6 +153,10 @@ def test_what_mmengine_writes_is_read_as_mmengine_reads_it():
     assert read_config("x = [inf, -inf]\ny = x").y == [float("inf"), -float("inf")]
     zoo = Config.fromfile("configs/retinanet/pcka-mimic_fpn_retinanet_x101_retinanet_r50_2x_coco.py")
     assert read_config(zoo.pretty_text).to_dict() == Config.fromstring(zoo.pretty_text, ".py").to_dict()
+
+
+def test_operators_of_mmcv_as_a_python_style_config_names_them():
+    assert read_config("nms = dict(type='mmcv.ops.nms', iou=0.5)").nms == dict(type="nms", iou=0.5)
 
 
 @pytest.mark.parametrize("text", ["x = (", "x = -'a'", "text = 1", "x = {[]: 1}", "x" * 9, "x = " + "[" * 999])

@@ -63,6 +63,11 @@ def test_only_the_students_arrays_and_plain_types():
     assert "pcka_mmdet" not in meta["cfg"] and "mmrazor" not in meta["cfg"]
 
 
+def test_classes_of_a_checkpoint_of_mmdetection_2():
+    plain = student_checkpoint(dict(state_dict={"backbone.w": torch.zeros(1)}, meta=dict(CLASSES=("cat", "dog"))))
+    assert plain["meta"]["dataset_meta"] == dict(classes=("cat", "dog"))
+
+
 def test_export_of_an_mmrazor_checkpoint(tmp_path):
     """Which holds the teacher too."""
     content, weights = checkpoint()

@@ -1,3 +1,3 @@
 """These tests need MMPretrain, which has an environment of its own (`make classification`); elsewhere they skip."""
 
-from tests.commands import command  # noqa: F401  (a fixture)
+from tests.programs import command  # noqa: F401  (a fixture)

@@ -8,7 +8,7 @@ from mmengine.registry import MODELS, init_default_scope
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.checkpoints.training_record import training_record
 from pcka_mmdet.configuration.detector import build_detector, model_config
-from pcka_mmdet.configuration.distillation import padded_size, write_out_detectors
+from pcka_mmdet.configuration.distillation import padded_size, write_out_mmrazor_detectors
 from tests.detectors import retinanet
 
 MMDET = "mmdet::retinanet/retinanet_r50_fpn_2x_coco.py"
@@ -53,7 +53,7 @@ def test_mmrazors_algorithm_gets_the_overrides_that_it_would_drop():
     config, plain = stock({**spec, "bbox_head": dict(num_classes=3)}), stock(spec)
     as_it_was = plain.to_dict()
     for each in (config, plain):
-        write_out_detectors(each)
+        write_out_mmrazor_detectors(each)
     assert plain.to_dict() == as_it_was
     model, other = built(config), built(plain)
     assert (model.student.bbox_head.num_classes, other.student.bbox_head.num_classes) == (3, 80)
@@ -72,19 +72,19 @@ def test_mmrazors_algorithm_takes_a_path_of_ones_own(tmp_path):
     config = stock(dict(cfg_path=str(tmp_path / "mine.py")))
     with pytest.raises(ValueError):
         built(config)
-    write_out_detectors(config)
+    write_out_mmrazor_detectors(config)
     assert built(config).student.neck.out_channels == 16
 
 
 def test_published_weights_are_left_to_mmrazor():
     spec = dict(cfg_path=MMDET, pretrained=True)
     config = stock(spec)
-    write_out_detectors(config)
+    write_out_mmrazor_detectors(config)
     assert config.model.architecture == spec
     with pytest.raises(ValueError, match=r"pretrained=True beside \['bbox_head', 'cfg_path'\].*Write init_cfg=dict"):
-        write_out_detectors(stock({**spec, "bbox_head": dict(num_classes=3)}))
+        write_out_mmrazor_detectors(stock({**spec, "bbox_head": dict(num_classes=3)}))
     ours = Config(dict(model=dict(type="pcka_mmdet.FPNDistill", architecture=spec, teacher="gone.py")))
-    write_out_detectors(ours)
+    write_out_mmrazor_detectors(ours)
     assert ours.model.architecture == spec  # FPNDistill resolves its own
     with pytest.raises(ValueError, match=r"pretrained=True beside cfg_path='mmdet::.*teacher_ckpt=FILE_OR_URL"):
         build_detector(spec)
@@ -94,7 +94,7 @@ def test_published_weights_are_left_to_mmrazor():
 def test_a_config_of_mmrazors_with_published_weights_trains_and_is_exported():
     config = stock(dict(cfg_path=MMDET))
     config.model.teacher.pretrained = True
-    write_out_detectors(config)
+    write_out_mmrazor_detectors(config)
     assert training_record(config)["model"]["teacher"]["type"] == "RetinaNet"
     assert student_config(config).model.type == "RetinaNet"
     config.model.architecture.pretrained = True

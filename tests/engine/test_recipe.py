@@ -130,6 +130,16 @@ def test_classes_of_equal_number_and_other_names():
     assert config.model.architecture.bbox_head.num_classes == 3
 
 
+def test_classes_of_joined_data_sets():
+    part = dict(type="CocoDataset", ann_file="a.json", metainfo=dict(classes=("RBC", "WBC", "cat")))
+    options = {
+        "model.bbox_head.num_classes": 3,
+        "train_dataloader.dataset": dict(type="ConcatDataset", datasets=[part]),
+    }
+    choice = distillation_config(RETINANET, "configs/bccd/teacher.py", "teacher.pth", options=options)[1]
+    assert choice == "recipe maps: the student's classes are RBC, WBC, cat, the teacher's RBC, WBC, Platelets"
+
+
 def test_names_of_classes_that_the_head_does_not_have():
     """The teacher's config names COCO's, and its head was trained for others."""
     options = {"model.bbox_head.num_classes": 3, "train_dataloader.dataset.metainfo.classes": ("RBC", "WBC", "cat")}

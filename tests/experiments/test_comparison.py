@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pcka_mmdet.experiments.comparison import Comparison, _name
-from pcka_mmdet.experiments.methods import DATA_SETS, METHODS, PLAIN
+from pcka_mmdet.experiments.comparison import TEACHER, Comparison, _name
+from pcka_mmdet.experiments.data_sets import DATA_SETS
+from pcka_mmdet.experiments.methods import METHODS, PLAIN
 
 ANNOTATIONS = dict(images=[], annotations=[], categories=[])
 KEYS = [("short", name, 1.0, 0) for name in (PLAIN, "mimic")]
@@ -38,6 +39,19 @@ def test_weights_are_of_the_configs_that_download_them(tmp_path, data, name, sta
     files = [(config.model.backbone.init_cfg or {}).get("checkpoint") for config in configs]
     assert files == [str(weights) if start else None for start in starts]
     assert found._training(KEYS[1]).config.model.architecture.backbone.init_cfg == configs[1].model.backbone.init_cfg
+
+
+def test_the_teachers_result(tmp_path, data):
+    """It is kept beside the students', and is none of them."""
+    first = comparison(tmp_path, data)
+    assert first.teacher_trial() is None
+    trial = dict(zip(("regime", "method", "setting", "seed"), TEACHER, strict=True), val=0.5, test=0.4, seconds=1.0)
+    entry = dict(trial=trial, inputs=first._digest(TEACHER))
+    (tmp_path / "results.json").write_text(json.dumps({_name(TEACHER): entry}))
+    again = comparison(tmp_path, data)
+    assert (again.teacher_trial().val, again.teacher_trial().test, again.results()) == (0.5, 0.4, [])
+    assert again._training(TEACHER) is again.teacher
+    assert comparison(tmp_path, data, epochs=1).teacher_trial() is None
 
 
 def test_results_are_kept_until_their_inputs_change(tmp_path, data):

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from pcka_mmdet.engine import lock
 from pcka_mmdet.engine.lock import exclusive
+from pcka_mmdet.experiments import stages
 from pcka_mmdet.experiments.children import Child, ChildFailed, termination_as_interrupt
 from pcka_mmdet.experiments.display import Display, track
 from pcka_mmdet.experiments.remaining_time import clock
@@ -82,6 +83,18 @@ def test_an_interrupted_stage_goes_on_in_its_folder(tmp_path):
     assert not stage.is_done()
     run(stage)
     assert (tmp_path / "first" / "product").read_text() == "half x"
+
+
+def test_provenance_is_of_the_run_that_began_a_stage(tmp_path, monkeypatch):
+    """Later code may finish it, or read its results again."""
+    versions = iter(["old", "new", "newer"])
+    monkeypatch.setattr(stages, "provenance", lambda: dict(version=next(versions)))
+    stage = Script(tmp_path / "first")
+    stage.prepare()  # and it was interrupted
+    run(Script(tmp_path / "first"))
+    assert stage.is_done() and stage.record["provenance"] == dict(version="old")
+    run(Script(tmp_path / "first", inputs=2))
+    assert stage.record["provenance"] == dict(version="new")
 
 
 def test_a_lost_product_is_made_again(tmp_path):

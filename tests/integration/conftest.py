@@ -9,8 +9,8 @@ from mmengine.config import Config
 from pcka_mmdet.cli import COMMANDS
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.experiments.data_root import move_data_root
-from tests.commands import command  # noqa: F401  (a fixture)
 from tests.pages import split
+from tests.programs import command  # noqa: F401  (a fixture)
 
 
 def last_log(work_dir: Path) -> str:

@@ -75,25 +75,25 @@ def test_a_plan_of_a_distillation(command):
     steps = {}
     for recipe, passes in (("pcka-mimic", "0"), ("pcka-plus", "3")):
         words = [config.format(recipe), "--size", 128, 160, "--student-step", 0.2]
-        out = command("tools/benchmarks/plan.py", *words).stdout
+        out = command("tools/plan.py", *words).stdout
         lines = {line[:52].strip(): line.split()[-1] for line in out.splitlines() if line.strip()}
         assert lines["passes through its head in a step, n"] == passes
         assert ("PCKA on a GPU" in out) == (recipe == "pcka-mimic")
         steps[recipe] = float(lines["a step over the student's alone, 1 + (T + nH) / 3S"])
     assert 1.2 < steps["pcka-mimic"] < 1.4 < 1.7 < steps["pcka-plus"] < 1.9
     assert "175,899" in out and "21,987" in out
-    done = command("tools/benchmarks/plan.py", "configs/bccd/distilled.py", check=False)
+    done = command("tools/plan.py", "configs/bccd/distilled.py", check=False)
     assert (
         done.returncode == 2
         and "no annotation file at 'data/bccd/train.json' to count the images in: give" in done.stderr
     )
-    out = command("tools/benchmarks/plan.py", "configs/bccd/distilled.py", "--images", 205).stdout
+    out = command("tools/plan.py", "configs/bccd/distilled.py", "--images", 205).stdout
     assert "256x320, batch 8 a GPU" in out and "205 images, 30 epochs" in out
     several = "configs/retinanet/progressive_fpn_retinanet-r101-x101_retinanet_r50_2x_coco.py"
-    done = command("tools/benchmarks/plan.py", several, check=False)
+    done = command("tools/plan.py", several, check=False)
     assert done.returncode == 2 and "a plan is for one teacher" in done.stderr
-    done = command("tools/benchmarks/plan.py", "configs/demo/student.py", check=False)
-    assert done.returncode == 2 and "configs/demo/student.py is no distillation's config" in done.stderr
+    done = command("tools/plan.py", "configs/demo/student.py", check=False)
+    assert done.returncode == 2 and "configs/demo/student.py is no config of an FPNDistill" in done.stderr
 
 
 @pytest.mark.full  # three trainings

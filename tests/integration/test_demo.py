@@ -75,12 +75,8 @@ def test_results(demo):
     assert results["distilled"]["flops"] == results["student"]["flops"] <= results["teacher"]["flops"] / 3
 
 
-def test_report(demo):
-    text = (demo.work_dir / "report.md").read_text()
-    assert "| distilled |" in text
-    for picture in ("curves.png", "detections.png"):
-        assert picture in text
-        assert (demo.work_dir / picture).read_bytes().startswith(b"\x89PNG")
+def test_picture(demo):
+    assert (demo.work_dir / "detections.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_page_shows_this_run(demo):

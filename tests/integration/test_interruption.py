@@ -9,9 +9,10 @@ import time
 
 import pytest
 import torch
+from mmengine.config import Config
 
-from tests.commands import ROOT
 from tests.integration.conftest import tiny_demo
+from tests.programs import ROOT
 
 DISTILLED = "configs/demo/paper/distilled.py"
 EPOCHS = 3
@@ -73,6 +74,8 @@ def test_killed_during_a_save_and_resumed_it_ends_bit_equal(command, uninterrupt
     command(*words(digit_scenes, work))
     assert_same_end(uninterrupted, work)
     assert not list(work.glob(".*.part"))
+    kept = Config.fromfile(work / "distilled.py")  # begins a training, as that of an uninterrupted run does
+    assert (kept.resume, kept.load_from) == (False, None)
 
 
 def test_a_damaged_checkpoint_costs_one_epoch(command, uninterrupted, digit_scenes, tmp_path):

@@ -90,6 +90,17 @@ def test_nothing_detected_and_no_object_of_a_class(tmp_path):
     assert mean_over_classes(found).tolist() == [0] and np.isnan(mean_over_classes(found[:, 2:])[0])
 
 
+def test_images_whose_ids_are_no_numbers(tmp_path):
+    truth, predictions = random_case()
+    numbers = Matches(coco_file(truth, tmp_path / "a.json"), predictions, CLASSES)
+    named = {f"img_{image:02}": true for image, true in truth.items()}
+    theirs = [dict(p, img_id=f"img_{p['img_id']:02}") for p in predictions]
+    names = Matches(coco_file(named, tmp_path / "b.json"), theirs, CLASSES)
+    assert names.images == list(named)
+    once = np.ones((1, len(named)), dtype=int)
+    assert np.array_equal(names.average_precision(once), numbers.average_precision(once))
+
+
 def test_samples_and_intervals():
     weights = sample_images(7, samples=4)
     assert weights.shape == (5, 7) and weights[0].tolist() == [1] * 7 and (weights.sum(1) == 7).all()

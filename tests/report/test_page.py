@@ -12,7 +12,7 @@ from pcka_mmdet.report.page import tables
 from pcka_mmdet.report.page.changes import draw, largest
 from pcka_mmdet.report.page.charts import svg
 from pcka_mmdet.report.page.page import write_page
-from pcka_mmdet.report.page.scores import score
+from pcka_mmdet.report.page.scores import score, with_partners
 from pcka_mmdet.report.page.tables import differences
 from pcka_mmdet.report.page.words import DISTILLED, STUDENT, headline
 from pcka_mmdet.report.run import RESULTS, Run, coco_evaluator
@@ -76,7 +76,19 @@ def test_runs_on_other_images_are_refused(runs, tmp_path):
     other = work_dir(tmp_path / "other", coco_file({i: truth[i % 5] for i in range(20, 40)}, tmp_path / "a.json"))
     (other.folder / RESULTS).write_text("[]")
     with pytest.raises(ValueError, match="other' was tested on other images or classes than"):
-        score([[other], runs[1]])
+        write_page([other], runs[1], None, tmp_path / "report.html")
+    with pytest.raises(ValueError, match="other' was tested on other images or classes than"):
+        write_page([], runs[1], other, tmp_path / "report.html")
+
+
+def test_seeds_without_a_partner_are_left_out(runs, tmp_path):
+    plain, distilled, _ = runs
+    alone = score([plain[:1], distilled[:1]])
+    said = write_page(plain[:1], distilled, None, tmp_path / "report.html")
+    assert f"{alone.whole.difference.value:+.3f}" in said and "over seeds" not in said
+    assert "Seeds that one side alone has are left out: 1." in said
+    assert with_partners([plain, distilled]) == ([plain, distilled], [])
+    assert with_partners([distilled]) == ([distilled], [])
 
 
 def test_results_are_read_for_every_image(runs):

@@ -11,7 +11,6 @@ from pcka_mmdet.report import colours
 from pcka_mmdet.report.curves import (
     loss_curve,
     mean_similarity,
-    plot_curves,
     plot_similarity,
     precision_curve,
     similarity_curves,
@@ -72,32 +71,6 @@ def figures(monkeypatch) -> list[Figure]:
     saved, save = [], Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: saved.append(self) or save(self, *a, **k))
     return saved
-
-
-def drawn(figure: Figure) -> dict[str, dict[str, list]]:
-    """The points of each curve by its label, by the title of what it is drawn in."""
-    return {a.get_title(): {line.get_label(): line.get_xydata().tolist() for line in a.lines} for a in figure.axes}
-
-
-def test_curves_are_drawn(tmp_path, figures):
-    plot_curves({"student": STUDENT, "distilled": DISTILLED}, dict(student=10, distilled=5), tmp_path / "curves.png")
-    (figure,) = figures
-    assert drawn(figure) == {
-        "AP on the val split": {"student 0.250": [[1, 0.25]], "distilled 0.500": [[1, 0.5]]},
-        "detection loss (training)": {"student": [[0.5, 3.0]], "distilled": [[1.0, 3.5]]},
-        "CKA of distilled student and teacher": {"stride 8": [[1.0, 0.5]], "stride 16": [[1.0, 0.4]]},
-    }
-    for axes in figure.axes[:2]:
-        assert [line.get_color() for line in axes.lines] == [colours.METHODS[m] for m in ("student", "distilled")]
-    assert cv2.imread(str(tmp_path / "curves.png")).shape == (510, 3 * 630, 3)
-
-
-def test_curves_of_trainings_that_logged_nothing(tmp_path, figures):
-    plot_curves({"student": [], "distilled": []}, dict(student=10, distilled=10), tmp_path / "curves.png")
-    assert drawn(figures[0]) == {
-        title: {"student": [], "distilled": []} for title in ("AP on the val split", "detection loss (training)")
-    }
-    assert cv2.imread(str(tmp_path / "curves.png")).shape == (510, 2 * 630, 3)
 
 
 def test_detections_are_drawn(tmp_path, figures):

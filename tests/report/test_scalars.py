@@ -31,16 +31,31 @@ def test_no_log_yet(tmp_path):
     assert scalars.training_seconds([], 100) == 0.0
 
 
-def test_runs_come_in_the_order_of_their_start(tmp_path):
-    write(tmp_path, "20260102_000000", [train(50, 0.3)])
-    write(tmp_path, "20260101_000000", [train(25, 0.1), train(50, 0.2)])
-    assert [record["time"] for record in scalars.read_scalars(tmp_path)] == [0.1, 0.2, 0.3]
-
-
-def test_what_a_resumed_run_repeats_counts_once():
-    records = [train(25, 1.0), train(50, 1.0), train(75, 9.0), train(75, 2.0), train(100, 2.0)]
+def test_what_a_resumed_run_repeats_counts_once(tmp_path):
+    write(tmp_path, "20260102_000000", [train(75, 2.0), train(100, 2.0), validation(2, 0.2)])
+    write(tmp_path, "20260101_000000", [train(25, 1.0), train(50, 1.0), validation(1, 0.1), train(75, 9.0)])
+    records = scalars.read_scalars(tmp_path)
     assert [record["time"] for record in scalars.training_records(records)] == [1.0, 1.0, 2.0, 2.0]
     assert scalars.training_seconds(records, 100) == 50 * 1.0 + 50 * 2.0
+    assert list(scalars.validation_records(records)) == [1, 2]
+
+
+def test_nothing_is_left_of_a_training_that_was_begun_anew(tmp_path):
+    """It had other epochs and validations."""
+    abandoned = [record for epoch in (1, 2, 3) for record in (train(50 * epoch, 9.0), validation(epoch, 0.01))]
+    write(tmp_path, "20260101_000000", abandoned)
+    write(tmp_path, "20260102_000000", [])  # a run that was killed before its first record
+    anew = [train(50, 1.0), train(75, 1.0), validation(1, 0.5)]
+    write(tmp_path, "20260103_000000", anew)
+    assert scalars.read_scalars(tmp_path) == anew
+
+
+def test_iterations_of_an_epoch():
+    """Exact once the end of an epoch was logged, also in an epoch that was not finished."""
+    assert scalars.iterations_per_epoch([dict(iter=1000, epoch=1), dict(iter=1050, epoch=2)]) == 1000
+    sparse = [dict(iter=50, epoch=1), dict(iter=100, epoch=2), dict(iter=350, epoch=5)]
+    assert scalars.iterations_per_epoch(sparse) == 70
+    assert scalars.iterations_per_epoch([dict(iter=50)]) is None
 
 
 def test_iterations_after_the_last_record_count_at_its_pace():

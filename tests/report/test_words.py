@@ -6,19 +6,19 @@ import pytest
 from mmengine.config import Config
 
 from pcka_mmdet.report.bootstrap import Estimate
-from pcka_mmdet.report.comparison import Interval
 from pcka_mmdet.report.page.scores import Score, Scores
-from pcka_mmdet.report.page.words import DISTILLED, STUDENT, headline, judge, named, title
+from pcka_mmdet.report.page.words import DISTILLED, FEW_IMAGES, STUDENT, headline, judge, named, title
 from pcka_mmdet.report.run import Run
+from pcka_mmdet.report.trials import Interval
 
 STUDENTS = {STUDENT: [], DISTILLED: []}
 GAIN, LOSS, NEITHER = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)
 
 
-def scores(images, seeds=None):
+def scores(images, seeds=None, count=FEW_IMAGES):
     difference = Estimate(sum(images) / 2, *images)
     whole = Score("all", [Estimate(0.4, 0.3, 0.5)] * 2, difference)
-    return Scores(whole, [], [], Interval(sum(seeds) / 2, *seeds) if seeds else None, True)
+    return Scores(whole, [], [], Interval(sum(seeds) / 2, *seeds) if seeds else None, count, True)
 
 
 def run(name, distils=False):
@@ -38,6 +38,12 @@ def run(name, distils=False):
 def test_intervals_that_agree(images, seeds, kind, begin):
     text, found = judge(STUDENTS, scores(images, seeds))
     assert text.startswith(begin) and found == kind
+
+
+def test_few_images_get_no_verdict():
+    """Samples of one image are all alike, so their interval has no width."""
+    text, kind = judge(STUDENTS, scores(GAIN, count=1))
+    assert kind == "note" and text.startswith("1 test images are too few to tell a gain from chance: test on 20")
 
 
 def test_both_are_said_where_the_seeds_allow_for_a_loss():

@@ -6,8 +6,8 @@ Trainings that were not tested yet are tested first.
 import argparse
 from pathlib import Path
 
-from pcka_mmdet.engine.short_errors import run_tool
-from pcka_mmdet.experiments.run_arguments import add_runs_argument
+from pcka_mmdet.commands.run_arguments import add_runs_argument
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.experiments.tested import tested
 from pcka_mmdet.report.confusion import confusion_matrix, plot_confusion
 from pcka_mmdet.report.run import check_same_data

@@ -4,8 +4,8 @@ import argparse
 import statistics
 from collections.abc import Mapping, Sequence
 
-from pcka_mmdet.engine.short_errors import run_tool
-from pcka_mmdet.experiments.run_arguments import add_runs_argument
+from pcka_mmdet.commands.run_arguments import add_runs_argument
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.report.scalars import read_scalars, training_records
 from pcka_mmdet.report.tables import markdown_table
 
@@ -33,10 +33,7 @@ def gradient_rows(logs: Mapping[str, Sequence[dict]]) -> list[list[str]]:
         records = training_records(records)[1:]
         parts = sorted({key.removeprefix(RATIO) for record in records for key in record if key.startswith(RATIO)})
         if not parts:
-            raise ValueError(
-                f"the log of {name!r} has no {RATIO}*: pcka-mmdet train writes them, but not for older trainings with "
-                "constant weights"
-            )
+            raise ValueError(f"the log of {name!r} has no {RATIO}*: is it a distillation by pcka-mmdet train?")
         for part in parts:
             ratios, cosines = (
                 [record[prefix + part] for record in records if prefix + part in record] for prefix in (RATIO, COSINE)

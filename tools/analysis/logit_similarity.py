@@ -12,11 +12,10 @@ from mmengine.runner import Runner, load_checkpoint
 from torch import Tensor
 
 from pcka_mmdet.checkpoints.resume import newest_intact_checkpoint
-from pcka_mmdet.checkpoints.student import student_config
+from pcka_mmdet.checkpoints.student import student_config, student_path
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.files import load_config
-from pcka_mmdet.engine.hooks.student_checkpoint import student_path
-from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.logit_similarity import plot_logit_similarity
 
 TEACHER = "teacher"

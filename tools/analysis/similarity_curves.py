@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from pcka_mmdet.engine.short_errors import run_tool
-from pcka_mmdet.experiments.run_arguments import add_runs_argument
+from pcka_mmdet.commands.run_arguments import add_runs_argument
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.report.curves import plot_similarity
 from pcka_mmdet.report.scalars import iterations_per_epoch, read_scalars, validation_records
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from pcka_mmdet.engine.short_errors import run_tool
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.report import colours
 from pcka_mmdet.report.curves import smooth
 from pcka_mmdet.report.scalars import read_scalars, training_records

@@ -11,15 +11,16 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pcka_mmdet.commands.run_arguments import make_console
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.configuration.files import load_config
-from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.ablations import Ablation, file_name, read_ablations, trainings, vary
 from pcka_mmdet.experiments.comparison import Comparison
-from pcka_mmdet.experiments.methods import DATA_SETS, PLAIN, Method
-from pcka_mmdet.experiments.run_arguments import make_console
+from pcka_mmdet.experiments.data_sets import DATA_SETS
+from pcka_mmdet.experiments.methods import PLAIN, Method
 from pcka_mmdet.experiments.run_stages import session
-from pcka_mmdet.report.comparison import interval_cells, paired_difference, rows
 from pcka_mmdet.report.tables import console_table, markdown_table
+from pcka_mmdet.report.trials import interval_cells, paired_difference, rows
 
 ABLATIONS = read_ablations()
 REGIME = "short"

@@ -16,11 +16,11 @@ from rich.console import Console
 
 from pcka_mmdet.benchmarking.measure import LiveBytes, interleaved, save
 from pcka_mmdet.benchmarking.steps import stepper, teacher_forward
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.checks.annotations import head_classes
-from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.methods import HALF_MORE, HEADS_HALF_MORE, LONGER, METHODS, MIDDLE, PLAIN, Method
 from pcka_mmdet.report.tables import console_table
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from rich.console import Console
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
-from pcka_mmdet.engine.short_errors import run_tool
+from pcka_mmdet.commands.run_arguments import add_run_arguments, default_threads, make_console
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.experiments.display import Display
-from pcka_mmdet.experiments.run_arguments import add_run_arguments, default_threads, make_console
 from pcka_mmdet.experiments.run_stages import run_stages, session
 from pcka_mmdet.experiments.stage_config import COSTS, ensure_data, stage_config
 from pcka_mmdet.experiments.stages import Evaluation, Training, with_requirements
-from pcka_mmdet.report.comparison import HEADER, Trial, cells, rows
 from pcka_mmdet.report.tables import console_table, markdown_table
+from pcka_mmdet.report.trials import HEADER, Trial, cells, rows
 
 METHODS = ("student", "distilled")
 

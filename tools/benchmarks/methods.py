@@ -13,14 +13,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pcka_mmdet.engine.short_errors import run_tool
+from pcka_mmdet.commands.run_arguments import make_console
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.experiments.comparison import Comparison
-from pcka_mmdet.experiments.methods import DATA_SETS, METHODS, MIDDLE, PLAIN
-from pcka_mmdet.experiments.run_arguments import make_console
+from pcka_mmdet.experiments.data_sets import DATA_SETS
+from pcka_mmdet.experiments.methods import LOSSES, METHODS, MIDDLE, PLAIN
 from pcka_mmdet.experiments.run_stages import session
-from pcka_mmdet.report.comparison import HEADER, Trial, best_setting, cells, choice, rows
-from pcka_mmdet.report.comparison_plot import plot_comparison
 from pcka_mmdet.report.tables import console_table, markdown_table
+from pcka_mmdet.report.trials import HEADER, Trial, best_setting, cells, choice, rows
+from pcka_mmdet.report.trials_plot import plot_comparison
 
 CHOOSING_SEED = 1000
 """Seed of the trainings that choose a setting; no result has it."""
@@ -34,14 +35,13 @@ def parse_args() -> argparse.Namespace:
         nargs="+",
         choices=METHODS,
         metavar="METHOD",
-        default=list(METHODS),
-        help=f"of {', '.join(METHODS)} (default: all)",
+        help=f"of {', '.join(METHODS)} (default: all; with --quick each loss once, balanced)",
     )
     parser.add_argument("--regimes", nargs="+", choices=["short", "converged"], default=["short"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the results")
     parser.add_argument("--setting", type=float, help="ratio, or factor of the published weights, of all methods")
     parser.add_argument("--final", action="store_true", help="test too: when nothing is left to choose")
-    parser.add_argument("--quick", action="store_true", help="one setting, one seed and two epochs of each method")
+    parser.add_argument("--quick", action="store_true", help="two epochs, one setting and one seed")
     parser.add_argument(
         "--data-root", type=Path, default=Path("data"), help="folder of the sets (default: %(default)s)"
     )
@@ -52,6 +52,7 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if CHOOSING_SEED in args.seeds:
         parser.error(f"--seeds: {CHOOSING_SEED} chooses the settings, so no result may have it")
+    args.methods = args.methods or ([f"{name}+balance" for name in LOSSES] if args.quick else list(METHODS))
     if args.quick:
         args.results = args.work_dir = args.work_dir / "quick"
         args.regimes, args.seeds, args.setting = ["short"], args.seeds[:1], MIDDLE
@@ -101,6 +102,9 @@ def report(comparison: Comparison, chosen: Sequence[tuple[str, float]]) -> None:
         f"`{comparison.data_set.recipe}` at {MIDDLE:g}. A setting is a ratio "
         "(`+balance`), or a factor of the published weights.\n"
     )
+    if teacher := comparison.teacher_trial():
+        tested = f", {teacher.test:.3f} on test" if teacher.test is not None else ""
+        text += f"\nThe teacher has {teacher.val:.3f} on val{tested}.\n"
     results = [trial for trial in trials if trial.seed != CHOOSING_SEED]
     for split in ("val", "test"):
         regimes = {}

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from pcka_mmdet.benchmarking.measure import interleaved, save
 from pcka_mmdet.benchmarking.steps import stepper, teacher_forward
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.configuration.detector import build_detector, model_config
-from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.functional.map_similarity import similarities
 from pcka_mmdet.report.tables import console_table
 

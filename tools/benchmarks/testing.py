@@ -18,10 +18,10 @@ from rich.console import Console
 import pcka_mmdet.models  # noqa: F401  (registers MMDetection's models too)
 from pcka_mmdet.benchmarking.measure import save
 from pcka_mmdet.checkpoints.student import student_checkpoint
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.datasets import build_digit_scenes
-from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.report.tables import console_table
 
 ROOT = Path(__file__).resolve().parents[2]

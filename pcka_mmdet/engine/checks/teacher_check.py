@@ -68,7 +68,8 @@ def _check(config: Config, images: int | None, teacher: str | dict, checkpoint: 
             f"the evaluation gives {sorted(metrics)}, and none ends with {wanted['metric']!r}: name one in the config, "
             "teacher_check=dict(metric=..., at_least=...)"
         )
-    which = "all" if images is None else f"the first {images}"
+    count = len(runner.val_loop.dataloader.dataset)
+    which = f"all {count}" if images is None else f"the first {count}"
     said = f"the teacher's {name} on {which} validation images is {metrics[name]:.3f}"
     if not metrics[name] >= wanted["at_least"]:
         raise ValueError(

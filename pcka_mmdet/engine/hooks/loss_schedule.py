@@ -1,6 +1,4 @@
-"""A factor for the distillation losses: ramped up, decayed, and 0 in iterations that are left out."""
-
-import math
+"""A factor for the distillation losses: ramped up, and 0 in iterations that are left out."""
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -15,36 +13,29 @@ from ..runner import unwrapped_model
 class LossScheduleHook(Hook):
     """Sets the factor of all distillation losses in each iteration; at 0 the teacher does not run.
 
-    The factor depends on the iteration and the training's length alone, so it is the same in every process and in a
+    The factor depends on the iteration alone, so it is the same in every process and in a
     resumed training. To stop distillation after an epoch use `mmrazor.StopDistillHook`.
 
     Args:
         ramp: Number of iterations over which the factor rises linearly from 0 to 1.
         every: Distil when `iteration % every == 0`; in the other iterations the losses are 0. Loss weights are not
             raised to make up for them.
-        decay: `'cosine'`: the factor also falls from 1 to 0 over the whole training, as half a cosine, so the last
-            steps belong to the task.
 
     Raises:
-        ValueError: `ramp` is below 0, `every` below 1, `decay` unknown, or the model is not an `FPNDistill`.
+        ValueError: `ramp` is below 0, `every` below 1, or the model is not an `FPNDistill`.
     """
 
-    def __init__(self, ramp: int = 0, every: int = 1, decay: str | None = None):
+    def __init__(self, ramp: int = 0, every: int = 1):
         if ramp < 0 or every < 1:
             raise ValueError(f"LossScheduleHook: ramp is at least 0 and every at least 1, got ramp={ramp}, {every=}")
-        if decay not in (None, "cosine"):
-            raise ValueError(f"LossScheduleHook: decay is None or 'cosine', got {decay!r}")
         self.ramp = ramp
         self.every = every
-        self.decay = decay
 
-    def factor(self, iteration: int, max_iters: int) -> float:
-        """The factor, in [0, 1], of an iteration counted from 0, in a training of `max_iters`."""
+    def factor(self, iteration: int) -> float:
+        """The factor, in [0, 1], of an iteration counted from 0."""
         if iteration % self.every:
             return 0.0
-        ramp = min(1.0, iteration / self.ramp) if self.ramp else 1.0
-        decay = 0.5 * (1 + math.cos(math.pi * iteration / max_iters)) if self.decay else 1.0
-        return ramp * decay
+        return min(1.0, iteration / self.ramp) if self.ramp else 1.0
 
     def before_train(self, runner: Runner) -> None:
         """Refuse a model whose losses cannot be scheduled."""
@@ -57,4 +48,4 @@ class LossScheduleHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Set the factor of this iteration."""
-        unwrapped_model(runner).distiller.factor = self.factor(runner.iter, runner.max_iters)
+        unwrapped_model(runner).distiller.factor = self.factor(runner.iter)

@@ -8,7 +8,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
@@ -18,8 +18,9 @@ from pcka_mmdet.checkpoints.atomic_write import BACKEND, atomic_save, atomic_wri
 from pcka_mmdet.checkpoints.files import load_file
 from pcka_mmdet.checkpoints.matching import load_what_fits, summarise
 from pcka_mmdet.checkpoints.resume import is_intact
-from pcka_mmdet.checkpoints.student import student_checkpoint, student_config
+from pcka_mmdet.checkpoints.student import student_checkpoint, student_config, student_path
 from pcka_mmdet.configuration.distillation import STUDENT_CONFIG, self_contained
+from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.registry import HOOKS
 
@@ -202,9 +203,22 @@ class StudentCheckpointHook(CheckpointHook):
         return [self.best_ckpt_path_dict.get(key) for key in self.key_indicators]
 
 
-def allow_teacher_change(config: Config) -> None:
-    """Let a training resume with another teacher's file; warn if no hook compares the files."""
-    hook = config.default_hooks.checkpoint
+def use_student_checkpoints(config: Config, allow_teacher_change: bool = False) -> None:
+    """Replace MMEngine's checkpoint hook by `StudentCheckpointHook`, in place.
+
+    A hook that writes to a remote place, and a hook of the user's own, stay.
+
+    Args:
+        config: Of a training.
+        allow_teacher_change: Whether the training may resume with another teacher's file. Where no hook compares the
+            files, a warning says so.
+    """
+    hook = config.setdefault("default_hooks", ConfigDict()).setdefault("checkpoint", ConfigDict(type="CheckpointHook"))
+    remote = hook and any(hook.get(option) for option in ("backend_args", "file_client_args"))
+    if hook and not remote and last_name(hook.type) == "CheckpointHook":
+        hook.type = "pcka_mmdet.StudentCheckpointHook"
+    if not allow_teacher_change:
+        return
     kind = HOOKS.get(hook.type) if hook and isinstance(hook.type, str) else hook and hook.type
     if kind and issubclass(kind, StudentCheckpointHook):
         hook.allow_teacher_change = True
@@ -215,12 +229,6 @@ def allow_teacher_change(config: Config) -> None:
         "current",
         level=logging.WARNING,
     )
-
-
-def student_path(checkpoint: str | Path) -> Path:
-    """The path of a checkpoint's student: `student_epoch_3.pth` beside `epoch_3.pth`."""
-    path = Path(checkpoint)
-    return path.with_name(f"student_{path.name}")
 
 
 def _identity(path: str | None) -> tuple[str, int] | None:

@@ -80,21 +80,22 @@ class FPNDistiller(BaseDistiller):
         """Balance of gradients, by source of the student."""
         self.recorder: SourceRecorder | None = None
         """Records the student's sources."""
-        self._warned: set[str] = set()
+        self.inactive: set[str] = set()
+        """Keys of the terms whose outputs were degenerate in some batch; each was warned about."""
         self._ever_active: set[str] = set()
         """Losses that had a usable level in some batch."""
 
     def prepare(
         self,
         student: nn.Module,
-        teachers: nn.Module | Sequence[nn.Module],
+        teachers: Sequence[nn.Module],
         ratio: float | Mapping[str, float] | None = NO_LOSS,
     ) -> None:
         """Pair the levels of student and teacher, build the losses, and register the recorder of the student's sources.
 
         Args:
-            student: The student.
-            teachers: The teacher, or several.
+            student: Its sources are recorded.
+            teachers: One or several.
             ratio: Norm of the losses' gradient over the norm of the task's, at each source of the student: of all
                 losses together, or by name of the loss. Losses that are not named are not scaled. `None` scales none:
                 all are measured, for the log. See `GradientBalance`.
@@ -103,7 +104,6 @@ class FPNDistiller(BaseDistiller):
             ValueError: A model lacks a source, levels do not pair up, or an option names a level, a loss or a teacher
                 that is not there.
         """
-        teachers = [teachers] if isinstance(teachers, nn.Module) else list(teachers)
         entries = read_entries(self.loss_configs, len(teachers))
         sources_of = {name: read_sources(name, entry.config, entry.teacher_index) for name, entry in entries.items()}
         if isinstance(ratio, Mapping):  # a number holds for the losses of all teachers
@@ -135,7 +135,7 @@ class FPNDistiller(BaseDistiller):
         """The loss modules of all losses, with their pairs of levels."""
         return [term for terms in self.terms.values() for term in terms]
 
-    def teacher_sources(self, index: int = 0) -> set[str]:
+    def teacher_sources(self, index: int) -> set[str]:
         """Sources that the losses read from the teacher of that index."""
         return {sources.teacher for sources in self.levels if sources.teacher_index == index}
 
@@ -217,8 +217,8 @@ class FPNDistiller(BaseDistiller):
         elif wanted and name not in self._ever_active and get_world_size() == 1:  # others would wait for this process
             raise ValueError(f"no level is left for loss {name!r}: {too_small}")
         for index, term in enumerate(wanted):
-            if index not in usable and term.key not in self._warned:
-                self._warned.add(term.key)
+            if index not in usable and term.key not in self.inactive:
+                self.inactive.add(term.key)
                 message = " ".join([term.place, term.loss.degenerate_message(sizes[index])])
                 warnings.warn(f"loss {name!r}: {message}. It is 0 there", stacklevel=3)
         return [wanted[index] for index in usable]
@@ -230,7 +230,7 @@ class FPNDistiller(BaseDistiller):
         bad = [key for key, value in results.items() if not torch.isfinite(value)]
         outputs = {}
         for term in self.all_terms:
-            outputs[f"the student's {term.what(0)}"] = term.of_student(student)
+            outputs[term.student_name] = term.of_student(student)
             if (record := teachers[term.sources.teacher_index].record) is not None:
-                outputs[f"the teacher's {term.what(1)}"] = term.of_teacher(record)
+                outputs[term.teacher_name] = term.of_teacher(record)
         self.nonfinite = not_finite(bad, outputs)

@@ -48,12 +48,17 @@ class Term:
             return "on all levels"
         return "" if self.stride is None else f"at stride {self.stride}"
 
-    def what(self, side: int) -> str:
-        """Name of the output, for messages; side 0 is the student."""
-        source = self.sources[side]
+    @property
+    def student_name(self) -> str:
+        """Name of the student's output, for messages."""
+        return f"the student's {_of_source(self.sources.student)} {self.place}".rstrip()
+
+    @property
+    def teacher_name(self) -> str:
+        """Name of the teacher's, likewise."""
         number = self.sources.teacher_index + 1
-        which = f"of teacher {number}" if side and number > 1 else ""
-        return " ".join(filter(None, ["map" if source in MAP_SOURCES else source, which, self.place]))
+        which = "the teacher's" if number == 1 else f"teacher {number}'s"
+        return f"{which} {_of_source(self.sources.teacher)} {self.place}".rstrip()
 
     def of_student(self, record: Record) -> Any:
         """The student's output, or a joint loss's list of outputs."""
@@ -66,6 +71,10 @@ class Term:
     def _of(self, outputs: Sequence[Any], levels: Sequence[Level]) -> Any:
         chosen = [outputs[level.index] for level in levels]
         return chosen if self.loss.joint else chosen[0]
+
+
+def _of_source(source: str) -> str:
+    return "map" if source in MAP_SOURCES else source
 
 
 OF_THE_DISTILLER = ("strides", "level_weight", "source", "teacher")

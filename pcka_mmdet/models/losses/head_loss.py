@@ -60,7 +60,19 @@ class _HeadOutputLoss(LevelLoss):
         student_head: nn.Module,
         teacher_head: nn.Module,
     ) -> Tensor:
-        """Weighted loss of the raw outputs of two heads, by level."""
+        """Weighted loss of the raw outputs of two heads, by level.
+
+        Raises:
+            ValueError: They differ in height or width at a level.
+        """
+        for own, other, (level, _) in zip(student, teacher, self.pairs, strict=True):
+            sizes = [tuple(outputs[0].shape[2:]) for outputs in (own, other)]
+            if sizes[0] != sizes[1]:
+                raise ValueError(
+                    f"{type(self).__name__}: at stride {level.stride} the student's outputs have {sizes[0]} positions "
+                    f"and the teacher's {sizes[1]}. Outputs of heads are not resized: use images whose sides both "
+                    "detectors divide (pad_size_divisor), or a loss on the neck maps"
+                )
         sums = [
             compare(
                 read_outputs(student_head, own, level.stride),

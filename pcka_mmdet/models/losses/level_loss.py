@@ -65,6 +65,8 @@ class LevelLoss(nn.Module):
     `prepare` and `forward` then get lists in place of single levels and outputs, `is_degenerate` a list of sizes.
     """
 
+    same_channels: bool = True
+    """Whether both sides need equal numbers of channels; where they differ, `prepare` builds a connector."""
     metric: str | None = None
     """Name of `similarity` in the log; without "loss"."""
 
@@ -137,7 +139,7 @@ class LevelLoss(nn.Module):
 
     def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
         """Whether the student's map needs a 1x1 convolution before the loss."""
-        return student_channels != teacher_channels
+        return self.same_channels and student_channels != teacher_channels
 
     @property
     def active(self) -> bool:
@@ -169,18 +171,17 @@ class LevelLoss(nn.Module):
         """What `describe` says besides weight and connector."""
         return []
 
-    def align(self, student: Tensor, teacher: Tensor, same_channels: bool = True) -> Tensor:
+    def align(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The teacher's map, detached, at the student's height and width.
 
         Args:
             student: The student's map `(B, C, H, W)`.
             teacher: The teacher's `(B, C', H', W')`.
-            same_channels: Whether C and C' must agree.
 
         Raises:
             ValueError: The maps differ in images or, with `same_channels`, in channels.
         """
-        if student.shape[0] != teacher.shape[0] or (same_channels and student.shape[1] != teacher.shape[1]):
+        if student.shape[0] != teacher.shape[0] or (self.same_channels and student.shape[1] != teacher.shape[1]):
             raise ValueError(
                 f"{type(self).__name__} got a student map of shape {tuple(student.shape)} and a teacher map of shape "
                 f"{tuple(teacher.shape)}: images and channels must agree. For other channels use "

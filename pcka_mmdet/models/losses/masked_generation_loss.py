@@ -38,10 +38,6 @@ class MaskedGenerationLoss(LevelLoss):
             raise ValueError(f"MaskedGenerationLoss: mask_ratio is at least 0 and below 1, got {mask_ratio}")
         self.mask_ratio = mask_ratio
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        state_dict.pop(f"{prefix}step", None)  # an earlier version counted the steps itself
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
     def prepare(self, student: Level, teacher: Level) -> None:
         """Build the connector, where the channels differ, and the generator."""
         super().prepare(student, teacher)

@@ -70,31 +70,27 @@ class PatchLoss(LevelLoss):
         rows, columns = patch_grid(height, width, self.patch_side(height, width), self.fit)
         return rows * columns
 
-    def aligned(self, student: Tensor, teacher: Tensor) -> Tensor:
+    def align(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The teacher's map, detached, at the student's height and width.
 
         Raises:
             ValueError: Images or channels do not agree, or the map has too few patches.
         """
-        teacher = self.align(student, teacher, same_channels=self.same_channels)
+        teacher = super().align(student, teacher)
         if self.is_degenerate(student.shape[2:]):
             raise ValueError(f"{type(self).__name__}: {self.degenerate_message(student.shape[2:])}")
         return teacher
 
     def cut(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        """Patch matrices `(G, N, D)` of both maps. Raises what `aligned` raises."""
+        """Patch matrices `(G, N, D)` of both maps. Raises what `align` raises."""
         options = self.patch_side(*student.shape[2:]), self.average, self.fit
-        teacher = self.aligned(student, teacher)
+        teacher = self.align(student, teacher)
         return extract_patches(student, *options), extract_patches(teacher, *options)
 
     @property
     def same_channels(self) -> bool:
-        """Whether student and teacher need equal numbers of channels."""
+        """`average='channel'` compares channel i with channel i."""
         return self.average == "channel"
-
-    def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
-        """Only where the numbers of channels must be equal and are not."""
-        return self.same_channels and student_channels != teacher_channels
 
     def is_degenerate(self, size: Sequence[int]) -> bool:
         """Whether the map gives fewer than `min_patches` patches."""
@@ -109,10 +105,10 @@ class PatchLoss(LevelLoss):
         height, width = size
         count, side = self.num_patches(height, width), self.patch_side(height, width)
         advice = "use a smaller patch_size" if side > 1 else "leave the level out (strides=...), or use larger images"
-        return f"a map of {height}x{width} has {_patches(count)} of side {side}, and {self.needs_patches}: {advice}"
+        return f"a map of {height}x{width} has {_patches(count)} of side {side}, and {self.requirement}: {advice}"
 
     @property
-    def needs_patches(self) -> str:
+    def requirement(self) -> str:
         """How many patches the loss needs, for messages."""
         return f"{type(self).__name__} needs {self.min_patches}"
 

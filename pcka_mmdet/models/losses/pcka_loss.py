@@ -69,18 +69,18 @@ class PCKALoss(PatchLoss):
         return MIN_SAMPLES[self.centering]
 
     @property
-    def needs_patches(self) -> str:
+    def requirement(self) -> str:
         """How many, for messages."""
         return f"centering={self.centering!r} needs {self.min_patches}"
 
     @property
     def same_channels(self) -> bool:
-        """`average='channel'` and the term over positions compare channel i with channel i."""
+        """The term over positions compares channel i with channel i too."""
         return super().same_channels or self.position_weight != 0
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
         """Weighted loss of one pair of maps, in float32 or wider."""
-        teacher = self.aligned(student, teacher)
+        teacher = self.align(student, teacher)
         weights = {"patches": self.loss_weight}
         if self.position_weight:
             weights["positions"] = self.position_weight

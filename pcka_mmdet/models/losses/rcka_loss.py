@@ -55,9 +55,10 @@ class RCKALoss(LevelLoss):
         """Whether either term has any weight."""
         return self.loss_weight != 0 or self.class_weight != 0
 
-    def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
+    @property
+    def same_channels(self) -> bool:
         """Gram matrices of samples compare any widths; those of classes need the same classes."""
-        return self.class_weight != 0 and student_channels != teacher_channels
+        return self.class_weight != 0
 
     def prepare(self, student: Level, teacher: Level) -> None:
         """Refuse a term over classes on maps, or over too few of them.

@@ -1,7 +1,6 @@
 """Strict loading of a teacher's weights."""
 
 import logging
-from pathlib import Path
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
@@ -9,6 +8,7 @@ from torch import nn
 
 from pcka_mmdet.checkpoints.files import read_weights
 from pcka_mmdet.checkpoints.matching import Problem, load_what_fits, of_part, summarise
+from pcka_mmdet.checkpoints.student import student_path
 from pcka_mmdet.checkpoints.student_keys import STUDENT
 
 from .neck_forward import PARTS
@@ -34,8 +34,8 @@ def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, lis
     weights, sha256 = read_weights(checkpoint)
     if any(key.startswith(STUDENT) for key in weights):
         raise ValueError(
-            f"teacher_ckpt {checkpoint!r} is a distillation's checkpoint: give its student, the file student_"
-            f"{Path(checkpoint).name} beside it, or what `pcka-mmdet export` makes of it"
+            f"teacher_ckpt {checkpoint!r} is a distillation's checkpoint: give its student, the file "
+            f"{student_path(checkpoint).name} beside it, or what `pcka-mmdet export` makes of it"
         )
     loaded, problems = load_what_fits(detector, weights)
     required = [problem for part in PARTS for problem in of_part(problems, part)]

@@ -67,15 +67,17 @@ def along(sides: Sides) -> tuple[dict[str, Curves], str]:
         all trainings count epochs.
     """
     found: dict[str, Curves] = {kind: {name: [] for name in sides} for kind in TITLES}
-    lengths = []
-    for name, run in ((name, run) for name, runs in sides.items() for run in runs):
-        lengths.append(iterations_per_epoch(run.records))
-        length = lengths[-1] or 1.0
-        found["precision"][name].append(precision_curve(run.records))
-        found["loss"][name].append(smooth(loss_curve(run.records, length)))
-        found["similarity"][name].append(smooth(mean_similarity(run.records, length) or ([], [])))
+    logged_by = [(name, run.records) for name, runs in sides.items() for run in runs if run.records]
+    lengths = [iterations_per_epoch(records) for _, records in logged_by]
+    by_epoch = all(lengths)
+    for (name, records), of_epoch in zip(logged_by, lengths, strict=True):
+        length = of_epoch if by_epoch else 1.0
+        xs, ys = precision_curve(records)
+        found["precision"][name].append((xs if by_epoch else [x * (of_epoch or 1) for x in xs], ys))
+        found["loss"][name].append(smooth(loss_curve(records, length)))
+        found["similarity"][name].append(smooth(mean_similarity(records, length) or ([], [])))
     logged = {kind: curves for kind, curves in found.items() if any(xs for side in curves.values() for xs, _ in side)}
-    return logged, "epoch" if all(lengths) else "iteration"
+    return logged, "epoch" if by_epoch else "iteration"
 
 
 def lines(kind: str, curves: Curves, unit: str) -> "Figure":

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pcka_mmdet.configuration.installed import releases
 
 from ..confusion import confusion_figure, confusion_matrix
-from ..run import Run
+from ..run import Run, check_same_data
 from . import changes, charts, tables
-from .scores import Scores, score
-from .words import TEACHER, Sides, headline, judge, named, short, title, titles
+from .scores import Scores, score, with_partners
+from .words import TEACHER, Sides, headline, judge, left_out, named, short, title, titles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,20 +35,26 @@ def write_page(plain: Sequence[Run], distilled: Sequence[Run], teacher: Run | No
         The result in a few sentences.
 
     Raises:
-        ValueError: See `score`.
+        ValueError: The test images hold no object; see also `check_same_data`.
     """
     import jinja2
 
     sides = named(plain, distilled)
-    scores = score(list(sides.values()))
+    paired, alone = with_partners(list(sides.values()))
+    sides = dict(zip(sides, paired, strict=True))
+    check_same_data([distilled[0], *plain, *distilled, *([] if teacher is None else [teacher])])
+    scores = score(paired)
+    if not np.isfinite(scores.whole.shown.value):
+        raise ValueError("the test images hold no object of these classes: without one there is no AP to report")
+    told = " ".join(filter(None, [headline(sides, scores, teacher), left_out(alone)]))
     out.parent.mkdir(parents=True, exist_ok=True)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(Path(__file__).with_name("page.html").read_text())
-    out.write_text(template.render(_content(sides, teacher, scores, out)))
-    return " ".join(filter(None, [headline(sides, scores, teacher), judge(sides, scores)[0]]))
+    out.write_text(template.render(_content(sides, teacher, scores, told, out)))
+    return " ".join(filter(None, [told, judge(sides, scores)[0]]))
 
 
-def _content(sides: Sides, teacher: Run | None, scores: Scores, out: Path) -> dict[str, Any]:
+def _content(sides: Sides, teacher: Run | None, scores: Scores, told: str, out: Path) -> dict[str, Any]:
     """What the template shows. The charts are written as PNG on the way."""
 
     def chart(name: str, figure: "Figure", label: str) -> str:
@@ -67,7 +75,7 @@ def _content(sides: Sides, teacher: Run | None, scores: Scores, out: Path) -> di
     }
     return dict(
         title=title(sides),
-        headline=headline(sides, scores, teacher),
+        headline=told,
         verdict=verdict,
         verdict_class=kind,
         images=len(last.matches.images),

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..bootstrap import SIZES, Estimate, mean_over_classes, sample_images
-from ..comparison import Interval, paired_difference
-from ..run import Run, check_same_data
+from ..run import Run
+from ..trials import Interval, paired_difference
 
 OF_ONE_SEED = {
     *("checkpoint", "ckpt", "init_student", "load_from", "teacher_ckpt"),
@@ -46,18 +46,14 @@ class Scores:
     sizes: list[Score]
     seeds: Interval | None
     """Difference over the seeds that both sides have; `None` for less than two."""
+    images: int
+    """Number of test images."""
     by_seed: bool
     """Whether trainings were paired by their seeds; else in the order in which they were given."""
 
 
 def score(sides: Sequence[Sequence[Run]]) -> Scores:
-    """AP of one or two sides on the same test images, which are drawn with repetition; see `bootstrap`.
-
-    Raises:
-        ValueError: The runs were tested on different images or classes.
-    """
-    runs = [run for side in sides for run in side]
-    check_same_data(list(reversed(runs)))
+    """AP of one or two sides on the same test images, which are drawn with repetition; see `bootstrap`."""
     first = sides[-1][0].matches
     weights = sample_images(len(first.images))
     by_size = {
@@ -73,8 +69,19 @@ def score(sides: Sequence[Sequence[Run]]) -> Scores:
         [found for found in classes if np.isfinite(found.shown.value)],
         [found for found in sizes if np.isfinite(found.shown.value)],
         paired_difference(*(_by_key(side, by_seed) for side in reversed(sides))) if len(sides) == 2 else None,
+        len(first.images),
         by_seed,
     )
+
+
+def with_partners(sides: Sequence[Sequence[Run]]) -> tuple[list[Sequence[Run]], list[int]]:
+    """Two sides without the seeds that only one of them has, and these seeds. Sides that have no seed in common, or are
+    not the seeds of one training each, are left as they are."""
+    seeds = [{run.seed for run in side} for side in sides]
+    common = set.intersection(*seeds)
+    if len(sides) < 2 or not common or not all(map(_have_seeds, sides)):
+        return list(sides), []
+    return [[run for run in side if run.seed in common] for side in sides], sorted(set.union(*seeds) - common)
 
 
 def _by_key(runs: Sequence[Run], by_seed: bool) -> dict[int, float]:

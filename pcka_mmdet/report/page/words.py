@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from pcka_mmdet.configuration.distillation import is_distillation
 
 from ..bootstrap import Estimate
-from ..comparison import Interval
 from ..run import Run
+from ..trials import Interval
 from .scores import Scores
 
 Sides = Mapping[str, Sequence[Run]]
 """Trainings by the name of their side, as it stands in a sentence; the baseline comes first."""
+
+FEW_IMAGES = 20
+"""Fewer test images get no verdict: samples of them are too alike for an interval."""
 
 TEACHER, STUDENT, DISTILLED = "the teacher", "the student alone", "the distilled student"
 
@@ -80,11 +83,21 @@ def headline(sides: Sides, scores: Scores, teacher: Run | None) -> str:
     return text if teacher is None else f"{text} {_begin(TEACHER)} reaches {teacher.average_precision:.3f}."
 
 
+def left_out(seeds: Sequence[int]) -> str:
+    """Which trainings are not compared; empty if all are."""
+    if not seeds:
+        return ""
+    return f"Seeds that one side alone has are left out: {', '.join(map(str, seeds))}."
+
+
 def judge(sides: Sides, scores: Scores) -> tuple[str, str]:
     """What the difference means, by all intervals that there are, and the class of the text's colour; empty without
     a difference."""
     if scores.whole.difference is None:
         return "", ""
+    if scores.images < FEW_IMAGES:
+        few = f"{scores.images} test images are too few to tell a gain from chance"
+        return f"{few}: test on {FEW_IMAGES} or more.", "note"
     intervals = {"these images": scores.whole.difference, "the seeds": scores.seeds}
     signs = {what: _sign(found) for what, found in intervals.items() if found is not None}
     both, name = " and ".join(signs), _begin(list(sides)[-1])

@@ -14,18 +14,10 @@ def losses(run, name="pcka", stride=8):
 
 def test_factor():
     ramp = LossScheduleHook(ramp=4)
-    assert [ramp.factor(i, 6) for i in range(6)] == [0, 0.25, 0.5, 0.75, 1, 1]
+    assert [ramp.factor(i) for i in range(6)] == [0, 0.25, 0.5, 0.75, 1, 1]
     both = LossScheduleHook(ramp=4, every=2)
-    assert [both.factor(i, 7) for i in range(7)] == [0, 0, 0.5, 0, 1, 0, 1]
-    assert {LossScheduleHook().factor(i, 9) for i in range(9)} == {1}
-    cosine = LossScheduleHook(decay="cosine", every=2)
-    assert [cosine.factor(i, 8) for i in range(0, 8, 2)] == pytest.approx([1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5])
-    assert {cosine.factor(i, 8) for i in range(1, 8, 2)} == {0}
-
-
-def test_a_decay_that_is_none():
-    with pytest.raises(ValueError, match="decay is None or 'cosine', got 'linear'"):
-        LossScheduleHook(decay="linear")
+    assert [both.factor(i) for i in range(7)] == [0, 0, 0.5, 0, 1, 0, 1]
+    assert {LossScheduleHook().factor(i) for i in range(9)} == {1}
 
 
 def test_a_ramp_multiplies_every_loss(tmp_path):

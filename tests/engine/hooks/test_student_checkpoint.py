@@ -246,7 +246,7 @@ def test_allow_teacher_change_says_where_it_has_no_effect(hook, name, monkeypatc
     said = []
     monkeypatch.setattr(student_checkpoint, "print_log", lambda text, *_, **__: said.append(text))
     config = Config(dict(default_hooks=dict(checkpoint=hook)))
-    student_checkpoint.allow_teacher_change(config)
+    student_checkpoint.use_student_checkpoints(config, allow_teacher_change=True)
     assert bool(said) == (name is not None) == ("allow_teacher_change" not in (config.default_hooks.checkpoint or {}))
     assert not said or f"changes nothing: default_hooks.checkpoint is {name}, and Student" in said[0]
 

@@ -18,7 +18,7 @@ MIMIC = dict(type="pcka_mmdet.MimicLoss")
 
 def distiller(losses, student=None, teacher=None, **options):
     result = FPNDistiller(losses, **options)
-    result.prepare(build(student or retinanet()), build(teacher or retinanet()))
+    result.prepare(build(student or retinanet()), [build(teacher or retinanet())])
     return result
 
 

@@ -240,6 +240,14 @@ def test_the_wrong_number_of_maps():
         distilled(retinanet())._teacher.head(maps(0)[1:])
 
 
+def test_maps_of_other_sizes_than_the_teachers():
+    """Where both sides pad to other multiples."""
+    first, *others = maps(1, channels=24)
+    sizes = r"at stride 8 the student's outputs have \(15, 16\) positions and the teacher's \(16, 16\)"
+    with pytest.raises(ValueError, match=sizes):
+        compare(distilled(retinanet()), [first[:, :, :15], *others], maps(0))
+
+
 def test_a_head_of_another_kind_is_refused_when_the_model_is_built():
     config = dict(cfg_path="mmdet::tood/tood_r50_fpn_1x_coco.py", backbone=dict(init_cfg=None))
     with pytest.raises(ValueError, match="the outputs of TOODHead are not known, only those of .*PCKALoss"):

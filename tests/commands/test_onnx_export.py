@@ -8,7 +8,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 
-from pcka_mmdet.engine.onnx_export import HeadMaps, export_onnx
+from pcka_mmdet.commands.onnx_export import HeadMaps, export_onnx
 from tests.detectors import NUM_CLASSES, build, distillation, fcos, retinanet
 
 SHAPE = 64, 96

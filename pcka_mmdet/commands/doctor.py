@@ -21,13 +21,14 @@ from mmengine.runner import Runner
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.installed import INSTALL, STACK, release
+from pcka_mmdet.engine.checks.images import check_images
+from pcka_mmdet.engine.checks.preflight import CHECKS, check_operators, check_teacher_checkpoint
+from pcka_mmdet.engine.checks.teacher_check import check_teacher
+from pcka_mmdet.engine.hooks.student_checkpoint import use_student_checkpoints
+from pcka_mmdet.engine.runner import build_runner, build_training_set, unwrapped_model
 from pcka_mmdet.models import FPNDistill
 
-from ..runner import build_runner, build_training_set, unwrapped_model, use_student_checkpoints
-from ..short_errors import sentence
-from .images import check_images
-from .preflight import CHECKS, check_operators, check_teacher_checkpoint
-from .teacher_check import check_teacher
+from .short_errors import sentence
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 
@@ -147,6 +148,7 @@ def _step(config: Config) -> Iterator[Finding]:
         return
     try:
         use_student_checkpoints(config)  # as a training does; it refuses options that it does not have
+        config.visualizer = dict(type="Visualizer")  # starts no run of WandB or another tracker
         runner = build_runner(config)
         runner._init_model_weights()
         build_training_set(runner)
@@ -168,7 +170,7 @@ def _step(config: Config) -> Iterator[Finding]:
         yield Finding(OK, "the teacher's weights", f"sha256 {model.teacher_sha256[:16]}...")
     else:
         yield Finding(WARNING, "the teacher's weights", "they are random, or no local file of them is left")
-    level = WARNING if "inactive" in model.level_table else OK
+    level = WARNING if model.distiller.inactive else OK
     advice = "\nA loss is inactive on a level: a smaller patch_size there, or 'auto', gives it more patches"
     yield Finding(level, "levels and losses", f"\n{model.level_table}{advice if level == WARNING else ''}")
     model.distillation_stopped = True
@@ -179,7 +181,8 @@ def _step(config: Config) -> Iterator[Finding]:
 
 def _time(runner: Runner, batch: Any) -> tuple[float, float]:
     """Median seconds of a forward and a backward, and the most megabytes that the process held."""
-    model, seconds = unwrapped_model(runner).train(), []
+    model, seconds = unwrapped_model(runner), []
+    model.train()
     for _ in range(STEPS + 1):
         start = time.perf_counter()
         data = model.data_preprocessor(batch, True)
@@ -210,7 +213,7 @@ def _teacher(config: Config, images: int | None, baseline: float | None) -> Find
     except Exception as error:
         return Finding(ERROR, TEACHER_CHECK, sentence(error))
     if baseline is None:
-        text = f"{best:.3f} on {images} images; --baseline WORK_DIR of the student alone compares it"
+        text = f"{best:.3f} on the first {images} images at most; --baseline WORK_DIR of the student alone compares it"
         return Finding(OK, TEACHER_CHECK, text)
     text = f"{best:.3f} on all images"
     if best <= baseline:

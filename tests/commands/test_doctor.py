@@ -8,10 +8,10 @@ import torch
 from mmengine.config import Config
 from torch.utils.data import Dataset
 
+from pcka_mmdet.commands import doctor
+from pcka_mmdet.commands.doctor import ERROR, OK, WARNING, examine, examine_installation
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.installed import STACK
-from pcka_mmdet.engine.checks import doctor
-from pcka_mmdet.engine.checks.doctor import ERROR, OK, WARNING, examine, examine_installation
 from pcka_mmdet.engine.checks.images import check_images
 from pcka_mmdet.experiments.data_root import move_data_root
 
@@ -140,6 +140,26 @@ def test_a_teacher_that_is_not_better(config):
     config.teacher_check = dict(at_least=0.5)
     found = by_subject(examine(config, images=2))["the teacher on the validation data"]
     assert found.level == ERROR and "below 0.5" in found.text
+
+
+def test_an_algorithm_of_mmrazor(config):
+    """Its `train` returns nothing."""
+    recorder = dict(neck=dict(type="mmrazor.ModuleOutputs", source="neck"))
+    of_student = dict(from_student=True, recorder="neck", data_idx=0)
+    config.model = dict(
+        type="mmrazor.SingleTeacherDistill",
+        architecture=config.model.architecture,
+        teacher=config.model.architecture,
+        distiller=dict(
+            type="mmrazor.ConfigurableDistiller",
+            student_recorders=recorder,
+            teacher_recorders=recorder,
+            distill_losses=dict(l2=dict(type="mmrazor.L2Loss")),
+            loss_forward_mappings=dict(l2=dict(s_feature=of_student, t_feature=dict(of_student, from_student=False))),
+        ),
+    )
+    found = by_subject(examine(config))["a step"]
+    assert found.level == OK, found
 
 
 def test_a_detector_alone(config):

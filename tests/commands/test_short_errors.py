@@ -9,7 +9,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, TRANSFORMS
 from torch.utils.data import DataLoader
 
-from pcka_mmdet.engine.short_errors import run_tool, sentence
+from pcka_mmdet.commands.short_errors import run_tool, sentence
 from tests.detectors import build as build_model
 from tests.detectors import distillation
 

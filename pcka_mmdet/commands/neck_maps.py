@@ -17,7 +17,7 @@ from pcka_mmdet.checkpoints.files import read_weights
 from pcka_mmdet.checkpoints.matching import load_what_fits, of_part, summarise
 from pcka_mmdet.checkpoints.student_keys import student_weights
 from pcka_mmdet.configuration.data_set import innermost
-from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.detector import build_detector, model_of
 from pcka_mmdet.configuration.distillation import is_fpn_distill
 from pcka_mmdet.functional.map_similarity import LevelMatrix
 from pcka_mmdet.models import FPNDistill
@@ -51,7 +51,7 @@ def maps_of_image(config: Config, checkpoints: Mapping[str, str], image: Path) -
     if not image.is_file():
         raise FileNotFoundError(f"there is no image at {str(image)!r}")
     DefaultScope.get_instance("maps", scope_name=config.get("default_scope", "mmdet"))
-    model: FPNDistill = build_detector(config.model).eval()
+    model: FPNDistill = build_detector(model_of(config, str(config.filename))).eval()
     data = Compose(innermost(config.test_dataloader.dataset).pipeline)(dict(img_path=str(image), img_id=0))
     batch = model.data_preprocessor(pseudo_collate([data]), False)
     images, samples = batch["inputs"], batch["data_samples"]

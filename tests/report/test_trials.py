@@ -3,8 +3,8 @@
 import pytest
 from scipy import stats
 
-from pcka_mmdet.report.comparison import Interval, Trial, best_setting, cells, choice, paired_difference, rows
-from pcka_mmdet.report.comparison_plot import plot_comparison
+from pcka_mmdet.report.trials import Interval, Trial, best_setting, cells, choice, paired_difference, rows
+from pcka_mmdet.report.trials_plot import plot_comparison
 
 PLAIN = {0: 0.30, 1: 0.32, 2: 0.31}
 BETTER = {0: 0.33, 1: 0.36, 2: 0.32, 5: 0.90}

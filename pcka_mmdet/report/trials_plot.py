@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from . import colours
-from .comparison import Row
+from .trials import Row
 
 
 def plot_comparison(regimes: Mapping[str, Sequence[Row]], plain: str, title: str, path: Path) -> None:

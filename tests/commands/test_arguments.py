@@ -6,8 +6,8 @@ import pytest
 from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.student import student_config
+from pcka_mmdet.commands.arguments import add_common_arguments, positive, runner_config
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.engine.arguments import add_common_arguments, positive, runner_config
 from tests.detectors import distillation
 
 RETINANET = "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py"
@@ -31,6 +31,7 @@ def parsed(config: Config, *options: str) -> Config:
         ("teacher_ckpt=t.pth", "model.teacher_ckpt"),
         ("losses.pcka.loss_weight=2", "model.distiller.losses.pcka.loss_weight"),
         ("max_epochs=3", "train_cfg.max_epochs"),
+        ("train_cfgs.max_epochs=3", "train_cfg.max_epochs"),
     ],
 )
 def test_a_setting_that_is_misspelt(option, right):
@@ -113,8 +114,8 @@ def test_options_by_stride():
     assert [term.level_weight for term in distiller.terms["pcka"]][:2] == [1.0, 3.0]
 
 
-def test_a_path_keeps_its_blanks():
+def test_a_path_keeps_its_blanks_and_within_quotes_its_commas():
     """MMEngine's own action removes them, which is as good as a wrong path; lists are its own."""
-    config = parsed(Config(dict(a=1)), "load_from='/my data/of (1).pth'", "a= 2", "b=[1, x]", "c=None", "d=1e-3, 2")
-    assert config.load_from == "/my data/of (1).pth"
+    config = parsed(Config(dict(a=1)), "load_from='/my data/of (1, 2).pth'", "a= 2", "b=[1, x]", "c=None", "d=1e-3, 2")
+    assert config.load_from == "/my data/of (1, 2).pth"
     assert (config.a, config.b, config.c, config.d) == (2, [1, "x"], None, [1e-3, 2])

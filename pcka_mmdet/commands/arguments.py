@@ -8,14 +8,14 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from pcka_mmdet.configuration.files import load_config
-
-from .cfg_options import apply_common
-from .recipe import RECIPES, distillation_config
-from .work_dir import RANKS
+from pcka_mmdet.engine.cfg_options import apply_common
+from pcka_mmdet.engine.recipe import RECIPES, distillation_config
+from pcka_mmdet.engine.work_dir import RANKS
 
 
 class ConfigOptions(DictAction):
-    """MMEngine's `--cfg-options`, but a single value, such as a path, keeps its spaces."""
+    """MMEngine's `--cfg-options`, but a single value, such as a path, keeps its spaces, and one within quotes (`'a,b'`)
+    its commas."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list, *rest) -> None:
         """Refuse what is no KEY=VALUE."""
@@ -26,6 +26,8 @@ class ConfigOptions(DictAction):
 
     @staticmethod
     def _parse_iterable(val: str) -> Any:
+        if len(val) > 1 and val[0] == val[-1] == "'":
+            return val[1:-1]
         value = val.strip("'\" ")
         is_single = "," not in value and not value.startswith(("(", "["))
         return DictAction._parse_int_float_bool(value) if is_single else DictAction._parse_iterable(val)
@@ -42,17 +44,19 @@ def positive(word: str) -> int:
     return int(word)
 
 
+def add_cfg_options(parser: argparse.ArgumentParser, what: str, option: str = "--cfg-options") -> None:
+    """Add an option for settings of a config, by dotted key; `what` is its help. Without it there are none, `{}`."""
+    parser.add_argument(option, nargs="+", action=ConfigOptions, default={}, metavar="KEY=VALUE", help=what)
+
+
 def add_common_arguments(parser: argparse.ArgumentParser, config_is_optional: bool = False) -> None:
     """Add the options of both `tools/train.py` and `tools/test.py`, named as in MMDetection."""
     parser.add_argument("config", nargs="?" if config_is_optional else None, help="config file")
     parser.add_argument("--work-dir", help="folder for logs and checkpoints (default: work_dirs/CONFIG'S NAME)")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=ConfigOptions,
-        metavar="KEY=VALUE",
-        help='override settings of the config, such as train_cfg.max_epochs=2 or key="[a,b]"; quote values with spaces '
-        "or brackets, and write lists without spaces. In a distillation, settings of a detector's model apply to the "
+    add_cfg_options(
+        parser,
+        'override settings of the config, such as train_cfg.max_epochs=2 or key="[a,b]"; quote values with spaces or '
+        "brackets, and write lists without spaces. In a distillation, settings of a detector's model apply to the "
         "student",
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")

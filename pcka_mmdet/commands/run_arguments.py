@@ -7,7 +7,8 @@ from rich.console import Console
 
 from pcka_mmdet.benchmarking.measure import cores
 from pcka_mmdet.configuration.carried import carried
-from pcka_mmdet.engine.arguments import ConfigOptions
+
+from .arguments import add_cfg_options
 
 MOST_THREADS = 4  # more do not speed up trainings as small as the demo's
 
@@ -27,10 +28,8 @@ def add_run_arguments(parser: argparse.ArgumentParser, work_dir: str, trainings:
     parser.add_argument(
         "--threads", type=int, default=default_threads(), help="threads of each training (default here: %(default)s)"
     )
-    for option, whose in (("--cfg-options", trainings), ("--teacher-cfg-options", "the teacher's training alone")):
-        parser.add_argument(
-            option, nargs="+", action=ConfigOptions, default={}, metavar="KEY=VALUE", help=f"settings of {whose}"
-        )
+    add_cfg_options(parser, f"settings of {trainings}")
+    add_cfg_options(parser, "settings of the teacher's training alone", "--teacher-cfg-options")
 
 
 def default_threads() -> int:

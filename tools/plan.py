@@ -1,4 +1,4 @@
-"""Cost of a distillation, computed from its config: `tools/benchmarks/plan.py CONFIG --gpus 8 64`.
+"""Cost of a distillation, computed from its config: `tools/plan.py CONFIG --gpus 8 64`.
 
 Both detectors run once on a zero image, to count their multiply-adds; nothing else runs. The formulas are printed with
 the results; docs/performance.md explains them.
@@ -12,13 +12,13 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from rich.console import Console
 
-from pcka_mmdet.configuration.data_set import annotation_file, innermost, repeats
+from pcka_mmdet.commands.arguments import positive
+from pcka_mmdet.commands.short_errors import run_tool
+from pcka_mmdet.configuration.data_set import all_innermost, annotation_file, repeats
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.configuration.distillation import is_distillation, padded_size
+from pcka_mmdet.configuration.distillation import is_fpn_distill, padded_size
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.configuration.nested import last_name
-from pcka_mmdet.engine.arguments import positive
-from pcka_mmdet.engine.short_errors import run_tool
 from pcka_mmdet.experiments.schedule import num_images
 from pcka_mmdet.report.complexity import multiply_adds
 from pcka_mmdet.report.tables import console_table
@@ -80,13 +80,14 @@ def take_from(config: Config, args: argparse.Namespace) -> None:
     Raises:
         ValueError: The config does not say it either.
     """
-    dataset, times = innermost(config.train_dataloader.dataset), repeats(config.train_dataloader.dataset)
+    datasets, times = all_innermost(config.train_dataloader.dataset), repeats(config.train_dataloader.dataset)
     args.batch = args.batch or config.train_dataloader.batch_size
     args.epochs = args.epochs or config.train_cfg.get("max_epochs")
     if args.epochs is None:
         raise ValueError(f"{args.config} counts iterations, not epochs: give --epochs")
     if args.images is None:
-        if not str(dataset.get("ann_file", "")).endswith(".json"):
+        dataset = datasets[0]
+        if len(datasets) > 1 or not str(dataset.get("ann_file", "")).endswith(".json"):
             raise ValueError(f"the training set of {args.config} is not one file in COCO's format: give --images")
         path = annotation_file(dataset)
         if path.is_file():
@@ -115,9 +116,9 @@ def head_passes(losses: dict[str, dict]) -> float:
 def main() -> None:
     args, console = parse_args(), Console(width=120)
     config = load_config(args.config)
-    if not is_distillation(config):
+    if not is_fpn_distill(config):
         raise ValueError(
-            f"{args.config} is no distillation's config: give one, such as RECIPE_TEACHER_STUDENT.py in WORK_DIR"
+            f"{args.config} is no config of an FPNDistill: give one, such as RECIPE_TEACHER_STUDENT.py in WORK_DIR"
         )
     if "teachers" in config.model:
         raise ValueError("a plan is for one teacher: give a config with `teacher` for each of these `teachers`")

@@ -1,0 +1,42 @@
+"""What the options of a training change in its config."""
+
+import pytest
+from mmengine.config import Config
+
+from pcka_mmdet.engine.training import TrainingOptions
+from tests.detectors import distillation, retinanet
+
+
+def plain(**settings) -> Config:
+    settings = dict(train_cfg=dict(by_epoch=True, max_epochs=1)) | settings
+    return Config(dict(model=retinanet(), optim_wrapper=dict(type="OptimWrapper"), work_dir="work") | settings)
+
+
+def test_weights_to_start_from_are_not_loaded_over():
+    """MMEngine loads `load_from` after the model has its initial weights."""
+    config = plain(model=distillation(), load_from="other.pth")
+    TrainingOptions(init_student="mine.pth").apply(config)
+    assert (config.model.init_student, config.load_from) == ("mine.pth", None)
+    config = plain(model=distillation(init_student="mine.pth"), load_from="other.pth")
+    TrainingOptions().apply(config)
+    assert config.load_from is None
+    config = plain(load_from="other.pth")
+    TrainingOptions().apply(config)
+    assert config.load_from == "other.pth"
+
+
+@pytest.mark.parametrize(
+    "train_cfg, logger, expected",
+    [
+        (dict(by_epoch=True), {}, None),
+        (dict(by_epoch=False), None, False),
+        (dict(type="IterBasedTrainLoop"), dict(type="LoggerHook", interval=5), False),
+        (dict(type="IterBasedTrainLoop"), dict(type="LoggerHook", log_metric_by_epoch=True), True),
+    ],
+)
+def test_validations_of_a_training_by_iterations_are_logged_by_iteration(train_cfg, logger, expected):
+    hooks = {} if logger is None else dict(logger=logger)
+    config = plain(train_cfg=train_cfg, default_hooks=hooks)
+    TrainingOptions().apply(config)
+    assert config.default_hooks.get("logger", {}).get("log_metric_by_epoch") == expected
+    assert expected is None or config.default_hooks.logger.type == "LoggerHook"
