@@ -1,4 +1,4 @@
-"""Metadata of the package, and the ``.mim`` folder by which ``mim train pcka_mmdet CONFIG`` finds configs and tools."""
+"""Metadata of the package, and the `.mim` folder by which `mim train pcka_mmdet CONFIG` finds configs and tools."""
 
 import re
 import shutil
@@ -13,9 +13,9 @@ FOR_MIM = ("configs", "tools", "model-index.yml")
 
 
 class BuildWithMim(build_py):
-    """Put what MIM looks for into ``pcka_mmdet/.mim``: copies in a wheel, links in every other installation.
+    """Put what MIM looks for into `pcka_mmdet/.mim`: copies in a wheel, links in every other installation.
 
-    ``pip install -e .`` runs neither ``develop`` nor ``sdist``, so the link is made here, in the one command that every
+    `pip install -e .` runs neither `develop` nor `sdist`, so the link is made here, in the one command that every
     installation passes through.
     """
 
@@ -28,7 +28,7 @@ class BuildWithMim(build_py):
 
 
 def link(mim: Path) -> None:
-    """Make a ``.mim`` that follows the working tree; where links are not allowed (Windows), one that copies it."""
+    """Make a `.mim` that follows the working tree; where links are not allowed (Windows), one that copies it."""
     shutil.rmtree(mim, ignore_errors=True)
     mim.mkdir()
     try:
@@ -39,7 +39,7 @@ def link(mim: Path) -> None:
 
 
 def copy(mim: Path) -> None:
-    """Make a ``.mim`` of its own, as a wheel needs it."""
+    """Make a `.mim` of its own, as a wheel needs it."""
     shutil.rmtree(mim, ignore_errors=True)
     mim.mkdir(parents=True)
     for source in filter(Path.exists, (ROOT / name for name in FOR_MIM)):
@@ -60,7 +60,7 @@ def version() -> str:
 
 
 def requirements(name: str) -> list[str]:
-    """Return the pinned requirements of ``requirements/NAME.txt``."""
+    """Return the pinned requirements of `requirements/NAME.txt`."""
     lines = (line.split("#")[0].strip() for line in read("requirements", f"{name}.txt").splitlines())
     return [line for line in lines if line and not line.startswith("-")]
 

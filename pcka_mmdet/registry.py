@@ -1,7 +1,7 @@
-"""The registries of this package: children of MMEngine's root in the scope ``pcka_mmdet``.
+"""The registries of this package: children of MMEngine's root in the scope `pcka_mmdet`.
 
-``type='pcka_mmdet.PCKALoss'`` resolves from every scope with no ``custom_imports``: MMEngine imports this module, then
-the registry's ``locations``, whose modules register their classes here.
+`type='pcka_mmdet.PCKALoss'` resolves from every scope with no `custom_imports`: MMEngine imports this module, then
+the registry's `locations`, whose modules register their classes here.
 """
 
 from mmengine.registry import HOOKS as MMENGINE_HOOKS

@@ -1,6 +1,6 @@
 """Workarounds for the MM packages on today's torch: one module for each trap, to be deleted on its own.
 
-Every module says what fails and until when it is needed, and has an ``apply()`` that does nothing where the trap does
+Every module says what fails and until when it is needed, and has an `apply()` that does nothing where the trap does
 not exist: an older torch, a newer MM package, or no MM package at all. Applying twice is the same as applying once.
 """
 

@@ -1,9 +1,9 @@
 """MMRazor refuses the mmcv of the maintained OneDL stack.
 
-Trap: ``import mmrazor`` asserts ``mmcv <= 2.1.0``; onedl-mmcv, with the same import name, is at 2.3. Nothing that
-MMRazor uses has changed in between, so ``mmcv.__version__`` is 2.1.0 while MMRazor is imported, and only then.
+Trap: `import mmrazor` asserts `mmcv <= 2.1.0`; onedl-mmcv, with the same import name, is at 2.3. Nothing that
+MMRazor uses has changed in between, so `mmcv.__version__` is 2.1.0 while MMRazor is imported, and only then.
 
-Delete when: an MMRazor release accepts the mmcv of the stacks in ``requirements/``.
+Delete when: an MMRazor release accepts the mmcv of the stacks in `requirements/`.
 """
 
 import sys

@@ -1,20 +1,20 @@
-"""OneDL's MMEngine allows ``getattr`` itself while it loads a checkpoint.
+"""OneDL's MMEngine allows `getattr` itself while it loads a checkpoint.
 
-Trap: its loader wraps ``torch.load`` in ``torch.serialization.safe_globals`` with a list of its own. That list holds
-the real ``getattr``, which gives a file every attribute of every allowed object, and so a way around the safe loader.
+Trap: its loader wraps `torch.load` in `torch.serialization.safe_globals` with a list of its own. That list holds
+the real `getattr`, which gives a file every attribute of every allowed object, and so a way around the safe loader.
 On exit it also removes numpy's types from torch's list, including those that :mod:`.safe_globals` added.
 
 The patch is in torch, because MMEngine's loader takes 0.8 s to import. Nothing changes for a list that neither
-holds ``getattr`` nor repeats what is allowed already.
+holds `getattr` nor repeats what is allowed already.
 
-Delete when: OneDL's ``mmengine.runner.checkpoint.get_torch_safe_globals`` no longer returns ``getattr``.
+Delete when: OneDL's `mmengine.runner.checkpoint.get_torch_safe_globals` no longer returns `getattr`.
 """
 
 _LAST_OF_OPENMMLAB = "0.10.7"
 
 
 def apply() -> None:
-    """Make ``with safe_globals(...)`` ignore ``getattr``, and keep on exit what was allowed before."""
+    """Make `with safe_globals(...)` ignore `getattr`, and keep on exit what was allowed before."""
     try:
         import mmengine
         import torch

@@ -1,11 +1,11 @@
 """MMEngine's checkpoints hold types that torch's safe loader does not know.
 
-Trap: torch >= 2.6 loads with ``weights_only=True`` unless told otherwise, and MMEngine does not set it. So resume,
-``load_from`` and teacher files fail at the first log history (``HistoryBuffer``, numpy arrays) or one-cycle schedule in
-a checkpoint. OneDL's MMEngine falls back to ``weights_only=False``, which runs whatever code a file holds.
+Trap: torch >= 2.6 loads with `weights_only=True` unless told otherwise, and MMEngine does not set it. So resume,
+`load_from` and teacher files fail at the first log history (`HistoryBuffer`, numpy arrays) or one-cycle schedule in
+a checkpoint. OneDL's MMEngine falls back to `weights_only=False`, which runs whatever code a file holds.
 
 This module allows exactly the types that MMEngine writes, and makes torch always use the safe loader, which refuses
-any other pickled global and names it. If the user has set ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``, that setting stays.
+any other pickled global and names it. If the user has set `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`, that setting stays.
 Before torch 2.6 nothing changes.
 
 Delete when: MMEngine registers its own types, or stores log histories and schedules as plain lists and names.
@@ -22,7 +22,7 @@ _ONE_CYCLE = "OneCycleParamScheduler"
 
 
 def apply() -> None:
-    """Allow in ``torch.load`` exactly the types in MMEngine's checkpoints."""
+    """Allow in `torch.load` exactly the types in MMEngine's checkpoints."""
     try:
         import torch
         from mmengine.logging.history_buffer import HistoryBuffer
@@ -44,9 +44,9 @@ def apply() -> None:
 
 
 def checkpoint_method(owner: Any, name: str) -> Callable:
-    """Replace ``getattr``, by which a pickle names a method: a statistic of a history, the annealing of a schedule.
+    """Replace `getattr`, by which a pickle names a method: a statistic of a history, the annealing of a schedule.
 
-    The real ``getattr`` gives a file every attribute of every allowed object, and through these any code.
+    The real `getattr` gives a file every attribute of every allowed object, and through these any code.
     """
     from mmengine.logging.history_buffer import HistoryBuffer
 
@@ -64,7 +64,7 @@ def checkpoint_method(owner: Any, name: str) -> Callable:
 
 
 def _numpy_types() -> list:
-    """Return the globals in pickles of arrays and scalars (float, int, bool), under numpy 1's and numpy 2's names."""
+    """The globals in pickles of arrays and scalars (float, int, bool), under numpy 1's and numpy 2's names."""
     import numpy as np
 
     reconstruct, scalar = np.zeros(0).__reduce__()[0], np.float64(0).__reduce__()[0]

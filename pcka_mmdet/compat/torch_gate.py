@@ -1,12 +1,12 @@
 """MMRazor's quantization modules do not import on torch 2.
 
-Trap: ``import mmrazor.models`` fails with "`torch>=1.13` is not installed properly": the quantization modules import
+Trap: `import mmrazor.models` fails with "`torch>=1.13` is not installed properly": the quantization modules import
 names that torch 2 has removed, fall back to placeholders, and then use the placeholders because
-``mmrazor.digit_version(torch.__version__) >= 1.13``. Where that comparison is false, quantization stays a placeholder
+`mmrazor.digit_version(torch.__version__) >= 1.13`. Where that comparison is false, quantization stays a placeholder
 and the rest of MMRazor works.
 
-The patch changes MMRazor's ``digit_version`` alone, and its result for torch's own version string alone. It must be in
-place before ``mmrazor.models`` is imported, which a config with ``_scope_='mmrazor'`` does by itself. Quantization
+The patch changes MMRazor's `digit_version` alone, and its result for torch's own version string alone. It must be in
+place before `mmrazor.models` is imported, which a config with `_scope_='mmrazor'` does by itself. Quantization
 still fails, and so does pruning with MMRazor's FxTracer, which makes the same comparison.
 
 Delete when: an MMRazor release imports on torch 2.

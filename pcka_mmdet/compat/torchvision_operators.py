@@ -1,11 +1,11 @@
 """torchvision does not import on a torch of another build.
 
 Trap: MMPretrain imports torchvision for its transforms. The wheels on PyPI are built for CUDA. On a CPU torch their
-operators do not load, and ``import torchvision`` ends with "operator torchvision::nms does not exist", because it
+operators do not load, and `import torchvision` ends with "operator torchvision::nms does not exist", because it
 describes two of them to torch. They are declared here, without an implementation: transforms need none, and calling
 them says so.
 
-Delete when: ``import torchvision`` of a wheel from PyPI succeeds on a CPU torch.
+Delete when: `import torchvision` of a wheel from PyPI succeeds on a CPU torch.
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""Fetch BCCD, photographs of blood cells, in COCO's format: ``python -m pcka_mmdet.datasets.bccd ROOT``.
+"""Fetch BCCD, photographs of blood cells, in COCO's format: `python -m pcka_mmdet.datasets.bccd ROOT`.
 
 The public data set (https://github.com/Shenggan/BCCD_Dataset, MIT licence) holds 364 photographs in PASCAL VOC's
 format. Its own splits of 205, 87 and 72 photographs are kept.

@@ -1,4 +1,4 @@
-"""Write the embedded data set: ``python -m pcka_mmdet.datasets.build ROOT``."""
+"""Write the embedded data set: `python -m pcka_mmdet.datasets.build ROOT`."""
 
 import argparse
 import sys

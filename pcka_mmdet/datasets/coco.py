@@ -1,7 +1,7 @@
 """Scenes as COCO annotations.
 
 Boxes enclose the *visible* pixels, as in COCO: where a later digit or the border hides the end of a digit, its box ends
-there too. There are no segmentations, so ``area`` is the area of the box. COCO's small, medium and large then sort
+there too. There are no segmentations, so `area` is the area of the box. COCO's small, medium and large then sort
 ground truth and detections by the same measure.
 """
 
@@ -16,7 +16,7 @@ CATEGORIES = [{"id": number, "name": name, "supercategory": "digit"} for number,
 
 
 def make_info(sizes: Mapping[str, int], image_size: int, seed: int) -> dict:
-    """Return the ``info`` entry. Two sets are equal if and only if their entries are."""
+    """The `info` entry. Two sets are equal if and only if their entries are."""
     return {
         "description": DESCRIPTION,
         "version": VERSION,
@@ -29,8 +29,8 @@ def make_info(sizes: Mapping[str, int], image_size: int, seed: int) -> dict:
 class Annotations:
     """The contents of one annotation file, filled scene by scene.
 
-    Besides COCO's own keys, an image has ``photograph`` and ``crop`` (x, y, width, height), the part of the photograph
-    that it shows. An annotation has ``digit``, its number in scikit-learn's set.
+    Besides COCO's own keys, an image has `photograph` and `crop` (x, y, width, height), the part of the photograph
+    that it shows. An annotation has `digit`, its number in scikit-learn's set.
     """
 
     def __init__(self, info: dict) -> None:
@@ -38,7 +38,7 @@ class Annotations:
         self.content = {"info": info, "images": [], "annotations": [], "categories": CATEGORIES}
 
     def add(self, scene: Scene, file_name: str) -> None:
-        """Append the next scene, shown by ``file_name``. Ids start at 1: pycocotools ignores a match with id 0."""
+        """Append the next scene, shown by `file_name`. Ids start at 1: pycocotools ignores a match with id 0."""
         images, annotations = self.content["images"], self.content["annotations"]
         height, width, _ = scene.image.shape
         top, left, crop_height, crop_width = scene.crop

@@ -1,4 +1,4 @@
-"""Fetch DeepPCB, photographs of circuit boards, in COCO's format: ``python -m pcka_mmdet.datasets.deeppcb ROOT``.
+"""Fetch DeepPCB, photographs of circuit boards, in COCO's format: `python -m pcka_mmdet.datasets.deeppcb ROOT`.
 
 The public data set (https://github.com/tangsanli5201/DeepPCB, MIT licence) holds 1,500 grey photographs of 640x640
 pixels with boxes around six kinds of defects. They are halved to 320x320. Its own 500 test photographs are kept; of

@@ -1,7 +1,7 @@
 """Scikit-learn's handwritten digits as images of 32x32 pixels, for classifiers.
 
-``python -m pcka_mmdet.datasets.digit_images ROOT`` writes ``ROOT/images/0000.png`` and so on, and lists of images with
-their classes, as MMPretrain's ``CustomDataset`` reads them: ``train.txt``, ``val.txt``, ``test.txt``, and ``few.txt``,
+`python -m pcka_mmdet.datasets.digit_images ROOT` writes `ROOT/images/0000.png` and so on, and lists of images with
+their classes, as MMPretrain's `CustomDataset` reads them: `train.txt`, `val.txt`, `test.txt`, and `few.txt`,
 which holds `FEW` training images of each class.
 """
 
@@ -50,7 +50,7 @@ def build_digit_images(root: str | Path) -> Path:
 
 
 def few(classes: np.ndarray) -> np.ndarray:
-    """Indices of the training images in ``few.txt``, ascending: `FEW` of each class.
+    """Indices of the training images in `few.txt`, ascending: `FEW` of each class.
 
     Args:
         classes: Classes of all images, `(1797,)`.

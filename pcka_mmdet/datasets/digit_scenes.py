@@ -27,22 +27,22 @@ def build_digit_scenes(
 ) -> Path:
     """Write the data set, unless it is there already.
 
-    ``root`` then holds ``train/000000.png`` and so on, ``val``, ``test`` and ``annotations/{train,val,test}.json``. It
-    appears only when it is complete: an interrupted call leaves ``root`` as it was.
+    `root` then holds `train/000000.png` and so on, `val`, `test` and `annotations/{train,val,test}.json`. It
+    appears only when it is complete: an interrupted call leaves `root` as it was.
 
     Args:
         root: The folder. One with a set of other parameters is replaced.
-        sizes: Number of scenes in ``train``, ``val`` and ``test``, at least 1 each.
+        sizes: Number of scenes in `train`, `val` and `test`, at least 1 each.
         image_size: Side of the pictures in pixels, 64 to 1024. The digits stay 14 to 56 pixels high.
         seed: 0 to 2**32 - 1. It does not change which digits and photograph regions a split draws from.
-        progress: Wraps the list of scenes, for instance ``tqdm.tqdm``.
+        progress: Wraps the list of scenes, for instance `tqdm.tqdm`.
 
     Returns:
-        ``root`` as an absolute path.
+        `root` as an absolute path.
 
     Raises:
         ValueError: If sizes, image size or seed are out of range.
-        FileExistsError: If ``root`` is, or holds, anything that this function did not write. Nothing is changed.
+        FileExistsError: If `root` is, or holds, anything that this function did not write. Nothing is changed.
         FileNotFoundError: If the installed scikit-image lacks a photograph.
     """
     root = Path(root).expanduser().resolve()
@@ -94,7 +94,7 @@ def _write(folder: Path, info: dict, progress: Callable[[list], Iterable]) -> No
 
 
 def _read_info(root: Path, split: str) -> dict | None:
-    """Return the ``info`` of an annotation file; None if the file is missing, unreadable or not ours."""
+    """The `info` of an annotation file; None if the file is missing, unreadable or not ours."""
     try:
         info = json.loads((root / "annotations" / f"{split}.json").read_bytes())["info"]
         return info if info["description"] == DESCRIPTION else None

@@ -18,7 +18,7 @@ INK = 0.5  # ink at the edge of a stroke, as a share of full ink
 
 @lru_cache(maxsize=1)
 def load() -> tuple[np.ndarray, np.ndarray]:
-    """Return the ink, (1797, 8, 8) in [0, 1], and the classes, (1797,) in 0..9."""
+    """The ink, (1797, 8, 8) in [0, 1], and the classes, (1797,) in 0..9."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -27,7 +27,7 @@ def load() -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=3)
 def indices(split: str) -> np.ndarray:
-    """Return which digits belong to a split, ascending; each class is divided by the same shares."""
+    """Which digits belong to a split, ascending; each class is divided by the same shares."""
     number, (_, classes) = split_number(split), load()
     chosen = []
     for label in range(len(CLASSES)):
@@ -65,7 +65,7 @@ def render(ink: np.ndarray, height: float, degrees: float) -> np.ndarray:
 
 
 def _interpolate(ink: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """Interpolate ``ink`` by Catmull-Rom's cubic; outside it is 0. Whole positions are the edges of pixels."""
+    """Interpolate `ink` by Catmull-Rom's cubic; outside it is 0. Whole positions are the edges of pixels."""
     margin = 2 * GRID  # wide enough for every position that `render` asks for
     padded = np.pad(ink, margin)
     row, column = row - 0.5 + margin, column - 0.5 + margin
@@ -79,7 +79,7 @@ def _interpolate(ink: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.nda
 
 
 def _catmull_rom(t: np.ndarray) -> list[np.ndarray]:
-    """Return the weights of the four neighbours -1, 0, 1, 2 at ``t`` in [0, 1) from neighbour 0 (Keys 1981)."""
+    """The weights of the four neighbours -1, 0, 1, 2 at `t` in [0, 1) from neighbour 0 (Keys 1981)."""
     return [
         ((-0.5 * t + 1.0) * t - 0.5) * t,
         (1.5 * t - 2.5) * t * t + 1.0,

@@ -13,7 +13,7 @@ ABANDONED = 3600.0  # seconds after which an unfinished folder belongs to a proc
 
 @contextlib.contextmanager
 def scratch_folder(root: Path) -> Iterator[Path]:
-    """Yield a new path beside ``root``, to fill and to give to `put_in_place`; afterwards it is deleted.
+    """Yield a new path beside `root`, to fill and to give to `put_in_place`; afterwards it is deleted.
 
     Old scratch folders of killed processes are deleted too.
     """
@@ -29,7 +29,7 @@ def scratch_folder(root: Path) -> Iterator[Path]:
 
 
 def put_in_place(root: Path, scratch: Path) -> None:
-    """Rename ``scratch`` to ``root``. What was there is moved aside first, and deleted when the new one is in place."""
+    """Rename `scratch` to `root`. What was there is moved aside first, and deleted when the new one is in place."""
     old = _sibling(root)
     if root.exists():
         root.rename(old)
@@ -43,7 +43,7 @@ def put_in_place(root: Path, scratch: Path) -> None:
 
 
 def is_missing_or_empty(root: Path) -> bool:
-    """Whether a folder can be put at ``root`` without a loss."""
+    """Whether a folder can be put at `root` without a loss."""
     return not root.exists() or (root.is_dir() and not any(root.iterdir()))
 
 
@@ -75,5 +75,5 @@ def check_replaceable(root: Path, what: str, is_ours: bool, files: re.Pattern) -
 
 
 def _sibling(root: Path) -> Path:
-    """Return a new path beside ``root``: in the same file system, where renaming is atomic."""
+    """A new path beside `root`: in the same file system, where renaming is atomic."""
     return root.with_name(f".{root.name}.{uuid.uuid4().hex[:8]}.partial")

@@ -1,6 +1,6 @@
 """The backgrounds: real photographs, each cut into a region for every split.
 
-They are read from the folders of the installed scikit-image and scikit-learn. ``skimage.data`` is not used, since it
+They are read from the folders of the installed scikit-image and scikit-learn. `skimage.data` is not used, since it
 downloads missing files. Its page, text and clock_motion are left out: they show characters.
 """
 
@@ -39,7 +39,7 @@ SIDE = (64, 320)  # smallest and largest side of a crop
 
 
 def path(name: str) -> Path:
-    """Return the file of a photograph.
+    """The file of a photograph.
 
     Raises:
         FileNotFoundError: If the installed package does not ship it.
@@ -61,7 +61,7 @@ def path(name: str) -> Path:
 
 @lru_cache(maxsize=len(NAMES))
 def load(name: str) -> np.ndarray:
-    """Return a photograph, (H, W, 3) uint8, read-only."""
+    """A photograph, (H, W, 3) uint8, read-only."""
     with Image.open(path(name)) as image:
         pixels = np.array(image.convert("RGB"))
     pixels.setflags(write=False)
@@ -70,7 +70,7 @@ def load(name: str) -> np.ndarray:
 
 @lru_cache(maxsize=3 * len(NAMES))
 def region(name: str, split: str) -> Region:
-    """Return the part of a photograph that belongs to a split; the three parts have no pixel in common.
+    """The part of a photograph that belongs to a split; the three parts have no pixel in common.
 
     The side that a split gets alternates between photographs. With the same side everywhere, val would show skies and
     test would show lawns.
@@ -84,7 +84,7 @@ def region(name: str, split: str) -> Region:
 
 
 def _cut(whole: Region, side: str, share: float, flip: bool) -> tuple[Region, Region]:
-    """Cut a region in two along ``side``; the first part has ``share`` of it and lies at the far end if ``flip``."""
+    """Cut a region in two along `side`; the first part has `share` of it and lies at the far end if `flip`."""
     length, start = getattr(whole, side), {"height": "top", "width": "left"}[side]
     first, origin = round(share * length), getattr(whole, start)
     starts = (origin + length - first, origin) if flip else (origin, origin + first)
@@ -96,5 +96,5 @@ def _cut(whole: Region, side: str, share: float, flip: bool) -> tuple[Region, Re
 
 @lru_cache(maxsize=len(NAMES))
 def largest_side(name: str) -> int:
-    """Return the largest side of a crop: the same for all splits, so that none shows photographs closer than others."""
+    """The largest side of a crop: the same for all splits, so that none shows photographs closer than others."""
     return min(SIDE[1], *(min(region(name, split)[2:]) for split in SPLITS))

@@ -1,7 +1,7 @@
 """Image scaling whose result is the same to the last bit on every machine.
 
 Libraries differ between versions and processors. Here the weights are integers, and every sum of their products with
-pixels stays far below ``2**53``, so float64 matrix products are exact in whatever order they add up.
+pixels stays far below `2**53`, so float64 matrix products are exact in whatever order they add up.
 """
 
 from functools import lru_cache
@@ -21,7 +21,7 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
 
 @lru_cache(maxsize=512)
 def _weights(length: int, size: int) -> np.ndarray:
-    """Return the triangle filter from ``length`` to ``size`` pixels, (size, length), integers with row sums ``ONE``."""
+    """The triangle filter from `length` to `size` pixels, (size, length), integers with row sums `ONE`."""
     scale = length / size
     centre = (np.arange(size) + 0.5) * scale
     distance = np.abs(np.arange(length) + 0.5 - centre[:, None]) / max(scale, 1.0)

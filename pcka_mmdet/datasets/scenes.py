@@ -1,6 +1,6 @@
 """One scene: digits on a crop of a photograph, with exact boxes.
 
-``(seed, split, index)`` and the image size determine a scene. The layout (which digits, where, how large) is
+`(seed, split, index)` and the image size determine a scene. The layout (which digits, where, how large) is
 drawn from a stream of its own and depends on no pixel of the photograph, so the annotations do not depend on how an
 image library decodes a JPEG.
 
@@ -42,7 +42,7 @@ class Scene:
 
 
 def compose(seed: int, split: str, index: int, image_size: int = 128) -> Scene:
-    """Make scene ``index`` of a split."""
+    """Make scene `index` of a split."""
     key = (seed, split_number(split), index)
     chosen, alphas = _layout(Stream(*key, 0), split, image_size)
     masks = alphas > 0.5
@@ -58,7 +58,7 @@ def compose(seed: int, split: str, index: int, image_size: int = 128) -> Scene:
 
 
 def _layout(stream: Stream, split: str, size: int) -> tuple[list[int], np.ndarray]:
-    """Return which digits a scene holds and their alpha masks on the canvas, (N, S, S), in order of painting."""
+    """Which digits a scene holds and their alpha masks on the canvas, (N, S, S), in order of painting."""
     count = 2 + sum(stream.uniform() < 1 / 3 for _ in range(6))  # 2 to 8, 4 on average
     pool = digits.indices(split)
     chosen, alphas, areas = [], [], []
@@ -91,7 +91,7 @@ def _place(stream: Stream, ink: np.ndarray, size: int) -> tuple[np.ndarray, int]
 
 
 def _background(stream: Stream, name: str, split: str, size: int) -> tuple[np.ndarray, Region]:
-    """Return a square part of a photograph's region for the split, (S, S, 3) uint8, maybe mirrored, and its place."""
+    """A square part of a photograph's region for the split, (S, S, 3) uint8, maybe mirrored, and its place."""
     region = photographs.region(name, split)
     side = stream.integer(photographs.SIDE[0], photographs.largest_side(name))
     top = region.top + stream.integer(0, region.height - side)
@@ -117,7 +117,7 @@ def _paint(stream: Stream, image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def _with_lightness(colour: list[float], target: float) -> np.ndarray:
-    """Mix a colour with white or black until it has the lightness ``target``."""
+    """Mix a colour with white or black until it has the lightness `target`."""
     lightness = sum(int(weight) * value for weight, value in zip(LUMA, colour, strict=True)) / 256
     if target > lightness:
         return 255 - (255 - np.array(colour)) * ((255 - target) / (255 - lightness))
@@ -125,6 +125,6 @@ def _with_lightness(colour: list[float], target: float) -> np.ndarray:
 
 
 def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Return x, y, width and height of the smallest box around the pixels of a mask, (S, S) bool."""
+    """x, y, width and height of the smallest box around the pixels of a mask, (S, S) bool."""
     columns, rows = (np.flatnonzero(mask.any(axis=axis)) for axis in (0, 1))
     return int(columns[0]), int(rows[0]), int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1

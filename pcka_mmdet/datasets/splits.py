@@ -7,7 +7,7 @@ SPLITS = ("train", "val", "test")
 
 
 def split_number(split: str) -> int:
-    """Return 0, 1 or 2 for ``train``, ``val`` or ``test``.
+    """0, 1 or 2 for `train`, `val` or `test`.
 
     Raises:
         ValueError: For any other name.
@@ -20,22 +20,22 @@ def split_number(split: str) -> int:
 class Stream:
     """Random numbers that are the same with every NumPy on every machine.
 
-    NumPy promises this for ``RandomState`` alone (NEP 19), of which only ``random_sample`` is used here: its integer
+    NumPy promises this for `RandomState` alone (NEP 19), of which only `random_sample` is used here: its integer
     and normal draws depend on the platform's integer width and mathematics library.
     """
 
     def __init__(self, *key: int) -> None:
-        """Start the stream that belongs to ``key``, non-negative integers below ``2**32``."""
+        """Start the stream that belongs to `key`, non-negative integers below `2**32`."""
         self._state = np.random.RandomState(list(key))
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
-        """Return a number in ``[low, high)``."""
+        """A number in `[low, high)`."""
         return low + (high - low) * self._state.random_sample()
 
     def integer(self, low: int, high: int) -> int:
-        """Return an integer from ``low`` to ``high``, both included."""
+        """An integer from `low` to `high`, both included."""
         return low + int(self._state.random_sample() * (high - low + 1))
 
     def order(self, count: int) -> np.ndarray:
-        """Return the numbers below ``count`` in random order."""
+        """The numbers below `count` in random order."""
         return np.argsort(self._state.random_sample(count), kind="stable")

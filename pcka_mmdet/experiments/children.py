@@ -14,8 +14,8 @@ PATIENCE = 10.0  # seconds between SIGTERM and SIGKILL
 class ChildFailed(RuntimeError):
     """A child process ended with an error."""
 
-    def __init__(self, name: str, code: int, log: Path, lines: int = 20):
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    def __init__(self, name: str, code: int, log: Path):
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
         what = f"ended with code {code}" if code > 0 else f"was killed by signal {-code} (9: maybe out of memory)"
         super().__init__(f"{name} {what}. The end of {log}:\n\n{tail}")
         self.code = code if code > 0 else 128 - code

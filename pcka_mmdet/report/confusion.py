@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .predictions import Boxes, detections, overlap
+from .predictions import IOU, Boxes, detections, overlap
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,19 +17,17 @@ def confusion_matrix(
     predictions: Sequence[dict],
     num_classes: int,
     threshold: float = 0.3,
-    iou: float = 0.5,
 ) -> np.ndarray:
     """Pairs of an object's class (row) and a detection's class (column); the last row and column are the background.
 
     A detection counts for every object that it overlaps; an object that no detection of its class overlaps counts as
-    background too.
+    background too. They overlap from an intersection over union of `IOU`.
 
     Args:
         truth: See `predictions.read_ground_truth`.
         predictions: See `predictions.read_results`.
         num_classes: Number of classes K.
         threshold: Lowest score of the detections that count.
-        iou: Lowest IoU of a detection and an object.
 
     Returns:
         Counts `(K + 1, K + 1)`.
@@ -39,7 +37,7 @@ def confusion_matrix(
         true, found = truth[prediction["img_id"]], detections(prediction, threshold)
         missed = set(range(len(true.labels)))
         for box, label in zip(found.boxes, found.labels, strict=True):
-            matched = [number for number, other in enumerate(true.boxes) if overlap(box, other) >= iou]
+            matched = [number for number, other in enumerate(true.boxes) if overlap(box, other) >= IOU]
             for number in matched:
                 matrix[true.labels[number], label] += 1
                 if true.labels[number] == label:

@@ -83,10 +83,10 @@ def similarity_curves(records: Sequence[dict], iterations: float) -> dict[int, C
     return dict(sorted(curves.items()))
 
 
-def smooth(curve: Curve, share: float = 0.03) -> Curve:
-    """Moving average; the window is `share` of the curve."""
+def smooth(curve: Curve) -> Curve:
+    """Moving average over 3 % of the curve."""
     xs, ys = curve
-    reach = max(1, round(len(ys) * share / 2)) if len(ys) > 10 else 0
+    reach = max(1, round(len(ys) * 0.03 / 2)) if len(ys) > 10 else 0
     windows = [ys[max(0, i - reach) : i + reach + 1] for i in range(len(ys))]
     return xs, [sum(window) / len(window) for window in windows]
 

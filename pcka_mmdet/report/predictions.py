@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+IOU = 0.5
+"""Intersection over union from which a detection counts as an object's."""
+
 
 @dataclass
 class Boxes:
@@ -74,14 +77,14 @@ def detections(prediction: dict, threshold: float) -> Boxes:
     return Boxes(boxes, labels, scores)
 
 
-def correct(found: Boxes, true: Boxes, threshold: float = 0.5) -> list[bool]:
-    """Which detections are true positives: the first of an object's class with an IoU of at least `threshold`."""
+def correct(found: Boxes, true: Boxes) -> list[bool]:
+    """Which detections are true positives: the first of an object's class with an IoU of at least `IOU`."""
     free = set(range(len(true.labels)))
     result = []
     for box, label in zip(found.boxes, found.labels):
         candidates = [number for number in free if true.labels[number] == label]
         best = max(candidates, key=lambda number: overlap(box, true.boxes[number]), default=None)
-        result.append(best is not None and overlap(box, true.boxes[best]) >= threshold)
+        result.append(best is not None and overlap(box, true.boxes[best]) >= IOU)
         if result[-1]:
             free.remove(best)
     return result

@@ -15,6 +15,9 @@ from ..run import Run
 THRESHOLD = 0.3
 """Lowest score of the detections that count here."""
 
+MOST_IMAGES = 3
+"""Images of each kind that are shown."""
+
 WIDEST = 640
 """Side of a picture in pixels, at most."""
 
@@ -38,12 +41,12 @@ class Change:
         return scores[-1] - (scores[0] if len(scores) > 1 else self.objects)
 
 
-def largest(runs: Sequence[Run], count: int = 3) -> tuple[list[Change], list[Change]]:
-    """The images of largest gain and of largest loss, at most `count` of each."""
+def largest(runs: Sequence[Run]) -> tuple[list[Change], list[Change]]:
+    """The images of largest gain and of largest loss, at most `MOST_IMAGES` of each."""
     found = [_change(runs, image) for image in runs[-1].truth]
     found.sort(key=lambda change: -change.gain)
-    best = [change for change in found[:count] if change.gain > 0]
-    return best, [change for change in reversed(found[-count:]) if change.gain < 0]
+    best = [change for change in found[:MOST_IMAGES] if change.gain > 0]
+    return best, [change for change in reversed(found[-MOST_IMAGES:]) if change.gain < 0]
 
 
 def draw(runs: Sequence[Run], change: Change) -> str:
