@@ -1,7 +1,7 @@
 # make demo    environment, data, teacher, student, distilled student, table and pictures
 # make test    environment, linter and test suite
 # make docs    the documentation as web pages: site/index.html
-# make benchmark    every method on every data set, at its best setting, over seeds; QUICK=1 for a row of each kind
+# make benchmark    every method on every data set, at its best setting, over seeds; QUICK=1 for each loss once, on the digits
 # make demo-bccd DATA=FOLDER WEIGHTS=FILE    the demo on real photographs, with a teacher that starts from WEIGHTS
 # make demo-cls    classifiers of few labelled digits, distilled by RCKA, KD and DIST, over seeds
 #

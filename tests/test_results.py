@@ -6,57 +6,96 @@ from pathlib import Path
 import pytest
 
 from pcka_mmdet.experiments.data_sets import DATA_SETS
-from pcka_mmdet.experiments.methods import LONGER, PLAIN
+from pcka_mmdet.experiments.methods import HALF_MORE, LONGER, PLAIN
 from pcka_mmdet.report.trials import Row, Trial, rows
 
 TABLES = {
-    page: [line.replace("*", "") for line in Path(page).read_text().splitlines() if line.startswith("|")]
+    page: [
+        [cell.strip() for cell in line.replace("*", "").strip("|").split("|")]
+        for line in Path(page).read_text().splitlines()
+        if line.startswith("|")
+    ]
     for page in ("README.md", "docs/benchmark.md")
 }
+"""Cells of all rows of all tables."""
+
+BCCD = {
+    "student alone": (PLAIN, 1.0),
+    "1.5 times as many epochs": (HALF_MORE, 1.0),
+    "three times as many epochs": (LONGER, 1.0),
+    "mimic, ratio 0.1": ("mimic+balance", 0.1),
+    "PKD, 0.1": ("pkd+balance", 0.1),
+    "channel-wise, 0.1": ("channel-wise+balance", 0.1),
+    "MGD, 0.1": ("mgd+balance", 0.1),
+    "PCKA, centred, 0.1": ("pcka-center+balance", 0.1),
+    "own head, 0.3": ("own-head+balance", 0.3),
+    "own head, 1": ("own-head+balance", 1.0),
+    "both heads, 1": ("both-heads+balance", 1.0),
+    "both heads, the teacher's on half": ("half-heads+balance", 1.0),
+    "both heads, and PCKA": ("heads-pcka+balance", 1.0),
+}
+"""Beginnings of the rows of BCCD's table, with method and setting."""
 
 
-def results(name: str, split: str) -> dict[str, Row]:
-    """The student alone and the default, in the converged regime."""
+def trials(name: str) -> list[Trial]:
     content = json.loads(Path(f"docs/results/methods/{name}.json").read_text())
-    trials = [trial for entry in content.values() if (trial := Trial(**entry["trial"])).regime == "converged"]
-    shown = [(method, 1.0) for method in (PLAIN, DATA_SETS[name].recipe, LONGER)]
-    return {row.method: row for row in rows(trials, shown, PLAIN, split)}
+    return [Trial(**entry["trial"]) for entry in content.values()]
 
 
-def cell(row: Row) -> str:
-    """Mean and standard deviation."""
+def found(name: str, split: str, *pairs: tuple[str, float]) -> list[Row | None]:
+    """Results of the converged regime by method and setting; `None` where there is none."""
+    converged = [trial for trial in trials(name) if trial.regime == "converged"]
+    by_pair = {(row.method, row.setting): row for row in rows(converged, [(PLAIN, 1.0), *pairs], PLAIN, split)}
+    return [by_pair.get(pair) for pair in pairs]
+
+
+def mean(row: Row) -> str:
     return f"{row.mean:.3f} ({row.deviation:.3f})"
 
 
 def difference(row: Row) -> str:
-    found = row.difference
-    return f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+    gain = row.difference
+    return f"{gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
 
 
 @pytest.mark.parametrize(
-    "name, split",
+    "begin, name, split",
     [
-        ("bccd", "test"),
-        ("deeppcb", "test"),
-        ("bccd-imagenet", "test"),
-        ("bccd-two-stage", "test"),
-        ("bccd-equal", "test"),
-        ("bccd-two-families", "val"),
+        ("BCCD: RetinaNet, thin", "bccd", "test"),
+        ("DeepPCB: RetinaNet", "deeppcb", "test"),
+        ("BCCD: RetinaNet, MobileNetV2", "bccd-imagenet", "test"),
+        ("BCCD: Faster R-CNN", "bccd-two-stage", "test"),
+        ("BCCD: a teacher that is no better", "bccd-equal", "test"),
+        ("BCCD, val: FCOS", "bccd-two-families", "val"),
     ],
 )
-def test_the_table_of_what_to_expect(name, split):
-    found = results(name, split)
-    plain, distilled = found[PLAIN], found[DATA_SETS[name].recipe]
-    said = [cell(plain), cell(distilled), difference(distilled), f"| {len(distilled.values)} |"]
-    if LONGER in found and len(found[LONGER].values) > 1:
-        said.append(cell(found[LONGER]))
-    assert [line for line in TABLES["README.md"] if all(text in line for text in said)], said
+def test_what_to_expect(begin, name, split):
+    """The first table of README.md."""
+    (cells,) = [cells for cells in TABLES["README.md"] if cells[0].startswith(begin)]
+    plain, longer, distilled = found(name, split, (PLAIN, 1.0), (LONGER, 1.0), (DATA_SETS[name].recipe, 1.0))
+    _, seeds, teacher, *values, gain = cells
+    assert seeds == str(len(plain.values)) == str(len(distilled.values))
+    assert (values[0], values[2]) == (mean(plain), mean(distilled)) and gain.startswith(difference(distilled))
+    assert values[1].startswith(mean(longer)) if longer and len(longer.values) > 1 else values[1] == ""
+    for recorded in (trial for trial in trials(name) if trial.method == "teacher"):
+        assert teacher.startswith(f"{getattr(recorded, split):.3f}")
+
+
+@pytest.mark.parametrize("begin", BCCD)
+def test_each_method_on_bccd(begin):
+    """The first table of results in docs/benchmark.md."""
+    cells = next(cells for cells in TABLES["docs/benchmark.md"] if cells[0].startswith(begin) and len(cells) == 6)
+    val, test = (found("bccd", split, BCCD[begin])[0] for split in ("val", "test"))
+    assert cells[1:3] == [str(len(val.values)), mean(val)]
+    assert cells[4] == (mean(test) if test else "")
+    if begin != "student alone":
+        assert [cells[3], cells[5]] == [difference(row) if row else "" for row in (val, test)]
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
 @pytest.mark.parametrize("name", ["bccd-imagenet", "bccd-two-stage", "bccd-equal", "deeppcb"])
 def test_differences_by_seed(name, split):
-    found = results(name, split)
-    plain, distilled = found[PLAIN].values, found[DATA_SETS[name].recipe].values
-    said = ", ".join(f"{distilled[seed] - plain[seed]:+.3f}" for seed in sorted(distilled))
-    assert [line for line in TABLES["docs/benchmark.md"] if said in line], said
+    plain, distilled = found(name, split, (PLAIN, 1.0), (DATA_SETS[name].recipe, 1.0))
+    said = ", ".join(f"{distilled.values[seed] - plain.values[seed]:+.3f}" for seed in sorted(distilled.values))
+    (cells,) = [cells for cells in TABLES["docs/benchmark.md"] if said in cells]
+    assert mean(distilled) in cells

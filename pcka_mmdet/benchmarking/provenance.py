@@ -11,8 +11,9 @@ from .measure import machine
 
 
 def provenance() -> dict[str, object]:
-    """`version` of the code, installed `packages`, and `machine`."""
-    return dict(version=code_version(), packages=releases(), machine=machine())
+    """`version` of the code, installed `packages`, and `machine` without this process's number of threads."""
+    described = {name: value for name, value in machine().items() if name != "threads"}
+    return dict(version=code_version(), packages=releases(), machine=described)
 
 
 def code_version() -> str:
@@ -20,5 +21,9 @@ def code_version() -> str:
     root = carried("configs").parent
     if not (root / ".git").exists() or shutil.which("git") is None:
         return pcka_mmdet.__version__
-    git = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12"]
-    return subprocess.run(git, capture_output=True, text=True).stdout.strip() or pcka_mmdet.__version__
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True).stdout.strip()
+
+    changed = "+" if git("status", "--porcelain", "--", "pcka_mmdet", "configs", "tools") else ""
+    return git("rev-parse", "--short=12", "HEAD") + changed or pcka_mmdet.__version__

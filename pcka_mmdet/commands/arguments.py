@@ -26,9 +26,9 @@ class ConfigOptions(DictAction):
 
     @staticmethod
     def _parse_iterable(val: str) -> Any:
-        if len(val) > 1 and val[0] == val[-1] == "'":
-            return val[1:-1]
         value = val.strip("'\" ")
+        if val == f"'{value}'" and "'" not in value and not value.startswith(("(", "[")) and "," in value:
+            return value
         is_single = "," not in value and not value.startswith(("(", "["))
         return DictAction._parse_int_float_bool(value) if is_single else DictAction._parse_iterable(val)
 

@@ -42,6 +42,11 @@ def annotation_file(dataset: dict) -> Path:
     return Path(annotation_path(dataset))
 
 
+def annotation_files(dataset: dict) -> list[Path]:
+    """The annotation files of all innermost data sets."""
+    return [annotation_file(part) for part in all_innermost(dataset)]
+
+
 def data_set_class(dataset: dict, scope: str | None) -> type[BaseDataset] | None:
     """The class of a data set's config; `None` if none of that name is registered.
 

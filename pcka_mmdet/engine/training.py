@@ -1,5 +1,6 @@
 """A training from its complete config to its end."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from urllib.error import URLError
 
 from mmengine.config import Config, ConfigDict
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
@@ -44,7 +46,7 @@ class TrainingOptions:
         """Change the config, in place.
 
         Raises:
-            ValueError: An option does not fit the config; see also `checkpoint_to_resume`.
+            ValueError: An option does not fit the config.
         """
         if self.amp:
             config.optim_wrapper.type = "pcka_mmdet.CpuAmpOptimWrapper" if on_cpu() else "AmpOptimWrapper"
@@ -53,23 +55,30 @@ class TrainingOptions:
             if "base_batch_size" not in config.get("auto_scale_lr", {}):
                 raise ValueError("--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config")
             config.auto_scale_lr.enable = True
-        if self.resume:
-            checkpoint = checkpoint_to_resume(self.resume, Path(config.work_dir))
-            config.resume = checkpoint is not None
-            config.load_from = checkpoint or config.get("load_from")
         if self.init_student:
             if not is_distillation(config):
                 raise ValueError(
                     "--init-student is for distillations; for a plain training write --cfg-options load_from=FILE"
                 )
             config.model.init_student = self.init_student
-        if is_fpn_distill(config) and config.model.get("init_student") and not config.get("resume"):
-            config.load_from = None  # MMEngine would load it over these weights
+        _drop_weights_that_would_be_loaded_over(config)
         _log_validations_by_iteration(config)
         use_student_checkpoints(config, self.allow_teacher_change)
         ours = is_fpn_distill(config) and last_name(config.model.distiller.type) == "FPNDistiller"
         if ours and config.model.get("balance") is None:
             config.model.balance = dict(ratio=None)  # constant weights: measured for the log and its warnings
+
+
+def _drop_weights_that_would_be_loaded_over(config: Config) -> None:
+    """MMEngine loads `load_from` when the student has the weights that it was to start from."""
+    given = [name for name in ("init_student", "inherit") if is_fpn_distill(config) and config.model.get(name)]
+    if given and config.get("load_from") and not config.get("resume"):
+        print_log(
+            f"load_from={config.load_from!r} is left out: it would be loaded over the weights of model.{given[0]}",
+            "current",
+            level=logging.WARNING,
+        )
+        config.load_from = None
 
 
 def _log_validations_by_iteration(config: Config) -> None:
@@ -103,8 +112,11 @@ def run_training(
         OSError: The work directory is in use or cannot be written to; a file is missing.
         ValueError: What is wrong, and what to do. Other errors are raised as they are.
     """
-    start = None if config.get("resume") else config.get("load_from")
     options.apply(config)
+    start = None if config.get("resume") else config.get("load_from")
+    if options.resume:
+        checkpoint = checkpoint_to_resume(options.resume, Path(config.work_dir))
+        config.resume, config.load_from = checkpoint is not None, checkpoint or config.get("load_from")
     preflight.check_all(config)
     check_work_dir(config)
     with reserved(config, resumes=bool(config.get("resume"))):
@@ -113,7 +125,7 @@ def run_training(
         return _train(config, notes, hooks, start)
 
 
-def _train(config: Config, notes: Sequence[str], hooks: Sequence[Hook], start: str | None = None) -> Runner:
+def _train(config: Config, notes: Sequence[str], hooks: Sequence[Hook], start: str | None) -> Runner:
     try:
         runner = build_runner(config)
         if config.get("resume"):  # the config in the work directory begins a training, also after this one went on

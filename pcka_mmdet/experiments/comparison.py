@@ -26,6 +26,9 @@ from .stages import Evaluation, Stage, Training, with_requirements
 Key = tuple[str, str, float, int]
 """Regime, method, setting and seed of a training."""
 
+PROVENANCE = ("version", "packages", "machine")
+"""Keys of an entry that say what trained. They stay when its test split is read later."""
+
 TEACHER: Key = ("teacher", "teacher", 1.0, 0)
 """Key of the teacher's training."""
 
@@ -120,8 +123,9 @@ class Comparison:
             key, training = wanted[stage]
             test = stage.record["test"]["bbox_mAP"] if tested else None
             trial = Trial(*key, training.record["val"]["bbox_mAP"], test, training.record["seconds"])
-            began = training.record.get("provenance") or {}  # a test may be read by later code
             self._entries = self._read()  # another run may have added its results
+            before = self._entries.get(_name(key), {})
+            began = training.record.get("provenance") or {k: before[k] for k in PROVENANCE if k in before}
             self._entries[_name(key)] = {"trial": dataclasses.asdict(trial), "inputs": self._digest(key), **began}
             write_json(self.file, dict(sorted(self._entries.items())))
 

@@ -5,7 +5,7 @@ import math
 
 from mmengine.config import Config
 
-from pcka_mmdet.configuration.data_set import annotation_file, innermost, repeats
+from pcka_mmdet.configuration.data_set import all_innermost, annotation_file, repeats
 
 LENGTHS = ("total_steps", "T_max", "end", "stop_epoch")
 """Settings of schedulers and hooks that count epochs from the start."""
@@ -19,17 +19,21 @@ def training_iterations(config: Config) -> int:
 
 
 def num_images(dataset: dict) -> int:
-    """Images that a training sees of a file in COCO's format, or lines of a classifier's list.
+    """Images that a training sees of files in COCO's format, or lines of a classifier's lists.
 
     Args:
         dataset: The data set's config. With `filter_empty_gt` only images with boxes count.
     """
+    return sum(map(_num_images, all_innermost(dataset)))
+
+
+def _num_images(dataset: dict) -> int:
     annotations = annotation_file(dataset)
     text = annotations.read_text()
     if annotations.suffix == ".txt":
         return len(text.splitlines())
     content = json.loads(text)
-    if (innermost(dataset).get("filter_cfg") or {}).get("filter_empty_gt", False):
+    if (dataset.get("filter_cfg") or {}).get("filter_empty_gt", False):
         return len({annotation["image_id"] for annotation in content["annotations"]})
     return len(content["images"])
 

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from pcka_mmdet.benchmarking.provenance import provenance
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.files import file_sha256
-from pcka_mmdet.configuration.data_set import annotation_file
+from pcka_mmdet.configuration.data_set import annotation_files
 from pcka_mmdet.report import scalars
 from pcka_mmdet.report.complexity import complexity_in_test
 from pcka_mmdet.report.run import RESULTS
@@ -91,7 +91,8 @@ class Stage:
             moved = _free_name(self.folder)
             self.folder.rename(moved)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._write(done=False, provenance=self.record.get("provenance") or provenance())
+        began = self.record  # of earlier code it has no provenance
+        self._write(done=False, provenance=began.get("provenance") if began else provenance())
         return moved
 
     def finish(self) -> None:
@@ -123,7 +124,7 @@ class Training(Stage):
         cost: float = 1.0,
         requires: Sequence["Training"] = (),
     ):
-        annotations = file_sha256(annotation_file(config.train_dataloader.dataset))
+        annotations = "".join(map(file_sha256, annotation_files(config.train_dataloader.dataset)))
         super().__init__(name, folder, [config.to_dict(), annotations], requires)
         self.config = config
         self.config_file = folder.with_name(f"{folder.name}.py")

@@ -1,4 +1,4 @@
-"""Plot of trainings: AP on val, detection loss and, if it was logged, the similarity to the teacher."""
+"""Curves along trainings: AP on val, detection loss, similarity to the teacher; and a plot of AP and similarity."""
 
 import re
 from collections.abc import Mapping, Sequence

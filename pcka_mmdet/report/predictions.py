@@ -23,7 +23,7 @@ class Boxes:
     scores: list[float] | None = None
 
 
-def read_ground_truth(annotations: Path, classes: Sequence[str]) -> dict[int, Boxes]:
+def read_ground_truth(annotations: Path, classes: Sequence[str]) -> dict[int | str, Boxes]:
     """The annotated boxes by image id, from a COCO file."""
     content = json.loads(annotations.read_text())
     labels = {c["id"]: list(classes).index(c["name"]) for c in content["categories"] if c["name"] in classes}
@@ -55,7 +55,7 @@ def read_results(path: Path, annotations: Path, classes: Sequence[str]) -> list[
     """
     content = json.loads(annotations.read_text())
     names = {category["id"]: category["name"] for category in content["categories"]}
-    found: dict[int, list[dict]] = {image["id"]: [] for image in content["images"]}
+    found: dict[int | str, list[dict]] = {image["id"]: [] for image in content["images"]}
     for result in json.loads(path.read_text()):
         found[result["image_id"]].append(result)
     return [dict(img_id=image, pred_instances=_instances(results, names, classes)) for image, results in found.items()]

@@ -42,7 +42,10 @@ class Run:
         try:
             config = read_config(path.read_text())
         except ValueError as error:
-            raise ValueError(f"{str(path)!r} is not the config that a training writes: {error}") from error
+            raise ValueError(
+                f"{str(path)!r} holds more than settings, and the report runs no code: give a work directory as a "
+                "training left it"
+            ) from error
         return cls(folder, Config(config.to_dict(), filename=str(path)))
 
     @property
@@ -101,7 +104,7 @@ class Run:
         return read_results(self.folder / RESULTS, self.annotations, self.classes)
 
     @cached_property
-    def detections_by_image(self) -> dict[int, dict]:
+    def detections_by_image(self) -> dict[int | str, dict]:
         """The same by id of the image."""
         return {prediction["img_id"]: prediction for prediction in self.detections}
 
@@ -117,18 +120,18 @@ class Run:
         return float(mean_over_classes(self.matches.average_precision(once))[0])
 
     @cached_property
-    def truth(self) -> dict[int, Boxes]:
+    def truth(self) -> dict[int | str, Boxes]:
         """Annotated boxes by image."""
         return read_ground_truth(self.annotations, self.classes)
 
-    def picture(self, image: int) -> Path:
+    def picture(self, image: int | str) -> Path:
         """File of a test image."""
         dataset = innermost(self.config.test_dataloader.dataset)
         prefix = (dataset.get("data_prefix") or {}).get("img", "")
         return Path(dataset.get("data_root") or "") / prefix / self._file_names[image]
 
     @cached_property
-    def _file_names(self) -> dict[int, str]:
+    def _file_names(self) -> dict[int | str, str]:
         return {entry["id"]: entry["file_name"] for entry in json.loads(self.annotations.read_text())["images"]}
 
 

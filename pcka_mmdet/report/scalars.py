@@ -17,12 +17,13 @@ ACCURACY = "accuracy/top1"
 
 def read_scalars(folder: Path) -> list[dict]:
     """The records of a training in order. From the iteration at which a run went on, or began anew, the records of
-    earlier runs are left out."""
+    earlier runs are left out. That iteration is one interval before the run's first record."""
     records: list[dict] = []
     for path in sorted(folder.glob("*/vis_data/scalars.json")):
         newer = _read_lines(path)
-        first = next((record["iter"] for record in newer if "iter" in record), math.inf)
-        records = [*takewhile(lambda record, first=first: record.get("iter", 0) < first, records), *newer]
+        first, second, *_ = [*(record["iter"] for record in newer if "iter" in record), math.inf, math.inf]
+        start = first - (second - first) if second < math.inf else first - 1
+        records = [*takewhile(lambda record, start=start: record.get("iter", 0) <= start, records), *newer]
     return records
 
 
@@ -82,7 +83,7 @@ def last_metric(folder: Path, metric: str = METRIC) -> float:
     raw = [record for record in read_scalars(folder) if "iter" not in record]
     if not raw:
         raise ValueError(f"there is no validation in the log of {str(folder)!r}: name the work directory of a training")
-    found = metrics(raw[-1])
+    found = metrics(raw[-1]) | {name: value for name, value in raw[-1].items() if "/" in name}
     name = next((name for name in found if name.endswith(metric)), None)
     if name is None:
         raise ValueError(f"the validations of {str(folder)!r} have no {metric}, only {', '.join(found)}")

@@ -119,3 +119,9 @@ def test_a_path_keeps_its_blanks_and_within_quotes_its_commas():
     config = parsed(Config(dict(a=1)), "load_from='/my data/of (1, 2).pth'", "a= 2", "b=[1, x]", "c=None", "d=1e-3, 2")
     assert config.load_from == "/my data/of (1, 2).pth"
     assert (config.a, config.b, config.c, config.d) == (2, [1, "x"], None, [1e-3, 2])
+
+
+def test_values_within_quotes_are_read_all_the_same():
+    """As MMEngine reads them: the quotes may be the shell's that were escaped."""
+    config = parsed(Config(dict(a=1)), "a='cat','dog'", "b='3'", "c='[1,2]'", "d='False'")
+    assert (config.a, config.b, config.c, config.d) == (["cat", "dog"], 3, [1, 2], False)

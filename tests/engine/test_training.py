@@ -17,9 +17,10 @@ def test_weights_to_start_from_are_not_loaded_over():
     config = plain(model=distillation(), load_from="other.pth")
     TrainingOptions(init_student="mine.pth").apply(config)
     assert (config.model.init_student, config.load_from) == ("mine.pth", None)
-    config = plain(model=distillation(init_student="mine.pth"), load_from="other.pth")
-    TrainingOptions().apply(config)
-    assert config.load_from is None
+    for own in (dict(init_student="mine.pth"), dict(inherit=["neck"])):
+        config = plain(model=distillation(**own), load_from="other.pth")
+        TrainingOptions().apply(config)
+        assert config.load_from is None
     config = plain(load_from="other.pth")
     TrainingOptions().apply(config)
     assert config.load_from == "other.pth"

@@ -11,6 +11,7 @@ from rich.console import Console
 from pcka_mmdet.experiments.comparison import TEACHER, Comparison, _name
 from pcka_mmdet.experiments.data_sets import DATA_SETS
 from pcka_mmdet.experiments.methods import METHODS, PLAIN
+from pcka_mmdet.experiments.stages import Stage
 
 ANNOTATIONS = dict(images=[], annotations=[], categories=[])
 KEYS = [("short", name, 1.0, 0) for name in (PLAIN, "mimic")]
@@ -39,6 +40,20 @@ def test_weights_are_of_the_configs_that_download_them(tmp_path, data, name, sta
     files = [(config.model.backbone.init_cfg or {}).get("checkpoint") for config in configs]
     assert files == [str(weights) if start else None for start in starts]
     assert found._training(KEYS[1]).config.model.architecture.backbone.init_cfg == configs[1].model.backbone.init_cfg
+
+
+def test_what_trained_is_told_after_a_later_test(tmp_path, data, monkeypatch):
+    """Records of older trainings have no provenance, the file of results has."""
+    first = comparison(tmp_path, data)
+    trial = dict(zip(("regime", "method", "setting", "seed"), KEYS[0], strict=True), val=0.1, test=None, seconds=1.0)
+    entry = dict(trial=trial, inputs=first._digest(KEYS[0]), version="old", machine=dict(cores=2))
+    (tmp_path / "results.json").write_text(json.dumps({_name(KEYS[0]): entry}))
+    metrics = {"val": dict(bbox_mAP=0.1), "seconds": 1.0, "test": dict(bbox_mAP=0.2)}
+    monkeypatch.setattr(Stage, "record", metrics)
+    monkeypatch.setattr(Stage, "is_done", lambda self: True)
+    comparison(tmp_path, data).run(KEYS[:1], tested=True, lock=0)
+    kept = json.loads((tmp_path / "results.json").read_text())[_name(KEYS[0])]
+    assert kept["trial"]["test"] == 0.2 and (kept["version"], kept["machine"]) == ("old", dict(cores=2))
 
 
 def test_the_teachers_result(tmp_path, data):

@@ -1,6 +1,7 @@
 """The page of a report: from runs in memory."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from mmengine.config import Config
 
 from pcka_mmdet.configuration.installed import releases
 from pcka_mmdet.report.bootstrap import Matches, mean_over_classes
-from pcka_mmdet.report.page import tables
+from pcka_mmdet.report.page import charts, tables
 from pcka_mmdet.report.page.changes import draw, largest
 from pcka_mmdet.report.page.charts import svg
 from pcka_mmdet.report.page.page import write_page
@@ -81,12 +82,22 @@ def test_runs_on_other_images_are_refused(runs, tmp_path):
         write_page([], runs[1], other, tmp_path / "report.html")
 
 
+def test_a_teacher_without_a_log(runs, tmp_path):
+    """Its folder has a test alone; the others' curves are by epochs."""
+    plain, distilled, teacher = runs
+    folder = shutil.copytree(teacher.folder, tmp_path / "teacher", ignore=shutil.ignore_patterns("2026*"))
+    unlogged = Run(folder, teacher.config)
+    assert unlogged.records == []
+    write_page(plain, distilled, unlogged, tmp_path / "report.html")
+    assert charts.along({"a": plain, "b": [unlogged]})[1] == "epoch"
+
+
 def test_seeds_without_a_partner_are_left_out(runs, tmp_path):
     plain, distilled, _ = runs
     alone = score([plain[:1], distilled[:1]])
     said = write_page(plain[:1], distilled, None, tmp_path / "report.html")
     assert f"{alone.whole.difference.value:+.3f}" in said and "over seeds" not in said
-    assert "Seeds that one side alone has are left out: 1." in said
+    assert "Seeds of one side only are left out: 1." in said
     assert with_partners([plain, distilled]) == ([plain, distilled], [])
     assert with_partners([distilled]) == ([distilled], [])
 

@@ -50,6 +50,24 @@ def test_nothing_is_left_of_a_training_that_was_begun_anew(tmp_path):
     assert scalars.read_scalars(tmp_path) == anew
 
 
+@pytest.mark.parametrize("interval", [10, 100])
+def test_nothing_is_left_of_one_with_another_interval(tmp_path, interval):
+    abandoned = [train(interval * i, 9.0) for i in (1, 2, 3)]
+    write(tmp_path, "20260101_000000", [*abandoned, validation(2, 0.02)])
+    anew = [train(50, 1.0), train(100, 1.0)]
+    write(tmp_path, "20260102_000000", anew)
+    assert scalars.read_scalars(tmp_path) == anew
+
+
+def test_the_last_value_of_any_metric(tmp_path):
+    values = {"coco/bbox_mAP": 0.5, "coco/segm_mAP": 0.4, "coco/bbox_mAP_50": 0.7, "time": 0.1, "step": 1}
+    write(tmp_path, "20260101_000000", [train(50, 1.0), values])
+    found = [scalars.last_metric(tmp_path, name) for name in ("bbox_mAP", "segm_mAP", "coco/bbox_mAP", "bbox_mAP_50")]
+    assert found == [0.5, 0.4, 0.5, 0.7]
+    with pytest.raises(ValueError, match="have no mAP_75, only"):
+        scalars.last_metric(tmp_path, "mAP_75")
+
+
 def test_iterations_of_an_epoch():
     """Exact once the end of an epoch was logged, also in an epoch that was not finished."""
     assert scalars.iterations_per_epoch([dict(iter=1000, epoch=1), dict(iter=1050, epoch=2)]) == 1000

@@ -43,7 +43,7 @@ def test_intervals_that_agree(images, seeds, kind, begin):
 def test_few_images_get_no_verdict():
     """Samples of one image are all alike, so their interval has no width."""
     text, kind = judge(STUDENTS, scores(GAIN, count=1))
-    assert kind == "note" and text.startswith("1 test images are too few to tell a gain from chance: test on 20")
+    assert kind == "note" and text.startswith("Too few test images (1) to tell a gain from chance: test on 20 or more.")
 
 
 def test_both_are_said_where_the_seeds_allow_for_a_loss():

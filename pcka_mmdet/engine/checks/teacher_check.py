@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.matching import summarise
-from pcka_mmdet.configuration.data_set import annotation_path, data_classes, innermost
+from pcka_mmdet.configuration.data_set import all_innermost, annotation_path, data_classes, innermost
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import teachers_of
 from pcka_mmdet.models.teacher import load_strictly
@@ -102,8 +102,8 @@ def _evaluation(config: Config, images: int | None, teacher: str | dict) -> Conf
     evaluation.merge_from_dict(dict(experiment_name="teacher_check", work_dir=f"{config.work_dir}/teacher_check"))
     if images is None:
         return evaluation
-    dataset = innermost(evaluation.val_dataloader.dataset)
-    if "ann_file" not in dataset:
+    dataset, *others = all_innermost(evaluation.val_dataloader.dataset)
+    if others or "ann_file" not in dataset:
         raise ValueError("--check-teacher needs a val_dataloader with one data set that has an ann_file")
     content = _read_json(annotation_path(dataset), dataset.get("backend_args"))
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():

@@ -70,8 +70,8 @@ class _HeadOutputLoss(LevelLoss):
             if sizes[0] != sizes[1]:
                 raise ValueError(
                     f"{type(self).__name__}: at stride {level.stride} the student's outputs have {sizes[0]} positions "
-                    f"and the teacher's {sizes[1]}. Outputs of heads are not resized: use images whose sides both "
-                    "detectors divide (pad_size_divisor), or a loss on the neck maps"
+                    f"and the teacher's {sizes[1]}. Outputs of heads are not resized: use images whose sides are "
+                    "multiples of both detectors' pad_size_divisor, or a loss on the neck maps"
                 )
         sums = [
             compare(

@@ -67,11 +67,11 @@ def along(sides: Sides) -> tuple[dict[str, Curves], str]:
         all trainings count epochs.
     """
     found: dict[str, Curves] = {kind: {name: [] for name in sides} for kind in TITLES}
-    logged_by = [(name, run.records) for name, runs in sides.items() for run in runs if run.records]
-    lengths = [iterations_per_epoch(records) for _, records in logged_by]
-    by_epoch = all(lengths)
-    for (name, records), of_epoch in zip(logged_by, lengths, strict=True):
-        length = of_epoch if by_epoch else 1.0
+    logs = [(name, run.records) for name, runs in sides.items() for run in runs]
+    lengths = [iterations_per_epoch(records) for _, records in logs]
+    by_epoch = all(length for length, (_, records) in zip(lengths, logs, strict=True) if records)
+    for (name, records), of_epoch in zip(logs, lengths, strict=True):
+        length = of_epoch if by_epoch and of_epoch else 1.0
         xs, ys = precision_curve(records)
         found["precision"][name].append((xs if by_epoch else [x * (of_epoch or 1) for x in xs], ys))
         found["loss"][name].append(smooth(loss_curve(records, length)))

@@ -14,7 +14,7 @@ Sides = Mapping[str, Sequence[Run]]
 """Trainings by the name of their side, as it stands in a sentence; the baseline comes first."""
 
 FEW_IMAGES = 20
-"""Fewer test images get no verdict: samples of them are too alike for an interval."""
+"""Fewer test images get no verdict: an interval over so few says little."""
 
 TEACHER, STUDENT, DISTILLED = "the teacher", "the student alone", "the distilled student"
 
@@ -87,7 +87,7 @@ def left_out(seeds: Sequence[int]) -> str:
     """Which trainings are not compared; empty if all are."""
     if not seeds:
         return ""
-    return f"Seeds that one side alone has are left out: {', '.join(map(str, seeds))}."
+    return f"Seeds of one side only are left out: {', '.join(map(str, seeds))}."
 
 
 def judge(sides: Sides, scores: Scores) -> tuple[str, str]:
@@ -96,7 +96,7 @@ def judge(sides: Sides, scores: Scores) -> tuple[str, str]:
     if scores.whole.difference is None:
         return "", ""
     if scores.images < FEW_IMAGES:
-        few = f"{scores.images} test images are too few to tell a gain from chance"
+        few = f"Too few test images ({scores.images}) to tell a gain from chance"
         return f"{few}: test on {FEW_IMAGES} or more.", "note"
     intervals = {"these images": scores.whole.difference, "the seeds": scores.seeds}
     signs = {what: _sign(found) for what, found in intervals.items() if found is not None}
