@@ -113,8 +113,9 @@ class GradientBalance(nn.Module):
         return torch.stack(list(self.buffers()))
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        """Load the averages of the groups that are the same. Others start anew."""
-        own = {f"{prefix}{name}": torch.zeros_like(buffer) for name, buffer in self.named_buffers()}
+        """Load the averages of the groups that are the same. Others stay as they are. In a new model they are zero;
+        MMDetection's `SyncNormHook` loads a model's batch norms, and nothing else, before each validation."""
+        own = {f"{prefix}{name}": buffer.clone() for name, buffer in self.named_buffers()}
         for key in [key for key in state_dict if key.startswith(prefix) and key not in own]:
             del state_dict[key]
         for key, start in own.items():

@@ -87,8 +87,10 @@ def by_level(outputs: Any, num_levels: int, head: str) -> list[tuple[Tensor, ...
     return list(zip(*kinds, strict=True))
 
 
-def listed(maps: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    """The maps of a neck or a backbone, one a level: it may give a single one."""
+def listed(maps: Tensor | Sequence[Tensor] | Mapping[str, Tensor]) -> list[Tensor]:
+    """The maps of a neck or a backbone, one a level: it may give a single one, or maps by name."""
+    if isinstance(maps, Mapping):
+        return list(maps.values())
     return [maps] if isinstance(maps, Tensor) else list(maps)
 
 

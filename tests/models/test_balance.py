@@ -455,3 +455,12 @@ def test_the_published_student_knows_nothing_of_it(tmp_path):
     trained(balanced(1.0), tmp_path, epochs=1, default_hooks=hook)
     student = torch.load(tmp_path / "student_epoch_1.pth", weights_only=True)["state_dict"]
     assert set(student) == set(nn.Module.state_dict(build(retinanet())))
+
+
+def test_a_state_without_averages_leaves_them_alone():
+    """MMDetection's SyncNormHook loads the batch norms' state into the model before each validation."""
+    balance = GradientBalance(dict(all=1.0))
+    passed(balance, *gradients(1, 7))
+    before = balance.averages.clone()
+    balance.load_state_dict({}, strict=False)
+    assert torch.equal(balance.averages, before) and before.any()

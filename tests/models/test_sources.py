@@ -11,7 +11,7 @@ from torch import nn
 
 from pcka_mmdet.models import FPNDistill, LevelLoss
 from pcka_mmdet.models.levels import Level, source_levels
-from pcka_mmdet.models.sources import SourceRecorder
+from pcka_mmdet.models.sources import SourceRecorder, listed
 from pcka_mmdet.registry import MODELS
 from tests.detectors import build, faster_rcnn, fcos, raw_batch, retinanet, step
 
@@ -222,3 +222,8 @@ def test_sources_that_are_not_there():
             source_levels(build(retinanet()), source)
     with pytest.raises(ValueError, match=r"losses.pcka.source: expected one of \('neck', 'backbone'\), got 'logits'"):
         distil(retinanet(), retinanet(), pcka=dict(type="pcka_mmdet.PCKALoss", source="logits"))
+
+
+def test_maps_of_necks_of_any_kind():
+    one, other = torch.zeros(1), torch.ones(1)
+    assert listed(one) == [one] and listed((one, other)) == listed(dict(fine=one, coarse=other)) == [one, other]

@@ -124,9 +124,13 @@ class _PointBoxes(nn.Module):
         return self.head.points2bbox(points)
 
 
+MOST_LOG_SIZE = 10.0
+"""A box of e^10 strides is larger than any image. Background may have wilder codes, whose areas are infinite."""
+
+
 def _of_yolox(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
-    """Centre in units of the stride, and logarithms of width and height."""
-    centre, half = codes[:, :, :2], codes[:, :, 2:].exp() / 2
+    """Centre in units of the stride, and logarithms of width and height, at most `MOST_LOG_SIZE`."""
+    centre, half = codes[:, :, :2], codes[:, :, 2:].clamp(max=MOST_LOG_SIZE).exp() / 2
     return torch.cat([centre - half, centre + half], dim=2)
 
 

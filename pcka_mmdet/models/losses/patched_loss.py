@@ -68,7 +68,9 @@ class PatchedLoss(PatchLoss):
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
         """Loss of one pair of maps, in float32 or wider."""
-        return self.factor * self._of_groups(*self.cut(student, teacher), self.patch_side(*student.shape[2:]))
+        dtype = torch.promote_types(student.dtype, torch.float32)
+        patches = self.cut(student.to(dtype), teacher.to(dtype))
+        return self.factor * self._of_groups(*patches, self.patch_side(*student.shape[2:]))
 
     def _of_groups(self, student: Tensor, teacher: Tensor, side: int) -> Tensor:
         """Mean of the loss over groups of patches `(G, N, D)`."""

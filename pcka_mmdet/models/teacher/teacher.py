@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from mmengine.logging import print_log
-from mmengine.model import BaseModel
+from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
@@ -47,6 +47,9 @@ class Teacher:
         self.neck_forward = NeckForward(self.detector, **options)
         self.normalisation = Normalisation.of(detector.data_preprocessor)
         self.divisor = size_divisor(self.detector)
+        if type(detector.data_preprocessor) is BaseDataPreprocessor:
+            message = "the teacher's model has no data_preprocessor, so it sees pixels as they are"
+            print_log(f"{message}: give it the one of its training", "current", level=logging.WARNING)
         self.sha256: str | None = None
         """sha256 of the checkpoint's file; `None` without a file."""
         self.problems: list[Problem] = []

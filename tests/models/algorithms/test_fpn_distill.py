@@ -287,3 +287,10 @@ def test_nothing_is_alive_after_a_step():
     assert len(alive) >= 8 and len(kept) > 100 and "loss" in log
     assert not [ref for ref in alive if ref() is not None]
     assert not [ref for ref in kept if ref() is not None and ref().numel() > 1 and id(ref()) not in state]
+
+
+def test_a_checkpoint_that_balanced_more():
+    """Averages of a source that is not balanced any more are left out."""
+    before, after = (build(distillation(balance=balance)) for balance in (dict(ratio=1.0), None))
+    loaded = after.load_state_dict(before.state_dict(), strict=True)
+    assert not loaded.unexpected_keys and len(before.distiller.balances) > len(after.distiller.balances)

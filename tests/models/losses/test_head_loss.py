@@ -240,6 +240,16 @@ def test_the_wrong_number_of_maps():
         distilled(retinanet())._teacher.head(maps(0)[1:])
 
 
+def test_a_wild_code_of_a_yolox_in_the_background():
+    """Its area would be infinite, and infinity times a score of nearly 0 is NaN."""
+    teacher = build(yolox()).bbox_head
+    level = [torch.zeros(1, 2, 4, 4) - 16, torch.zeros(1, 4, 4, 4), torch.zeros(1, 1, 4, 4)]
+    wild = [level[0], level[1].clone(), level[2]]
+    wild[1][0, 2:, 1, 1] = 60
+    values = compare_outputs(*(read_outputs(teacher, one, 8) for one in (wild, level)), "YOLOXHead")
+    assert all(torch.isfinite(value).all() for value in values)
+
+
 def test_maps_of_other_sizes_than_the_teachers():
     """Where both sides pad to other multiples."""
     first, *others = maps(1, channels=24)

@@ -96,3 +96,12 @@ def test_what_the_distiller_asks():
     double, single = PatchedLoss(DIST, 2.0, patch_size=2), PatchedLoss(DIST, patch_size=2)
     torch.testing.assert_close(double(maps(0), maps(1)), 2 * single(maps(0), maps(1)))
     assert not PatchedLoss(DIST, 0.0, patch_size=2).active
+
+
+def test_half_maps_of_another_distiller():
+    """FPNDistiller gives maps in float32; squares over 300 positions overflow float16."""
+    student, teacher = (100 * torch.randn(1, 2, 40, 40, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    loss = PatchedLoss(ATTENTION, patch_size=20, layout="maps", average="batch")
+    found, expected = loss(student.half(), teacher), loss(student.half().float(), teacher)
+    assert found.dtype == torch.float32 and torch.isfinite(found)
+    torch.testing.assert_close(found, expected)

@@ -214,3 +214,14 @@ def test_copies_share_it_and_moves_keep_its_precision():
     assert {p.device.type for p in teacher.detector.parameters()} == {"cpu"}
     teacher.apply(lambda tensor: tensor.to("meta"))
     assert {p.device.type for p in teacher.detector.parameters()} == {"meta"}
+
+
+def test_a_teacher_without_a_preprocessor_is_warned_about(monkeypatch):
+    """It would see pixels as they are, whatever it was trained with."""
+    said = []
+    monkeypatch.setattr(f"{Teacher.__module__}.print_log", lambda text, *_, **__: said.append(text))
+    config = retinanet()
+    config.pop("data_preprocessor", None)
+    Teacher(build_detector(config), "random")
+    Teacher(build_detector(dict(config, data_preprocessor=dict(type="DetDataPreprocessor"))), "random")
+    assert len(said) == 1 and "sees pixels as they are: give it the one of its training" in said[0]
