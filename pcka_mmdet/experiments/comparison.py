@@ -26,9 +26,6 @@ from .stages import Evaluation, Stage, Training, with_requirements
 Key = tuple[str, str, float, int]
 """Regime, method, setting and seed of a training."""
 
-PROVENANCE = ("version", "packages", "machine")
-"""Keys of an entry that say what trained. They stay when its test split is read later."""
-
 TEACHER: Key = ("teacher", "teacher", 1.0, 0)
 """Key of the teacher's training."""
 
@@ -111,7 +108,7 @@ class Comparison:
         """
         wanted: dict[Stage, tuple[Key, Training]] = {}
         keys = [key for key in keys if not self._is_done(key, tested)]
-        if self.teacher.is_done() or any(self.methods[method].losses for _, method, _, _ in keys):
+        if self.teacher.is_done() or any(map(self._has_teacher, keys)):
             keys += [TEACHER] if not self._is_done(TEACHER, tested) else []
         for key in keys:
             training = self._training(key)
@@ -124,20 +121,24 @@ class Comparison:
             test = stage.record["test"]["bbox_mAP"] if tested else None
             trial = Trial(*key, training.record["val"]["bbox_mAP"], test, training.record["seconds"])
             self._entries = self._read()  # another run may have added its results
-            before = self._entries.get(_name(key), {})
-            began = training.record.get("provenance") or {k: before[k] for k in PROVENANCE if k in before}
-            self._entries[_name(key)] = {"trial": dataclasses.asdict(trial), "inputs": self._digest(key), **began}
+            facts = {"trial": dataclasses.asdict(trial), "inputs": self._digest(key)}
+            before = self._entries.get(_name(key), {})  # it says what trained where an older record does not
+            self._entries[_name(key)] = before | facts | (training.record.get("provenance") or {})
             write_json(self.file, dict(sorted(self._entries.items())))
 
         stages = with_requirements(list(wanted))
         with Display(stages, self.console, self._jobs) as display:
             run_stages(stages, display, 1, self._jobs, inherit=[lock], on_done=keep)
 
+    def _has_teacher(self, key: Key) -> bool:
+        """Whether a training depends on the teacher's, or is it."""
+        return key == TEACHER or bool(self.methods[key[1]].losses)
+
     def _training(self, key: Key) -> Training:
         if key == TEACHER:
             return self.teacher
         teacher = dict(teacher=dict(cfg_path=str(self.teacher.config_file)), teacher_ckpt=str(self.teacher.checkpoint))
-        requires = [self.teacher] if self.methods[key[1]].losses else []
+        requires = [self.teacher] if self._has_teacher(key) else []
         name, cost = _name(key), COSTS["distilled" if requires else "student"]
         config = self._config(key, teacher)
         return Training(f"{self.name} {name}", self.folder / name, config, cost, requires)
@@ -167,10 +168,9 @@ class Comparison:
         see `version` in an entry, of when the training began."""
         if key not in self._digests:
             teacher, annotations = self._inputs
-            inputs = [None, teacher, annotations]
-            if key != TEACHER:
-                student = self._config(key, dict(teacher="teacher", teacher_ckpt="its last"), with_paths=False)
-                inputs = [student.to_dict(), teacher if self.methods[key[1]].losses else None, annotations]
+            files = dict(teacher="teacher", teacher_ckpt="its last")
+            student = None if key == TEACHER else self._config(key, files, with_paths=False).to_dict()
+            inputs = [student, teacher if self._has_teacher(key) else None, annotations]
             text = json.dumps(inputs, sort_keys=True, default=str)
             self._digests[key] = hashlib.sha256(text.encode()).hexdigest()[:16]
         return self._digests[key]

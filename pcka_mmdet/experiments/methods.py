@@ -18,7 +18,8 @@ PLAIN = "plain"
 """Name of the student without distillation."""
 
 LONGER = "plain-longer"
-"""Name of the student without distillation that trains for the time of the distilled one; see `DataSet.longer`."""
+"""Name of the student without distillation that trains for the time of the distilled one; see
+`data_sets.DataSet.longer`."""
 
 HALF_MORE = "plain-half-more"
 """Name of the student without distillation that trains for 1.5 times the epochs: whether `PLAIN` has converged."""

@@ -9,8 +9,7 @@
 | `logits`   | a classifier's logits, `(B, K)`                                 | single pair |
 
 A record maps the name of a source to its outputs, one entry per level. Of a teacher, only sources that a loss reads are
-recorded.
-Where gradients are balanced (see `balance`), `SOURCE/GROUP` is the copy that a group of losses reads.
+recorded. Where gradients are balanced (see `balance`), `SOURCE/GROUP` is the copy that a group of losses reads.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -257,9 +257,5 @@ class FPNDistill(BaseAlgorithm):
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         for key in [key for key in state_dict if key.startswith(f"{prefix}teacher.")]:
             del state_dict[key]  # from a checkpoint of MMRazor's algorithm
-        balances = f"{prefix}distiller.balances."
-        for key in [key for key in state_dict if key.startswith(balances)]:
-            if key.removeprefix(balances).partition(".")[0] not in self.distiller.balances:
-                del state_dict[key]  # nothing is balanced there any more
         add_student_prefix(self.student, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -130,6 +130,13 @@ class FPNDistiller(BaseDistiller):
         sources = {sources.student for sources in self.levels} | observed
         self.recorder = SourceRecorder(student, sorted(sources), forks)
 
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        balances = f"{prefix}balances."
+        for key in [key for key in state_dict if key.startswith(balances)]:
+            if key.removeprefix(balances).partition(".")[0] not in self.balances:
+                del state_dict[key]  # nothing is balanced there any more
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     @property
     def all_terms(self) -> list[Term]:
         """The loss modules of all losses, with their pairs of levels."""

@@ -42,7 +42,7 @@ def write_page(plain: Sequence[Run], distilled: Sequence[Run], teacher: Run | No
     sides = named(plain, distilled)
     paired, alone = with_partners(list(sides.values()))
     sides = dict(zip(sides, paired, strict=True))
-    check_same_data([distilled[0], *plain, *distilled, *([] if teacher is None else [teacher])])
+    check_same_data([*distilled, *plain, *([] if teacher is None else [teacher])])
     scores = score(paired)
     if not np.isfinite(scores.whole.shown.value):
         raise ValueError("the test images hold no object of these classes: without one there is no AP to report")
@@ -78,7 +78,7 @@ def _content(sides: Sides, teacher: Run | None, scores: Scores, told: str, out: 
         headline=told,
         verdict=verdict,
         verdict_class=kind,
-        images=len(last.matches.images),
+        images=scores.images,
         results=tables.results(sides, everyone, scores),
         curves=[chart(name, charts.lines(name, found, unit), charts.TITLES[name]) for name, found in curves.items()],
         ends=tables.ends(everyone, curves),
