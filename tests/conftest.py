@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 
 from pcka_mmdet.datasets import build_digit_scenes
 
@@ -12,6 +13,12 @@ from pcka_mmdet.datasets import build_digit_scenes
 def seed() -> None:
     """Each test draws the same random numbers, whatever ran before it in its process."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def outside_of_a_training(monkeypatch) -> None:
+    """Each test begins without the progress of another's training."""
+    monkeypatch.setattr(MessageHub, "_instance_dict", {})
 
 
 @pytest.fixture(scope="session")

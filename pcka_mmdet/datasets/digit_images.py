@@ -21,6 +21,7 @@ from .splits import CLASSES, SPLITS, Stream
 
 SIDE = 32
 FEW = 5
+NUM_IMAGES = 1797
 FILES = re.compile(rf"images(/\d{{4}}\.png)?|({'|'.join(SPLITS)}|few)\.txt|info\.json")
 """Paths in the folder of a set."""
 
@@ -40,7 +41,7 @@ def build_digit_images(root: str | Path) -> Path:
         FileExistsError: `root` holds something else. Nothing is changed.
     """
     root = Path(root).expanduser().resolve()
-    if _info(root) == INFO:
+    if _is_complete(root):
         return root
     check_replaceable(root, "digit images", _info(root) is not None, FILES)
     with scratch_folder(root) as scratch:
@@ -74,6 +75,11 @@ def _write(folder: Path) -> None:
         text = "".join(f"{index:04d}.png {classes[index]}\n" for index in indices)
         (folder / f"{name}.txt").write_text(text)
     (folder / "info.json").write_text(json.dumps(INFO))
+
+
+def _is_complete(root: Path) -> bool:
+    """Whether the set of this version is there with all its images."""
+    return _info(root) == INFO and len(list((root / "images").glob("*.png"))) == NUM_IMAGES
 
 
 def _info(root: Path) -> dict | None:

@@ -54,3 +54,6 @@ def test_a_complete_folder_is_left_and_another_refused(root, tmp_path, capsys):
     (root / "mine.txt").unlink()
     build_digit_images(root)
     assert '"version": 1' in (root / "info.json").read_text()
+    (root / "images" / "0900.png").unlink()
+    build_digit_images(root)
+    assert (root / "images" / "0900.png").exists()

@@ -16,9 +16,14 @@ from ..levels import Level, source_levels
 from ..losses import Batch
 from ..losses.level_loss import usable_levels
 from ..outputs import in_float32, not_finite, output_size, tensors, zero_of
+from ..progress import iteration
 from ..sources import Record, SourceRecorder
 from .entries import read_entries
 from .terms import Sources, Term, build_terms, read_sources
+
+
+FIRST_ITERATIONS = 10
+"""In these a loss that had no usable level yet is an error. Later it may be a resumed training's first batch."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +171,8 @@ class FPNDistiller(BaseDistiller):
             parameter used. Then the metrics of the losses.
 
         Raises:
-            ValueError: A loss has no usable level, and had none in any batch before. With several processes this is a
-                warning.
+            ValueError: A loss has no usable level, and had none in any batch before. After the first iterations of a
+                training, and with several processes, this is a warning.
         """
         results: dict[str, Tensor] = {}
         metrics: dict[str, Tensor] = {}
@@ -221,7 +226,12 @@ class FPNDistiller(BaseDistiller):
         usable, too_small = usable_levels(levels, [term.place for term in wanted])
         if usable:
             self._ever_active.add(name)
-        elif wanted and name not in self._ever_active and get_world_size() == 1:  # others would wait for this process
+        elif (
+            wanted
+            and name not in self._ever_active
+            and iteration() < FIRST_ITERATIONS
+            and get_world_size() == 1  # others would wait for this process
+        ):
             raise ValueError(f"no level is left for loss {name!r}: {too_small}")
         for index, term in enumerate(wanted):
             if index not in usable and term.key not in self.inactive:

@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 
 from pcka_mmdet.models import FPNDistiller, PCKALoss
 from pcka_mmdet.models.distillers import TeacherStep
@@ -159,6 +160,14 @@ def test_a_batch_of_small_images_between_others_does_no_harm():
     with pytest.warns(UserWarning, match="at stride 8 a map of 8x8 has 1 patch of side 8"):
         small = compare(d, maps(sizes), maps(sizes, seed=1))
     assert len(small) == 4 and not any(small.values())
+
+
+def test_a_batch_of_small_images_after_a_resume_does_no_harm():
+    d = distiller(dict(pcka=dict(PCKA, patch_size=8)))
+    MessageHub.get_current_instance().update_info("iter", 500)
+    sizes = (8, 4, 2, 1)
+    with pytest.warns(UserWarning, match="at stride 8 a map of 8x8 has 1 patch of side 8"):
+        assert not any(compare(d, maps(sizes), maps(sizes, seed=1)).values())
 
 
 def test_a_loss_that_never_had_a_level_stops_beside_one_that_has():

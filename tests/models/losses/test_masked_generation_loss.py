@@ -15,11 +15,6 @@ def loss(channels: int = 6, stride: int = 8, **options) -> MaskedGenerationLoss:
     return result
 
 
-@pytest.fixture(autouse=True)
-def outside_of_a_training(monkeypatch):
-    monkeypatch.setattr(MessageHub, "_instance_dict", {})
-
-
 def test_equals_the_formula():
     module = loss(loss_weight=0.5, mask_ratio=0.4).double()
     student, teacher = torch.randn(2, 4, 5, 7, dtype=torch.double), torch.randn(2, 6, 5, 7, dtype=torch.double)
