@@ -21,7 +21,6 @@ from ..sources import Record, SourceRecorder
 from .entries import read_entries
 from .terms import Sources, Term, build_terms, read_sources
 
-
 FIRST_ITERATIONS = 10
 """In these a loss that had no usable level yet is an error. Later it may be a resumed training's first batch."""
 
