@@ -17,7 +17,8 @@ from .neck_forward import PARTS
 def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, list[Problem]]:
     """Load a detector's weights. Every key of backbone and neck must fit.
 
-    Keys of the heads that differ are logged and not loaded; running such a head is then an error.
+    Keys of the heads that differ are logged and not loaded; running such a head is then an error. Branches of a RoI
+    head that the detector lacks, such as the mask head of Mask R-CNN's weights, are left out.
 
     Args:
         detector: The detector to load into.
@@ -37,6 +38,9 @@ def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, lis
             f"teacher_ckpt {checkpoint!r} is a distillation's checkpoint: give its student, the file "
             f"{student_path(checkpoint).name} beside it, or what `pcka-mmdet export` makes of it"
         )
+    branches = {name for name, _ in detector.named_modules()}
+    extra = [key for key in weights if key.startswith("roi_head.") and ".".join(key.split(".")[:2]) not in branches]
+    weights = {key: value for key, value in weights.items() if key not in extra}
     loaded, problems = load_what_fits(detector, weights)
     required = [problem for part in PARTS for problem in of_part(problems, part)]
     name = type(detector).__name__

@@ -12,7 +12,7 @@ from pcka_mmdet.checkpoints.matching import load_what_fits
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.models.teacher import Normalisation, Teacher, load_strictly
 from pcka_mmdet.models.teacher.images import renormalise
-from tests.detectors import build, fcos, raw_batch, retinanet
+from tests.detectors import build, faster_rcnn, fcos, raw_batch, retinanet
 
 CAFFE = dict(mean=[102.9801, 115.9465, 122.7717], std=[1.0, 1.0, 1.0], bgr_to_rgb=False)
 
@@ -103,6 +103,19 @@ def test_a_head_that_differs_warns_and_must_not_run(checkpoint, caplog):
     assert all(torch.equal(m, e) for m, e in zip(maps, expected, strict=True))
     with pytest.raises(RuntimeError, match="head of the teacher was not loaded.*bbox_head.retina_cls.bias"):
         teacher.detector.bbox_head(maps)
+
+
+def test_weights_of_mask_rcnn_without_their_mask_head(tmp_path):
+    weights = build(faster_rcnn()).state_dict()
+    weights["roi_head.mask_head.conv_logits.bias"] = torch.zeros(7)
+    torch.save(weights, tmp_path / "mask_rcnn.pth")
+    detector = build(faster_rcnn())
+    assert load_strictly(detector, str(tmp_path / "mask_rcnn.pth"))[1] == []
+    assert all(torch.equal(value, weights[key]) for key, value in detector.state_dict().items())
+    del weights["roi_head.bbox_head.fc_cls.bias"]
+    torch.save(weights, tmp_path / "partial.pth")
+    problems = load_strictly(build(faster_rcnn()), str(tmp_path / "partial.pth"))[1]
+    assert list(map(str, problems)) == ["missing roi_head.bbox_head.fc_cls.bias"]
 
 
 def test_files_that_are_no_checkpoint(tmp_path):
