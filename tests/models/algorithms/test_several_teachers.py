@@ -151,14 +151,11 @@ def test_a_balance_starts_again_where_one_teacher_follows_another(tmp_path):
     model = build(several(teacher(1, tmp_path, until=0.5), teacher(2, tmp_path), balance=dict(ratio=1.0)))
     balance, hub = model.distiller.balances["neck"], MessageHub.get_current_instance()
     hub.update_info("max_iters", 10)
-    try:
-        for iteration, starts_again in ((0, False), (4, False), (5, True), (6, False)):
-            hub.update_info("iter", iteration)
-            balance.average_all.fill_(1)
-            losses_of(model)
-            assert (balance.averages == (0 if starts_again else 1)).all(), iteration
-    finally:
-        hub.runtime_info.clear()
+    for iteration, starts_again in ((0, False), (4, False), (5, True), (6, False)):
+        hub.update_info("iter", iteration)
+        balance.average_all.fill_(1)
+        losses_of(model)
+        assert (balance.averages == (0 if starts_again else 1)).all(), iteration
 
 
 def test_a_teacher_whose_losses_have_no_weight_is_not_the_one_that_is_observed(tmp_path):
@@ -172,12 +169,9 @@ def test_the_teacher_that_teaches_now(tmp_path):
     model = build(several(teacher(1, tmp_path, until=0.5), teacher(2, tmp_path)))
     hub = MessageHub.get_current_instance()
     hub.update_info("max_iters", 10)
-    try:
-        for iteration, expected in ((0, 0), (4, 0), (5, 1), (9, 1)):
-            hub.update_info("iter", iteration)
-            assert model.teacher is model._teachers[expected].detector
-    finally:
-        hub.runtime_info.clear()
+    for iteration, expected in ((0, 0), (4, 0), (5, 1), (9, 1)):
+        hub.update_info("iter", iteration)
+        assert model.teacher is model._teachers[expected].detector
     assert copy.deepcopy(model).teacher is model.teacher  # EMAHook copies no teacher
 
 
