@@ -73,8 +73,21 @@ def model_of(config: Config, path: str, overrides: dict[str, Any] | None = None)
     return model
 
 
-def build_detector(spec: str | dict | BaseModel) -> BaseModel:
+def _with_plain_norms(node: Any) -> Any:
+    if isinstance(node, dict):
+        return type(node)({key: _with_plain_norms(value) for key, value in node.items()})
+    if isinstance(node, (list, tuple)):
+        return type(node)(map(_with_plain_norms, node))
+    return "BN" if node == "MMSyncBN" else node
+
+
+def build_detector(spec: str | dict | BaseModel, plain_norms: bool = False) -> BaseModel:
     """Build a detector, with MMDetection as the default scope; `init_weights()` is not called.
+
+    Args:
+        spec: As for `model_config`, or the detector itself.
+        plain_norms: Take `BN` in place of `MMSyncBN`, which cannot be built before the processes of a training are
+            connected. Frozen, both are the same.
 
     Raises:
         FileNotFoundError: See `model_config`.
@@ -87,7 +100,7 @@ def build_detector(spec: str | dict | BaseModel) -> BaseModel:
             "as teacher_ckpt=FILE_OR_URL, those of a student as init_student=FILE_OR_URL"
         )
     if not isinstance(spec, BaseModel):
-        config = model_config(spec)
+        config = _with_plain_norms(model_config(spec)) if plain_norms else model_config(spec)
         scope = DefaultScope.get_current_instance()
         if scope is None or scope.scope_name in SCOPES_WITHOUT_DETECTORS:
             config.setdefault("_scope_", "mmdet")

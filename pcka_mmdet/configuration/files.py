@@ -36,6 +36,8 @@ def _config_of_package(package: str, name: str) -> Config:
         raise FileNotFoundError(
             f"{package} has no config {name!r}: look for its name in the configs folder of {package}"
         ) from error
+    except ValueError as error:
+        raise ValueError(f"{package}::{name}: {error} Or give the path of the config's file") from error
     except AssertionError as error:
         raise ValueError(
             f"{package}::{name}: {error} Name a package that it knows, such as mmdet::..., or pcka_mmdet::..."

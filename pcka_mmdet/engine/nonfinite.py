@@ -18,7 +18,7 @@ from pcka_mmdet.checkpoints.config_text import read_config, refuse_code
 from pcka_mmdet.checkpoints.files import load_file
 from pcka_mmdet.configuration.distillation import self_contained
 
-from .hooks.nonfinite_loss import FailedStep
+from .hooks.nonfinite_loss import FailedStep, batch_augments
 from .random_state import set_random_state
 from .runner import unwrapped_model
 
@@ -36,6 +36,7 @@ def save_step(runner: Runner, step: FailedStep) -> Path:
         "state_dict": {key: value.cpu() for key, value in model.state_dict().items()},
         "config": self_contained(runner.cfg).pretty_text,
         "random_state": step.random_state,
+        "augments": step.augments,
         "distillation": step.distillation,
         "precision": _autocast_dtype(runner),
         "teacher_sha256": model.teacher_sha256,
@@ -88,6 +89,8 @@ def replay(path: str, config: Config | None = None) -> Replay:
     model.distillation_stopped = distillation["stopped"]
     model.distiller.factor = distillation["factor"]
     model.skips_nonfinite = True
+    for augment, state in zip(batch_augments(model), content["augments"], strict=True):
+        vars(augment).update(state)
     set_random_state(content["random_state"])
     with torch.autocast("cpu", precision and getattr(torch, precision), enabled=precision is not None):
         losses = model(**model.data_preprocessor(batch, True), mode="loss")

@@ -25,6 +25,8 @@ RECIPES = ("both-heads", "own-head", "teacher-head", "maps", "pcka", "pcka-mimic
 OF_ANOTHER_RUN = ("work_dir", "launcher")
 """Settings that MMEngine writes into the config in a work directory, and that a distillation of it must not have."""
 
+Classes = tuple[str, ...] | None
+
 ON_HEADS = ("both-heads", "own-head", "teacher-head")
 """Recipes that compare outputs of heads."""
 
@@ -71,10 +73,11 @@ def distillation_config(
     merge_options(config, {key: value for key, value in (options or {}).items() if not key.startswith(losses)})
     reason = "as given"
     reads_heads = recipe is None or recipe in ON_HEADS
-    teacher_model = build_detector(model_config(config.model.teacher)) if reads_heads else None
+    teacher_model = build_detector(model_config(config.model.teacher), plain_norms=True) if reads_heads else None
     if recipe is None:
-        classes = known_classes(config), known_classes(of_teacher)
-        recipe, reason = suitable_recipe(build_detector(config.model.architecture), teacher_model, classes)
+        student_model = build_detector(config.model.architecture, plain_norms=True)
+        classes = known_classes(config), _classes_of_teacher(of_teacher)
+        recipe, reason = suitable_recipe(student_model, teacher_model, classes)
     with_roi_head = recipe in ON_HEADS and problem_of_roi_head(teacher_model) is None
     parts = load_recipe(recipe, with_roi_head)
     config.model.update({part: parts[part] for part in ("distiller", "balance") if part in parts})
@@ -88,6 +91,14 @@ def distillation_config(
     return config, f"recipe {recipe}: {reason}"
 
 
+def _classes_of_teacher(config: Config) -> Classes:
+    """As `known_classes`; `None`, too, if they are in a file that is not here."""
+    try:
+        return known_classes(config)
+    except ValueError:
+        return None
+
+
 OF_OTHER_UNITS = ("RTMDetHead", "YOLOXHead")
 """Heads whose kinds of outputs have gradients of very different size, so that a norm over all of them says little.
 
@@ -95,8 +106,6 @@ With `both-heads` at a ratio of 1 the whole gradient of distillation at the back
 steps of tiny pairs, where RetinaNet's and FCOS's was 2 times. This is a guess: no pair of them was trained. Of two
 RetinaNet pairs on BCCD, which gained by `both-heads`, it was 2.7 to 4.0 times.
 """
-
-Classes = tuple[str, ...] | None
 
 
 def suitable_recipe(
@@ -113,6 +122,8 @@ def suitable_recipe(
         teacher: The teacher.
         classes: Names of the classes of the student's and of the teacher's training set; `None` where unknown.
     """
+    if getattr(student, "neck", None) is None:
+        return "maps", "the student has no neck"
     counts = [_num_classes(detector) for detector in (student, teacher)]
     if counts[0] != counts[1]:
         return "maps", f"the student has {counts[0]} classes, the teacher {counts[1]}"

@@ -35,6 +35,11 @@ def test_overrides_are_merged():
     assert config.backbone.init_cfg is None and config.backbone.depth == 50
 
 
+def test_a_folder_that_mmengine_does_not_find_by_name():
+    with pytest.raises(ValueError, match="mmdet::legacy_1.x/.*Or give the path of the config's file"):
+        model_config("mmdet::legacy_1.x/retinanet_r50_fpn_1x_coco_v1.py")
+
+
 def test_errors(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="no config file at 'retinanet.py'.*current directory.*'mmdet::"):

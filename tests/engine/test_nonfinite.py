@@ -13,7 +13,7 @@ from mmrazor.engine import StopDistillHook  # noqa: F401  (registers it)
 from pcka_mmdet.engine.hooks import NonFiniteLossHook
 from pcka_mmdet.engine.nonfinite import replay, save_step
 from pcka_mmdet.registry import OPTIM_WRAPPERS
-from tests.detectors import EVERY_KIND, build, distillation, retinanet
+from tests.detectors import EVERY_KIND, build, distillation, retinanet, yolox
 from tests.runners import runner
 
 STILL = dict(optimizer=dict(type="SGD", lr=0.0))
@@ -84,6 +84,20 @@ def test_the_losses_are_those_of_the_training(name, tmp_path):
     assert again.problem is None and again.weights == []
     distilled = again.losses["distill.loss_mimic"]
     assert distilled == 0 if "stopped" in name else distilled > 0
+
+
+def test_images_of_the_size_that_a_batch_augmentation_drew(tmp_path):
+    """YOLOX draws a size for the next steps, and scales the boxes of the batch in place."""
+    student = yolox()
+    resize = dict(type="BatchSyncRandomResize", random_size_range=(64, 256), interval=1)
+    student["data_preprocessor"] = dict(student["data_preprocessor"], batch_augments=[resize])
+    model = distillation(architecture=student)
+    keep = KeepHook(model)
+    hooks = [dict(type="pcka_mmdet.NonFiniteLossHook"), keep]
+    runner(model, tmp_path, 2, optim_wrapper=STILL, custom_hooks=hooks, default_hooks=dict(checkpoint=None)).train()
+    again = replay(str(keep.path))
+    for name in ("student.loss_obj", "student.loss_bbox"):
+        assert again.losses[name] == keep.losses[name] != 0
 
 
 def test_the_teacher_that_taught_then_teaches_again(tmp_path):

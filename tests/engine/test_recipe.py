@@ -140,6 +140,29 @@ def test_classes_of_joined_data_sets():
     assert choice == "recipe maps: the student's classes are RBC, WBC, cat, the teacher's RBC, WBC, Platelets"
 
 
+def test_a_teachers_classes_in_a_file_of_another_machine(tmp_path):
+    path = tmp_path / "teacher.py"
+    classes = 'train_dataloader = dict(dataset=dict(metainfo=dict(_delete_=True, classes="/other/classes.txt")))'
+    path.write_text(f"_base_ = {RETINANET!r}\n{classes}\n")
+    assert distillation_config(RETINANET, str(path), "teacher.pth")[1].startswith("recipe both-heads")
+
+
+def test_norms_that_need_connected_processes():
+    """MMDetection's strong baselines have them."""
+    norm = dict(type="MMSyncBN", requires_grad=True)
+    options = {"model.neck.norm_cfg": norm, "model.teacher.neck.norm_cfg": norm}
+    config, choice = distillation_config(RETINANET, RETINANET, "teacher.pth", options=options)
+    assert choice.startswith("recipe both-heads")
+    assert config.model.architecture.neck.norm_cfg.type == config.model.teacher.neck.norm_cfg.type == "MMSyncBN"
+    assert build_detector(config.model.teacher, plain_norms=True).neck.lateral_convs[0].norm_name == "bn"
+
+
+def test_a_student_without_neck():
+    student = dict(retinanet(), neck=None)
+    found = suitable_recipe(build_detector(student), build(retinanet()))
+    assert found == ("maps", "the student has no neck")
+
+
 def test_names_of_classes_that_the_head_does_not_have():
     """The teacher's config names COCO's, and its head was trained for others."""
     options = {"model.bbox_head.num_classes": 3, "train_dataloader.dataset.metainfo.classes": ("RBC", "WBC", "cat")}

@@ -14,7 +14,7 @@ from pcka_mmdet.checkpoints.matching import summarise
 from pcka_mmdet.configuration.data_set import all_innermost, annotation_path, data_classes, innermost
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import teachers_of
-from pcka_mmdet.models.teacher import load_strictly
+from pcka_mmdet.models.teacher import load_strictly, size_divisor
 
 from ..runner import build_runner, unwrapped_model
 from .annotations import head_classes
@@ -44,7 +44,7 @@ def check_teacher(config: Config, images: int | None) -> list[float]:
 
 def _check(config: Config, images: int | None, teacher: str | dict, checkpoint: str) -> float:
     wanted = {**DEFAULTS, **config.get("teacher_check", {})}
-    evaluation = _evaluation(config, images, teacher)
+    evaluation = _evaluation(config, images, teacher, wanted["metric"])
     heads = head_classes(evaluation.model)
     classes = data_classes(innermost(evaluation.val_dataloader.dataset), evaluation.get("default_scope"))
     if heads and classes is not None and heads != {len(classes)}:
@@ -54,7 +54,8 @@ def _check(config: Config, images: int | None, teacher: str | dict, checkpoint: 
             "and distil neck maps alone: losses on the head's outputs need its classes"
         )
     runner = build_runner(evaluation)
-    detector = unwrapped_model(runner)
+    detector = unwrapped_model(runner).eval()
+    detector.data_preprocessor.pad_size_divisor = size_divisor(detector)  # the pipeline is the student's
     _, problems = load_strictly(detector, checkpoint)
     if problems:
         raise ValueError(
@@ -81,8 +82,8 @@ def _check(config: Config, images: int | None, teacher: str | dict, checkpoint: 
     return metrics[name]
 
 
-def _evaluation(config: Config, images: int | None, teacher: str | dict) -> Config:
-    """The config of a validation of the teacher on the first images, or on all."""
+def _evaluation(config: Config, images: int | None, teacher: str | dict, metric: str) -> Config:
+    """The config of a validation of the teacher on the first images, or on all, that gives the metric."""
     if not config.get("val_dataloader"):
         raise ValueError(
             "--check-teacher needs a val_dataloader with the images to evaluate the teacher on; there is none"
@@ -99,6 +100,12 @@ def _evaluation(config: Config, images: int | None, teacher: str | dict) -> Conf
     )
     evaluation = Config(copy.deepcopy({key: config[key] for key in kept if key in config}))
     evaluation.model = model_config(teacher)
+    evaluators = evaluation.val_evaluator
+    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
+    for evaluator in evaluators:
+        kinds = evaluator.get("metric")
+        if isinstance(kinds, (list, tuple)) and "bbox" in kinds:
+            evaluator.metric = [kind for kind in kinds if kind != "segm" or "segm" in metric]  # it may have no masks
     evaluation.merge_from_dict(dict(experiment_name="teacher_check", work_dir=f"{config.work_dir}/teacher_check"))
     if images is None:
         return evaluation
@@ -112,8 +119,7 @@ def _evaluation(config: Config, images: int | None, teacher: str | dict) -> Conf
     # COCO's metric counts the objects of all images in its file, so it needs a shorter file
     subset = Path(evaluation.work_dir, "annotations.json").resolve()
     _write_subset(content, images, subset)
-    evaluators = evaluation.val_evaluator
-    for reader in [dataset, *(evaluators if isinstance(evaluators, list) else [evaluators])]:
+    for reader in [dataset, *evaluators]:
         if "ann_file" in reader:
             reader.update(ann_file=str(subset), backend_args=None)  # of the annotations only; images have their own
     return evaluation

@@ -1,5 +1,6 @@
 """Skip steps whose loss is not finite, and hold the failed step so that it can be saved."""
 
+import copy
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,8 @@ class FailedStep:
 
     batch: dict
     random_state: RandomState
+    augments: list[dict[str, Any]]
+    """State of the preprocessor's batch augmentations, such as YOLOX's image size."""
     distillation: dict[str, Any]
     """State that hooks set in the model: `factor` and `stopped`; and how far the training is."""
     problem: str
@@ -62,8 +65,8 @@ class NonFiniteLossHook(Hook):
         if max_skips is not None and max_skips < 0:
             raise ValueError(f"NonFiniteLossHook: max_skips is at least 0, got {max_skips}")
         self.max_skips = max_skips
-        self._held: tuple[dict, RandomState] | None = None
-        """The batch of the current forward, and the random states before it."""
+        self._held: tuple[dict, RandomState, list[dict]] | None = None
+        """The batch of the current forward, and the states of random numbers and batch augmentations before it."""
         self._failed: FailedStep | None = None
         """The first failed step of this process since the last update."""
         self._limit = 0
@@ -124,7 +127,9 @@ class NonFiniteLossHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Hold the batch and the state before the step."""
-        self._held = data_batch, random_state()
+        augments = batch_augments(unwrapped_model(runner))
+        batch = copy.deepcopy(data_batch) if augments else data_batch  # they change boxes in place
+        self._held = batch, random_state(), [_plain_state(augment) for augment in augments]
         if self._limit and not self._before:
             self._before = [(buffer, buffer.clone()) for buffer in _changing_buffers(unwrapped_model(runner))]
 
@@ -166,6 +171,15 @@ class NonFiniteLossHook(Hook):
             )
         where = f"iteration {runner.iter + 1} is skipped ({self._in_a_row} in a row, at most {self._limit})"
         print_log(f"{where}: {text}", "current", level=logging.WARNING)
+
+
+def batch_augments(model: nn.Module) -> list[Any]:
+    """The batch augmentations of a model's preprocessor."""
+    return list(getattr(model.data_preprocessor, "batch_augments", None) or ())
+
+
+def _plain_state(augment: Any) -> dict[str, Any]:
+    return {key: value for key, value in vars(augment).items() if isinstance(value, (int, float, tuple))}
 
 
 def _changing_buffers(model: nn.Module) -> list[Tensor]:

@@ -92,7 +92,7 @@ class FPNDistill(BaseAlgorithm):
             # in holders that are no Module: the teachers are in no checkpoint, optimizer or DDP bucket
             self._teachers = [
                 Teacher(
-                    build_detector(entry.model),
+                    build_detector(entry.model, plain_norms=True),
                     entry.checkpoint,
                     fuse=fuse_teacher,
                     channels_last=teacher_channels_last,

@@ -14,7 +14,8 @@ def decode(coder: Any, codes: Tensor) -> Tensor:
         codes: What the head gives for each box.
     """
     anchor = codes.new_tensor([-0.5, -0.5, 0.5, 0.5]).expand(codes.numel() // 4, 4)
-    return coder.decode(anchor, codes.reshape(-1, 4)).view_as(codes)
+    decoded = coder.decode(anchor, codes.reshape(-1, 4))
+    return getattr(decoded, "tensor", decoded).view_as(codes)  # with `use_box_type` MMDetection wraps boxes
 
 
 def difference(student: Tensor, teacher: Tensor) -> Tensor:

@@ -62,25 +62,25 @@ class _HeadOutputLoss(LevelLoss):
     ) -> Tensor:
         """Weighted loss of the raw outputs of two heads, by level.
 
+        Where one side has one row or column more, it is left out: of odd sides some necks make half rounded up (FPN),
+        others rounded down (HRFPN).
+
         Raises:
-            ValueError: They differ in height or width at a level.
+            ValueError: They differ by more in height or width at a level.
         """
+        sums = []
         for own, other, (level, _) in zip(student, teacher, self.pairs, strict=True):
-            sizes = [tuple(outputs[0].shape[2:]) for outputs in (own, other)]
-            if sizes[0] != sizes[1]:
+            (height, width), (rows, columns) = sizes = [tuple(outputs[0].shape[2:]) for outputs in (own, other)]
+            if abs(height - rows) > 1 or abs(width - columns) > 1:
                 raise ValueError(
                     f"{type(self).__name__}: at stride {level.stride} the student's outputs have {sizes[0]} positions "
-                    f"and the teacher's {sizes[1]}. Outputs of heads are not resized: use images whose sides are "
-                    "multiples of both detectors' pad_size_divisor, or a loss on the neck maps"
+                    f"and the teacher's {sizes[1]}. Outputs of heads are not resized: use a loss on the neck maps"
                 )
-        sums = [
-            compare(
-                read_outputs(student_head, own, level.stride),
-                read_outputs(teacher_head, other, level.stride),
-                kind_of(teacher_head),
+            own, other = (
+                [output[:, :, : min(height, rows), : min(width, columns)] for output in side] for side in (own, other)
             )
-            for own, other, (level, _) in zip(student, teacher, self.pairs, strict=True)
-        ]
+            sides = read_outputs(student_head, own, level.stride), read_outputs(teacher_head, other, level.stride)
+            sums.append(compare(*sides, kind_of(teacher_head)))
         classes, boxes, scores, differences, all_scores = (sum(values) for values in zip(*sums, strict=True))
         self.similarity = 1 - differences / all_scores.clamp(min=1e-6)
         return self.loss_weight * (classes + self.box_weight * boxes) / scores.clamp(min=1)

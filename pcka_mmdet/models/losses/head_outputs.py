@@ -6,6 +6,7 @@ head gives class logits `(B, A C, H, W)`, box codes `(B, A K, H, W)` and, in som
 the point, in units of the stride.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -83,6 +84,10 @@ def _distribution_difference(student: Tensor, teacher: Tensor) -> Tensor:
     return F.kl_div(log_own, log_other, reduction="none", log_target=True).sum((2, 3))
 
 
+MOST_LOG_SIZE = 10.0
+"""A box of e^10 strides is larger than any image. Background may have wilder codes, whose areas are infinite."""
+
+
 # How each kind of head codes boxes: functions of the head, its codes `(B, A, K, H, W)` and the stride in pixels.
 
 
@@ -92,8 +97,9 @@ def _of_anchors(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
 
 
 def _of_distances(head: nn.Module, codes: Tensor, stride: int) -> Tensor:
-    """Distances to the left, upper, right and lower side, in pixels."""
-    left_top, right_bottom = (codes / stride).chunk(2, dim=2)
+    """Distances to the left, upper, right and lower side, in pixels: the logarithm is at most `MOST_LOG_SIZE`."""
+    most = math.exp(MOST_LOG_SIZE)
+    left_top, right_bottom = (codes / stride).clamp(-most, most).chunk(2, dim=2)
     return torch.cat([-left_top, right_bottom], dim=2)
 
 
@@ -122,10 +128,6 @@ class _PointBoxes(nn.Module):
 
     def forward(self, points: Tensor) -> Tensor:
         return self.head.points2bbox(points)
-
-
-MOST_LOG_SIZE = 10.0
-"""A box of e^10 strides is larger than any image. Background may have wilder codes, whose areas are infinite."""
 
 
 def _of_yolox(head: nn.Module, codes: Tensor, stride: int) -> Tensor:

@@ -39,9 +39,10 @@ def run_dense_head(
             "for the levels to leave out"
         )
     given = next(m for m in maps if m is not None)
-    # a head may treat its levels differently, so each map must be at its place: a 1x1 map replaces those left out
+    # a head may treat its levels differently, so each map must be at its place: a small map replaces those left out,
+    # no smaller than a kernel, since deformable convolutions refuse that
     placed = [
-        given.new_zeros(len(given), level.channels, 1, 1) if m is None else m
+        given.new_zeros(len(given), level.channels, 4, 4) if m is None else m
         for m, level in zip(maps, levels, strict=True)
     ]
     outputs = by_level(head(placed), len(placed), type(head).__name__)

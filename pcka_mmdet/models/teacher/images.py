@@ -16,6 +16,9 @@ from torch import Tensor, nn
 COMMON_DIVISOR = 32
 """The stride of most backbones: MMDetection pads images to multiples of it."""
 
+SIDES = {32: 352, 64: 320, 128: 384}
+"""Side of a test image by divisor: an odd multiple, so maps at larger strides have odd sides."""
+
 ODD_SIDE = 328
 """Side of a test image whose maps have odd sides, which necks that join maps (PAFPN) cannot take."""
 
@@ -86,17 +89,19 @@ def renormalise(
 def size_divisor(detector: BaseModel) -> int:
     """The divisor of the image sides that a detector needs.
 
-    It is the preprocessor's `pad_size_divisor`, or 32 if that is no multiple of 32 and the neck fails on odd maps:
-    RTMDet pads its images in the pipeline, and its PAFPN joins maps.
+    It is the preprocessor's `pad_size_divisor`. If that is no multiple of 32 and the neck fails on odd maps, it is the
+    first of `SIDES` that runs, or 32: RTMDet pads its images in the pipeline, and its PAFPN joins maps.
     """
-    divisor = getattr(detector.data_preprocessor, "pad_size_divisor", 1)
-    if divisor % COMMON_DIVISOR == 0:
+    given = getattr(detector.data_preprocessor, "pad_size_divisor", 1)
+    if given % COMMON_DIVISOR == 0:
+        return given
+    for divisor, side in {given: ODD_SIDE, **SIDES}.items():
+        try:
+            detector.extract_feat(next(detector.parameters()).new_zeros(1, 3, side, side))
+        except RuntimeError:
+            continue
         return divisor
-    try:
-        detector.extract_feat(next(detector.parameters()).new_zeros(1, 3, ODD_SIDE, ODD_SIDE))
-    except RuntimeError:
-        return COMMON_DIVISOR
-    return divisor
+    return COMMON_DIVISOR
 
 
 def pad_to_multiple(images: Tensor, divisor: int, value: float) -> Tensor:

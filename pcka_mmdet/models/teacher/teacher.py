@@ -176,7 +176,7 @@ class Teacher:
         if "head" in heads:  # fails unless the head gives one map per level
             like = next(self.detector.parameters())
             with torch.no_grad():
-                self.head([like.new_zeros(1, level.channels, 2, 2) for level in self._neck_levels])
+                self.head([like.new_zeros(1, level.channels, 4, 4) for level in self._neck_levels])
 
     def _without_autocast(self) -> torch.autocast:
         return torch.autocast(next(self.detector.parameters()).device.type, enabled=False)

@@ -83,6 +83,25 @@ def test_the_config_sets_metric_and_threshold(config):
         check_teacher(config, 2)
 
 
+def test_a_teacher_of_boxes_for_a_student_of_masks(config):
+    config.val_evaluator.metric = ["bbox", "segm"]
+    config.teacher_check = dict(at_least=-1)
+    assert check_teacher(config, 2) == [0.0]
+
+
+def test_images_that_the_students_pipeline_does_not_pad(config):
+    """RTMDet pads in its pipeline, and its neck joins maps."""
+    teacher = model_config("mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py")
+    teacher.backbone.update(init_cfg=None, widen_factor=0.125, deepen_factor=0.17)
+    teacher.neck.update(in_channels=[32, 64, 128], out_channels=16, num_csp_blocks=1)
+    teacher.bbox_head.update(num_classes=10, in_channels=16, feat_channels=16)
+    torch.save(dict(state_dict=build_detector(teacher).state_dict()), config.model.teacher_ckpt)
+    config.model.teacher = teacher
+    config.val_dataloader.dataset.pipeline[1].scale = (150, 150)
+    config.teacher_check = dict(at_least=-1)
+    assert check_teacher(config, 1) == [0.0]
+
+
 def test_a_checkpoint_without_the_head(config):
     weights = torch.load(config.model.teacher_ckpt)["state_dict"]
     torch.save({k: v for k, v in weights.items() if "retina_cls" not in k}, config.model.teacher_ckpt)

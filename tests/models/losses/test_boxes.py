@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pcka_mmdet.models.losses.boxes import difference
+from pcka_mmdet.models.losses.boxes import decode, difference
 from tests.boxes import giou
 
 
@@ -43,3 +43,11 @@ def test_gradient():
     student, teacher = (torch.randn(20, 4, generator=generator, dtype=torch.float64) for _ in range(2))
     assert ((student[:, 2:] > student[:, :2]).all(1)).any()
     assert torch.autograd.gradcheck(lambda own: difference(own, teacher), student.requires_grad_())
+
+
+def test_a_coder_that_wraps_its_boxes():
+    from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder
+
+    codes = torch.randn(2, 3, 4)
+    plain, wrapped = (decode(DeltaXYWHBBoxCoder(use_box_type=wrap), codes) for wrap in (False, True))
+    assert torch.equal(plain, wrapped)

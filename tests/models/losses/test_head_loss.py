@@ -250,12 +250,45 @@ def test_a_wild_code_of_a_yolox_in_the_background():
     assert all(torch.isfinite(value).all() for value in values)
 
 
+@pytest.mark.parametrize("kind, head", [("FCOS", fcos), ("RTMDetHead", rtmdet)])
+def test_a_wild_code_of_distances(kind, head):
+    teacher = build(head()).bbox_head.eval()
+    level = [torch.zeros(1, 2, 4, 4) - 16, torch.ones(1, 4, 4, 4), torch.zeros(1, 1, 4, 4)]
+    wild = [level[0], level[1].clone(), level[2]]
+    wild[1][0, :, 1, 1] = 1e25
+    wild[1].requires_grad_()
+    outputs = (read_outputs(teacher, one[: 3 if kind == "FCOS" else 2], 8) for one in (wild, level))
+    total = sum(compare_outputs(*outputs, kind_of(teacher)))
+    assert torch.isfinite(total) and torch.isfinite(torch.autograd.grad(total, wild[1])[0]).all()
+
+
+def test_a_row_or_column_that_only_one_side_has_is_left_out():
+    """HRFPN rounds the sides of its coarse levels down."""
+    model = distilled(retinanet())
+    loss, head = model.distiller.losses["head"], model._teacher.dense_head
+    own, other = (model._teacher.head(maps(seed)) for seed in (1, 0))
+
+    def cut(outputs, rows, columns):
+        return [[output[:, :, :rows, :columns] for output in outputs[0]], *outputs[1:]]
+
+    expected = loss.compared(cut(own, 15, 15), cut(other, 15, 15), head, head)
+    torch.testing.assert_close(loss.compared(cut(own, 15, 16), cut(other, 16, 15), head, head), expected)
+
+
 def test_maps_of_other_sizes_than_the_teachers():
-    """Where both sides pad to other multiples."""
     first, *others = maps(1, channels=24)
-    sizes = r"at stride 8 the student's outputs have \(15, 16\) positions and the teacher's \(16, 16\)"
+    sizes = r"at stride 8 the student's outputs have \(14, 16\) positions and the teacher's \(16, 16\)"
     with pytest.raises(ValueError, match=sizes):
-        compare(distilled(retinanet()), [first[:, :, :15], *others], maps(0))
+        compare(distilled(retinanet()), [first[:, :, :14], *others], maps(0))
+
+
+def test_a_head_of_deformable_convolutions():
+    """They refuse maps smaller than their kernel."""
+    teacher = atss()
+    teacher["bbox_head"]["conv_cfg"] = dict(type="DCN")
+    model = distilled(teacher, student=retinanet(start_level=2))
+    levels = [torch.randn(2, 16, side, side) for side in (32, 16, 8, 4)]
+    assert torch.isfinite(compare(model, [*levels[1:], levels[3]], levels))
 
 
 def test_a_head_of_another_kind_is_refused_when_the_model_is_built():

@@ -9,6 +9,7 @@ from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.distillers import TeacherStep
 from pcka_mmdet.models.losses import Batch
 from pcka_mmdet.models.sources import RoIOutputs
+from pcka_mmdet.models.teacher import Teacher
 from tests.boxes import corners, giou
 from tests.detectors import build, faster_rcnn, raw_batch, retinanet, step
 
@@ -146,6 +147,14 @@ def test_roi_heads_of_another_kind_are_refused(change, message):
         roi_head["bbox_roi_extractor"]["type"] = change["bbox_roi_extractor"]["type"]
     with pytest.raises(ValueError, match=message):
         distilled(teacher)
+
+
+def test_an_operator_that_a_gpu_alone_has_is_no_reason_to_refuse(monkeypatch):
+    def fail(teacher):
+        raise RuntimeError("deform_roi_pool_forward_impl: implementation for device cpu not found.")
+
+    monkeypatch.setattr(Teacher, "try_roi_head", fail)
+    assert distilled(faster_rcnn()).distiller.terms["roi"]
 
 
 def test_a_roi_head_that_was_not_loaded_is_refused_and_the_rpn_is_not(tmp_path):

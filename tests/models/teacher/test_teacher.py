@@ -10,7 +10,7 @@ from mmengine.structures import BaseDataElement
 
 from pcka_mmdet.checkpoints.matching import load_what_fits
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.models.teacher import Normalisation, Teacher, load_strictly
+from pcka_mmdet.models.teacher import Normalisation, Teacher, load_strictly, size_divisor
 from pcka_mmdet.models.teacher.images import renormalise
 from tests.detectors import build, faster_rcnn, fcos, raw_batch, retinanet
 
@@ -103,6 +103,24 @@ def test_a_head_that_differs_warns_and_must_not_run(checkpoint, caplog):
     assert all(torch.equal(m, e) for m, e in zip(maps, expected, strict=True))
     with pytest.raises(RuntimeError, match="head of the teacher was not loaded.*bbox_head.retina_cls.bias"):
         teacher.detector.bbox_head(maps)
+
+
+class Joins(torch.nn.Module):
+    """A detector whose neck joins maps of strides up to a limit."""
+
+    def __init__(self, stride):
+        super().__init__()
+        self.stride, self.weight = stride, torch.nn.Parameter(torch.zeros(1))
+        self.data_preprocessor = torch.nn.Module()
+
+    def extract_feat(self, images):
+        if images.shape[2] % self.stride:
+            raise RuntimeError("Sizes of tensors must match")
+
+
+@pytest.mark.parametrize("stride", [1, 32, 64, 128])
+def test_the_divisor_of_a_neck_that_joins_maps(stride):
+    assert size_divisor(Joins(stride)) == stride
 
 
 def test_weights_of_mask_rcnn_without_their_mask_head(tmp_path):
