@@ -20,7 +20,7 @@ from pcka_mmdet.commands.arguments import (
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.engine.hooks import ProgressHook
 from pcka_mmdet.engine.training import TrainingOptions, run_training
-from pcka_mmdet.report.scalars import last_metric
+from pcka_mmdet.report.scalars import METRIC, last_metric
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,10 +48,10 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _value_so_far(config: Config) -> float | None:
-    """AP of the last validation in the work directory; `None` without one."""
+def _value_so_far(config: Config, metric: str) -> float | None:
+    """The metric of the last validation in the work directory; `None` without one."""
     try:
-        return last_metric(Path(config.work_dir))
+        return last_metric(Path(config.work_dir), metric)
     except ValueError:
         return None
 
@@ -63,10 +63,11 @@ def main() -> None:
     names = [field.name for field in fields(TrainingOptions)]
     notes = [*filter(None, [choice]), f"command: {sys.argv[0]} {shlex.join(sys.argv[1:])}"]
     options = TrainingOptions(**{name: getattr(args, name) for name in names})
-    so_far = _value_so_far(config) if args.resume else None
+    metric = (config.get("teacher_check") or {}).get("metric", METRIC)
+    so_far = _value_so_far(config, metric) if args.resume else None
     if args.baseline and not config.get("val_dataloader"):
         raise ValueError("--baseline compares the AP on val, and this config has no val_dataloader: leave it out")
-    progress = ProgressHook(args.baseline and last_metric(args.baseline), so_far)
+    progress = ProgressHook(args.baseline and last_metric(args.baseline, metric), so_far, metric)
     try:
         run_training(config, options, notes, [progress])
     finally:

@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.installed import INSTALL, STACK, release
+from pcka_mmdet.engine.checks.annotations import check_annotations, doubts_of_annotations
 from pcka_mmdet.engine.checks.images import check_images
 from pcka_mmdet.engine.checks.preflight import CHECKS, check_operators, check_teacher_checkpoint
 from pcka_mmdet.engine.checks.teacher_check import check_teacher
@@ -88,11 +89,15 @@ def examine(config: Config, images: int | None = None, baseline: float | None = 
         left_out.append(check_teacher_checkpoint)
     named = [(subject, check) for subject, check in CHECKS.items() if check not in left_out]
     checks = [(subject, partial(check, config), ERROR) for subject, check in named]
+    test = "annotations and classes of the test"
+    checks.append((test, partial(check_annotations, config, ("train_dataloader", "test_dataloader")), WARNING))
     checks += [(f"images of {name}", partial(check_images, config, name), level) for name, level in LOADERS.items()]
     for subject, check, level in checks:
         finding = _found(subject, check, level)
         wrong = wrong or finding.level == ERROR
         yield finding
+    for text in [] if wrong else doubts_of_annotations(config, LOADERS):
+        yield Finding(WARNING, "annotations and classes", text)
     if wrong:
         yield Finding(WARNING, STEP, "not tried: mend what is wrong first")
         return
@@ -183,6 +188,7 @@ def _time(runner: Runner, batch: Any) -> tuple[float, float]:
     """Median seconds of a forward and a backward, and the most megabytes that the process held."""
     model, seconds = unwrapped_model(runner), []
     model.train()
+    runner.message_hub.update_info_dict(dict(epoch=0, iter=0))  # what a training notes; YOLOX and TOOD read it
     for _ in range(STEPS + 1):
         start = time.perf_counter()
         data = model.data_preprocessor(batch, True)

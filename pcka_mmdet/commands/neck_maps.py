@@ -48,6 +48,8 @@ def maps_of_image(config: Config, checkpoints: Mapping[str, str], image: Path) -
     """
     if not is_fpn_distill(config):
         raise ValueError("the maps are compared with a teacher's: give the config of a distillation")
+    if not config.get("test_dataloader"):
+        raise ValueError("the test pipeline reads the image, and this config has no test_dataloader")
     if not image.is_file():
         raise FileNotFoundError(f"there is no image at {str(image)!r}")
     DefaultScope.get_instance("maps", scope_name=config.get("default_scope", "mmdet"))

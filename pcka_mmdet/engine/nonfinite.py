@@ -84,7 +84,7 @@ def replay(path: str, config: Config | None = None) -> Replay:
     _warn_of_another_teacher(content["teacher_sha256"], model.teacher_sha256)
     distillation, precision = content["distillation"], content["precision"]
     MessageHub.get_current_instance().update_info_dict(
-        {key: distillation[key] for key in ("iter", "max_iters") if key in distillation}  # several teachers take turns
+        {key: distillation[key] for key in ("epoch", "iter", "max_iters") if key in distillation}
     )
     model.distillation_stopped = distillation["stopped"]
     model.distiller.factor = distillation["factor"]

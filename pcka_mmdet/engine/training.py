@@ -52,7 +52,7 @@ class TrainingOptions:
             config.optim_wrapper.type = "pcka_mmdet.CpuAmpOptimWrapper" if on_cpu() else "AmpOptimWrapper"
             config.optim_wrapper.setdefault("loss_scale", "dynamic")
         if self.auto_scale_lr:
-            if "base_batch_size" not in config.get("auto_scale_lr", {}):
+            if "base_batch_size" not in (config.get("auto_scale_lr") or {}):
                 raise ValueError("--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config")
             config.auto_scale_lr.enable = True
         if self.init_student:

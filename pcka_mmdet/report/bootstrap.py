@@ -53,6 +53,9 @@ class Matches:
         with contextlib.redirect_stdout(io.StringIO()):
             truth = COCO(str(annotations))
             ids = {category["name"]: category["id"] for category in truth.dataset["categories"]}
+            lacking = [name for name in classes if name not in ids]
+            if lacking:
+                raise ValueError(f"{str(annotations)!r} has no category {lacking}; it has {list(ids)}")
             categories = [ids[name] for name in classes]
             evaluation = COCOeval(truth, _detections(truth, predictions, categories), "bbox")
             evaluation.params.catIds = categories

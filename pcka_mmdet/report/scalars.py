@@ -53,7 +53,7 @@ def training_seconds(records: Sequence[dict], iterations: int) -> float:
     """
     seconds, done, pace = 0.0, 0, 0.0
     for record in training_records(records):
-        pace = record["time"]
+        pace = record.get("time", 0.0)  # without MMEngine's timer there is none
         seconds += pace * (record["iter"] - done)
         done = record["iter"]
     return seconds + pace * (iterations - done)

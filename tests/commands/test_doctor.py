@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from pcka_mmdet.commands import doctor
 from pcka_mmdet.commands.doctor import ERROR, OK, WARNING, examine, examine_installation
-from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.configuration.installed import STACK
 from pcka_mmdet.engine.checks.images import check_images
 from pcka_mmdet.experiments.data_root import move_data_root
@@ -65,6 +65,24 @@ def test_a_config_that_is_right(config):
     assert "sha256 " in found["the teacher's weights"].text
     assert "| s8    | head 0, 16x16" in found["levels and losses"].text
     assert "s, " in found["a step"].text and "the student alone" in found["a step"].text
+
+
+def test_doubtful_annotations(config):
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        loader.dataset.metainfo.classes = tuple("1023456789")
+    found = [finding for finding in examine(config) if finding.level == WARNING]
+    assert [finding.text.partition(":")[0] for finding in found] == [
+        "train_dataloader",
+        "val_dataloader",
+        "test_dataloader",
+    ]
+
+
+def test_a_detector_that_reads_how_far_the_training_is(config):
+    resize = dict(type="BatchSyncRandomResize", random_size_range=(96, 128), interval=1)
+    config.model = model_config("configs/demo/student.py")
+    config.model.data_preprocessor.batch_augments = [resize]
+    assert by_subject(examine(config))["a step"].level == OK
 
 
 def test_what_is_wrong_and_that_no_step_is_tried(config):

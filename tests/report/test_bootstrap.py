@@ -90,6 +90,12 @@ def test_nothing_detected_and_no_object_of_a_class(tmp_path):
     assert mean_over_classes(found).tolist() == [0] and np.isnan(mean_over_classes(found[:, 2:])[0])
 
 
+def test_a_class_that_the_annotations_lack(tmp_path):
+    truth, predictions = random_case()
+    with pytest.raises(ValueError, match=r"a.json' has no category \['other'\]; it has \["):
+        Matches(coco_file(truth, tmp_path / "a.json"), predictions, [*CLASSES, "other"])
+
+
 def test_images_whose_ids_are_no_numbers(tmp_path):
     truth, predictions = random_case()
     numbers = Matches(coco_file(truth, tmp_path / "a.json"), predictions, CLASSES)

@@ -1,35 +1,73 @@
 """Whether annotation files are there, and whether their classes are those of the data set and of the head."""
 
 import json
-import logging
 import mmap
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmengine.logging import print_log
 
 from pcka_mmdet.configuration.data_set import annotation_file, annotation_path, data_classes, data_set_class
 from pcka_mmdet.configuration.distillation import student_model
 from pcka_mmdet.configuration.nested import walk
 
+OF_A_TRAINING = ("train_dataloader", "val_dataloader")
 
-def check_annotations(config: Config) -> None:
+
+def check_annotations(config: Config, loaders: Iterable[str] = OF_A_TRAINING) -> None:
     """Refuse annotation files that are missing, or whose classes are not those of the data set and the head.
 
-    It reads the categories of local files in COCO's format, for MMDetection's data sets.
+    It reads the categories of local files in COCO's format, for MMDetection's data sets. MMDetection numbers labels in
+    the order of each file, so the files of a training need one order.
+
+    Args:
+        config: The complete config.
+        loaders: Names of the data loaders.
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A file lacks a class, or the head has another number of classes.
+        ValueError: A file lacks a class, the head has another number of classes, or two files have another order.
     """
-    heads = head_classes(student_model(config))
-    for loader in ("train_dataloader", "val_dataloader"):
+    heads, first = head_classes(student_model(config)), None
+    for loader, dataset in _data_sets(config, loaders):
+        order = _check_data_set(loader, dataset, heads, config.get("default_scope"))
+        if order and first and order != first[1] and set(order) == set(first[1]):
+            raise ValueError(
+                f"{loader}: {str(annotation_file(dataset))!r} has the classes in the order {order}, and {first[0]!r} "
+                f"in the order {first[1]}. MMDetection numbers labels in the order of each file, so equal labels would "
+                "mean other classes: write the categories of both files in one order"
+            )
+        first = first or (order and (str(annotation_file(dataset)), order))
+
+
+def doubts_of_annotations(config: Config, loaders: Iterable[str] = OF_A_TRAINING) -> list[str]:
+    """What may be wrong with annotation files that `check_annotations` takes, and what to do.
+
+    Args:
+        config: See `check_annotations`.
+        loaders: Likewise.
+    """
+    doubts, scope = [], config.get("default_scope")
+    for loader, dataset in _data_sets(config, loaders):
+        order, classes = _order(dataset, scope), data_classes(dataset, scope)
+        if order and order != list(classes):
+            doubts.append(
+                f"{loader}: labels are numbered in the order of {str(annotation_file(dataset))!r}, {order}, and "
+                f"metainfo.classes is {list(classes)}: names beside detections would be wrong. Write the classes in "
+                "the order of the file"
+            )
+    return doubts
+
+
+def _data_sets(config: Config, loaders: Iterable[str]) -> Iterator[tuple[str, dict]]:
+    """The data sets with an annotation file, each with the name of its loader."""
+    for loader in loaders:
         for key, value in walk(config.get(loader) or {}):
             for dataset in value if key == "datasets" else [value] if key == "dataset" else []:
                 if isinstance(dataset, dict) and dataset.get("ann_file"):
-                    _check_data_set(loader, dataset, heads, config.get("default_scope"))
+                    yield loader, dataset
 
 
 def head_classes(model: dict) -> set[int]:
@@ -41,6 +79,21 @@ def head_classes(model: dict) -> set[int]:
     return {head["num_classes"] for head in heads if "num_classes" in head}
 
 
+def _is_local(dataset: dict) -> bool:
+    return "://" not in annotation_path(dataset) and not dataset.get("backend_args")
+
+
+def _order(dataset: dict, scope: str | None) -> list[str] | None:
+    """The classes in the order of the annotation file, by which MMDetection numbers labels; `None` where it may number
+    them in another way, or the file is not read."""
+    kind, path, classes = data_set_class(dataset, scope), annotation_file(dataset), data_classes(dataset, scope)
+    if not _is_local(dataset) or path.suffix != ".json" or not path.is_file() or not _is_coco(kind) or classes is None:
+        return None
+    if not kind.load_data_list.__qualname__.startswith("CocoDataset."):
+        return None  # Objects365's sorts them
+    return [name for name in _category_names(path) if name in classes]
+
+
 def _is_coco(kind: type[BaseDataset] | None) -> bool:
     """Whether it is MMDetection's data set in COCO's format; MMDetection, which may be absent, is not imported.
 
@@ -50,20 +103,21 @@ def _is_coco(kind: type[BaseDataset] | None) -> bool:
     return "CocoDataset" in names and "CocoPanopticDataset" not in names
 
 
-def _check_data_set(loader: str, dataset: dict, heads: set[int], scope: str | None) -> None:
+def _check_data_set(loader: str, dataset: dict, heads: set[int], scope: str | None) -> list[str] | None:
+    """Check a file; see `_order` for the result."""
     path = annotation_file(dataset)
-    if "://" in annotation_path(dataset) or dataset.get("backend_args"):
-        return
+    if not _is_local(dataset):
+        return None
     if not path.is_file():
         raise FileNotFoundError(
             f"{loader}: no annotation file at {str(path)!r} (the current directory is {Path.cwd()}): set "
             f"{loader}.dataset.data_root and ann_file"
         )
     if path.suffix != ".json" or not _is_coco(data_set_class(dataset, scope)):
-        return
+        return None
     classes = data_classes(dataset, scope)
     if classes is None:
-        return
+        return None
     if not path.stat().st_size:
         raise ValueError(f"{loader}: the annotation file {str(path)!r} is empty: make or copy it again")
     known = _category_names(path)
@@ -73,19 +127,12 @@ def _check_data_set(loader: str, dataset: dict, heads: set[int], scope: str | No
             f"{loader}: {str(path)!r} has no category {lacking}; it has {known}. Set {loader}.dataset.metainfo="
             "dict(classes=(...)) to the names in the file, and num_classes of the head to their number"
         )
-    order = [name for name in known if name in classes]
-    if order != list(classes):
-        print_log(
-            f"{loader}: labels are numbered in the order of {str(path)!r}, {order}, and metainfo.classes is "
-            f"{list(classes)}: names beside detections would be wrong. Write the classes in the order of the file",
-            "current",
-            level=logging.WARNING,
-        )
     if heads and heads != {len(classes)}:
         raise ValueError(
             f"{loader} has {len(classes)} classes {list(classes)}, and the bbox_head num_classes={sorted(heads)}: set "
             f"num_classes of the student's head to {len(classes)}"
         )
+    return _order(dataset, scope)
 
 
 def _category_names(path: Path) -> list[str]:

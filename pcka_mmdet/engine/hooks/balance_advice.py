@@ -76,12 +76,10 @@ class BalanceAdviceHook(Hook):
             said = f"the gradient of distillation ({name}) was {ratios / steps:.2g} times the task's on average over "
             said += f"{steps} iterations"
             if ratios / steps > DROWNS:
-                advice = "the task hardly learns. Write model.balance=dict(ratio=1.0), or a smaller ratio or weight"
+                advice = "the task hardly learns. Write model.balance.ratio=1.0, or a smaller ratio or weight"
                 self._warn(("drowns", name), f"{said}: {advice}")
             if 0 < ratios / steps < VANISHES:
-                advice = (
-                    "the distillation does nothing. Write model.balance=dict(ratio=1.0), or a larger ratio or weight"
-                )
+                advice = "the distillation does nothing. Write model.balance.ratio=1.0, or a larger ratio or weight"
                 self._warn(("vanishes", name), f"{said}: {advice}")
 
     def _warn(self, key: tuple[str, str], text: str) -> None:

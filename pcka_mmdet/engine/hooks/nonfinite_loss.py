@@ -83,6 +83,7 @@ class NonFiniteLossHook(Hook):
             distillation = dict(
                 factor=model.distiller.factor,
                 stopped=model.distillation_stopped,
+                epoch=runner.epoch,
                 iter=runner.iter,
                 max_iters=runner.max_iters,
             )

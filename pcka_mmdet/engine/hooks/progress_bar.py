@@ -26,13 +26,21 @@ class ProgressHook(Hook):
     Args:
         baseline: AP of the student alone.
         value: AP of the last validation before the training was resumed; shown until the next one.
+        metric: End of the name of another metric that is shown in place of AP.
         console: Where the bar is drawn; by default stdout.
     """
 
     priority = "LOW"  # after the metrics are there
 
-    def __init__(self, baseline: float | None = None, value: float | None = None, console: Console | None = None):
+    def __init__(
+        self,
+        baseline: float | None = None,
+        value: float | None = None,
+        metric: str = METRIC,
+        console: Console | None = None,
+    ):
         self.baseline = baseline
+        self.metric = metric
         self.console = console or Console()
         self._bar: Progress | None = None
         self._value = value
@@ -47,7 +55,7 @@ class ProgressHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Show the AP."""
-        found = [value for name, value in (metrics or {}).items() if name.endswith(METRIC)]
+        found = [value for name, value in (metrics or {}).items() if name.endswith(self.metric)]
         if not metrics:
             found = [0.0]  # MMDetection gives no metric if nothing was detected
         if found:
@@ -78,7 +86,7 @@ class ProgressHook(Hook):
         """The AP and, with a baseline, the gain."""
         if self._value is None:
             return ""
-        text = f"AP {self._value:.3f}"
+        text = f"{'AP' if self.metric == METRIC else self.metric} {self._value:.3f}"
         if self.baseline is None:
             return text
         return f"{text}, {self._value - self.baseline:+.3f} over the baseline's {self.baseline:.3f}"

@@ -174,6 +174,12 @@ class StudentCheckpointHook(CheckpointHook):
                 atomic_save(student, student_path(self.last_ckpt))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        absent = [name for name in self.key_indicators if name != "auto" and metrics and name not in metrics]
+        if absent:
+            raise ValueError(
+                f"save_best={absent[0]!r} of the checkpoint hook: the validation gives {sorted(metrics)}. Write one of "
+                "these, or 'auto', and go on by --resume"
+            )
         with self._writing() as students:
             before = {_identity(path) for path in self._best()}
             super()._save_best_checkpoint(runner, metrics)
@@ -213,7 +219,9 @@ def use_student_checkpoints(config: Config, allow_teacher_change: bool = False) 
         allow_teacher_change: Whether the training may resume with another teacher's file. Where no hook compares the
             files, a warning says so.
     """
-    hook = config.setdefault("default_hooks", ConfigDict()).setdefault("checkpoint", ConfigDict(type="CheckpointHook"))
+    if config.get("default_hooks") is None:
+        config.default_hooks = ConfigDict()
+    hook = config.default_hooks.setdefault("checkpoint", ConfigDict(type="CheckpointHook"))
     remote = hook and any(hook.get(option) for option in ("backend_args", "file_client_args"))
     if hook and not remote and last_name(hook.type) == "CheckpointHook":
         hook.type = "pcka_mmdet.StudentCheckpointHook"

@@ -1,6 +1,6 @@
 """Distillation of a student detector from a teacher."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -83,6 +83,10 @@ class FPNDistill(BaseAlgorithm):
     ):
         if (teacher is None) == (not teachers) or distiller is None:
             raise ValueError("FPNDistill needs a distiller, and either teacher=... or teachers=[dict(...), ...]")
+        if not isinstance(balance, Mapping | None):
+            raise ValueError(
+                f"balance is a dict such as dict(ratio=1.0), got {balance!r}: write model.balance.ratio=1.0"
+            )
         entries = read_teachers(teachers) if teachers else [TeacherEntry(teacher, teacher_ckpt)]
         student = build_detector(architecture)
         if type(student.data_preprocessor) is not BaseDataPreprocessor:

@@ -119,13 +119,14 @@ def _cost(run: Run) -> list[str]:
     cells = _counts(run)
     if not records:
         return [*cells, "", "", "", ""]
+    times = [record["time"] for record in records if "time" in record]
     seconds = training_seconds(run.records, records[-1]["iter"])
     return [
         *cells,
-        f"{statistics.median(record['time'] for record in records):.3f}",
+        f"{statistics.median(times):.3f}" if times else "",
         f"{max(memory):.0f}" if memory else "",
         str(records[-1].get("epoch", "")),
-        f"{seconds / 3600:.2f}",
+        f"{seconds / 3600:.2f}" if times else "",
     ]
 
 

@@ -1,5 +1,6 @@
 """What is refused before a training starts, and what the user is told."""
 
+import json
 import sys
 
 import pytest
@@ -107,13 +108,29 @@ def test_classes_in_a_file_or_of_another_kind(digit_scenes, tmp_path):
     annotations.check_annotations(by_text)
 
 
-def test_classes_in_another_order_than_the_file(digit_scenes, monkeypatch):
+def test_classes_in_another_order_than_the_file(digit_scenes):
     """MMDetection numbers labels in the file's order, so that the AP is right and the names are not."""
-    said = []
-    monkeypatch.setattr(annotations, "print_log", lambda message, *_, **__: said.append(message))
-    annotations.check_annotations(config(digit_scenes, metainfo=dict(classes=tuple("1023456789"))))
-    (message,) = said
+    assert annotations.doubts_of_annotations(config(digit_scenes, **DIGITS)) == []
+    (message,) = annotations.doubts_of_annotations(config(digit_scenes, metainfo=dict(classes=tuple("1023456789"))))
     assert "['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'], and metainfo.classes is ['1', '0', '2'," in message
+
+
+def test_two_files_with_their_classes_in_another_order(digit_scenes, tmp_path):
+    """A label would mean another class in each: MMDetection evaluates that without a word."""
+    right = config(digit_scenes, **DIGITS)
+    content = json.loads((digit_scenes / "annotations" / "val.json").read_text())
+    content["categories"] = content["categories"][::-1]
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    dataset = dict(right.train_dataloader.dataset, ann_file=str(tmp_path / "val.json"))
+    right.test_dataloader = dict(dataset=dataset)
+    annotations.check_annotations(right)
+    with pytest.raises(
+        ValueError, match=r"test_dataloader: '.*val.json' has the classes in the order \['9', .*one ord"
+    ):
+        annotations.check_annotations(right, ["train_dataloader", "test_dataloader"])
+    dataset["type"] = "Objects365V1Dataset"  # it sorts its categories
+    right.test_dataloader = dict(dataset=dataset)
+    annotations.check_annotations(right, ["train_dataloader", "test_dataloader"])
 
 
 def test_several_data_sets_in_one(digit_scenes):

@@ -41,6 +41,9 @@ def test_the_gain_over_a_baseline(tmp_path, capsys):
     assert hook.said == "AP 0.300, +0.050 over the baseline's 0.250"
     assert hook.said in capsys.readouterr().out
     assert ProgressHook().said == ""
+    hook = ProgressHook(0.25, metric="pascal_voc/mAP")
+    hook.after_val_epoch(run, {"pascal_voc/mAP": 0.5})
+    assert hook.said == "pascal_voc/mAP 0.500, +0.250 over the baseline's 0.250"
     assert (
         ProgressHook(0.25, value=0.2).said == "AP 0.200, -0.050 over the baseline's 0.250"
     )  # nothing is left to train

@@ -95,6 +95,12 @@ def test_best_checkpoints_have_students_too(tmp_path):
     assert names == ["best_score_epoch_3.pth", "student_best_score_epoch_3.pth"]
 
 
+def test_a_best_value_that_the_validation_does_not_give(tmp_path):
+    run = train(tmp_path, epochs=1, hook=dict(save_best="bbox_mAP", rule="greater"))
+    with pytest.raises(ValueError, match=r"save_best='bbox_mAP' .* gives \['coco/bbox_mAP'\]. Write one of these"):
+        checkpoint_hook(run).after_val_epoch(run, {"coco/bbox_mAP": 0.5})
+
+
 def test_what_other_hooks_save_has_no_student_here(tmp_path):
     """Another hook saves every iteration; the best student is still the best checkpoint's."""
     snapshots = dict(type="CheckpointHook", by_epoch=False, interval=1, save_last=False, out_dir=str(tmp_path / "all"))
