@@ -63,6 +63,7 @@ def difference(row: Row) -> str:
     [
         ("BCCD: RetinaNet, thin", "bccd", "test"),
         ("DeepPCB: RetinaNet", "deeppcb", "test"),
+        ("Digits drawn on photographs", "digits", "test"),
         ("BCCD: RetinaNet, MobileNetV2", "bccd-imagenet", "test"),
         ("BCCD: Faster R-CNN", "bccd-two-stage", "test"),
         ("BCCD: a teacher that is no better", "bccd-equal", "test"),
@@ -96,7 +97,7 @@ def test_each_method_on_bccd(begin):
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-@pytest.mark.parametrize("name", ["bccd-imagenet", "bccd-two-stage", "bccd-equal", "deeppcb"])
+@pytest.mark.parametrize("name", ["bccd-imagenet", "bccd-two-stage", "bccd-equal", "deeppcb", "digits"])
 def test_differences_by_seed(name, split):
     plain, distilled = found(name, split, (PLAIN, 1.0), (DATA_SETS[name].recipe, 1.0))
     said = ", ".join(f"{distilled.values[seed] - plain.values[seed]:+.3f}" for seed in sorted(distilled.values))
