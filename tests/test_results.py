@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pcka_mmdet.experiments.data_sets import DATA_SETS
-from pcka_mmdet.experiments.methods import HALF_MORE, LONGER, PLAIN
+from pcka_mmdet.experiments.methods import HALF_MORE, HEADS_HALF_MORE, LONGER, PLAIN
 from pcka_mmdet.report.trials import Row, Trial, rows
 
 TABLES = {
@@ -31,6 +31,7 @@ BCCD = {
     "own head, 0.3": ("own-head+balance", 0.3),
     "own head, 1": ("own-head+balance", 1.0),
     "both heads, 1": ("both-heads+balance", 1.0),
+    "both heads, for 1.5 times": (HEADS_HALF_MORE, 1.0),
     "both heads, the teacher's on half": ("half-heads+balance", 1.0),
     "both heads, and PCKA": ("heads-pcka+balance", 1.0),
 }
