@@ -174,7 +174,8 @@ class StudentCheckpointHook(CheckpointHook):
                 atomic_save(student, student_path(self.last_ckpt))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        absent = [name for name in self.key_indicators if name != "auto" and metrics and name not in metrics]
+        wanted = self.key_indicators if self.save_best and metrics else ()
+        absent = [name for name in wanted if name != "auto" and name not in metrics]
         if absent:
             raise ValueError(
                 f"save_best={absent[0]!r} of the checkpoint hook: the validation gives {sorted(metrics)}. Write one of "
