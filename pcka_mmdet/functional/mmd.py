@@ -61,7 +61,8 @@ def _two_samples(x: Tensor, y: Tensor) -> Tensor:
     squares = both.square().sum(-1)
     distances = (squares[..., None] + squares[..., None, :] - 2 * both @ both.mT).clamp(min=0)
     rows, columns = torch.triu_indices(2 * samples, 2 * samples, offset=1, device=x.device)
-    middle = distances.detach()[..., rows, columns].median(-1).values[..., None, None]
+    between = distances.detach()[..., rows, columns].sort(-1).values
+    middle = between[..., (between.shape[-1] - 1) // 2, None, None]  # torch's median is not deterministic on a GPU
     kernel = torch.exp(-distances / (2 * torch.where(middle > 0, middle, 1.0)))
     within = kernel[..., :samples, :samples], kernel[..., samples:, samples:]
     total = sum(k.sum((-2, -1)) - k.diagonal(dim1=-2, dim2=-1).sum(-1) for k in within)

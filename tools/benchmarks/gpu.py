@@ -70,7 +70,8 @@ def loss_part(args: argparse.Namespace, dtype: torch.dtype) -> dict:
     )
     losses = {"PCKA": fused, **RIVALS}
     if args.device != "cpu":  # on a CPU it takes a minute and compiles other kernels
-        losses["PCKA, compiled"] = torch.compile(fused)
+        torch._dynamo.reset()  # a graph for each size and dtype, and dynamo keeps few
+        losses["PCKA, compiled"] = torch.compile(fused, dynamic=False)  # torch cannot trace the resizing otherwise
     functions = {
         name: lambda f=f: value_and_gradients(lambda s, t: f(s, t, args.patch_size), students, teachers)
         for name, f in losses.items()
@@ -103,14 +104,15 @@ def teacher_part(args: argparse.Namespace) -> dict[str, float]:
 def main() -> None:
     args = parse_args()
     torch.manual_seed(0)
-    results = {name: loss_part(args, dtype) for name, dtype in DTYPES.items()}
-    for dtype, result in results.items():
-        print(f"PCKA, {dtype}, batch {args.batch}, {args.size[0]}x{args.size[1]}, {args.channels} channels")
+    results: dict[str, dict] = {}
+    for name, dtype in DTYPES.items():
+        result = results[name] = loss_part(args, dtype)
+        print(f"PCKA, {name}, batch {args.batch}, {args.size[0]}x{args.size[1]}, {args.channels} channels")
         print(f"  {'floor':20} {1000 * result['floor_seconds']:9.3f} ms")
-        for name, seconds in result["seconds"].items():
-            peak = result["peak_bytes"][name]
+        for loss, seconds in result["seconds"].items():
+            peak = result["peak_bytes"][loss]
             memory = "" if peak is None else f"   {peak / result['map_bytes']:.2f} times the student's maps"
-            print(f"  {name:20} {1000 * seconds:9.3f} ms{memory}")
+            print(f"  {loss:20} {1000 * seconds:9.3f} ms{memory}")
     try:
         results["teacher"] = teacher_part(args)
     except ImportError as error:

@@ -1,6 +1,7 @@
 """Evaluate the teacher on the student's validation data before the training starts."""
 
 import copy
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,15 @@ def _check(config: Config, images: int | None, teacher: str | dict, checkpoint: 
             f"{summarise(problems)}. Set num_classes in the teacher's config to the number that it was trained with"
         )
     metrics = runner.val() or {wanted["metric"]: 0.0}  # MMDetection gives no metric if nothing was detected
+    count = len(runner.val_loop.dataloader.dataset)
+    del runner, detector
+    gc.collect()  # they refer to each other, and would stay in a GPU's memory beside the training
     name = next((name for name in metrics if name.endswith(wanted["metric"])), None)
     if name is None:
         raise ValueError(
             f"the evaluation gives {sorted(metrics)}, and none ends with {wanted['metric']!r}: name one in the config, "
             "teacher_check=dict(metric=..., at_least=...)"
         )
-    count = len(runner.val_loop.dataloader.dataset)
     which = f"all {count}" if images is None else f"the first {count}"
     said = f"the teacher's {name} on {which} validation images is {metrics[name]:.3f}"
     if not metrics[name] >= wanted["at_least"]:

@@ -109,7 +109,8 @@ class NonFiniteLossHook(Hook):
         of_student = [parameter for parameter in parameters if parameter not in of_losses]
 
         def drop_nan(optimizer: Optimizer, *_: Any) -> None:
-            first = next((p.grad for p in of_student if p.grad is not None), torch.zeros(1))
+            nothing = parameters[0].new_zeros(1)
+            first = next((p.grad for p in of_student if p.grad is not None), nothing)
             checked = [first.flatten()[:1], *(p.grad for p in of_losses if p.grad is not None)]
             self._stepped = bool(torch.stack([gradient.isfinite().all() for gradient in checked]).all())
             if not self._stepped:

@@ -13,7 +13,8 @@ def decode(coder: Any, codes: Tensor) -> Tensor:
         coder: A head's `bbox_coder`.
         codes: What the head gives for each box.
     """
-    anchor = codes.new_tensor([-0.5, -0.5, 0.5, 0.5]).expand(codes.numel() // 4, 4)
+    anchor = codes.new_full((codes.numel() // 4, 4), 0.5)  # not from a list, which a GPU would wait for
+    anchor[:, :2] = -0.5
     decoded = coder.decode(anchor, codes.reshape(-1, 4))
     return getattr(decoded, "tensor", decoded).view_as(codes)  # with `use_box_type` MMDetection wraps boxes
 
@@ -30,7 +31,8 @@ def difference(student: Tensor, teacher: Tensor) -> Tensor:
     from mmdet.structures.bbox import bbox_overlaps  # here: classifiers train without mmdet
 
     says, is_box = _has_area(teacher), _has_area(student)
-    unit = teacher.new_tensor([0.0, 0.0, 1.0, 1.0])  # any box with an area, where there is none
+    unit = torch.zeros_like(teacher)  # any box with an area, where there is none
+    unit[..., 2:] = 1
     other = torch.where(says[..., None], teacher, unit)
     own = torch.where((says & is_box)[..., None], student, other)
     overlaps = bbox_overlaps(own.reshape(-1, 4), other.reshape(-1, 4), mode="giou", is_aligned=True)

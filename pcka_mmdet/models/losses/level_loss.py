@@ -208,7 +208,7 @@ class ForeignLoss(LevelLoss):
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None) -> Tensor:
         """Loss of one pair of outputs, as the wrapped module gives it."""
-        return self.loss(student, teacher.detach())
+        return self.loss(student.contiguous(), teacher.detach().contiguous())  # some of MMRazor's take views of them
 
 
 def usable_levels(levels: Sequence[tuple[LevelLoss, Any]], names: Sequence[str] = ()) -> tuple[list[int], str]:

@@ -108,7 +108,8 @@ def _stages(detector: BaseModel) -> list[nn.Module]:
 def _run_stage(detector: BaseModel, stage: int, maps: Sequence[Tensor], rois: Tensor) -> RoIOutputs:
     roi_head = detector.roi_head
     extractor = stages(roi_head, "bbox_roi_extractor")[stage]
-    features = extractor(maps[: extractor.num_inputs], rois)
+    # mmcv's RoIAlign reads maps in channels last as if they were not
+    features = extractor([feature_map.contiguous() for feature_map in maps[: extractor.num_inputs]], rois)
     if getattr(roi_head, "with_shared_head", False):
         features = roi_head.shared_head(features)
     return RoIOutputs(rois, *stages(roi_head, "bbox_head")[stage](features)[:2])

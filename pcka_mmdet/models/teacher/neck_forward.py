@@ -96,7 +96,7 @@ class NeckForward:
         if self._optimised is None:
             self._optimised = self._optimise(images)
         both, part = len(wanted) == len(PARTS), "neck" if "neck" in wanted else "backbone"
-        if both and self._backbone_hook is None:
+        if self._backbone_hook is None and (both or self.compile):  # a compiled model ignores later hooks
             self._backbone_hook = self._optimised.backbone.register_forward_hook(self._keep_backbone)
         run = self._run_of(part)
         if self.dtype is None:

@@ -149,6 +149,13 @@ def test_roi_heads_of_another_kind_are_refused(change, message):
         distilled(teacher)
 
 
+def test_maps_in_channels_last():
+    """RoIAlign would read them as if they were not."""
+    model, own, teacher = distilled(faster_rcnn()), maps(1, channels=24), maps(0)
+    last = [m.to(memory_format=torch.channels_last) for m in own]
+    torch.testing.assert_close(compare(model, last, teacher), compare(model, own, teacher))
+
+
 def test_an_operator_that_a_gpu_alone_has_is_no_reason_to_refuse(monkeypatch):
     def fail(teacher):
         raise RuntimeError("deform_roi_pool_forward_impl: implementation for device cpu not found.")

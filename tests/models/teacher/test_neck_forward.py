@@ -61,8 +61,10 @@ def test_a_compiled_teacher(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda f: compiled.append(f) or real(f, backend="eager"))
     detector = trained()
     expected = detector.extract_feat(IMAGES)
-    assert_close(NeckForward(detector, compile=True)(IMAGES)["neck"], expected, 1e-4)
+    forward = NeckForward(detector, compile=True)
+    assert_close(forward(IMAGES)["neck"], expected, 1e-4)
     assert len(compiled) == 1
+    assert_close(forward(IMAGES, ("backbone", "neck"))["backbone"], detector.backbone(IMAGES), 1e-4)
 
 
 class Standardised(nn.Conv2d):
