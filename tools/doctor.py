@@ -19,7 +19,8 @@ from pcka_mmdet.commands.arguments import (
 )
 from pcka_mmdet.commands.doctor import ERROR, OK, WARNING, Finding, examine, examine_installation
 from pcka_mmdet.commands.short_errors import STATUS, run_tool
-from pcka_mmdet.report.scalars import METRIC, last_metric
+from pcka_mmdet.engine.checks.teacher_check import check_options
+from pcka_mmdet.report.scalars import last_metric
 
 COLOURS = {OK: "green", WARNING: "yellow", ERROR: "red"}
 
@@ -46,7 +47,7 @@ def findings(args: argparse.Namespace, scratch: str) -> Iterator[Finding]:
     if choice:
         yield Finding(OK, "losses", choice)
     config.work_dir, config.log_level = scratch, "ERROR"
-    metric = (config.get("teacher_check") or {}).get("metric", METRIC)
+    metric = check_options(config)["metric"]
     yield from examine(config, args.check_teacher, args.baseline and last_metric(args.baseline, metric))
 
 

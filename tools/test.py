@@ -4,11 +4,9 @@ CONFIG and CHECKPOINT may be a distillation's or the student's own. Only the stu
 """
 
 import argparse
-import logging
 from copy import deepcopy
 
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import print_log
 
 from pcka_mmdet.checkpoints.files import load_file
 from pcka_mmdet.checkpoints.student import student_config
@@ -17,7 +15,7 @@ from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.configuration.data_set import all_innermost
 from pcka_mmdet.configuration.detector import plain_dict
 from pcka_mmdet.engine.checks import preflight
-from pcka_mmdet.engine.checks.annotations import check_annotations, doubts_of_annotations
+from pcka_mmdet.engine.checks.annotations import check_annotations, log_doubts
 from pcka_mmdet.engine.hooks import ProgressHook, StudentWeightsHook
 from pcka_mmdet.engine.runner import build_runner
 
@@ -65,8 +63,7 @@ def main() -> None:
         config = trigger_visualization_hook(config, args)
     preflight.check_operators()
     check_annotations(config, ["test_dataloader"])
-    for doubt in doubts_of_annotations(config, ["test_dataloader"]):
-        print_log(doubt, level=logging.WARNING)
+    log_doubts(config, ["test_dataloader"])
     load_file(args.checkpoint)  # says what is wrong with it
     if args.tta:
         use_tta(config)

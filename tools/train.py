@@ -18,9 +18,10 @@ from pcka_mmdet.commands.arguments import (
     runner_config,
 )
 from pcka_mmdet.commands.short_errors import run_tool
+from pcka_mmdet.engine.checks.teacher_check import check_options
 from pcka_mmdet.engine.hooks import ProgressHook
 from pcka_mmdet.engine.training import TrainingOptions, run_training
-from pcka_mmdet.report.scalars import METRIC, last_metric
+from pcka_mmdet.report.scalars import last_metric
 
 
 def parse_args() -> argparse.Namespace:
@@ -63,7 +64,7 @@ def main() -> None:
     names = [field.name for field in fields(TrainingOptions)]
     notes = [*filter(None, [choice]), f"command: {sys.argv[0]} {shlex.join(sys.argv[1:])}"]
     options = TrainingOptions(**{name: getattr(args, name) for name in names})
-    metric = (config.get("teacher_check") or {}).get("metric", METRIC)
+    metric = check_options(config)["metric"]
     so_far = _value_so_far(config, metric) if args.resume else None
     if args.baseline and not config.get("val_dataloader"):
         raise ValueError("--baseline compares the AP on val, and this config has no val_dataloader: leave it out")

@@ -8,6 +8,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
 
 from .files import OURS, load_config
+from .nested import replaced
 
 OPERATORS = "mmcv.ops."
 """What MMEngine writes before the name of an operator of mmcv, which mmcv knows by the name alone."""
@@ -24,11 +25,7 @@ def plain_dict(config: Config | ConfigDict) -> dict:
 
 def with_known_names(node: Any) -> Any:
     """Nested values with operators of mmcv by the names that mmcv knows; see `plain_dict`."""
-    if isinstance(node, dict):
-        return {key: with_known_names(value) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return type(node)(map(with_known_names, node))
-    return node.rpartition(".")[2] if isinstance(node, str) and node.startswith(OPERATORS) else node
+    return replaced(node, lambda name: name.rpartition(".")[2] if name.startswith(OPERATORS) else name)
 
 
 def model_config(spec: str | dict) -> ConfigDict:
@@ -73,14 +70,6 @@ def model_of(config: Config, path: str, overrides: dict[str, Any] | None = None)
     return model
 
 
-def _with_plain_norms(node: Any) -> Any:
-    if isinstance(node, dict):
-        return type(node)({key: _with_plain_norms(value) for key, value in node.items()})
-    if isinstance(node, (list, tuple)):
-        return type(node)(map(_with_plain_norms, node))
-    return "BN" if node == "MMSyncBN" else node
-
-
 def build_detector(spec: str | dict | BaseModel, plain_norms: bool = False) -> BaseModel:
     """Build a detector, with MMDetection as the default scope; `init_weights()` is not called.
 
@@ -100,7 +89,9 @@ def build_detector(spec: str | dict | BaseModel, plain_norms: bool = False) -> B
             "as teacher_ckpt=FILE_OR_URL, those of a student as init_student=FILE_OR_URL"
         )
     if not isinstance(spec, BaseModel):
-        config = _with_plain_norms(model_config(spec)) if plain_norms else model_config(spec)
+        config = model_config(spec)
+        if plain_norms:
+            config = ConfigDict(replaced(config, lambda name: "BN" if name == "MMSyncBN" else name))
         scope = DefaultScope.get_current_instance()
         if scope is None or scope.scope_name in SCOPES_WITHOUT_DETECTORS:
             config.setdefault("_scope_", "mmdet")

@@ -1,6 +1,6 @@
 """Nested dicts and lists, which configs are made of, and the types in them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -12,6 +12,15 @@ def walk(node: Any) -> Iterator[tuple[str | None, Any]]:
     for key, value in entries:
         yield key, value
         yield from walk(value)
+
+
+def replaced(node: Any, change: Callable[[str], str]) -> Any:
+    """Nested dicts, lists and tuples with each string changed."""
+    if isinstance(node, dict):
+        return {key: replaced(value, change) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(replaced(value, change) for value in node)
+    return change(node) if isinstance(node, str) else node
 
 
 def leaves(node: Any, path: str = "") -> dict[str, Any]:

@@ -89,7 +89,8 @@ def replay(path: str, config: Config | None = None) -> Replay:
     model.distillation_stopped = distillation["stopped"]
     model.distiller.factor = distillation["factor"]
     model.skips_nonfinite = True
-    for augment, state in zip(batch_augments(model), content["augments"], strict=True):
+    augments = content.get("augments", ())  # older files have none
+    for augment, state in zip(batch_augments(model), augments, strict=False):
         vars(augment).update(state)
     set_random_state(content["random_state"])
     with torch.autocast("cpu", precision and getattr(torch, precision), enabled=precision is not None):

@@ -19,6 +19,11 @@ def tensors(outputs: Any) -> Iterator[Tensor]:
     return (leaf for leaf in tree_flatten(outputs)[0] if isinstance(leaf, Tensor))
 
 
+def box_tensor(boxes: Any) -> Tensor:
+    """Boxes as a tensor `(R, 4)`; MMDetection may wrap them. As its `get_box_tensor`, without MMDetection."""
+    return getattr(boxes, "tensor", boxes)
+
+
 def in_float32(outputs: Any) -> Any:
     """The outputs with floating-point tensors in float32 or wider."""
     return tree_map_only(Tensor, _widened, outputs)

@@ -1,13 +1,16 @@
 """Whether annotation files are there, and whether their classes are those of the data set and of the head."""
 
 import json
+import logging
 import mmap
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
 
 from pcka_mmdet.configuration.data_set import annotation_file, annotation_path, data_classes, data_set_class
 from pcka_mmdet.configuration.distillation import student_model
@@ -31,8 +34,10 @@ def check_annotations(config: Config, loaders: Iterable[str] = OF_A_TRAINING) ->
         ValueError: A file lacks a class, the head has another number of classes, or two files have another order.
     """
     heads, first = head_classes(student_model(config)), None
+    scope = config.get("default_scope")
     for loader, dataset in _data_sets(config, loaders):
-        order = _check_data_set(loader, dataset, heads, config.get("default_scope"))
+        _check_data_set(loader, dataset, heads, scope)
+        order = _order(dataset, scope)
         if order and first and order != first[1] and set(order) == set(first[1]):
             raise ValueError(
                 f"{loader}: {str(annotation_file(dataset))!r} has the classes in the order {order}, and {first[0]!r} "
@@ -61,6 +66,12 @@ def doubts_of_annotations(config: Config, loaders: Iterable[str] = OF_A_TRAINING
     return doubts
 
 
+def log_doubts(config: Config, loaders: Iterable[str] = OF_A_TRAINING) -> None:
+    """Log `doubts_of_annotations` as warnings."""
+    for doubt in doubts_of_annotations(config, loaders):
+        print_log(doubt, "current", level=logging.WARNING)
+
+
 def _data_sets(config: Config, loaders: Iterable[str]) -> Iterator[tuple[str, dict]]:
     """The data sets with an annotation file, each with the name of its loader."""
     for loader in loaders:
@@ -83,14 +94,21 @@ def _is_local(dataset: dict) -> bool:
     return "://" not in annotation_path(dataset) and not dataset.get("backend_args")
 
 
+def _has_categories(dataset: dict, scope: str | None) -> bool:
+    """Whether its file has categories to compare with its classes."""
+    is_coco = annotation_file(dataset).suffix == ".json" and _is_coco(data_set_class(dataset, scope))
+    return is_coco and data_classes(dataset, scope) is not None
+
+
 def _order(dataset: dict, scope: str | None) -> list[str] | None:
     """The classes in the order of the annotation file, by which MMDetection numbers labels; `None` where it may number
     them in another way, or the file is not read."""
-    kind, path, classes = data_set_class(dataset, scope), annotation_file(dataset), data_classes(dataset, scope)
-    if not _is_local(dataset) or path.suffix != ".json" or not path.is_file() or not _is_coco(kind) or classes is None:
+    path = annotation_file(dataset)
+    if not (_is_local(dataset) and path.is_file() and _has_categories(dataset, scope)):
         return None
-    if not kind.load_data_list.__qualname__.startswith("CocoDataset."):
+    if not data_set_class(dataset, scope).load_data_list.__qualname__.startswith("CocoDataset."):
         return None  # Objects365's sorts them
+    classes = data_classes(dataset, scope)
     return [name for name in _category_names(path) if name in classes]
 
 
@@ -103,21 +121,18 @@ def _is_coco(kind: type[BaseDataset] | None) -> bool:
     return "CocoDataset" in names and "CocoPanopticDataset" not in names
 
 
-def _check_data_set(loader: str, dataset: dict, heads: set[int], scope: str | None) -> list[str] | None:
-    """Check a file; see `_order` for the result."""
+def _check_data_set(loader: str, dataset: dict, heads: set[int], scope: str | None) -> None:
     path = annotation_file(dataset)
     if not _is_local(dataset):
-        return None
+        return
     if not path.is_file():
         raise FileNotFoundError(
             f"{loader}: no annotation file at {str(path)!r} (the current directory is {Path.cwd()}): set "
             f"{loader}.dataset.data_root and ann_file"
         )
-    if path.suffix != ".json" or not _is_coco(data_set_class(dataset, scope)):
-        return None
+    if not _has_categories(dataset, scope):
+        return
     classes = data_classes(dataset, scope)
-    if classes is None:
-        return None
     if not path.stat().st_size:
         raise ValueError(f"{loader}: the annotation file {str(path)!r} is empty: make or copy it again")
     known = _category_names(path)
@@ -132,11 +147,17 @@ def _check_data_set(loader: str, dataset: dict, heads: set[int], scope: str | No
             f"{loader} has {len(classes)} classes {list(classes)}, and the bbox_head num_classes={sorted(heads)}: set "
             f"num_classes of the student's head to {len(classes)}"
         )
-    return _order(dataset, scope)
 
 
 def _category_names(path: Path) -> list[str]:
-    """Names of the categories in a file of COCO's format, if possible without parsing all of it (COCO: 450 MB)."""
+    """Names of the categories in a file of COCO's format. A file that has not changed is read once."""
+    stat = path.stat()
+    return _read_category_names(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=8)
+def _read_category_names(path: Path, *changes: int) -> list[str]:
+    """See `_category_names`. If possible it does not parse all of the file (COCO: 450 MB)."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
         found = re.search(rb'"categories"\s*:\s*', text)
         start = found.end() if found else 0

@@ -1,11 +1,9 @@
 """Errors that can be found before a training starts, and how to fix them."""
 
-import logging
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import print_log
 
 from pcka_mmdet.checkpoints.files import is_missing
 from pcka_mmdet.checkpoints.torchvision_weights import SCHEME, weights_url
@@ -13,7 +11,7 @@ from pcka_mmdet.configuration.data_set import data_set_class, innermost
 from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill, student_model, teachers_of
 from pcka_mmdet.configuration.nested import last_name, walk
 
-from .annotations import check_annotations, doubts_of_annotations
+from .annotations import check_annotations, log_doubts
 
 STRATEGIES = ("DDPStrategy", "SingleDeviceStrategy")
 """MMEngine's strategies that do not shard the model."""
@@ -175,5 +173,4 @@ def check_all(config: Config) -> None:
     """Run all checks, and log what is doubtful. Raises what they raise."""
     for check in CHECKS.values():
         check(config)
-    for doubt in doubts_of_annotations(config):
-        print_log(doubt, "current", level=logging.WARNING)
+    log_doubts(config)

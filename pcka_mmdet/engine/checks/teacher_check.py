@@ -24,6 +24,11 @@ DEFAULTS = dict(metric="bbox_mAP", at_least=0.05)
 """Options of the config's `teacher_check`: the end of the metric's name, and the lowest value that is accepted."""
 
 
+def check_options(config: Config) -> dict[str, Any]:
+    """The config's `teacher_check`, with `DEFAULTS` for what it leaves out."""
+    return {**DEFAULTS, **(config.get("teacher_check") or {})}
+
+
 def check_teacher(config: Config, images: int | None) -> list[float]:
     """Evaluate each teacher, head included, on the student's first validation images, by the student's own evaluator.
 
@@ -44,7 +49,7 @@ def check_teacher(config: Config, images: int | None) -> list[float]:
 
 
 def _check(config: Config, images: int | None, teacher: str | dict, checkpoint: str) -> float:
-    wanted = {**DEFAULTS, **config.get("teacher_check", {})}
+    wanted = check_options(config)
     evaluation = _evaluation(config, images, teacher, wanted["metric"])
     heads = head_classes(evaluation.model)
     classes = data_classes(innermost(evaluation.val_dataloader.dataset), evaluation.get("default_scope"))

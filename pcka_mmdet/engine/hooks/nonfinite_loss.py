@@ -130,8 +130,9 @@ class NonFiniteLossHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Hold the batch and the state before the step."""
         augments = batch_augments(unwrapped_model(runner))
-        batch = copy.deepcopy(data_batch) if augments else data_batch  # they change boxes in place
-        self._held = batch, random_state(), [_plain_state(augment) for augment in augments]
+        if augments:  # they change boxes in place
+            data_batch = {**data_batch, "data_samples": copy.deepcopy(data_batch["data_samples"])}
+        self._held = data_batch, random_state(), [_plain_state(augment) for augment in augments]
         if self._limit and not self._before:
             self._before = [(buffer, buffer.clone()) for buffer in _changing_buffers(unwrapped_model(runner))]
 
@@ -175,12 +176,13 @@ class NonFiniteLossHook(Hook):
         print_log(f"{where}: {text}", "current", level=logging.WARNING)
 
 
-def batch_augments(model: nn.Module) -> list[Any]:
-    """The batch augmentations of a model's preprocessor."""
-    return list(getattr(model.data_preprocessor, "batch_augments", None) or ())
+def batch_augments(model: nn.Module) -> list[nn.Module]:
+    """The batch augmentations of a detector's preprocessor. MMPretrain's is another object, which keeps no state."""
+    augments = getattr(model.data_preprocessor, "batch_augments", None)
+    return list(augments) if isinstance(augments, nn.ModuleList) else []
 
 
-def _plain_state(augment: Any) -> dict[str, Any]:
+def _plain_state(augment: nn.Module) -> dict[str, Any]:
     return {key: value for key, value in vars(augment).items() if isinstance(value, (int, float, tuple))}
 
 

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..outputs import box_tensor
+
 
 def decode(coder: Any, codes: Tensor) -> Tensor:
     """Boxes `(..., 4)` as x1, y1, x2, y2 from codes `(..., 4)`, for an anchor of sides 1 around 0.
@@ -15,8 +17,7 @@ def decode(coder: Any, codes: Tensor) -> Tensor:
     """
     anchor = codes.new_full((codes.numel() // 4, 4), 0.5)  # not from a list, which a GPU would wait for
     anchor[:, :2] = -0.5
-    decoded = coder.decode(anchor, codes.reshape(-1, 4))
-    return getattr(decoded, "tensor", decoded).view_as(codes)  # with `use_box_type` MMDetection wraps boxes
+    return box_tensor(coder.decode(anchor, codes.reshape(-1, 4))).view_as(codes)
 
 
 def difference(student: Tensor, teacher: Tensor) -> Tensor:

@@ -5,13 +5,13 @@ Shape shorthand: a map is `(B, C, H, W)`; R proposals are `(R, 5)`, the image's 
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from ..levels import Level
+from ..outputs import box_tensor
 from ..sources import RoIOutputs, by_level, dense_head, stages
 
 
@@ -88,7 +88,7 @@ def run_on_own_proposals(
     config = copy.deepcopy(detector.rpn_head.test_cfg)
     config.max_per_img = most
     found = detector.rpn_head.predict_by_feat(*zip(*of_rpn, strict=True), batch_img_metas=metas, cfg=config)
-    boxes = [_tensor(instances.bboxes) for instances in found]
+    boxes = [box_tensor(instances.bboxes) for instances in found]
     rois = torch.cat([torch.cat([box.new_full((len(box), 1), i), box], 1) for i, box in enumerate(boxes)])
     outputs: list[RoIOutputs] = []
     for stage in range(number):
@@ -122,10 +122,5 @@ def _refined(head: nn.Module, outputs: RoIOutputs, metas: Sequence[dict]) -> Ten
     for index, meta in enumerate(metas):
         own = outputs.rois[:, 0] == index
         boxes = head.regress_by_class(outputs.rois[own, 1:], classes[own], outputs.bbox_pred[own], meta)
-        refined.append(torch.cat([outputs.rois[own, :1], _tensor(boxes)], 1))
+        refined.append(torch.cat([outputs.rois[own, :1], box_tensor(boxes)], 1))
     return torch.cat(refined)
-
-
-def _tensor(boxes: Any) -> Tensor:
-    """Boxes as a tensor `(R, 4)`; MMDetection may wrap them."""
-    return getattr(boxes, "tensor", boxes)

@@ -2,12 +2,14 @@
 
 import copy
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.hooks import Hook
 
 from pcka_mmdet.engine.hooks import NonFiniteLossHook
+from pcka_mmdet.engine.hooks.nonfinite_loss import batch_augments
 from pcka_mmdet.models import MimicLoss
 from pcka_mmdet.registry import MODELS
 from tests.detectors import distillation
@@ -158,3 +160,10 @@ def test_overflow_by_the_loss_scale_is_left_to_the_scaler(tmp_path, capsys):
 def test_a_value_out_of_range():
     with pytest.raises(ValueError, match="max_skips is at least 0, got -1"):
         NonFiniteLossHook(max_skips=-1)
+
+
+def test_batch_augmentations_of_a_classifier_are_no_list():
+    """MMPretrain's Mixup and CutMix: one object, which cannot be iterated."""
+    preprocessor = SimpleNamespace(batch_augments=SimpleNamespace(augments=[]))
+    assert batch_augments(SimpleNamespace(data_preprocessor=preprocessor)) == []
+    assert batch_augments(SimpleNamespace(data_preprocessor=SimpleNamespace())) == []
