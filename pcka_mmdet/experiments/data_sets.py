@@ -45,7 +45,7 @@ DATA_SETS: dict[str, DataSet] = {
         dict(short=30, converged=60),
         teacher_epochs=40,
         longer=3.0,
-        misfits=("own-head", "both-heads", "both-heads-half-more", "half-heads", "heads-pcka"),
+        misfits=("own-head", "both-heads", "both-heads-half-more", "half-heads", "bf16-heads", "heads-pcka"),
         recipe="teacher-head+balance",
     ),
     "bccd-two-stage": DataSet("bccd/two_stage", "bccd", dict(short=30, converged=60), teacher_epochs=40, longer=4.0),

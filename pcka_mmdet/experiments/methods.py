@@ -42,6 +42,8 @@ class Method:
     shares: dict[str, float] = field(default_factory=dict)
     """Shares of the setting by name of the loss; each loss then has a ratio of its own, and 1 if it is not named.
     Empty: all losses at a source share one ratio."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options of `FPNDistill`."""
     fixed: bool = False
     """Whether it is a variant of the recipe, and has its setting."""
 
@@ -72,7 +74,7 @@ class Method:
         distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
         ratio = {name: setting * self.shares.get(name, 1.0) for name in losses} if self.shares else setting
         balance = dict(ratio=ratio) if self.balanced else None
-        make_distillation(config, dict(architecture=config.model, **teacher), distiller, balance)
+        make_distillation(config, dict(architecture=config.model, **teacher, **self.options), distiller, balance)
         return config
 
 
@@ -113,6 +115,7 @@ METHODS: dict[str, Method] = {
     **{f"{name}+balance": Method(losses, balanced=True) for name, losses in LOSSES.items()},
     HEADS_HALF_MORE: Method(BOTH_HEADS, balanced=True, fixed=True),
     "half-heads+balance": Method(dict(own=OWN_HEAD, head=dict(TEACHER_HEAD, images=0.5)), balanced=True, fixed=True),
+    "bf16-heads+balance": Method(BOTH_HEADS, balanced=True, fixed=True, options=dict(teacher_precision="bf16")),
     "heads-pcka+balance": Method(
         dict(**BOTH_HEADS, pcka=_pcka("center")), balanced=True, fixed=True, shares=dict(pcka=0.2)
     ),

@@ -23,7 +23,7 @@ def student() -> Config:
     return Config.fromfile("configs/demo/student.py")
 
 
-@pytest.mark.parametrize("name", [PLAIN, *LOSSES, "heads-pcka+balance"])
+@pytest.mark.parametrize("name", [PLAIN, *LOSSES, "heads-pcka+balance", "bf16-heads+balance"])
 def test_a_step(name):
     config = METHODS[name].apply(student(), 1.0, TEACHER)
     model = build_detector(config.model).train()
@@ -40,6 +40,7 @@ def test_constant_weights_and_ratios():
             assert config.to_dict() == plain.to_dict() and method.settings == (1.0,)
             continue
         assert len(method.settings) == (1 if method.fixed else 4) and config.model.architecture == plain.model
+        assert config.model.get("teacher_precision") == ("bf16" if name == "bf16-heads+balance" else None)
         weights = {key: loss.loss_weight for key, loss in config.model.distiller.losses.items()}
         published = {key: loss["loss_weight"] for key, loss in method.losses.items()}
         if method.balanced:

@@ -145,7 +145,7 @@ def test_the_same_roi_head_says_the_same():
     torch.testing.assert_close(losses_of(model)["distill.loss_rois"], torch.zeros(()), rtol=0, atol=1e-10)
 
 
-def test_the_teachers_heads_run_in_float32_under_autocast():
+def test_autocast_does_not_change_the_teachers_heads():
     model = distil(faster_rcnn(), faster_rcnn(), rois=dict(type="pcka_mmdet.ProposalLoss"))
     teacher = model._teacher
     maps = [torch.randn(1, level.channels, 128 // level.stride, 128 // level.stride) for level in teacher._neck_levels]

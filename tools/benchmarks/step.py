@@ -31,6 +31,9 @@ OPTIONS = {
     "teacher's head, balanced": dict(losses=dict(head=TEACHER_HEAD), balance=dict(ratio=1.0)),
     "own head, balanced": dict(losses=dict(own=OWN_HEAD), balance=dict(ratio=1.0)),
     "both heads, balanced": dict(losses=dict(own=OWN_HEAD, head=TEACHER_HEAD), balance=dict(ratio=1.0)),
+    "both heads, balanced, bf16": dict(
+        losses=dict(own=OWN_HEAD, head=TEACHER_HEAD), balance=dict(ratio=1.0), teacher_precision="bf16"
+    ),
     "both heads, half of the images": dict(
         losses=dict(own=OWN_HEAD, head=dict(TEACHER_HEAD, images=0.5)), balance=dict(ratio=1.0)
     ),

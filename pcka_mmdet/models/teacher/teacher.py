@@ -54,6 +54,8 @@ class Teacher:
         """sha256 of the checkpoint's file; `None` without a file."""
         self.problems: list[Problem] = []
         """Keys of the head that were not loaded."""
+        self._reduced_head = self.neck_forward.dtype is torch.bfloat16
+        """Whether the dense head computes in bfloat16. In float16 small gradients would vanish."""
         self._borrowed = False
         """Whether the detector belongs to another model, which moves it."""
         if checkpoint is None:
@@ -93,7 +95,7 @@ class Teacher:
         Returns:
             The wanted sources, and `neck` where a head needs it.
         """
-        if self._borrowed and next(self.detector.parameters()).device != images.device:
+        if self._borrowed and self._device != images.device:
             self._take_copy(images.device)
         self.detector.eval()  # a validation loop may have changed it
         images = renormalise(images, samples, source, self.normalisation)
@@ -119,9 +121,21 @@ class Teacher:
         return len(self._neck_levels)
 
     def head(self, maps: Sequence[Tensor | None]) -> list[tuple[Tensor, ...] | None]:
-        """Raw outputs of the frozen dense head, or RPN, on any maps, in float32; see `run_dense_head`."""
+        """Raw outputs of the frozen dense head, or RPN, on any maps, in float32; see `run_dense_head`.
+
+        With `precision="bf16"` the head computes in bfloat16, if its operators support that.
+        """
+        maps = in_float32(maps)
+        if self._reduced_head:
+            try:
+                with torch.autocast(self._device.type, torch.bfloat16):
+                    return in_float32(run_dense_head(self.detector, self._neck_levels, maps))
+            except RuntimeError as error:  # such as mmcv's deformable convolution
+                message = f"the teacher's head runs in fp32: torch.bfloat16 fails ({error})"
+                print_log(message, "current", level=logging.WARNING)
+                self._reduced_head = False
         with self._without_autocast():
-            return run_dense_head(self.detector, self._neck_levels, in_float32(maps))
+            return run_dense_head(self.detector, self._neck_levels, maps)
 
     def roi_head(self, maps: Sequence[Tensor], proposals: Sequence[Tensor]) -> list[RoIOutputs]:
         """Raw outputs of the frozen RoI head for any maps and proposals, in float32; see `run_roi_head`."""
@@ -178,8 +192,12 @@ class Teacher:
             with torch.no_grad():
                 self.head([like.new_zeros(1, level.channels, 4, 4) for level in self._neck_levels])
 
+    @property
+    def _device(self) -> torch.device:
+        return next(self.detector.parameters()).device
+
     def _without_autocast(self) -> torch.autocast:
-        return torch.autocast(next(self.detector.parameters()).device.type, enabled=False)
+        return torch.autocast(self._device.type, enabled=False)
 
     @cached_property
     def _neck_levels(self) -> list[Level]:

@@ -291,6 +291,43 @@ def test_a_head_of_deformable_convolutions():
     assert torch.isfinite(compare(model, [*levels[1:], levels[3]], levels))
 
 
+def test_a_head_in_bfloat16():
+    losses = dict(head=dict(type="pcka_mmdet.HeadLoss"))
+    distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
+    exact, reduced = (
+        FPNDistill(retinanet(), retinanet(), copy.deepcopy(distiller), "random", teacher_precision=precision)
+        for precision in ("fp32", "bf16")
+    )
+    reduced.teacher.load_state_dict(exact.teacher.state_dict())
+    student, teacher = maps(1), maps(2)
+    outputs = reduced._teacher.head(teacher)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = reduced.teacher.bbox_head([*teacher, torch.zeros(2, 16, 4, 4)])
+    assert all(torch.equal(level[0], of_level.float()) for level, of_level in zip(outputs, expected[0], strict=False))
+    gradients = []
+    for model in (exact, reduced):
+        own = [m.clone().requires_grad_() for m in student]
+        value = compare(model, own, teacher)
+        value.backward()
+        gradients.append([value.detach(), *(m.grad for m in own)])
+    for one, other in zip(*gradients, strict=True):
+        assert other.dtype == torch.float32 and not torch.equal(one, other)
+        assert (one - other).norm() < 0.05 * one.norm()
+
+
+def test_a_head_whose_operators_have_no_bfloat16(monkeypatch):
+    messages = []
+    monkeypatch.setattr("pcka_mmdet.models.teacher.teacher.print_log", lambda text, *_, **__: messages.append(text))
+    distiller = dict(type="pcka_mmdet.FPNDistiller", losses=dict(head=dict(type="pcka_mmdet.HeadLoss")))
+    teacher = atss()
+    teacher["bbox_head"]["conv_cfg"] = dict(type="DCN")
+    model = FPNDistill(retinanet(start_level=2), teacher, distiller, "random", teacher_precision="bf16")
+    assert [text.split(" (")[0] for text in messages] == ["the teacher's head runs in fp32: torch.bfloat16 fails"]
+    levels = [torch.randn(2, 16, side, side) for side in (32, 16, 8, 4)]
+    assert torch.isfinite(compare(model, [*levels[1:], levels[3]], levels))
+    assert len(messages) == 1
+
+
 def test_a_head_of_another_kind_is_refused_when_the_model_is_built():
     config = dict(cfg_path="mmdet::tood/tood_r50_fpn_1x_coco.py", backbone=dict(init_cfg=None))
     with pytest.raises(ValueError, match="the outputs of TOODHead are not known, only those of .*PCKALoss"):
