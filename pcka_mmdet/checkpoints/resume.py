@@ -27,7 +27,8 @@ def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
 
     Raises:
         FileNotFoundError: The file is missing.
-        ValueError: It is damaged, all checkpoints of the work directory are damaged, or no training began there.
+        ValueError: It is damaged, all checkpoints of the work directory are damaged, no training began there, or its
+            only checkpoint is the best one.
     """
     if named in ("newest", "auto"):
         newest = newest_intact_checkpoint(work_dir)
@@ -38,6 +39,13 @@ def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
                 f"--resume: there is no checkpoint in {str(work_dir)!r}, and no training began there. Name its folder "
                 "by --work-dir, or a checkpoint by --resume CHECKPOINT; for a new training leave --resume out, or "
                 "write --resume auto, which begins one where there is none"
+            )
+        best = best_checkpoint(work_dir)
+        if named == "newest" and best is not None:
+            raise ValueError(
+                f"--resume: {best.name!r} is the only checkpoint in {str(work_dir)!r}, and it has no state of "
+                "the optimizer to go on from. Leave --resume out to train anew (in another --work-dir, if you want to "
+                "keep it); default_hooks.checkpoint.interval=1 keeps checkpoints to resume from"
             )
         print_log(f"no checkpoint in {str(work_dir)!r} yet: starting from the beginning", "current")
         return None
@@ -50,6 +58,11 @@ def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
     if "://" not in named and not is_intact(Path(named)):
         raise ValueError(f"--resume: {named!r} is damaged: name another checkpoint, or none for the newest")
     return named
+
+
+def best_checkpoint(work_dir: Path) -> Path | None:
+    """The newest checkpoint that `save_best` kept; `None` if there is none."""
+    return max(work_dir.glob("best_*.pth"), key=lambda path: path.stat().st_mtime, default=None)
 
 
 def newest_intact_checkpoint(work_dir: Path) -> Path | None:

@@ -25,8 +25,9 @@ def export_onnx(
     """Write the student of a checkpoint as an ONNX model.
 
     Its input `images` is one normalised, padded image `(1, 3, height, width)`. Its outputs are the head's maps, named
-    after the arguments of the head's `predict_by_feat` and the stride, such as `cls_scores_s8`. Metadata of the model:
-    `config` (the detector's, as text), `strides`, `mean`, `std`, `bgr_to_rgb` and `classes` (JSON).
+    after the arguments of the head's `predict_by_feat` and the stride, such as `cls_scores_s8`; a map that belongs to
+    no level (RTMDet-Ins' `mask_feat`) after the argument alone. Metadata of the model: `config` (the detector's, as
+    text), `strides`, `mean`, `std`, `bgr_to_rgb` and `classes` (JSON).
 
     Args:
         checkpoint: File or URL of a plain MMDetection checkpoint or a distillation's.
@@ -54,11 +55,12 @@ def export_onnx(
             f"padded size, --shape {padded}"
         )
     strides = [level.stride for level in neck_levels(detector)]
-    arguments = list(inspect.signature(detector.bbox_head.predict_by_feat).parameters)
     images, model = torch.zeros(1, 3, *shape), HeadMaps(detector).eval()
     with torch.no_grad():
-        kinds = len(model(images)) // len(strides)
-    names = [f"{argument}_s{stride}" for argument in arguments[:kinds] for stride in strides]
+        kinds = zip(inspect.signature(detector.bbox_head.predict_by_feat).parameters, detector(images, mode="tensor"))
+    names = []
+    for argument, outputs in kinds:
+        names += [argument] if isinstance(outputs, Tensor) else [f"{argument}_s{stride}" for stride in strides]
     try:
         program = torch.onnx.export(
             model, (images,), dynamo=True, input_names=[INPUT], output_names=names, verbose=False
@@ -87,7 +89,8 @@ class HeadMaps(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Maps of normalised images `(B, 3, H, W)`."""
-        return tuple(output for kind in self.detector(images, mode="tensor") for output in kind)
+        kinds = self.detector(images, mode="tensor")
+        return tuple(output for kind in kinds for output in ([kind] if isinstance(kind, Tensor) else kind))
 
 
 def _detector(checkpoint: str, config: Config | None) -> tuple[BaseModel, str, list[str]]:

@@ -14,6 +14,8 @@ from torch import nn
 from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.models import FPNDistill
 
+from .checks.images import explains_an_empty_set
+
 
 def on_cpu() -> bool:
     """Whether MMEngine trains without a GPU, NPU, MLU or MUSA. Apple's MPS counts as CPU: it has no AMP and no DDP."""
@@ -79,12 +81,5 @@ def build_training_set(runner: Runner) -> None:
     Raises:
         ValueError: The data set is empty.
     """
-    try:
+    with explains_an_empty_set("train_dataloader"):
         runner.train_loop  # noqa: B018  (a property that builds)
-    except ValueError as error:
-        if "need at least one array to concatenate" not in str(error):
-            raise
-        raise ValueError(
-            "the training set is empty: no image is left after filtering (filter_cfg, classes without an annotation). "
-            "Check data_root, ann_file and metainfo of train_dataloader"
-        ) from error

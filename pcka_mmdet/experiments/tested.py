@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from pcka_mmdet.checkpoints.resume import newest_intact_checkpoint
+from pcka_mmdet.checkpoints.resume import best_checkpoint, newest_intact_checkpoint
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.report.run import RESULTS, Run, coco_evaluator
 
@@ -18,13 +18,15 @@ TOOLS = carried("tools")
 def tested(folders: Sequence[Path]) -> list[Run]:
     """The runs of work directories; those whose newest checkpoint was not tested are tested.
 
+    Where a training keeps the best checkpoint alone, that is tested.
+
     Raises:
         ValueError: A test failed, or a folder has no checkpoint; see also `coco_evaluator`.
     """
     runs = [Run.read(folder) for folder in folders]
     for run in runs:
-        folder, checkpoint = run.folder, newest_intact_checkpoint(run.folder)
-        results = folder / RESULTS
+        folder, results = run.folder, run.folder / RESULTS
+        checkpoint = newest_intact_checkpoint(folder) or best_checkpoint(folder)
         if checkpoint is None:
             if results.is_file():
                 continue

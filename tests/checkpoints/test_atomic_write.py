@@ -147,6 +147,10 @@ def test_resume_without_a_checkpoint(tmp_path):
         checkpoint_to_resume("newest", tmp_path)
     write_record({}, tmp_path)
     assert checkpoint_to_resume("newest", tmp_path) is None
+    torch.save({}, tmp_path / "best_coco_bbox_mAP_epoch_3.pth")
+    with pytest.raises(ValueError, match="'best_coco_bbox_mAP_epoch_3.pth' is the only .*checkpoint.interval=1 keeps"):
+        checkpoint_to_resume("newest", tmp_path)
+    assert checkpoint_to_resume("auto", tmp_path) is None
     checkpoints(tmp_path, 1)
     assert checkpoint_to_resume("newest", tmp_path) == checkpoint_to_resume("auto", tmp_path)
     assert checkpoint_to_resume("newest", tmp_path) == str(tmp_path / "epoch_1.pth")

@@ -1,5 +1,6 @@
 """What the doctor finds."""
 
+import json
 import shutil
 import sys
 
@@ -120,6 +121,13 @@ class Plain(Dataset):
 def test_images_that_are_elsewhere(config, change, said):
     config.merge_from_dict(dict(train_dataloader=dict(dataset=change)))
     assert said in check_images(config, "train_dataloader")
+
+
+def test_a_data_set_without_images(tmp_path):
+    (tmp_path / "none.json").write_text(json.dumps(dict(images=[], annotations=[], categories=[])))
+    dataset = dict(type="CocoDataset", ann_file=str(tmp_path / "none.json"))
+    with pytest.raises(ValueError, match="the data set of val_dataloader is empty: no image is left after filtering"):
+        check_images(Config(dict(val_dataloader=dict(dataset=dataset))), "val_dataloader")
 
 
 def test_a_step_that_fails(config):

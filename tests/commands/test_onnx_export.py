@@ -9,7 +9,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 
 from pcka_mmdet.commands.onnx_export import HeadMaps, export_onnx
-from tests.detectors import NUM_CLASSES, build, distillation, fcos, retinanet
+from tests.detectors import NUM_CLASSES, build, distillation, fcos, retinanet, rtmdet
 
 SHAPE = 64, 96
 
@@ -51,6 +51,19 @@ def test_onnx_runtime_gives_the_same_maps_and_detections(config, kinds, tmp_path
     meta = session.get_modelmeta().custom_metadata_map
     assert json.loads(meta["classes"]) == ["class0", "class1"] and json.loads(meta["strides"]) == [8, 16, 32, 64]
     assert json.loads(meta["mean"]) == [120, 115, 105] and json.loads(meta["bgr_to_rgb"]) is True
+
+
+def test_a_map_that_belongs_to_no_level(tmp_path):
+    config = rtmdet()
+    config["bbox_head"] |= dict(type="RTMDetInsSepBNHead", loss_mask=dict(type="DiceLoss", use_sigmoid=True, eps=5e-6))
+    del config["bbox_head"]["exp_on_reg"]
+    model = build(config).eval()
+    names = export_onnx(save(tmp_path / "masks.pth", model, config), tmp_path / "masks.onnx", SHAPE)
+    levels = [f"{kind}_s{s}" for kind in ("cls_scores", "bbox_preds", "kernel_preds") for s in (8, 16, 32, 64)]
+    assert names == [*levels, "mask_feat"]
+    session, images = onnxruntime.InferenceSession(tmp_path / "masks.onnx"), torch.randn(1, 3, *SHAPE)
+    found = torch.from_numpy(session.run(["mask_feat"], {"images": images.numpy()})[0])
+    torch.testing.assert_close(found, model(images, mode="tensor")[3], rtol=1e-4, atol=1e-5)
 
 
 def test_what_cannot_be_exported(tmp_path):

@@ -73,7 +73,7 @@ def test_a_misspelt_option_and_the_closest_name(train, tmp_path):
 def test_an_empty_training_set(train, scenes):
     annotations(scenes, lambda content: content.update(images=[], annotations=[]))
     done = train()
-    assert done.returncode == 2 and "the training set is empty: no image is left" in done.stderr
+    assert done.returncode == 2 and "the data set of train_dataloader is empty: no image is left" in done.stderr
     assert "Traceback" not in done.stderr
 
 

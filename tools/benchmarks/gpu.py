@@ -103,6 +103,8 @@ def teacher_part(args: argparse.Namespace) -> dict[str, float]:
 
 def main() -> None:
     args = parse_args()
+    if args.device != "cpu":
+        torch.cuda.set_device(torch.device(args.device).index or 0)  # events are recorded on the current one
     torch.manual_seed(0)
     results: dict[str, dict] = {}
     for name, dtype in DTYPES.items():

@@ -63,7 +63,21 @@ def doubts_of_annotations(config: Config, loaders: Iterable[str] = OF_A_TRAINING
                 f"metainfo.classes is {list(classes)}: names beside detections would be wrong. Write the classes in "
                 "the order of the file"
             )
-    return doubts
+    return [*doubts, *(doubt for loader in loaders for doubt in _doubts_of_evaluators(config, loader))]
+
+
+def _doubts_of_evaluators(config: Config, loader: str) -> Iterator[str]:
+    """Annotation files that an evaluator reads in place of the one of its loader's data set."""
+    option = loader.replace("dataloader", "evaluator")
+    evaluators = config.get(option) or []
+    read = {annotation_file(dataset).resolve() for _, dataset in _data_sets(config, [loader])}
+    for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
+        file = evaluator.get("ann_file")
+        if file and "://" not in file and len(read) == 1 and Path(file).resolve() not in read:
+            yield (
+                f"{option} compares with {file!r}, and the images are those of {str(*read)!r}: the AP would be wrong, "
+                f"or fail after an epoch. Set {option}.ann_file to the file of {loader}"
+            )
 
 
 def log_doubts(config: Config, loaders: Iterable[str] = OF_A_TRAINING) -> None:

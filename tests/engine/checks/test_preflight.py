@@ -115,6 +115,20 @@ def test_classes_in_another_order_than_the_file(digit_scenes):
     assert "['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'], and metainfo.classes is ['1', '0', '2'," in message
 
 
+def test_an_evaluator_of_other_annotations(digit_scenes):
+    """MMDetection says so after an epoch, by an AssertionError."""
+    right = config(digit_scenes, **DIGITS)
+    right.val_dataloader = right.train_dataloader
+    right.val_evaluator = dict(type="CocoMetric", ann_file=str(digit_scenes / "annotations" / "train.json"))
+    assert annotations.doubts_of_annotations(right) == []
+    right.val_evaluator = [dict(right.val_evaluator, ann_file=str(digit_scenes / "annotations" / "val.json"))]
+    (message,) = annotations.doubts_of_annotations(right)
+    assert message.startswith("val_evaluator compares with '") and message.endswith("to the file of val_dataloader")
+    right.val_dataloader = dict(dataset=dict(type="ConcatDataset", datasets=[right.train_dataloader.dataset] * 2))
+    right.val_evaluator = dict(type="CocoMetric")
+    assert annotations.doubts_of_annotations(right) == []
+
+
 def test_two_files_with_their_classes_in_another_order(digit_scenes, tmp_path):
     """A label would mean another class in each: MMDetection evaluates that without a word."""
     right = config(digit_scenes, **DIGITS)
