@@ -40,7 +40,7 @@ def model(method: str) -> torch.nn.Module:
     return build_detector(settings)
 
 
-PAIRS = ("small", "two_families", "two_stage", "imagenet")
+PAIRS = ("small", "two_families", "two_stage", "imagenet", "rtmdet")
 
 
 @pytest.mark.parametrize(

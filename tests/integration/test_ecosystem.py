@@ -161,9 +161,11 @@ def test_mim_trains_and_the_program_tests_without_the_source_tree(installed, dig
 
 
 @pytest.mark.full  # MIM has trained with our tool above
-def test_mmdetections_own_training_of_the_students_config(installed, work, tmp_path):
-    """`mim train mmdet` on the file beside the checkpoints."""
+def test_mmdetections_own_training_and_test_of_the_students_config(installed, work, tmp_path):
+    """`mim train mmdet` and `mim test mmdet` on the file beside the checkpoints."""
     mim = ["python", "-c", "from mim.cli import cli; cli()"]
     installed(*mim, "train", "mmdet", work / "student_config.py", "--gpus", "0", "--work-dir", "work", cwd=tmp_path)
     content = torch.load(tmp_path / "work/epoch_1.pth", weights_only=False)
     assert content["state_dict"].keys() == torch.load(work / "student_epoch_1.pth")["state_dict"].keys()
+    test = ["test", "mmdet", work / "student_config.py", "--checkpoint", work / "student_epoch_1.pth", "--gpus", "0"]
+    assert "bbox_mAP_copypaste" in installed(*mim, *test, "--work-dir", "test", cwd=tmp_path)
