@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from pcka_mmdet.checkpoints.config_text import GIVE_CONFIG, read_config
 from pcka_mmdet.checkpoints.student import read_student, student_path
 from pcka_mmdet.configuration.files import load_config
+from pcka_mmdet.configuration.nested import replaced
 from pcka_mmdet.engine.cfg_options import apply_common
 from pcka_mmdet.engine.recipe import distillation_config
 from pcka_mmdet.engine.training import TrainingOptions, run_training
@@ -62,6 +63,7 @@ def distill(
         ValueError: A config, the recipe, a setting or the work directory is refused. All messages say what to do.
     """
     sides = str(student), str(teacher), str(teacher_ckpt)
+    cfg_options = replaced(dict(cfg_options or {}), str, Path)  # MMEngine writes a path as if it were code
     config, choice = distillation_config(*sides, recipe, cfg_options)
     config.launcher = "none"
     if config.get("visualizer"):

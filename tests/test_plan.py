@@ -6,7 +6,8 @@ import json
 import pytest
 from mmengine.config import Config
 
-from tools.plan import take_from
+from tests.detectors import faster_rcnn, retinanet
+from tools.plan import Detector, compared_proposals, head_passes, take_from
 
 
 def arguments(**given):
@@ -39,3 +40,18 @@ def test_images_without_boxes_count_as_in_the_training(tmp_path):
 def test_other_sets(dataset):
     with pytest.raises(ValueError, match="the training set of mine.py is not one file in COCO's format: give --images"):
         take_from(config(dataset), arguments())
+
+
+def test_what_runs_of_a_two_stage_teacher():
+    """The RPN, and a RoI head whose cost grows with the proposals that are compared."""
+    head, roi = dict(type="pcka_mmdet.HeadLoss", images=0.5), dict(type="pcka_mmdet.RoIHeadLoss")
+    assert head_passes(dict(head=head)) == 2.0 and head_passes(dict(roi=roi)) == 1.0 and head_passes({}) == 0.0
+    assert compared_proposals(dict(roi=roi)) == 128 and compared_proposals(dict(head=head)) == 0
+    few, many, cascade = (
+        Detector.of(faster_rcnn(stages), [64, 96], dict(head=head, roi=dict(roi, proposals=number)))
+        for stages, number in ((1, 10), (1, 30), (3, 10))
+    )
+    assert 0 < few.head == many.head and few.roi_head > 0 and many.roi_head == 3 * few.roi_head
+    assert 2 * few.roi_head < cascade.roi_head
+    dense = Detector.of(retinanet(), [64, 96], dict(head=head))
+    assert dense.whole == dense.to_neck + dense.head and dense.roi_head == 0

@@ -5,12 +5,15 @@ the results; docs/performance.md explains them.
 """
 
 import argparse
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from rich.console import Console
+from torch import Tensor
 
 from pcka_mmdet.commands.arguments import positive
 from pcka_mmdet.commands.short_errors import run_tool
@@ -20,6 +23,9 @@ from pcka_mmdet.configuration.distillation import is_fpn_distill, padded_size
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.experiments.schedule import num_images
+from pcka_mmdet.models.losses import RoIHeadLoss
+from pcka_mmdet.models.sources import dense_head, stages
+from pcka_mmdet.models.teacher.heads import run_roi_head
 from pcka_mmdet.report.complexity import multiply_adds
 from pcka_mmdet.report.tables import console_table
 
@@ -49,25 +55,46 @@ def parse_args() -> argparse.Namespace:
 class Detector:
     """Counts of a detector, from one zero image."""
 
+    whole: int
+    """Multiply-adds of a prediction."""
     to_neck: int
-    """Multiply-adds of backbone and neck."""
+    """Of backbone and neck."""
     head: int
-    """Multiply-adds of all that follows."""
+    """Of the dense head, or RPN."""
+    roi_head: int
+    """Of the RoI head for the proposals that are compared."""
     parameters: int
     trainable: int
     map_values: int
 
     @classmethod
-    def of(cls, spec: dict, size: list[int]) -> "Detector":
-        """Build and count."""
+    def of(cls, spec: dict, size: list[int], losses: dict[str, dict]) -> "Detector":
+        """Build and count what these losses need."""
         detector = build_detector(spec).eval()
         with torch.no_grad():
             maps = detector.extract_feat(torch.zeros(1, 3, *size))
         sizes = [(parameter.numel(), parameter.requires_grad) for parameter in detector.parameters()]
-        to_neck = multiply_adds(detector, *size, head=False)
+        proposals, rois = compared_proposals(losses), torch.tensor([[0.0, 0, 0, size[1] / 2, size[0] / 2]])
+
+        def roi_head(maps: tuple[Tensor, ...]) -> tuple:
+            rois_of_stages = [rois.repeat(proposals, 1)] * len(stages(detector.roi_head, "bbox_head"))
+            return tuple(tuple(outputs) for outputs in run_roi_head(detector, maps, rois_of_stages))
+
+        def after_neck(head: Callable[[tuple[Tensor, ...]], tuple]) -> int:
+            """Multiply-adds of backbone, neck and a head on the maps."""
+
+            def forward(images: Tensor) -> tuple:
+                maps = tuple(detector.extract_feat(images))
+                return maps, head(maps)
+
+            return multiply_adds(detector, *size, forward)
+
+        to_neck = after_neck(lambda maps: maps)
         return cls(
+            multiply_adds(detector, *size),
             to_neck,
-            head=multiply_adds(detector, *size) - to_neck,
+            head=after_neck(lambda maps: tuple(dense_head(detector)(maps))) - to_neck if head_passes(losses) else 0,
+            roi_head=after_neck(roi_head) - to_neck if proposals else 0,
             parameters=sum(n for n, _ in sizes),
             trainable=sum(n for n, wanted in sizes if wanted),
             map_values=sum(m.numel() for m in maps),
@@ -110,7 +137,14 @@ def head_passes(losses: dict[str, dict]) -> float:
     shares = {last_name(loss["type"]): loss.get("images", 1.0) for loss in losses.values()}
     if "HeadLoss" in shares:
         return 1 + 2 * shares["HeadLoss"]
-    return 1.0 if "OwnHeadLoss" in shares else 0.0
+    return 1.0 if {"OwnHeadLoss", "RoIHeadLoss"} & shares.keys() else 0.0
+
+
+def compared_proposals(losses: dict[str, dict]) -> int:
+    """Proposals of an image for which the teacher's RoI head is compared."""
+    options = [loss for loss in losses.values() if last_name(loss["type"]) == "RoIHeadLoss"]
+    default = inspect.signature(RoIHeadLoss).parameters["proposals"].default
+    return sum(loss.get("proposals", default) for loss in options)
 
 
 def main() -> None:
@@ -124,19 +158,23 @@ def main() -> None:
         raise ValueError("a plan is for one teacher: give a config with `teacher` for each of these `teachers`")
     take_from(config, args)
     DefaultScope.get_instance("plan", scope_name="mmdet")
-    student, teacher = (Detector.of(config.model[side], args.size) for side in ("architecture", "teacher"))
     losses = config.model.distiller.losses
-    passes, whole_student = head_passes(losses), student.to_neck + student.head
-    more = (teacher.to_neck + passes * teacher.head) / (3 * whole_student)
+    student = Detector.of(config.model.architecture, args.size, {})
+    teacher = Detector.of(config.model.teacher, args.size, losses)
+    passes = head_passes(losses)
+    more = (teacher.to_neck + passes * teacher.head + 3 * teacher.roi_head) / (3 * student.whole)
     mega = 2**20
     maps = 4 * args.batch * student.map_values / mega
     pcka = [["PCKA on a GPU: 6 x maps, or 2 x maps + 320", f"{min(6 * maps, 2 * maps + 320):.0f} MiB"]]
+    of_roi_head = [[f"its RoI head's for {compared_proposals(losses)} proposals, R", f"{teacher.roi_head / 1e9:.3g} G"]]
+    formula = "1 + (T + nH + 3R) / 3S" if teacher.roi_head else "1 + (T + nH) / 3S"
     rows = [
-        ["student's multiply-adds an image, S", f"{whole_student / 1e9:.3g} G"],
+        ["student's multiply-adds an image, S", f"{student.whole / 1e9:.3g} G"],
         ["teacher's to its neck, T", f"{teacher.to_neck / 1e9:.3g} G"],
-        ["its head's, H", f"{teacher.head / 1e9:.3g} G"],
-        ["passes through its head in a step, n", f"{passes:g}"],
-        ["a step over the student's alone, 1 + (T + nH) / 3S", f"{1 + more:.2f}"],
+        ["its dense head's, or RPN's, H", f"{teacher.head / 1e9:.3g} G"],
+        ["passes through it in a step, n", f"{passes:g}"],
+        *(of_roi_head if teacher.roi_head else []),
+        [f"a step over the student's alone, {formula}", f"{1 + more:.2f}"],
         ["teacher's share of a step", f"{more / (1 + more):.0%}"],
         ["teacher's weights, its head included", f"{4 * teacher.parameters / mega:.0f} MiB"],
         ["teacher's maps, batch x values x 4 bytes", f"{4 * args.batch * teacher.map_values / mega:.0f} MiB"],

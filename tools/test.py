@@ -19,7 +19,7 @@ from pcka_mmdet.engine.checks.annotations import check_annotations, log_doubts
 from pcka_mmdet.engine.hooks import ProgressHook, StudentWeightsHook
 from pcka_mmdet.engine.runner import build_runner
 
-TTA_MODEL = dict(type="DetTTAModel", tta_cfg=dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100))
+TTA_MODEL = dict(type="mmengine.DetTTAModel", tta_cfg=dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100))
 TTA_META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
 
 
@@ -40,8 +40,11 @@ def parse_args() -> argparse.Namespace:
 
 def use_tta(config: Config) -> None:
     """Test on each image and its mirror image, or by the config's own `tta_pipeline` and `tta_model`."""
-    mirrored = [[dict(type="RandomFlip", prob=prob) for prob in (1.0, 0.0)]]
-    packed = [[dict(type="PackDetInputs", meta_keys=TTA_META_KEYS)]]
+    from mmdet.models import DetTTAModel  # noqa: F401  (MMDetection registers it with MMEngine)
+
+    # metrics such as VOC's read the objects of the first view
+    mirrored = [[dict(type="mmdet.RandomFlip", prob=prob) for prob in (0.0, 1.0)]]
+    packed = [[dict(type="mmdet.PackDetInputs", meta_keys=TTA_META_KEYS)]]
     augment = dict(type="TestTimeAug", transforms=mirrored + packed)
     for dataset in all_innermost(config.test_dataloader.dataset):
         dataset.pipeline = config.get("tta_pipeline") or [*deepcopy(dataset.pipeline)[:-1], augment]
@@ -59,7 +62,8 @@ def main() -> None:
     if args.show or args.show_dir:
         from mmdet.engine.hooks.utils import trigger_visualization_hook
 
-        config.setdefault("default_hooks", ConfigDict()).setdefault("visualization", dict(type="DetVisualizationHook"))
+        hooks = config.setdefault("default_hooks", ConfigDict())
+        hooks.setdefault("visualization", dict(type="mmdet.DetVisualizationHook"))
         config = trigger_visualization_hook(config, args)
     preflight.check_operators()
     check_annotations(config, ["test_dataloader"])

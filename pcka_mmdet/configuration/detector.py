@@ -13,19 +13,30 @@ from .nested import replaced
 OPERATORS = "mmcv.ops."
 """What MMEngine writes before the name of an operator of mmcv, which mmcv knows by the name alone."""
 
+INITIALIZERS = "mmengine.model."
+"""What it writes before the class of an initializer such as `PretrainedInit`, which is registered as `Pretrained`. By
+its class's name models would not know it, and initialise layers after it has loaded their weights."""
+
 SCOPES_WITHOUT_DETECTORS = ("mmengine", "mmrazor", OURS)
 """With one of these as the default scope, detectors are looked up in MMDetection."""
 
 
 def plain_dict(config: Config | ConfigDict) -> dict:
-    """A config's content without objects: those of a Python-style config by their names, operators of mmcv by those
-    that mmcv knows (`nms`, where MMEngine writes `mmcv.ops.nms`)."""
+    """A config's content without objects: those of a Python-style config by their names, operators and initializers by
+    those that are known (`nms`, where MMEngine writes `mmcv.ops.nms`)."""
     return with_known_names(config.to_dict())
 
 
 def with_known_names(node: Any) -> Any:
-    """Nested values with operators of mmcv by the names that mmcv knows; see `plain_dict`."""
-    return replaced(node, lambda name: name.rpartition(".")[2] if name.startswith(OPERATORS) else name)
+    """Nested values with operators and initializers by the names that are known; see `plain_dict`."""
+    return replaced(node, _known_name)
+
+
+def _known_name(name: str) -> str:
+    last = name.rpartition(".")[2]
+    if name.startswith(OPERATORS):
+        return last
+    return last.removesuffix("Init") if name.startswith(INITIALIZERS) and last.endswith("Init") else name
 
 
 def model_config(spec: str | dict) -> ConfigDict:

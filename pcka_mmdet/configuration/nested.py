@@ -14,13 +14,13 @@ def walk(node: Any) -> Iterator[tuple[str | None, Any]]:
         yield from walk(value)
 
 
-def replaced(node: Any, change: Callable[[str], str]) -> Any:
-    """Nested dicts, lists and tuples with each string changed."""
+def replaced(node: Any, change: Callable[[Any], Any], kind: type = str) -> Any:
+    """Nested dicts, lists and tuples with each value of a type changed: each string."""
     if isinstance(node, dict):
-        return {key: replaced(value, change) for key, value in node.items()}
+        return {key: replaced(value, change, kind) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
-        return type(node)(replaced(value, change) for value in node)
-    return change(node) if isinstance(node, str) else node
+        return type(node)(replaced(value, change, kind) for value in node)
+    return change(node) if isinstance(node, kind) else node
 
 
 def leaves(node: Any, path: str = "") -> dict[str, Any]:

@@ -54,8 +54,8 @@ def distillation_config(
 
     Raises:
         FileNotFoundError: A config does not exist.
-        ValueError: The recipe is none of `RECIPES`, a config is a distillation's already or has no model, or the name
-            of an option is misspelt.
+        ValueError: The recipe is none of `RECIPES`, a config is a distillation's already, has no model or one that
+            holds a detector (semi-supervised, tracking), or the name of an option is misspelt.
     """
     if recipe not in (None, *RECIPES):
         raise ValueError(f"there is no recipe {recipe!r}: write one of {RECIPES}, or leave it out")
@@ -67,6 +67,13 @@ def distillation_config(
         raise ValueError(
             f"{teacher!r} is the config of a distillation: give the student_config.py beside its checkpoints as teacher"
         )
+    for path, side in ((student, config), (teacher, of_teacher)):
+        model = side.get("model") or {}
+        if "detector" in model and "backbone" not in model:
+            raise ValueError(
+                f"{path!r} is the config of a {model.type}, which holds a detector, model.detector: give the config of "
+                "that detector, and as --teacher-ckpt its weights by their own names (backbone.*, not teacher.*)"
+            )
     sides = dict(architecture=model_of(config, student), teacher=dict(cfg_path=teacher), teacher_ckpt=teacher_ckpt)
     make_distillation(config, sides, distiller={})
     losses = ("model.distiller.", "model.balance.")

@@ -27,20 +27,31 @@ from .work_dir import check_work_dir, reserved
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Options of a training besides its config; each is an option of `tools/train.py`."""
+    """Options of a training besides its config; each is an option of `tools/train.py`.
+
+    Raises:
+        ValueError: An option is of another kind.
+    """
 
     amp: bool = False
     """Train in mixed precision."""
     auto_scale_lr: bool = False
     """Scale the learning rate to the total batch size; needs `auto_scale_lr` in the config."""
-    resume: str | None = None
+    resume: str | Path | None = None
     """A checkpoint; `'newest'` of the work directory; `'auto'`, which is that or a new training. `None` begins anew."""
-    init_student: str | None = None
+    init_student: str | Path | None = None
     """Checkpoint that the student starts from."""
     allow_teacher_change: bool = False
     """Resume even if the teacher's file has changed."""
     check_teacher: int | None = None
     """First evaluate the teacher on so many validation images, and stop if its accuracy is too low."""
+
+    def __post_init__(self):
+        if isinstance(self.resume, bool):
+            raise ValueError(f"resume is a checkpoint, 'newest' or 'auto'; got {self.resume}: write resume='newest'")
+        number = self.check_teacher
+        if number is not None and (isinstance(number, bool) or number < 1):
+            raise ValueError(f"check_teacher is a number of validation images; got {number}: write check_teacher=500")
 
     def apply(self, config: Config) -> None:
         """Change the config, in place.
@@ -60,9 +71,10 @@ class TrainingOptions:
                 raise ValueError(
                     "--init-student is for distillations; for a plain training write --cfg-options load_from=FILE"
                 )
-            config.model.init_student = self.init_student
+            config.model.init_student = str(self.init_student)
         _drop_weights_that_would_be_loaded_over(config)
         _log_validations_by_iteration(config)
+        _log_to_files(config)
         use_student_checkpoints(config, self.allow_teacher_change)
         ours = is_fpn_distill(config) and last_name(config.model.distiller.type) == "FPNDistiller"
         if ours and config.model.get("balance") is None:
@@ -83,13 +95,21 @@ def _drop_weights_that_would_be_loaded_over(config: Config) -> None:
 
 def _log_validations_by_iteration(config: Config) -> None:
     """In a training by iterations, note the iteration of each validation: MMEngine would note epoch 0."""
-    loop = config.get("train_cfg") or {}
-    if loop.get("by_epoch", True) and last_name(loop.get("type", "")) != "IterBasedTrainLoop":
+    if not preflight.counts_iterations(config):
         return
     hooks = config.setdefault("default_hooks", ConfigDict())
     logger = hooks.setdefault("logger", ConfigDict(type="LoggerHook"))
     if logger:
         logger.setdefault("log_metric_by_epoch", False)
+
+
+def _log_to_files(config: Config) -> None:
+    """Log into the work directory, too, where the config names other backends alone: the report, `--baseline` and
+    `distill` read the log there."""
+    visualizer = config.get("visualizer") or {}
+    backends = list(visualizer.get("vis_backends") or [])
+    if visualizer and "LocalVisBackend" not in [last_name(backend["type"]) for backend in backends]:
+        visualizer.vis_backends = [*backends, dict(type="LocalVisBackend")]
 
 
 def run_training(
@@ -115,7 +135,7 @@ def run_training(
     options.apply(config)
     start = None if config.get("resume") else config.get("load_from")
     if options.resume:
-        checkpoint = checkpoint_to_resume(options.resume, Path(config.work_dir))
+        checkpoint = checkpoint_to_resume(str(options.resume), Path(config.work_dir))
         config.resume, config.load_from = checkpoint is not None, checkpoint or config.get("load_from")
     preflight.check_all(config)
     check_work_dir(config)

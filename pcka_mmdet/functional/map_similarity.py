@@ -65,17 +65,19 @@ def local_cka(student: Tensor, teacher: Tensor, side: int = 4) -> Tensor:
     Args:
         student: `(1, C, H, W)`.
         teacher: `(1, D, H', W')`, resized to the student's height and width where they differ.
-        side: Side of a patch in positions; smaller maps are one patch. Positions that do not fill a patch are left out.
+        side: Side of a patch in positions; smaller maps are one patch. Patches are evenly spaced over the map; they
+            overlap where its height or width is no multiple of the side.
 
     Returns:
-        `(rows, columns)`, in [-1, 1]; 0 where a patch has fewer than 4 positions.
+        `(rows, columns)`, in [-1, 1]; NaN where a patch has fewer than 4 positions.
     """
-    height, width = student.shape[2:]
-    side = max(1, min(side, height, width))
+    size = student.shape[2:]
+    side = max(1, min(side, *size))
+    rows, columns = (torch.linspace(0, length - side, -(-length // side)).round().long() for length in size)
     if side**2 < MIN_SAMPLES["debias"]:
-        return torch.zeros(height // side, width // side)
-    if teacher.shape[2:] != student.shape[2:]:
-        teacher = F.adaptive_avg_pool2d(teacher, student.shape[2:])
-    patches = [F.unfold(m.detach().float(), side, stride=side)[0].T for m in (student, teacher)]
-    x, y = (p.reshape(len(p), -1, side**2).transpose(1, 2) for p in patches)
-    return cka(x, y, "debias").reshape(height // side, width // side)
+        return torch.full((len(rows), len(columns)), torch.nan)
+    if teacher.shape[2:] != size:
+        teacher = F.adaptive_avg_pool2d(teacher, size)
+    windows = (m[0].detach().float().unfold(1, side, 1).unfold(2, side, 1) for m in (student, teacher))
+    x, y = (m[:, rows][:, :, columns].flatten(3).permute(1, 2, 3, 0).flatten(0, 1) for m in windows)
+    return cka(x, y, "debias").reshape(len(rows), len(columns))

@@ -94,6 +94,20 @@ def neck_levels(detector: nn.Module) -> list[Level]:
     return _distinct(detector, "neck", strides, channels)
 
 
+def read_strides(option: str, given: Any) -> str | list:
+    """An option that names levels: `'auto'`, or their strides.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if given == "auto":
+        return given
+    listed = [given] if isinstance(given, int) else given
+    if not isinstance(listed, (list, tuple)) or not listed:
+        raise ValueError(f"{option} is 'auto', or a list of strides such as [8, 16]; got {given!r}")
+    return list(listed)
+
+
 def pair_levels(
     student: Sequence[Level],
     teacher: Sequence[Level],
@@ -120,7 +134,7 @@ def pair_levels(
         f"{'' if sources[1] == sources[0] else sources[1] + ' '}{sorted(by_stride[1])}, "
         f"in common {common}"
     )
-    wanted = common if strides == "auto" else list(strides)
+    wanted = common if strides == "auto" else strides
     lacking = [stride for stride in wanted if stride not in common]
     if lacking:
         raise ValueError(f"no pair of levels at stride {lacking}: {there_is}. Leave these out of `strides`")

@@ -1,5 +1,7 @@
 """Parameters and multiply-adds of a detector."""
 
+from collections.abc import Callable
+
 import torch
 from mmengine.analysis import FlopAnalyzer, parameter_count
 from mmengine.config import Config
@@ -28,29 +30,36 @@ def complexity_in_test(config: Config) -> dict[str, int]:
     return complexity(config.model, *(padded_size(config, "test_dataloader") or (256, 256)))
 
 
-def multiply_adds(detector: BaseModel, height: int, width: int, head: bool = True) -> int:
-    """Multiply-adds per image, as MMEngine counts them; without `head`, of backbone and neck alone."""
+def multiply_adds(
+    detector: BaseModel, height: int, width: int, forward: Callable[[Tensor], tuple] | None = None
+) -> int:
+    """Multiply-adds per image, as MMEngine counts them.
+
+    Args:
+        detector: The detector.
+        height: Height of the padded input, in pixels.
+        width: Width of the padded input, in pixels.
+        forward: What runs, from images `(1, 3, height, width)` to all outputs that count; `None` is a prediction
+            without decoding.
+    """
     shape = height, width
     sizes = dict(img_shape=shape, batch_input_shape=shape, pad_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0))
     nothing = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))  # some heads read it
     sample = BaseDataElement(metainfo=sizes, gt_instances=nothing)
-    forward = _Forward(detector, sample if head else None)
-    analyzer = FlopAnalyzer(forward, torch.zeros(1, 3, *shape))
-    analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(
-        False
-    )  # pooling, losses: their cost is negligible
+    forward = forward or (lambda images: detector(images, [sample], mode="tensor"))
+    analyzer = FlopAnalyzer(_Forward(detector, forward), torch.zeros(1, 3, *shape))
+    # pooling, losses: their cost is negligible
+    analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     return analyzer.total()
 
 
 class _Forward(nn.Module):
-    """A detector's raw outputs for one image; without a sample, its neck maps."""
+    """A function of images that runs a detector."""
 
-    def __init__(self, detector: BaseModel, sample: BaseDataElement | None):
+    def __init__(self, detector: BaseModel, function: Callable[[Tensor], tuple]):
         super().__init__()
         self.detector = detector
-        self.sample = sample
+        self.function = function
 
     def forward(self, images: Tensor) -> tuple:
-        if self.sample is None:
-            return tuple(self.detector.extract_feat(images))
-        return self.detector(images, [self.sample], mode="tensor")
+        return self.function(images)

@@ -11,7 +11,8 @@ from .scalars import METRIC, training_records, validation_records
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_TASK_LOSS = re.compile(r"(student\.)?loss_\w+")
+_TASK_LOSS = re.compile(r"(student\.)?(?!distill\.)(\w+\.)?loss_\w+")
+"""Names of the task's losses; those of a cascade's stages and of decoder layers have a part before them (`s0.`)."""
 _SIMILARITIES = [
     re.compile(pattern) for pattern in (r"similarity\.cka_s(\d+)", r"similarity\.[pr]cka(?:_\w+?)?_s(\d+)")
 ]

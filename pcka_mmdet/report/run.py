@@ -139,19 +139,23 @@ def check_same_data(runs: Sequence[Run]) -> None:
     """Refuse trainings that cannot be compared.
 
     Raises:
-        ValueError: One was tested on other images or classes than the first.
+        ValueError: One was tested on other images, classes or objects than the first.
     """
     first = runs[0]
     for run in runs:
-        if (run.matches.images, run.matches.classes) != (first.matches.images, first.matches.classes):
+        if (run.matches.images, run.matches.classes, run.truth) != (
+            first.matches.images,
+            first.matches.classes,
+            first.truth,
+        ):
             raise ValueError(
-                f"{str(run.folder)!r} was tested on other images or classes than {str(first.folder)!r}: compare "
-                "trainings on one data set"
+                f"{str(run.folder)!r} was tested on other images, classes or objects than {str(first.folder)!r}: "
+                "compare trainings on one data set"
             )
 
 
 def coco_evaluator(config: Config) -> tuple[str, dict]:
-    """Where a config has its `CocoMetric`, such as `test_evaluator.0`, and that metric.
+    """Where a config has its `CocoMetric` of boxes, such as `test_evaluator.0`, and that metric.
 
     Raises:
         ValueError: It has none, or one without an annotation file.
@@ -163,11 +167,13 @@ def coco_evaluator(config: Config) -> tuple[str, dict]:
         else [(f"test_evaluator.{i}", metric) for i, metric in enumerate(given)]
     )
     for place, metric in places:
-        if last_name(metric["type"]) in ("CocoMetric", "FasterCocoMetric") and metric.get("ann_file"):
+        is_coco = last_name(metric["type"]) in ("CocoMetric", "FasterCocoMetric") and metric.get("ann_file")
+        if is_coco and "bbox" in metric.get("metric", "bbox"):
             return place, metric
+    there = [(metric.get("type"), metric.get("metric")) for _, metric in places]
     raise ValueError(
-        "the report reads detections and objects in COCO's format: it needs a CocoMetric with an ann_file in "
-        f"test_evaluator, and there is {[metric.get('type') for _, metric in places]}"
+        "the report compares boxes in COCO's format: it needs a CocoMetric with an ann_file and metric='bbox' in "
+        f"test_evaluator, and there is {there}"
     )
 
 

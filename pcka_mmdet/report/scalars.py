@@ -6,6 +6,7 @@ A run logs to `WORK_DIR/TIMESTAMP/vis_data/scalars.json`, one JSON object per li
 
 import json
 import math
+import statistics
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -60,8 +61,18 @@ def training_seconds(records: Sequence[dict], iterations: int) -> float:
 
 
 def iterations_per_epoch(records: Sequence[dict]) -> float | None:
-    """Iterations of an epoch, exact if the end of one was logged; `None` without a log of a training by epochs."""
-    return max((r["iter"] / r["epoch"] for r in training_records(records) if r.get("epoch")), default=None)
+    """Iterations of an epoch; `None` without a log of a training by epochs.
+
+    MMEngine logs at the same places of each epoch, so it is the distance of the first records of two epochs. Without
+    two such records, or if they are at other places, it is at least the iteration over the epoch of each record.
+    """
+    epochs = {r["iter"]: r["epoch"] for r in training_records(records) if r.get("epoch")}
+    least = max((iteration / epoch for iteration, epoch in epochs.items()), default=None)
+    first = {epoch: iteration for iteration, epoch in sorted(epochs.items(), reverse=True)}
+    distances = [first[epoch + 1] - iteration for epoch, iteration in first.items() if epoch + 1 in first]
+    found = statistics.mode(distances) if distances else 0
+    fits = all((epoch - 1) * found < iteration <= epoch * found for iteration, epoch in epochs.items())
+    return found if distances and fits else least
 
 
 def validation_records(records: Sequence[dict]) -> dict[int, dict[str, float]]:
@@ -86,7 +97,10 @@ def last_metric(folder: Path, metric: str = METRIC) -> float:
     found = metrics(raw[-1]) | {name: value for name, value in raw[-1].items() if "/" in name}
     name = next((name for name in found if name.endswith(metric)), None)
     if name is None:
-        raise ValueError(f"the validations of {str(folder)!r} have no {metric}, only {', '.join(found)}")
+        raise ValueError(
+            f"the validations of {str(folder)!r} have no {metric}, only {', '.join(found)}: name one in the config, "
+            f"teacher_check=dict(metric={next(iter(found))!r})"
+        )
     return found[name]
 
 

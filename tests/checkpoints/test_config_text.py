@@ -159,6 +159,14 @@ def test_operators_of_mmcv_as_a_python_style_config_names_them():
     assert read_config("nms = dict(type='mmcv.ops.nms', iou=0.5)").nms == dict(type="nms", iou=0.5)
 
 
+@pytest.mark.parametrize("module", ["mmengine.model", "mmengine.model.weight_init"])
+@pytest.mark.parametrize("name", ["Pretrained", "Constant", "Kaiming"])
+def test_initializers_as_a_python_style_config_names_them(name, module):
+    config = read_config(f"model = dict(init_cfg=dict(type='{module}.{name}Init'))")
+    assert config.model.init_cfg.type == name
+    refuse_code(config, config.model)
+
+
 @pytest.mark.parametrize("text", ["x = (", "x = -'a'", "text = 1", "x = {[]: 1}", "x" * 9, "x = " + "[" * 999])
 def test_a_text_that_is_no_config(text):
     with pytest.raises(ValueError, match="the stored config "):

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -206,6 +207,32 @@ def test_python_style_configs(detector, name, tmp_path):
     for written in (config, student_config(config), read_config(student_config(config).pretty_text)):
         assert "mmcv.ops" not in written.pretty_text and f"type='{name}'" in written.pretty_text
         build_detector(written.model.get("architecture", written.model))
+
+
+def test_pretrained_layers_of_a_python_style_config_stay(tmp_path):
+    """MMEngine knows `PretrainedInit` as `Pretrained`; by another name it initialises layers after loading them."""
+    student = retinanet()
+    student["backbone"] = dict(type="MobileNetV2", widen_factor=0.1, out_indices=(2, 4, 6))
+    student["neck"].update(in_channels=[8, 16, 32], start_level=0)
+    weights = build_detector(student).backbone.state_dict()
+    torch.save({key: torch.full_like(value, 2) for key, value in weights.items()}, tmp_path / "backbone.pth")
+    student["backbone"]["init_cfg"] = dict(type="INIT", checkpoint=str(tmp_path / "backbone.pth"))
+    path, text = tmp_path / "student.py", str(student).replace("'INIT'", "PretrainedInit")
+    path.write_text(f"from mmengine.model import PretrainedInit\n\ndefault_scope = 'mmdet'\nmodel = {text}\n")
+    config, _ = distillation_config(str(path), str(path), "random")
+    model = build_detector(config.model)
+    model.init_weights()
+    assert all((value == 2).all() for value in model.student.backbone.state_dict().values())
+
+
+def test_a_detector_inside_another_model(tmp_path):
+    Config(dict(model=dict(type="SoftTeacher", detector=retinanet()))).dump(tmp_path / "semi.py")
+    semi = str(tmp_path / "semi.py")
+    for pair in ((semi, TEACHER), (STUDENT, semi)):
+        with pytest.raises(
+            ValueError, match="semi.py' is the config of a SoftTeacher, which holds a detector, model.d"
+        ):
+            distillation_config(*pair, "teacher.pth")
 
 
 def test_a_config_out_of_a_work_directory(tmp_path):

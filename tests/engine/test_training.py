@@ -1,5 +1,7 @@
 """What the options of a training change in its config."""
 
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 
@@ -24,6 +26,28 @@ def test_weights_to_start_from_are_not_loaded_over():
     config = plain(load_from="other.pth")
     TrainingOptions().apply(config)
     assert config.load_from == "other.pth"
+
+
+def test_options_of_another_kind():
+    """As the command line's flags, which have a value without one being given."""
+    for number in (True, 0):
+        with pytest.raises(ValueError, match=f"number of validation images; got {number}: write check_teacher=500"):
+            TrainingOptions(check_teacher=number)
+    with pytest.raises(ValueError, match="'newest' or 'auto'; got True: write resume='newest'"):
+        TrainingOptions(resume=True)
+    config = plain(model=distillation())
+    TrainingOptions(init_student=Path("mine.pth")).apply(config)
+    assert config.model.init_student == "mine.pth"
+
+
+@pytest.mark.parametrize("backends", [[], [dict(type="WandbVisBackend")], [dict(type="mmengine.LocalVisBackend")]])
+def test_every_training_logs_into_its_work_directory(backends):
+    """The report, `--baseline` and `distill` read that."""
+    config = plain(visualizer=dict(type="DetLocalVisualizer", vis_backends=backends))
+    TrainingOptions().apply(config)
+    kinds = [backend.type.removeprefix("mmengine.") for backend in config.visualizer.vis_backends]
+    others = [backend["type"] for backend in backends if "Local" not in backend["type"]]
+    assert kinds == [*others, "LocalVisBackend"]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_distil_twice_and_use_the_student(digit_scenes, tmp_path):
         from pathlib import Path
         pair = dict(student=Path("configs/demo/student.py"), teacher=Path("configs/demo/teacher.py"))
         pair["teacher_ckpt"] = Path({str(teacher)!r})
-        pair["cfg_options"] = {options!r}
+        pair["cfg_options"] = {options!r} | {{"train_dataloader.dataset.data_root": Path({str(digit_scenes)!r})}}
         found = []
         for name, options in (("first", dict()), ("second", dict(recipe="maps", amp=True))):
             done = pcka_mmdet.distill(**pair, work_dir={str(tmp_path)!r} + "/" + name, **options)

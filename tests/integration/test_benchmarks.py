@@ -77,7 +77,7 @@ def test_a_plan_of_a_distillation(command):
         words = [config.format(recipe), "--size", 128, 160, "--student-step", 0.2]
         out = command("tools/plan.py", *words).stdout
         lines = {line[:52].strip(): line.split()[-1] for line in out.splitlines() if line.strip()}
-        assert lines["passes through its head in a step, n"] == passes
+        assert lines["passes through it in a step, n"] == passes
         assert ("PCKA on a GPU" in out) == (recipe == "pcka-mimic")
         steps[recipe] = float(lines["a step over the student's alone, 1 + (T + nH) / 3S"])
     assert 1.2 < steps["pcka-mimic"] < 1.4 < 1.7 < steps["pcka-plus"] < 1.9

@@ -2,12 +2,16 @@
 
 import json
 import pickle
+import runpy
 import socket
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 
+from pcka_mmdet.experiments.data_root import move_data_root
 from pcka_mmdet.report.scalars import read_scalars
 from tests.coco import recall
 from tests.integration.conftest import last_log, tiny_demo
@@ -60,6 +64,21 @@ def test_scaled_learning_rate_and_tta(command, digit_scenes, tmp_path):
     arguments = tiny_demo(digit_scenes)
     command("tools/test.py", DISTILLED, tmp_path / "epoch_1.pth", "--work-dir", tmp_path, "--tta", *arguments)
     assert "DetTTAModel" in last_log(tmp_path) and "bbox_mAP" in last_log(tmp_path)
+
+
+def test_the_first_view_of_tta_is_the_image_itself(digit_scenes):
+    """Metrics such as VOC's compare with the objects of that one. Types have their scopes, for configs without one."""
+    use_tta = runpy.run_path("tools/test.py", run_name="tools")["use_tta"]
+    config = Config.fromfile("configs/demo/student.py")
+    move_data_root(config, str(digit_scenes))
+    use_tta(config)
+    config.test_dataloader.dataset.type = "mmdet.CocoDataset"
+    for step in config.test_dataloader.dataset.pipeline:
+        step.type = {"LoadAnnotations": "mmdet.LoadAnnotations", "Resize": "mmdet.Resize"}.get(step.type, step.type)
+    init_default_scope("mmengine")
+    found = DATASETS.build(config.test_dataloader.dataset)[0]["data_samples"]
+    assert [sample.flip for sample in found] == [False, True]
+    assert MODELS.get(config.model.type).__name__ == "DetTTAModel"
 
 
 def test_a_mistake_is_told_without_a_traceback(command):

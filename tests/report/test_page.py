@@ -17,6 +17,7 @@ from pcka_mmdet.report.page.scores import score, with_partners
 from pcka_mmdet.report.page.tables import differences
 from pcka_mmdet.report.page.words import DISTILLED, STUDENT, TEACHER, headline, left_out
 from pcka_mmdet.report.run import RESULTS, Run, coco_evaluator
+from pcka_mmdet.report.trials import unpaired_difference
 from tests.report.conftest import work_dir
 from tests.report.test_bootstrap import CLASSES, coco_file
 from tests.report.test_confusion import random_case
@@ -45,20 +46,23 @@ def test_a_side_alone_has_no_difference(runs):
     assert [found.name for found in alone.classes] == list(CLASSES)
 
 
-def test_trainings_without_seeds_are_paired_in_their_order(runs):
+@pytest.mark.parametrize("seeds, by_seed", [([None] * 4, False), ([0, 1, 2, 3], True)], ids=["none", "not common"])
+def test_trainings_without_common_seeds_are_not_paired(runs, seeds, by_seed):
     plain, distilled, _ = runs
     sides = {STUDENT: plain, DISTILLED: distilled}
-    by_seed = score([plain, distilled])
-    for run in (*plain, *distilled):
-        run.config.randomness = dict(seed=None)
+    paired = score([plain, distilled])
+    for run, seed in zip((*plain, *distilled), seeds, strict=True):
+        run.config.randomness = dict(seed=seed)
     try:
         scores = score([plain, distilled])
     finally:
         for seed, run in enumerate((*plain, *distilled)):
             run.config.randomness = dict(seed=seed % 2)
-    assert (by_seed.by_seed, scores.by_seed) == (True, False) and scores.seeds == by_seed.seeds
-    told = "over trainings, paired in the order given since they are not the seeds of one config)."
-    assert told in headline(sides, scores, None) and "over seeds)." in headline(sides, by_seed, None)
+    assert (paired.paired, scores.paired, scores.by_seed) == (True, False, by_seed)
+    values = [[run.average_precision for run in side] for side in (distilled, plain)]
+    assert scores.seeds == unpaired_difference(*values)
+    told = "over trainings, which have no common seeds to be paired by)."
+    assert told in headline(sides, scores, None) and "over seeds)." in headline(sides, paired, None)
 
 
 def test_trainings_of_two_methods_are_no_seeds(runs):
@@ -76,10 +80,18 @@ def test_runs_on_other_images_are_refused(runs, tmp_path):
     truth, _ = random_case(images=5)
     other = work_dir(tmp_path / "other", coco_file({i: truth[i % 5] for i in range(20, 40)}, tmp_path / "a.json"))
     (other.folder / RESULTS).write_text("[]")
-    with pytest.raises(ValueError, match="other' was tested on other images or classes than"):
+    with pytest.raises(ValueError, match="other' was tested on other images, classes or objects than"):
         write_page([other], runs[1], None, tmp_path / "report.html")
-    with pytest.raises(ValueError, match="other' was tested on other images or classes than"):
+    with pytest.raises(ValueError, match="other' was tested on other images, classes or objects than"):
         write_page([], runs[1], other, tmp_path / "report.html")
+
+
+def test_runs_on_other_objects_are_refused(runs, tmp_path):
+    """Files of two splits may number their images alike."""
+    truth = runs[0][0].truth
+    other = work_dir(tmp_path / "other", coco_file({i: truth[(i + 1) % 20] for i in truth}, tmp_path / "a.json"))
+    with pytest.raises(ValueError, match="other' was tested on other images, classes or objects than"):
+        write_page([other], runs[1], None, tmp_path / "report.html")
 
 
 def test_a_teacher_without_a_log(runs, tmp_path):
@@ -112,10 +124,14 @@ def test_results_are_read_for_every_image(runs):
 def test_what_the_report_cannot_read():
     place, metric = coco_evaluator(Config(dict(test_evaluator=dict(type="CocoMetric", ann_file="a.json"))))
     assert (place, metric["ann_file"]) == ("test_evaluator", "a.json")
-    with pytest.raises(
-        ValueError, match=r"needs a CocoMetric with an ann_file in test_evaluator, and there is \['VOCM"
-    ):
+    needed = r"needs a CocoMetric with an ann_file and metric='bbox' in test_evaluator, and there is \[\('"
+    with pytest.raises(ValueError, match=f"{needed}VOCMetric'"):
         coco_evaluator(Config(dict(test_evaluator=dict(type="VOCMetric"))))
+    masks = dict(type="CocoMetric", ann_file="a.json", metric="segm")
+    with pytest.raises(ValueError, match=f"{needed}CocoMetric', 'segm'"):
+        coco_evaluator(Config(dict(test_evaluator=masks)))
+    both = [masks, dict(masks, metric=["bbox", "segm"])]
+    assert coco_evaluator(Config(dict(test_evaluator=both)))[0] == "test_evaluator.1"
 
 
 def test_images_of_largest_change(runs):

@@ -36,6 +36,9 @@ def test_curves_compare_the_detectors_own_losses():
     assert loss_curve(STUDENT, iterations=10) == ([0.5], [3.0])
     assert loss_curve(DISTILLED, iterations=10) == ([0.5], [3.5])
     assert precision_curve(DISTILLED) == ([1], [0.5])
+    for prefix in ("", "student."):  # of Cascade R-CNN, and of a decoder's layers
+        stages = {f"{prefix}{name}": 0.5 for name in ("loss_rpn_cls", "s0.loss_cls", "s1.loss_bbox", "d0.loss_cls")}
+        assert loss_curve([stages | {"iter": 10, "distill.loss_head": 9.0, "loss": 11.0}], 10) == ([1.0], [2.0])
 
 
 def test_similarity_by_stride():

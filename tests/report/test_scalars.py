@@ -64,12 +64,17 @@ def test_the_last_value_of_any_metric(tmp_path):
     write(tmp_path, "20260101_000000", [train(50, 1.0), values])
     found = [scalars.last_metric(tmp_path, name) for name in ("bbox_mAP", "segm_mAP", "coco/bbox_mAP", "bbox_mAP_50")]
     assert found == [0.5, 0.4, 0.5, 0.7]
-    with pytest.raises(ValueError, match="have no mAP_75, only"):
+    with pytest.raises(
+        ValueError, match=r"have no mAP_75, only .*: name one in the config, teacher_check=dict\(metric='"
+    ):
         scalars.last_metric(tmp_path, "mAP_75")
 
 
 def test_iterations_of_an_epoch():
-    """Exact once the end of an epoch was logged, also in an epoch that was not finished."""
+    """Exact with two epochs; or once the end of one was logged, also in an epoch that was not finished."""
+    logged = [dict(iter=95 * epoch + 50, epoch=epoch + 1) for epoch in range(3)]  # an interval of 50, epochs of 95
+    assert scalars.iterations_per_epoch(logged) == 95
+    assert scalars.iterations_per_epoch(logged[1:]) == 95 and scalars.iterations_per_epoch(logged[1:2]) == 72.5
     assert scalars.iterations_per_epoch([dict(iter=1000, epoch=1), dict(iter=1050, epoch=2)]) == 1000
     sparse = [dict(iter=50, epoch=1), dict(iter=100, epoch=2), dict(iter=350, epoch=5)]
     assert scalars.iterations_per_epoch(sparse) == 70

@@ -18,7 +18,7 @@ GAIN, LOSS, NEITHER = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)
 def scores(images, seeds=None, count=FEW_IMAGES):
     difference = Estimate(sum(images) / 2, *images)
     whole = Score("all", [Estimate(0.4, 0.3, 0.5)] * 2, difference)
-    return Scores(whole, [], [], Interval(sum(seeds) / 2, *seeds) if seeds else None, count, True)
+    return Scores(whole, [], [], Interval(sum(seeds) / 2, *seeds) if seeds else None, count, True, True)
 
 
 def run(name, distils=False):

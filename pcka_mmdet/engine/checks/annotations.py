@@ -151,7 +151,8 @@ def _check_data_set(loader: str, dataset: dict, heads: set[int], scope: str | No
         raise ValueError(f"{loader}: the annotation file {str(path)!r} is empty: make or copy it again")
     known = _category_names(path)
     lacking = [name for name in classes if name not in known]
-    if lacking:
+    reads_categories = data_set_class(dataset, scope).load_data_list.__module__.startswith("mmdet.")  # else a user's
+    if lacking and reads_categories:
         raise ValueError(
             f"{loader}: {str(path)!r} has no category {lacking}; it has {known}. Set {loader}.dataset.metainfo="
             "dict(classes=(...)) to the names in the file, and num_classes of the head to their number"

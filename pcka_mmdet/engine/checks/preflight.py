@@ -61,12 +61,18 @@ def check_strategy(config: Config) -> None:
         )
 
 
+def counts_iterations(config: Config) -> bool:
+    """Whether a training counts iterations, not epochs."""
+    loop = config.get("train_cfg") or {}
+    return not loop.get("by_epoch", True) or last_name(loop.get("type", "")) == "IterBasedTrainLoop"
+
+
 def check_hooks(config: Config) -> None:
-    """Refuse hooks that are no list, and one of MMDetection that fails with MMRazor's algorithms, maybe late.
+    """Refuse hooks that are no list, and hooks that would fail late, or do nothing.
 
     Raises:
-        ValueError: `custom_hooks` is no list of dicts; or there is a `YOLOXModeSwitchHook`, and the model is neither a
-            detector nor an `FPNDistill`.
+        ValueError: `custom_hooks` is no list of dicts; there is a `YOLOXModeSwitchHook`, and the model is neither a
+            detector nor an `FPNDistill`; or there is a `StopDistillHook`, and the training counts iterations.
     """
     given = config.get("custom_hooks") or []
     if not isinstance(given, (list, tuple)) or not all(isinstance(hook, dict) and hook.get("type") for hook in given):
@@ -77,6 +83,11 @@ def check_hooks(config: Config) -> None:
             "YOLOXModeSwitchHook looks for the head at model.bbox_head or model.detector.bbox_head, and "
             f"{config.model.type} has neither: the training would fail num_last_epochs before its end. Distil with "
             "pcka_mmdet.FPNDistill, or leave the hook out of custom_hooks"
+        )
+    if "StopDistillHook" in hooks and counts_iterations(config):
+        raise ValueError(
+            "StopDistillHook counts epochs, and this training counts iterations, so it would never stop: write "
+            "dict(type='pcka_mmdet.LossScheduleHook', stop=ITERATION) in custom_hooks"
         )
 
 

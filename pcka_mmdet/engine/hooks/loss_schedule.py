@@ -14,26 +14,30 @@ class LossScheduleHook(Hook):
     """Sets the factor of all distillation losses in each iteration; at 0 the teacher does not run.
 
     The factor depends on the iteration alone, so it is the same in every process and in a
-    resumed training. To stop distillation after an epoch use `mmrazor.StopDistillHook`.
+    resumed training. To stop distillation after an epoch, `mmrazor.StopDistillHook` will do, too.
 
     Args:
         ramp: Number of iterations over which the factor rises linearly from 0 to 1.
         every: Distil when `iteration % every == 0`; in the other iterations the losses are 0. Loss weights are not
             raised to make up for them.
+        stop: Iteration from which on the factor is 0; `None` distils to the end.
 
     Raises:
-        ValueError: `ramp` is below 0, `every` below 1, or the model is not an `FPNDistill`.
+        ValueError: `ramp` is below 0, `every` or `stop` below 1, or the model is not an `FPNDistill`.
     """
 
-    def __init__(self, ramp: int = 0, every: int = 1):
-        if ramp < 0 or every < 1:
-            raise ValueError(f"LossScheduleHook: ramp is at least 0 and every at least 1, got ramp={ramp}, {every=}")
+    def __init__(self, ramp: int = 0, every: int = 1, stop: int | None = None):
+        if ramp < 0 or every < 1 or (stop is not None and stop < 1):
+            raise ValueError(
+                f"LossScheduleHook: ramp is at least 0, every and stop at least 1, got {ramp=}, {every=}, {stop=}"
+            )
         self.ramp = ramp
         self.every = every
+        self.stop = stop
 
     def factor(self, iteration: int) -> float:
         """The factor, in [0, 1], of an iteration counted from 0."""
-        if iteration % self.every:
+        if iteration % self.every or (self.stop is not None and iteration >= self.stop):
             return 0.0
         return min(1.0, iteration / self.ramp) if self.ramp else 1.0
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pcka_mmdet.registry import MODELS
 
 from ..balance import NO_LOSS, GradientBalance, Group, group_losses
-from ..levels import Level, source_levels
+from ..levels import Level, read_strides, source_levels
 from ..losses import Batch
 from ..losses.level_loss import usable_levels
 from ..outputs import in_float32, not_finite, output_size, tensors, zero_of
@@ -55,14 +55,16 @@ class FPNDistiller(BaseDistiller):
             - `level_weight`: `{stride: factor}`, 1 where a stride is not named.
             - `source`: what to read in place of the loss's own source.
             - `teacher`: index of one teacher. Without it each teacher gets a copy of the loss: `NAME`, `NAME_2`, ...
-        strides: The levels to distil, `'auto'` for all that both sides have.
+        strides: The levels to distil, `'auto'` for all that both sides have; a single one needs no list.
         init_cfg: See `mmengine.model.BaseModule`.
 
     Raises:
-        ValueError: There is no loss, or the name of one contains "loss".
+        ValueError: There is no loss, the name of one contains "loss", or `strides` is of another kind.
     """
 
-    def __init__(self, losses: dict[str, dict], strides: str | Sequence[int] = "auto", init_cfg: dict | None = None):
+    def __init__(
+        self, losses: dict[str, dict], strides: str | int | Sequence[int] = "auto", init_cfg: dict | None = None
+    ):
         super().__init__(init_cfg)
         if not losses:
             raise ValueError("FPNDistiller needs a loss, such as losses=dict(NAME=dict(type=TYPE))")
@@ -70,7 +72,7 @@ class FPNDistiller(BaseDistiller):
         if misnamed:  # MMEngine sums all keys that contain "loss", and keys of metrics may contain the loss's name
             raise ValueError(f"names of losses must not contain 'loss', which is put before them; got {misnamed}")
         self.loss_configs = losses
-        self.strides = strides
+        self.strides = read_strides("strides", strides)
         self.levels: dict[Sources, tuple[list[Level], list[Level]]] = {}
         """Levels of the student and of a teacher, by their sources."""
         self.terms: dict[str, list[Term]] = {}

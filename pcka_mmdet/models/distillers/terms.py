@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pcka_mmdet.registry import MODELS
 
-from ..levels import Level, LevelPair, pair_levels
+from ..levels import Level, LevelPair, pair_levels, read_strides
 from ..losses import ForeignLoss, LevelLoss
 from ..sources import MAP_SOURCES, Record
 
@@ -119,7 +119,8 @@ def build_terms(
     arguments = {key: value for key, value in config.items() if key not in OF_THE_DISTILLER}
     level_weight = _by_stride(f"losses.{name}.level_weight", config.get("level_weight", {}))
     pairs = {pair.stride or pair.name: pair for pair in pair_levels(*levels, strides, sources[:2])}
-    chosen = config.get("strides") or list(pairs)
+    chosen = read_strides(f"losses.{name}.strides", config.get("strides", "auto"))
+    chosen = list(pairs) if chosen == "auto" else chosen
     for option, asked in (("strides", chosen), ("level_weight", level_weight)):
         unknown = [stride for stride in asked if stride not in pairs]
         if unknown:

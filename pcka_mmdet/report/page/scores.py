@@ -11,7 +11,7 @@ import numpy as np
 
 from ..bootstrap import SIZES, Estimate, mean_over_classes, sample_images
 from ..run import Run
-from ..trials import Interval, paired_difference
+from ..trials import Interval, paired_difference, unpaired_difference
 
 OF_ONE_SEED = {
     *("checkpoint", "ckpt", "init_student", "load_from", "teacher_ckpt"),
@@ -45,11 +45,13 @@ class Scores:
     classes: list[Score]
     sizes: list[Score]
     seeds: Interval | None
-    """Difference over the seeds that both sides have; `None` for less than two."""
+    """Difference over the seeds that both sides have, or else over all trainings; `None` for less than two."""
     images: int
     """Number of test images."""
     by_seed: bool
-    """Whether trainings were paired by their seeds; else in the order in which they were given."""
+    """Whether the trainings of each side are one training with several seeds."""
+    paired: bool
+    """Whether `seeds` is of differences seed by seed."""
 
 
 def score(sides: Sequence[Sequence[Run]]) -> Scores:
@@ -64,13 +66,19 @@ def score(sides: Sequence[Sequence[Run]]) -> Scores:
     classes = [_score(name, every, lambda by_class, i=i: by_class[:, i]) for i, name in enumerate(first.classes)]
     sizes = [_score(size, by_size[size], mean_over_classes) for size in SIZES[1:]]
     by_seed = all(map(_have_seeds, sides))
+    values = [{run.seed: run.average_precision for run in side} for side in reversed(sides)]
+    seeds = paired_difference(*values) if by_seed and len(sides) == 2 else None
+    paired = seeds is not None
+    if not paired and len(sides) == 2:
+        seeds = unpaired_difference(*([run.average_precision for run in side] for side in reversed(sides)))
     return Scores(
         _score("all", every, mean_over_classes),
         [found for found in classes if np.isfinite(found.shown.value)],
         [found for found in sizes if np.isfinite(found.shown.value)],
-        paired_difference(*(_by_key(side, by_seed) for side in reversed(sides))) if len(sides) == 2 else None,
+        seeds,
         len(first.images),
         by_seed,
+        paired,
     )
 
 
@@ -82,11 +90,6 @@ def with_partners(sides: Sequence[Sequence[Run]]) -> tuple[list[Sequence[Run]], 
     if len(sides) < 2 or not common or not all(map(_have_seeds, sides)):
         return list(sides), []
     return [[run for run in side if run.seed in common] for side in sides], sorted(set.union(*seeds) - common)
-
-
-def _by_key(runs: Sequence[Run], by_seed: bool) -> dict[int, float]:
-    """AP by seed, or by position."""
-    return {run.seed if by_seed else place: run.average_precision for place, run in enumerate(runs)}
 
 
 def _have_seeds(runs: Sequence[Run]) -> bool:

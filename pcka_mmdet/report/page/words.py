@@ -73,11 +73,7 @@ def headline(sides: Sides, scores: Scores, teacher: Run | None) -> str:
         text += f", {next(iter(sides))} {whole.sides[0].value:.3f}: {whole.difference.value:+.3f} "
         text += f"({interval(whole.difference)} over samples of the images"
         if scores.seeds is not None:
-            over = (
-                "seeds"
-                if scores.by_seed
-                else "trainings, paired in the order given since they are not the seeds of one config"
-            )
+            over = "seeds" if scores.paired else "trainings, which have no common seeds to be paired by"
             text += f", {interval(scores.seeds)} over {over}"
         text += ")."
     return text if teacher is None else f"{text} {_begin(TEACHER)} reaches {teacher.average_precision:.3f}."
@@ -98,7 +94,8 @@ def judge(sides: Sides, scores: Scores) -> tuple[str, str]:
     if scores.images < FEW_IMAGES:
         few = f"Too few test images ({scores.images}) to tell a gain from chance"
         return f"{few}: test on {FEW_IMAGES} or more.", "note"
-    intervals = {"these images": scores.whole.difference, "the seeds": scores.seeds}
+    several = "the seeds" if scores.paired else "the trainings"
+    intervals = {"these images": scores.whole.difference, several: scores.seeds}
     signs = {what: _sign(found) for what, found in intervals.items() if found is not None}
     both, name = " and ".join(signs), _begin(list(sides)[-1])
     if set(signs.values()) == {1}:

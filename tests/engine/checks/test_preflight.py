@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.data_set import data_classes
@@ -75,6 +76,14 @@ def test_a_hook_that_an_algorithm_of_mmrazors_fails_at():
     preflight.check_hooks(foreign)
 
 
+def test_a_stop_by_epochs_in_a_training_by_iterations():
+    hooks = [dict(type="mmrazor.StopDistillHook", stop_epoch=1)]
+    preflight.check_hooks(Config(dict(model=distillation(), custom_hooks=hooks, train_cfg=dict(by_epoch=True))))
+    for loop in (dict(by_epoch=False), dict(type="IterBasedTrainLoop")):
+        with pytest.raises(ValueError, match=r"counts iterations, so it would never stop: write .*stop=ITERATION\)"):
+            preflight.check_hooks(Config(dict(model=distillation(), custom_hooks=hooks, train_cfg=loop)))
+
+
 @pytest.mark.parametrize("hooks", [{"0": dict(type="EMAHook")}, [{}], "EMAHook"])
 def test_hooks_that_are_no_list_of_hooks(hooks):
     with pytest.raises(ValueError, match=r"custom_hooks is a list of hooks, such as \[dict\(type='EMAHook'\)\]; got"):
@@ -113,6 +122,25 @@ def test_classes_in_another_order_than_the_file(digit_scenes):
     assert annotations.doubts_of_annotations(config(digit_scenes, **DIGITS)) == []
     (message,) = annotations.doubts_of_annotations(config(digit_scenes, metainfo=dict(classes=tuple("1023456789"))))
     assert "['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'], and metainfo.classes is ['1', '0', '2'," in message
+
+
+def test_a_data_set_that_reads_the_categories_in_its_own_way(digit_scenes):
+    two = config(digit_scenes, metainfo=dict(classes=("even", "odd")))
+    two.model.architecture.bbox_head.num_classes = 2
+    with pytest.raises(ValueError, match=r"no category \['even', 'odd'\]"):
+        annotations.check_annotations(two)
+    two.train_dataloader.dataset.type = Parity
+    annotations.check_annotations(two)
+    two.model.architecture.bbox_head.num_classes = 10
+    with pytest.raises(ValueError, match="has 2 classes"):
+        annotations.check_annotations(two)
+
+
+class Parity(CocoDataset):
+    """A user's data set, which maps the categories of its file to other classes."""
+
+    def load_data_list(self):
+        raise NotImplementedError
 
 
 def test_an_evaluator_of_other_annotations(digit_scenes):

@@ -18,6 +18,7 @@ def test_factor():
     both = LossScheduleHook(ramp=4, every=2)
     assert [both.factor(i) for i in range(7)] == [0, 0, 0.5, 0, 1, 0, 1]
     assert {LossScheduleHook().factor(i) for i in range(9)} == {1}
+    assert [LossScheduleHook(stop=2).factor(i) for i in range(4)] == [1, 1, 0, 0]
 
 
 def test_a_ramp_multiplies_every_loss(tmp_path):
@@ -52,9 +53,9 @@ def test_a_resumed_training_goes_on_in_the_schedule(tmp_path):
     assert resumed.model.distiller.factor == pytest.approx(5 / 100)
 
 
-@pytest.mark.parametrize("options", [dict(ramp=-1), dict(every=0)])
+@pytest.mark.parametrize("options", [dict(ramp=-1), dict(every=0), dict(stop=0)])
 def test_values_out_of_range(options):
-    with pytest.raises(ValueError, match="ramp is at least 0 and every at least 1, got ramp="):
+    with pytest.raises(ValueError, match="ramp is at least 0, every and stop at least 1, got ramp="):
         LossScheduleHook(**options)
 
 

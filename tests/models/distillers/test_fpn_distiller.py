@@ -202,6 +202,21 @@ def test_half_maps_under_autocast_are_compared_in_float32(dtype):
         assert value.dtype == torch.float32 and torch.equal(value, expected[key]), key
 
 
+@pytest.mark.parametrize(
+    "one", [dict(losses=dict(pcka=PCKA), strides=8), dict(losses=dict(pcka=dict(PCKA, strides=8)))]
+)
+def test_a_single_stride(one):
+    assert list(distiller(**one).losses) == ["pcka_s8"]
+
+
+@pytest.mark.parametrize("strides", [[], "s8", 8.0])
+def test_strides_of_another_kind(strides):
+    with pytest.raises(ValueError, match=r"^strides is 'auto', or a list of strides such as \[8, 16\]; got "):
+        FPNDistiller(dict(pcka=PCKA), strides)
+    with pytest.raises(ValueError, match=r"^losses.pcka.strides is 'auto', or a list of strides such as"):
+        distiller(dict(pcka=dict(PCKA, strides=strides)))
+
+
 def test_options_that_name_what_is_not_there():
     with pytest.raises(ValueError, match=r"losses.pcka.strides: no level at stride \[4\]; there are \[8, 16, 32, 64\]"):
         distiller(dict(pcka=dict(PCKA, strides=(4, 8))))
