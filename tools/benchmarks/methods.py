@@ -94,7 +94,7 @@ def chosen_settings(trials: Sequence[Trial], recipe: str) -> list[tuple[str, flo
     return list(dict.fromkeys(chosen))
 
 
-def report(comparison: Comparison, chosen: Sequence[tuple[str, float]]) -> None:
+def report(comparison: Comparison) -> None:
     """Print the tables of a set, and write them and a plot beside its results: all results, also of earlier calls."""
     trials = comparison.results()
     text = (
@@ -106,10 +106,11 @@ def report(comparison: Comparison, chosen: Sequence[tuple[str, float]]) -> None:
         tested = f", {teacher.test:.3f} on test" if teacher.test is not None else ""
         text += f"\nThe teacher has {teacher.val:.3f} on val{tested}.\n"
     results = [trial for trial in trials if trial.seed != CHOOSING_SEED]
+    pairs = [(trial.method, trial.setting) for trial in results]
     for split in ("val", "test"):
         regimes = {}
         for regime in ("short", "converged"):
-            found = rows([trial for trial in results if trial.regime == regime], chosen, PLAIN, split)
+            found = rows([trial for trial in results if trial.regime == regime], pairs, PLAIN, split)
             if found:
                 regimes[regime] = found
                 table, title = [cells(row) for row in found], f"{regime}: AP on {split}"
@@ -144,7 +145,7 @@ def main() -> None:
             wanted = [pair for pair in chosen if pair[0] in fitting]
             keys = [(regime, *pair, seed) for regime in args.regimes for seed in args.seeds for pair in wanted]
             comparison.run(keys, tested=args.final, lock=lock)
-            report(comparison, [*chosen_settings(comparison.results(), comparison.data_set.recipe), *chosen])
+            report(comparison)
 
 
 if __name__ == "__main__":
