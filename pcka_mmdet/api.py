@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.config_text import GIVE_CONFIG, read_config
 from pcka_mmdet.checkpoints.student import read_student, student_path
+from pcka_mmdet.compat.safe_globals import forced
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.configuration.nested import replaced
 from pcka_mmdet.engine.cfg_options import apply_common
@@ -69,7 +70,8 @@ def distill(
     if config.get("visualizer"):
         config.visualizer.pop("name", None)  # a second training of that name would log into the first one's files
     apply_common(config, cfg_options, str(work_dir))
-    runner = run_training(config, TrainingOptions(**options), [choice])
+    with forced():
+        runner = run_training(config, TrainingOptions(**options), [choice])
     validations = validation_records(read_scalars(Path(work_dir)))
     metrics = validations[max(validations)] if validations else {}
     return Distilled(Path(work_dir), _student_of(runner), metrics, choice)

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pcka_mmdet.commands.arguments import add_cfg_options
+from pcka_mmdet.commands.arguments import add_cfg_options, positive
 from pcka_mmdet.commands.run_arguments import default_threads, make_console
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.configuration.carried import carried
@@ -41,9 +41,9 @@ def parse_args() -> argparse.Namespace:
     add_cfg_options(
         parser, "settings of the distilled students, such as model.balance.ratio=0.3; their folders are named by them"
     )
-    parser.add_argument("--epochs", type=int, help="length of all trainings (default: the configs')")
+    parser.add_argument("--epochs", type=positive, help="length of all trainings (default: the configs')")
     parser.add_argument(
-        "--jobs", type=int, default=min(2, default_threads()), help="trainings at once, one thread each"
+        "--jobs", type=positive, default=min(2, default_threads()), help="trainings at once, one thread each"
     )
     return parser.parse_args()
 

@@ -54,6 +54,10 @@ def use_tta(config: Config) -> None:
 def main() -> None:
     args = parse_args()
     asked = runner_config(args)
+    if asked.get("default_scope") == "mmpretrain" and (args.tta or args.show or args.show_dir):
+        raise ValueError(
+            "--tta, --show and --show-dir are for detectors, and this config is a classifier's: leave it out"
+        )
     config = student_config(asked)
     if config is asked:
         config = Config(plain_dict(config))  # without a name: MMEngine would write it over the training's

@@ -15,6 +15,8 @@ from typing import Any
 from mmengine.logging import MMLogger
 from torch import nn
 
+from pcka_mmdet.compat.safe_globals import forced
+
 STATUS = 2
 """Exit status of a tool that has failed."""
 
@@ -36,7 +38,8 @@ def run_tool(main: Callable[[], None]) -> None:
     shows_all = OPTION in sys.argv
     sys.argv = [word for word in sys.argv if word != OPTION]
     try:
-        main()
+        with forced():
+            main()
     except Exception as error:
         if shows_all:
             traceback.print_exception(error)

@@ -4,15 +4,16 @@ Trap: torch >= 2.6 loads with `weights_only=True` unless told otherwise, and MME
 `load_from` and teacher files fail at the first log history (`HistoryBuffer`, numpy arrays) or one-cycle schedule in
 a checkpoint. OneDL's MMEngine falls back to `weights_only=False`, which runs whatever code a file holds.
 
-This module allows exactly the types that MMEngine writes, and makes torch always use the safe loader, which refuses
-any other pickled global and names it. If the user has set `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`, that setting stays.
-Before torch 2.6 nothing changes.
+This module allows exactly the types that MMEngine writes; the safe loader refuses any other pickled global and names
+it. `forced` makes torch use it whatever a call asks for. If the user has set `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`, that
+setting stays. Before torch 2.6 nothing changes.
 
 Delete when: MMEngine registers its own types, or stores log histories and schedules as plain lists and names.
 """
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _STATISTICS = ("min", "max", "mean", "current")
@@ -39,8 +40,25 @@ def apply() -> None:
             *_numpy_types(),
         ]
     )
-    if "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD" not in os.environ:
-        os.environ.setdefault("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
+
+
+@contextlib.contextmanager
+def forced() -> Iterator[None]:
+    """While the context lasts, torch takes the safe loader even where a call asks for the other one, as OneDL's does.
+
+    Our tools and functions run in it. A program of the user's own is left as it is.
+    """
+    import torch
+
+    name, others = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+    if _torch_version(torch) < (2, 6) or name in os.environ or others in os.environ:
+        yield
+        return
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
 
 
 def checkpoint_method(owner: Any, name: str) -> Callable:

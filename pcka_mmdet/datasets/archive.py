@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ CHUNK = 1 << 16
 
 TIMEOUT = 30.0
 """Seconds without an answer."""
+
+
+DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, SyntaxError, TypeError)
+"""What zipfile and the converters raise for damaged content; broken XML is a `SyntaxError`."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,11 @@ class PublicSet:
             try:
                 with zipfile.ZipFile(content) as opened:
                     self.convert(Archive(opened, f"the repository of {self.name}, as at {self.url}"), scratch)
-            except zipfile.BadZipFile as error:
-                raise ValueError(f"{archive} is no complete zip archive: download {self.url} again") from error
+            except DAMAGED as error:
+                raise ValueError(
+                    f"{archive} is no complete zip archive, or a file in it is damaged ({error}): download {self.url} "
+                    "again"
+                ) from error
             if not self.is_complete(root):  # unless another process was faster
                 put_in_place(root, scratch)
         return root

@@ -128,7 +128,15 @@ def suitable_recipe(
         student: The student.
         teacher: The teacher.
         classes: Names of the classes of the student's and of the teacher's training set; `None` where unknown.
+
+    Raises:
+        ValueError: The student is a classifier.
     """
+    if getattr(student, "head", None) is not None and not getattr(student, "with_bbox", False):
+        raise ValueError(
+            f"the student, a {type(student).__name__}, is a classifier, and the recipes are for detectors: write a "
+            "config with its losses, such as configs/classification/digits/rcka.py, and train that without --teacher"
+        )
     if getattr(student, "neck", None) is None:
         return "maps", "the student has no neck"
     counts = [_num_classes(detector) for detector in (student, teacher)]

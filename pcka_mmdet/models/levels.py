@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from .forked_rng import forked_rng
 from .sources import dense_head, listed, stages
 
-DRY_RUN_SIDES = (256, 512)
-"""Sides of a dry run's zero image. 256 gives two positions at stride 128; SSD needs at least 300."""
+DRY_RUN_SIDES = (256, 512, 224)
+"""Sides of a dry run's zero image. 256 gives two positions at stride 128; SSD needs at least 300, some classifiers take
+224 alone."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,11 @@ def _declared_strides(detector: nn.Module) -> list[int] | None:
 def _logit_levels(model: nn.Module) -> list[Level]:
     if getattr(model, "head", None) is None:
         raise ValueError(f"{type(model).__name__} is no classifier (it has no `head`), so there is no source 'logits'")
-    _, logits = _dry_run(model, lambda image: model.head(model.extract_feat(image)))
-    return [Level(0, None, logits.shape[-1])]
+    classes = getattr(model.head, "num_classes", None)
+    if not isinstance(classes, int):
+        _, logits = _dry_run(model, lambda image: model.head(model.extract_feat(image)))
+        classes = logits.shape[-1]
+    return [Level(0, None, classes)]
 
 
 def _measured(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[list[int | None], list[int]]:
@@ -183,7 +187,7 @@ def _dry_run(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[int, A
             try:
                 with forked_rng():
                     return side, forward(torch.zeros(1, 3, side, side, device=device))
-            except RuntimeError as error:
+            except (RuntimeError, AssertionError) as error:  # MLP-Mixer asserts its size
                 refused = error
         raise refused
     finally:

@@ -3,9 +3,9 @@
 from mmengine.logging import MessageHub
 
 
-def iteration() -> int:
-    """Iterations that are done; 0 outside of a training."""
-    return MessageHub.get_current_instance().runtime_info.get("iter", 0)
+def iteration(default: int = 0) -> int:
+    """Iterations that are done; `default` outside of a training by MMEngine's runner."""
+    return MessageHub.get_current_instance().runtime_info.get("iter", default)
 
 
 def progress(ago: int = 0) -> float:

@@ -9,6 +9,7 @@ from mmengine.registry import init_default_scope
 
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.distillation import is_distillation
+from pcka_mmdet.engine.recipe import suitable_recipe
 from pcka_mmdet.models import FPNDistill
 
 pytest.importorskip("mmpretrain", reason="MMPretrain is not in this environment: make classification")
@@ -84,6 +85,24 @@ def test_the_papers_pairs_are_there():
     names = {path.stem for path in CONFIGS}
     assert {f"rcka_{pair}_cifar100" for pair in PAIRS} <= names
     assert {"rcka_resnet34_resnet18_8xb32_in1k", "rcka_resnet50_mobilenet-v1_8xb32_in1k"} <= names
+
+
+def test_the_configs_preprocessor_is_the_students():
+    """MMPretrain's models always have one, and the runner passes that of the config."""
+    init_default_scope("mmpretrain")
+    config = Config.fromfile("configs/classification/digits/kd.py")
+    config.model.architecture.pop("data_preprocessor", None)
+    config.model.update(teacher_ckpt="random", data_preprocessor=dict(mean=[1, 2, 3], std=[4, 5, 6], to_rgb=True))
+    model = build_detector(config.model)
+    for one in (model, model.student):
+        assert one.data_preprocessor.mean.flatten().tolist() == [1, 2, 3] and one.data_preprocessor.to_rgb
+
+
+def test_no_recipe_is_for_classifiers():
+    student = Config.fromfile("configs/classification/digits/student.py")
+    init_default_scope("mmpretrain")
+    with pytest.raises(ValueError, match="the student, a ImageClassifier, is a classifier.*digits/rcka.py"):
+        suitable_recipe(build_detector(student.model), build_detector(student.model))
 
 
 @pytest.mark.full

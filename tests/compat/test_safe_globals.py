@@ -105,11 +105,13 @@ def test_hostile_checkpoint_is_refused_by_name(
 
 
 @needs_safe_loader
-def test_an_explicit_unsafe_load_is_safe_too(tmp_path: Path) -> None:
-    """OneDL's loader falls back to ``weights_only=False``."""
+def test_an_explicit_unsafe_load_is_safe_where_it_is_forced(tmp_path: Path) -> None:
+    """OneDL's loader falls back to ``weights_only=False``. A user's own program may do so."""
     torch.save(Pickled(os.system, "true"), tmp_path / "hostile.pth")
-    with pytest.raises(pickle.UnpicklingError, match="system"):
+    with safe_globals.forced(), pytest.raises(pickle.UnpicklingError, match="system"):
         torch.load(tmp_path / "hostile.pth", weights_only=False)
+    torch.save(nn.Linear(1, 1), tmp_path / "own.pth")
+    assert isinstance(torch.load(tmp_path / "own.pth", weights_only=False), nn.Linear)
 
 
 def test_only_the_methods_that_mmengine_names_are_handed_out() -> None:
@@ -137,19 +139,18 @@ def test_applying_twice_is_applying_once() -> None:
 
 @needs_safe_loader
 def test_the_users_own_choice_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    safe_globals.apply()
-    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
+    with safe_globals.forced():
+        assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
 
 
 @needs_safe_loader
 def test_torch_without_such_a_list_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "__version__", "2.1.2")
     monkeypatch.delattr(torch.serialization, "add_safe_globals")
-    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
     safe_globals.apply()
-    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ  # it would refuse every checkpoint of MMEngine there
+    with safe_globals.forced():
+        assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ  # it would refuse every checkpoint of MMEngine there
 
 
 def allowed_names() -> list[str]:

@@ -138,8 +138,20 @@ def test_another_archive(tmp_path, change, message):
 
 def test_half_an_archive(tmp_path, archive):
     archive.write_bytes(archive.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="archive.zip is no complete zip archive: download https://.* again"):
+    with pytest.raises(ValueError, match="archive.zip is no complete zip archive.*: download https://.* again"):
         BCCD.fetch(tmp_path / "bccd", archive)
+
+
+@pytest.mark.parametrize(
+    "damaged", ["<annotation><object>", "<annotation><object><name>RBC</name></object></annotation>"]
+)
+def test_a_damaged_annotation(tmp_path, archive, damaged):
+    other = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(archive) as whole, zipfile.ZipFile(other, "w") as copy:
+        for name in whole.namelist():
+            copy.writestr(name, damaged if name.endswith(".xml") else whole.read(name))
+    with pytest.raises(ValueError, match="damaged.zip is no complete zip archive, or a file in it is damaged"):
+        BCCD.fetch(tmp_path / "bccd", other)
 
 
 def test_an_interruption_leaves_nothing(tmp_path, archive, monkeypatch):

@@ -137,9 +137,9 @@ def test_an_ablation_runs(command, digit_scenes, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "digit_scenes").symlink_to(digit_scenes)
     words = ["tools/benchmarks/ablations.py", "averaging", "--seeds", 0, "--epochs", 1, "--jobs", 1]
-    words += ["--data-root", tmp_path / "data", "--work-dir", tmp_path / "work", "--results", tmp_path / "results"]
+    words += ["--data-root", tmp_path / "data", "--work-dir", tmp_path / "work"]
     command(*words)
-    table = (tmp_path / "results" / "averaging.md").read_text()
+    table = (tmp_path / "work" / "1_epochs" / "averaging.md").read_text()
     assert [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")] == [
         *("", "---", "plain", "channel", "batch", "spatial"),
     ]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pcka_mmdet.commands.arguments import positive
 from pcka_mmdet.commands.run_arguments import make_console
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.configuration.files import load_config
@@ -31,20 +32,30 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run the ablations of PCKA on the demo's pair.")
     parser.add_argument("tables", nargs="+", choices=ABLATIONS, metavar="TABLE", help=f"of {', '.join(ABLATIONS)}")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
-    parser.add_argument("--epochs", type=int, help="length of all trainings (default: the benchmark's short regime)")
+    parser.add_argument(
+        "--epochs",
+        type=positive,
+        help="length of all trainings; the results are then in the work directory (default: the benchmark's short "
+        "regime)",
+    )
     parser.add_argument(
         "--data-root", type=Path, default=Path("data"), help="folder of the sets (default: %(default)s)"
     )
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/methods"), help="default: %(default)s")
     parser.add_argument("--results", type=Path, default=Path("docs/results/ablations"), help="default: %(default)s")
-    parser.add_argument("--jobs", type=int, default=2, help="trainings at once, one thread each (default: %(default)s)")
+    parser.add_argument(
+        "--jobs", type=positive, default=2, help="trainings at once, one thread each (default: %(default)s)"
+    )
     parser.add_argument("--coco", type=Path, metavar="DIR", help="write complete configs for COCO there, and stop")
     parser.add_argument(
         "--base",
         default="pcka_mmdet::retinanet/pcka_fpn_retinanet_x101_retinanet_r50_2x_coco.py",
         help="with --coco: the distillation that is varied (default: %(default)s)",
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.epochs:  # they would replace those of the usual length
+        args.results = args.work_dir = args.work_dir / f"{args.epochs}_epochs"
+    return args
 
 
 def write_configs(table: str, ablation: Ablation, base: str, folder: Path) -> None:

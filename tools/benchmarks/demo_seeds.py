@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.commands.arguments import positive
 from pcka_mmdet.commands.run_arguments import add_run_arguments, default_threads, make_console
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.experiments.display import Display
@@ -27,9 +28,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare student and distilled student over seeds and lengths.")
     add_run_arguments(parser, work_dir="work_dirs/demo_seeds", trainings="the students' trainings")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
-    parser.add_argument("--epochs", type=int, nargs="+", help="lengths of training (default: the configs')")
+    parser.add_argument("--epochs", type=positive, nargs="+", help="lengths of training (default: the configs')")
     parser.add_argument("--only", choices=METHODS, help="train this one alone")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings that run at once and share the cores")
+    parser.add_argument("--jobs", type=positive, default=1, help="trainings that run at once and share the cores")
     parser.add_argument(
         "--teacher-dir",
         type=Path,

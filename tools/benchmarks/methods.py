@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pcka_mmdet.commands.arguments import positive
 from pcka_mmdet.commands.run_arguments import make_console
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.experiments.comparison import Comparison
@@ -47,7 +48,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/methods"), help="default: %(default)s")
     parser.add_argument("--results", type=Path, default=Path("docs/results/methods"), help="default: %(default)s")
-    parser.add_argument("--jobs", type=int, default=2, help="trainings at once, one thread each (default: %(default)s)")
+    parser.add_argument(
+        "--jobs", type=positive, default=2, help="trainings at once, one thread each (default: %(default)s)"
+    )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="the backbones' initial weights, else downloaded")
     args = parser.parse_args()
     if CHOOSING_SEED in args.seeds:

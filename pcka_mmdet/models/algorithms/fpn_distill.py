@@ -13,7 +13,7 @@ from mmrazor.models.utils import add_prefix
 from torch import Tensor, nn
 
 from pcka_mmdet.checkpoints.student_keys import add_student_prefix
-from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.registry import MODELS
 
 from ..distillers import TeacherStep
@@ -88,9 +88,13 @@ class FPNDistill(BaseAlgorithm):
                 f"balance is a dict such as dict(ratio=1.0), got {balance!r}: write model.balance.ratio=1.0"
             )
         entries = read_teachers(teachers) if teachers else [TeacherEntry(teacher, teacher_ckpt)]
+        if not isinstance(architecture, BaseModel):
+            architecture = model_config(architecture)
+            if data_preprocessor is not None:  # MMEngine's Runner passes the config's top-level one
+                architecture.setdefault("data_preprocessor", data_preprocessor)
         student = build_detector(architecture)
         if type(student.data_preprocessor) is not BaseDataPreprocessor:
-            data_preprocessor = None  # the student has its own; MMEngine's Runner passes the config's top-level one
+            data_preprocessor = None  # the student has its own
         super().__init__(student, data_preprocessor, init_cfg, module_inplace=True)
         with forked_rng():
             # in holders that are no Module: the teachers are in no checkpoint, optimizer or DDP bucket

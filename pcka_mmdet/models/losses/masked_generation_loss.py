@@ -37,6 +37,8 @@ class MaskedGenerationLoss(LevelLoss):
         if not 0 <= mask_ratio < 1:
             raise ValueError(f"MaskedGenerationLoss: mask_ratio is at least 0 and below 1, got {mask_ratio}")
         self.mask_ratio = mask_ratio
+        self._calls = 0
+        """Masks drawn so far, which stand for the iteration in a program without MMEngine's runner."""
 
     def prepare(self, student: Level, teacher: Level) -> None:
         """Build the connector, where the channels differ, and the generator."""
@@ -56,7 +58,8 @@ class MaskedGenerationLoss(LevelLoss):
 
     def mask(self, student: Tensor) -> Tensor:
         """Random mask `(B, 1, H, W)`, 1 where a position is kept and 0 elsewhere; each iteration has its own."""
-        seed = 1_000_003 * iteration() + 1009 * get_rank() + self.stride  # an odd factor: no iteration repeats another
+        number, self._calls = iteration(default=self._calls), self._calls + 1
+        seed = 1_000_003 * number + 1009 * get_rank() + self.stride  # an odd factor: no iteration repeats another
         source = torch.Generator().manual_seed(seed % 2**32)  # the generator takes 32 bits
         drawn = torch.rand(len(student), 1, *student.shape[2:], generator=source)
         return (drawn >= self.mask_ratio).to(student)

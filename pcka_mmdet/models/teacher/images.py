@@ -5,7 +5,7 @@ Shape shorthand: a batch of images is `(B, 3, H, W)`.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,8 @@ class Normalisation:
     std: tuple[float, ...]
     swaps_channels: bool
     pad_value: float
+    pads: bool = field(default=True, compare=False)
+    """Whether it pads images. A classifier's have one size, and MMPretrain's data samples may say another."""
 
     @classmethod
     def of(cls, preprocessor: nn.Module) -> "Normalisation":
@@ -42,7 +44,8 @@ class Normalisation:
             )
         # MMPretrain's calls its flag `to_rgb`
         swaps = bool(getattr(preprocessor, "_channel_conversion", getattr(preprocessor, "to_rgb", False)))
-        return cls(mean, std, swaps, float(getattr(preprocessor, "pad_value", 0)))
+        pads = type(preprocessor).__name__ != "ClsDataPreprocessor"
+        return cls(mean, std, swaps, float(getattr(preprocessor, "pad_value", 0)), pads)
 
 
 def renormalise(
@@ -55,7 +58,7 @@ def renormalise(
 
     Args:
         images: Normalised, augmented and padded images `(B, 3, H, W)`.
-        samples: Their data samples. The area outside of `img_shape` gets the target's `pad_value`.
+        samples: Their data samples. The area outside of `img_shape` gets the target's `pad_value`, if `source` pads.
         source: Normalisation of `images`.
         target: Normalisation of the result.
 
@@ -73,7 +76,7 @@ def renormalise(
     if source.swaps_channels != target.swaps_channels:
         images, mean, std = images.flip(1), mean.flip(0), std.flip(0)
     images = images * (std / new_std) + (mean - new_mean) / new_std
-    for image, sample in zip(images, samples or (), strict=False):
+    for image, sample in zip(images, samples if samples and source.pads else (), strict=False):
         if "img_shape" not in sample.metainfo:
             raise ValueError(
                 f"a data sample has no 'img_shape', by which the teacher tells the image from its padding; it has "

@@ -47,7 +47,9 @@ class Teacher:
         self.neck_forward = NeckForward(self.detector, **options)
         self.normalisation = Normalisation.of(detector.data_preprocessor)
         self.divisor = size_divisor(self.detector)
-        if type(detector.data_preprocessor) is BaseDataPreprocessor:
+        # MMPretrain's models are never without one
+        bare = type(detector.data_preprocessor).__name__ in ("BaseDataPreprocessor", "ClsDataPreprocessor")
+        if bare and self.normalisation == Normalisation.of(BaseDataPreprocessor()):
             message = "the teacher's model has no data_preprocessor, so it sees pixels as they are"
             print_log(f"{message}: give it the one of its training", "current", level=logging.WARNING)
         self.sha256: str | None = None

@@ -41,6 +41,16 @@ def test_null_with_no_weight_the_student_trains_as_it_would_alone(tmp_path, teac
         assert torch.equal(value, distilled[key]), key
 
 
+def test_the_configs_preprocessor_is_the_students():
+    """MMEngine's runner passes it to the model, as to the student alone."""
+    config = distillation(data_preprocessor=dict(retinanet()["data_preprocessor"], mean=[1, 2, 3]))
+    assert build(config).student.data_preprocessor.mean.flatten().tolist() != [1, 2, 3]  # it has its own
+    del config["architecture"]["data_preprocessor"]
+    model = build(config)
+    for one in (model, model.student):
+        assert one.data_preprocessor.mean.flatten().tolist() == [1, 2, 3]
+
+
 def test_null_fails_when_a_loss_has_weight(tmp_path):
     """The null test can fail."""
     alone = trained(retinanet(), tmp_path / "alone").model.state_dict()

@@ -27,6 +27,13 @@ def test_equals_the_formula():
     torch.testing.assert_close(module.metrics()["similarity.generation"], cosine.detach())
 
 
+def test_each_call_has_its_own_masks_without_a_runner():
+    MessageHub.get_current_instance().runtime_info.pop("iter", None)
+    module, maps = loss(), torch.ones(1, 6, 32, 32)
+    masks = [module.mask(maps) for _ in range(3)]
+    assert not torch.equal(masks[0], masks[1]) and not torch.equal(masks[1], masks[2])
+
+
 def test_each_iteration_and_each_stride_has_its_own_masks():
     module, maps, state = loss(), torch.ones(1, 6, 32, 32), torch.get_rng_state()
     masks = []
