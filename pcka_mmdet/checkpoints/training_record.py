@@ -1,10 +1,12 @@
 """The record of a work directory's training: its config, in a hidden file beside the checkpoints."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from pcka_mmdet.configuration.distillation import teachers_of, write_out_sides
 from pcka_mmdet.configuration.nested import leaves
@@ -47,7 +49,7 @@ def write_record(record: dict, work_dir: Path) -> None:
 def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
     """Refuse to overwrite another training's checkpoints, or to resume from them.
 
-    A new training may overwrite checkpoints only if its config is identical. A resumed one may change schedule, data
+    A new training may overwrite checkpoints only if its config is identical. A resumed one may change its length, data
     paths, hooks and numbers, but not the types of model, detectors and losses, and not the classes. Weights of other
     shapes are refused when they are loaded.
 
@@ -62,6 +64,8 @@ def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
     if not has_begun(work_dir) or not ((work_dir / "last_checkpoint").exists() or any(work_dir.glob("*.pth"))):
         return
     before = json.loads((work_dir / RECORD).read_text())
+    if resumes:
+        _warn_of_what_stays(before, record)
     view = _identity if resumes else leaves
     old, new = view(before), view(record)
     differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
@@ -78,6 +82,27 @@ def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
         f"differs: {summarise(differing)}. Give another --work-dir, or delete that one; to go on from its checkpoints "
         "write --resume"
     )
+
+
+def _warn_of_what_stays(before: dict, record: dict) -> None:
+    """Name the settings that a resumed training takes from its checkpoint, though they have changed."""
+    old, new = (
+        leaves(
+            {
+                "param_scheduler": one.get("param_scheduler"),
+                "optimizer": (one.get("optim_wrapper") or {}).get("optimizer"),
+            }
+        )
+        for one in (before, record)
+    )
+    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    if changed:
+        print_log(
+            "optimizer and schedules of a resumed training are those of its checkpoint, so these changes do nothing: "
+            f"{', '.join(changed)}",
+            "current",
+            level=logging.WARNING,
+        )
 
 
 def _identity(record: dict) -> dict[str, Any]:

@@ -81,6 +81,9 @@ def merge_options(config: Config, options: Mapping[str, Any]) -> None:
         if is_fpn_distill(config) and key.startswith("model.") and key.split(".")[1] not in _OF_DISTILLATION
     }
     config.merge_from_dict({key: value for key, value in options.items() if key not in of_student})
+    if is_fpn_distill(config) and "data_preprocessor" in config and "data_preprocessor" in config.model.architecture:
+        # the student has a copy of the one at the top
+        of_student |= {f"model.{key}": value for key, value in options.items() if key.startswith("data_preprocessor")}
     if not of_student:
         return
     if isinstance(config.model.architecture, str):

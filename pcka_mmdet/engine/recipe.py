@@ -180,7 +180,7 @@ def make_distillation(config: Config, sides: dict[str, Any], distiller: dict, ba
     """
     balanced = {} if balance is None else {"balance": balance}
     config.model = dict(type="pcka_mmdet.FPNDistill", **sides, distiller=distiller, **balanced)
-    config.log_processor = {**config.get("log_processor", {}), "type": "pcka_mmdet.LevelLogProcessor"}
+    config.log_processor = {**(config.get("log_processor") or {}), "type": "pcka_mmdet.LevelLogProcessor"}
 
 
 def load_recipe(recipe: str, with_roi_head: bool) -> Config:

@@ -18,7 +18,7 @@ from pcka_mmdet.configuration.nested import last_name
 
 from .checks import preflight
 from .checks.teacher_check import check_teacher
-from .hooks import BalanceAdviceHook, NonFiniteLossHook, SeparateClippingHook, SimilarityHook
+from .hooks import BalanceAdviceHook, FreshMetricsHook, NonFiniteLossHook, SeparateClippingHook, SimilarityHook
 from .hooks.student_checkpoint import use_student_checkpoints
 from .nonfinite import save_step
 from .runner import build_runner, build_training_set, on_cpu
@@ -73,7 +73,7 @@ class TrainingOptions:
                 )
             config.model.init_student = str(self.init_student)
         _drop_weights_that_would_be_loaded_over(config)
-        _log_validations_by_iteration(config)
+        _count_iterations(config)
         _log_to_files(config)
         use_student_checkpoints(config, self.allow_teacher_change)
         ours = is_fpn_distill(config) and last_name(config.model.distiller.type) == "FPNDistiller"
@@ -93,14 +93,18 @@ def _drop_weights_that_would_be_loaded_over(config: Config) -> None:
         config.load_from = None
 
 
-def _log_validations_by_iteration(config: Config) -> None:
-    """In a training by iterations, note the iteration of each validation: MMEngine would note epoch 0."""
+def _count_iterations(config: Config) -> None:
+    """In a training by iterations, save checkpoints by iteration, too, and note the iteration of each validation:
+    MMEngine would save none before the end, and note epoch 0."""
     if not preflight.counts_iterations(config):
         return
     hooks = config.setdefault("default_hooks", ConfigDict())
     logger = hooks.setdefault("logger", ConfigDict(type="LoggerHook"))
     if logger:
         logger.setdefault("log_metric_by_epoch", False)
+    saver = hooks.setdefault("checkpoint", ConfigDict(type="CheckpointHook"))
+    if saver:
+        saver.setdefault("by_epoch", False)
 
 
 def _log_to_files(config: Config) -> None:
@@ -154,7 +158,7 @@ def _train(config: Config, notes: Sequence[str], hooks: Sequence[Hook], start: s
         for note in (*notes, f"versions: {releases()}"):
             runner.logger.info(note)
         hook = _registered(runner, NonFiniteLossHook)
-        for kind in (SimilarityHook, BalanceAdviceHook, SeparateClippingHook):
+        for kind in (SimilarityHook, BalanceAdviceHook, SeparateClippingHook, FreshMetricsHook):
             _registered(runner, kind)
         for more in hooks:
             runner.register_hook(more)

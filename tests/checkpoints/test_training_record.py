@@ -31,6 +31,16 @@ def test_the_same_training_again(trained):
         check_record(training_record(same), trained, resumes)
 
 
+def test_settings_that_a_resumed_training_takes_from_its_checkpoint(trained, monkeypatch):
+    said = []
+    monkeypatch.setattr("pcka_mmdet.checkpoints.training_record.print_log", lambda text, *_, **__: said.append(text))
+    check_record(training_record(config(train_cfg=dict(max_epochs=9))), trained, resumes=True)
+    assert said == []
+    settings = dict(optim_wrapper=dict(optimizer=dict(lr=0.1)), param_scheduler=[dict(type="MultiStepLR")])
+    check_record(training_record(config(**settings)), trained, resumes=True)
+    assert len(said) == 1 and "so these changes do nothing: optimizer.lr, param_scheduler" in said[0]
+
+
 def test_another_config_does_not_overwrite_checkpoints(trained):
     other = config(randomness=dict(seed=1), load_from="a.pth")
     other.train_dataloader.dataset.data_root = "there/"

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.commands.arguments import add_common_arguments, positive, runner_config
 from pcka_mmdet.configuration.detector import build_detector
-from tests.detectors import distillation
+from tests.detectors import distillation, retinanet
 
 RETINANET = "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py"
 
@@ -96,6 +96,15 @@ def test_a_preprocessor_at_the_top_of_the_students_config_is_merged_into():
     config = Config(dict(model=distillation(architecture=yolov3)))
     student = student_config(parsed(config, "model.data_preprocessor.pad_size_divisor=64")).model
     assert student.data_preprocessor.type == "DetDataPreprocessor" and student.data_preprocessor.pad_size_divisor == 64
+
+
+def test_a_setting_of_the_preprocessor_at_the_top_is_the_students():
+    """As of the student alone, whose model has a copy of it too."""
+    preprocessor = dict(type="DetDataPreprocessor", mean=[1.0, 1.0, 1.0], std=[1.0, 1.0, 1.0])
+    student = dict(retinanet(), data_preprocessor=preprocessor)
+    config = Config(dict(model=distillation(architecture=student), data_preprocessor=preprocessor))
+    config = parsed(config, "data_preprocessor.mean=[2.0, 2.0, 2.0]")
+    assert config.model.architecture.data_preprocessor.mean == config.data_preprocessor.mean == [2.0, 2.0, 2.0]
 
 
 def test_a_detectors_own_config_and_a_foreign_algorithm_keep_theirs():

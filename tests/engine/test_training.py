@@ -64,4 +64,5 @@ def test_validations_of_a_training_by_iterations_are_logged_by_iteration(train_c
     config = plain(train_cfg=train_cfg, default_hooks=hooks)
     TrainingOptions().apply(config)
     assert config.default_hooks.get("logger", {}).get("log_metric_by_epoch") == expected
+    assert config.default_hooks.checkpoint.get("by_epoch") == (None if expected is None else False)
     assert expected is None or config.default_hooks.logger.type == "LoggerHook"

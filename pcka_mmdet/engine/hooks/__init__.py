@@ -1,6 +1,7 @@
 """Hooks of MMEngine's runner."""
 
 from .balance_advice import BalanceAdviceHook
+from .fresh_metrics import FreshMetricsHook
 from .loss_schedule import LossScheduleHook
 from .nonfinite_loss import NonFiniteLossHook
 from .progress_bar import ProgressHook
@@ -11,6 +12,7 @@ from .student_weights import StudentWeightsHook
 
 __all__ = [
     "BalanceAdviceHook",
+    "FreshMetricsHook",
     "LossScheduleHook",
     "NonFiniteLossHook",
     "ProgressHook",

@@ -12,7 +12,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from pcka_mmdet.checkpoints.atomic_write import BACKEND, atomic_save, atomic_write, remove_scratch
 from pcka_mmdet.checkpoints.files import load_file
@@ -70,8 +70,7 @@ class StudentCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Remove partly written files, and write students that a kill prevented."""
         super().before_train(runner)
-        if runner.iter >= runner.max_iters:
-            print_log(f"the training is complete: {runner.iter} of {runner.max_iters} iterations are done", "current")
+        self._say_what_is_done(runner)
         self._keep_to_own_folder()
         if is_main_process():
             remove_scratch(Path(self.out_dir))
@@ -81,6 +80,21 @@ class StudentCheckpointHook(CheckpointHook):
             if is_main_process():
                 atomic_write(Path(self.out_dir) / STUDENT_CONFIG, self._student_config.encode())
                 self._write_missing_students(resumed_checkpoint(runner))
+
+    @staticmethod
+    def _say_what_is_done(runner: Runner) -> None:
+        by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        unit = "epochs" if by_epoch else "iterations"
+        done, whole = (runner.epoch, runner.max_epochs) if by_epoch else (runner.iter, runner.max_iters)
+        if done >= whole:
+            print_log(f"the training is complete: all {whole} {unit} are done", "current")
+        elif by_epoch and runner.iter != runner.epoch * len(runner.train_dataloader):
+            print_log(
+                f"epochs have {len(runner.train_dataloader)} iterations now, and {runner.iter} iterations were done in "
+                f"{runner.epoch} epochs before: until, since and the progress bar count iterations, so they shift",
+                "current",
+                level=logging.WARNING,
+            )
 
     def _keep_to_own_folder(self) -> None:
         """Point MMEngine's record of the best checkpoints to this folder. After a copy or a move, the resumed
@@ -119,13 +133,22 @@ class StudentCheckpointHook(CheckpointHook):
                 self._students.append(student_checkpoint(checkpoint, self._student_config))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """When resuming, refuse another training's checkpoint.
+        """When resuming, refuse another training's checkpoint, and one that no training can go on from.
 
         Raises:
-            ValueError: The teacher's file differs, or a key is missing, unexpected or of another shape.
+            ValueError: The teacher's file differs; a key is missing, unexpected or of another shape; or there is no
+                state of the optimizer, the schedules or the log.
         """
         if not runner._resume:
             return
+        needed = ["message_hub", "optimizer", *(["param_schedulers"] if runner.param_schedulers else [])]
+        lacking = [name for name in needed if name not in checkpoint]
+        if lacking:
+            raise ValueError(
+                f"--resume: this checkpoint holds no {' and no '.join(lacking)} to go on from: resume from an "
+                "epoch_N.pth. The best one and a student's never hold them; others do by default "
+                "(default_hooks.checkpoint.save_optimizer, save_param_scheduler)"
+            )
         checkpoint.get("meta", {}).pop("config", None)  # written by old MMCV; MMEngine would run it as Python
         model = unwrapped_model(runner)
         if isinstance(model, FPNDistill):
@@ -176,6 +199,11 @@ class StudentCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         wanted = self.key_indicators if self.save_best and metrics else ()
         absent = [name for name in wanted if name != "auto" and name not in metrics]
+        evaluators = {name.rpartition("/")[0] for name in metrics}
+        if absent and "/" in absent[0] and absent[0].rpartition("/")[0] not in evaluators:
+            message = f"no best checkpoint is saved: the validation gives no {absent[0]}, as if nothing were detected"
+            print_log(message, "current", level=logging.WARNING)
+            return
         if absent:
             raise ValueError(
                 f"save_best={absent[0]!r} of the checkpoint hook: the validation gives {sorted(metrics)}. Write one of "
@@ -223,6 +251,8 @@ def use_student_checkpoints(config: Config, allow_teacher_change: bool = False) 
     if config.get("default_hooks") is None:
         config.default_hooks = ConfigDict()
     hook = config.default_hooks.setdefault("checkpoint", ConfigDict(type="CheckpointHook"))
+    if hook:
+        hook.setdefault("type", "CheckpointHook")
     remote = hook and any(hook.get(option) for option in ("backend_args", "file_client_args"))
     if hook and not remote and last_name(hook.type) == "CheckpointHook":
         hook.type = "pcka_mmdet.StudentCheckpointHook"

@@ -47,9 +47,9 @@ class FPNDistiller(BaseDistiller):
     channels differ), before optimizer, DDP and EMA are set up.
 
     Args:
-        losses: Loss configs by name. A loss is a `LevelLoss`, or any module that is called with the student's and the
-            teacher's output. Any argument may be given by stride (`{8: 16, 16: 8}`). Besides the loss's own arguments
-            an entry may hold:
+        losses: Loss configs by name; `None` leaves a loss out. A loss is a `LevelLoss`, or any module that is called
+            with the student's and the teacher's output. Any argument may be given by stride (`{8: 16, 16: 8}`).
+            Besides the loss's own arguments an entry may hold:
 
             - `strides`: the levels that it is applied to.
             - `level_weight`: `{stride: factor}`, 1 where a stride is not named.
@@ -66,6 +66,7 @@ class FPNDistiller(BaseDistiller):
         self, losses: dict[str, dict], strides: str | int | Sequence[int] = "auto", init_cfg: dict | None = None
     ):
         super().__init__(init_cfg)
+        losses = {name: loss for name, loss in losses.items() if loss is not None}
         if not losses:
             raise ValueError("FPNDistiller needs a loss, such as losses=dict(NAME=dict(type=TYPE))")
         misnamed = [name for name in losses if "loss" in name]

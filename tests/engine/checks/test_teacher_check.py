@@ -42,6 +42,14 @@ def test_below_the_threshold_it_stops(config):
     assert subset["annotations"] == [a for a in whole["annotations"] if a["image_id"] in kept]
 
 
+def test_mmrazors_validation_loop_is_not_the_teachers(config):
+    config.val_cfg = dict(type="mmrazor.SingleTeacherDistillValLoop")
+    with pytest.raises(
+        ValueError, match="the teacher's coco/bbox_mAP on the first 1 .* images is 0.000, below 0.05. Do"
+    ):
+        check_teacher(config, 1)
+
+
 def test_all_images(config):
     with pytest.raises(ValueError, match="the teacher's coco/bbox_mAP on all 4 validation images is 0.000, below 0.05"):
         check_teacher(config, None)

@@ -13,7 +13,7 @@ from pcka_mmdet.checkpoints.student import export_student
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.engine.hooks import student_checkpoint
 from tests.detectors import build, distillation, retinanet
-from tests.runners import flexible_runner, runner
+from tests.runners import RandomScenes, flexible_runner, runner
 
 HOOK = dict(type="pcka_mmdet.StudentCheckpointHook", interval=1)
 
@@ -99,6 +99,43 @@ def test_a_best_value_that_the_validation_does_not_give(tmp_path):
     run = train(tmp_path, epochs=1, hook=dict(save_best="bbox_mAP", rule="greater"))
     with pytest.raises(ValueError, match=r"save_best='bbox_mAP' .* gives \['coco/bbox_mAP'\]. Write one of these"):
         checkpoint_hook(run).after_val_epoch(run, {"coco/bbox_mAP": 0.5})
+
+
+def test_a_validation_without_the_best_value_saves_none(tmp_path):
+    """MMDetection's metric gives nothing where nothing was detected, and another evaluator may give its own."""
+    run = train(tmp_path, epochs=1, hook=dict(save_best="coco/bbox_mAP", rule="greater"))
+    checkpoint_hook(run).after_val_epoch(run, {"pascal_voc/mAP": 0.5})
+    assert not list(tmp_path.glob("*best*.pth"))
+
+
+@pytest.mark.parametrize("lacking", ["optimizer", "param_schedulers", "message_hub"])
+def test_a_checkpoint_that_no_training_can_go_on_from(lacking, tmp_path):
+    """The learning rate would begin anew."""
+    schedule = dict(param_scheduler=dict(type="MultiStepLR", milestones=[1]))
+    train(tmp_path, epochs=1, **schedule)
+    content = load(tmp_path / "epoch_1.pth")
+    del content[lacking]
+    torch.save(content, tmp_path / "epoch_1.pth")
+    with pytest.raises(ValueError, match=f"--resume: this checkpoint holds no {lacking} to go on from: resume from an"):
+        train(tmp_path, epochs=2, resume=True, **schedule)
+
+
+def test_other_epochs_after_a_resume_are_told(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(student_checkpoint, "print_log", lambda text, *_, **__: said.append(text))
+    train(tmp_path, epochs=1)
+    sampler = dict(type="DefaultSampler", shuffle=True)
+    loader = dict(dataset=RandomScenes(4), batch_size=2, sampler=sampler, num_workers=0)
+    train(tmp_path, epochs=2, resume=True, train_dataloader=loader)
+    assert [text.partition(":")[0] for text in said] == [
+        "epochs have 2 iterations now, and 3 iterations were done in 1 epochs before"
+    ]
+
+
+def test_a_hook_without_a_type_is_mmengines():
+    config = Config(dict(default_hooks=dict(checkpoint=dict(interval=2))))
+    student_checkpoint.use_student_checkpoints(config)
+    assert config.default_hooks.checkpoint == dict(type="pcka_mmdet.StudentCheckpointHook", interval=2)
 
 
 def test_what_other_hooks_save_has_no_student_here(tmp_path):
@@ -217,7 +254,7 @@ def test_a_student_that_is_missing_is_made_up_for(tmp_path, monkeypatch):
     students[0].unlink()
     (tmp_path / students[0].name.removeprefix("student_")).write_bytes(b"damaged")
     train(tmp_path, epochs=1, hook=hook, resume=True)
-    complete = "the training is complete: 3 of 3 iterations are done"
+    complete = "the training is complete: all 1 epochs are done"
     assert not students[0].exists() and said.count(complete) == 2 and len(said) == 4
 
 

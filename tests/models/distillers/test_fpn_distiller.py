@@ -209,6 +209,13 @@ def test_a_single_stride(one):
     assert list(distiller(**one).losses) == ["pcka_s8"]
 
 
+def test_a_loss_that_is_left_out():
+    """From the command line: `model.distiller.losses.mimic=None`."""
+    assert list(distiller(dict(pcka=PCKA, mimic=None)).terms) == ["pcka"]
+    with pytest.raises(ValueError, match="FPNDistiller needs a loss"):
+        FPNDistiller(dict(mimic=None))
+
+
 @pytest.mark.parametrize("strides", [[], "s8", 8.0])
 def test_strides_of_another_kind(strides):
     with pytest.raises(ValueError, match=r"^strides is 'auto', or a list of strides such as \[8, 16\]; got "):
