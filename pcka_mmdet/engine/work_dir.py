@@ -12,6 +12,9 @@ from pcka_mmdet.checkpoints.training_record import check_record, training_record
 
 from .lock import exclusive
 
+OWNER = ".work_dir"
+"""In a checkpoints' folder, the file that names the work directory."""
+
 RANKS = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
 """The environment variable that holds a process's rank under each launcher, before there is a process group."""
 
@@ -43,14 +46,36 @@ def reserved(config: Config, resumes: bool) -> Iterator[None]:
 
     Raises:
         BlockingIOError: Another run uses the folder.
-        ValueError: It holds another training; see `check_record`.
+        ValueError: It holds another training, see `check_record`; or its checkpoints go to a folder (`out_dir`) that
+            another work directory's go to.
     """
     if os.environ.get(RANKS.get(config.launcher, ""), "0") != "0":
         yield
         return
     work_dir = Path(config.work_dir)
-    with exclusive(work_dir):
+    with exclusive(work_dir), _reserved_checkpoints(config):
         record = training_record(config)
         check_record(record, work_dir, resumes)
         write_record(record, work_dir)
+        yield
+
+
+@contextlib.contextmanager
+def _reserved_checkpoints(config: Config) -> Iterator[None]:
+    """Reserve the checkpoints' folder, if it is a local one of its own: MMEngine adds only the last part of the work
+    directory's path to `out_dir`, which others may have too."""
+    hook = (config.get("default_hooks") or {}).get("checkpoint") or {}
+    out_dir, work_dir = str(hook.get("out_dir") or config.work_dir), Path(config.work_dir).resolve()
+    folder = Path(out_dir).resolve() / work_dir.name
+    if "://" in out_dir or work_dir in (folder, Path(out_dir).resolve()):
+        yield
+        return
+    with exclusive(folder):
+        owner = folder / OWNER
+        if owner.is_file() and (other := Path(owner.read_text())) != work_dir and other.is_dir():
+            raise ValueError(
+                f"the checkpoints of {str(other)!r} are in {str(folder)!r}, and would be overwritten: give another "
+                "default_hooks.checkpoint.out_dir, or a --work-dir whose last part is another"
+            )
+        owner.write_text(str(work_dir))
         yield

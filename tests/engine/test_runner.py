@@ -32,4 +32,4 @@ def test_a_training_has_our_hooks(monkeypatch):
     training._train(Config(), [], [more], None)
     assert run.hooks[0] is own and run.hooks[-1] is more
     kinds = [type(hook).__name__ for hook in run.hooks]
-    assert sorted(kinds[1:-1]) == ["BalanceAdviceHook", "NonFiniteLossHook", "SeparateClippingHook"]
+    assert sorted(kinds[1:-1]) == ["BalanceAdviceHook", "FreshMetricsHook", "NonFiniteLossHook", "SeparateClippingHook"]

@@ -69,6 +69,25 @@ def test_resume_where_nothing_was_trained(train, tmp_path):
     assert not (tmp_path / "work").exists()
 
 
+def test_two_trainings_whose_checkpoints_go_to_one_folder(tmp_path):
+    """MMEngine names it after the last part of the work directory alone."""
+
+    def trained(seed: str, out_dir: str = "checkpoints") -> None:
+        hooks = dict(checkpoint=dict(type="CheckpointHook", out_dir=str(tmp_path / out_dir)))
+        with reserved(config(tmp_path / seed / "run", default_hooks=hooks), resumes=False):
+            pass
+
+    trained("seed0")
+    trained("seed0")
+    with pytest.raises(
+        ValueError, match="the checkpoints of '.*seed0/run' are in '.*checkpoints/run', and would be ov"
+    ):
+        trained("seed1")
+    trained("seed1", out_dir="seed1")  # its own work directory
+    (tmp_path / "seed0").rename(tmp_path / "moved")
+    trained("moved")
+
+
 def test_of_several_processes_the_first_one_keeps_the_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "PATIENCE", 0)
     ours = config(tmp_path)
