@@ -42,7 +42,8 @@ class PatchLoss(LevelLoss):
         automatic = patch_size == "auto"
         if not isinstance(patch_size, int) and not automatic:
             raise ValueError(
-                f"{name}: patch_size is by stride, such as {{8: 2}}, one number or 'auto'; got {patch_size}"
+                f"{name}: patch_size is a number or 'auto', in an FPNDistiller also by stride, such as {{8: 2}}; got "
+                f"{patch_size}"
             )
         patch_grid(1, 1, 1 if automatic else patch_size, fit)  # refuses bad values
         self.patch_size = patch_size
