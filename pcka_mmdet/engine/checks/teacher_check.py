@@ -108,9 +108,8 @@ def _evaluation(config: Config, images: int | None, teacher: str | dict, metric:
     )
     evaluation = Config(copy.deepcopy({key: config[key] for key in kept if key in config}))
     evaluation.model = model_config(teacher)
-    evaluation.val_cfg = dict(
-        type="ValLoop", fp16=(evaluation.get("val_cfg") or {}).get("fp16", False)
-    )  # MMRazor's needs a distiller
+    half = (evaluation.get("val_cfg") or {}).get("fp16", False)
+    evaluation.val_cfg = dict(type="ValLoop", fp16=half)  # MMRazor's loop needs a distiller
     evaluators = evaluation.val_evaluator
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
     for evaluator in evaluators:
