@@ -12,8 +12,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.config_text import GIVE_CONFIG, read_config
+from pcka_mmdet.checkpoints.safe_loading import safe_loading
 from pcka_mmdet.checkpoints.student import read_student, student_path
-from pcka_mmdet.compat.safe_globals import forced
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.configuration.nested import replaced
 from pcka_mmdet.engine.cfg_options import apply_common
@@ -70,7 +70,7 @@ def distill(
     if config.get("visualizer"):
         config.visualizer.pop("name", None)  # a second training of that name would log into the first one's files
     apply_common(config, cfg_options, str(work_dir))
-    with forced():
+    with safe_loading():
         runner = run_training(config, TrainingOptions(**options), [choice])
     validations = validation_records(read_scalars(Path(work_dir)))
     metrics = validations[max(validations)] if validations else {}

@@ -10,7 +10,7 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
-from pcka_mmdet.compat.safe_globals import forced
+from .safe_loading import safe_loading
 
 _HASH_IN_NAME = re.compile(r"-([a-f0-9]{8,64})\.pth$")
 
@@ -27,7 +27,7 @@ def load_file(checkpoint: str, option: str = "checkpoint") -> dict:
         ValueError: The file cannot be read, or holds other types than arrays and those that MMEngine writes.
     """
     try:
-        with forced():
+        with safe_loading():
             return CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{option} {checkpoint!r} does not exist: give a file or a URL") from error

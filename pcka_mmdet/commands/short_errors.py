@@ -15,7 +15,7 @@ from typing import Any
 from mmengine.logging import MMLogger
 from torch import nn
 
-from pcka_mmdet.compat.safe_globals import forced
+from pcka_mmdet.checkpoints.safe_loading import safe_loading
 
 STATUS = 2
 """Exit status of a tool that has failed."""
@@ -38,7 +38,7 @@ def run_tool(main: Callable[[], None]) -> None:
     shows_all = OPTION in sys.argv
     sys.argv = [word for word in sys.argv if word != OPTION]
     try:
-        with forced():
+        with safe_loading():
             main()
     except Exception as error:
         if shows_all:

@@ -5,15 +5,13 @@ Trap: torch >= 2.6 loads with `weights_only=True` unless told otherwise, and MME
 a checkpoint. OneDL's MMEngine falls back to `weights_only=False`, which runs whatever code a file holds.
 
 This module allows exactly the types that MMEngine writes; the safe loader refuses any other pickled global and names
-it. `forced` makes torch use it whatever a call asks for. If the user has set `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`, that
-setting stays. Before torch 2.6 nothing changes.
+it. Our own loads use it whatever a call asks for: see `pcka_mmdet.checkpoints.safe_loading`. Before torch 2.6 nothing
+changes.
 
 Delete when: MMEngine registers its own types, or stores log histories and schedules as plain lists and names.
 """
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 _STATISTICS = ("min", "max", "mean", "current")
@@ -40,25 +38,6 @@ def apply() -> None:
             *_numpy_types(),
         ]
     )
-
-
-@contextlib.contextmanager
-def forced() -> Iterator[None]:
-    """While the context lasts, torch takes the safe loader even where a call asks for the other one, as OneDL's does.
-
-    Our tools and functions run in it. A program of the user's own is left as it is.
-    """
-    import torch
-
-    name, others = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
-    if _torch_version(torch) < (2, 6) or name in os.environ or others in os.environ:
-        yield
-        return
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop(name, None)
 
 
 def checkpoint_method(owner: Any, name: str) -> Callable:

@@ -15,6 +15,7 @@ from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from torch import nn
 from torch.utils.data import DataLoader
 
+from pcka_mmdet.checkpoints.safe_loading import safe_loading
 from pcka_mmdet.compat import safe_globals
 from pcka_mmdet.compat.safe_globals import checkpoint_method
 
@@ -108,7 +109,7 @@ def test_hostile_checkpoint_is_refused_by_name(
 def test_an_explicit_unsafe_load_is_safe_where_it_is_forced(tmp_path: Path) -> None:
     """OneDL's loader falls back to ``weights_only=False``. A user's own program may do so."""
     torch.save(Pickled(os.system, "true"), tmp_path / "hostile.pth")
-    with safe_globals.forced(), pytest.raises(pickle.UnpicklingError, match="system"):
+    with safe_loading(), pytest.raises(pickle.UnpicklingError, match="system"):
         torch.load(tmp_path / "hostile.pth", weights_only=False)
     torch.save(nn.Linear(1, 1), tmp_path / "own.pth")
     assert isinstance(torch.load(tmp_path / "own.pth", weights_only=False), nn.Linear)
@@ -140,7 +141,7 @@ def test_applying_twice_is_applying_once() -> None:
 @needs_safe_loader
 def test_the_users_own_choice_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    with safe_globals.forced():
+    with safe_loading():
         assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
 
 
@@ -149,7 +150,7 @@ def test_torch_without_such_a_list_is_left_alone(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch, "__version__", "2.1.2")
     monkeypatch.delattr(torch.serialization, "add_safe_globals")
     safe_globals.apply()
-    with safe_globals.forced():
+    with safe_loading():
         assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ  # it would refuse every checkpoint of MMEngine there
 
 
