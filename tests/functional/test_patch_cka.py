@@ -198,7 +198,7 @@ def test_bad_arguments():
 
 @pytest.mark.parametrize("average", ["channel", "spatial"])
 @pytest.mark.parametrize("centering", CENTERINGS)
-@pytest.mark.parametrize("patch_size", [1, 3])
+@pytest.mark.parametrize("patch_size", [pytest.param(1, marks=pytest.mark.full), 3])
 def test_compiles_without_a_graph_break(parts, average, centering, patch_size):
     """Either form of CKA (by patch_size), and maps that are resized; for large patches, positions too."""
     student, teacher = maps(2, 3, 5, 7)

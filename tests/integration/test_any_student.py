@@ -94,6 +94,7 @@ def test_one_command_and_the_config_that_it_keeps(command, cells, teacher, tmp_p
         assert one == pytest.approx(other, rel=1e-4)
 
 
+@pytest.mark.full  # the first training of a pair is tested above
 def test_a_student_that_was_trained_and_the_teachers_head(command, cells, teacher, tmp_path):
     if "shared" in cells.read_text():
         pytest.skip("one set is enough for this")

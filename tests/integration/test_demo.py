@@ -86,6 +86,7 @@ def test_the_page_shows_this_run(demo):
     assert "distillation.balance.ratio" in page and "--resume auto" in page
 
 
+@pytest.mark.full  # half a minute
 def test_a_report_of_any_trainings(demo, command, tmp_path):
     """Those that were not tested are."""
     shutil.copytree(demo.work_dir / "student", tmp_path / "untested", ignore=shutil.ignore_patterns("test"))
