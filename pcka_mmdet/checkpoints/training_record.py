@@ -68,7 +68,7 @@ def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
         _warn_of_what_stays(before, record)
     view = _identity if resumes else leaves
     old, new = view(before), view(record)
-    differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    differing = _differing(old, new)
     if not differing:
         return
     if resumes:
@@ -86,23 +86,24 @@ def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
 
 def _warn_of_what_stays(before: dict, record: dict) -> None:
     """Name the settings that a resumed training takes from its checkpoint, though they have changed."""
-    old, new = (
-        leaves(
-            {
-                "param_scheduler": one.get("param_scheduler"),
-                "optimizer": (one.get("optim_wrapper") or {}).get("optimizer"),
-            }
-        )
-        for one in (before, record)
-    )
-    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    if changed:
+    if changed := _differing(_optimisation(before), _optimisation(record)):
         print_log(
             "optimizer and schedules of a resumed training are those of its checkpoint, so these changes do nothing: "
             f"{', '.join(changed)}",
             "current",
             level=logging.WARNING,
         )
+
+
+def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """The names of settings that are not the same in both."""
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+
+
+def _optimisation(record: dict) -> dict[str, Any]:
+    """The settings of optimizer and schedules."""
+    optimizer = (record.get("optim_wrapper") or {}).get("optimizer")
+    return leaves({"optimizer": optimizer, "param_scheduler": record.get("param_scheduler")})
 
 
 def _identity(record: dict) -> dict[str, Any]:

@@ -47,6 +47,12 @@ def annotation_files(dataset: dict) -> list[Path]:
     return [annotation_file(part) for part in all_innermost(dataset)]
 
 
+def evaluators(config: Config, option: str) -> list[dict]:
+    """The metrics of `val_evaluator` or `test_evaluator`, which may be one or a list."""
+    given = config.get(option) or []
+    return given if isinstance(given, list) else [given]
+
+
 def data_set_class(dataset: dict, scope: str | None) -> type[BaseDataset] | None:
     """The class of a data set's config; `None` if none of that name is registered.
 

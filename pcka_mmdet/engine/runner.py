@@ -2,13 +2,15 @@
 
 import atexit
 import gc
+import logging
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 from torch import nn
 
 from pcka_mmdet.configuration.nested import last_name
@@ -73,6 +75,22 @@ def forget_initial_weights(runner: Runner) -> None:
         model.init_student, model.inherit = None, []
     elif isinstance(model, dict) and last_name(model.get("type")) == "FPNDistill":
         model.update(init_student=None, inherit=[])  # a FlexibleRunner builds and initialises it when it trains
+
+
+def say_what_is_done(runner: Runner) -> None:
+    """Log that a resumed training is complete, or that its epochs have another length now."""
+    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    unit = "epochs" if by_epoch else "iterations"
+    done, whole = (runner.epoch, runner.max_epochs) if by_epoch else (runner.iter, runner.max_iters)
+    if done >= whole:
+        print_log(f"the training is complete: all {whole} {unit} are done", "current")
+    elif by_epoch and runner.iter != runner.epoch * len(runner.train_dataloader):
+        print_log(
+            f"epochs have {len(runner.train_dataloader)} iterations now, and {runner.iter} iterations were done in "
+            f"{runner.epoch} epochs before: until, since and the progress bar count iterations, so they shift",
+            "current",
+            level=logging.WARNING,
+        )
 
 
 def build_training_set(runner: Runner) -> None:

@@ -73,9 +73,9 @@ class TrainingOptions:
                 )
             config.model.init_student = str(self.init_student)
         _drop_weights_that_would_be_loaded_over(config)
-        _count_iterations(config)
         _log_to_files(config)
         use_student_checkpoints(config, self.allow_teacher_change)
+        _count_iterations(config)
         ours = is_fpn_distill(config) and last_name(config.model.distiller.type) == "FPNDistiller"
         if ours and config.model.get("balance") is None:
             config.model.balance = dict(ratio=None)  # constant weights: measured for the log and its warnings
@@ -98,13 +98,12 @@ def _count_iterations(config: Config) -> None:
     MMEngine would save none before the end, and note epoch 0."""
     if not preflight.counts_iterations(config):
         return
-    hooks = config.setdefault("default_hooks", ConfigDict())
+    hooks = config.default_hooks
     logger = hooks.setdefault("logger", ConfigDict(type="LoggerHook"))
     if logger:
         logger.setdefault("log_metric_by_epoch", False)
-    saver = hooks.setdefault("checkpoint", ConfigDict(type="CheckpointHook"))
-    if saver:
-        saver.setdefault("by_epoch", False)
+    if hooks.checkpoint:
+        hooks.checkpoint.setdefault("by_epoch", False)
 
 
 def _log_to_files(config: Config) -> None:

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from pcka_mmdet.configuration.data_set import annotation_file, annotation_path, data_classes, data_set_class
+from pcka_mmdet.configuration.data_set import annotation_file, annotation_path, data_classes, data_set_class, evaluators
 from pcka_mmdet.configuration.distillation import student_model
 from pcka_mmdet.configuration.nested import walk
 
@@ -69,9 +69,8 @@ def doubts_of_annotations(config: Config, loaders: Iterable[str] = OF_A_TRAINING
 def _doubts_of_evaluators(config: Config, loader: str) -> Iterator[str]:
     """Annotation files that an evaluator reads in place of the one of its loader's data set."""
     option = loader.replace("dataloader", "evaluator")
-    evaluators = config.get(option) or []
     read = {annotation_file(dataset).resolve() for _, dataset in _data_sets(config, [loader])}
-    for evaluator in evaluators if isinstance(evaluators, list) else [evaluators]:
+    for evaluator in evaluators(config, option):
         file = evaluator.get("ann_file")
         if file and "://" not in file and len(read) == 1 and Path(file).resolve() not in read:
             yield (

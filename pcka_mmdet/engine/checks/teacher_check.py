@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.matching import summarise
-from pcka_mmdet.configuration.data_set import all_innermost, annotation_path, data_classes, innermost
+from pcka_mmdet.configuration.data_set import all_innermost, annotation_path, data_classes, evaluators, innermost
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import teachers_of
 from pcka_mmdet.models.teacher import load_strictly, size_divisor
@@ -110,9 +110,8 @@ def _evaluation(config: Config, images: int | None, teacher: str | dict, metric:
     evaluation.model = model_config(teacher)
     half = (evaluation.get("val_cfg") or {}).get("fp16", False)
     evaluation.val_cfg = dict(type="ValLoop", fp16=half)  # MMRazor's loop needs a distiller
-    evaluators = evaluation.val_evaluator
-    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-    for evaluator in evaluators:
+    metrics = evaluators(evaluation, "val_evaluator")
+    for evaluator in metrics:
         kinds = evaluator.get("metric")
         if isinstance(kinds, (list, tuple)) and "bbox" in kinds:
             evaluator.metric = [kind for kind in kinds if kind != "segm" or "segm" in metric]  # it may have no masks
@@ -129,7 +128,7 @@ def _evaluation(config: Config, images: int | None, teacher: str | dict, metric:
     # COCO's metric counts the objects of all images in its file, so it needs a shorter file
     subset = Path(evaluation.work_dir, "annotations.json").resolve()
     _write_subset(content, images, subset)
-    for reader in [dataset, *evaluators]:
+    for reader in [dataset, *metrics]:
         if "ann_file" in reader:
             reader.update(ann_file=str(subset), backend_args=None)  # of the annotations only; images have their own
     return evaluation

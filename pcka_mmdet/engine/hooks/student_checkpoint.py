@@ -12,7 +12,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.atomic_write import BACKEND, atomic_save, atomic_write, remove_scratch
 from pcka_mmdet.checkpoints.files import load_file
@@ -25,7 +25,7 @@ from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.registry import HOOKS
 
 from ..random_state import RandomState, random_state, set_random_state
-from ..runner import forget_initial_weights, resumed_checkpoint, unwrapped_model
+from ..runner import forget_initial_weights, resumed_checkpoint, say_what_is_done, unwrapped_model
 
 
 @HOOKS.register_module()
@@ -70,7 +70,7 @@ class StudentCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Remove partly written files, and write students that a kill prevented."""
         super().before_train(runner)
-        self._say_what_is_done(runner)
+        say_what_is_done(runner)
         self._keep_to_own_folder()
         if is_main_process():
             remove_scratch(Path(self.out_dir))
@@ -80,21 +80,6 @@ class StudentCheckpointHook(CheckpointHook):
             if is_main_process():
                 atomic_write(Path(self.out_dir) / STUDENT_CONFIG, self._student_config.encode())
                 self._write_missing_students(resumed_checkpoint(runner))
-
-    @staticmethod
-    def _say_what_is_done(runner: Runner) -> None:
-        by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
-        unit = "epochs" if by_epoch else "iterations"
-        done, whole = (runner.epoch, runner.max_epochs) if by_epoch else (runner.iter, runner.max_iters)
-        if done >= whole:
-            print_log(f"the training is complete: all {whole} {unit} are done", "current")
-        elif by_epoch and runner.iter != runner.epoch * len(runner.train_dataloader):
-            print_log(
-                f"epochs have {len(runner.train_dataloader)} iterations now, and {runner.iter} iterations were done in "
-                f"{runner.epoch} epochs before: until, since and the progress bar count iterations, so they shift",
-                "current",
-                level=logging.WARNING,
-            )
 
     def _keep_to_own_folder(self) -> None:
         """Point MMEngine's record of the best checkpoints to this folder. After a copy or a move, the resumed
@@ -199,12 +184,12 @@ class StudentCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         wanted = self.key_indicators if self.save_best and metrics else ()
         absent = [name for name in wanted if name != "auto" and name not in metrics]
-        evaluators = {name.rpartition("/")[0] for name in metrics}
-        if absent and "/" in absent[0] and absent[0].rpartition("/")[0] not in evaluators:
-            message = f"no best checkpoint is saved: the validation gives no {absent[0]}, as if nothing were detected"
-            print_log(message, "current", level=logging.WARNING)
-            return
         if absent:
+            evaluator, slash, _ = absent[0].rpartition("/")
+            if slash and evaluator not in {name.rpartition("/")[0] for name in metrics}:
+                message = f"no best checkpoint is saved: the validation gives no {absent[0]}"
+                print_log(f"{message}, as if nothing were detected", "current", level=logging.WARNING)
+                return
             raise ValueError(
                 f"save_best={absent[0]!r} of the checkpoint hook: the validation gives {sorted(metrics)}. Write one of "
                 "these, or 'auto', and go on by --resume"

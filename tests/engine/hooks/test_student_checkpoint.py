@@ -11,6 +11,7 @@ from mmengine.config import Config
 from pcka_mmdet.checkpoints.config_text import read_config
 from pcka_mmdet.checkpoints.student import export_student
 from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.engine import runner as engine_runner
 from pcka_mmdet.engine.hooks import student_checkpoint
 from tests.detectors import build, distillation, retinanet
 from tests.runners import RandomScenes, flexible_runner, runner
@@ -122,7 +123,8 @@ def test_a_checkpoint_that_no_training_can_go_on_from(lacking, tmp_path):
 
 def test_other_epochs_after_a_resume_are_told(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(student_checkpoint, "print_log", lambda text, *_, **__: said.append(text))
+    for module in (student_checkpoint, engine_runner):
+        monkeypatch.setattr(module, "print_log", lambda text, *_, **__: said.append(text))
     train(tmp_path, epochs=1)
     sampler = dict(type="DefaultSampler", shuffle=True)
     loader = dict(dataset=RandomScenes(4), batch_size=2, sampler=sampler, num_workers=0)
@@ -234,7 +236,8 @@ def test_a_copy_of_a_work_directory_leaves_the_originals_best(tmp_path):
 def test_a_student_that_is_missing_is_made_up_for(tmp_path, monkeypatch):
     """The kill came between checkpoint and student, or the training is finished: no epoch is left."""
     said = []
-    monkeypatch.setattr(student_checkpoint, "print_log", lambda text, *_, **__: said.append(text))
+    for module in (student_checkpoint, engine_runner):
+        monkeypatch.setattr(module, "print_log", lambda text, *_, **__: said.append(text))
     hook = dict(save_best="score", rule="greater")
     run = train(tmp_path, epochs=1, hook=hook)
     run.train_loop._epoch = 1
