@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import mmengine.config.config
 import pytest
 import torch
 from mmengine.logging import MessageHub
@@ -19,6 +20,12 @@ def seed() -> None:
 def outside_of_a_training(monkeypatch) -> None:
     """Each test begins without the progress of another's training."""
     monkeypatch.setattr(MessageHub, "_instance_dict", {})
+
+
+@pytest.fixture(autouse=True)
+def unformatted_configs(monkeypatch) -> None:
+    """MMEngine writes configs as they are: to format one for a reader takes longer than most tests."""
+    monkeypatch.setattr(mmengine.config.config, "FormatCode", lambda text, **style: (text, True))
 
 
 @pytest.fixture(scope="session")
