@@ -88,8 +88,9 @@ setup(
     install_requires=["torch>=2.1", "mmrazor==1.0.0", "joblib"],
     extras_require={
         **{name: requirements(name) for name in ("runtime", "openmmlab", "onedl", "demo", "onnx", "tests")},
-        "classification": ["torchvision", *requirements("classification"), *requirements("classification_openmmlab")],
-        "classification-onedl": ["torchvision", *requirements("classification"), *requirements("classification_onedl")],
+        # MMPretrain needs torchvision, too. Named here, it would replace torch by the newest.
+        "classification": [*requirements("classification"), *requirements("classification_openmmlab")],
+        "classification-onedl": [*requirements("classification"), *requirements("classification_onedl")],
     },
     entry_points=dict(console_scripts=["pcka-mmdet = pcka_mmdet.cli:main"]),
     cmdclass={"build_py": BuildWithMim},

@@ -8,6 +8,7 @@ import torch
 from mmengine.logging import MessageHub
 
 from pcka_mmdet.datasets import build_digit_scenes
+from tests.programs import unformatted
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +25,8 @@ def outside_of_a_training(monkeypatch) -> None:
 
 @pytest.fixture(autouse=True)
 def unformatted_configs(monkeypatch) -> None:
-    """MMEngine writes configs as they are: to format one for a reader takes longer than most tests."""
-    monkeypatch.setattr(mmengine.config.config, "FormatCode", lambda text, **style: (text, True))
+    """Configs are written as they are."""
+    monkeypatch.setattr(mmengine.config.config, "FormatCode", unformatted)
 
 
 @pytest.fixture(scope="session")

@@ -35,10 +35,21 @@ def accuracy_in(done) -> str:
 
 
 def test_cifar_without_a_network(command, tmp_path):
-    """The message names the file and the folder."""
+    """The message names the file and the folder. Nothing answers at the proxy's address."""
+    nowhere = "http://127.0.0.1:9"
     options = ["--cfg-options", *(f"{split}_dataloader.dataset.data_root={tmp_path}" for split in ("train", "val"))]
     config = "configs/classification/cifar100/resnet20_cifar100.py"
-    done = command("tools/train.py", config, "--work-dir", tmp_path / "run", *options, check=False)
+    done = command(
+        "tools/train.py",
+        config,
+        "--work-dir",
+        tmp_path / "run",
+        *options,
+        check=False,
+        http_proxy=nowhere,
+        https_proxy=nowhere,
+        no_proxy="",
+    )
     assert done.returncode == 2
     assert "put cifar-100-python.tar.gz" in done.stderr and str(tmp_path) in done.stderr
 

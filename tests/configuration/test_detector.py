@@ -43,7 +43,9 @@ def test_errors(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="no config file at 'retinanet.py'.*current directory.*'mmdet::"):
         model_config("retinanet.py")
-    with pytest.raises(FileNotFoundError, match="mmdet has no config 'retinanet/none.py': look for its name in .*configs"):
+    with pytest.raises(
+        FileNotFoundError, match="mmdet has no config 'retinanet/none.py': look for its name in .*configs"
+    ):
         model_config("mmdet::retinanet/none.py")
     for name in ("none", "not a name", "mmdet.none", "mmdet::mmdet"):
         with pytest.raises(ValueError, match=f"there is no package '{name}': name one that is installed"):

@@ -13,12 +13,14 @@ from unittest import mock
 import pytest
 import torch
 import torch.multiprocessing as mp
+import torch.nn.functional as F
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.runner import FlexibleRunner, Runner
 from torch import Tensor
 
 from pcka_mmdet.engine.hooks import NonFiniteLossHook
+from pcka_mmdet.models import RCKALoss
 from pcka_mmdet.models.balance import MOMENTUM, GradientBalance
 from pcka_mmdet.models.distillers import fpn_distiller
 from pcka_mmdet.models.losses.gathering import gathered
@@ -210,11 +212,18 @@ def gathered_rows(rank: int) -> tuple[Tensor, Tensor]:
     return everything.detach(), rows.grad
 
 
-def gathered_rows_of_two_widths(rank: int) -> str:
-    """What every process says, where their images are padded to different sizes."""
+def of_two_sizes(rank: int) -> tuple[Tensor, Tensor]:
+    """Maps of both sides in a process: of upright images in the first, of wide ones in the second."""
+    generator = torch.Generator().manual_seed(rank)
+    height, width = [(4, 6), (6, 4)][rank]
+    return tuple(torch.randn(2, channels, height, width, generator=generator) for channels in (3, 5))
+
+
+def gathered_maps_of_two_sizes(rank: int) -> tuple[str, Tensor]:
+    """What every process says, where their images are padded to different sizes; and RCKA on a grid."""
     with pytest.raises(ValueError) as raised:
-        gathered(torch.zeros(2, 4 + rank))
-    return str(raised.value)
+        RCKALoss(gather=True)(*of_two_sizes(rank))
+    return str(raised.value), RCKALoss(gather=True, grid=2)(*of_two_sizes(rank))
 
 
 def averages(rank: int) -> Tensor:
@@ -273,7 +282,7 @@ def work(rank: int, folder: Path) -> None:
         "pcka": weights_after(distilled_fcos("pcka_mmdet.PCKALoss", 0.0), [batch(0, LOCAL[rank])], 1.0, wrap),
         "rcka": weights_after(distilled_fcos("pcka_mmdet.RCKALoss", 0.0), [batch(0, LOCAL[rank])], 1.0, wrap),
         "gathered": gathered_rows(rank),
-        "gathered, of two widths": gathered_rows_of_two_widths(rank),
+        "gathered, of two sizes": gathered_maps_of_two_sizes(rank),
         "averages": averages(rank),
         **{name: scenario(folder) for name, scenario in SCENARIOS.items()},
     }
@@ -417,9 +426,13 @@ def test_both_processes_stop_and_say_in_which_the_loss_is_not_finite(results):
     assert [result["nonfinite for good"]["failed"] for result in results] == [False, True]
 
 
-def test_rows_of_two_widths_are_refused_by_both_processes(results):
-    message = "gather=True: the samples have [4, 5] values in the processes, since their images are padded to different"
-    assert all(result["gathered, of two widths"].startswith(message) for result in results)
+def test_maps_of_two_sizes_are_refused_by_both_processes_or_averaged_to_a_grid(results):
+    message = "gather=True: the samples of the processes have the shapes [[3, 4, 6], [3, 6, 4]], since their images are"
+    cells = [F.adaptive_avg_pool2d(maps, 2) for rank in range(2) for maps in of_two_sizes(rank)]
+    expected = RCKALoss()(torch.cat(cells[::2]), torch.cat(cells[1::2]))
+    for said, value in (result["gathered, of two sizes"] for result in results):
+        assert said.startswith(message) and "use grid=8" in said
+        torch.testing.assert_close(value, expected)
 
 
 def test_zeros_that_depend_on_no_connector_would_fail(results):

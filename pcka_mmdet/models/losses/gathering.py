@@ -12,23 +12,23 @@ def gathered(rows: Tensor) -> Tensor:
     the mean of all gradients: so that mean is the gradient of one process with the whole batch.
 
     Args:
-        rows: Rows of this process `(N, D)`; N may differ between processes.
+        rows: Rows of this process `(N, ...)`; N may differ between processes.
 
     Returns:
-        Rows `(sum of N, D)`.
+        Rows `(sum of N, ...)`.
 
     Raises:
-        ValueError: D differs between processes; every process raises it.
+        ValueError: The shape of a row differs between processes; every process raises it.
     """
     processes = get_world_size()
     if processes == 1:
         return rows
     shapes = [shape.tolist() for shape in all_gather(torch.tensor(rows.shape, device=rows.device))]
-    counts, widths = (list(values) for values in zip(*shapes, strict=True))
-    if len(set(widths)) > 1:
+    counts, sizes = [shape[0] for shape in shapes], [shape[1:] for shape in shapes]
+    if any(size != sizes[0] for size in sizes):
         raise ValueError(
-            f"gather=True: the samples have {widths} values in the processes, since their images are padded to "
-            "different sizes: use images of one size, source='logits', or gather=False"
+            f"gather=True: the samples of the processes have the shapes {sizes}, since their images are padded to "
+            "different sizes: use grid=8, images of one size, source='logits', or gather=False"
         )
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
     padded[: len(rows)] = rows.detach()

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from pcka_mmdet.functional import cka
@@ -29,9 +30,11 @@ class RCKALoss(LevelLoss):
         centering: `'none'`, `'center'` or `'debias'`; see `pcka_mmdet.functional.cka`.
         class_weight: Weight of the term over classes, whose Gram matrices compare the columns of the logits.
         gather: Compare the samples of all processes. A Gram matrix of 2 samples says nothing, one of 32 does.
+        grid: Average maps to `grid` x `grid` cells first. `gather` needs it where the images of a step are padded to
+            different sizes in the processes.
 
     Raises:
-        ValueError: `centering` is unknown.
+        ValueError: `centering` is unknown, or `grid` is below 1.
     """
 
     source = "logits"
@@ -40,14 +43,21 @@ class RCKALoss(LevelLoss):
     """CKA over the samples of the last batch."""
 
     def __init__(
-        self, loss_weight: float = 1.0, centering: str = "center", class_weight: float = 0.0, gather: bool = False
+        self,
+        loss_weight: float = 1.0,
+        centering: str = "center",
+        class_weight: float = 0.0,
+        gather: bool = False,
+        grid: int | None = None,
     ):
         super().__init__(loss_weight)
         if centering not in CENTERINGS:
             raise ValueError(f"RCKALoss: centering must be one of {CENTERINGS}, got {centering!r}")
         self.centering = centering
         self.class_weight = class_weight
-        self.gather = gather
+        if grid is not None and grid < 1:
+            raise ValueError(f"RCKALoss: grid is a number of cells, such as 8, or None; got {grid}")
+        self.gather, self.grid = gather, grid
         self._warned = False
 
     @property
@@ -93,7 +103,9 @@ class RCKALoss(LevelLoss):
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
         """Weighted loss of one pair of outputs."""
-        x, y = student.flatten(1), teacher.detach().flatten(1)
+        x, y = student, teacher.detach()
+        if self.grid and x.dim() == 4:
+            x, y = (F.adaptive_avg_pool2d(maps, self.grid) for maps in (x, y))
         if len(x) != len(y) or (self.class_weight and x.shape[1] != y.shape[1]):
             raise ValueError(
                 f"RCKALoss got {tuple(student.shape)} of the student and {tuple(teacher.shape)} of the teacher: the "
@@ -102,6 +114,7 @@ class RCKALoss(LevelLoss):
         self._check_classes(x.shape[1])
         if self.gather:
             x, y = gathered(x), gathered(y)
+        x, y = x.flatten(1), y.flatten(1)
         if len(x) < MIN_SAMPLES[self.centering]:
             self._warn(len(x))
             return student.flatten()[:0].sum()
@@ -124,6 +137,7 @@ class RCKALoss(LevelLoss):
         self._warned = True
 
     def details(self, size: Sequence[int]) -> list[str]:
-        """Weight of the term over classes, and where the samples come from."""
+        """Weight of the term over classes, the grid, and where the samples come from."""
         classes = [f"classes {self.class_weight:g}"] if self.class_weight else []
-        return [*classes, "samples of all processes"] if self.gather else classes
+        cells = [f"{self.grid}x{self.grid} cells"] if self.grid and len(size) == 2 else []
+        return [*classes, *cells, *(["samples of all processes"] if self.gather else [])]

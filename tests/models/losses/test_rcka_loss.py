@@ -38,6 +38,15 @@ def test_maps_of_any_width_are_compared_by_image():
     assert not RCKALoss().needs_connector(3, 5)
 
 
+def test_maps_are_averaged_to_a_grid():
+    student, teacher = torch.randn(4, 3, 6, 4), torch.randn(4, 5, 2, 8)
+    cells = [maps.unflatten(3, (2, -1)).unflatten(2, (2, -1)).mean((3, 5)) for maps in (student, teacher)]
+    torch.testing.assert_close(RCKALoss(grid=2)(student, teacher), RCKALoss()(*cells))
+    assert RCKALoss(grid=2).describe((6, 4)) == "weight 1, 2x2 cells"
+    with pytest.raises(ValueError, match="grid is a number of cells, such as 8, or None; got 0"):
+        RCKALoss(grid=0)
+
+
 def test_what_it_does_not_depend_on():
     student, teacher = logits(6, 5), logits(6, 5, seed=1)
     order = torch.randperm(6, generator=torch.Generator().manual_seed(2))
