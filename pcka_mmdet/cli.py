@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from pcka_mmdet.configuration.carried import carried
-from pcka_mmdet.configuration.installed import missing
+from pcka_mmdet.configuration.installed import missing, releases
 
 COMMANDS = {
     "train": ("train.py", "train a detector, by distillation or alone"),
@@ -29,8 +29,11 @@ def usage() -> str:
     """The list of commands."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {text}" for name, (_, text) in COMMANDS.items()]
-    more = "pcka-mmdet COMMAND --help lists its options. With --traceback, any command shows an error's whole traceback"
-    return "\n".join(["usage: pcka-mmdet COMMAND ...", "", *lines, "", more])
+    more = [
+        "pcka-mmdet COMMAND --help lists its options, pcka-mmdet --version what is installed. With --traceback, any",
+        "command shows an error's whole traceback",
+    ]
+    return "\n".join(["usage: pcka-mmdet COMMAND ...", "", *lines, "", *more])
 
 
 def main() -> None:
@@ -38,6 +41,9 @@ def main() -> None:
     command, words = sys.argv[1:2], sys.argv[2:]
     if not command or command[0] in ("-h", "--help"):
         print(usage())
+        return
+    if command[0] == "--version":
+        print(releases())
         return
     if command[0] not in COMMANDS:
         print(f"pcka-mmdet: there is no command {command[0]!r}\n\n{usage()}", file=sys.stderr)

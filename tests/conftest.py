@@ -1,11 +1,12 @@
 """What tests of several folders use. Importing the package makes the MM packages importable, as the tools do."""
 
+import logging
 from pathlib import Path
 
 import mmengine.config.config
 import pytest
 import torch
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, MMLogger
 
 from pcka_mmdet.datasets import build_digit_scenes
 from tests.programs import unformatted
@@ -27,6 +28,19 @@ def outside_of_a_training(monkeypatch) -> None:
 def unformatted_configs(monkeypatch) -> None:
     """Configs are written as they are."""
     monkeypatch.setattr(mmengine.config.config, "FormatCode", unformatted)
+
+
+@pytest.fixture
+def warned(monkeypatch) -> list[str]:
+    """Warnings in MMEngine's log."""
+    found: list[str] = []
+
+    def keep(logger: MMLogger, record: logging.LogRecord) -> None:
+        if record.levelno == logging.WARNING:
+            found.append(record.getMessage())
+
+    monkeypatch.setattr(MMLogger, "callHandlers", keep)
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,10 @@ def test_the_list_of_commands(run):
     assert run() == (0, out, "")
 
 
+def test_the_versions(run):
+    assert run("--version") == (0, f"{installed.releases()}\n", "")
+
+
 def test_a_command_that_is_not_there(run):
     status, _, said = run("trian")
     assert status == 2 and said.startswith("pcka-mmdet: there is no command 'trian'\n")

@@ -22,7 +22,13 @@ class ConfigOptions(DictAction):
         wrong = next((word for word in values if not word.partition("=")[0] or "=" not in word), None)
         if wrong is not None:
             parser.error(f"--cfg-options takes KEY=VALUE, such as train_cfg.max_epochs=2; got {wrong!r}")
-        super().__call__(parser, namespace, values, *rest)
+        try:
+            super().__call__(parser, namespace, values, *rest)
+        except (AssertionError, RecursionError):  # brackets without a partner, and dicts
+            parser.error(
+                f"--cfg-options takes words, numbers and lists of them, such as key=[1,2]; got {' '.join(values)!r}. "
+                "Write dicts in a config file"
+            )
 
     @staticmethod
     def _parse_iterable(val: str) -> Any:

@@ -18,6 +18,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from pcka_mmdet import __version__
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.installed import INSTALL, STACK, release
@@ -63,7 +64,11 @@ def examine_installation() -> Iterator[Finding]:
     yield _found("operators of mmcv", _operators)
     there = (carried("configs") / "_base_").is_dir()
     mim = "MIM finds" if _is_copied() else "MIM does not find"
-    text = f"{carried('configs')}, which {mim}" if there else "the configs are missing: install the package again"
+    text = (
+        f"pcka_mmdet {__version__} has them in {carried('configs')}, which {mim}"
+        if there
+        else "the configs are missing: install the package again"
+    )
     yield Finding(OK if there else ERROR, "configs of pcka_mmdet", text)
 
 
@@ -151,11 +156,14 @@ def _step(config: Config) -> Iterator[Finding]:
     if config.get("runner_type"):
         yield Finding(WARNING, STEP, f"not tried: only MMEngine's Runner is, and this is {config.runner_type}")
         return
+    subject = STEP
     try:
         use_student_checkpoints(config)  # as a training does; it refuses options that it does not have
         config.visualizer = dict(type="Visualizer")  # starts no run of WandB or another tracker
+        subject = "the model and its weights"
         runner = build_runner(config)
         runner._init_model_weights()
+        subject = STEP
         build_training_set(runner)
         runner.optim_wrapper = runner.build_optim_wrapper(config.optim_wrapper)
         if config.get("param_scheduler"):
@@ -165,11 +173,12 @@ def _step(config: Config) -> Iterator[Finding]:
         batch = next(iter(runner.train_dataloader))
         distilled, memory = _time(runner, batch)
     except Exception as error:
-        yield Finding(ERROR, STEP, sentence(error))
+        yield Finding(ERROR, subject, sentence(error))
         return
+    held = f"{'the GPU' if torch.cuda.is_available() else 'the process'} held {memory:.0f} MB"
     model = unwrapped_model(runner)
     if not isinstance(model, FPNDistill):
-        yield Finding(OK, STEP, f"{distilled:.3f} s, {memory:.0f} MB")
+        yield Finding(OK, STEP, f"{distilled:.3f} s; {held}")
         return
     if model.teacher_sha256:
         yield Finding(OK, "the teacher's weights", f"sha256 {model.teacher_sha256[:16]}...")
@@ -180,7 +189,7 @@ def _step(config: Config) -> Iterator[Finding]:
     yield Finding(level, "levels and losses", f"\n{model.level_table}{advice if level == WARNING else ''}")
     model.distillation_stopped = True
     alone, _ = _time(runner, batch)
-    text = f"{distilled:.3f} s, {memory:.0f} MB without the optimizer; the student alone {alone:.3f} s"
+    text = f"{distilled:.3f} s, the student alone {alone:.3f} s; {held} without the optimizer's states"
     yield Finding(OK, STEP, text)
 
 

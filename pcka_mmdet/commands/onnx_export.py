@@ -45,7 +45,7 @@ def export_onnx(
             an operator that torch cannot export.
     """
     if not all(map(importlib.util.find_spec, ("onnx", "onnxscript"))):
-        raise ImportError("torch exports with the packages onnx and onnxscript: pip install -r requirements/onnx.txt")
+        raise ImportError("torch exports with the packages onnx and onnxscript: pip install onnx onnxscript")
     detector, text, classes = _detector(str(checkpoint), config)
     divisor = size_divisor(detector)
     if any(side % divisor for side in shape):

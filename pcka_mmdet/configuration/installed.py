@@ -9,7 +9,7 @@ from pcka_mmdet import __version__
 INSTALL = {
     "torch": "pip install torch",
     "mmengine": "pip install mmengine==0.10.7",
-    "mmcv": "mim install mmcv==2.1.0 (torch 2.1), or `make install` in this repository, which compiles it (newer ones)",
+    "mmcv": "mim install mmcv==2.1.0 (torch 2.1), or `make install` in a clone of pcka_mmdet (newer ones)",
     "mmdet": "pip install mmdet==3.3.0 (for detectors)",
     "mmrazor": "pip install mmrazor==1.0.0",
     "ordered_set": "pip install ordered-set",

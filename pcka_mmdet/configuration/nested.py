@@ -1,6 +1,6 @@
 """Nested dicts and lists, which configs are made of, and the types in them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 
@@ -21,6 +21,13 @@ def replaced(node: Any, change: Callable[[Any], Any], kind: type = str) -> Any:
     if isinstance(node, (list, tuple)):
         return type(node)(replaced(value, change, kind) for value in node)
     return change(node) if isinstance(node, kind) else node
+
+
+def without(node: Any, keys: Container[str]) -> Any:
+    """Nested dicts, lists and tuples without the values of some keys."""
+    if isinstance(node, dict):
+        return {key: without(value, keys) for key, value in node.items() if key not in keys}
+    return [without(value, keys) for value in node] if isinstance(node, (list, tuple)) else node
 
 
 def leaves(node: Any, path: str = "") -> dict[str, Any]:

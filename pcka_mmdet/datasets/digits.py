@@ -18,8 +18,15 @@ INK = 0.5  # ink at the edge of a stroke, as a share of full ink
 
 @lru_cache(maxsize=1)
 def load() -> tuple[np.ndarray, np.ndarray]:
-    """The ink, (1797, 8, 8) in [0, 1], and the classes, (1797,) in 0..9."""
-    from sklearn.datasets import load_digits
+    """The ink, (1797, 8, 8) in [0, 1], and the classes, (1797,) in 0..9.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError as error:
+        raise ImportError("the digits come with scikit-learn: pip install scikit-learn scikit-image") from error
 
     digits = load_digits()
     return digits.images / 16.0, digits.target

@@ -23,7 +23,7 @@ def coco(tmp_path_factory):
 
 @pytest.mark.full  # a ResNeXt-101; tests/configs/test_zoo.py takes a step of each config
 @pytest.mark.parametrize("recipe", ["pcka", "pcka-mimic"])
-def test_first_training_steps(recipe, coco, tmp_path):
+def test_first_training_steps(recipe, coco, tmp_path, warned):
     config = Config.fromfile(CONFIGS[recipe])
     loader = config.train_dataloader
     loader.num_workers, loader.persistent_workers, loader.batch_size = 0, False, 1
@@ -35,8 +35,8 @@ def test_first_training_steps(recipe, coco, tmp_path):
     config.merge_from_dict(dict(model=model, work_dir=str(tmp_path), log_level="WARNING", **runs, **hooks))
     runner = Runner.from_cfg(config)
     before = {key: value.clone() for key, value in runner.model.student.state_dict().items()}
-    with pytest.warns(UserWarning, match="loss 'pcka': at stride 32 a map of 6x11 has 1 patch of side 16"):
-        runner.train()
+    runner.train()
+    assert any("loss 'pcka': at stride 32 a map of 6x11 has 1 patch of side 16" in text for text in warned)
     assert runner.iter == 2
     logged = {key.removeprefix("train/"): log.data[0] for key, log in runner.message_hub.log_scalars.items()}
     for name in recipe.split("-"):

@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from pcka_mmdet.report.bootstrap import Estimate
 from pcka_mmdet.report.page.scores import Score, Scores
-from pcka_mmdet.report.page.words import DISTILLED, FEW_IMAGES, STUDENT, headline, judge, named, title
+from pcka_mmdet.report.page.words import DISTILLED, FEW_IMAGES, STUDENT, headline, judge, named, notes, title
 from pcka_mmdet.report.run import Run
 from pcka_mmdet.report.trials import Interval
 
@@ -21,8 +21,11 @@ def scores(images, seeds=None, count=FEW_IMAGES):
     return Scores(whole, [], [], Interval(sum(seeds) / 2, *seeds) if seeds else None, count, True, True)
 
 
-def run(name, distils=False):
-    return Run(Path(name), Config(dict(model=dict(architecture=dict()) if distils else dict())))
+def run(name, distils=False, depth=18):
+    detector = dict(type="RetinaNet", backbone=dict(depth=depth))
+    return Run(
+        Path(name), Config(dict(model=dict(architecture=dict(detector, init_cfg=None)) if distils else detector))
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,15 +65,28 @@ def test_both_are_said_where_the_images_allow_for_a_gain():
     )
 
 
+def test_a_loss_of_nothing_has_no_sign():
+    assert ": +0.000 (+0.000 to +0.000 over" in headline(STUDENTS, scores((-1e-4, -1e-4)), None)
+
+
 def test_sides_are_called_what_they_are():
     plain, distilled = [run("work/plain")], [run("work/both", True)]
     assert list(named(plain, distilled)) == [STUDENT, DISTILLED]
+    assert list(named([run("work/teacher", depth=50)], distilled)) == ["teacher", "both"]
     assert list(named(distilled, [run("work/mgd", True)])) == ["both", "mgd"]
     assert list(named([run("work/longer")], plain)) == ["longer", "plain"]
     assert list(named([run("a/x", True)], [run("b/x", True)])) == ["x (baseline)", "x"]
     seeds = [[run(f"{name}_seed{seed}", True) for seed in (0, 1)] for name in ("pkd", "mgd")]
     assert list(named(*seeds)) == ["pkd", "mgd"]
     assert [list(named([], side)) for side in (distilled, plain)] == [[DISTILLED], ["the detector"]]
+
+
+def test_a_mean_over_unlike_trainings_says_little():
+    sides = {STUDENT: [run("a"), run("b")], DISTILLED: [run("both", True), run("deep", True, depth=50)]}
+    assert notes(sides, [1, 2]) == [
+        "Seeds of one side only are left out: 1, 2.",
+        "A mean over the distilled student says little: these differ in more than their seeds: both, deep.",
+    ]
 
 
 def test_a_gain_over_another_distillation_is_not_that_of_distillation():

@@ -169,7 +169,7 @@ def download_advice(config: Config, reason: object) -> str:
 
 
 CHECKS = {
-    "the teacher's checkpoint": check_teacher_checkpoint,
+    "the teacher's file": check_teacher_checkpoint,
     "strategy": check_strategy,
     "hooks": check_hooks,
     "optimizer": check_optimizer,

@@ -1,11 +1,12 @@
 """Losses on the pairs of a student's and a teacher's levels."""
 
-import warnings
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from mmengine.dist import get_world_size
+from mmengine.logging import print_log
 from mmrazor.models.distillers import BaseDistiller
 from torch import Tensor, nn
 
@@ -239,7 +240,7 @@ class FPNDistiller(BaseDistiller):
             if index not in usable and term.key not in self.inactive:
                 self.inactive.add(term.key)
                 message = " ".join([term.place, term.loss.degenerate_message(sizes[index])])
-                warnings.warn(f"loss {name!r}: {message}. It is 0 there", stacklevel=3)
+                print_log(f"loss {name!r}: {message}. It is 0 there", "current", level=logging.WARNING)
         return [wanted[index] for index in usable]
 
     def _check_finite(self, results: dict[str, Tensor], student: Record, teachers: Sequence[TeacherStep]) -> None:

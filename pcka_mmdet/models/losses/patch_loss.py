@@ -105,7 +105,8 @@ class PatchLoss(LevelLoss):
         """Why `is_degenerate` says so, and what to write instead."""
         height, width = size
         count, side = self.num_patches(height, width), self.patch_side(height, width)
-        advice = "use a smaller patch_size" if side > 1 else "leave the level out (strides=...), or use larger images"
+        enough = side > 1 and height * width >= self.min_patches
+        advice = "use a smaller patch_size" if enough else "leave the level out (strides=...), or use larger images"
         return f"a map of {height}x{width} has {_patches(count)} of side {side}, and {self.requirement}: {advice}"
 
     @property

@@ -1,9 +1,10 @@
 """Centred kernel alignment over the samples of a batch."""
 
-import warnings
+import logging
 from collections.abc import Sequence
 
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from torch import Tensor
 
 from pcka_mmdet.functional import cka
@@ -128,11 +129,12 @@ class RCKALoss(LevelLoss):
     def _warn(self, samples: int) -> None:
         """Say once that a batch is too small."""
         if not self._warned:
-            warnings.warn(
+            print_log(
                 f"RCKALoss: a batch has {samples} samples, and centering={self.centering!r} needs "
                 f"{MIN_SAMPLES[self.centering]}: its loss is 0. Use larger batches or, with several processes, "
                 "gather=True",
-                stacklevel=2,
+                "current",
+                level=logging.WARNING,
             )
         self._warned = True
 

@@ -12,7 +12,7 @@ from ..confusion import confusion_figure, confusion_matrix
 from ..run import Run, check_same_data
 from . import changes, charts, tables
 from .scores import Scores, score, with_partners
-from .words import TEACHER, Sides, headline, judge, left_out, named, short, title, titles
+from .words import TEACHER, Sides, headline, judge, named, notes, short, title, titles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +46,7 @@ def write_page(plain: Sequence[Run], distilled: Sequence[Run], teacher: Run | No
     scores = score(paired)
     if not np.isfinite(scores.whole.shown.value):
         raise ValueError("the test images hold no object of these classes: without one there is no AP to report")
-    told = " ".join(filter(None, [headline(sides, scores, teacher), left_out(alone)]))
+    told = " ".join([headline(sides, scores, teacher), *notes(sides, alone)])
     out.parent.mkdir(parents=True, exist_ok=True)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(Path(__file__).with_name("page.html").read_text())

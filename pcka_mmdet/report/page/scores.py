@@ -5,9 +5,10 @@ A side is the trainings of one method, one for each seed. The baseline comes fir
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from pcka_mmdet.configuration.nested import without
 
 from ..bootstrap import SIZES, Estimate, mean_over_classes, sample_images
 from ..run import Run
@@ -92,18 +93,16 @@ def with_partners(sides: Sequence[Sequence[Run]]) -> tuple[list[Sequence[Run]], 
     return [[run for run in side if run.seed in common] for side in sides], sorted(set.union(*seeds) - common)
 
 
+def are_unlike(runs: Sequence[Run]) -> bool:
+    """Whether trainings differ in more than their seeds."""
+    first, *others = [without(run.config.to_dict(), OF_ONE_SEED) for run in runs]
+    return any(other != first for other in others)
+
+
 def _have_seeds(runs: Sequence[Run]) -> bool:
     """Whether they are one training with several seeds. MMDetection's configs set none."""
     seeds = {run.seed for run in runs}
-    methods = {str(_common(run.config.to_dict())) for run in runs}
-    return None not in seeds and len(seeds) == len(runs) and len(methods) == 1
-
-
-def _common(node: Any) -> Any:
-    """A config without the settings `OF_ONE_SEED`, with sorted keys."""
-    if isinstance(node, dict):
-        return {key: _common(node[key]) for key in sorted(node, key=str) if key not in OF_ONE_SEED}
-    return [_common(value) for value in node] if isinstance(node, (list, tuple)) else node
+    return None not in seeds and len(seeds) == len(runs) and not are_unlike(runs)
 
 
 def _score(name: str, sides: Sequence[np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -> Score:

@@ -18,7 +18,7 @@ from ..run import Run
 from ..scalars import training_records, training_seconds
 from .charts import TITLES, Curves
 from .scores import Score, Scores
-from .words import Sides, interval, short, titles
+from .words import Sides, interval, rounded, short, titles
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def results(sides: Sides, everyone: Sides, scores: Scores) -> Table:
         if len(runs) > 1
     ]
     if difference := scores.whole.difference:
-        rows.append(["difference", f"{difference.value:+.3f}", interval(difference)])
+        rows.append(["difference", f"{rounded(difference.value):+.3f}", interval(difference)])
     return Table("AP on the test images", ["", "AP", "95 % interval over images"], rows)
 
 
@@ -63,7 +63,7 @@ def _by_side(score: Score) -> list[str]:
     values = [f"{found.value:.3f}" for found in score.sides]
     if score.difference is None:
         return [score.name, *values, interval(score.shown, "{:.3f}")]
-    return [score.name, *values, f"{score.difference.value:+.3f}", interval(score.difference)]
+    return [score.name, *values, f"{rounded(score.difference.value):+.3f}", interval(score.difference)]
 
 
 def ends(sides: Sides, curves: Mapping[str, Curves]) -> Table:

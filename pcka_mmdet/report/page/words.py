@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from pcka_mmdet.configuration.distillation import is_distillation
+from pcka_mmdet.configuration.nested import without
 
 from ..bootstrap import Estimate
 from ..run import Run
 from ..trials import Interval
-from .scores import Scores
+from .scores import Scores, are_unlike
 
 Sides = Mapping[str, Sequence[Run]]
 """Trainings by the name of their side, as it stands in a sentence; the baseline comes first."""
@@ -19,6 +20,10 @@ FEW_IMAGES = 20
 TEACHER, STUDENT, DISTILLED = "the teacher", "the student alone", "the distilled student"
 
 
+NOT_OF_THE_NETWORK = ("_scope_", "data_preprocessor", "init_cfg", "test_cfg", "train_cfg")
+"""Settings in which a student alone may differ from the student of a distillation."""
+
+
 def named(plain: Sequence[Run], distilled: Sequence[Run]) -> Sides:
     """The sides by what they are.
 
@@ -27,11 +32,12 @@ def named(plain: Sequence[Run], distilled: Sequence[Run]) -> Sides:
         distilled: The trainings that the page is about.
 
     Returns:
-        `STUDENT` and `DISTILLED` for plain trainings and distillations; of two others, the names of their folders.
+        `STUDENT` and `DISTILLED` for plain trainings of a student and its distillations; of two others, the names of
+        their folders.
     """
     if not plain:
         return {DISTILLED if all(map(_distils, distilled)) else "the detector": distilled}
-    if all(map(_distils, distilled)) and not any(map(_distils, plain)):
+    if all(_is_student_of(run, distillation) for run in plain for distillation in distilled):
         return {STUDENT: plain, DISTILLED: distilled}
     names = [_folders(plain), _folders(distilled)]
     if names[0] == names[1]:
@@ -70,7 +76,7 @@ def headline(sides: Sides, scores: Scores, teacher: Run | None) -> str:
     if whole.difference is None:
         text += f" ({interval(whole.shown, '{:.3f}')} over samples of the images)."
     else:
-        text += f", {next(iter(sides))} {whole.sides[0].value:.3f}: {whole.difference.value:+.3f} "
+        text += f", {next(iter(sides))} {whole.sides[0].value:.3f}: {rounded(whole.difference.value):+.3f} "
         text += f"({interval(whole.difference)} over samples of the images"
         if scores.seeds is not None:
             over = "seeds" if scores.paired else "trainings, which have no common seeds to be paired by"
@@ -79,11 +85,14 @@ def headline(sides: Sides, scores: Scores, teacher: Run | None) -> str:
     return text if teacher is None else f"{text} {_begin(TEACHER)} reaches {teacher.average_precision:.3f}."
 
 
-def left_out(seeds: Sequence[int]) -> str:
-    """Which trainings are not compared; empty if all are."""
-    if not seeds:
-        return ""
-    return f"Seeds of one side only are left out: {', '.join(map(str, seeds))}."
+def notes(sides: Sides, left_out: Sequence[int]) -> list[str]:
+    """What a reader has to know of the mean of a side: seeds that were left out, and trainings that are unlike."""
+    found = [f"Seeds of one side only are left out: {', '.join(map(str, left_out))}."] if left_out else []
+    for name, runs in sides.items():
+        if are_unlike(runs):
+            folders = ", ".join(str(run.folder) for run in runs)
+            found.append(f"A mean over {name} says little: these differ in more than their seeds: {folders}.")
+    return found
 
 
 def judge(sides: Sides, scores: Scores) -> tuple[str, str]:
@@ -116,7 +125,12 @@ def judge(sides: Sides, scores: Scores) -> tuple[str, str]:
 
 def interval(found: Estimate | Interval, form: str = "{:+.3f}") -> str:
     """Both ends of an interval."""
-    return f"{form.format(found.low)} to {form.format(found.high)}"
+    return f"{form.format(rounded(found.low))} to {form.format(rounded(found.high))}"
+
+
+def rounded(value: float) -> float:
+    """A value as it is shown, without the sign of -0.000."""
+    return round(value, 3) + 0.0
 
 
 def _sign(found: Estimate | Interval) -> int:
@@ -130,6 +144,15 @@ def _of_a_student(sides: Sides) -> bool:
 
 def _distils(run: Run) -> bool:
     return is_distillation(run.config)
+
+
+def _is_student_of(run: Run, distillation: Run) -> bool:
+    """Whether a training is the student alone of a distillation. A student that is named by its file counts as such."""
+    if _distils(run) or not _distils(distillation):
+        return False
+    student = distillation.config.model.architecture
+    alone, architecture = (without(model.to_dict(), NOT_OF_THE_NETWORK) for model in (run.config.model, student))
+    return alone == architecture or "cfg_path" in student
 
 
 def _folders(runs: Sequence[Run]) -> str:
