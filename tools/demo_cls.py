@@ -1,4 +1,4 @@
-"""Distil a classifier of few labelled digits by RCKA, KD and DIST, over seeds: `tools/demo_cls.py`.
+"""Distil a classifier of few labelled digits by RCKA, KD, DIST and PCKA, over seeds: `tools/demo_cls.py`.
 
 The teacher learned from all digits for training, the students from five of each class. Finished trainings are skipped,
 so the same command continues after an interruption.
@@ -26,7 +26,7 @@ from pcka_mmdet.report.trials import Trial, cells, rows
 
 CONFIGS = carried("configs") / "classification" / "digits"
 STUDENT = "student"
-METHODS = (STUDENT, "rcka", "kd", "dist")
+METHODS = (STUDENT, "rcka", "kd", "dist", "pcka")
 COSTS = {"teacher": 2.5, STUDENT: 1.0}
 HEADER = ("method", "seeds", "top-1", "sd", "to student", "95 %")
 

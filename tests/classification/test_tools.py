@@ -60,7 +60,16 @@ def test_the_demo_of_classifiers(command, data, tmp_path):
     out = command("tools/demo_cls.py", *words).stdout
     assert "accuracy on test" in out and "the table is in" in out
     rows = [line for line in (tmp_path / "results.md").read_text().splitlines() if line.startswith("| ")]
-    assert [row.split("|")[1].strip() for row in rows] == ["method", "---", "teacher", "student", "rcka", "kd", "dist"]
+    assert [row.split("|")[1].strip() for row in rows] == [
+        "method",
+        "---",
+        "teacher",
+        "student",
+        "rcka",
+        "kd",
+        "dist",
+        "pcka",
+    ]
     words += ["--methods", "kd", "--split", "val", "--cfg-options", "model.distiller.losses.logits.loss_weight=3"]
     words[words.index(tmp_path)] = tmp_path / "choice"
     assert "accuracy on val" in command("tools/demo_cls.py", *words).stdout

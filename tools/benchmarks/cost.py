@@ -25,7 +25,7 @@ from pcka_mmdet.experiments.methods import HALF_MORE, HEADS_HALF_MORE, LONGER, M
 from pcka_mmdet.report.tables import console_table
 
 OF_MMRAZOR: dict[str, dict] = {
-    "l2": dict(type="mmrazor.L2Loss"),
+    "l2": dict(type="mmrazor.L2Loss", normalize=False),
     "kl": dict(type="mmrazor.KLDivergence"),
     "attention": dict(type="mmrazor.ATLoss", loss_weight=1.0),
     "dist": dict(type="mmrazor.DISTLoss"),

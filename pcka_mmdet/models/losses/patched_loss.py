@@ -14,6 +14,9 @@ from .patch_loss import PatchLoss
 
 LAYOUTS = ("rows", "maps")
 
+FAILURES = (IndexError, RuntimeError, TypeError, ValueError)
+"""What a loss raises for inputs that it does not take."""
+
 UNCHANGED = 1e-6
 """Sine of the angle between two gradients below which they have one direction."""
 
@@ -70,11 +73,11 @@ class PatchedLoss(PatchLoss):
         """Loss of one pair of maps, in float32 or wider."""
         dtype = torch.promote_types(student.dtype, torch.float32)
         patches = self.cut(student.to(dtype), teacher.to(dtype))
-        return self.factor * self._of_groups(*patches, self.patch_side(*student.shape[2:]))
+        return self.factor * self._of_groups(*patches, self.patch_side(*student.shape[2:]), self.layout)
 
-    def _of_groups(self, student: Tensor, teacher: Tensor, side: int) -> Tensor:
+    def _of_groups(self, student: Tensor, teacher: Tensor, side: int, layout: str) -> Tensor:
         """Mean of the loss over groups of patches `(G, N, D)`."""
-        if self.layout == "maps":
+        if layout == "maps":
             student, teacher = (patches.unflatten(2, (-1, side, side)).contiguous() for patches in (student, teacher))
         return vmap(self.loss)(student, teacher).mean()
 
@@ -94,20 +97,12 @@ class PatchedLoss(PatchLoss):
     def _check_effect(self) -> None:
         """Refuse what patches do not change: compare gradients on maps of 2x2 patches with those of a single patch."""
         side = 2 if self.patch_size == "auto" else self.patch_size
-        generator = torch.Generator().manual_seed(0)
-        student, teacher = (torch.randn(2, 3, 2 * side, 2 * side, generator=generator) for _ in range(2))
-        student.requires_grad_()
-        gradients = []
-        for size in (side, 2 * side):
-            patches = (extract_patches(maps, size, self.average) for maps in (student, teacher))
-            try:
-                value = self._of_groups(*patches, size)
-            except (IndexError, RuntimeError, ValueError) as error:
-                other = LAYOUTS[1 - LAYOUTS.index(self.layout)]
-                raise ValueError(
-                    f"PatchedLoss: {self.name} does not take patches as {self.layout} ({error}): try layout={other!r}"
-                ) from error
-            gradients.append(torch.autograd.grad(value, student)[0].double())
+        try:
+            gradients = [self._gradient(2 * side, size, self.layout) for size in (side, 2 * side)]
+        except FAILURES as error:
+            raise ValueError(
+                f"PatchedLoss: {self.name} does not take patches as {self.layout} ({error}){self._advice(side)}"
+            ) from error
         whole, patched = (gradient / gradient.norm().clamp(min=1e-30) for gradient in reversed(gradients))
         if gradients[0].norm() < 1e-12 or not gradients[0].isfinite().all():
             raise ValueError(
@@ -119,6 +114,22 @@ class PatchedLoss(PatchLoss):
                 f"PatchedLoss: patches do not change {self.name} with layout={self.layout!r}, "
                 f"average={self.average!r}: its gradient has the same direction as for whole maps. Use the loss itself"
             )
+
+    def _gradient(self, whole: int, side: int, layout: str) -> Tensor:
+        """Gradient of the loss for random maps of side `whole`, on patches of another side."""
+        generator = torch.Generator().manual_seed(0)
+        student, teacher = (torch.randn(2, 3, whole, whole, generator=generator) for _ in range(2))
+        patches = (extract_patches(maps, side, self.average) for maps in (student.requires_grad_(), teacher))
+        return torch.autograd.grad(self._of_groups(*patches, side, layout), student)[0].double()
+
+    def _advice(self, side: int) -> str:
+        """What to write in place of a layout that the loss does not take."""
+        (other,) = set(LAYOUTS) - {self.layout}
+        try:
+            self._gradient(2 * side, side, other)
+        except FAILURES:
+            return f", nor as {other}: use the loss itself"
+        return f": write layout={other!r}"
 
     def details(self, size: Sequence[int]) -> list[str]:
         """The wrapped loss, and the patches."""

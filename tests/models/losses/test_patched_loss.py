@@ -13,7 +13,8 @@ KL, DIST, ATTENTION, PKD, CHANNELS, L2 = (
     dict(type=f"mmrazor.{name}")
     for name in ("KLDivergence", "DISTLoss", "ATLoss", "PKDLoss", "ChannelWiseDivergence", "L2Loss")
 )
-MIMIC = dict(type="pcka_mmdet.MimicLoss")
+MIMIC, RCKA = dict(type="pcka_mmdet.MimicLoss"), dict(type="pcka_mmdet.RCKALoss")
+ACTIVATION = dict(type="mmrazor.ActivationLoss")
 
 
 def maps(seed: int, channels: int = 3) -> torch.Tensor:
@@ -52,6 +53,13 @@ def test_losses_of_maps_take_a_patch_for_an_image(config):
     torch.testing.assert_close(loss, sum(plain(x, y) for x, y in images) / 2)
 
 
+@pytest.mark.parametrize("config, layout", [(DIST, "rows"), (ATTENTION, "maps"), (CHANNELS, "maps")])
+def test_the_gradient_is_that_of_the_value(config, layout):
+    loss = PatchedLoss(config, layout=layout, patch_size=4, average="batch")
+    student, teacher = maps(0).double().requires_grad_(), maps(1).double()
+    assert torch.autograd.gradcheck(lambda student: loss(student, teacher), student)
+
+
 @pytest.mark.parametrize(
     "config, options, message",
     [
@@ -61,7 +69,13 @@ def test_losses_of_maps_take_a_patch_for_an_image(config):
         (dict(L2, normalize=False), dict(layout="maps"), "patches do not change mmrazor.L2Loss"),
         (KL, dict(layout="maps", average="batch"), "patches do not change mmrazor.KLDivergence"),
         (ATTENTION, dict(layout="rows"), "mmrazor.ATLoss is constant on patches of side 4 with layout='rows'"),
-        (PKD, dict(layout="rows"), "mmrazor.PKDLoss does not take patches as rows .*: try layout='maps'"),
+        (PKD, dict(layout="rows"), "mmrazor.PKDLoss does not take patches as rows .*: write layout='maps'"),
+        (
+            RCKA,
+            dict(layout="rows"),
+            "pcka_mmdet.RCKALoss does not take patches as rows .*, nor as maps: use the loss itself",
+        ),
+        (ACTIVATION, dict(layout="rows"), "mmrazor.ActivationLoss does not take patches as rows .*, nor as maps"),
         (DIST, dict(layout="maps", average="spatial"), "average='spatial' leaves no map: write layout='rows'"),
         (DIST, dict(layout="image"), r"layout must be one of \('rows', 'maps'\), got 'image'"),
         (DIST, dict(average="mean"), "average must be one of"),
