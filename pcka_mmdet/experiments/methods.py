@@ -96,6 +96,7 @@ LOSSES: dict[str, dict[str, dict]] = {
     "pkd": dict(pkd=dict(type="mmrazor.PKDLoss", loss_weight=6.0)),
     "channel-wise": dict(channels=dict(type="mmrazor.ChannelWiseDivergence", tau=1, loss_weight=10.0)),
     "mgd": dict(generation=dict(type="pcka_mmdet.MaskedGenerationLoss", loss_weight=2e-5)),
+    "dist-head": dict(dist=dict(type="mmrazor.DISTLoss", source="head", tau=1.0, loss_weight=1.0)),
     "own-head": dict(own=OWN_HEAD),
     "teacher-head": dict(head=TEACHER_HEAD),
     "both-heads": BOTH_HEADS,
@@ -104,8 +105,8 @@ LOSSES: dict[str, dict[str, dict]] = {
     "pcka-debias": dict(pcka=_pcka("debias")),
     "pcka-mimic": dict(pcka=_pcka("center"), mimic=MIMIC),
 }
-"""Published weights: PKD's and channel-wise distillation's of MMRazor's configs, MGD's of its paper. DIST on class
-logits is left out: no loss of ours reads a dense head's class logits alone."""
+"""Published weights: PKD's and channel-wise distillation's of MMRazor's configs, MGD's of its paper; DIST's are MMRazor's
+defaults."""
 
 METHODS: dict[str, Method] = {
     PLAIN: Method(),

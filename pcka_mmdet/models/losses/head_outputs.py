@@ -197,6 +197,16 @@ def read_outputs(head: nn.Module, outputs: Sequence[Tensor], stride: int) -> Hea
     return HeadOutputs(scores.unflatten(1, (anchors, -1)), KINDS[kind](head, codes, stride), quality)
 
 
+def class_rows(head: nn.Module, outputs: Sequence[Tensor]) -> Tensor:
+    """Class logits of one level of a head's raw outputs, one row for each anchor at each position: `(B A H W, C)`.
+
+    Raises:
+        ValueError: See `kind_of`.
+    """
+    kind_of(head)
+    return outputs[0].unflatten(1, (-1, head.cls_out_channels)).movedim(2, -1).flatten(0, -2)
+
+
 def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[LevelPair]) -> str | None:
     """Why the outputs of two heads cannot be compared position by position; `None` if they can.
 

@@ -1,0 +1,4 @@
+_base_ = "pcka_fpn_cascade-mask-rcnn_x101_faster-rcnn_r50_2x_coco.py"
+
+# DIST on the class logits; the paper's weights are not known, these are MMRazor's
+model = dict(distiller=dict(losses=dict(_delete_=True, dist=dict(type="mmrazor.DISTLoss", source="roi_head", tau=1.0))))

@@ -1,0 +1,81 @@
+"""A loss of MMRazor's on the class logits of heads."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from pcka_mmdet.models.losses import ForeignLoss
+from pcka_mmdet.models.sources import RoIOutputs
+from pcka_mmdet.registry import MODELS
+from tests.detectors import NUM_CLASSES, build, distillation, faster_rcnn, raw_batch, retinanet
+
+DIST = dict(type="mmrazor.DISTLoss", tau=1.0)
+
+
+def distilled(student: dict, teacher: dict, source: str):
+    losses = dict(dist=dict(DIST, source=source))
+    return build(
+        distillation(
+            architecture=student, teacher=teacher, distiller=dict(type="pcka_mmdet.FPNDistiller", losses=losses)
+        )
+    )
+
+
+def test_of_a_dense_head_an_anchor_at_a_position_is_a_row():
+    model, seen = distilled(retinanet(), retinanet(width=12), "head"), []
+    for head in (model.student.bbox_head, model.teacher.bbox_head):
+        head.register_forward_hook(lambda module, inputs, outputs: seen.append(outputs[0]))
+    losses = model.train()(**model.data_preprocessor(raw_batch(), True), mode="loss")
+    student, teacher = (next(s for s in seen if s[0].requires_grad == grad) for grad in (True, False))
+    anchors = student[0].shape[1] // NUM_CLASSES
+    for stride, own, other in zip((8, 16, 32, 64), student, teacher, strict=True):
+        rows = [
+            torch.stack(
+                [
+                    side[image, anchor * NUM_CLASSES : (anchor + 1) * NUM_CLASSES, y, x]
+                    for image in range(2)
+                    for anchor in range(anchors)
+                    for y in range(side.shape[2])
+                    for x in range(side.shape[3])
+                ]
+            )
+            for side in (own, other)
+        ]
+        torch.testing.assert_close(losses[f"distill.loss_dist_s{stride}"], MODELS.build(DIST)(*rows))
+    model.parse_losses(losses)[0].backward()
+    assert model.student.neck.fpn_convs[0].conv.weight.grad.any()
+
+
+def test_of_a_roi_head_a_proposal_is_a_row():
+    model = distilled(faster_rcnn(), faster_rcnn(width=12), "roi_head")
+    losses = model.train()(**model.data_preprocessor(raw_batch(), True), mode="loss")
+    assert 0 < losses["distill.loss_dist"] < 4
+    rois, boxes = torch.zeros(6, 5), torch.zeros(6, 4)
+    student, teacher = torch.randn(2, 6, 4)
+    found = ForeignLoss(MODELS.build(DIST))(RoIOutputs(rois, student, boxes), RoIOutputs(rois, teacher, boxes))
+    torch.testing.assert_close(found, MODELS.build(DIST)(student, teacher))
+
+
+def test_heads_of_other_anchors_are_refused():
+    teacher = retinanet()
+    teacher["bbox_head"]["anchor_generator"]["ratios"] = [0.5, 1.0, 2.0]
+    model = distilled(retinanet(), teacher, "head")
+    with pytest.raises(ValueError, match="DISTLoss compares class logits row by row.*both need the same classes and"):
+        model.train()(**model.data_preprocessor(raw_batch(), True), mode="loss")
+
+
+@pytest.mark.parametrize("path", sorted(Path("configs").glob("*/dist_*_coco.py")), ids=lambda path: path.parent.name)
+def test_table_3_has_configs(path):
+    pcka, dist, both = (
+        Config.fromfile(path.with_name(path.name.replace("dist_", f"{name}_", 1)))
+        for name in ("pcka", "dist", "dist-mimic")
+    )
+    source = "roi_head" if path.parent.name == "faster_rcnn" else "head"
+    assert dist.model.distiller.losses == dict(dist=dict(DIST, source=source))
+    assert both.model.distiller.losses == dict(dist.model.distiller.losses, mimic=both.model.distiller.losses.mimic)
+    for config in (pcka, dist, both):
+        config.model.pop("distiller")
+        config.pop("distiller")
+    assert pcka.to_dict() == dist.to_dict() == both.to_dict()
