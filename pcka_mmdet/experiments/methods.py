@@ -105,8 +105,8 @@ LOSSES: dict[str, dict[str, dict]] = {
     "pcka-debias": dict(pcka=_pcka("debias")),
     "pcka-mimic": dict(pcka=_pcka("center"), mimic=MIMIC),
 }
-"""Published weights: PKD's and channel-wise distillation's of MMRazor's configs, MGD's of its paper; DIST's are MMRazor's
-defaults."""
+"""Published weights: PKD's and channel-wise distillation's of MMRazor's configs, MGD's of its paper, and the defaults
+of MMRazor's DIST."""
 
 METHODS: dict[str, Method] = {
     PLAIN: Method(),
