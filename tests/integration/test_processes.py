@@ -226,6 +226,19 @@ def gathered_maps_of_two_sizes(rank: int) -> tuple[str, Tensor]:
     return str(raised.value), RCKALoss(gather=True, grid=2)(*of_two_sizes(rank))
 
 
+def some_logits(rank: int) -> tuple[Tensor, Tensor]:
+    """Logits of five classes of both sides in a process: three samples in the first, four in the second."""
+    generator = torch.Generator().manual_seed(rank)
+    return tuple(torch.randn(3 + rank, 5, generator=generator, dtype=torch.float64) for _ in range(2))
+
+
+def gathered_logits(rank: int) -> tuple[Tensor, Tensor]:
+    """RCKA over samples and classes, and the gradient of the own logits."""
+    student, teacher = some_logits(rank)
+    value = RCKALoss(class_weight=0.5, gather=True)(student.requires_grad_(), teacher)
+    return value.detach(), torch.autograd.grad(value, student)[0]
+
+
 def averages(rank: int) -> Tensor:
     """Those of a balance after one step, in which the gradients differ by process."""
     balance = GradientBalance({"all": 1.0})
@@ -282,6 +295,7 @@ def work(rank: int, folder: Path) -> None:
         "pcka": weights_after(distilled_fcos("pcka_mmdet.PCKALoss", 0.0), [batch(0, LOCAL[rank])], 1.0, wrap),
         "rcka": weights_after(distilled_fcos("pcka_mmdet.RCKALoss", 0.0), [batch(0, LOCAL[rank])], 1.0, wrap),
         "gathered": gathered_rows(rank),
+        "gathered logits": gathered_logits(rank),
         "gathered, of two sizes": gathered_maps_of_two_sizes(rank),
         "averages": averages(rank),
         **{name: scenario(folder) for name, scenario in SCENARIOS.items()},
@@ -349,6 +363,14 @@ def test_rows_of_all_processes_are_gathered(results):
     ]
     for (found, gradient), (expected, own) in zip([r["gathered"] for r in results], rows, strict=True):
         assert torch.equal(found, expected) and torch.equal(gradient, torch.tensor(own))
+
+
+def test_rcka_of_gathered_logits_over_samples_and_classes(results):
+    student, teacher = (torch.cat(sides) for sides in zip(some_logits(0), some_logits(1), strict=True))
+    whole = RCKALoss(class_weight=0.5)(student.requires_grad_(), teacher)
+    gradients = (2 * torch.autograd.grad(whole, student)[0]).split([3, 4])  # doubled, because DDP halves it
+    for result, gradient in zip(results, gradients, strict=True):
+        torch.testing.assert_close(result["gathered logits"], (whole.detach(), gradient))
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS.keys() - {"detached", "nonfinite for good"}))

@@ -9,7 +9,10 @@ from mmengine.config import Config
 from pcka_mmdet.models.losses import ForeignLoss
 from pcka_mmdet.models.sources import RoIOutputs
 from pcka_mmdet.registry import MODELS
-from tests.detectors import NUM_CLASSES, build, distillation, faster_rcnn, raw_batch, retinanet
+from tests.detectors import NUM_CLASSES, build, distillation, faster_rcnn, raw_batch, retinanet, step
+
+OTHERS = sorted(path for kind in ("dist", "rcka") for path in Path("configs").glob(f"*/{kind}*_coco.py"))
+"""Configs for COCO of other losses than the zoo's."""
 
 DIST = dict(type="mmrazor.DISTLoss", tau=1.0)
 
@@ -66,7 +69,22 @@ def test_heads_of_other_anchors_are_refused():
         model.train()(**model.data_preprocessor(raw_batch(), True), mode="loss")
 
 
-@pytest.mark.parametrize("path", sorted(Path("configs").glob("*/dist_*_coco.py")), ids=lambda path: path.parent.name)
+@pytest.mark.full  # their teachers are ResNeXt-101
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
+def test_a_step_of_each_config(path):
+    config = Config.fromfile(path).model
+    config.update(teacher_ckpt="random", teacher=dict(config.teacher, backbone=dict(init_cfg=None)))
+    config.architecture.backbone.init_cfg = None
+    model = build(config)
+    losses = model.train()(**model.data_preprocessor(raw_batch((64, 128)), True), mode="loss")
+    found = {key: value for key, value in losses.items() if key.startswith("distill.loss")}
+    assert found and all(value > 0 for value in found.values())
+    step(model, losses)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in OTHERS if path.name.startswith("dist_")], ids=lambda path: path.parent.name
+)
 def test_table_3_has_configs(path):
     pcka, dist, both = (
         Config.fromfile(path.with_name(path.name.replace("dist_", f"{name}_", 1)))
