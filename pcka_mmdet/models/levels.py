@@ -4,6 +4,7 @@ A level is named by its stride, the number of image pixels per position of its m
 identify a level: the first output of one neck has stride 4, that of another 8.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -174,21 +175,31 @@ def _logit_levels(model: nn.Module) -> list[Level]:
 def _measured(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[list[int | None], list[int]]:
     """Strides and channels of the outputs for a zero image: maps, or vectors, which have no stride."""
     side, outputs = _dry_run(model, lambda image: listed(forward(image)))
+    if not all(isinstance(output, Tensor) for output in outputs):
+        raise ValueError(f"{type(model).__name__} gives nested outputs there, which are no maps: read another source")
     return [round(side / o.shape[-1]) if o.dim() == 4 else None for o in outputs], [o.shape[1] for o in outputs]
 
 
 @torch.no_grad()
 def _dry_run(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[int, Any]:
-    """The first of `DRY_RUN_SIDES` that the model accepts, and the output of `forward` for a zero image of it."""
+    """The first of `DRY_RUN_SIDES` that the model accepts, and the output of `forward` for a zero image of it.
+
+    Raises:
+        ValueError: The model accepts none, neither of 3 channels nor of 1.
+    """
     training, device = model.training, next(model.parameters()).device
     model.eval()
+    refused: list[Exception] = []
     try:
-        for side in DRY_RUN_SIDES:
+        for channels, side in itertools.product((3, 1), DRY_RUN_SIDES):
             try:
                 with forked_rng():
-                    return side, forward(torch.zeros(1, 3, side, side, device=device))
+                    return side, forward(torch.zeros(1, channels, side, side, device=device))
             except (RuntimeError, AssertionError) as error:  # MLP-Mixer asserts its size
-                refused = error
-        raise refused
+                refused.append(error)
+        raise ValueError(
+            f"{type(model).__name__} takes no image of {DRY_RUN_SIDES} pixels, neither of 3 channels nor of 1: "
+            f"{refused[0]}"
+        ) from refused[0]
     finally:
         model.train(training)

@@ -4,9 +4,10 @@ import copy
 
 import pytest
 import torch
-from mmengine.hub import get_config
+from torch import nn
 
 from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.models.levels import Level, neck_levels, pair_levels, source_levels
 from pcka_mmdet.models.teacher import Normalisation, Teacher
 from tests.detectors import build, retinanet
@@ -48,7 +49,7 @@ def test_measured_where_the_head_says_nothing():
     ],
 )
 def test_detectors_of_mmdetection(config, expected):
-    model = get_config(f"mmdet::{config}").model
+    model = load_config(f"mmdet::{config}").model
     model.backbone.init_cfg = None
     model["_scope_"] = "mmdet"
     assert strides_and_channels(neck_levels(build_detector(model))) == expected
@@ -63,6 +64,24 @@ def test_a_backbone_that_gives_a_single_map(monkeypatch):
     found = Teacher(detector, "random", fuse=False, channels_last=False)(images, None, plain, ("backbone",))
     (level,) = source_levels(detector, "backbone")
     assert level.stride == 32 and [m.shape for m in found["backbone"]] == [(2, level.channels, 2, 2)]
+
+
+class Classifier(nn.Module):
+    def __init__(self, channels: int, nested: bool = False):
+        super().__init__()
+        self.backbone = nn.Conv2d(channels, 5, 3, stride=4, padding=1)
+        if nested:
+            self.backbone.register_forward_hook(lambda module, inputs, outputs: [(outputs, outputs)])
+
+
+def test_the_channels_of_an_image():
+    assert source_levels(Classifier(1), "backbone") == [Level(0, 4, 5)]
+    with pytest.raises(
+        ValueError, match="Classifier takes no image of .256, 512, 224. pixels, .*3 channels nor of 1: "
+    ):
+        source_levels(Classifier(4), "backbone")
+    with pytest.raises(ValueError, match="Classifier gives nested outputs there, which are no maps"):
+        source_levels(Classifier(3, nested=True), "backbone")
 
 
 def test_no_neck():
