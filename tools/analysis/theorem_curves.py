@@ -34,7 +34,7 @@ def main() -> None:
     for axes, stride in zip(figure.subplots(1, len(STRIDES)), STRIDES, strict=True):
         bound = [2 * (1 - record[f"similarity.pcka_s{stride}"]) / PATCHES**2 for record in records]
         mmd = [record[f"distill.loss_mmd_s{stride}"] for record in records]
-        for values, label, colour in ((bound, "2 (1 - CKA) / N²", 0), (mmd, "MMD: (mean K̂ - mean L̂)²", 1)):
+        for values, label, colour in ((bound, "2 (1 - CKA) / N²", 0), (mmd, "MMD: (mean K - mean L)²", 1)):
             axes.semilogy(*smooth((iterations, values)), lw=2, color=colours.LEVELS[colour], label=label)
         axes.set_title(f"stride {stride}", fontsize=11)
         axes.set_xlabel("iteration")

@@ -20,7 +20,7 @@ FEW_IMAGES = 20
 TEACHER, STUDENT, DISTILLED = "the teacher", "the student alone", "the distilled student"
 
 
-NOT_OF_THE_NETWORK = ("_scope_", "data_preprocessor", "init_cfg", "test_cfg", "train_cfg")
+NOT_OF_THE_NETWORK = ("_scope_", "data_preprocessor", "init_cfg", "pretrained", "test_cfg", "train_cfg")
 """Settings in which a student alone may differ from the student of a distillation."""
 
 
