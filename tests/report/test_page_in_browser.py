@@ -43,6 +43,12 @@ def test_switches(tab, page):
     assert tab.errors() == []
 
 
+def test_a_run_alone(tab, page_of_one):
+    tab.open(page_of_one)
+    tab.click("details summary")
+    assert tab.run("document.querySelector('details').open") is True and tab.errors() == []
+
+
 def test_on_a_phone(tab, either):
     """Nothing but a figure or a table scrolls sideways; text is 11 pixels high or more, what is touched 24."""
     tab.emulate("setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)

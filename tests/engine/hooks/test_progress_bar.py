@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
-from pcka_mmdet.engine.hooks import ProgressHook
+from pcka_mmdet.engine.hooks import ProgressHook, progress_bar
 from tests.detectors import build, retinanet
 from tests.runners import runner, validation
 
@@ -30,6 +30,14 @@ def test_elsewhere_there_is_none(tmp_path):
     shown = Console(file=io.StringIO())
     train(tmp_path, ProgressHook(console=shown))
     assert shown.file.getvalue() == ""
+
+
+def test_only_the_first_process_has_one(monkeypatch):
+    monkeypatch.setattr(progress_bar, "is_main_process", lambda: False)
+    shown = Console(file=io.StringIO(), force_terminal=True)
+    hook = ProgressHook(console=shown)
+    hook.before_test(SimpleNamespace(test_dataloader=[0]))
+    assert hook._bar is None and shown.file.getvalue() == ""
 
 
 def test_the_gain_over_a_baseline(tmp_path, capsys):
