@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import mmdet
@@ -78,20 +79,20 @@ def detectors(pair: Path):
 
 QUICK = (
     "retinanet_x101_retinanet_r50",
-    "cascade-mask-rcnn_x101_faster-rcnn_r50",
+    "faster-rcnn_r101_faster-rcnn_r50",
     "fcos_r101_fcos_r50",
     "gfl_r101_gfl_r50",
 )
-"""Pairs that `make test` builds; it builds the other ones, and PCKA + mimic, in `make test-full`."""
+"""Pairs that `make test` builds."""
 
 
-def _in_full(path: Path) -> bool:
-    return "pcka-mimic" in path.name or not any(pair in path.name for pair in QUICK)
+def some(paths: Sequence[Path]) -> list:
+    """Parameters of a test that builds models: those of the other pairs, and PCKA + mimic, are in `make test-full`."""
+    quick = [p for p in paths if "pcka-mimic" not in p.name and any(pair in p.name for pair in QUICK)]
+    return [pytest.param(p, id=p.stem, marks=() if p in quick else pytest.mark.full) for p in paths]
 
 
-@pytest.mark.parametrize(
-    "path", [pytest.param(p, id=p.stem, marks=pytest.mark.full if _in_full(p) else ()) for p in CONFIGS]
-)
+@pytest.mark.parametrize("path", some(CONFIGS))
 def test_step_and_prediction(path):
     first_recipe = path in PAIRS  # what does not depend on the recipe is tested with one
     student, teacher = detectors(pair_of(path))
@@ -123,7 +124,7 @@ def test_step_and_prediction(path):
     assert {"bboxes", "scores", "labels"} <= set(prediction.pred_instances.keys())
 
 
-@pytest.mark.parametrize("path", [p for p in CONFIGS if "pcka-plus" in p.name], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", some([p for p in CONFIGS if "pcka-plus" in p.name]))
 def test_the_plus_recipe_is_what_the_pair_chooses(path):
     student, teacher = detectors(pair_of(path))
     recipe, _ = suitable_recipe(student, teacher)
