@@ -3,7 +3,7 @@
 # make docs    the documentation as web pages: site/index.html
 # make benchmark    every method on every data set, at its best setting, over seeds; QUICK=1 for each loss once, on the digits
 # make demo-bccd DATA=FOLDER WEIGHTS=FILE    the demo on real photographs, with a teacher that starts from WEIGHTS
-# make demo-cls    classifiers of few labelled digits, distilled by RCKA, KD and DIST, over seeds
+# make demo-cls    classifiers of few labelled digits, distilled by RCKA, KD, DIST and PCKA, over seeds
 #
 # A finished step leaves a stamp in $(VENV)/stamps and is not repeated.
 
