@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.cfg_options import apply_common
 from pcka_mmdet.engine.recipe import RECIPES, distillation_config
 from pcka_mmdet.engine.work_dir import RANKS
+
+CALL = re.compile(r"""^[^=]+=(?!').*\w\([^)]*,""")
+"""A value such as `dict(a=1,b=2)`, not within quotes: MMEngine's parser does not come to its end."""
 
 
 class ConfigOptions(DictAction):
@@ -22,12 +26,16 @@ class ConfigOptions(DictAction):
         wrong = next((word for word in values if not word.partition("=")[0] or "=" not in word), None)
         if wrong is not None:
             parser.error(f"--cfg-options takes KEY=VALUE, such as train_cfg.max_epochs=2; got {wrong!r}")
+        unreadable = next((word for word in values if CALL.search(word)), None)
         try:
-            super().__call__(parser, namespace, values, *rest)
-        except (AssertionError, RecursionError):  # brackets without a partner, and dicts
+            if unreadable is None:
+                super().__call__(parser, namespace, values, *rest)
+        except AssertionError:  # brackets without a partner
+            unreadable = " ".join(values)
+        if unreadable is not None:
             parser.error(
-                f"--cfg-options takes words, numbers and lists of them, such as key=[1,2]; got {' '.join(values)!r}. "
-                "Write dicts in a config file"
+                f"--cfg-options takes words, numbers and lists of them, such as key=[1,2]; got {unreadable!r}. Write "
+                "dicts in a config file"
             )
 
     @staticmethod
