@@ -14,9 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 
-def interleaved(
-    functions: Mapping[str, Callable[[], object]], rounds: int = 5, device: str = "cpu"
-) -> dict[str, float]:
+def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int, device: str = "cpu") -> dict[str, float]:
     """Median seconds of each function. The functions take turns, so that other load on the machine affects all.
 
     Args:

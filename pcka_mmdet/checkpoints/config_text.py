@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import logging
 import math
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -106,10 +107,14 @@ def refuse_code(config: Config, *models: Any) -> None:
     _warn_of_imports(config)
 
 
-def _warn_of_imports(config: Config) -> None:
+def imports_of(config: Mapping) -> list[str]:
+    """The modules of a config's `custom_imports`."""
     imports = (config.get("custom_imports") or {}).get("imports", [])
-    imports = [imports] if isinstance(imports, str) else imports
-    foreign = [name for name in imports if name.partition(".")[0] not in PACKAGES]
+    return [imports] if isinstance(imports, str) else imports
+
+
+def _warn_of_imports(config: Config) -> None:
+    foreign = [name for name in imports_of(config) if name.partition(".")[0] not in PACKAGES]
     if foreign:
         print_log(
             f"custom_imports {foreign} of the stored config are not imported. Where they are needed, {GIVE_CONFIG}",

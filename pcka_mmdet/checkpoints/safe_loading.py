@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator
 
 import torch
-from mmengine.utils import digit_version
 
 FORCE, FORCE_NOT = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 """torch's environment variables."""
@@ -18,7 +17,8 @@ def safe_loading() -> Iterator[None]:
     Our tools and functions run in it; a program of the user's own is left as it is. Nothing changes where the user has
     set one of the variables, and before torch 2.6, whose safe loader refuses MMEngine's checkpoints.
     """
-    if digit_version(torch.__version__) < digit_version("2.6") or {FORCE, FORCE_NOT} & os.environ.keys():
+    release = tuple(map(int, torch.__version__.split(".")[:2]))
+    if release < (2, 6) or {FORCE, FORCE_NOT} & os.environ.keys():
         yield
         return
     os.environ[FORCE] = "1"

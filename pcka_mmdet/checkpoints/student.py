@@ -13,7 +13,7 @@ from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.nested import last_name
 
 from .atomic_write import atomic_save, atomic_write
-from .config_text import GIVE_CONFIG, read_config, refuse_code
+from .config_text import GIVE_CONFIG, imports_of, read_config, refuse_code
 from .files import file_sha256, load_file
 from .matching import load_what_fits, summarise
 from .student_keys import student_weights
@@ -63,9 +63,7 @@ def student_config(config: Config) -> Config:
         model.setdefault("data_preprocessor", preprocessor)
     plain["model"] = model
     plain["custom_hooks"] = [hook for hook in plain.get("custom_hooks") or [] if not _is_ours(hook)]
-    imports = (plain.get("custom_imports") or {}).get("imports", [])
-    imports = [imports] if isinstance(imports, str) else imports
-    imports = [name for name in imports if name.partition(".")[0] not in DISTILLATION_SCOPES]
+    imports = [name for name in imports_of(plain) if name.partition(".")[0] not in DISTILLATION_SCOPES]
     for name, wanted in (("custom_hooks", plain["custom_hooks"]), ("custom_imports", imports)):
         if not wanted:
             plain.pop(name, None)

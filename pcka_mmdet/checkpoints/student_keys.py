@@ -15,7 +15,7 @@ def student_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return own or weights
 
 
-def add_student_prefix(student: nn.Module, state_dict: dict[str, Tensor], prefix: str = "") -> None:
+def add_student_prefix(student: nn.Module, state_dict: dict[str, Tensor], prefix: str) -> None:
     """Add the student's prefix, in place, to the keys of a plain checkpoint.
 
     Args:

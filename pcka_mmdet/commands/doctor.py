@@ -109,13 +109,14 @@ def examine(config: Config, images: int | None = None, baseline: float | None = 
     with contextlib.redirect_stdout(io.StringIO()):  # what packages print
         findings = list(_step(config))
     yield from findings
+    if not images and baseline is None:
+        return
     if not is_distillation(config):
-        if images or baseline is not None:
-            yield Finding(ERROR, TEACHER_CHECK, "this config has no teacher: add --teacher and --teacher-ckpt")
-    elif images or baseline is not None:
-        with contextlib.redirect_stdout(io.StringIO()):
-            finding = _teacher(config, images, baseline)
-        yield finding
+        yield Finding(ERROR, TEACHER_CHECK, "this config has no teacher: add --teacher and --teacher-ckpt")
+        return
+    with contextlib.redirect_stdout(io.StringIO()):
+        finding = _teacher(config, images, baseline)
+    yield finding
 
 
 def _found(subject: str, check: Callable[[], Any], level: str = ERROR) -> Finding:

@@ -67,7 +67,7 @@ def data_set_class(dataset: dict, scope: str | None) -> type[BaseDataset] | None
         return registry.get(kind)
 
 
-def data_classes(dataset: dict, scope: str | None = None) -> tuple[str, ...] | None:
+def data_classes(dataset: dict, scope: str | None) -> tuple[str, ...] | None:
     """The class names of a data set's config, as it or else its type states them; `None` if neither does.
 
     Args:

@@ -2,8 +2,10 @@
 
 import argparse
 import sys
-import time
-from collections.abc import Iterator
+from functools import partial
+
+from rich.console import Console
+from rich.progress import track
 
 from .digit_scenes import SIZES, build_digit_scenes
 
@@ -20,26 +22,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other scenes (0)")
     options = parser.parse_args(arguments)
     sizes = {split: getattr(options, split) for split in SIZES}
+    progress = partial(track, description="scenes", console=Console(stderr=True))
     try:
-        root = build_digit_scenes(options.root, sizes, options.image_size, options.seed, progress=_show)
+        root = build_digit_scenes(options.root, sizes, options.image_size, options.seed, progress=progress)
     except (ValueError, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted; nothing was changed")
     print(f"{sum(sizes.values())} scenes in {root}")
-
-
-def _show(scenes: list) -> Iterator:
-    """Yield the scenes, and print the progress and the remaining time every second."""
-    for done, scene in enumerate(scenes):
-        now = time.monotonic()
-        if done <= 1:  # the first scene also loads scikit-learn's digits, so its time does not count
-            start = shown = now
-        elif now - shown >= 1:
-            shown = now
-            remaining = (now - start) / (done - 1) * (len(scenes) - done)
-            print(f"  scene {done} of {len(scenes)}, {remaining:.0f} s left", file=sys.stderr, flush=True)
-        yield scene
 
 
 if __name__ == "__main__":

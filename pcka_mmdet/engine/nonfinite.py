@@ -17,6 +17,7 @@ from pcka_mmdet.checkpoints.atomic_write import atomic_save
 from pcka_mmdet.checkpoints.config_text import read_config, refuse_code
 from pcka_mmdet.checkpoints.files import load_file
 from pcka_mmdet.configuration.distillation import self_contained
+from pcka_mmdet.models.outputs import box_tensor
 
 from .hooks.nonfinite_loss import FailedStep, batch_augments
 from .random_state import set_random_state
@@ -135,14 +136,12 @@ def _plain_sample(sample: BaseDataElement) -> dict[str, Any]:
     metainfo = {k: v for k, v in sample.metainfo.items() if isinstance(v, (str, int, float, bool, tuple, list))}
     if "gt_instances" not in sample:  # the sample of a classifier
         return {"metainfo": metainfo, "tensors": {k: v.cpu() for k, v in sample.items() if isinstance(v, Tensor)}}
-    from mmdet.structures.bbox import get_box_tensor  # here, as classifiers train without MMDetection
-
     instances = sample.gt_instances
     ignored = sample.get("ignored_instances", InstanceData(bboxes=torch.zeros(0, 4)))
     plain = {
         "metainfo": metainfo,
-        "ignored": get_box_tensor(ignored.bboxes).cpu(),
-        "bboxes": get_box_tensor(instances.bboxes).cpu(),
+        "ignored": box_tensor(ignored.bboxes).cpu(),
+        "bboxes": box_tensor(instances.bboxes).cpu(),
         "labels": instances.labels.cpu(),
     }
     if "masks" in instances:

@@ -1,8 +1,8 @@
 """Move a config to another data folder."""
 
-from typing import Any
-
 from mmengine.config import Config
+
+from pcka_mmdet.configuration.nested import replaced
 
 
 def move_data_root(config: Config, root: str) -> None:
@@ -22,14 +22,7 @@ def move_data_root(config: Config, root: str) -> None:
         )
     new = root.rstrip("/")
 
-    def moved(node: Any) -> Any:
-        if isinstance(node, str) and (node == old or node.startswith(f"{old}/")):
-            return new + node[len(old) :]
-        if isinstance(node, dict):
-            for key in node:
-                node[key] = moved(node[key])
-        elif isinstance(node, list | tuple):
-            return type(node)(map(moved, node))
-        return node
+    def moved(text: str) -> str:
+        return new + text[len(old) :] if text == old or text.startswith(f"{old}/") else text
 
-    moved(config._cfg_dict)
+    config._cfg_dict.update(replaced(config._cfg_dict, moved))

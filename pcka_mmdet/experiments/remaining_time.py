@@ -12,7 +12,7 @@ OVERHEAD = 15.0  # seconds per stage besides its iterations: imports, validation
 class RemainingTime:
     """Remaining time of stages, of which `jobs` run at once."""
 
-    def __init__(self, stages: Sequence[Stage], jobs: int = 1):
+    def __init__(self, stages: Sequence[Stage], jobs: int):
         self._stages = stages
         self._jobs = jobs
         self._start = time.monotonic()

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-CENTERINGS = ("none", "center", "debias")
 MIN_SAMPLES = {"none": 2, "center": 3, "debias": 4}
 """Below this number of samples an estimator is constant or undefined."""
+
+CENTERINGS = tuple(MIN_SAMPLES)
 
 
 def check_samples(samples: int, centering: str) -> None:
@@ -191,7 +192,7 @@ def of_rows_and_columns(x: Tensor, y: Tensor, with_gradients: bool) -> tuple[lis
     2 (M y / (|K| |L|) - CKA K x / |K|^2). All products are N x N, where N is the shorter side.
 
     Args:
-        x: Standardised matrices `(G, N, D)`.
+        x: Rescaled matrices `(G, N, D)`.
         y: The same of the other side.
         with_gradients: Whether to compute the gradients.
 

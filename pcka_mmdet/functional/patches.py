@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-AVERAGES = ("channel", "batch", "spatial")
 FITS = ("resize", "pad", "crop")
 
 # (B, C, rows, p, columns, p) -> (groups..., rows, columns, features...)
 _AXES = {"channel": (1, 2, 4, 0, 3, 5), "batch": (0, 2, 4, 1, 3, 5), "spatial": (3, 5, 2, 4, 0, 1)}
+AVERAGES = tuple(_AXES)
 
 
 def patch_grid(height: int, width: int, patch_size: int = 16, fit: str = "resize") -> tuple[int, int]:

@@ -66,9 +66,9 @@ def group_losses(ratio: float | Mapping[str, float] | None, sources: Mapping[str
             "balance.ratio: gradients at the source 'roi_head' cannot be balanced, since its stages run one after "
             "another: name the other losses only, as in balance=dict(ratio={NAME: 1.0})"
         )
-    there = {sources[name] for name in balanced}
     if by_loss is None:
-        return {name: Group(source, "all", ratio) for name, source in sources.items() if source in there}
+        return {name: Group(source, "all", ratio) for name, source in sources.items()}
+    there = {sources[name] for name in by_loss}
     return {name: Group(source, name, by_loss.get(name)) for name, source in sources.items() if source in there}
 
 

@@ -45,7 +45,7 @@ def plot_features(
     levels: Mapping[str, Mapping[str, Tensor]],
     local: Mapping[str, Mapping[str, Tensor]],
     path: Path,
-    channels: Sequence[int] = (),
+    channels: Sequence[int],
 ) -> None:
     """Draw levels as rows; for each model its channel mean, its components and chosen channels, and local CKA.
 

@@ -11,7 +11,7 @@ import numpy as np
 from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.config_text import read_config
-from pcka_mmdet.configuration.data_set import data_classes, innermost, known_classes
+from pcka_mmdet.configuration.data_set import data_classes, evaluators, innermost, known_classes
 from pcka_mmdet.configuration.distillation import STUDENT_CONFIG
 from pcka_mmdet.configuration.nested import last_name
 
@@ -158,17 +158,12 @@ def coco_evaluator(config: Config) -> tuple[str, dict]:
     Raises:
         ValueError: It has none, or one without an annotation file.
     """
-    given = config.get("test_evaluator") or []
-    places = (
-        [("test_evaluator", given)]
-        if isinstance(given, dict)
-        else [(f"test_evaluator.{i}", metric) for i, metric in enumerate(given)]
-    )
-    for place, metric in places:
+    alone, metrics = isinstance(config.get("test_evaluator"), dict), evaluators(config, "test_evaluator")
+    for number, metric in enumerate(metrics):
         is_coco = last_name(metric["type"]) in ("CocoMetric", "FasterCocoMetric") and metric.get("ann_file")
         if is_coco and "bbox" in metric.get("metric", "bbox"):
-            return place, metric
-    there = [(metric.get("type"), metric.get("metric")) for _, metric in places]
+            return "test_evaluator" if alone else f"test_evaluator.{number}", metric
+    there = [(metric.get("type"), metric.get("metric")) for metric in metrics]
     raise ValueError(
         "the report compares boxes in COCO's format: it needs a CocoMetric with an ann_file and metric='bbox' in "
         f"test_evaluator, and there is {there}"

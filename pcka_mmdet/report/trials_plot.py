@@ -11,7 +11,7 @@ def plot_comparison(regimes: Mapping[str, Sequence[Row]], plain: str, title: str
     """Draw the rows of each regime side by side.
 
     Args:
-        regimes: Rows by regime; see `comparison.rows`.
+        regimes: Rows by regime; see `trials.rows`.
         plain: The method whose mean is drawn as a line, for the others to be read against.
         title: Title of the figure.
         path: File of the plot.

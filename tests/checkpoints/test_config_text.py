@@ -126,8 +126,8 @@ def test_a_type_of_the_users_own_asks_for_the_config(tmp_path):
         export_student(path, tmp_path / "out.pth")
 
 
-def test_what_a_model_may_name(monkeypatch):
-    """Types by name, by scope, by their full path as MMEngine's new configs have them, and no types of a registry."""
+def test_what_a_model_may_name():
+    """Types by name, by scope, by their full path as MMEngine's new configs have them, and a function by its name."""
     names = ["ResNet", "mmdet.ResNet", "mmdet.models.ResNet", "mmdet.models.backbones.resnet.ResNet", "nms", "RoIAlign"]
     weights = dict(type="Pretrained", checkpoint="detectron2://ImageNetPretrained/MSRA/R-50.pkl")
     refuse_code(Config(), [dict(type=name) for name in names], "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py", weights)

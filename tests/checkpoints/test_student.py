@@ -79,7 +79,7 @@ def test_export_of_an_mmrazor_checkpoint(tmp_path):
     assert list(torch.load(path, weights_only=True)["state_dict"]) == list(weights)
 
 
-def test_nothing_of_the_run_is_in_it(tmp_path):
+def test_nothing_of_the_run_is_in_it():
     """A student that is tested or trained again must not resume, nor load from the distillation's folder."""
     config = Config.fromfile(ZOO)
     config.merge_from_dict(dict(resume=True, load_from="epoch_1.pth", launcher="pytorch", work_dir="work_dirs/x"))

@@ -106,7 +106,7 @@ def test_an_incomplete_or_foreign_folder_is_not_touched(tmp_path, archive):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_no_network(tmp_path, capsys):
+def test_no_network(tmp_path):
     """Nothing listens at that port, as if there were no network."""
     with pytest.raises(SystemExit) as raised:
         bccd.main([str(tmp_path / "bccd"), "--archive", "http://127.0.0.1:9/bccd.zip"])

@@ -22,7 +22,7 @@ def snapshot(root: Path) -> dict:
     return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in root.rglob("*")}
 
 
-def test_pycocotools_reads_it(small_set, capsys):
+def test_pycocotools_reads_it(small_set):
     for split, size in (("train", 32), ("val", 16), ("test", 16)):
         coco = COCO(small_set.root / "annotations" / f"{split}.json")
         assert len(coco.imgs) == size and len(coco.anns) == len(small_set.annotations(split)["annotations"])
@@ -36,7 +36,7 @@ def test_pycocotools_reads_it(small_set, capsys):
             assert annotation["area"] == width * height and annotation["iscrowd"] == 0
 
 
-def test_the_ground_truth_scores_1(small_set, capsys):
+def test_the_ground_truth_scores_1(small_set):
     coco = COCO(small_set.root / "annotations" / "val.json")
     keys = ("image_id", "category_id", "bbox")
     found = coco.loadRes([{**{key: ann[key] for key in keys}, "score": 1.0} for ann in coco.anns.values()])
@@ -69,7 +69,7 @@ def test_a_set_with_other_parameters_is_replaced(tmp_path, change):
     assert (root / "annotations" / "train.json").read_bytes() != before and os.listdir(tmp_path) == ["set"]
 
 
-def test_a_set_of_another_version_or_without_a_picture_is_replaced(tmp_path, monkeypatch):
+def test_a_set_of_another_version_or_without_a_picture_is_replaced(tmp_path):
     root = build_digit_scenes(tmp_path / "set", TINY)
     (root / "train" / "000001.png").unlink()
     build_digit_scenes(root, TINY)

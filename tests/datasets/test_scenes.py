@@ -130,7 +130,7 @@ def test_a_digit_is_drawn_like_a_naive_interpolation():
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-def test_no_alpha_is_near_the_threshold(sample):
+def test_no_alpha_is_near_the_threshold():
     alpha = digits.render(digits.load()[0][0], 40, 7.0)
     np.testing.assert_array_equal(alpha * 255, np.rint(alpha * 255))
     assert np.abs(alpha - 0.5).min() > 1 / 511

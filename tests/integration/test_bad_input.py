@@ -115,7 +115,7 @@ def test_a_work_directory_that_cannot_be(train, tmp_path):
     assert done.returncode == 2 and "cannot be written to (File exists): name another by --work-dir" in done.stderr
 
 
-def test_a_truncated_checkpoint_by_name(command, train, scenes, tmp_path):
+def test_a_truncated_checkpoint_by_name(command, scenes, tmp_path):
     (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 and no more")
     words = ["tools/train.py", DISTILLED, "--work-dir", tmp_path / "work", "--resume", tmp_path / "cut.pth"]
     done = command(*words, *tiny_demo(scenes), check=False)

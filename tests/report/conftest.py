@@ -16,8 +16,8 @@ LOG = """2026/01/01 00:00:00 - mmengine - INFO - command: tools/train.py <x>.py
 """
 
 
-def work_dir(folder, annotations, seed=0, shift=0.0, distils=False, keep=1.0):
-    """A work directory whose student finds the objects, moved by so many pixels, with so many of its scores."""
+def work_dir(folder, annotations, seed=0, distils=False, keep=1.0):
+    """A work directory whose student finds the objects, with so many of its scores."""
     import cv2
 
     truth, _ = random_case()
@@ -25,7 +25,7 @@ def work_dir(folder, annotations, seed=0, shift=0.0, distils=False, keep=1.0):
     for image, true in truth.items():
         for number, ((x1, y1, x2, y2), label) in enumerate(zip(true.boxes, true.labels, strict=True)):
             if (image + number + seed) % 10 < 10 * keep:
-                box = [x1 + shift, y1, x2 - x1, y2 - y1]
+                box = [x1, y1, x2 - x1, y2 - y1]
                 results.append(
                     dict(image_id=image, category_id=IDS[CLASSES[label]], bbox=box, score=0.9 - 0.1 * number)
                 )

@@ -1,4 +1,4 @@
-"""Annotated test images of several trainings, with patches and without: `tools/analysis/detections.py NAME=DIR ...`.
+"""Annotated test images of several trainings: `tools/analysis/detections.py NAME=DIR ...`.
 
 Trainings that were not tested yet are tested first.
 """

@@ -1,4 +1,4 @@
-"""AP and CKA along trainings, with patches and without: `tools/analysis/similarity_curves.py NAME=DIR ...`."""
+"""AP and CKA along trainings: `tools/analysis/similarity_curves.py NAME=DIR ...`."""
 
 import argparse
 from pathlib import Path

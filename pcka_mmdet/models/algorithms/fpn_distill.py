@@ -151,7 +151,7 @@ class FPNDistill(BaseAlgorithm):
         needed = [index for index in teaching if self.distiller.needs(index)]
         return self._teachers[(needed or teaching)[-1]]
 
-    def teacher_maps(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None) -> Sequence[Tensor]:
+    def teacher_maps(self, inputs: Tensor, data_samples: list[BaseDataElement] | None) -> Sequence[Tensor]:
         """Maps of the teacher's neck.
 
         Args:

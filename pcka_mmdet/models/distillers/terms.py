@@ -81,7 +81,7 @@ OF_THE_DISTILLER = ("strides", "level_weight", "source", "teacher")
 """Keys of an entry of `losses` that are no arguments of the loss."""
 
 
-def read_sources(name: str, config: Mapping, teacher_index: int = 0) -> Sources:
+def read_sources(name: str, config: Mapping, teacher_index: int) -> Sources:
     """Sources that the loss of an entry reads from the student and from the teacher of that index.
 
     Raises:

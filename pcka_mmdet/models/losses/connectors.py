@@ -4,21 +4,20 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ..levels import Level, LevelPair
+from ..levels import LevelPair
 
 
 class Connectors(nn.ModuleDict):
     """A 1x1 convolution for each pair of levels whose channels differ, by the name of the level.
 
     Args:
-        student: The student's levels.
-        teacher: The teacher's, of equal strides.
+        pairs: Levels of student and teacher, of equal strides.
     """
 
-    def __init__(self, student: Sequence[Level], teacher: Sequence[Level]):
+    def __init__(self, pairs: Sequence[LevelPair]):
         super().__init__()
-        self.pairs = [LevelPair(*pair) for pair in zip(student, teacher, strict=True)]
-        for own, other in self.pairs:
+        self.pairs = pairs
+        for own, other in pairs:
             if own.channels != other.channels:
                 self[own.name] = nn.Conv2d(own.channels, other.channels, kernel_size=1)
 

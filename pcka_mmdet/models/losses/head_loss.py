@@ -119,7 +119,7 @@ class HeadLoss(_HeadOutputLoss):
     def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
         """Build a connector for each level whose channels differ."""
         super().prepare(student, teacher)
-        self.connectors = Connectors(student, teacher)
+        self.connectors = Connectors(self.pairs)
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[tuple[Tensor, ...]], batch: Batch) -> Tensor:
         """Weighted loss, from the student's maps `(B, C, H, W)` and the head's outputs for the teacher's, by level."""

@@ -60,7 +60,7 @@ class MaskedGenerationLoss(LevelLoss):
         """Random mask `(B, 1, H, W)`, 1 where a position is kept and 0 elsewhere; each iteration has its own."""
         number, self._calls = iteration(default=self._calls), self._calls + 1
         seed = 1_000_003 * number + 1009 * get_rank() + self.stride  # an odd factor: no iteration repeats another
-        source = torch.Generator().manual_seed(seed % 2**32)  # the generator takes 32 bits
+        source = torch.Generator().manual_seed(seed)
         drawn = torch.rand(len(student), 1, *student.shape[2:], generator=source)
         return (drawn >= self.mask_ratio).to(student)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..levels import Level
+from ..levels import Level, LevelPair
 from ..outputs import zero_of
 from ..sources import RoIOutputs, stages
 from . import boxes
@@ -54,7 +54,7 @@ class RoIHeadLoss(LevelLoss):
 
     def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
         """Build a connector for each level whose channels differ."""
-        self.connectors = Connectors(student, teacher)
+        self.connectors = Connectors([LevelPair(*pair) for pair in zip(student, teacher, strict=True)])
 
     def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
         """Refuse a teacher without a RoI head, or with one whose outputs are of another kind.

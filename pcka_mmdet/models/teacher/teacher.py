@@ -178,14 +178,13 @@ class Teacher:
         Raises:
             ValueError: A loss needs the head, which was not loaded in full or whose outputs have no levels.
         """
-        heads = sorted({"head", "roi_head", "logits"} & set(wanted))
+        heads = {"head", "roi_head", "logits"} & set(wanted)
         of_roi_head = of_part(self.problems, "roi_head")
-        problems = of_roi_head if "roi_head" in heads else []
-        if heads != ["roi_head"]:
-            problems = [*problems, *(problem for problem in self.problems if problem not in of_roi_head)]
-        if heads and problems:
+        others = [problem for problem in self.problems if problem not in of_roi_head]
+        problems = [*(of_roi_head if "roi_head" in heads else []), *(others if heads - {"roi_head"} else [])]
+        if problems:
             raise ValueError(
-                f"a loss reads the teacher's {', '.join(heads)}, and its head was not loaded in full: "
+                f"a loss reads the teacher's {', '.join(sorted(heads))}, and its head was not loaded in full: "
                 f"{summarise(problems)}. Set num_classes in the teacher's config to what it was trained for, or "
                 "leave the loss out (--recipe maps compares the neck maps)"
             )
