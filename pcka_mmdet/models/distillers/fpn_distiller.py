@@ -15,7 +15,7 @@ from pcka_mmdet.registry import MODELS
 from ..balance import NO_LOSS, GradientBalance, Group, group_losses
 from ..levels import Level, read_strides, source_levels
 from ..losses import Batch
-from ..losses.level_loss import usable_levels
+from ..losses.level_loss import too_small
 from ..outputs import in_float32, not_finite, output_size, tensors, zero_of
 from ..progress import iteration
 from ..sources import Record, SourceRecorder
@@ -226,7 +226,8 @@ class FPNDistiller(BaseDistiller):
         """The terms whose outputs are not degenerate. Warns about each of the others once."""
         sizes = [output_size(term.of_student(student), term.loss.joint) for term in wanted]
         levels = [(term.loss, size) for term, size in zip(wanted, sizes, strict=True)]
-        usable, too_small = usable_levels(levels, [term.place for term in wanted])
+        small = too_small(levels, [term.place for term in wanted])
+        usable = [term for index, term in enumerate(wanted) if index not in small]
         if usable:
             self._ever_active.add(name)
         elif (
@@ -235,13 +236,12 @@ class FPNDistiller(BaseDistiller):
             and iteration() < FIRST_ITERATIONS
             and get_world_size() == 1  # others would wait for this process
         ):
-            raise ValueError(f"no level is left for loss {name!r}: {too_small}")
-        for index, term in enumerate(wanted):
-            if index not in usable and term.key not in self.inactive:
-                self.inactive.add(term.key)
-                message = " ".join([term.place, term.loss.degenerate_message(sizes[index])])
+            raise ValueError(f"no level is left for loss {name!r}: {'; '.join(small.values())}")
+        for index, message in small.items():
+            if wanted[index].key not in self.inactive:
+                self.inactive.add(wanted[index].key)
                 print_log(f"loss {name!r}: {message}. It is 0 there", "current", level=logging.WARNING)
-        return [wanted[index] for index in usable]
+        return usable
 
     def _check_finite(self, results: dict[str, Tensor], student: Record, teachers: Sequence[TeacherStep]) -> None:
         self.nonfinite = None

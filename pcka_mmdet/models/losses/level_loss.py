@@ -123,12 +123,12 @@ class LevelLoss(nn.Module):
                 f"{type(self).__name__} compares two maps, or two tuples of as many levels; got {_shapes(student)} of "
                 f"the student and {_shapes(teacher)} of the teacher: record the same number of levels on both sides"
             )
-        usable, too_small = usable_levels([(self, level.shape[2:]) for level in student])
-        if not usable:
-            raise ValueError(f"{type(self).__name__}: no level is left: {too_small}")
-        if too_small:
-            warnings.warn(f"{type(self).__name__} leaves out levels: {too_small}", stacklevel=2)
-        return sum(self(student[i], teacher[i], batch) for i in usable)
+        small = too_small([(self, level.shape[2:]) for level in student])
+        if len(small) == len(student):
+            raise ValueError(f"{type(self).__name__}: no level is left: {'; '.join(small.values())}")
+        if small:
+            warnings.warn(f"{type(self).__name__} leaves out levels: {'; '.join(small.values())}", stacklevel=2)
+        return sum(self(student[i], teacher[i], batch) for i in range(len(student)) if i not in small)
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None) -> Tensor:
         """Weighted loss of one pair of outputs; the student's has passed the connector."""
@@ -236,22 +236,18 @@ class ForeignLoss(LevelLoss):
         return self.loss(student.contiguous(), teacher.detach().contiguous())  # some of MMRazor's take views of them
 
 
-def usable_levels(levels: Sequence[tuple[LevelLoss, Any]], names: Sequence[str] = ()) -> tuple[list[int], str]:
-    """The levels on which a loss is not degenerate, and a message about the others.
+def too_small(levels: Sequence[tuple[LevelLoss, Any]], names: Sequence[str] = ()) -> dict[int, str]:
+    """Messages about the levels on which a loss is degenerate, by index.
 
     Args:
         levels: The loss and the output's size of each level.
         names: Name of each level for the message, such as `'at stride 8'`.
-
-    Returns:
-        Indices of the usable levels, and one message about the others.
     """
-    degenerate = [index for index, (loss, size) in enumerate(levels) if loss.is_degenerate(size)]
-    messages = [
-        " ".join([*names[index : index + 1], levels[index][0].degenerate_message(levels[index][1])])
-        for index in degenerate
-    ]
-    return [index for index in range(len(levels)) if index not in degenerate], "; ".join(messages)
+    return {
+        index: " ".join([*names[index : index + 1], loss.degenerate_message(size)])
+        for index, (loss, size) in enumerate(levels)
+        if loss.is_degenerate(size)
+    }
 
 
 def _shapes(maps: Maps) -> tuple | list[tuple]:
