@@ -289,6 +289,17 @@ def raw_batch(*sizes: tuple[int, int]) -> dict:
     return demo_mm_inputs(len(shapes), shapes, num_items=[2] * len(shapes), num_classes=NUM_CLASSES)
 
 
+def maps(seed: int, channels: int = 16) -> list[torch.Tensor]:
+    """Random neck maps of two images of 128x128 pixels."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(2, channels, side, side, generator=generator) for side in (16, 8, 4, 2)]
+
+
+def losses_of(model: BaseModel) -> dict[str, torch.Tensor]:
+    """Losses of a random batch."""
+    return model(**model.data_preprocessor(raw_batch(), True), mode="loss")
+
+
 def check_gradients(model: BaseModel, batch: dict) -> dict[str, torch.Tensor]:
     """Losses of a training batch; each distillation loss has a finite gradient, not zero, on its student's map."""
     maps: list[torch.Tensor] = []

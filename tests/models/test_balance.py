@@ -8,7 +8,7 @@ from mmengine.config import ConfigDict
 from torch import nn
 
 from pcka_mmdet.models.balance import MOMENTUM, GradientBalance, group_losses
-from tests.detectors import build, distillation, faster_rcnn, raw_batch, reppoints, retinanet, step
+from tests.detectors import build, distillation, faster_rcnn, losses_of, raw_batch, reppoints, retinanet, step
 from tests.runners import runner
 
 SIZES = (2, 3, 4, 4), (2, 3, 2, 2)
@@ -307,10 +307,6 @@ def test_the_log_has_ratio_scale_and_cosine():
     both = log["balance.scale_head"] * log["balance.ratio_head"]
     torch.testing.assert_close(both, torch.ones(()))
     step(model, losses_of(model))
-
-
-def losses_of(model):
-    return model(**model.data_preprocessor(raw_batch(), True), mode="loss")
 
 
 def test_sources_are_balanced_apart():

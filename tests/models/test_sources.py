@@ -13,7 +13,7 @@ from pcka_mmdet.models import FPNDistill, LevelLoss
 from pcka_mmdet.models.levels import Level, source_levels
 from pcka_mmdet.models.sources import SourceRecorder, listed
 from pcka_mmdet.registry import MODELS
-from tests.detectors import build, faster_rcnn, fcos, raw_batch, retinanet, step
+from tests.detectors import build, faster_rcnn, fcos, losses_of, raw_batch, retinanet, step
 
 KL = dict(type="mmrazor.KLDivergence", loss_weight=1.0)
 
@@ -78,10 +78,6 @@ def distil(student, teacher, **losses) -> FPNDistill:
     for parameter in model.teacher.parameters():
         nn.init.normal_(parameter, std=0.1)
     return model.train()
-
-
-def losses_of(model: FPNDistill) -> dict[str, torch.Tensor]:
-    return model(**model.data_preprocessor(raw_batch(), True), mode="loss")
 
 
 def test_the_backbones_maps_are_paired_by_stride():

@@ -19,6 +19,7 @@ from tests.detectors import (
     faster_rcnn,
     fcos,
     gfl,
+    maps,
     raw_batch,
     reppoints,
     retinanet,
@@ -51,11 +52,6 @@ def compare(model: FPNDistill, student: list[torch.Tensor], teacher: list[torch.
     record = dict(head=model._teacher.head(teacher))
     batch = Batch(None, (128, 128), model.student, model._teacher)
     return model.distiller.compute_distill_losses(dict(neck=student), [TeacherStep(record, batch)])["loss_head"]
-
-
-def maps(seed: int, channels: int = 16) -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(2, channels, side, side, generator=generator) for side in (16, 8, 4, 2)]
 
 
 @pytest.mark.parametrize("teacher", HEADS)

@@ -11,7 +11,7 @@ from pcka_mmdet.models.losses import Batch
 from pcka_mmdet.models.sources import RoIOutputs
 from pcka_mmdet.models.teacher import Teacher
 from tests.boxes import corners, giou
-from tests.detectors import build, faster_rcnn, raw_batch, retinanet, step
+from tests.detectors import build, faster_rcnn, maps, raw_batch, retinanet, step
 
 LEVELS = (8, 16, 32)
 """Strides that the RoI head reads."""
@@ -22,11 +22,6 @@ def distilled(teacher: dict, student: dict | None = None, **options) -> FPNDisti
     distiller = dict(type="pcka_mmdet.FPNDistiller", losses=dict(roi=loss))
     torch.manual_seed(0)
     return FPNDistill(student or retinanet(channels=24), copy.deepcopy(teacher), distiller, "random")
-
-
-def maps(seed: int, channels: int = 16) -> list[torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(2, channels, side, side, generator=generator) for side in (16, 8, 4, 2)]
 
 
 def compare(model: FPNDistill, student: list[torch.Tensor], teacher: list[torch.Tensor]) -> torch.Tensor:
