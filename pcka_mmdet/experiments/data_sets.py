@@ -61,7 +61,7 @@ DATA_SETS: dict[str, DataSet] = {
         "bccd",
         dict(short=30, converged=60),
         teacher_epochs=40,
-        longer=3.0,
+        longer=2.5,
         recipe="teacher-head+balance",
     ),
     "bccd-two-stage": DataSet(
