@@ -49,7 +49,10 @@ def test_the_map_of_a_transformer_is_its_tokens_without_the_class_token():
     torch.testing.assert_close(maps, tokens[:, 1:].unflatten(1, (14, 14)).permute(0, 3, 1, 2))
 
 
-QUICK = ("resnet20_cifar100", "rcka_vgg13_vgg8_cifar100", "pcka_resnet110_resnet20_cifar100", "kd", "dist")
+QUICK = (
+    *("resnet20_cifar100", "rcka_vgg13_vgg8_cifar100", "pcka_resnet110_resnet20_cifar100", "kd", "dist"),
+    "pcka_deit-small_resnet18_8xb32_in1k",
+)
 """One of each kind; the others are in `make test-full`."""
 
 
