@@ -89,6 +89,10 @@ def test_a_mean_over_unlike_trainings_says_little():
     ]
 
 
+def test_sides_of_one_training_each_need_no_note():
+    assert notes({STUDENT: [run("a"), run("b")], DISTILLED: [run("both", True)]}, []) == []
+
+
 def test_a_gain_over_another_distillation_is_not_that_of_distillation():
     sides = {"mgd": [run("mgd", True)], "both": [run("both", True)]}
     assert judge(sides, scores(GAIN))[0].startswith("both is better: the gain is larger than chance")
