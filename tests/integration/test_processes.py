@@ -23,7 +23,7 @@ from pcka_mmdet.engine.hooks import NonFiniteLossHook
 from pcka_mmdet.models import RCKALoss
 from pcka_mmdet.models.balance import MOMENTUM, GradientBalance
 from pcka_mmdet.models.distillers import fpn_distiller
-from pcka_mmdet.models.losses.gathering import gathered
+from pcka_mmdet.models.gathering import gathered
 from tests.detectors import EVERY_KIND, build, distillation, fcos, raw_batch, retinanet
 from tests.runners import RandomScenes, runner, validation
 

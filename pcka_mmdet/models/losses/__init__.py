@@ -1,7 +1,8 @@
 """Distillation losses: on maps, on outputs of heads, and on logits."""
 
+from .foreign_loss import ForeignLoss
 from .head_loss import HeadLoss, OwnHeadLoss
-from .level_loss import Batch, ForeignLoss, LevelLoss
+from .level_loss import Batch, LevelLoss
 from .masked_generation_loss import MaskedGenerationLoss
 from .mimic_loss import MimicLoss
 from .mmd_loss import MMDLoss

@@ -13,8 +13,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from ..levels import Level
-from ..sources import MAP_SOURCES, RoIOutputs, dense_head
-from .head_outputs import class_rows
+from ..sources import MAP_SOURCES
 
 if TYPE_CHECKING:
     from ..teacher import Teacher
@@ -192,48 +191,6 @@ class LevelLoss(nn.Module):
         if student.shape[2:] == teacher.shape[2:]:
             return teacher
         return F.interpolate(teacher, student.shape[2:], mode="bilinear", align_corners=False)
-
-
-class ForeignLoss(LevelLoss):
-    """A loss of two tensors that is no `LevelLoss`, such as one of MMRazor's. It has its own weight.
-
-    Of heads it compares the class logits, one row for each proposal (`roi_head`), or for each anchor at each position
-    of a level (`head`).
-
-    Args:
-        loss: Module whose forward takes the student's and the teacher's output.
-    """
-
-    sources = (*MAP_SOURCES, "logits", "head", "roi_head")
-
-    def __init__(self, loss: nn.Module):
-        super().__init__(getattr(loss, "loss_weight", 1.0))
-        self.loss = loss
-
-    def forward(self, student: Any, teacher: Any, batch: Batch | None = None) -> Tensor:
-        """Weighted loss as a scalar, from maps, logits, or the outputs of a head.
-
-        Raises:
-            ValueError: The heads have other classes, anchors or positions, or one is of an unknown kind.
-        """
-        if isinstance(student, Tensor):
-            return super().forward(student, teacher, batch)
-        if isinstance(student, RoIOutputs):
-            rows = student.cls_score, teacher.cls_score
-        else:
-            rows = class_rows(dense_head(batch.student), student), class_rows(batch.teacher.dense_head, teacher)
-        shapes = [tuple(side.shape) for side in rows]
-        if shapes[0] != shapes[1]:
-            raise ValueError(
-                f"{type(self.loss).__name__} compares class logits row by row, and the student's head gives "
-                f"{shapes[0]} of them, the teacher's {shapes[1]}: both need the same classes and anchors. Use a loss "
-                "on the neck maps"
-            )
-        return self.level_loss(*rows, batch)
-
-    def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None) -> Tensor:
-        """Loss of one pair of outputs, as the wrapped module gives it."""
-        return self.loss(student.contiguous(), teacher.detach().contiguous())  # some of MMRazor's take views of them
 
 
 def too_small(levels: Sequence[tuple[LevelLoss, Any]], names: Sequence[str] = ()) -> dict[int, str]:

@@ -11,9 +11,9 @@ from pcka_mmdet.functional import cka
 from pcka_mmdet.functional.cka_forms import CENTERINGS, MIN_SAMPLES
 from pcka_mmdet.registry import MODELS
 
+from ..gathering import gathered
 from ..levels import Level
 from ..sources import MAP_SOURCES, RoIOutputs
-from .gathering import gathered
 from .level_loss import Batch, LevelLoss
 
 
@@ -107,12 +107,12 @@ class RCKALoss(LevelLoss):
         x, y = student, teacher.detach()
         if self.grid and x.dim() == 4:
             x, y = (F.adaptive_avg_pool2d(maps, self.grid) for maps in (x, y))
-        if len(x) != len(y) or (self.class_weight and x.shape[1] != y.shape[1]):
+        if len(x) != len(y) or (self.class_weight and x.shape[1:].numel() != y.shape[1:].numel()):
             raise ValueError(
                 f"RCKALoss got {tuple(student.shape)} of the student and {tuple(teacher.shape)} of the teacher: the "
                 f"samples{' and classes' if self.class_weight else ''} must agree"
             )
-        self._check_classes(x.shape[1])
+        self._check_classes(x.shape[1:].numel())
         if self.gather:
             x, y = gathered(x), gathered(y)
         x, y = x.flatten(1), y.flatten(1)
