@@ -36,7 +36,7 @@ BCCD = {
     "both heads, 1": ("both-heads+balance", 1.0),
     "both heads, for 1.5 times": (HEADS_HALF_MORE, 1.0),
     "both heads, the teacher's on half": ("half-heads+balance", 1.0),
-    "both heads, the teacher in bfloat16": ("bf16-heads+balance", 1.0),
+    "the default, its teacher in bfloat16": ("bf16-heads+balance", 1.0),
     "both heads, and PCKA": ("heads-pcka+balance", 1.0),
 }
 """Beginnings of the rows of BCCD's table, with method and setting."""

@@ -176,7 +176,7 @@ def main() -> None:
         *(of_roi_head if teacher.roi_head else []),
         [f"a step over the student's alone, {formula}", f"{1 + more:.2f}"],
         ["teacher's share of a step", f"{more / (1 + more):.0%}"],
-        ["teacher's weights, its head included", f"{4 * teacher.parameters / mega:.0f} MiB"],
+        ["teacher's weights in float32, its head included", f"{4 * teacher.parameters / mega:.0f} MiB"],
         ["teacher's maps, batch x values x 4 bytes", f"{4 * args.batch * teacher.map_values / mega:.0f} MiB"],
         *(pcka if any(last_name(loss["type"]) == "PCKALoss" for loss in losses.values()) else []),
         ["a checkpoint: weights, momentum", f"{4 * (student.parameters + student.trainable) / mega:.0f} MiB"],

@@ -9,5 +9,6 @@ model = dict(
     teacher_ckpt="work_dirs/deeppcb/teacher/epoch_20.pth",
     distiller={{_base_.distiller}},
     balance={{_base_.balance}},
+    teacher_precision={{_base_.teacher_precision}},
 )
 log_processor = dict(type="pcka_mmdet.LevelLogProcessor")

@@ -11,4 +11,5 @@ model = dict(
         )
     ),
     balance=dict(ratio=1.0),
+    teacher_precision="auto",
 )

@@ -6,4 +6,5 @@ model = dict(
         losses=dict(_delete_=True, head=dict(type="pcka_mmdet.HeadLoss"), own=dict(type="pcka_mmdet.OwnHeadLoss"))
     ),
     balance=dict(ratio=1.0),
+    teacher_precision="auto",
 )

@@ -6,4 +6,5 @@ model = dict(
         losses=dict(_delete_=True, head=dict(type="pcka_mmdet.HeadLoss"), roi=dict(type="pcka_mmdet.RoIHeadLoss"))
     ),
     balance=dict(ratio=1.0),
+    teacher_precision="auto",
 )

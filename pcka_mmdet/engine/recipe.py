@@ -22,6 +22,9 @@ from .cfg_options import merge_options
 RECIPES = ("both-heads", "own-head", "teacher-head", "maps", "pcka", "pcka-mimic")
 """Files in `configs/_base_/distillers`; the last two are the paper's."""
 
+OF_A_RECIPE = ("distiller", "balance", "teacher_precision")
+"""What a recipe may set of `FPNDistill`."""
+
 OF_ANOTHER_RUN = ("work_dir", "launcher")
 """Settings that MMEngine writes into the config in a work directory, and that a distillation of it must not have."""
 
@@ -87,7 +90,7 @@ def distillation_config(
         recipe, reason = suitable_recipe(student_model, teacher_model, classes)
     with_roi_head = recipe in ON_HEADS and problem_of_roi_head(teacher_model) is None
     parts = load_recipe(recipe, with_roi_head)
-    config.model.update({part: parts[part] for part in ("distiller", "balance") if part in parts})
+    config.model.update({part: parts[part] for part in OF_A_RECIPE if part in parts})
     names = [recipe, *(Path(path.rpartition("::")[2]).stem for path in (teacher, student))]
     content = plain_dict(config)
     if content.get("resume"):
@@ -184,7 +187,7 @@ def make_distillation(config: Config, sides: dict[str, Any], distiller: dict, ba
 
 
 def load_recipe(recipe: str, with_roi_head: bool) -> Config:
-    """A recipe's distiller and balance, on all levels, since the levels that it selects may not exist.
+    """A recipe's options of `FPNDistill`, on all levels, since the levels that it selects may not exist.
 
     Args:
         recipe: One of `RECIPES`.

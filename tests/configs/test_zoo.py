@@ -13,7 +13,7 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.engine.recipe import load_recipe, suitable_recipe
+from pcka_mmdet.engine.recipe import OF_A_RECIPE, load_recipe, suitable_recipe
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.losses.roi_head_loss import problem_of_roi_head
 from tests.detectors import check_gradients, step
@@ -100,7 +100,8 @@ def test_step_and_prediction(path):
     config = Config.fromfile(path).model
     if "roi" in config.distiller.losses:
         config.distiller.losses.roi.proposals = 8  # of 128: they cost most of the step
-    model = FPNDistill(student, teacher, config.distiller, "random", balance=config.get("balance"), **unchanged)
+    options = {part: config[part] for part in OF_A_RECIPE if part in config}
+    model = FPNDistill(student, teacher, teacher_ckpt="random", **options, **unchanged)
     batch = demo_mm_inputs(1, [[3, HEIGHTS.get(path.parent.name, 64), WIDTH]], num_items=[3], with_mask=True)
     if path in PAPERS:
         step(model, check_gradients(model, batch))
@@ -130,10 +131,10 @@ def test_the_plus_recipe_is_what_the_pair_chooses(path):
     recipe, _ = suitable_recipe(student, teacher)
     expected = load_recipe(recipe, problem_of_roi_head(teacher) is None)
     config = Config.fromfile(path)
-    assert config.model.distiller == expected.distiller and config.model.balance == expected.balance
+    assert all(config.model[part] == expected[part] for part in OF_A_RECIPE)
     assert f"--recipe {recipe}`" in path.read_text()
     paper = Config.fromfile(pair_of(path)).model
-    assert {key for key in config.model if config.model[key] != paper.get(key)} == {"distiller", "balance"}
+    assert {key for key in config.model if config.model[key] != paper.get(key)} == set(OF_A_RECIPE)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -60,22 +60,24 @@ def test_the_papers_recipes_are_the_zoos(made, recipe):
 
 
 @pytest.mark.parametrize(
-    "recipe, losses, ratio",
+    "recipe, losses, ratio, precision",
     [
         (
             "both-heads",
             dict(head=dict(type="pcka_mmdet.HeadLoss"), own=dict(type="pcka_mmdet.OwnHeadLoss")),
             1.0,
+            "auto",
         ),
-        ("own-head", dict(own=dict(type="pcka_mmdet.OwnHeadLoss")), 1.0),
-        ("teacher-head", dict(head=dict(type="pcka_mmdet.HeadLoss")), 1.0),
-        ("maps", dict(pcka=dict(type="pcka_mmdet.PCKALoss", patch_size="auto", centering="center")), 0.2),
+        ("own-head", dict(own=dict(type="pcka_mmdet.OwnHeadLoss")), 1.0, "auto"),
+        ("teacher-head", dict(head=dict(type="pcka_mmdet.HeadLoss")), 1.0, "auto"),
+        ("maps", dict(pcka=dict(type="pcka_mmdet.PCKALoss", patch_size="auto", centering="center")), 0.2, None),
     ],
 )
-def test_our_recipes_are_balanced(made, recipe, losses, ratio):
+def test_our_recipes_are_balanced(made, recipe, losses, ratio, precision):
     config = made(recipe)
     assert config.model.distiller.losses == losses
     assert config.model.balance == dict(ratio=ratio)
+    assert config.model.get("teacher_precision") == precision
 
 
 RETINANET = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ..sources import Record, listed
+from .precision import check_precision, dtype_on
 
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 PARTS = ("backbone", "neck")
 """The parts that give maps; all other parts are heads."""
 
@@ -40,7 +40,7 @@ class NeckForward:
         fuse: Fold batch norms into the convolutions before them.
         channels_last: Run in the channels-last memory format. The returned maps are contiguous.
         precision: `'bf16'` or `'fp16'` run a copy of backbone and neck in that precision. With `'fp32'` autocast
-            decides, in a training with `--amp`.
+            decides, in a training with `--amp`. `'auto'` chooses by the processor; see `dtype_on`.
         compile: Compile backbone and neck by `torch.compile`.
 
     Raises:
@@ -55,12 +55,13 @@ class NeckForward:
         precision: str = "fp32",
         compile: bool = False,
     ):
-        if precision not in PRECISIONS:
-            raise ValueError(f"teacher_precision must be one of {list(PRECISIONS)}, got {precision!r}")
+        check_precision(precision)
         self.detector = detector
         wanted = {FUSED: fuse and fuse_conv_bn, "channels last": channels_last and _channels_last}
         self.changes = {name: change for name, change in wanted.items() if change}
-        self.dtype = PRECISIONS[precision]
+        self.precision = precision
+        self.dtype: torch.dtype | None = None
+        """In what backbone and neck compute; the first call decides. `None`: float32, unless autocast decides."""
         self.compile = compile
         self.has_fused = False
         """Whether the detector's weights may differ from the loaded ones."""
@@ -131,6 +132,10 @@ class NeckForward:
         if self.changes:
             self.has_fused = self.has_fused or FUSED in self.changes
             self._make_changes(images[:1])
+        self.dtype = dtype_on(images.device, self.precision)
+        if self.precision == "auto" and self.dtype:
+            advice = "teacher_precision='fp32' changes that"
+            print_log(f"the teacher computes in bfloat16, since this processor does: {advice}", "current")
         return self.detector if self.dtype is None else self._in_precision(images[:1])
 
     def _in_precision(self, image: Tensor) -> BaseModel:

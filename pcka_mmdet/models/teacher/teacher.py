@@ -24,6 +24,7 @@ from .heads import run_dense_head, run_on_own_proposals, run_roi_head
 from .images import Normalisation, crop_to_image, pad_to_multiple, renormalise, size_divisor
 from .loading import load_strictly
 from .neck_forward import PARTS, NeckForward
+from .precision import dtype_on
 
 
 class Teacher:
@@ -56,8 +57,8 @@ class Teacher:
         """sha256 of the checkpoint's file; `None` without a file."""
         self.problems: list[Problem] = []
         """Keys of the head that were not loaded."""
-        self._reduced_head = self.neck_forward.dtype is torch.bfloat16
-        """Whether the dense head computes in bfloat16. In float16 small gradients would vanish."""
+        self._exact_head = False
+        """Whether the dense head computes in float32 in any case: bfloat16 has failed."""
         self._borrowed = False
         """Whether the detector belongs to another model, which moves it."""
         if checkpoint is None:
@@ -125,17 +126,19 @@ class Teacher:
     def head(self, maps: Sequence[Tensor | None]) -> list[tuple[Tensor, ...] | None]:
         """Raw outputs of the frozen dense head, or RPN, on any maps, in float32; see `run_dense_head`.
 
-        With `precision="bf16"` the head computes in bfloat16, if its operators support that.
+        The head computes in bfloat16 if the neck does and the head's operators support that. It never computes in
+        float16, in which small gradients would vanish.
         """
         maps = in_float32(maps)
-        if self._reduced_head:
+        reduced = dtype_on(self._device, self.neck_forward.precision) is torch.bfloat16
+        if reduced and not self._exact_head:
             try:
                 with torch.autocast(self._device.type, torch.bfloat16):
                     return in_float32(run_dense_head(self.detector, self._neck_levels, maps))
             except RuntimeError as error:  # such as mmcv's deformable convolution
                 message = f"the teacher's head runs in fp32: torch.bfloat16 fails ({error})"
                 print_log(message, "current", level=logging.WARNING)
-                self._reduced_head = False
+                self._exact_head = True
         with self._without_autocast():
             return run_dense_head(self.detector, self._neck_levels, maps)
 

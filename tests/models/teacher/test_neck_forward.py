@@ -207,8 +207,8 @@ def test_moved_weights_are_taken_up():
 def test_options_reach_the_teacher():
     options = dict(fuse_teacher=False, teacher_precision="bf16", compile_teacher=True)
     forward = build(distillation(**options))._teacher.neck_forward
-    assert (list(forward.changes), forward.dtype, forward.compile) == (["channels last"], torch.bfloat16, True)
-    with pytest.raises(ValueError, match=r"teacher_precision must be one of \['fp32', 'bf16', 'fp16'\], got 'half'"):
+    assert (list(forward.changes), forward.precision, forward.compile) == (["channels last"], "bf16", True)
+    with pytest.raises(ValueError, match=r"must be one of \['auto', 'fp32', 'bf16', 'fp16'\], got 'half'"):
         build(distillation(teacher_precision="half"))
     plain = build(distillation(teacher_channels_last=False))._teacher.neck_forward
     assert list(plain.changes) == ["batch norms fused"]
