@@ -31,6 +31,7 @@ BCCD = {
     "PCKA, uncentred, 0.1": ("pcka-none+balance", 0.1),
     "PCKA, debiased, 0.1": ("pcka-debias+balance", 0.1),
     "PCKA, centred, and mimic, 0.1": ("pcka-mimic+balance", 0.1),
+    "DIST on class logits of the head, 0.1": ("dist-head+balance", 0.1),
     "own head, 0.3": ("own-head+balance", 0.3),
     "own head, 1": ("own-head+balance", 1.0),
     "both heads, 1": ("both-heads+balance", 1.0),
