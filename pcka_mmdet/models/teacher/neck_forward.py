@@ -133,9 +133,6 @@ class NeckForward:
             self.has_fused = self.has_fused or FUSED in self.changes
             self._make_changes(images[:1])
         self.dtype = dtype_on(images.device, self.precision)
-        if self.precision == "auto" and self.dtype:
-            advice = "teacher_precision='fp32' changes that"
-            print_log(f"the teacher computes in bfloat16, since this processor does: {advice}", "current")
         return self.detector if self.dtype is None else self._in_precision(images[:1])
 
     def _in_precision(self, image: Tensor) -> BaseModel:
@@ -148,6 +145,9 @@ class NeckForward:
             print_log(f"the teacher runs in fp32: {self.dtype} fails ({error})", "current", level=logging.WARNING)
             self.dtype = None
             return self.detector
+        if self.precision == "auto":
+            advice = "model.teacher_precision='fp32' changes that"
+            print_log(f"the teacher computes in bfloat16, as this processor can: {advice}", "current")
         return detector
 
     def _make_changes(self, image: Tensor) -> None:
