@@ -107,14 +107,11 @@ def test_each_method_on_bccd(begin):
         assert [cells[3], cells[5]] == [difference(row) if row else "" for row in (val, test)]
 
 
-BF16 = "bf16-heads+balance"
-
-
 @pytest.mark.parametrize("split", ["val", "test"])
 @pytest.mark.parametrize(
     "name, method",
     [(name, DATA_SETS[name].recipe) for name in ("bccd-imagenet", "bccd-two-stage", "bccd-equal", "deeppcb", "digits")]
-    + [("deeppcb", BF16)],
+    + [("deeppcb", "bf16-heads+balance")],
 )
 def test_differences_by_seed(name, method, split):
     plain, distilled = found(name, split, (PLAIN, 1.0), (method, 1.0))

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from pcka_mmdet.models.teacher import neck_forward, precision
 from pcka_mmdet.models.teacher.neck_forward import NeckForward
 from tests.detectors import build, distillation, raw_batch, retinanet
 
@@ -212,3 +213,20 @@ def test_options_reach_the_teacher():
         build(distillation(teacher_precision="half"))
     plain = build(distillation(teacher_channels_last=False))._teacher.neck_forward
     assert list(plain.changes) == ["batch norms fused"]
+
+
+@pytest.mark.parametrize("found", [False, True], ids=str)
+def test_auto_goes_by_the_processor(monkeypatch, found):
+    said = []
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: found)
+    monkeypatch.setattr(neck_forward, "print_log", lambda message, *a, **k: said.append(message))
+    detector = trained()
+    expected = detector.extract_feat(IMAGES)
+    forward = NeckForward(detector, precision="auto")
+    maps = forward(IMAGES)["neck"]
+    assert_close(maps, expected, 0.05 if found else 1e-4)
+    largest = max((ours - theirs).abs().max() / theirs.abs().max() for ours, theirs in zip(maps, expected, strict=True))
+    assert (largest > 1e-4) == found
+    assert forward.dtype is (torch.bfloat16 if found else None)
+    forward(IMAGES)
+    assert ["the teacher computes in bfloat16" in message for message in said] == [True] * found

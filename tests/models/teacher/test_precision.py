@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from pcka_mmdet.models.teacher import neck_forward, precision
-from pcka_mmdet.models.teacher.neck_forward import NeckForward
-from tests.models.teacher.test_neck_forward import IMAGES, assert_close, trained
+from pcka_mmdet.models.teacher import precision
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 1)
 
@@ -29,20 +27,3 @@ def test_what_a_cpu_computes_in(monkeypatch, capabilities):
 def test_a_given_precision_is_taken_on_any_processor(monkeypatch):
     monkeypatch.setattr(precision, "has_bfloat16", lambda device: pytest.fail("nobody asked"))
     assert [precision.dtype_on(CPU, name) for name in ("fp32", "bf16", "fp16")] == [None, torch.bfloat16, torch.float16]
-
-
-@pytest.mark.parametrize("found", [False, True], ids=str)
-def test_auto_goes_by_the_processor(monkeypatch, found):
-    said = []
-    monkeypatch.setattr(precision, "has_bfloat16", lambda device: found)
-    monkeypatch.setattr(neck_forward, "print_log", lambda message, *a, **k: said.append(message))
-    detector = trained()
-    expected = detector.extract_feat(IMAGES)
-    forward = NeckForward(detector, precision="auto")
-    maps = forward(IMAGES)["neck"]
-    assert_close(maps, expected, 0.05 if found else 1e-4)
-    largest = max((ours - theirs).abs().max() / theirs.abs().max() for ours, theirs in zip(maps, expected, strict=True))
-    assert (largest > 1e-4) == found
-    assert forward.dtype is (torch.bfloat16 if found else None)
-    forward(IMAGES)
-    assert ["the teacher computes in bfloat16" in message for message in said] == [True] * found
