@@ -57,8 +57,8 @@ class Teacher:
         """sha256 of the checkpoint's file; `None` without a file."""
         self.problems: list[Problem] = []
         """Keys of the head that were not loaded."""
-        self._exact_head = False
-        """Whether the dense head computes in float32 in any case: bfloat16 has failed."""
+        self._exact_head_on: torch.device | None = None
+        """Where the dense head computes in float32 in any case: bfloat16 has failed there."""
         self._borrowed = False
         """Whether the detector belongs to another model, which moves it."""
         if checkpoint is None:
@@ -131,14 +131,14 @@ class Teacher:
         """
         maps = in_float32(maps)
         reduced = dtype_on(self._device, self.neck_forward.precision) is torch.bfloat16
-        if reduced and not self._exact_head:
+        if reduced and self._device != self._exact_head_on:
             try:
                 with torch.autocast(self._device.type, torch.bfloat16):
                     return in_float32(run_dense_head(self.detector, self._neck_levels, maps))
             except RuntimeError as error:  # such as mmcv's deformable convolution
                 message = f"the teacher's head runs in fp32: torch.bfloat16 fails ({error})"
                 print_log(message, "current", level=logging.WARNING)
-                self._exact_head = True
+                self._exact_head_on = self._device
         with self._without_autocast():
             return run_dense_head(self.detector, self._neck_levels, maps)
 
