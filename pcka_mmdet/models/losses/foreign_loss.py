@@ -20,6 +20,8 @@ class ForeignLoss(LevelLoss):
     """
 
     sources = (*MAP_SOURCES, "logits", "head", "roi_head")
+    metric = "similarity.outputs"
+    """Cosine of what the loss compares, each side as one vector; none where their shapes differ."""
 
     def __init__(self, loss: nn.Module):
         super().__init__(getattr(loss, "loss_weight", 1.0))
@@ -48,4 +50,6 @@ class ForeignLoss(LevelLoss):
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None) -> Tensor:
         """Loss of one pair of outputs, as the wrapped module gives it."""
-        return self.loss(student.contiguous(), teacher.detach().contiguous())  # some of MMRazor's take views of them
+        teacher = teacher.detach()
+        self.note_cosine(student, teacher)
+        return self.loss(student.contiguous(), teacher.contiguous())  # some of MMRazor's take views of them

@@ -158,6 +158,11 @@ class LevelLoss(nn.Module):
         """Values of the last step to log, detached: here the similarity. No name holds "loss"."""
         return {} if self.metric is None or self.similarity is None else {self.metric: self.similarity}
 
+    def note_cosine(self, student: Tensor, teacher: Tensor) -> None:
+        """Take the cosine of both sides, each as one vector, as the similarity; none where their shapes differ."""
+        same = student.shape == teacher.shape
+        self.similarity = F.cosine_similarity(student.detach().flatten(), teacher.flatten(), dim=0) if same else None
+
     def describe(self, size: Sequence[int]) -> str:
         """Its cell in the table of levels, for an output of height and width `size`; of a joint loss for a list."""
         words = [f"weight {self.loss_weight:g}", *self.details(size)]

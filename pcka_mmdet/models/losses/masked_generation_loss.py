@@ -53,7 +53,7 @@ class MaskedGenerationLoss(LevelLoss):
         """Weighted loss of one pair of maps `(B, C, H, W)`."""
         teacher = self.align(student, teacher)
         generated = self.generator(student * self.mask(student))
-        self.similarity = F.cosine_similarity(generated.detach().flatten(), teacher.flatten(), dim=0)
+        self.note_cosine(generated, teacher)
         return self.loss_weight * F.mse_loss(generated, teacher, reduction="sum") / len(student)
 
     def mask(self, student: Tensor) -> Tensor:

@@ -32,5 +32,5 @@ class MimicLoss(LevelLoss):
         teacher = self.align(student, teacher)
         dtype = torch.promote_types(student.dtype, torch.float32)
         student, teacher = student.to(dtype), teacher.to(dtype)
-        self.similarity = F.cosine_similarity(student.detach().flatten(), teacher.flatten(), dim=0)
+        self.note_cosine(student, teacher)
         return self.loss_weight * F.mse_loss(student, teacher)

@@ -26,6 +26,9 @@ class MMDLoss(PatchLoss):
         ValueError: An option is unknown.
     """
 
+    metric = "similarity.mmd"
+    """Cosine of the patches of both maps, each side as one vector; none where they differ in channels."""
+
     def __init__(
         self,
         loss_weight: float = 1.0,
@@ -46,4 +49,6 @@ class MMDLoss(PatchLoss):
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
         """Weighted loss of one pair of maps, in float32 or wider."""
-        return self.loss_weight * mmd(*self.cut(student, teacher), self.kernel).mean()
+        patches = self.cut(student, teacher)
+        self.note_cosine(*patches)
+        return self.loss_weight * mmd(*patches, self.kernel).mean()

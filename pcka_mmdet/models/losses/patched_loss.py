@@ -46,6 +46,8 @@ class PatchedLoss(PatchLoss):
     """
 
     same_channels = True
+    metric = "similarity.patched"
+    """Cosine of the patches of both maps, each side as one vector."""
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class PatchedLoss(PatchLoss):
         """Loss of one pair of maps, in float32 or wider."""
         dtype = torch.promote_types(student.dtype, torch.float32)
         patches = self.cut(student.to(dtype), teacher.to(dtype))
+        self.note_cosine(*patches)
         return self.factor * self._of_groups(*patches, self.patch_side(*student.shape[2:]), self.layout)
 
     def _of_groups(self, student: Tensor, teacher: Tensor, side: int, layout: str) -> Tensor:

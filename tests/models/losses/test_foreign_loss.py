@@ -61,6 +61,16 @@ def test_of_a_roi_head_a_proposal_is_a_row():
     torch.testing.assert_close(found, MODELS.build(DIST)(student, teacher))
 
 
+def test_the_similarity_is_the_cosine_of_both_outputs():
+    student, teacher = torch.randn(2, 2, 3, 8, 8).double()
+    loss = ForeignLoss(MODELS.build(dict(type="mmrazor.PKDLoss")))
+    loss(student, teacher)
+    cosine = (student * teacher).sum() / student.norm() / teacher.norm()
+    torch.testing.assert_close(loss.metrics(), {"similarity.outputs": cosine})
+    loss(student[:, :, ::2, ::2], teacher)  # PKD resizes the maps by itself
+    assert loss.metrics() == {}
+
+
 def test_heads_of_other_anchors_are_refused():
     teacher = retinanet()
     teacher["bbox_head"]["anchor_generator"]["ratios"] = [0.5, 1.0, 2.0]

@@ -24,6 +24,16 @@ def test_is_the_mean_over_groups_of_patches(kernel, average):
     assert MMDLoss(patch_size=4)(student, student) == 0
 
 
+def test_the_similarity_is_the_cosine_of_the_patches():
+    loss = MMDLoss(patch_size=4, average="batch")
+    loss(maps(), maps(seed=1))
+    one, other = maps().flatten(), maps(seed=1).flatten()
+    expected = one.dot(other) / one.norm() / other.norm()  # the patches are the whole maps in another order
+    torch.testing.assert_close(loss.metrics(), {"similarity.mmd": expected})
+    loss(maps(3), maps(5))
+    assert loss.metrics() == {}
+
+
 def test_equal_channels_only_where_they_are_compared():
     assert MMDLoss(patch_size=4, average="batch")(maps(3), maps(5)) > 0
     assert not MMDLoss(average="batch").needs_connector(3, 5)

@@ -32,6 +32,14 @@ def test_dist_on_rows_is_dist_of_each_group(average):
     assert student.grad.any() and teacher.grad is None
 
 
+@pytest.mark.parametrize("config, layout", [(DIST, "rows"), (ATTENTION, "maps")], ids=["rows", "maps"])
+def test_the_similarity_is_the_cosine_of_the_patches(config, layout):
+    loss, student, teacher = PatchedLoss(config, layout=layout, patch_size=4), maps(0), maps(1)
+    loss(student, teacher)
+    cosine = (student * teacher).sum() / student.norm() / teacher.norm()  # patches: the maps in another order
+    torch.testing.assert_close(loss.metrics(), {"similarity.patched": cosine})
+
+
 def test_kl_divergence_on_rows_takes_a_patch_for_a_sample():
     loss = PatchedLoss(dict(KL, tau=2.0), patch_size=4)(maps(0), maps(1))
     x, y = (extract_patches(side, 4).flatten(0, 1) / 2.0 for side in (maps(0), maps(1)))
