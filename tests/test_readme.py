@@ -13,33 +13,37 @@ from pcka_mmdet.functional import cka, extract_patches
 from tests.detectors import build, check_gradients, distillation, raw_batch, retinanet
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "configs.md").read_text(), flags=re.DOTALL)
+DEFAULT, PCKA, TEACHERS, STOCK, FUNCTIONAL = re.findall(
+    r"```python\n(.*?)```", (ROOT / "docs" / "configs.md").read_text(), flags=re.DOTALL
+)
 
 
-@pytest.mark.parametrize("kind", ["pcka_mmdet.FPNDistill", "mmrazor.FpnTeacherDistill"])
+@pytest.mark.parametrize(
+    "texts, names",
+    [([DEFAULT], ["own", "head"]), ([DEFAULT, PCKA], ["pcka", "mimic"]), ([STOCK], ["pcka"])],
+    ids=["default", "pcka", "stock"],
+)
 @pytest.mark.filterwarnings("ignore:PCKALoss leaves out levels")
-def test_a_config_of_ones_own_trains(kind, tmp_path):
-    (example,) = [text for text in EXAMPLES if f'type="{kind}"' in text]
-    (tmp_path / "mine.py").write_text(example)
-    config = Config.fromfile(tmp_path / "mine.py")
-    config.model.teacher_ckpt = "random" if kind.startswith("pcka") else None
+def test_a_config_of_ones_own_trains(texts, names, tmp_path):
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.py").write_text(f'_base_ = "{number - 1}.py"\n{text}' if number else text)
+    config = Config.fromfile(tmp_path / f"{len(texts) - 1}.py")
+    config.model.teacher_ckpt = None if texts == [STOCK] else "random"
     init_default_scope("mmdet")
     model = MODELS.build(config.model)
     model.train()
     batch = demo_mm_inputs(1, [[3, 256, 320]], num_classes=80)
     total, log = model.parse_losses(model(**model.data_preprocessor(batch, True), mode="loss"))
-    assert log["distill.loss_pcka"] > 0 and torch.isfinite(total)
+    found = [key.removeprefix("distill.loss_") for key in log if re.fullmatch(r"distill\.loss_[a-z]+", key)]
+    assert found == names and all(log[f"distill.loss_{name}"] > 0 for name in names) and torch.isfinite(total)
     total.backward()
     assert model.architecture.backbone.layer2[0].conv1.weight.grad.abs().max() > 0
 
 
 @pytest.mark.full  # its teachers are a ResNet-101 and a ResNeXt-101
-@pytest.mark.filterwarnings("ignore:PCKALoss leaves out levels")
 def test_several_teachers():
     """The block of docs/configs.md in place of `teacher` and `teacher_ckpt` of the first one."""
-    first, teachers = (
-        Config.fromstring(text, ".py") for text in EXAMPLES if "pcka_mmdet.FPNDistill" in text or "teachers=[" in text
-    )
+    first, teachers = (Config.fromstring(text, ".py") for text in (DEFAULT, TEACHERS))
     model = {key: value for key, value in first.model.items() if not key.startswith("teacher")} | teachers.model
     for teacher in model["teachers"]:
         teacher["ckpt"] = "random"
@@ -47,13 +51,12 @@ def test_several_teachers():
     built = MODELS.build(model)
     batch = demo_mm_inputs(1, [[3, 256, 320]], num_classes=80)
     _, log = built.parse_losses(built(**built.data_preprocessor(batch, True), mode="loss"))
-    assert log["distill.loss_pcka"] + log["distill.loss_pcka_2"] > 0  # one of them teaches, by the training's progress
+    assert log["distill.loss_own"] + log["distill.loss_own_2"] > 0  # one of them teaches, by the training's progress
 
 
 def test_the_functional_example():
-    (example,) = [text for text in EXAMPLES if "patch_cka" in text]
     names = dict(zip(("student_map", "teacher_map"), torch.randn(2, 2, 8, 16, 16, dtype=torch.float64)))
-    exec(example, names)
+    exec(FUNCTIONAL, names)
     patches = [extract_patches(names[f"{side}_map"], 4) for side in ("student", "teacher")]
     torch.testing.assert_close(names["loss"], 1 - cka(*patches).mean())
 
@@ -92,7 +95,7 @@ DOCUMENTS = [
 
 PYTHON = {
     "README.md": ["tests/integration/test_api.py"],
-    "docs/configs.md": ["tests/test_readme.py"] * 4,
+    "docs/configs.md": ["tests/test_readme.py"] * 5,
     "docs/losses.md": ["tests/test_readme.py"] * 2,
     "docs/own-detector.md": ["tests/integration/test_any_student.py", "tests/integration/test_plain_student.py"],
 }

@@ -74,10 +74,7 @@ def difference(row: Row) -> str:
         ("BCCD: RetinaNet, thin", "bccd", "test"),
         ("DeepPCB: RetinaNet", "deeppcb", "test"),
         ("Digits drawn on photographs", "digits", "test"),
-        ("BCCD: RetinaNet, MobileNetV2", "bccd-imagenet", "test"),
-        ("BCCD: Faster R-CNN", "bccd-two-stage", "test"),
         ("BCCD: a teacher that is no better", "bccd-equal", "test"),
-        ("BCCD, val: FCOS", "bccd-two-families", "val"),
     ],
 )
 def test_what_to_expect(begin, name, split):

@@ -113,15 +113,17 @@ def test_a_student_that_was_trained_and_the_teachers_head(command, cells, teache
 
 @pytest.mark.full  # its teacher is a ResNet-50
 def test_a_teacher_of_the_same_classes(command, cells, tmp_path):
-    """The other commands of the page, for one epoch."""
+    """The other trainings of the page, for one epoch."""
     if "shared" in cells.read_text():
         pytest.skip("one set is enough for this")
     (tmp_path / "teacher.py").write_text(cells.read_text().replace("_r18_", "_r50_"))
-    first, second = blocks("docs/own-detector.md", "bash")[0].splitlines()
-    run_block(command, first, tmp_path, options=small())
+    lines = blocks("docs/own-detector.md", "bash")[0].splitlines()
+    teacher, student, distilled = (line for line in lines if line.startswith("pcka-mmdet train"))
+    run_block(command, teacher, tmp_path, options=small())
     (tmp_path / "work_dirs/teacher/epoch_1.pth").rename(tmp_path / "work_dirs/teacher/epoch_12.pth")
-    run_block(command, second, tmp_path, options=small())
-    assert (tmp_path / "work_dirs/both-heads_teacher_cells/student_epoch_1.pth").is_file()
+    run_block(command, f"{student}\n{distilled}", tmp_path, options=small())
+    for path in ("cells/epoch_1.pth", "distilled/student_epoch_1.pth"):
+        assert (tmp_path / "work_dirs" / path).is_file()
 
 
 @pytest.fixture
