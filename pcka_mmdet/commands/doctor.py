@@ -97,11 +97,14 @@ def examine(config: Config, images: int | None = None, baseline: float | None = 
     test = "annotations and classes of the test"
     checks.append((test, partial(check_annotations, config, ("train_dataloader", "test_dataloader")), WARNING))
     checks += [(f"images of {name}", partial(check_images, config, name), level) for name, level in LOADERS.items()]
+    readable = list(LOADERS)
     for subject, check, level in checks:
         finding = _found(subject, check, level)
         wrong = wrong or finding.level == ERROR
+        if subject == test and finding.level != OK:
+            readable.remove("test_dataloader")
         yield finding
-    for text in [] if wrong else doubts_of_annotations(config, LOADERS):
+    for text in [] if wrong else doubts_of_annotations(config, readable):
         yield Finding(WARNING, "annotations and classes", text)
     if wrong:
         yield Finding(WARNING, STEP, "not tried: mend what is wrong first")

@@ -6,7 +6,7 @@ from mmengine.runner import LogProcessor, Runner
 
 from pcka_mmdet.registry import LOG_PROCESSORS
 
-_DETAIL = re.compile(r"(?<!\S)(\S+_s\d+|balance\.\S+): \S+\s*")
+_DETAIL = re.compile(r"(?<!\S)(\S+_(?:s|stage)\d+|balance\.\S+): \S+\s*")
 
 
 @LOG_PROCESSORS.register_module()

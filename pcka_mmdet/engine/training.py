@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
-from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill
+from pcka_mmdet.configuration.distillation import is_fpn_distill
 from pcka_mmdet.configuration.installed import releases
 from pcka_mmdet.configuration.nested import last_name
 
@@ -67,9 +67,10 @@ class TrainingOptions:
                 raise ValueError("--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config")
             config.auto_scale_lr.enable = True
         if self.init_student:
-            if not is_distillation(config):
+            if not is_fpn_distill(config):
                 raise ValueError(
-                    "--init-student is for distillations; for a plain training write --cfg-options load_from=FILE"
+                    "--init-student is for distillations by FPNDistill. For a plain training write --cfg-options "
+                    "load_from=FILE; for an algorithm of MMRazor set init_cfg of its architecture"
                 )
             config.model.init_student = str(self.init_student)
         _drop_weights_that_would_be_loaded_over(config)

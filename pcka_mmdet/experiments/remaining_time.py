@@ -20,25 +20,27 @@ class RemainingTime:
 
     def stage(self, stage: Stage) -> float:
         """Remaining seconds of a running stage."""
-        begun = self._started.setdefault(stage, time.monotonic())
-        overhead = max(0.0, OVERHEAD - (time.monotonic() - begun))
-        return overhead + (stage.iterations - stage.iterations_done()) * (stage.pace() or stage.cost * self._unit())
+        self._started.setdefault(stage, time.monotonic())
+        return self._left(stage, self._unit())
 
     def whole(self) -> tuple[float, float]:
         """Elapsed share of the run's time, 0 to 1, and remaining seconds."""
-        left = 0.0
-        for stage in self._stages:
-            if stage in self._started and not stage.is_done():
-                left += self.stage(stage)
-            elif not stage.is_done():
-                left += OVERHEAD + (stage.iterations - stage.iterations_done()) * stage.cost * self._unit()
-        left /= self._jobs
+        unit = self._unit()
+        left = sum(self._left(stage, unit) for stage in self._stages if not stage.is_done()) / self._jobs
         passed = time.monotonic() - self._start
         return passed / (passed + left) if passed + left else 1.0, left
 
+    def _left(self, stage: Stage, unit: float) -> float:
+        """Remaining seconds of a stage that is not done, by its own pace once it runs."""
+        overhead, pace = OVERHEAD, stage.cost * unit
+        if stage in self._started:
+            overhead = max(0.0, OVERHEAD - (time.monotonic() - self._started[stage]))
+            pace = stage.pace() or pace
+        return overhead + (stage.iterations - stage.iterations_done()) * pace
+
     def _unit(self) -> float:
         """Seconds per iteration of cost 1, the mean over stages with a measured pace."""
-        units = [stage.pace() / stage.cost for stage in self._stages if stage.cost and stage.pace()]
+        units = [pace / stage.cost for stage in self._stages if stage.cost and (pace := stage.pace())]
         return sum(units) / len(units) if units else PACE
 
 

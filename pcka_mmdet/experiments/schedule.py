@@ -7,8 +7,11 @@ from mmengine.config import Config
 
 from pcka_mmdet.configuration.data_set import all_innermost, annotation_file, repeats
 
-LENGTHS = ("total_steps", "T_max", "end", "stop_epoch")
-"""Settings of schedulers and hooks that count epochs from the start."""
+OF_SCHEDULERS = ("begin", "end", "total_steps", "T_max")
+"""Settings of schedulers that are shares of the training."""
+
+OF_HOOKS = ("begin_epoch", "stop_epoch", "switch_epoch", "num_last_epochs", "stop")
+"""Settings of hooks that are; the last one, `LossScheduleHook`'s, counts iterations."""
 
 
 def training_iterations(config: Config) -> int:
@@ -56,9 +59,10 @@ def set_epochs(config: Config, epochs: int) -> None:
         config.max_epochs = epochs
     schedulers = config.get("param_scheduler") or []
     schedulers = [schedulers] if isinstance(schedulers, dict) else schedulers
-    for settings in [*(s for s in schedulers if s.get("by_epoch", True)), *(config.get("custom_hooks") or [])]:
-        for key in LENGTHS:
-            if isinstance(settings.get(key), int):
+    scaled = [(settings, OF_SCHEDULERS) for settings in schedulers if settings.get("by_epoch", True)]
+    for settings, keys in [*scaled, *((hook, OF_HOOKS) for hook in config.get("custom_hooks") or [])]:
+        for key in keys:
+            if settings.get(key) and isinstance(settings[key], int):
                 settings[key] = max(1, round(settings[key] * factor))
         if "milestones" in settings:
             settings["milestones"] = [max(1, round(milestone * factor)) for milestone in settings["milestones"]]

@@ -34,10 +34,8 @@ class Level:
 
     @property
     def name(self) -> str:
-        """`s8` at stride 8; without strides `stage1` and so on, and nothing for the first."""
-        if self.stride is not None:
-            return f"s{self.stride}"
-        return f"stage{self.index}" if self.index else ""
+        """`s8` at stride 8; without strides `stage0` and so on."""
+        return f"stage{self.index}" if self.stride is None else f"s{self.stride}"
 
 
 class LevelPair(NamedTuple):
@@ -104,10 +102,10 @@ def read_strides(option: str, given: Any) -> str | list:
     """
     if given == "auto":
         return given
-    listed = [given] if isinstance(given, int) else given
-    if not isinstance(listed, (list, tuple)) or not listed:
+    strides = [given] if isinstance(given, int) else given
+    if not isinstance(strides, (list, tuple)) or not strides:
         raise ValueError(f"{option} is 'auto', or a list of strides such as [8, 16]; got {given!r}")
-    return list(listed)
+    return list(strides)
 
 
 def pair_levels(

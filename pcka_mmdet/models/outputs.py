@@ -51,17 +51,20 @@ def output_size(outputs: Any, joint: bool = False) -> Any:
     return tuple(next(tensors(outputs)).shape[2:])
 
 
-def not_finite(losses: Sequence[str], outputs: Mapping[str, Any]) -> str:
+def not_finite(losses: Sequence[str], of_student: Mapping[str, Any], of_teachers: Mapping[str, Any]) -> str:
     """Message about losses that are not finite: which outputs are not finite, and what to do.
 
     Args:
         losses: Names of the losses.
-        outputs: Outputs of both sides by name.
+        of_student: The student's outputs by name.
+        of_teachers: The teachers' outputs by name.
     """
-    culprits = [name for name, output in outputs.items() if not all(t.isfinite().all() for t in tensors(output))]
-    only_teacher = culprits and all(name.startswith("the teacher") for name in culprits)
+    students, teachers = (
+        [name for name, output in outputs.items() if not all(t.isfinite().all() for t in tensors(output))]
+        for outputs in (of_student, of_teachers)
+    )
     return (
         f"these losses are not finite: {', '.join(losses)}. "
-        f"NaN or infinite values are in: {', '.join(culprits) or 'no map'}. "
-        f"{TEACHER_ADVICE if only_teacher else ADVICE}"
+        f"NaN or infinite values are in: {', '.join([*students, *teachers]) or 'no map'}. "
+        f"{TEACHER_ADVICE if teachers and not students else ADVICE}"
     )

@@ -142,12 +142,12 @@ class SourceRecorder:
     def _keep_head(self, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
         return self._keep_copies("head", outputs, lambda kinds: by_level(kinds, len(inputs[0]), type(module).__name__))
 
-    def _keep_copies(self, source: str, outputs: Any, listed: Callable[[Any], Sequence[Any]]) -> Any:
+    def _keep_copies(self, source: str, outputs: Any, by_level: Callable[[Any], Sequence[Any]]) -> Any:
         """Record the first outputs of a source. Returns the task's copy, with which a hook replaces the outputs."""
         if self._record is None or source in self._record:
             return None
         if source not in self._forks:
-            self._record[source] = listed(outputs)
+            self._record[source] = by_level(outputs)
             return None
         leaves, structure = tree_flatten(outputs)
         places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]  # heads also give None
@@ -158,9 +158,9 @@ class SourceRecorder:
             return tree_unflatten([copied.get(place, leaf) for place, leaf in enumerate(leaves)], structure)
 
         for name, copies in groups.items():
-            self._record[f"{source}/{name}"] = listed(restored(copies))
+            self._record[f"{source}/{name}"] = by_level(restored(copies))
         outputs = restored(task)
-        self._record[source] = listed(outputs)
+        self._record[source] = by_level(outputs)
         return outputs
 
     def _keep_rois(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:

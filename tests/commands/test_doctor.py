@@ -79,6 +79,15 @@ def test_doubtful_annotations(config):
     ]
 
 
+@pytest.mark.parametrize("content", ["", '{"categories": [{"na'], ids=["empty", "cut off"])
+def test_a_broken_annotation_file_of_the_test_split_is_one_finding(config, digit_scenes, tmp_path, content):
+    (tmp_path / "test.json").write_text(content)
+    config.test_dataloader.dataset.ann_file = str(tmp_path / "test.json")
+    found = by_subject(examine(config))
+    assert found["annotations and classes of the test"].level == WARNING
+    assert found["a step"].level == OK
+
+
 def test_a_detector_that_reads_how_far_the_training_is(config):
     resize = dict(type="BatchSyncRandomResize", random_size_range=(96, 128), interval=1)
     config.model = model_config("configs/demo/student.py")

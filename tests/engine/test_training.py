@@ -35,6 +35,9 @@ def test_options_of_another_kind():
             TrainingOptions(check_teacher=number)
     with pytest.raises(ValueError, match="'newest' or 'auto'; got True: write resume='newest'"):
         TrainingOptions(resume=True)
+    for model in (retinanet(), dict(type="mmrazor.SingleTeacherDistill", architecture=retinanet())):
+        with pytest.raises(ValueError, match="--init-student is for distillations by FPNDistill. For a plain training"):
+            TrainingOptions(init_student="mine.pth").apply(plain(model=model))
     config = plain(model=distillation())
     TrainingOptions(init_student=Path("mine.pth")).apply(config)
     assert config.model.init_student == "mine.pth"

@@ -36,6 +36,19 @@ def test_schedules_keep_their_shape():
     assert longer.custom_hooks[0].stop_epoch == 21
 
 
+def test_a_schedule_that_begins_later_does_so_in_the_same_share():
+    shorter = config()
+    shorter.param_scheduler.append(dict(type="CosineAnnealingLR", begin=10, end=20, T_max=10, by_epoch=True))
+    shorter.param_scheduler.append(dict(type="ConstantLR", begin=0, end=20, by_epoch=True))
+    shorter.custom_hooks.append(dict(type="PipelineSwitchHook", switch_epoch=16))
+    shorter.custom_hooks.append(dict(type="pcka_mmdet.LossScheduleHook", ramp=500, stop=9000))
+    set_epochs(shorter, 10)
+    *_, cosine, constant = shorter.param_scheduler
+    assert [cosine[key] for key in ("begin", "end", "T_max")] == [5, 10, 5] and constant["begin"] == 0
+    _, switch, schedule = shorter.custom_hooks
+    assert [switch["switch_epoch"], schedule["ramp"], schedule["stop"]] == [8, 500, 4500]
+
+
 def test_one_epoch_is_enough():
     short = config()
     set_epochs(short, 1)

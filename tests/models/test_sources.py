@@ -129,9 +129,17 @@ def test_the_roi_heads_judge_the_same_proposals(stages):
     model = distil(own, other, rois=dict(type="pcka_mmdet.ProposalLoss"))
     losses = losses_of(model)
     keys = [key for key in losses if "distill" in key]
-    assert keys == ["distill.loss_rois", "distill.loss_rois_stage1", "distill.loss_rois_stage2"][: stages[0]]
+    assert keys == ([f"distill.loss_rois_stage{i}" for i in range(3)] if stages[0] == 3 else ["distill.loss_rois"])
     assert all(losses[key] > 0 for key in keys)
+    _, log = model.parse_losses(losses)
+    torch.testing.assert_close(log["distill.loss_rois"], sum(losses[key] for key in keys).detach())
     step(model, losses)
+
+
+def test_an_option_by_stride_where_there_are_none():
+    kl = dict(type="mmrazor.KLDivergence", source="roi_head", loss_weight={8: 1.0})
+    with pytest.raises(ValueError, match="losses.kl.loss_weight: its levels have no strides: give one value"):
+        distil(faster_rcnn(), faster_rcnn(), kl=kl)
 
 
 def test_the_same_roi_head_says_the_same():
@@ -198,15 +206,18 @@ def test_a_classifier(pooled):
 
 def test_a_pooling_neck_gives_vectors_without_a_stride():
     (level,) = source_levels(Classifier(8), "neck")
-    assert (level.stride, level.channels, level.name) == (None, 8, "")
+    assert (level.stride, level.channels, level.name) == (None, 8, "stage0")
     model = distil(Classifier(8), Classifier(8), features=dict(type="pcka_mmdet.RCKALoss", source="neck"))
     assert list(model.distiller.losses) == ["features"]
+    for kind in ("MimicLoss", "MaskedGenerationLoss"):
+        with pytest.raises(ValueError, match=f"{kind} compares maps, and the neck gives vectors: use source='backb"):
+            distil(Classifier(8), Classifier(8), maps=dict(type=f"pcka_mmdet.{kind}", source="neck"))
     with pytest.raises(ValueError, match="PCKALoss compares maps, and the neck gives vectors: use source='backbone'"):
         distil(Classifier(8), Classifier(8), pcka=dict(type="pcka_mmdet.PCKALoss"))
     with pytest.raises(
         ValueError, match="vectors of one width, and the student has 8 classes or channels, the teacher"
     ):
-        distil(Classifier(8), Classifier(12), mimic=dict(type="pcka_mmdet.MimicLoss"))
+        distil(Classifier(8), Classifier(12), l2=dict(type="mmrazor.L2Loss", source="neck"))
 
 
 def test_sources_that_are_not_there():

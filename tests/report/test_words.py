@@ -81,6 +81,12 @@ def test_sides_are_called_what_they_are():
     assert [list(named([], side)) for side in (distilled, plain)] == [[DISTILLED], ["the detector"]]
 
 
+def test_a_student_that_is_named_by_its_file_counts_as_the_distillations():
+    for architecture in ("mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", dict(cfg_path="student.py")):
+        distilled = Run(Path("work/both"), Config(dict(model=dict(architecture=architecture))))
+        assert list(named([run("work/plain")], [distilled])) == [STUDENT, DISTILLED]
+
+
 def test_a_mean_over_unlike_trainings_says_little():
     sides = {STUDENT: [run("a"), run("b")], DISTILLED: [run("both", True), run("deep", True, depth=50)]}
     assert notes(sides, [1, 2]) == [

@@ -157,7 +157,7 @@ def download_advice(config: Config, reason: object) -> str:
     dataset = innermost(config.train_dataloader.dataset)
     kind, root = data_set_class(dataset, config.get("default_scope")), dataset.get("data_root")
     archive = getattr(kind, "filename", None)
-    if archive is None or (Path(root) / getattr(kind, "base_folder", "")).is_dir():
+    if archive is None or (Path(root or "") / getattr(kind, "base_folder", "")).is_dir():
         return (
             f"weights that the config names cannot be downloaded ({reason}). Without a network, {START_FROM}; make "
             "demo-bccd takes WEIGHTS=FILE"

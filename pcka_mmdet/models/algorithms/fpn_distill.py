@@ -51,7 +51,7 @@ class FPNDistill(BaseAlgorithm):
             is resumed.
         fuse_teacher: Fold the teacher's batch norms into its convolutions. Undone where it would change the maps.
         teacher_channels_last: Run the teacher in the channels-last memory format. Undone likewise.
-        teacher_precision: `'fp32'`, `'bf16'` or `'fp16'`; see `NeckForward`.
+        teacher_precision: `'fp32'`, `'bf16'`, `'fp16'` or `'auto'`; see `NeckForward` and `dtype_on`.
         compile_teacher: Compile the teacher's backbone and neck by `torch.compile`.
         balance: `dict(ratio=...)` scales the losses' gradient to a multiple of the task's; see `FPNDistiller.prepare`.
             Without it loss weights are constant; with `dict(ratio=None)`, too, and gradients are measured for the log.
@@ -195,10 +195,8 @@ class FPNDistill(BaseAlgorithm):
             inputs: Images `(B, 3, H, W)` in the student's normalisation.
             data_samples: Their annotations.
         """
-        weights, before, steps = self._weights(), self._weights(ago=1), []
-        records = [
-            self._record(index, inputs, data_samples) if weight else None for index, weight in enumerate(weights)
-        ]
+        weights, before = self._weights(), self._weights(ago=1)
+        records = [self._record(index, weight, inputs, data_samples) for index, weight in enumerate(weights)]
         with self.distiller.recorder.recording() as student:
             losses = add_prefix(self.student(inputs, data_samples, mode="loss"), "student")
         if self.level_table is None:
@@ -206,23 +204,33 @@ class FPNDistill(BaseAlgorithm):
             print_log(f"compared levels and losses:\n{self.level_table}", "current")
             if len(self._schedule) > 1:
                 print_log(describe(self._schedule), "current")
-        if self.observe_maps is not None and any(records):
-            self.observe_maps(student["neck"], [record for record in records if record][-1]["neck"])
+        given = [record for record in records if record is not None]
+        if self.observe_maps is not None and given:
+            self.observe_maps(student["neck"], given[-1]["neck"])
+        steps = []
         for index, (teacher, record, weight) in enumerate(zip(self._teachers, records, weights, strict=True)):
             if record is not None and "roi_head" in self.distiller.teacher_sources(index):
                 proposals = [stage.rois for stage in student["roi_head"]]
                 with torch.no_grad():
                     record["roi_head"] = teacher.roi_head(record["neck"], proposals)
-            theirs = [(record or {}).get(source) for source in ("neck", "head")]
-            batch = Batch(data_samples, tuple(inputs.shape[2:]), self.student, teacher, *theirs)
+            batch = Batch(
+                data_samples,
+                image_size=tuple(inputs.shape[2:]),
+                student=self.student,
+                teacher=teacher,
+                teacher_maps=record and record.get("neck"),
+                teacher_outputs=record and record.get("head"),
+            )
             steps.append(TeacherStep(record, batch, weight, changed=bool(weight) != bool(before[index])))
         distilled = self.distiller.compute_distill_losses(student, steps)
         losses.update({f"distill.{k}" if k.startswith("loss_") else k: v for k, v in distilled.items()})
         return losses
 
-    def _record(self, index: int, inputs: Tensor, data_samples: list[BaseDataElement] | None) -> Record | None:
-        """The sources of a teacher; `None` while the distillation pauses, or no loss needs it."""
-        if self.distillation_stopped or not self.distiller.needs(index):
+    def _record(
+        self, index: int, weight: float, inputs: Tensor, data_samples: list[BaseDataElement] | None
+    ) -> Record | None:
+        """The sources of a teacher; `None` while its weight is 0, the distillation pauses, or no loss needs it."""
+        if not weight or self.distillation_stopped or not self.distiller.needs(index):
             return None
         sources = self.distiller.teacher_sources(index) | ({"neck"} if self.observe_maps else set())
         return self._teachers[index](inputs, data_samples, self._normalisation, sources)

@@ -5,12 +5,14 @@ import difflib
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from .terms import Sources, read_sources
+
 
 class Entry(NamedTuple):
     """An entry of `losses` for one teacher."""
 
     config: dict
-    teacher_index: int
+    sources: Sources
     given: str
     """Its name in the config."""
 
@@ -23,7 +25,8 @@ def read_entries(losses: Mapping[str, Mapping], num_teachers: int) -> dict[str, 
         num_teachers: Number of teachers.
 
     Raises:
-        ValueError: An entry has no type, names a teacher that is not there, or has the name of a second teacher's.
+        ValueError: An entry has no type, names a teacher that is not there, or has the name of a second teacher's; or
+            see `read_sources`.
     """
     entries: dict[str, Entry] = {}
     for name, given in losses.items():
@@ -39,5 +42,5 @@ def read_entries(losses: Mapping[str, Mapping], num_teachers: int) -> dict[str, 
             key = f"{name}_{index + 1}" if index and asked is None else name
             if key in entries or (key != name and key in losses):
                 raise ValueError(f"losses.{key}: teacher {index + 1}'s losses.{name} is called so: rename one of them")
-            entries[key] = Entry(config, index, name)
+            entries[key] = Entry(config, read_sources(key, config, index), name)
     return entries

@@ -1,6 +1,7 @@
 """Losses on the pairs of a student's and a teacher's levels."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,15 +13,14 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..balance import NO_LOSS, GradientBalance, Group, group_losses
+from ..balance import NO_LOSS, GradientBalance, group_losses
 from ..levels import Level, read_strides, source_levels
 from ..losses import Batch
-from ..losses.level_loss import too_small
 from ..outputs import in_float32, not_finite, output_size, tensors, zero_of
 from ..progress import iteration
 from ..sources import Record, SourceRecorder
 from .entries import read_entries
-from .terms import Sources, Term, build_terms, read_sources
+from .terms import Sources, Term, build_terms
 
 FIRST_ITERATIONS = 10
 """In these a loss that had no usable level yet is an error. Later it may be a resumed training's first batch."""
@@ -92,6 +92,10 @@ class FPNDistiller(BaseDistiller):
         """Keys of the terms whose outputs were degenerate in some batch; each was warned about."""
         self._ever_active: set[str] = set()
         """Losses that had a usable level in some batch."""
+        self._teachers_of: dict[tuple[str, str], set[int]] = defaultdict(set)
+        """Indices of the teachers that a group of losses compares with, by the group's source and name."""
+        self._suffixes: dict[str, str] = {}
+        """What follows the names of a loss's metrics, by name of the loss."""
 
     def prepare(
         self,
@@ -113,18 +117,19 @@ class FPNDistiller(BaseDistiller):
                 that is not there.
         """
         entries = read_entries(self.loss_configs, len(teachers))
-        sources_of = {name: read_sources(name, entry.config, entry.teacher_index) for name, entry in entries.items()}
         if isinstance(ratio, Mapping):  # a number holds for the losses of all teachers
             ratio = {name: ratio[entry.given] for name, entry in entries.items() if entry.given in ratio} | dict(ratio)
-        groups = group_losses(ratio, {name: sources.student for name, sources in sources_of.items()})
+        groups = group_losses(ratio, {name: entry.sources.student for name, entry in entries.items()})
         for source in dict.fromkeys(group.source for group in groups.values()):
             own = [group for group in groups.values() if group.source == source]
             self.balances[source] = GradientBalance({group.name: group.ratio for group in own})
+        for name, group in groups.items():
+            self._teachers_of[group.source, group.name].add(entries[name].sources.teacher_index)
         for name, entry in entries.items():
-            sources = sources_of[name]
+            sources = entry.sources
             student_key = groups[name].key if name in groups else sources.student
             if sources not in self.levels:
-                theirs = source_levels(teachers[entry.teacher_index], sources.teacher)
+                theirs = source_levels(teachers[sources.teacher_index], sources.teacher)
                 self.levels[sources] = source_levels(student, sources.student), theirs
             self.terms[name] = build_terms(name, entry.config, sources, self.levels[sources], self.strides, student_key)
             for term in self.terms[name]:
@@ -133,10 +138,11 @@ class FPNDistiller(BaseDistiller):
                         f"losses.{entry.given}: another loss is called {term.key!r} too: rename one of them"
                     )
                 self.losses[term.key] = term.loss
+        self._suffixes = self._distinct_suffixes()
         forks = {source: balance.fork for source, balance in self.balances.items()}
         observed = {"neck"} if getattr(student, "neck", None) is not None else set()  # see FPNDistill.observe_maps
-        sources = {sources.student for sources in self.levels} | observed
-        self.recorder = SourceRecorder(student, sorted(sources), forks)
+        recorded = {sources.student for sources in self.levels} | observed
+        self.recorder = SourceRecorder(student, sorted(recorded), forks)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         balances = f"{prefix}balances."
@@ -201,19 +207,15 @@ class FPNDistiller(BaseDistiller):
 
     def _tell(self, source: str, balance: GradientBalance, teachers: Sequence[TeacherStep]) -> None:
         """Tell a balance the factors of this step, and whose losses compare with other teachers than before."""
-        for name, ratio in balance.ratios.items():
-            key = Group(source, name, ratio).key
-            indices = {term.sources.teacher_index for term in self.all_terms if term.student_key == key}
-            steps = [teachers[index] for index in indices]
+        for name in balance.ratios:
+            steps = [teachers[index] for index in self._teachers_of[source, name]]
             balance.factors[name] = self.factor * max(step.weight for step in steps)
             if any(step.changed for step in steps):
                 balance.restart(name)
 
     def _named_metrics(self, name: str, used: Sequence[Term]) -> dict[str, Tensor]:
-        """Metrics of a loss: `METRIC_s8` of each level used, and `METRIC`, their mean. A second loss of the same type
-        has `METRIC_NAME_s8` and `METRIC_NAME`."""
-        first = next(n for n, terms in self.terms.items() if type(terms[0].loss) is type(self.terms[name][0].loss))
-        suffix = "" if name == first else f"_{name}"
+        """Metrics of a loss: `METRIC_s8` of each level used, and `METRIC`, their mean; see `_distinct_suffixes`."""
+        suffix = self._suffixes[name]
         found: dict[str, Tensor] = {}
         values: dict[str, list[Tensor]] = {}
         for term in used:
@@ -222,12 +224,21 @@ class FPNDistiller(BaseDistiller):
                 values.setdefault(f"{metric}{suffix}", []).append(value)
         return found | {metric: torch.stack(of_levels).mean() for metric, of_levels in values.items()}
 
+    def _distinct_suffixes(self) -> dict[str, str]:
+        """What makes the names of metrics distinct: a second loss of the same metric has `METRIC_NAME`."""
+        first: dict[str | type, str] = {}
+        for name, terms in self.terms.items():
+            first.setdefault(terms[0].loss.metric or type(terms[0].loss), name)
+        return {name: "" if name in first.values() else f"_{name}" for name in self.terms}
+
     def _usable(self, name: str, wanted: Sequence[Term], student: Record) -> list[Term]:
         """The terms whose outputs are not degenerate. Warns about each of the others once."""
-        sizes = [output_size(term.of_student(student), term.loss.joint) for term in wanted]
-        levels = [(term.loss, size) for term, size in zip(wanted, sizes, strict=True)]
-        small = too_small(levels, [term.place for term in wanted])
-        usable = [term for index, term in enumerate(wanted) if index not in small]
+        problems = {}
+        for term in wanted:
+            problem = term.loss.problem(output_size(term.of_student(student), term.loss.joint))
+            if problem is not None:
+                problems[term.key] = f"{term.place} {problem}".lstrip()
+        usable = [term for term in wanted if term.key not in problems]
         if usable:
             self._ever_active.add(name)
         elif (
@@ -236,10 +247,10 @@ class FPNDistiller(BaseDistiller):
             and iteration() < FIRST_ITERATIONS
             and get_world_size() == 1  # others would wait for this process
         ):
-            raise ValueError(f"no level is left for loss {name!r}: {'; '.join(small.values())}")
-        for index, message in small.items():
-            if wanted[index].key not in self.inactive:
-                self.inactive.add(wanted[index].key)
+            raise ValueError(f"no level is left for loss {name!r}: {'; '.join(problems.values())}")
+        for key, message in problems.items():
+            if key not in self.inactive:
+                self.inactive.add(key)
                 print_log(f"loss {name!r}: {message}. It is 0 there", "current", level=logging.WARNING)
         return usable
 
@@ -248,9 +259,9 @@ class FPNDistiller(BaseDistiller):
         if torch.isfinite(torch.stack([value.detach() for value in results.values()])).all():
             return
         bad = [key for key, value in results.items() if not torch.isfinite(value)]
-        outputs = {}
+        of_student, of_teachers = {}, {}
         for term in self.all_terms:
-            outputs[term.student_name] = term.of_student(student)
+            of_student[term.student_name] = term.of_student(student)
             if (record := teachers[term.sources.teacher_index].record) is not None:
-                outputs[term.teacher_name] = term.of_teacher(record)
-        self.nonfinite = not_finite(bad, outputs)
+                of_teachers[term.teacher_name] = term.of_teacher(record)
+        self.nonfinite = not_finite(bad, of_student, of_teachers)

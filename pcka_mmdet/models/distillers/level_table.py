@@ -30,12 +30,14 @@ def level_table(distiller: "FPNDistiller", student: Record) -> str:
         sides = {sources: levels for sources, levels in distiller.levels.items() if sources.student == source}
         own = {level.name: level for student_levels, _ in sides.values() for level in student_levels}
         others = {sources: {level.name: level for level in levels} for sources, (_, levels) in sides.items()}
-        for name in sorted({*own, *(name for levels in others.values() for name in levels)}, key=_order):
+        names = sorted({*own, *(name for levels in others.values() for name in levels)}, key=_order)
+        for name in names:
             size = output_size(student[source][own[name].index]) if name in own else None
             theirs = [_of_teacher(levels[name], sources) for sources, levels in others.items() if name in levels]
             cells = [_cell(terms, source, name, student) for terms in distiller.terms.values()]
             shown = _level(own[name], source, size) if name in own else "no partner"
-            rows.append([name or source, shown, "; ".join(theirs) or "no partner", *cells])
+            title = source if names == ["stage0"] else name
+            rows.append([title, shown, "; ".join(theirs) or "no partner", *cells])
     return _text(rows)
 
 

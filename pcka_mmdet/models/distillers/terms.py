@@ -89,7 +89,8 @@ def read_sources(name: str, config: Mapping, teacher_index: int) -> Sources:
     """
     kind, asked = _level_loss(config), config.get("source")
     if asked is not None and asked not in kind.sources:
-        raise ValueError(f"losses.{name}.source: expected one of {kind.sources}, got {asked!r}")
+        expected = f"expected one of {kind.sources}" if kind.sources else "this loss has one source: leave it out"
+        raise ValueError(f"losses.{name}.source: {expected}, got {asked!r}")
     source = asked or kind.source
     return Sources(*((source, source) if isinstance(source, str) else source), teacher_index)
 
@@ -125,30 +126,26 @@ def build_terms(
         unknown = [stride for stride in asked if stride not in pairs]
         if unknown:
             raise ValueError(f"losses.{name}.{option}: no level at stride {unknown}; there are {list(pairs)}")
-    if joint and level_weight:
-        raise ValueError(f"losses.{name}.level_weight: this loss reads all its levels at once: leave it out")
-    groups = [tuple(pairs[stride] for stride in chosen)] if joint else [(pairs[stride],) for stride in chosen]
-    return [_term(name, arguments, sources, group, joint, student_key, level_weight) for group in groups]
-
-
-def _term(
-    name: str,
-    arguments: Mapping,
-    sources: Sources,
-    pairs: tuple[LevelPair, ...],
-    joint: bool,
-    student_key: str,
-    level_weight: Mapping[int, float],
-) -> Term:
-    stride = None if joint else pairs[0].stride
-    loss = MODELS.build(_arguments_at(name, arguments, stride))
-    loss = loss if isinstance(loss, LevelLoss) else ForeignLoss(loss)
     if joint:
-        loss.prepare([pair.student for pair in pairs], [pair.teacher for pair in pairs])
-    else:
-        loss.prepare(pairs[0].student, pairs[0].teacher)
-    key = name if joint or not pairs[0].name else f"{name}_{pairs[0].name}"
-    return Term(key, loss, sources, pairs, student_key, level_weight.get(stride, 1.0))
+        if level_weight:
+            raise ValueError(f"losses.{name}.level_weight: this loss reads all its levels at once: leave it out")
+        loss = _build(name, arguments, None, "this loss reads all its levels at once")
+        of_all = tuple(pairs[stride] for stride in chosen)
+        loss.prepare([pair.student for pair in of_all], [pair.teacher for pair in of_all])
+        return [Term(name, loss, sources, of_all, student_key)]
+    terms = []
+    for pair in (pairs[stride] for stride in chosen):
+        loss = _build(name, arguments, pair.stride, "its levels have no strides")
+        loss.prepare(*pair)
+        key = name if list(pairs) == ["stage0"] else f"{name}_{pair.name}"
+        terms.append(Term(key, loss, sources, (pair,), student_key, level_weight.get(pair.stride, 1.0)))
+    return terms
+
+
+def _build(name: str, arguments: Mapping, stride: int | None, why_none: str) -> LevelLoss:
+    """The loss module of an entry at a stride; `why_none` says why there is no stride, if there is none."""
+    loss = MODELS.build(_arguments_at(name, arguments, stride, why_none))
+    return loss if isinstance(loss, LevelLoss) else ForeignLoss(loss)
 
 
 def _level_loss(config: Mapping) -> type[LevelLoss]:
@@ -175,14 +172,14 @@ def _advice(name: str) -> str:
     return "check its name" if scope else "write its scope too, such as 'mmrazor.PKDLoss'"
 
 
-def _arguments_at(name: str, arguments: Mapping, stride: int | None) -> dict[str, Any]:
+def _arguments_at(name: str, arguments: Mapping, stride: int | None, why_none: str) -> dict[str, Any]:
     """A loss's own config at one stride: arguments given by stride become plain values."""
     plain = dict(arguments)
     for option, value in arguments.items():
         if isinstance(value, Mapping) and value and all(str(key).isdigit() for key in value):
             values = _by_stride(f"losses.{name}.{option}", value)
             if stride is None:
-                raise ValueError(f"losses.{name}.{option}: this loss reads all its levels at once: give one value")
+                raise ValueError(f"losses.{name}.{option}: {why_none}: give one value")
             if stride not in values:
                 raise ValueError(f"losses.{name}.{option} names strides {list(values)} but not {stride}: add it")
             plain[option] = values[stride]

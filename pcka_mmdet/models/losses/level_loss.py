@@ -6,7 +6,7 @@ Shape shorthand: a map is `(B, C, H, W)`; neck outputs are a tuple of maps, one 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
 from mmengine.structures import BaseDataElement
@@ -67,6 +67,9 @@ class LevelLoss(nn.Module):
 
     same_channels: bool = True
     """Whether both sides need equal numbers of channels; where they differ, `prepare` builds a connector."""
+    needs_maps = False
+    """Whether it compares maps alone, and no vectors, such as those of a classifier's pooling neck."""
+
     metric: str | None = None
     """Name of `similarity` in the log; without "loss"."""
 
@@ -85,8 +88,10 @@ class LevelLoss(nn.Module):
             teacher: The teacher's level that it is compared with.
 
         Raises:
-            ValueError: Logits or other vectors differ in width.
+            ValueError: The loss needs maps, and there are vectors; or logits or other vectors differ in width.
         """
+        if self.needs_maps and student.stride is None:
+            raise ValueError(f"{type(self).__name__} compares maps, and the neck gives vectors: use source='backbone'")
         if self.needs_connector(student.channels, teacher.channels):
             if student.stride is None:
                 raise ValueError(
@@ -122,12 +127,14 @@ class LevelLoss(nn.Module):
                 f"{type(self).__name__} compares two maps, or two tuples of as many levels; got {_shapes(student)} of "
                 f"the student and {_shapes(teacher)} of the teacher: record the same number of levels on both sides"
             )
-        small = too_small([(self, level.shape[2:]) for level in student])
-        if len(small) == len(student):
-            raise ValueError(f"{type(self).__name__}: no level is left: {'; '.join(small.values())}")
-        if small:
-            warnings.warn(f"{type(self).__name__} leaves out levels: {'; '.join(small.values())}", stacklevel=2)
-        return sum(self(student[i], teacher[i], batch) for i in range(len(student)) if i not in small)
+        problems = [self.problem(level.shape[2:]) for level in student]
+        found = "; ".join(problem for problem in problems if problem)
+        if all(problems):
+            raise ValueError(f"{type(self).__name__}: no level is left: {found}")
+        if found:
+            warnings.warn(f"{type(self).__name__} leaves out levels: {found}", stacklevel=2)
+        levels = zip(student, teacher, problems, strict=True)
+        return sum(self(own, other, batch) for own, other, problem in levels if problem is None)
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None) -> Tensor:
         """Weighted loss of one pair of outputs; the student's has passed the connector."""
@@ -153,6 +160,10 @@ class LevelLoss(nn.Module):
     def degenerate_message(self, size: Sequence[int]) -> str:
         """Why `is_degenerate` says so, and what to write instead."""
         return f"a map of {'x'.join(map(str, size))} is too small"
+
+    def problem(self, size: Sequence[int]) -> str | None:
+        """`degenerate_message`, or `None` where the loss is not degenerate."""
+        return self.degenerate_message(size) if self.is_degenerate(size) else None
 
     def metrics(self) -> dict[str, Tensor]:
         """Values of the last step to log, detached: here the similarity. No name holds "loss"."""
@@ -196,20 +207,6 @@ class LevelLoss(nn.Module):
         if student.shape[2:] == teacher.shape[2:]:
             return teacher
         return F.interpolate(teacher, student.shape[2:], mode="bilinear", align_corners=False)
-
-
-def too_small(levels: Sequence[tuple[LevelLoss, Any]], names: Sequence[str] = ()) -> dict[int, str]:
-    """Messages about the levels on which a loss is degenerate, by index.
-
-    Args:
-        levels: The loss and the output's size of each level.
-        names: Name of each level for the message, such as `'at stride 8'`.
-    """
-    return {
-        index: " ".join([*names[index : index + 1], loss.degenerate_message(size)])
-        for index, (loss, size) in enumerate(levels)
-        if loss.is_degenerate(size)
-    }
 
 
 def _shapes(maps: Maps) -> tuple | list[tuple]:

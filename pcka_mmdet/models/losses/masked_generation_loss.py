@@ -29,6 +29,7 @@ class MaskedGenerationLoss(LevelLoss):
         ValueError: `mask_ratio` is not within [0, 1).
     """
 
+    needs_maps = True
     metric = "similarity.generation"
     """Cosine of the generated map and the teacher's, each as one vector."""
 

@@ -20,6 +20,7 @@ class MimicLoss(LevelLoss):
         loss_weight: Weight of the mean over all elements of a map.
     """
 
+    needs_maps = True
     metric = "similarity.mimic"
     """Cosine of the connected map and the teacher's, each as one vector."""
 

@@ -8,7 +8,6 @@ from torch import Tensor
 from pcka_mmdet.functional import extract_patches
 from pcka_mmdet.functional.patches import AVERAGES, patch_grid
 
-from ..levels import Level
 from .level_loss import LevelLoss
 
 AUTO_PATCHES = 64
@@ -31,6 +30,7 @@ class PatchLoss(LevelLoss):
         ValueError: An option is unknown.
     """
 
+    needs_maps = True
     min_patches = 2
     """Patches below which the loss is constant or undefined."""
 
@@ -50,16 +50,6 @@ class PatchLoss(LevelLoss):
         self.average = average
         self.fit = fit
 
-    def prepare(self, student: Level, teacher: Level) -> None:
-        """Build the connector. Refuse vectors, such as those of a classifier's pooling neck.
-
-        Raises:
-            ValueError: The outputs are no maps.
-        """
-        if student.stride is None:
-            raise ValueError(f"{type(self).__name__} compares maps, and the neck gives vectors: use source='backbone'")
-        super().prepare(student, teacher)
-
     def patch_side(self, height: int, width: int) -> int:
         """Side of the patches of a map of this size."""
         if self.patch_size != "auto":
@@ -78,8 +68,8 @@ class PatchLoss(LevelLoss):
             ValueError: Images or channels do not agree, or the map has too few patches.
         """
         teacher = super().align(student, teacher)
-        if self.is_degenerate(student.shape[2:]):
-            raise ValueError(f"{type(self).__name__}: {self.degenerate_message(student.shape[2:])}")
+        if problem := self.problem(student.shape[2:]):
+            raise ValueError(f"{type(self).__name__}: {problem}")
         return teacher
 
     def cut(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:

@@ -117,6 +117,7 @@ class RCKALoss(LevelLoss):
             x, y = gathered(x), gathered(y)
         x, y = x.flatten(1), y.flatten(1)
         if len(x) < MIN_SAMPLES[self.centering]:
+            self.similarity = None
             self._warn(len(x))
             return student.flatten()[:0].sum()
         similarity = cka(x, y, self.centering)

@@ -1,6 +1,6 @@
 """The student's images in the teacher's normalisation and padding.
 
-Shape shorthand: a batch of images is `(B, 3, H, W)`.
+Shape shorthand: a batch of images is `(B, 3, H, W)`, or of a classifier's grey images `(B, 1, H, W)`.
 """
 
 import math
@@ -25,7 +25,10 @@ ODD_SIDE = 328
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How a data preprocessor normalises pixels (0 to 255); mean and std are in the channel order of its output."""
+    """How a data preprocessor normalises pixels (0 to 255).
+
+    Mean and std are in the channel order of its output: a number for each channel, or one for all.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -37,15 +40,17 @@ class Normalisation:
     @classmethod
     def of(cls, preprocessor: nn.Module) -> "Normalisation":
         """The normalisation of a data preprocessor; without mean and std it is the identity."""
-        mean, std = (0.0,) * 3, (1.0,) * 3
+        mean, std = (0.0,), (1.0,)
         if getattr(preprocessor, "_enable_normalize", False):
-            mean, std = (
-                tuple(value.expand(3, 1, 1).flatten().tolist()) for value in (preprocessor.mean, preprocessor.std)
-            )
+            mean, std = (tuple(value.flatten().tolist()) for value in (preprocessor.mean, preprocessor.std))
         # MMPretrain's calls its flag `to_rgb`
         swaps = bool(getattr(preprocessor, "_channel_conversion", getattr(preprocessor, "to_rgb", False)))
-        pads = type(preprocessor).__name__ != "ClsDataPreprocessor"
-        return cls(mean, std, swaps, float(getattr(preprocessor, "pad_value", 0)), pads)
+        return cls(mean, std, swaps, float(getattr(preprocessor, "pad_value", 0)), not of_classifier(preprocessor))
+
+
+def of_classifier(preprocessor: nn.Module) -> bool:
+    """Whether a data preprocessor is MMPretrain's, which may not be installed."""
+    return type(preprocessor).__name__ == "ClsDataPreprocessor"
 
 
 def renormalise(
@@ -71,7 +76,7 @@ def renormalise(
     if source == target:
         return images
     mean, std, new_mean, new_std = (
-        images.new_tensor(values).view(3, 1, 1) for values in (source.mean, source.std, target.mean, target.std)
+        images.new_tensor(values).view(-1, 1, 1) for values in (source.mean, source.std, target.mean, target.std)
     )
     if source.swaps_channels != target.swaps_channels:
         images, mean, std = images.flip(1), mean.flip(0), std.flip(0)
@@ -90,18 +95,18 @@ def renormalise(
 
 @torch.no_grad()
 def size_divisor(detector: BaseModel) -> int:
-    """The divisor of the image sides that a detector needs.
+    """The divisor of the image sides that a detector needs, or 1 for a classifier.
 
     It is the preprocessor's `pad_size_divisor`. If that is no multiple of 32 and the neck fails on odd maps, it is the
     first of `SIDES` that runs, or 32: RTMDet pads its images in the pipeline, and its PAFPN joins maps.
     """
     given = getattr(detector.data_preprocessor, "pad_size_divisor", 1)
-    if given % COMMON_DIVISOR == 0:
+    if given % COMMON_DIVISOR == 0 or of_classifier(detector.data_preprocessor):
         return given
     for divisor, side in {given: ODD_SIDE, **SIDES}.items():
         try:
             detector.extract_feat(next(detector.parameters()).new_zeros(1, 3, side, side))
-        except RuntimeError:
+        except (RuntimeError, AssertionError):
             continue
         return divisor
     return COMMON_DIVISOR

@@ -21,7 +21,7 @@ from ..levels import Level, neck_levels
 from ..outputs import in_float32
 from ..sources import Record, RoIOutputs, dense_head
 from .heads import run_dense_head, run_on_own_proposals, run_roi_head
-from .images import Normalisation, crop_to_image, pad_to_multiple, renormalise, size_divisor
+from .images import Normalisation, crop_to_image, of_classifier, pad_to_multiple, renormalise, size_divisor
 from .loading import load_strictly
 from .neck_forward import PARTS, NeckForward
 from .precision import dtype_on
@@ -49,7 +49,8 @@ class Teacher:
         self.normalisation = Normalisation.of(detector.data_preprocessor)
         self.divisor = size_divisor(self.detector)
         # MMPretrain's models are never without one
-        bare = type(detector.data_preprocessor).__name__ in ("BaseDataPreprocessor", "ClsDataPreprocessor")
+        preprocessor = detector.data_preprocessor
+        bare = type(preprocessor).__name__ == "BaseDataPreprocessor" or of_classifier(preprocessor)
         if bare and self.normalisation == Normalisation.of(BaseDataPreprocessor()):
             message = "the teacher's model has no data_preprocessor, so it sees pixels as they are"
             print_log(f"{message}: give it the one of its training", "current", level=logging.WARNING)

@@ -151,8 +151,10 @@ def _is_student_of(run: Run, distillation: Run) -> bool:
     if _distils(run) or not _distils(distillation):
         return False
     student = distillation.config.model.architecture
+    if isinstance(student, str) or "cfg_path" in student:
+        return True
     alone, architecture = (without(model.to_dict(), NOT_OF_THE_NETWORK) for model in (run.config.model, student))
-    return alone == architecture or "cfg_path" in student
+    return alone == architecture
 
 
 def _folders(runs: Sequence[Run]) -> str:

@@ -11,6 +11,7 @@ from mmengine.logging import MessageHub
 from pcka_mmdet.models import FPNDistiller, PCKALoss
 from pcka_mmdet.models.distillers import TeacherStep
 from pcka_mmdet.models.losses import Batch
+from pcka_mmdet.registry import MODELS
 from tests.detectors import build, retinanet
 
 PCKA = dict(type="pcka_mmdet.PCKALoss", patch_size=2)
@@ -59,6 +60,21 @@ def test_one_loss_a_level_with_plain_numbers():
     torch.testing.assert_close(results["loss_pcka_s16"], 0.5 * d.losses["pcka_s16"](student[1], teacher[1]))
     connected = d.losses["mimic_s32"].connector(student[2])
     torch.testing.assert_close(results["loss_mimic_s32"], torch.nn.functional.mse_loss(connected, teacher[2]))
+
+
+@MODELS.register_module()
+class OtherPCKALoss(PCKALoss):
+    """A user's own kind, for the tests."""
+
+
+@pytest.mark.parametrize("second", [PCKA, dict(PCKA, type="pcka_mmdet.OtherPCKALoss")], ids=lambda loss: loss["type"])
+def test_two_losses_with_one_metric_log_both(second):
+    d = distiller(dict(pcka=dict(PCKA, strides=(8,)), again=dict(second, strides=(8,), average="batch")))
+    results = compare(d, maps(), maps(seed=1))
+    similarities = [d.losses[key].similarity for key in ("pcka_s8", "again_s8")]
+    names = ["similarity.pcka_s8", "similarity.pcka", "similarity.pcka_again_s8", "similarity.pcka_again"]
+    assert [results[name] for name in names] == [similarities[0]] * 2 + [similarities[1]] * 2
+    assert similarities[0] != similarities[1]
 
 
 def test_levels_meet_by_stride():
@@ -186,6 +202,16 @@ def test_nan_in_a_map_is_named(side):
     assert d.nonfinite is None
 
 
+def test_nan_in_a_second_teachers_map_is_its_own():
+    d = FPNDistiller(dict(mimic=dict(MIMIC, strides=(8,))))
+    d.prepare(build(retinanet()), [build(retinanet()), build(retinanet())])
+    bad = [m.clone() for m in maps(seed=1)]
+    bad[0][0, 0, 0, 0] = float("nan")
+    steps = [TeacherStep(dict(neck=theirs), Batch(None, (128, 128), None, None)) for theirs in (maps(seed=1), bad)]
+    d.compute_distill_losses(dict(neck=maps()), steps)
+    assert "are in: teacher 2's map at stride 8. Evaluate the teacher" in d.nonfinite
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_maps_under_autocast_are_compared_in_float32(dtype):
     d = distiller(dict(pcka=PCKA, mimic=MIMIC))
@@ -226,6 +252,10 @@ def test_options_that_name_what_is_not_there():
         distiller(dict(pcka=dict(PCKA, level_weight={128: 2})))
     with pytest.raises(ValueError, match=r"losses.pcka.patch_size names strides \[8\] but not 16: add it"):
         distiller(dict(pcka=dict(PCKA, patch_size={8: 2})))
+    with pytest.raises(ValueError, match="losses.head.source: this loss has one source: leave it out, got 'neck'"):
+        distiller(dict(head=dict(type="pcka_mmdet.HeadLoss", source="neck")))
+    with pytest.raises(ValueError, match="losses.head.loss_weight: this loss reads all its levels at once: give one"):
+        distiller(dict(head=dict(type="pcka_mmdet.HeadLoss", loss_weight={8: 1.0})))
     with pytest.raises(ValueError, match="FPNDistiller needs a loss, such as"):
         FPNDistiller({})
     with pytest.raises(ValueError, match="pcka_mmdet.PCKALos is no registered loss: did you mean 'pcka_mmdet.PCKALoss"):

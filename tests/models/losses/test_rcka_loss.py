@@ -59,12 +59,12 @@ def test_too_few_samples_are_no_loss_and_are_said_once(centering, warned):
     loss, needed = RCKALoss(centering=centering), MIN_SAMPLES[centering]
     student = logits(needed - 1, 5).requires_grad_()
     message = f"a batch has {needed - 1} samples, and centering='{centering}' needs {needed}: its loss is 0"
+    assert loss(logits(needed, 5), logits(needed, 5, seed=1)) > 0 and loss.metrics()
     for _ in range(2):
         value = loss(student, logits(needed - 1, 5, seed=1))
     value.backward()
     assert value == 0 and not student.grad.any() and loss.metrics() == {}
     assert len(warned) == 1 and message in warned[0]
-    assert loss(logits(needed, 5), logits(needed, 5, seed=1)) > 0
 
 
 def roi_outputs(scores: torch.Tensor) -> RoIOutputs:

@@ -3,8 +3,30 @@
 import pytest
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.model import BaseDataPreprocessor, BaseModel, ImgDataPreprocessor
+from torch import nn
 
-from pcka_mmdet.models.teacher.images import Normalisation, renormalise
+from pcka_mmdet.models.teacher.images import Normalisation, renormalise, size_divisor
+
+
+class ClsDataPreprocessor(BaseDataPreprocessor):
+    """Is called as MMPretrain's, by which a classifier is known."""
+
+
+class Model(BaseModel):
+    """Takes images of one size."""
+
+    def __init__(self, side: int, preprocessor: nn.Module):
+        super().__init__(preprocessor)
+        self.side = side
+        self.layer = nn.Conv2d(1, 1, 1)
+
+    def extract_feat(self, images: torch.Tensor) -> torch.Tensor:
+        assert images.shape[2] == self.side
+        return images
+
+    def forward(self, *_):
+        raise NotImplementedError
 
 
 def test_a_sample_without_img_shape_says_what_to_add():
@@ -21,3 +43,21 @@ def test_a_classifiers_images_are_not_padded():
         found = renormalise(torch.zeros(1, 3, 8, 8), [DetDataSample(metainfo=size)], one, other)
         assert (found == -9).all()
     assert one == Normalisation(one.mean, one.std, False, 0.0, pads=True)
+
+
+def test_grey_images_are_normalised_too():
+    one, other = (Normalisation.of(ImgDataPreprocessor([mean], [std])) for mean, std in ((10.0, 2.0), (30.0, 4.0)))
+    pixels = torch.rand(1, 1, 8, 8) * 255
+    sample = DetDataSample(metainfo=dict(img_shape=(8, 8)))
+    found = renormalise((pixels - 10) / 2, [sample], one, other)
+    torch.testing.assert_close(found, (pixels - 30) / 4, rtol=0, atol=1e-4)
+
+
+def test_a_classifiers_images_keep_their_size():
+    """It may take one size alone, and grey images."""
+    assert size_divisor(Model(28, ClsDataPreprocessor())) == 1
+
+
+@pytest.mark.parametrize(("side", "divisor"), [(328, 1), (320, 64), (28, 32)])
+def test_the_divisor_is_the_first_whose_image_a_detector_takes(side, divisor):
+    assert size_divisor(Model(side, BaseDataPreprocessor())) == divisor
