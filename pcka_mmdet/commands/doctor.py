@@ -232,7 +232,7 @@ def _teacher(config: Config, images: int | None, baseline: float | None) -> Find
     except Exception as error:
         return Finding(ERROR, TEACHER_CHECK, sentence(error))
     if baseline is None:
-        text = f"{best:.3f} on the first {images} images at most; --baseline WORK_DIR of the student alone compares it"
+        text = f"{best:.3f} on {images} images, or all there are; --baseline WORK_DIR of the student alone compares it"
         return Finding(OK, TEACHER_CHECK, text)
     text = f"{best:.3f} on all images"
     if best <= baseline:

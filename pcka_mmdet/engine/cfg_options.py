@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +60,26 @@ def check_names(config: Config, options: Mapping[str, Any]) -> None:
         if name in places and name not in config:
             raise ValueError(f"there is no setting {option!r}: did you mean {places[name] + dot + rest!r}?")
         for prefix, names in known.items():
-            longer = tuple(f"{setting}_" for setting in names)
-            name, dot, rest = option.removeprefix(prefix).partition(".")
-            if not option.startswith(prefix) or name in there[prefix] or name in names or name.startswith(longer):
-                continue
-            if close := difflib.get_close_matches(name, names, n=1, cutoff=0.8):
-                raise ValueError(f"there is no setting {option!r}: did you mean {prefix + close[0] + dot + rest!r}?")
+            if (meant := _meant(option, prefix, names, there[prefix])) is not None:
+                raise ValueError(f"there is no setting {option!r}: did you mean {meant!r}?")
+
+
+def _meant(option: str, prefix: str, names: Collection[str], there: Collection[str]) -> str | None:
+    """The option whose name below `prefix` is misspelt; `None` if it is not.
+
+    Args:
+        option: The option.
+        prefix: Such as `'model.'`.
+        names: Names of settings that a config may have there.
+        there: Names that this config has there.
+    """
+    if not option.startswith(prefix):
+        return None
+    name, dot, rest = option.removeprefix(prefix).partition(".")
+    if name in there or name in names or name.startswith(tuple(f"{setting}_" for setting in names)):
+        return None
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
+    return prefix + close[0] + dot + rest if close else None
 
 
 def merge_options(config: Config, options: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Classes that configs name: losses, distiller and algorithm."""
+"""Classes that configs name: losses, distiller, algorithm, and backbones of classifiers."""
 
 from . import classifiers  # noqa: F401  (registers its backbones)
 from .algorithms import FPNDistill

@@ -78,8 +78,8 @@ class GradientBalance(nn.Module):
     A group's gradient g is multiplied by `ratio * T / G`. T is the running average of the norm of the task's gradient.
     G is that of `|g| / factor`, where factor is the schedule's and the teacher's. So the scaled norm is about
     `ratio * factor` times the task's, in the mean over steps: one step's gradient that is much larger than the average
-    stays so. Norms are over all levels. The averages are in the checkpoint. Earlier steps
-    enter them as means over processes; the current step enters as this process sees it.
+    stays so. Norms are over all levels. The averages are in the checkpoint. Earlier steps enter them as means over
+    processes; the current step enters as this process sees it.
 
     The task's gradient is all that comes back through the rest of the model: at the neck also that of losses which read
     the student's head. Parameters of the losses (connectors, generators) learn at their own gradient, which is not

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pcka_mmdet.configuration.metrics import METRIC
+
 from . import colours
-from .scalars import METRIC, training_records, validation_records
+from .scalars import training_records, validation_records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
-METRIC = "bbox_mAP"
+from pcka_mmdet.configuration.metrics import METRIC, find_metric
+
 ACCURACY = "accuracy/top1"
 """Metric of a classifier, in percent."""
 
@@ -94,14 +95,15 @@ def last_metric(folder: Path, metric: str = METRIC) -> float:
     raw = [record for record in read_scalars(folder) if "iter" not in record]
     if not raw:
         raise ValueError(f"there is no validation in the log of {str(folder)!r}: name the work directory of a training")
-    found = metrics(raw[-1]) | {name: value for name, value in raw[-1].items() if "/" in name}
-    name = next((name for name in found if name.endswith(metric)), None)
-    if name is None:
+    given = metrics(raw[-1]) | {name: value for name, value in raw[-1].items() if "/" in name}
+    found = find_metric(given, metric)
+    if found is None:
         raise ValueError(
-            f"the validations of {str(folder)!r} have no {metric}, only {', '.join(found)}: name one in the config, "
-            f"teacher_check=dict(metric={next(iter(found))!r})"
+            f"the validations of {str(folder)!r} have no {metric}, only {', '.join(given)}: name one in the config, "
+            f"teacher_check=dict(metric={next(iter(given))!r})"
         )
-    return found[name]
+    _, value = found
+    return value
 
 
 def metrics(record: dict) -> dict[str, float]:

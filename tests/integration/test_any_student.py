@@ -169,7 +169,7 @@ def test_a_teacher_that_is_no_good_is_told_before_the_training(command, digits, 
         (["--recipe", "pcka"], "--recipe needs --teacher; a distillation's config already holds its losses"),
         (
             ["--init-student", "x.pth"],
-            "--init-student is for distillations; for a plain training write --cfg-options load",
+            "--init-student is for distillations by FPNDistill. For a plain training write",
         ),
         (["--check-teacher"], "--check-teacher needs the config of a distillation, or --teacher"),
     ],

@@ -44,7 +44,8 @@ def check_annotations(config: Config, loaders: Iterable[str] = OF_A_TRAINING) ->
                 f"in the order {first[1]}. MMDetection numbers labels in the order of each file, so equal labels would "
                 "mean other classes: write the categories of both files in one order"
             )
-        first = first or (order and (str(annotation_file(dataset)), order))
+        if order and first is None:
+            first = str(annotation_file(dataset)), order
 
 
 def doubts_of_annotations(config: Config, loaders: Iterable[str] = OF_A_TRAINING) -> list[str]:

@@ -15,12 +15,13 @@ from pcka_mmdet.checkpoints.matching import summarise
 from pcka_mmdet.configuration.data_set import all_innermost, annotation_path, data_classes, evaluators, innermost
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import teachers_of
+from pcka_mmdet.configuration.metrics import METRIC, find_metric
 from pcka_mmdet.models.teacher import load_strictly, size_divisor
 
 from ..runner import build_runner, unwrapped_model
 from .annotations import head_classes
 
-DEFAULTS = dict(metric="bbox_mAP", at_least=0.05)
+DEFAULTS = dict(metric=METRIC, at_least=0.05)
 """Options of the config's `teacher_check`: the end of the metric's name, and the lowest value that is accepted."""
 
 
@@ -68,26 +69,27 @@ def _check(config: Config, images: int | None, teacher: str | dict, checkpoint: 
             f"--check-teacher runs the teacher's head, which {checkpoint!r} does not hold in full: "
             f"{summarise(problems)}. Set num_classes in the teacher's config to the number that it was trained with"
         )
-    metrics = runner.val() or {wanted["metric"]: 0.0}  # MMDetection gives no metric if nothing was detected
+    metrics = runner.val()
+    found = find_metric(metrics, wanted["metric"])
     count = len(runner.val_loop.dataloader.dataset)
     del runner, detector
     gc.collect()  # they refer to each other, and would stay in a GPU's memory beside the training
-    name = next((name for name in metrics if name.endswith(wanted["metric"])), None)
-    if name is None:
+    if found is None:
         raise ValueError(
             f"the evaluation gives {sorted(metrics)}, and none ends with {wanted['metric']!r}: name one in the config, "
             "teacher_check=dict(metric=..., at_least=...)"
         )
+    name, value = found
     which = f"all {count}" if images is None else f"the first {count}"
-    said = f"the teacher's {name} on {which} validation images is {metrics[name]:.3f}"
-    if not metrics[name] >= wanted["at_least"]:
+    said = f"the teacher's {name} on {which} validation images is {value:.3f}"
+    if not value >= wanted["at_least"]:
         raise ValueError(
             f"{said}, below {wanted['at_least']}. Do checkpoint and config belong together? Are its classes in the "
             "order of this data set? Is its normalisation the one of its training? To use this teacher all the same, "
             "set teacher_check=dict(at_least=...) in the config"
         )
     print_log(said, "current")
-    return metrics[name]
+    return value
 
 
 def _evaluation(config: Config, images: int | None, teacher: str | dict, metric: str) -> Config:

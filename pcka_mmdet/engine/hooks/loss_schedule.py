@@ -13,8 +13,8 @@ from ..runner import unwrapped_model
 class LossScheduleHook(Hook):
     """Sets the factor of all distillation losses in each iteration; at 0 the teacher does not run.
 
-    The factor depends on the iteration alone, so it is the same in every process and in a
-    resumed training. To stop distillation after an epoch, `mmrazor.StopDistillHook` will do, too.
+    The factor depends on the iteration alone, so it is the same in every process and in a resumed training.
+    `mmrazor.StopDistillHook` stops distillation after an epoch.
 
     Args:
         ramp: Number of iterations over which the factor rises linearly from 0 to 1.

@@ -11,9 +11,8 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pcka_mmdet.configuration.metrics import METRIC, find_metric
 from pcka_mmdet.registry import HOOKS
-
-METRIC = "bbox_mAP"
 
 
 @HOOKS.register_module()
@@ -55,11 +54,9 @@ class ProgressHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Show the AP."""
-        found = [value for name, value in (metrics or {}).items() if name.endswith(self.metric)]
-        if not metrics:
-            found = [0.0]  # MMDetection gives no metric if nothing was detected
-        if found:
-            self._value = found[0]
+        found = find_metric(metrics, self.metric)
+        if found is not None:
+            _, self._value = found
             if self._bar is not None:
                 self._bar.update(self._bar.task_ids[0], said=self.said)
 

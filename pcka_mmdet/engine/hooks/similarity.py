@@ -66,7 +66,7 @@ class SimilarityHook(Hook):
         """Of the batch that is validated."""
 
     def before_train(self, runner: Runner) -> None:
-        """Find the levels, and say if there are none to compare."""
+        """Find the levels; where they do not pair up, the log says so."""
         model = unwrapped_model(runner)
         if isinstance(model, FPNDistill):
             self._model = model

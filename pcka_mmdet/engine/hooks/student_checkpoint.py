@@ -236,15 +236,16 @@ def use_student_checkpoints(config: Config, allow_teacher_change: bool = False) 
     if config.get("default_hooks") is None:
         config.default_hooks = ConfigDict()
     hook = config.default_hooks.setdefault("checkpoint", ConfigDict(type="CheckpointHook"))
+    kind = None
     if hook:
         hook.setdefault("type", "CheckpointHook")
-    remote = hook and any(hook.get(option) for option in ("backend_args", "file_client_args"))
-    if hook and not remote and last_name(hook.type) == "CheckpointHook":
-        hook.type = "pcka_mmdet.StudentCheckpointHook"
+        remote = any(hook.get(option) for option in ("backend_args", "file_client_args"))
+        if not remote and last_name(hook.type) == "CheckpointHook":
+            hook.type = "pcka_mmdet.StudentCheckpointHook"
+        kind = HOOKS.get(hook.type) if isinstance(hook.type, str) else hook.type
     if not allow_teacher_change:
         return
-    kind = HOOKS.get(hook.type) if hook and isinstance(hook.type, str) else hook and hook.type
-    if kind and issubclass(kind, StudentCheckpointHook):
+    if kind is not None and issubclass(kind, StudentCheckpointHook):
         hook.allow_teacher_change = True
         return
     print_log(
