@@ -1,6 +1,5 @@
 """Fetch a public data set as a zip archive, for the modules of single data sets, which convert it."""
 
-import argparse
 import http.client
 import io
 import json
@@ -11,9 +10,11 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from .folder import is_missing_or_empty, put_in_place, scratch_folder
+from .command import make_parser, run
+from .folder import is_missing_or_empty, write_once
 from .splits import SPLITS
 
 CHUNK = 1 << 16
@@ -57,27 +58,24 @@ class PublicSet:
             ConnectionError: The archive cannot be downloaded.
             ValueError: The archive is not the data set's.
         """
-        root, archive = Path(root).expanduser().resolve(), archive or self.url
-        if self.is_complete(root):
-            return root
+        return write_once(root, self.is_complete, self._check, partial(self._write, archive or self.url))
+
+    def _check(self, root: Path) -> None:
         if not is_missing_or_empty(root):
             raise FileExistsError(
                 f"{root} is not empty and is no complete {self.name} set; nothing was changed; give a folder that does "
                 "not exist yet, or remove this one yourself"
             )
-        with scratch_folder(root) as scratch:
-            content = archive if Path(archive).is_file() else self._download(str(archive))
-            try:
-                with zipfile.ZipFile(content) as opened:
-                    self.convert(Archive(opened, f"the repository of {self.name}, as at {self.url}"), scratch)
-            except DAMAGED as error:
-                raise ValueError(
-                    f"{archive} is no complete zip archive, or a file in it is damaged ({error}): download {self.url} "
-                    "again"
-                ) from error
-            if not self.is_complete(root):  # unless another process was faster
-                put_in_place(root, scratch)
-        return root
+
+    def _write(self, archive: str | Path, folder: Path) -> None:
+        content = archive if Path(archive).is_file() else self._download(str(archive))
+        try:
+            with zipfile.ZipFile(content) as opened:
+                self.convert(Archive(opened, f"the repository of {self.name}, as at {self.url}"), folder)
+        except DAMAGED as error:
+            raise ValueError(
+                f"{archive} is no complete zip archive, or a file in it is damaged ({error}): download {self.url} again"
+            ) from error
 
     def is_complete(self, root: Path) -> bool:
         """Whether a folder holds the converted set with all its images."""
@@ -111,19 +109,11 @@ class PublicSet:
 
     def run(self, arguments: Sequence[str] | None, module: str, description: str) -> None:
         """Run the command line `python -m MODULE ROOT`."""
-        parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
-        parser.add_argument("root", help="folder to write; a complete one is left unchanged")
+        parser = make_parser(module, description)
         parser.add_argument(
             "--archive", default=self.url, metavar="FILE_OR_URL", help="zip archive (default: %(default)s)"
         )
-        options = parser.parse_args(arguments)
-        try:
-            root = self.fetch(options.root, options.archive)
-        except (ValueError, OSError) as error:
-            sys.exit(f"{parser.prog}: {error}")
-        except KeyboardInterrupt:
-            sys.exit("interrupted; nothing was changed")
-        print(f"{self.name} is in {root}")
+        run(parser, arguments, lambda options: f"{self.name} is in {self.fetch(options.root, options.archive)}")
 
 
 class Archive:

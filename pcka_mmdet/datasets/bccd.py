@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 from PIL import Image
 
 from .archive import Archive, PublicSet, say
-from .coco_split import CocoSplit
+from .coco import CocoSplit
 from .splits import SPLITS
 
 URL = "https://codeload.github.com/Shenggan/BCCD_Dataset/zip/ec96fe4104e9bb329f0d263db95cf1edd8c09909"
@@ -27,7 +27,7 @@ def _convert(archive: Archive, folder: Path) -> None:
     for split in SPLITS:
         names = archive.read(f"{parent}ImageSets/Main/{split}.txt").decode().split()
         say(f"converting {len(names)} photographs of {split}")
-        content = CocoSplit(DESCRIPTION, CLASSES)
+        content = CocoSplit({"description": DESCRIPTION}, CLASSES)
         for name in names:
             pixels = archive.read(f"{parent}JPEGImages/{name}.jpg")
             (folder / "images" / f"{name}.jpg").write_bytes(pixels)

@@ -1,66 +1,73 @@
-"""Scenes as COCO annotations.
+"""The annotation file of one split of a data set, in COCO's format."""
 
-Boxes enclose the *visible* pixels, as in COCO: where a later digit or the border hides the end of a digit, its box ends
-there too. There are no segmentations, so `area` is the area of the box. COCO's small, medium and large then sort
-ground truth and detections by the same measure.
-"""
-
-from collections.abc import Mapping
-
-from .scenes import Scene
-from .splits import CLASSES
-
-DESCRIPTION = "pcka_mmdet digit scenes: handwritten digits (scikit-learn) on photographs (scikit-image, scikit-learn)"
-VERSION = "1"  # raise it with every change that alters a scene: sets of another version are built again
-CATEGORIES = [{"id": number, "name": name, "supercategory": "digit"} for number, name in enumerate(CLASSES, start=1)]
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 
-def make_info(sizes: Mapping[str, int], image_size: int, seed: int) -> dict:
-    """The `info` entry. Two sets are equal if and only if their entries are."""
-    return {
-        "description": DESCRIPTION,
-        "version": VERSION,
-        "seed": seed,
-        "image_size": image_size,
-        "sizes": dict(sizes),
-    }
+class CocoSplit:
+    """The annotation file of one split, as it is written. Ids start at 1: pycocotools ignores a match with id 0.
 
-
-class Annotations:
-    """The contents of one annotation file, filled scene by scene.
-
-    Besides COCO's own keys, an image has `photograph` and `crop` (x, y, width, height), the part of the photograph
-    that it shows. An annotation has `digit`, its number in scikit-learn's set.
+    Args:
+        info: The entry `info`, with a `description` of the data set.
+        classes: Names of the classes.
+        more: Further keys of each category.
     """
 
-    def __init__(self, info: dict) -> None:
-        """Start with no scene."""
-        self.content = {"info": info, "images": [], "annotations": [], "categories": CATEGORIES}
+    def __init__(self, info: Mapping[str, Any], classes: Sequence[str], **more: Any):
+        self.classes = classes
+        self._boxes: set[tuple] = set()
+        """Class and box of each annotation of the last image."""
+        self.content = {
+            "info": dict(info),
+            "images": [],
+            "annotations": [],
+            "categories": [{"id": number, "name": name, **more} for number, name in enumerate(classes, start=1)],
+        }
 
-    def add(self, scene: Scene, file_name: str) -> None:
-        """Append the next scene, shown by `file_name`. Ids start at 1: pycocotools ignores a match with id 0."""
-        images, annotations = self.content["images"], self.content["annotations"]
-        height, width, _ = scene.image.shape
-        top, left, crop_height, crop_width = scene.crop
-        images.append(
+    def add_image(self, file_name: str, width: int, height: int, **more: Any) -> None:
+        """Append an image; `more` are further keys."""
+        images, self._boxes = self.content["images"], set()
+        images.append({"id": len(images) + 1, "file_name": file_name, "width": width, "height": height, **more})
+
+    def add_box(self, name: str, left: float, top: float, right: float, bottom: float, **more: Any) -> None:
+        """Append a box of the last image, clipped to it; an empty one, or one that is there already, is left out.
+
+        Args:
+            name: Its class.
+            left: Its borders, in pixels.
+            top: Likewise.
+            right: Likewise.
+            bottom: Likewise.
+            more: Further keys.
+
+        Raises:
+            ValueError: There is no such class.
+        """
+        image, annotations = self.content["images"][-1], self.content["annotations"]
+        if name not in self.classes:
+            raise ValueError(
+                f"{image['file_name']} has an object of class {name!r}; expected one of {', '.join(self.classes)}"
+            )
+        left, right = (min(max(x, 0.0), image["width"]) for x in (left, right))
+        top, bottom = (min(max(y, 0.0), image["height"]) for y in (top, bottom))
+        box, category = [left, top, right - left, bottom - top], self.classes.index(name) + 1
+        if min(box[2:]) <= 0 or (category, *box) in self._boxes:
+            return
+        self._boxes.add((category, *box))
+        annotations.append(
             {
-                "id": len(images) + 1,
-                "file_name": file_name,
-                "width": width,
-                "height": height,
-                "photograph": scene.photograph,
-                "crop": [left, top, crop_width, crop_height],
+                "id": len(annotations) + 1,
+                "image_id": image["id"],
+                "category_id": category,
+                "bbox": box,
+                "area": box[2] * box[3],
+                "iscrowd": 0,
+                **more,
             }
         )
-        for digit, label, box in zip(scene.digits.tolist(), scene.labels.tolist(), scene.boxes.tolist(), strict=True):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": len(images),
-                    "category_id": label + 1,
-                    "bbox": box,
-                    "area": box[2] * box[3],
-                    "iscrowd": 0,
-                    "digit": digit,
-                }
-            )
+
+    def write(self, path: Path) -> None:
+        """Write the file."""
+        path.write_text(json.dumps(self.content))

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from .archive import Archive, PublicSet, say
-from .coco_split import CocoSplit
+from .coco import CocoSplit
 
 URL = "https://codeload.github.com/tangsanli5201/DeepPCB/zip/refs/heads/master"
 DESCRIPTION = "DeepPCB (github tangsanli5201/DeepPCB, MIT) at half its resolution, boxes converted to COCO"
@@ -38,7 +38,7 @@ def _convert(archive: Archive, folder: Path) -> None:
     splits = dict(train=trainval[:-VALIDATION], val=trainval[-VALIDATION:], test=test)
     for split, lines in splits.items():
         say(f"converting {len(lines)} photographs of {split}")
-        content = CocoSplit(DESCRIPTION, CLASSES)
+        content = CocoSplit({"description": DESCRIPTION}, CLASSES)
         for image, boxes in (line.split() for line in lines if line.strip()):
             photograph = archive.read(f"{parent}{image.removesuffix('.jpg')}_test.jpg")
             photograph = Image.open(io.BytesIO(photograph)).convert("L").reduce(2)

@@ -5,17 +5,17 @@ their classes, as MMPretrain's `CustomDataset` reads them: `train.txt`, `val.txt
 which holds `FEW` training images of each class.
 """
 
-import argparse
 import json
 import re
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from . import digits
-from .folder import check_replaceable, put_in_place, scratch_folder
+from .command import make_parser, run
+from .folder import check_replaceable, write_once
 from .resize import resize
 from .splits import CLASSES, SPLITS, Stream
 
@@ -40,14 +40,7 @@ def build_digit_images(root: str | Path) -> Path:
     Raises:
         FileExistsError: `root` holds something else. Nothing is changed.
     """
-    root = Path(root).expanduser().resolve()
-    if _is_complete(root):
-        return root
-    check_replaceable(root, "digit images", _info(root) is not None, FILES)
-    with scratch_folder(root) as scratch:
-        _write(scratch)
-        put_in_place(root, scratch)
-    return root
+    return write_once(root, _is_complete, _check, _write)
 
 
 def few(classes: np.ndarray) -> np.ndarray:
@@ -62,6 +55,10 @@ def few(classes: np.ndarray) -> np.ndarray:
         of_class = training[classes[training] == label]
         chosen.append(of_class[Stream(label, FEW).order(len(of_class))[:FEW]])
     return np.sort(np.concatenate(chosen))
+
+
+def _check(root: Path) -> None:
+    check_replaceable(root, "digit images", _info(root) is not None, FILES)
 
 
 def _write(folder: Path) -> None:
@@ -90,15 +87,10 @@ def _info(root: Path) -> dict | None:
     return info if isinstance(info, dict) and info.get("description") == INFO["description"] else None
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m pcka_mmdet.datasets.digit_images", description=__doc__)
-    parser.add_argument("root", help="folder to write; a complete one is left unchanged")
-    options = parser.parse_args(arguments)
-    try:
-        print(f"digit images in {build_digit_images(options.root)}")
-    except OSError as error:
-        sys.exit(f"{parser.prog}: {error}")
+    parser = make_parser("pcka_mmdet.datasets.digit_images", __doc__)
+    run(parser, arguments, lambda options: f"digit images in {build_digit_images(options.root)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,12 @@
-"""The data set as a folder: written completely or not at all, written once, and never over other files."""
+"""The digit scenes as a folder: written completely or not at all, written once, and never over other files.
+
+Boxes enclose the *visible* pixels, as in COCO: where a later digit or the border hides the end of a digit, its box ends
+there too. There are no segmentations, so `area` is the area of the box. COCO's small, medium and large then sort
+ground truth and detections by the same measure.
+
+Besides COCO's own keys, an image has `photograph` and `crop` (x, y, width, height), the part of the photograph that it
+shows. An annotation has `digit`, its number in scikit-learn's set.
+"""
 
 import json
 import re
@@ -7,14 +15,17 @@ from pathlib import Path
 
 from PIL import Image
 
-from .coco import DESCRIPTION, Annotations, make_info
-from .folder import check_replaceable, put_in_place, scratch_folder
-from .scenes import HEIGHT, compose
-from .splits import SPLITS
+from .coco import CocoSplit
+from .folder import check_replaceable, write_once
+from .scenes import HEIGHT, Scene, compose
+from .splits import CLASSES, SPLITS
 
+DESCRIPTION = "pcka_mmdet digit scenes: handwritten digits (scikit-learn) on photographs (scikit-image, scikit-learn)"
+VERSION = "1"  # raise it with every change that alters a scene: sets of another version are built again
 SIZES = {"train": 1000, "val": 150, "test": 250}
 IMAGE_SIZES = (64, 1024)
-FILES = re.compile(rf"(annotations/)?({'|'.join(SPLITS)})(\.json|/\d{{6}}\.png)?|annotations")
+_SPLIT = f"({'|'.join(SPLITS)})"
+FILES = re.compile(rf"{_SPLIT}(/\d{{6}}\.png)?|annotations(/{_SPLIT}\.json)?")
 """Paths in the folder of a set."""
 
 
@@ -45,17 +56,20 @@ def build_digit_scenes(
         FileExistsError: If `root` is, or holds, anything that this function did not write. Nothing is changed.
         FileNotFoundError: If the installed scikit-image lacks a photograph.
     """
-    root = Path(root).expanduser().resolve()
     _check_arguments(sizes, image_size, seed)
-    info = make_info({split: int(sizes[split]) for split in SPLITS}, image_size, seed)
-    if _is_complete(root, info):
-        return root
-    check_replaceable(root, "digit scenes", any(_read_info(root, split) for split in SPLITS), FILES)
-    with scratch_folder(root) as scratch:
-        _write(scratch, info, progress or iter)
-        if not _is_complete(root, info):  # unless another process was faster
-            put_in_place(root, scratch)
-    return root
+    info = {
+        "description": DESCRIPTION,
+        "version": VERSION,
+        "seed": seed,
+        "image_size": image_size,
+        "sizes": {split: int(sizes[split]) for split in SPLITS},
+    }
+    return write_once(
+        root,
+        is_complete=lambda folder: _is_complete(folder, info),
+        check=lambda folder: check_replaceable(folder, "digit scenes", _is_ours(folder), FILES),
+        write=lambda folder: _write(folder, info, progress or iter),
+    )
 
 
 def _check_arguments(sizes: Mapping[str, int], image_size: int, seed: int) -> None:
@@ -79,7 +93,7 @@ def _is_integer(value: object, low: int, high: int) -> bool:
 
 def _write(folder: Path, info: dict, progress: Callable[[list], Iterable]) -> None:
     """Write the whole set into a new folder."""
-    contents = {split: Annotations(info) for split in SPLITS}
+    contents = {split: CocoSplit(info, CLASSES, supercategory="digit") for split in SPLITS}
     for name in (*SPLITS, "annotations"):
         (folder / name).mkdir(parents=True)
     scenes = [(split, index) for split in SPLITS for index in range(info["sizes"][split])]
@@ -87,10 +101,26 @@ def _write(folder: Path, info: dict, progress: Callable[[list], Iterable]) -> No
         scene = compose(info["seed"], split, index, info["image_size"])
         file_name = f"{index:06d}.png"
         Image.fromarray(scene.image).save(folder / split / file_name, compress_level=1)
-        contents[split].add(scene, file_name)
+        _add_scene(contents[split], scene, file_name)
     for split, annotations in contents.items():
         text = json.dumps(annotations.content, separators=(",", ":")) + "\n"
         (folder / "annotations" / f"{split}.json").write_bytes(text.encode())
+
+
+def _add_scene(content: CocoSplit, scene: Scene, file_name: str) -> None:
+    """Append a scene, shown by `file_name`."""
+    height, width, _ = scene.image.shape
+    top, left, crop_height, crop_width = scene.crop
+    crop = [left, top, crop_width, crop_height]
+    content.add_image(file_name, width, height, photograph=scene.photograph, crop=crop)
+    for digit, label, box in zip(scene.digits.tolist(), scene.labels.tolist(), scene.boxes.tolist(), strict=True):
+        x, y, box_width, box_height = box
+        content.add_box(CLASSES[label], x, y, x + box_width, y + box_height, digit=digit)
+
+
+def _is_ours(root: Path) -> bool:
+    """Whether a folder holds a set of any version and parameters, complete or not."""
+    return any(_read_info(root, split) for split in SPLITS)
 
 
 def _read_info(root: Path, split: str) -> dict | None:

@@ -5,10 +5,38 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ABANDONED = 3600.0  # seconds after which an unfinished folder belongs to a process that was killed
+
+
+def write_once(
+    root: str | Path,
+    is_complete: Callable[[Path], bool],
+    check: Callable[[Path], None],
+    write: Callable[[Path], None],
+) -> Path:
+    """Write a folder, unless it is complete already.
+
+    Args:
+        root: The folder.
+        is_complete: Whether a folder is complete.
+        check: Refuses a folder at `root` that must not be replaced.
+        write: Writes a new folder.
+
+    Returns:
+        `root` as an absolute path.
+    """
+    root = Path(root).expanduser().resolve()
+    if is_complete(root):
+        return root
+    check(root)
+    with scratch_folder(root) as scratch:
+        write(scratch)
+        if not is_complete(root):  # unless another process was faster
+            put_in_place(root, scratch)
+    return root
 
 
 @contextlib.contextmanager

@@ -107,6 +107,16 @@ def test_foreign_files_in_a_stale_set_are_not_touched(tmp_path):
     assert (root / "val" / "model.pth").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["train.json", "annotations/train/000000.png"])
+def test_a_file_with_a_name_of_the_sets_at_another_place_is_not_touched(tmp_path, name):
+    root = build_digit_scenes(tmp_path / "set", TINY)
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text("mine")
+    with pytest.raises(FileExistsError, match=f"no part of it: .*{name}; nothing was changed"):
+        build_digit_scenes(root, TINY, seed=1)
+    assert (root / name).read_text() == "mine"
+
+
 def test_a_file_in_the_way_is_not_touched(tmp_path):
     (tmp_path / "set").write_text("mine")
     with pytest.raises(FileExistsError, match="is a file, and the data set needs a folder"):

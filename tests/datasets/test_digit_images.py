@@ -57,3 +57,16 @@ def test_a_complete_folder_is_left_and_another_refused(root, tmp_path, capsys):
     (root / "images" / "0900.png").unlink()
     build_digit_images(root)
     assert (root / "images" / "0900.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(ImportError("no sklearn"), "digit_images: no sklearn"), (KeyboardInterrupt(), "interrupted")]
+)
+def test_what_stops_it_ends_in_a_sentence(tmp_path, monkeypatch, error, said):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(digits, "load", fail)
+    with pytest.raises(SystemExit, match=said):
+        main([str(tmp_path / "set")])
+    assert not list(tmp_path.iterdir())
