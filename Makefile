@@ -9,15 +9,20 @@
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
-STACK ?= openmmlab
 VENV ?= .venv
 DATA ?= data/bccd
+
+STAMPS := $(VENV)/stamps
+MADE_WITH := $(shell cat $(STAMPS)/requirements 2>/dev/null)
+STACK ?= $(or $(MADE_WITH),openmmlab)
+ifneq ($(or $(MADE_WITH),$(STACK)),$(STACK))
+$(error $(VENV) was made with STACK=$(MADE_WITH), not $(STACK): name another folder, such as VENV=.venv-$(STACK))
+endif
 
 MMCV_openmmlab := mmcv==2.1.0
 MMCV_onedl := onedl-mmcv==2.3.6
 
 BIN := $(VENV)/bin
-STAMPS := $(VENV)/stamps
 # MMPretrain has an environment of its own on top: where it is installed, MMDetection imports it, which takes seconds.
 CLASSIFICATION := $(VENV)-classification
 # One worker per core (four at most), each with one thread; a worker takes one test file at a time.
@@ -84,7 +89,7 @@ format: install
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) build *.egg-info pcka_mmdet/.mim .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-classification $(VENV)-docs site build *.egg-info pcka_mmdet/.mim .pytest_cache .ruff_cache
 
 # The environment, step by step.
 
@@ -102,7 +107,7 @@ $(STAMPS)/requirements: $(filter-out requirements/classification%,$(wildcard req
 	$(PIP) -r requirements/runtime.txt -r requirements/demo.txt -r requirements/onnx.txt \
 	    -r requirements/tests.txt
 	$(PIP) --no-deps --no-build-isolation -r requirements/$(STACK).txt -r requirements/mim.txt
-	@touch $@
+	@echo "$(STACK)" > $@
 
 # FORCE_CUDA=1 also builds the CUDA operators; a later call without it keeps them.
 $(STAMPS)/mmcv $(STAMPS)/mmcv-cuda: requirements/install_mmcv.py $(STAMPS)/torch
@@ -117,6 +122,6 @@ $(CLASSIFICATION)/ready: $(wildcard requirements/classification*.txt) $(STAMPS)/
 	$(BIN)/python -m venv $(CLASSIFICATION)
 	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
 	    > "$$($(CLASSIFICATION)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/detection.pth"
-	$(CLASSIFICATION)/bin/python -m pip install --quiet "$(TORCH)" torchvision -r requirements/classification.txt
+	$(CLASSIFICATION)/bin/python -m pip install --quiet "$$(cat $(STAMPS)/torch)" torchvision -r requirements/classification.txt
 	$(CLASSIFICATION)/bin/python -m pip install --quiet --no-deps -r requirements/classification_$(STACK).txt
 	@touch $@

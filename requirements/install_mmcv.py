@@ -116,6 +116,8 @@ def precompile(scratch: Path, environment: dict[str, str]) -> None:
     from torch.utils.cpp_extension import include_paths
 
     compiler = shlex.split(environment.get("CXX", "c++"))
+    if shutil.which(compiler[0]) is None:
+        return
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True).stdout
     if "Free Software Foundation" not in version:
         return

@@ -1,5 +1,6 @@
 """The commands that the Makefile would run."""
 
+import os
 import shlex
 import subprocess
 
@@ -19,3 +20,16 @@ def test_another_torch_than_the_environments_is_refused():
     for target in ("install", "demo"):
         done = subprocess.run([*words, target], cwd=ROOT, capture_output=True, text=True, check=True)
         assert "run 'make clean' first" in done.stdout
+
+
+def test_the_stack_is_that_of_the_environment(tmp_path):
+    (tmp_path / "stamps").mkdir()
+    (tmp_path / "stamps/requirements").write_text("onedl\n")
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "STACK")}
+    options = dict(cwd=ROOT, env=environment, capture_output=True, text=True)
+    words = ["make", "--no-print-directory", "--dry-run", f"VENV={tmp_path}", "install"]
+    done = subprocess.run(words, **options, check=True)
+    assert "requirements/onedl.txt" in done.stdout and "onedl-mmcv==" in done.stdout
+    done = subprocess.run([*words, "STACK=openmmlab"], **options)
+    assert done.returncode == 2
+    assert "was made with STACK=onedl, not openmmlab: name another folder, such as VENV=.venv-openmmlab" in done.stderr

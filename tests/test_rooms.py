@@ -16,7 +16,7 @@ ALLOWED = {
     "registry": set(),
     "evaluation": {"registry"},
     "configuration": set(),
-    "checkpoints": {"configuration"},
+    "checkpoints": {"compat", "configuration"},
     "models": {"functional", "configuration", "checkpoints", "registry"},
     "engine": {"models", "functional", "configuration", "checkpoints", "registry"},
     "benchmarking": {"functional", "configuration"},

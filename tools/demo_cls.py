@@ -36,7 +36,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/demo_cls"), help="default: %(default)s")
     parser.add_argument("--data-root", type=Path, default=Path("data/digit_images"), help="default: %(default)s")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default: 0 1 2 3 4")
-    parser.add_argument("--split", choices=["val", "test"], default="test", help="what is reported (default: test)")
+    parser.add_argument(
+        "--split",
+        choices=["val", "test"],
+        default="test",
+        help="what is reported (default: test); of val in WORK_DIR/val",
+    )
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="default: all")
     add_cfg_options(
         parser, "settings of the distilled students, such as model.balance.ratio=0.3; their folders are named by them"
@@ -45,7 +50,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--jobs", type=positive, default=min(2, default_threads()), help="trainings at once, one thread each"
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.split == "val":
+        args.work_dir /= "val"  # a training is validated on one split
+    return args
 
 
 def plan(args: argparse.Namespace) -> dict[tuple[str, int], Training]:

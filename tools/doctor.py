@@ -53,14 +53,14 @@ def findings(args: argparse.Namespace, scratch: str) -> Iterator[Finding]:
 
 def main() -> None:
     args, console = parse_args(), Console(soft_wrap=True, highlight=False)
-    worst = OK
+    failed = False
     with tempfile.TemporaryDirectory() as scratch:
         for finding in findings(args, scratch):
             level = f"[{COLOURS[finding.level]}]{finding.level:7}[/]"
             text = f": {escape(finding.text)}" if finding.text else ""
             console.print(f"{level} {escape(finding.subject)}{text}")
-            worst = finding.level if finding.level == ERROR else worst
-    sys.exit(STATUS if worst == ERROR else 0)
+            failed |= finding.level == ERROR
+    sys.exit(STATUS if failed else 0)
 
 
 if __name__ == "__main__":

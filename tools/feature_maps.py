@@ -11,6 +11,7 @@ import cv2
 
 from pcka_mmdet.commands.arguments import add_cfg_options, positive
 from pcka_mmdet.commands.neck_maps import TEACHER, maps_of_image
+from pcka_mmdet.commands.run_arguments import add_picture_argument
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.cfg_options import merge_options
@@ -27,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--channels", type=int, nargs="+", default=[], help="channels to show besides")
     parser.add_argument("--patch", type=positive, default=4, help="side of a patch in positions (default: %(default)s)")
     add_cfg_options(parser, "override settings of the config")
-    parser.add_argument("--out", type=Path, default=Path("feature_maps.png"), help="default: %(default)s")
+    add_picture_argument(parser, "feature_maps.png")
     return parser.parse_args()
 
 
@@ -35,7 +36,6 @@ def main() -> None:
     args = parse_args()
     config = load_config(args.config)
     merge_options(config, args.cfg_options)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     checkpoints = {"student": args.student} if args.student else {}
     levels = maps_of_image(config, checkpoints | {"distilled": args.checkpoint}, args.image)
     fewest = min(m.shape[1] for maps in levels.values() for m in maps.values())

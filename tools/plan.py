@@ -1,16 +1,17 @@
 """Cost of a distillation, computed from its config: `tools/plan.py CONFIG --gpus 8 64`.
 
-Both detectors run once on a zero image, to count their multiply-adds; nothing else runs. The formulas are printed with
-the results; docs/performance.md explains them.
+Both detectors run on a zero image, to count their multiply-adds; nothing else runs. The formulas are printed with the
+results; docs/performance.md explains them.
 """
 
 import argparse
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from rich.console import Console
 from torch import Tensor
@@ -51,54 +52,77 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@dataclass
-class Detector:
-    """Counts of a detector, from one zero image."""
+class StudentCounts(NamedTuple):
+    """Counts of the student, for one image."""
 
     whole: int
     """Multiply-adds of a prediction."""
-    to_neck: int
-    """Of backbone and neck."""
-    head: int
-    """Of the dense head, or RPN."""
-    roi_head: int
-    """Of the RoI head for the proposals that are compared."""
     parameters: int
     trainable: int
+    """Parameters that are trained."""
     map_values: int
+    """Values of the neck maps."""
 
-    @classmethod
-    def of(cls, spec: dict, size: list[int], losses: dict[str, dict]) -> "Detector":
-        """Build and count what these losses need."""
-        detector = build_detector(spec).eval()
-        with torch.no_grad():
-            maps = detector.extract_feat(torch.zeros(1, 3, *size))
-        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in detector.parameters()]
-        proposals, rois = compared_proposals(losses), torch.tensor([[0.0, 0, 0, size[1] / 2, size[0] / 2]])
 
-        def roi_head(maps: tuple[Tensor, ...]) -> tuple:
-            rois_of_stages = [rois.repeat(proposals, 1)] * len(stages(detector.roi_head, "bbox_head"))
-            return tuple(tuple(outputs) for outputs in run_roi_head(detector, maps, rois_of_stages))
+def count_student(spec: dict, size: Sequence[int]) -> StudentCounts:
+    """Build the student and count."""
+    detector = build_detector(spec).eval()
+    trainable = sum(parameter.numel() for parameter in detector.parameters() if parameter.requires_grad)
+    values = sum(m.numel() for m in neck_maps(detector, size))
+    return StudentCounts(multiply_adds(detector, *size), count_parameters(detector), trainable, values)
 
-        def after_neck(head: Callable[[tuple[Tensor, ...]], tuple]) -> int:
-            """Multiply-adds of backbone, neck and a head on the maps."""
 
-            def forward(images: Tensor) -> tuple:
-                maps = tuple(detector.extract_feat(images))
-                return maps, head(maps)
+class TeacherCounts(NamedTuple):
+    """Counts of the teacher, for one image."""
 
-            return multiply_adds(detector, *size, forward)
+    to_neck: int
+    """Multiply-adds of backbone and neck."""
+    head: int
+    """Of the dense head, or RPN; 0 where no loss needs it."""
+    roi_head: int
+    """Of the RoI head, for the proposals that are compared."""
+    parameters: int
+    map_values: int
+    """Values of the neck maps."""
 
-        to_neck = after_neck(lambda maps: maps)
-        return cls(
-            multiply_adds(detector, *size),
-            to_neck,
-            head=after_neck(lambda maps: tuple(dense_head(detector)(maps))) - to_neck if head_passes(losses) else 0,
-            roi_head=after_neck(roi_head) - to_neck if proposals else 0,
-            parameters=sum(n for n, _ in sizes),
-            trainable=sum(n for n, wanted in sizes if wanted),
-            map_values=sum(m.numel() for m in maps),
-        )
+
+def count_teacher(spec: dict, size: Sequence[int], losses: dict[str, dict]) -> TeacherCounts:
+    """Build the teacher and count what these losses need."""
+    detector, proposals = build_detector(spec).eval(), compared_proposals(losses)
+
+    def with_neck(head: Callable[[tuple[Tensor, ...]], tuple]) -> int:
+        """Multiply-adds of backbone, neck and a head on the maps."""
+
+        def forward(images: Tensor) -> tuple:
+            maps = tuple(detector.extract_feat(images))
+            return maps, head(maps)
+
+        return multiply_adds(detector, *size, forward)
+
+    def roi_head(maps: tuple[Tensor, ...]) -> tuple:
+        rois = torch.tensor([[0.0, 0, 0, size[1] / 2, size[0] / 2]]).repeat(proposals, 1)
+        outputs = run_roi_head(detector, maps, [rois] * len(stages(detector.roi_head, "bbox_head")))
+        return tuple(map(tuple, outputs))
+
+    to_neck = with_neck(lambda maps: ())
+    return TeacherCounts(
+        to_neck,
+        head=with_neck(lambda maps: tuple(dense_head(detector)(maps))) - to_neck if head_passes(losses) else 0,
+        roi_head=with_neck(roi_head) - to_neck if proposals else 0,
+        parameters=count_parameters(detector),
+        map_values=sum(m.numel() for m in neck_maps(detector, size)),
+    )
+
+
+@torch.no_grad()
+def neck_maps(detector: BaseModel, size: Sequence[int]) -> Sequence[Tensor]:
+    """The neck's maps of a zero image."""
+    return detector.extract_feat(torch.zeros(1, 3, *size))
+
+
+def count_parameters(detector: BaseModel) -> int:
+    """All parameters, trained or not."""
+    return sum(parameter.numel() for parameter in detector.parameters())
 
 
 def take_from(config: Config, args: argparse.Namespace) -> None:
@@ -159,8 +183,8 @@ def main() -> None:
     take_from(config, args)
     DefaultScope.get_instance("plan", scope_name="mmdet")
     losses = config.model.distiller.losses
-    student = Detector.of(config.model.architecture, args.size, {})
-    teacher = Detector.of(config.model.teacher, args.size, losses)
+    student = count_student(config.model.architecture, args.size)
+    teacher = count_teacher(config.model.teacher, args.size, losses)
     passes = head_passes(losses)
     more = (teacher.to_neck + passes * teacher.head + 3 * teacher.roi_head) / (3 * student.whole)
     mega = 2**20

@@ -11,6 +11,7 @@ from rich.console import Console
 import pcka_mmdet
 from pcka_mmdet.commands.arguments import add_cfg_options, positive
 from pcka_mmdet.commands.neck_maps import compare_levels
+from pcka_mmdet.commands.run_arguments import add_picture_argument
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.engine.cfg_options import merge_options
 from pcka_mmdet.report.features import plot_matrix
@@ -27,7 +28,7 @@ def parse_args() -> argparse.Namespace:
         "--images", type=positive, default=100, help="test images that are compared (default: %(default)s)"
     )
     add_cfg_options(parser, "override settings of the config")
-    parser.add_argument("--out", type=Path, default=Path("similarity.png"), help="default: %(default)s")
+    add_picture_argument(parser, "similarity.png")
     return parser.parse_args()
 
 
@@ -36,7 +37,6 @@ def main() -> None:
     models = [pcka_mmdet.load_student(*pair) for pair in zip(args.checkpoints, args.config, strict=True)]
     config = models[0].cfg
     merge_options(config, args.cfg_options)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     matrix, rows, columns = compare_levels(*models, config, args.images)
     titles = tuple(Path(checkpoint).stem for checkpoint in args.checkpoints)
     plot_matrix(matrix.numpy(), rows, columns, titles, args.out)

@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-import torch
+from pcka_mmdet.compat.safe_globals import loads_safely
 
 FORCE, FORCE_NOT = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 """torch's environment variables."""
@@ -17,8 +17,7 @@ def safe_loading() -> Iterator[None]:
     Our tools and functions run in it; a program of the user's own is left as it is. Nothing changes where the user has
     set one of the variables, and before torch 2.6, whose safe loader refuses MMEngine's checkpoints.
     """
-    release = tuple(map(int, torch.__version__.split(".")[:2]))
-    if release < (2, 6) or {FORCE, FORCE_NOT} & os.environ.keys():
+    if not loads_safely() or {FORCE, FORCE_NOT} & os.environ.keys():
         yield
         return
     os.environ[FORCE] = "1"

@@ -9,7 +9,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from pcka_mmdet.configuration.detector import build_detector, model_config, model_of, plain_dict
-from pcka_mmdet.configuration.distillation import is_distillation
+from pcka_mmdet.configuration.distillation import OF_A_RECIPE, is_distillation
 from pcka_mmdet.configuration.nested import last_name
 
 from .atomic_write import atomic_save, atomic_write
@@ -27,13 +27,14 @@ REPLACEMENTS = {
     "CpuAmpOptimWrapper": "OptimWrapper",
     "FasterCocoMetric": "CocoMetric",
     "SingleTeacherDistillValLoop": "ValLoop",
+    "SelfDistillValLoop": "ValLoop",
 }
 """Types of ours and of MMRazor's in a distillation's config, and the types that replace them in the student's."""
 
 OWN_OPTIONS = ("allow_teacher_change", "dtype", "loss_scale")
 """Options of the replaced types that the replacements do not have."""
 
-NOT_IN_STUDENT = ("distiller", "balance", "teacher_check", "resume", "load_from", "launcher", "work_dir")
+NOT_IN_STUDENT = (*OF_A_RECIPE, "teacher_check", "resume", "load_from", "launcher", "work_dir")
 """Settings of the distillation that the student's config must not have."""
 
 
@@ -63,6 +64,9 @@ def student_config(config: Config) -> Config:
         model.setdefault("data_preprocessor", preprocessor)
     plain["model"] = model
     plain["custom_hooks"] = [hook for hook in plain.get("custom_hooks") or [] if not _is_ours(hook)]
+    hooks = plain.get("default_hooks") or {}
+    for name in [name for name, hook in hooks.items() if hook and _is_ours(hook) and not _plain_type(hook)]:
+        del hooks[name]
     imports = [name for name in imports_of(plain) if name.partition(".")[0] not in DISTILLATION_SCOPES]
     for name, wanted in (("custom_hooks", plain["custom_hooks"]), ("custom_imports", imports)):
         if not wanted:
@@ -187,9 +191,14 @@ def _is_ours(node: dict) -> bool:
     return name.partition(".")[0] in DISTILLATION_SCOPES or node.get("_scope_") in DISTILLATION_SCOPES
 
 
+def _plain_type(node: dict) -> str | None:
+    """The type that replaces one of ours in the student's config."""
+    return REPLACEMENTS.get(last_name(node.get("type", "")))
+
+
 def _replaced(node: Any) -> Any:
     if isinstance(node, dict):
-        if _is_ours(node) and (plain := REPLACEMENTS.get(last_name(node.get("type", "")))):
+        if _is_ours(node) and (plain := _plain_type(node)):
             node = {key: value for key, value in node.items() if key not in OWN_OPTIONS}
             node["type"] = plain
             if node.get("_scope_") in DISTILLATION_SCOPES:

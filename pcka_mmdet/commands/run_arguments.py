@@ -48,6 +48,17 @@ def add_runs_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_picture_argument(parser: argparse.ArgumentParser, default: str | None, said: str = "%(default)s") -> None:
+    """Add `--out`, the file of a picture. Its folder is made at once, so that no work is lost."""
+    parser.add_argument("--out", type=_in_a_folder, default=default, help=f"default: {said}")
+
+
+def _in_a_folder(file: str) -> Path:
+    path = Path(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 class NamedFolders(argparse.Action):
     """Arguments NAME=DIR: work directories by what they are called in a table or a picture."""
 

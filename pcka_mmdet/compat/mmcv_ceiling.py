@@ -26,7 +26,7 @@ def apply() -> None:
         mmcv.__version__ = _NEWEST_ACCEPTED
     try:
         import mmrazor  # noqa: F401
-    except ImportError:  # not installed: a plain student trains and tests without it
+    except ImportError:  # not installed: `pcka_mmdet.functional` works without it
         pass
     finally:
         mmcv.__version__ = version

@@ -27,9 +27,8 @@ def apply() -> None:
         from mmengine.logging.history_buffer import HistoryBuffer
     except ImportError:
         return
-    if _torch_version(torch) < (2, 6):
+    if not loads_safely():
         return
-
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer,
@@ -38,6 +37,14 @@ def apply() -> None:
             *_numpy_types(),
         ]
     )
+
+
+def loads_safely() -> bool:
+    """Whether torch's safe loader takes MMEngine's checkpoints; before torch 2.6 it refuses them."""
+    import torch
+
+    major, minor = torch.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (2, 6)
 
 
 def checkpoint_method(owner: Any, name: str) -> Callable:
@@ -71,8 +78,3 @@ def _numpy_types() -> list:
         for function, name in ((reconstruct, "_reconstruct"), (scalar, "scalar"))
     ]
     return [*functions, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in (np.float64, np.int64, np.bool_))]
-
-
-def _torch_version(torch: Any) -> tuple[int, int]:
-    major, minor = torch.__version__.split(".")[:2]
-    return int(major), int(minor)

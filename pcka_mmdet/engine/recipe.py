@@ -10,7 +10,7 @@ from torch import nn
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.data_set import known_classes
 from pcka_mmdet.configuration.detector import build_detector, model_config, model_of, plain_dict
-from pcka_mmdet.configuration.distillation import is_distillation
+from pcka_mmdet.configuration.distillation import OF_A_RECIPE, is_distillation
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.models.levels import pair_levels, source_levels
 from pcka_mmdet.models.losses.head_outputs import difference_of_heads, kind_of
@@ -21,9 +21,6 @@ from .cfg_options import merge_options
 
 RECIPES = ("both-heads", "own-head", "teacher-head", "maps", "pcka", "pcka-mimic")
 """Files in `configs/_base_/distillers`; the last two are the paper's."""
-
-OF_A_RECIPE = ("distiller", "balance", "teacher_precision")
-"""What a recipe may set of `FPNDistill`."""
 
 OF_ANOTHER_RUN = ("work_dir", "launcher")
 """Settings that MMEngine writes into the config in a work directory, and that a distillation of it must not have."""

@@ -11,28 +11,6 @@ from pycocotools.cocoeval import COCOeval
 from pcka_mmdet.registry import METRICS
 
 
-@METRICS.register_module()
-class FasterCocoMetric(CocoMetric):
-    """MMDetection's `CocoMetric`, evaluated by faster-coco-eval (`pip install faster-coco-eval`).
-
-    The numbers are those of pycocotools. `use_mp_eval` changes nothing.
-
-    Args:
-        *args: See `mmdet.evaluation.CocoMetric`.
-        **options: Likewise.
-
-    Raises:
-        ImportError: faster-coco-eval is not installed.
-    """
-
-    def __init__(self, *args: Any, **options: Any):
-        if find_spec("faster_coco_eval") is None:
-            raise ImportError(
-                "FasterCocoMetric needs faster-coco-eval: pip install faster-coco-eval, or write type='CocoMetric'"
-            )
-        super().__init__(*args, **options)
-
-
 def _evaluation(annotations: COCO, detections: COCO, iou_type: str) -> Any:
     """What `pycocotools.cocoeval.COCOeval` is; faster-coco-eval matches and accumulates.
 
@@ -62,7 +40,26 @@ def _with_globals(function: FunctionType, **names: Any) -> FunctionType:
     )
 
 
-# `CocoMetric` has no argument for the class that evaluates.
-FasterCocoMetric.compute_metrics = _with_globals(
-    CocoMetric.compute_metrics, COCOeval=_evaluation, COCOevalMP=_evaluation
-)
+@METRICS.register_module()
+class FasterCocoMetric(CocoMetric):
+    """MMDetection's `CocoMetric`, evaluated by faster-coco-eval (`pip install faster-coco-eval`).
+
+    The numbers are those of pycocotools. `use_mp_eval` changes nothing.
+
+    Args:
+        *args: See `mmdet.evaluation.CocoMetric`.
+        **options: Likewise.
+
+    Raises:
+        ImportError: faster-coco-eval is not installed.
+    """
+
+    # `CocoMetric` has no argument for the class that evaluates
+    compute_metrics = _with_globals(CocoMetric.compute_metrics, COCOeval=_evaluation, COCOevalMP=_evaluation)
+
+    def __init__(self, *args: Any, **options: Any):
+        if find_spec("faster_coco_eval") is None:
+            raise ImportError(
+                "FasterCocoMetric needs faster-coco-eval: pip install faster-coco-eval, or write type='CocoMetric'"
+            )
+        super().__init__(*args, **options)

@@ -150,15 +150,13 @@ class FeatureForm:
         inverses = [_inverse(*cls._inner(z, z, zz, centering)) for z, zz in ((x, xx), (y, yy))]
         both = inverses[0] * inverses[1]
         value = cls._inner(x, y, xy, centering)[0] * both
-        terms = ((y, xy.mT), (x, xx)), ((x, xy), (y, yy))
+        terms = (x, xx, y, xy.mT, inverses[0]), (y, yy, x, xy, inverses[1])
         gradients = []
-        for side in sides:
-            factors, (other, own) = (2 * both, -2 * value * inverses[side].square()), terms[side]
-            weighted = [column(f) * product for f, (_, product) in zip(factors, (other, own), strict=True)]
-            gradient = torch.baddbmm(other[0] @ weighted[0], own[0], weighted[1])
+        for own, own_product, other, cross, inverse in (terms[side] for side in sides):
+            towards, away = column(2 * both), column(-2 * value * inverse.square())
+            gradient = torch.baddbmm(other @ (towards * cross), own, away * own_product)
             if centering == "debias":
-                for factor, (matrix, _) in zip(factors, (other, own), strict=True):
-                    gradient = gradient + column(factor) * cls._correction(matrix, own[0])
+                gradient = gradient + towards * cls._correction(other, own) + away * cls._correction(own, own)
             gradients.append(gradient)
         return value, gradients
 

@@ -52,7 +52,7 @@ class LevelMatrix(MinibatchCKA):
 def _positions(maps: Sequence[Tensor], size: Sequence[int]) -> list[Tensor]:
     """Positions by channels, `(N, C)` in float32, of maps brought to one height and width."""
     maps = [m if m.shape[2:] == size else F.adaptive_avg_pool2d(m, size) for m in (m.detach() for m in maps)]
-    count, most = size[0] * size[1], MAX_POSITIONS // len(maps[0])
+    count, most = size[0] * size[1], max(1, MAX_POSITIONS // len(maps[0]))
     if count > most:
         chosen = torch.linspace(0, count - 1, most, device=maps[0].device).long()
         maps = [m.flatten(2)[:, :, chosen] for m in maps]

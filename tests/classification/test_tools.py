@@ -73,6 +73,6 @@ def test_the_demo_of_classifiers(command, data, tmp_path):
     words += ["--methods", "kd", "--split", "val", "--cfg-options", "model.distiller.losses.logits.loss_weight=3"]
     words[words.index(tmp_path)] = tmp_path / "choice"
     assert "accuracy on val" in command("tools/demo_cls.py", *words).stdout
-    assert (tmp_path / "choice" / "kd_seed1_loss_weight=3").is_dir()
+    assert (tmp_path / "choice" / "val" / "kd_seed1_loss_weight=3").is_dir()
     out = command("tools/analysis/logit_similarity.py", tmp_path, "--seed", 1).stdout
     assert "teacher: 0.000 from the teacher" in out and (tmp_path / "logits.png").stat().st_size > 1000

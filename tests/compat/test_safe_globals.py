@@ -20,7 +20,7 @@ from pcka_mmdet.compat import safe_globals
 from pcka_mmdet.compat.safe_globals import checkpoint_method
 
 needs_safe_loader = pytest.mark.skipif(
-    safe_globals._torch_version(torch) < (2, 6), reason="before torch 2.6 loading is left as torch has it"
+    not safe_globals.loads_safely(), reason="before torch 2.6 loading is left as torch has it"
 )
 
 

@@ -29,6 +29,11 @@ def test_each_number_is_what_it_says():
     assert found.keys() == expected.keys()
 
 
+def test_more_images_than_positions_that_are_compared():
+    many = maps(MAX_POSITIONS + 1, 2, 2, 2)
+    assert similarities(many, many)["cosine"].item() == pytest.approx(1, abs=1e-5)
+
+
 def test_equal_maps_and_scale():
     found = similarities(maps(2, 6, 3, 4), maps(2, 6, 3, 4) / 2)
     assert {name: value.item() for name, value in found.items()} == pytest.approx(

@@ -4,9 +4,8 @@ Trainings that were not tested yet are tested first.
 """
 
 import argparse
-from pathlib import Path
 
-from pcka_mmdet.commands.run_arguments import add_runs_argument
+from pcka_mmdet.commands.run_arguments import add_picture_argument, add_runs_argument
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.experiments.tested import tested
 from pcka_mmdet.report.confusion import confusion_matrix, plot_confusion
@@ -17,7 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Confusion matrices of trainings on their test images.")
     add_runs_argument(parser)
     parser.add_argument("--threshold", type=float, default=0.3, help="lowest score that counts (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("confusion.png"), help="default: %(default)s")
+    add_picture_argument(parser, "confusion.png")
     return parser.parse_args()
 
 

@@ -23,21 +23,22 @@ def gradient_rows(logs: Mapping[str, Sequence[dict]]) -> list[list[str]]:
     """A row for each training and each part of its losses: means of the logged averages, and the range of the cosine.
 
     Args:
-        logs: Records of trainings by name; see `read_scalars`. The first record has no ratio yet and is left out.
+        logs: Records of trainings by name; see `read_scalars`. A ratio of 0 is left out: the gradient of a training's
+            first step is not known when the step is logged.
 
     Raises:
         ValueError: A training's log has none of these values.
     """
     rows = []
     for name, records in logs.items():
-        records = training_records(records)[1:]
-        parts = sorted({key.removeprefix(RATIO) for record in records for key in record if key.startswith(RATIO)})
+        records = training_records(records)
+        known = [key for record in records for key, value in record.items() if key.startswith(RATIO) and value]
+        parts = sorted({key.removeprefix(RATIO) for key in known})
         if not parts:
             raise ValueError(f"the log of {name!r} has no {RATIO}*: is it a distillation by pcka-mmdet train?")
         for part in parts:
-            ratios, cosines = (
-                [record[prefix + part] for record in records if prefix + part in record] for prefix in (RATIO, COSINE)
-            )
+            of_part = [record for record in records if record.get(RATIO + part)]
+            ratios, cosines = ([record[prefix + part] for record in of_part] for prefix in (RATIO, COSINE))
             values = statistics.mean(ratios), statistics.mean(cosines), min(cosines), max(cosines)
             rows.append([name, part, *(f"{value:.3f}" for value in values)])
     return rows

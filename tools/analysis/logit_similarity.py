@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pcka_mmdet.checkpoints.resume import newest_intact_checkpoint
 from pcka_mmdet.checkpoints.student import student_config, student_path
+from pcka_mmdet.commands.run_arguments import add_picture_argument
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.files import load_config
@@ -26,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("work_dir", type=Path, help="work directory of tools/demo_cls.py")
     parser.add_argument("--seed", type=int, default=0, help="seed of the students (default: %(default)s)")
     parser.add_argument("--methods", nargs="+", default=["student", "rcka", "kd", "dist"])
-    parser.add_argument("--out", type=Path, help="default: logits.png in the work directory")
+    add_picture_argument(parser, None, "logits.png in the work directory")
     return parser.parse_args()
 
 

@@ -1,9 +1,8 @@
 """AP and CKA along trainings: `tools/analysis/similarity_curves.py NAME=DIR ...`."""
 
 import argparse
-from pathlib import Path
 
-from pcka_mmdet.commands.run_arguments import add_runs_argument
+from pcka_mmdet.commands.run_arguments import add_picture_argument, add_runs_argument
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.report.curves import plot_similarity
 from pcka_mmdet.report.scalars import iterations_per_epoch, read_scalars, validation_records
@@ -12,7 +11,7 @@ from pcka_mmdet.report.scalars import iterations_per_epoch, read_scalars, valida
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="AP and CKA along trainings.")
     add_runs_argument(parser)
-    parser.add_argument("--out", type=Path, default=Path("similarity.png"), help="default: %(default)s")
+    add_picture_argument(parser, "similarity.png")
     return parser.parse_args()
 
 

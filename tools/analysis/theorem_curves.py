@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from pcka_mmdet.commands.run_arguments import add_picture_argument
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.report import colours
 from pcka_mmdet.report.curves import smooth
@@ -20,7 +21,7 @@ STRIDES = (8, 16)
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The two sides of Theorem 2 along a training.")
     parser.add_argument("work_dir", type=Path, help="work directory of a training of configs/demo/theorem.py")
-    parser.add_argument("--out", type=Path, default=Path("docs/images/theorem.png"), help="default: %(default)s")
+    add_picture_argument(parser, "docs/images/theorem.png")
     return parser.parse_args()
 
 

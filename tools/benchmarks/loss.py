@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-import pcka_mmdet  # noqa: F401  (makes MMRazor importable)
 from pcka_mmdet.benchmarking.measure import LiveBytes, interleaved, save
 from pcka_mmdet.benchmarking.rivals import RIVALS, add_map_arguments, neck_maps, value_and_gradients
 from pcka_mmdet.models import PCKALoss

@@ -142,9 +142,7 @@ def main() -> None:
                 choose(comparison, fitting, lock)
                 chosen = chosen_settings(comparison.results(), comparison.data_set.recipe)
             else:
-                chosen = [
-                    (name, MIDDLE if len(method.settings) == 1 else args.setting) for name, method in METHODS.items()
-                ]
+                chosen = [(one, MIDDLE if len(METHODS[one].settings) == 1 else args.setting) for one in fitting]
             wanted = [pair for pair in chosen if pair[0] in fitting]
             keys = [(regime, *pair, seed) for regime in args.regimes for seed in args.seeds for pair in wanted]
             comparison.run(keys, tested=args.final, lock=lock)

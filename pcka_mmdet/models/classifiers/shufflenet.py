@@ -9,6 +9,9 @@ from pcka_mmdet.registry import MODELS
 
 from .staged import StagedBackbone, conv_norm
 
+STEM = 24
+"""Channels of the first convolution."""
+
 
 class Shuffle(nn.Module):
     """Mixes the channels of groups: channel i of group g becomes channel g of group i."""
@@ -41,8 +44,6 @@ class GroupedBlock(nn.Module):
         result = self.layers(x)
         return (result + x if self.pool is None else torch.cat([result, self.pool(x)], 1)).relu()
 
-
-STEM = 24
 
 INITIAL = dict(init_cfg=None)
 """Torch's own initial weights, with which the usual CIFAR benchmark trains ShuffleNets."""
