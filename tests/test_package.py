@@ -26,23 +26,6 @@ def test_import_leaves_heavy_modules_alone() -> None:
     assert imported == ""
 
 
-def test_import_without_any_mm_package() -> None:
-    """The mathematics needs torch alone."""
-    run_python(
-        """
-        import sys
-
-        class Blocker:
-            def find_spec(self, name, path=None, target=None):
-                if name in {'mmengine', 'mmcv', 'mmdet', 'mmrazor'}:
-                    raise ImportError(f'{name} is blocked')
-
-        sys.meta_path.insert(0, Blocker())
-        import pcka_mmdet.functional
-        """
-    )
-
-
 def test_all_but_the_work_on_detectors_runs_without_mmdetection(tmp_path: Path) -> None:
     """A classifier is to be distilled where MMDetection is not installed. MMRazor imports it where it is."""
     (tmp_path / "annotations.json").write_text("[]")

@@ -9,7 +9,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 
 from pcka_mmdet.commands.onnx_export import HeadMaps, export_onnx
-from tests.detectors import NUM_CLASSES, build, distillation, fcos, retinanet, rtmdet
+from tests.detectors import NUM_CLASSES, build, distillation, faster_rcnn, fcos, retinanet, rtmdet
 
 SHAPE = 64, 96
 
@@ -85,29 +85,7 @@ def test_what_cannot_be_exported(tmp_path):
 
 
 def test_two_stage_detectors_are_refused(tmp_path):
-    two_stage = dict(
-        retinanet(),
-        type="FasterRCNN",
-        rpn_head=dict(
-            type="RPNHead",
-            in_channels=16,
-            feat_channels=16,
-            anchor_generator=dict(type="AnchorGenerator", scales=[8], ratios=[1.0], strides=[8, 16, 32, 64]),
-        ),
-        roi_head=dict(
-            type="StandardRoIHead",
-            bbox_roi_extractor=dict(
-                type="SingleRoIExtractor",
-                roi_layer=dict(type="RoIAlign", output_size=7),
-                out_channels=16,
-                featmap_strides=[8, 16, 32],
-            ),
-            bbox_head=dict(type="Shared2FCBBoxHead", in_channels=16, fc_out_channels=16, num_classes=NUM_CLASSES),
-        ),
-        train_cfg=None,
-        test_cfg=dict(rpn=dict(), rcnn=dict()),
-    )
-    del two_stage["bbox_head"]
+    two_stage = faster_rcnn()
     checkpoint = save(tmp_path / "two.pth", build(two_stage), two_stage)
     with pytest.raises(ValueError, match="is a FasterRCNN, and only one-stage detectors"):
         export_onnx(checkpoint, tmp_path / "out.onnx", SHAPE)

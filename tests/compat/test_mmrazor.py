@@ -33,7 +33,7 @@ def test_newer_mmcv_is_accepted_during_the_import_alone() -> None:
 
 def test_mmrazor_is_misled_about_torch_alone() -> None:
     assert mmrazor.digit_version("2.4.6") == digit_version("2.4.6")
-    if digit_version(torch.__version__) >= digit_version("2.0"):
+    if int(torch.__version__.partition(".")[0]) >= 2:
         assert mmrazor.digit_version(torch.__version__) < mmrazor.digit_version("1.13.0")
         assert digit_version(torch.__version__) >= digit_version("2.0")
 

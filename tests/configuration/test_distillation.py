@@ -70,7 +70,7 @@ def test_mmrazors_algorithm_gets_the_overrides_that_it_would_drop():
 def test_mmrazors_algorithm_takes_a_path_of_ones_own(tmp_path):
     Config(dict(model=retinanet())).dump(tmp_path / "mine.py")
     config = stock(dict(cfg_path=str(tmp_path / "mine.py")))
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="please specify the package name"):
         built(config)
     write_out_mmrazor_detectors(config)
     assert built(config).student.neck.out_channels == 16

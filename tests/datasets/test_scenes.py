@@ -169,7 +169,7 @@ def test_other_image_sizes(size):
 
 
 def test_checksum_of_the_annotations(small_set):
-    """The files, byte for byte. Raise `coco.VERSION` with this number."""
+    """The files, byte for byte. Raise `digit_scenes.VERSION` with this number."""
     digest = hashlib.sha256()
     for split in SPLITS:
         digest.update((small_set.root / "annotations" / f"{split}.json").read_bytes())

@@ -72,6 +72,18 @@ def test_a_matrix_over_levels():
     assert values[1, 0].item() == pytest.approx(expected.item(), abs=1e-5)
 
 
+def test_the_rows_of_a_matrix_are_the_students_levels():
+    student = [maps(4, 5, 8, 8), maps(4, 5, 4, 4, seed=1)]
+    teacher = [maps(4, 3, side, side, seed=2 + i) for i, side in enumerate((8, 4, 2))]
+    total = LevelMatrix((2, 3))
+    total.add(student, teacher)
+    for i, own in enumerate(student):
+        for j, other in enumerate(teacher):
+            side = min(own.shape[-1], other.shape[-1])
+            pair = (positions(torch.nn.functional.adaptive_avg_pool2d(m, side)) for m in (own, other))
+            assert total.values()[i, j].item() == pytest.approx(cka(*pair, "debias").item(), abs=1e-5), (i, j)
+
+
 def test_local_cka_is_that_of_each_patch():
     """Patches overlap where they do not divide the map, so that they cover it; small maps are one patch."""
     student, teacher = maps(1, 3, 6, 9), maps(1, 5, 6, 9, seed=1)

@@ -5,6 +5,7 @@ import torch
 
 from pcka_mmdet.functional import cka
 from pcka_mmdet.functional.minibatch_cka import MinibatchCKA
+from tests.functional.test_cka import hsic_1
 
 
 def samples(n, features, seed):
@@ -12,11 +13,7 @@ def samples(n, features, seed):
 
 
 def naive_hsic(x, y):
-    """Song et al. 2012, eq. 5."""
-    n, ones = len(x), torch.ones(len(x), dtype=torch.float64)
-    k, el = (gram - gram.diag().diag() for gram in (x @ x.T, y @ y.T))
-    total = (k @ el).trace() + (ones @ k @ ones) * (ones @ el @ ones) / ((n - 1) * (n - 2))
-    return (total - 2 / (n - 2) * (ones @ k @ el @ ones)) / (n * (n - 3))
+    return hsic_1(x @ x.T, y @ y.T) / (len(x) * (len(x) - 3))
 
 
 def test_the_estimates_of_the_batches_are_summed():

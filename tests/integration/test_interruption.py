@@ -17,14 +17,16 @@ from tests.programs import ROOT
 DISTILLED = "configs/demo/paper/distilled.py"
 EPOCHS = 3
 
-SLOW_DISK = """
-import os, time
-fsync = os.fsync
-def slowly(file):
-    time.sleep(1)
-    fsync(file)
-os.fsync = slowly
+KILLED = """
+import os, signal
+replace = os.replace
+def killed(source, target, **options):
+    if str(target).endswith("/epoch_2.pth"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target, **options)
+os.replace = killed
 """
+"""Kills the process when the second checkpoint is written, and not yet at its place."""
 
 
 def words(digit_scenes, work_dir):
@@ -37,13 +39,6 @@ def start(words, **environment):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     output = subprocess.DEVNULL
     return subprocess.Popen([sys.executable, *words], cwd=ROOT, env=environment, stdout=output, stderr=output)
-
-
-def wait_for(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.01)
 
 
 def assert_same_end(first, second):
@@ -64,12 +59,11 @@ def uninterrupted(command, digit_scenes, tmp_path):
 
 def test_killed_during_a_save_and_resumed_it_ends_bit_equal(command, uninterrupted, digit_scenes, tmp_path):
     work = tmp_path / "killed"
-    (tmp_path / "sitecustomize.py").write_text(SLOW_DISK)  # Python imports it when it starts
+    (tmp_path / "sitecustomize.py").write_text(KILLED)  # Python imports it when it starts
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = start(words(digit_scenes, work), PYTHONPATH=path)
-    wait_for(lambda: list(work.glob(".epoch_2.pth.*.part")) or process.poll() is not None)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    assert process.wait(timeout=300) == -signal.SIGKILL
+    assert list(work.glob(".epoch_2.pth.*.part"))
     assert not (work / "epoch_2.pth").exists() and (work / "last_checkpoint").read_text() == str(work / "epoch_1.pth")
     command(*words(digit_scenes, work))
     assert_same_end(uninterrupted, work)

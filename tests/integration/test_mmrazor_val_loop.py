@@ -28,6 +28,7 @@ def test_student_and_teacher_are_evaluated(digit_scenes, tmp_path, monkeypatch):
             "val_cfg.type": "mmrazor.SingleTeacherDistillValLoop",
         }
     )
+    config.custom_hooks = [dict(type="pcka_mmdet.SimilarityHook", val_batches=1)]
     config.train_cfg = config.train_dataloader = config.optim_wrapper = config.param_scheduler = None
     runner = Runner.from_cfg(config)
     monkeypatch.setattr(runner.model.teacher, "predict", right)

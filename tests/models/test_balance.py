@@ -391,9 +391,12 @@ def test_null_ratio_0_trains_the_student_as_alone(student, options, tmp_path):
 
 
 def test_clipping_by_value_where_no_loss_has_parameters(tmp_path):
-    clip = dict(type="value", clip_value=0.5)
+    clip = dict(type="value", clip_value=1e-5)
     options = CLIPPED | dict(optim_wrapper=dict(optimizer=dict(type="SGD", lr=1e-2), clip_grad=clip))
-    trained(balanced(1.0, own=BOTH_HEADS["own"]) | dict(teacher=retinanet()), tmp_path, epochs=1, **options)
+    alone = trained(ConfigDict(retinanet()), tmp_path / "alone", epochs=1, **copy.deepcopy(options))
+    config = balanced(0.0, own=BOTH_HEADS["own"]) | dict(teacher=retinanet())
+    distilled = trained(config, tmp_path / "distilled", epochs=1, **copy.deepcopy(options))
+    assert_equal(alone, {key.removeprefix("architecture."): value for key, value in distilled.items()})
 
 
 CHECKPOINTED = dict(cfg=dict(activation_checkpointing=["backbone.layer3", "neck.fpn_convs.0"]))

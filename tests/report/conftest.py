@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from mmengine.config import Config
 
 from pcka_mmdet.report.page.page import write_page
@@ -91,3 +92,11 @@ def page_of_one(runs, tmp_path_factory):
     out = tmp_path_factory.mktemp("page_of_one") / "report.html"
     write_page([], runs[1][:1], None, out)
     return out
+
+
+@pytest.fixture
+def figures(monkeypatch) -> list[Figure]:
+    """What is saved as a picture."""
+    saved, save = [], Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: saved.append(self) or save(self, *a, **k))
+    return saved

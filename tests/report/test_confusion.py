@@ -68,8 +68,12 @@ def test_counted_by_hand():
     assert matrix.tolist() == [[1, 1, 1], [0, 0, 1], [0, 1, 0]]
 
 
-def test_the_plot(tmp_path):
-    plot_confusion(
-        {"student": np.eye(3, dtype=int), "distilled": np.zeros((3, 3), int)}, ("a", "b"), tmp_path / "c.png"
-    )
+def test_the_plot(tmp_path, figures):
+    """In percent of a row, which is an object's class; what is below half a percent is left out."""
+    matrices = {"student": np.array([[3, 1, 0], [0, 2, 0], [1, 0, 0]]), "distilled": np.zeros((3, 3), int)}
+    plot_confusion(matrices, ("a", "b"), tmp_path / "c.png")
     assert (tmp_path / "c.png").stat().st_size > 1000
+    student, distilled = figures[0].axes
+    written = {text.get_position(): text.get_text() for text in student.texts}  # by column and row
+    assert written == {(0, 0): "75", (1, 0): "25", (1, 1): "100", (0, 2): "100"} and not distilled.texts
+    assert (student.get_xlabel(), student.get_ylabel()) == ("detected", "object, % of the row")

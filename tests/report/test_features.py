@@ -33,10 +33,18 @@ def test_a_rotated_map_takes_the_colours_of_the_other():
     torch.testing.assert_close(align(reference @ rotation, reference), reference)
 
 
-def test_pictures(tmp_path):
+def test_pictures(tmp_path, figures):
     levels = {"s8": dict(teacher=random_map(6), student=random_map(4, seed=1)), "s16": {}}
     levels["s16"] = dict(teacher=random_map(6, 2, 3), student=random_map(4, 2, 3))
     local = {level: dict(student=torch.rand(1, 2)) for level in levels}
     plot_features(np.zeros((50, 70, 3), np.uint8), levels, local, tmp_path / "maps.png", channels=(0, 3))
-    plot_matrix(np.eye(2), ["s8", "s16"], ["s8", "s16"], ("a", "b"), tmp_path / "matrix.png")
+    plot_matrix(np.array([[0.1, 0.2], [0.3, 0.4]]), ["s8", "s16"], ["s4", "s2"], ("a", "b"), tmp_path / "matrix.png")
+    (axes,) = figures[-1].axes
+    written = {text.get_position(): text.get_text() for text in axes.texts}  # by column and row
+    assert written == {(0, 0): "0.10", (1, 0): "0.20", (0, 1): "0.30", (1, 1): "0.40"}
+    sides = (axes.get_ylabel(), axes.get_yticklabels()), (axes.get_xlabel(), axes.get_xticklabels())
+    assert [(title, *(label.get_text() for label in labels)) for title, labels in sides] == [
+        ("a", "s8", "s16"),
+        ("b", "s4", "s2"),
+    ]
     assert all((tmp_path / name).stat().st_size > 1000 for name in ("maps.png", "matrix.png"))

@@ -47,17 +47,13 @@ def test_a_side_alone_has_no_difference(runs):
 
 
 @pytest.mark.parametrize("seeds, by_seed", [([None] * 4, False), ([0, 1, 2, 3], True)], ids=["none", "not common"])
-def test_trainings_without_common_seeds_are_not_paired(runs, seeds, by_seed):
+def test_trainings_without_common_seeds_are_not_paired(runs, seeds, by_seed, monkeypatch):
     plain, distilled, _ = runs
     sides = {STUDENT: plain, DISTILLED: distilled}
     paired = score([plain, distilled])
     for run, seed in zip((*plain, *distilled), seeds, strict=True):
-        run.config.randomness = dict(seed=seed)
-    try:
-        scores = score([plain, distilled])
-    finally:
-        for seed, run in enumerate((*plain, *distilled)):
-            run.config.randomness = dict(seed=seed % 2)
+        monkeypatch.setitem(run.config._cfg_dict, "randomness", dict(seed=seed))
+    scores = score([plain, distilled])
     assert (paired.paired, scores.paired, scores.by_seed) == (True, False, by_seed)
     values = [[run.average_precision for run in side] for side in (distilled, plain)]
     assert scores.seeds == unpaired_difference(*values)
@@ -65,13 +61,10 @@ def test_trainings_without_common_seeds_are_not_paired(runs, seeds, by_seed):
     assert told in headline(sides, scores, None) and "over seeds)." in headline(sides, paired, None)
 
 
-def test_trainings_of_two_methods_are_no_seeds(runs):
+def test_trainings_of_two_methods_are_no_seeds(runs, monkeypatch):
     plain, distilled, _ = runs
-    distilled[1].config.optim_wrapper = dict(optimizer=dict(lr=7))
-    try:
-        scores = score([plain, distilled])
-    finally:
-        distilled[1].config.pop("optim_wrapper")
+    monkeypatch.setitem(distilled[1].config._cfg_dict, "optim_wrapper", dict(optimizer=dict(lr=7)))
+    scores = score([plain, distilled])
     assert not scores.by_seed
     assert "the mean over 2 trainings, " in headline({STUDENT: plain, DISTILLED: distilled}, scores, None)
 

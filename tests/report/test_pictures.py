@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from pcka_mmdet.report import colours
 from pcka_mmdet.report.curves import (
@@ -66,14 +65,6 @@ def test_smoothing_keeps_length_and_mean_level():
     assert len(xs) == len(ys) == 100
     assert ys[50] == pytest.approx(2.0, abs=0.4)
     assert smooth(([1, 2], [5.0, 7.0])) == ([1, 2], [5.0, 7.0])
-
-
-@pytest.fixture
-def figures(monkeypatch) -> list[Figure]:
-    """What is saved as a picture."""
-    saved, save = [], Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: saved.append(self) or save(self, *a, **k))
-    return saved
 
 
 def test_detections_are_drawn(tmp_path, figures):

@@ -1,6 +1,9 @@
 """When the balance's values call for a warning."""
 
+from types import SimpleNamespace
+
 import pytest
+from torch.utils.data import DataLoader
 
 from pcka_mmdet.engine.hooks import BalanceAdviceHook, balance_advice
 from tests.detectors import distillation
@@ -14,14 +17,11 @@ def said(monkeypatch):
     return texts
 
 
-class Running:
-    model = None
-
-
-def steps(hook, *values, name="all"):
+def steps(hook, *values, name="all", model=None):
     for cosine, ratio, scale in values:
         found = {"cosine": cosine, "ratio": ratio, "scale": scale}
-        hook.after_train_iter(Running(), 0, outputs={f"balance.{key}_{name}": value for key, value in found.items()})
+        outputs = {f"balance.{key}_{name}": value for key, value in found.items()}
+        hook.after_train_iter(SimpleNamespace(model=model), 0, outputs=outputs)
 
 
 def test_a_loss_against_the_task_is_named_once(said):
@@ -69,9 +69,17 @@ def test_constant_weights_are_measured_too(said, tmp_path):
     assert trained.message_hub.get_scalar("train/balance.scale_all").current() == 1
 
 
-def test_an_epoch_is_judged(tmp_path):
+def test_nothing_is_said_once_the_distillation_has_stopped(said):
+    hook, model = BalanceAdviceHook(iterations=1), SimpleNamespace(distillation_stopped=True)
+    steps(hook, (-0.9, 100.0, 1.0), model=model)
+    assert said == []
+    model.distillation_stopped = False
+    steps(hook, (-0.9, 100.0, 1.0), model=model)
+    assert len(said) == 2
+
+
+@pytest.mark.parametrize(("batches", "expected"), [(3, balance_advice.SHORTEST), (60, 60)])
+def test_an_epoch_is_judged_or_as_many_iterations_as_say_something(batches, expected):
     hook = BalanceAdviceHook()
-    trained = runner(distillation(), tmp_path)
-    trained.register_hook(hook)
-    trained.train()
-    assert hook.iterations == balance_advice.SHORTEST
+    hook.before_train(SimpleNamespace(train_dataloader=DataLoader(range(batches))))
+    assert hook.iterations == expected

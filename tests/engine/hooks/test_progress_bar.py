@@ -67,7 +67,7 @@ def test_a_test_has_a_bar():
     assert "test" in shown.file.getvalue() and "1/3" in shown.file.getvalue()
 
 
-def test_an_error_takes_the_bar_away(tmp_path):
+def test_stopping_twice_is_stopping_once(tmp_path):
     hook = ProgressHook(console=Console(file=io.StringIO(), force_terminal=True))
     run = runner(retinanet(), tmp_path)
     run._train_loop = run.build_train_loop(run._train_loop)

@@ -8,7 +8,7 @@ from mmengine.registry import VISBACKENDS
 from mmengine.visualization import BaseVisBackend
 
 from pcka_mmdet.engine.hooks import SimilarityHook
-from pcka_mmdet.functional.map_similarity import similarities
+from pcka_mmdet.functional.map_similarity import LevelMatrix, similarities
 from tests.detectors import distillation, faster_rcnn, retinanet
 from tests.runners import runner, validation
 
@@ -116,6 +116,16 @@ def test_a_matrix_at_each_validation(tmp_path):
     assert all(-1 <= value <= 1.001 for found in values.values() for value in found)
     (measuring,) = (one for one in run.hooks if isinstance(one, SimilarityHook))
     assert measuring._student == {}  # the maps of the batch are held no longer
+
+
+def test_the_names_of_a_validations_matrix(tmp_path, monkeypatch):
+    """The student's level comes first: rows are its levels."""
+    monkeypatch.setattr(LevelMatrix, "values", lambda self: torch.arange(16.0).view(4, 4))
+    run = runner(own_head(), tmp_path, epochs=1, custom_hooks=[hook(val_batches=1)], **validation())
+    run.train()
+    values, strides = logged(run, "val"), (8, 16, 32, 64)
+    found = [values[f"similarity.cka_s{own}_teacher_s{other}"] for own in strides for other in strides]
+    assert found == [[float(number)] for number in range(16)]
 
 
 def test_a_teacher_like_the_student_has_similarity_1(tmp_path):

@@ -1,6 +1,6 @@
 """Checkpoints of a training, their students, and resuming."""
 
-import io
+import copy
 import os
 import shutil
 
@@ -10,9 +10,9 @@ from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.config_text import read_config
 from pcka_mmdet.checkpoints.student import export_student
-from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.engine import runner as engine_runner
 from pcka_mmdet.engine.hooks import student_checkpoint
+from pcka_mmdet.models.outputs import tensors
 from tests.detectors import build, distillation, retinanet
 from tests.runners import RandomScenes, flexible_runner, runner
 
@@ -308,8 +308,9 @@ def saved_teacher(path, seed):
 
 def test_another_teacher_is_refused_unless_it_is_meant(tmp_path):
     first, second = (saved_teacher(tmp_path / f"{seed}.pth", seed) for seed in (1, 2))
-    work = tmp_path / "work"
-    train(work, epochs=1, config=distillation(teacher_ckpt=first))
+    work, again = tmp_path / "work", tmp_path / "again"
+    for folder in (work, again):
+        train(folder, epochs=1, config=distillation(teacher_ckpt=first))
     sha256 = load(work / "epoch_1.pth")["meta"]["teacher_sha256"]
     assert len(sha256) == 64
     with pytest.raises(
@@ -319,7 +320,7 @@ def test_another_teacher_is_refused_unless_it_is_meant(tmp_path):
     run = train(work, config=distillation(teacher_ckpt=second), resume=True, hook=dict(allow_teacher_change=True))
     assert run.epoch == 2
     os.rename(first, tmp_path / "moved.pth")  # the same file by another name
-    train(tmp_path / "again", epochs=1, config=distillation(teacher_ckpt=str(tmp_path / "moved.pth")))
+    assert train(again, config=distillation(teacher_ckpt=str(tmp_path / "moved.pth")), resume=True).epoch == 2
 
 
 def test_a_checkpoint_of_another_training_is_refused_by_key(tmp_path):
@@ -345,19 +346,16 @@ def test_a_checkpoint_that_holds_a_teacher_as_mmrazors_do_still_resumes(tmp_path
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_checkpoint_is_of_the_plain_students_size():
-    """RetinaNet X101 -> R50 with PCKA and mimic: weights and momentum, against those of the student alone."""
-    model = Config.fromfile("configs/retinanet/pcka-mimic_fpn_retinanet_x101_retinanet_r50_2x_coco.py").model
-    model.teacher_ckpt = "random"
-    distillation = build_detector(model)
+def test_a_checkpoint_is_as_large_as_the_plain_students_and_the_connectors(tmp_path):
+    """Weights and the optimizer's state, without anything of the teacher."""
+    config = distillation(teacher=retinanet(channels=24))
+    momentum = dict(optimizer=dict(type="SGD", lr=0.01, momentum=0.9))
+    run = train(tmp_path / "ours", epochs=1, config=config, optim_wrapper=copy.deepcopy(momentum))
+    train(tmp_path / "plain", epochs=1, config=retinanet(), optim_wrapper=copy.deepcopy(momentum))
 
-    def megabytes(module):
-        buffer = io.BytesIO()
-        momentum = {name: parameter.detach() for name, parameter in module.named_parameters()}
-        torch.save(dict(state_dict=module.state_dict(), optimizer={k: v.clone() for k, v in momentum.items()}), buffer)
-        return buffer.tell() / 1e6
+    def size(folder):
+        content = load(folder / "epoch_1.pth")
+        return sum(tensor.nbytes for tensor in tensors([content["state_dict"], content["optimizer"]]))
 
-    plain, ours = megabytes(distillation.student), megabytes(distillation)
-    assert 300 < plain < ours < 1.02 * plain
-    with_teacher = ours + megabytes(distillation.teacher)
-    assert with_teacher > 2.5 * plain  # what MMRazor writes
+    connectors = 2 * sum(parameter.nbytes for parameter in run.model.distiller.parameters())
+    assert connectors > 0 and size(tmp_path / "ours") == size(tmp_path / "plain") + connectors

@@ -13,7 +13,7 @@ from pcka_mmdet.engine.checks import preflight
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.distillers.level_table import level_table
 from pcka_mmdet.models.teacher.schedule import TeacherEntry, describe, read_teachers
-from tests.detectors import build, distillation, raw_batch, retinanet
+from tests.detectors import build, distillation, losses_of, raw_batch, retinanet
 from tests.runners import runner
 
 MIMIC = dict(type="pcka_mmdet.FPNDistiller", losses=dict(mimic=dict(type="pcka_mmdet.MimicLoss")))
@@ -32,10 +32,6 @@ def teacher(seed: int, folder, channels: int = 16, **options) -> dict:
     path = folder / f"teacher{seed}.pth"
     torch.save(dict(state_dict=build(retinanet(channels=channels, width=12)).state_dict()), path)
     return dict(retinanet(channels=channels, width=12), ckpt=str(path), **options)
-
-
-def losses_of(model: FPNDistill) -> dict[str, torch.Tensor]:
-    return model.train()(**model.data_preprocessor(raw_batch(), True), mode="loss")
 
 
 def with_one(entry: dict) -> dict:

@@ -6,6 +6,7 @@ from mmengine.logging import MessageHub
 
 from pcka_mmdet.models import MaskedGenerationLoss
 from pcka_mmdet.models.levels import Level
+from pcka_mmdet.models.losses import masked_generation_loss
 
 
 def loss(channels: int = 6, stride: int = 8, **options) -> MaskedGenerationLoss:
@@ -44,6 +45,14 @@ def test_each_iteration_and_each_stride_has_its_own_masks():
     assert torch.equal(masks[1], masks[3]) and not torch.equal(masks[1], loss(stride=16).mask(maps))
     assert abs(masks[0].mean() - 0.35) < 0.06
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_each_process_has_its_own_masks(monkeypatch):
+    MessageHub.get_current_instance().update_info("iter", 1)
+    module, maps = loss(), torch.ones(1, 6, 32, 32)
+    one = module.mask(maps)
+    monkeypatch.setattr(masked_generation_loss, "get_rank", lambda: 1)
+    assert not torch.equal(one, module.mask(maps))
 
 
 def test_a_gradient_for_every_parameter_and_none_for_the_teacher():

@@ -32,11 +32,15 @@ def compare(model: FPNDistill, student: list[torch.Tensor], teacher: list[torch.
 
 
 @pytest.mark.parametrize("stages", [1, 3])
-def test_a_step_that_leaves_the_teacher_alone(stages):
-    """The student is of one stage; the term reaches its neck and the connectors."""
-    model = distilled(faster_rcnn(stages), strides=LEVELS)
+def test_a_step_that_leaves_the_teacher_alone(stages, monkeypatch):
+    """The student is of one stage; the term reaches its neck and the connectors. No proposal is in the padding."""
+    model, sizes = distilled(faster_rcnn(stages), strides=LEVELS), []
+    propose = model._teacher.own_proposals
+    monkeypatch.setattr(
+        model._teacher, "own_proposals", lambda maps, *rest: sizes.append(rest[0]) or propose(maps, *rest)
+    )
     losses = model.train()(**model.data_preprocessor(raw_batch((64, 64), (64, 96)), True), mode="loss")
-    assert losses["distill.loss_roi"] > 0
+    assert losses["distill.loss_roi"] > 0 and sizes == [[(64, 64), (64, 96)]]
     losses["distill.loss_roi"].backward(retain_graph=True)
     assert model.student.neck.lateral_convs[0].conv.weight.grad.abs().max() > 0
     assert model.distiller.losses["roi"].connectors["s8"].weight.grad.abs().max() > 0
