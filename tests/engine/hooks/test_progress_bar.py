@@ -1,13 +1,16 @@
 """The progress bar, and the gain over a baseline."""
 
 import io
+import sys
 from types import SimpleNamespace
 
+import pytest
 from rich.console import Console
 
 from pcka_mmdet.engine.hooks import ProgressHook, progress_bar
 from tests.detectors import build, retinanet
 from tests.runners import runner, validation
+from tools import train as tool
 
 
 def train(tmp_path, hook, **options):
@@ -76,3 +79,16 @@ def test_stopping_twice_is_stopping_once(tmp_path):
     hook.stop()
     hook.stop()
     assert hook._bar is None
+
+
+def test_an_error_takes_the_bar_away(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no luck")
+
+    stopped = []
+    monkeypatch.setattr(ProgressHook, "stop", lambda self: stopped.append(self))
+    monkeypatch.setattr(tool, "run_training", fail)
+    monkeypatch.setattr(sys, "argv", ["tools/train.py", "configs/demo/student.py"])
+    with pytest.raises(RuntimeError, match="no luck"):
+        tool.main()
+    assert len(stopped) == 1
