@@ -39,6 +39,11 @@ BCCD = {
     "both heads, the teacher's on half": ("half-heads+balance", 1.0),
     "the default, its teacher in bfloat16": ("bf16-heads+balance", 1.0),
     "both heads, and PCKA": ("heads-pcka+balance", 1.0),
+    "constant weights: PKD": ("pkd", 0.01),
+    "constant weights: channel-wise": ("channel-wise", 0.01),
+    "constant weights: MGD": ("mgd", 1.0),
+    "constant weights: PCKA": ("pcka-mimic", 0.01),
+    "constant weights: both heads": ("both-heads", 1.0),
 }
 """Beginnings of the rows of BCCD's table, with method and setting."""
 
