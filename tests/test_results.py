@@ -109,6 +109,22 @@ def test_each_method_on_bccd(begin):
         assert [cells[3], cells[5]] == [difference(row) if row else "" for row in (val, test)]
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    "begin, pair",
+    {
+        "student alone": (PLAIN, 1.0),
+        "mimic": ("mimic+balance", 1.0),
+        "PKD": ("pkd+balance", 1.0),
+        "the default": (DATA_SETS["digits"].recipe, 1.0),
+    }.items(),
+)
+def test_other_methods_on_the_digits(begin, pair, seed):
+    (cells,) = [cells for cells in TABLES["docs/benchmark.md"] if cells[0] == begin and len(cells) == 3]
+    val, test = (found("digits", split, pair)[0].values.get(seed) for split in ("val", "test"))
+    assert cells[1 + seed] == (f"{val:.3f}, {test:.3f}" if val else "")
+
+
 @pytest.mark.parametrize("split", ["val", "test"])
 @pytest.mark.parametrize(
     "name, method",
