@@ -99,7 +99,7 @@ def test_the_longer_student_has_the_time_that_was_measured(name):
     if not all(seconds.values()):
         pytest.skip("no distilled student was trained yet")
     distilled, alone = map(statistics.fmean, seconds.values())
-    assert abs(pair.longer - distilled / alone) < 0.6  # they ran beside other trainings
+    assert pair.longer - 0.6 < distilled / alone < pair.longer + 0.1  # they ran beside other trainings
 
 
 @pytest.mark.parametrize("name", DATA_SETS)
