@@ -17,7 +17,7 @@ def write_once(
     check: Callable[[Path], None],
     write: Callable[[Path], None],
 ) -> Path:
-    """Write a folder, unless it is complete already.
+    """Write a folder, unless it is complete already. Raises what `check` and `write` raise.
 
     Args:
         root: The folder.
