@@ -14,7 +14,8 @@ from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-from pcka_mmdet.checkpoints.atomic_write import BACKEND, atomic_save, atomic_write, remove_scratch
+from pcka_mmdet.checkpoints.atomic_write import atomic_save, atomic_write, remove_scratch
+from pcka_mmdet.checkpoints.backend import BACKEND
 from pcka_mmdet.checkpoints.files import load_file
 from pcka_mmdet.checkpoints.matching import load_what_fits, summarise
 from pcka_mmdet.checkpoints.resume import is_intact
@@ -206,13 +207,10 @@ class StudentCheckpointHook(CheckpointHook):
         """Collect the students of the checkpoints that are written in the context; remove replaced files at its end."""
         self._students = []
         try:
-            with self.file_backend.removals_last() as removed:
+            with self.file_backend.removals_last():
                 yield self._students
         finally:
             self._students = None
-        for path in removed:
-            if not path.exists():
-                student_path(path).unlink(missing_ok=True)
 
     def _best(self) -> list[str | None]:
         """The best checkpoint of each metric."""

@@ -41,6 +41,6 @@ def read_entries(losses: Mapping[str, Mapping], num_teachers: int) -> dict[str, 
         for index in range(num_teachers) if asked is None else [asked]:
             key = f"{name}_{index + 1}" if index and asked is None else name
             if key in entries or (key != name and key in losses):
-                raise ValueError(f"losses.{key}: teacher {index + 1}'s losses.{name} is called so: rename one of them")
+                raise ValueError(f"losses.{key}: teachers[{index}]'s losses.{name} is called so: rename one of them")
             entries[key] = Entry(config, read_sources(key, config, index), name)
     return entries

@@ -63,7 +63,7 @@ def _level(level: Level, source: str, size: Sequence[int] | None = None) -> str:
 
 
 def _of_teacher(level: Level, sources: Sources) -> str:
-    which = f"teacher {sources.teacher_index + 1}: " if sources.teacher_index else ""
+    which = f"teachers[{sources.teacher_index}]: " if sources.teacher_index else ""
     return which + _level(level, sources.teacher)
 
 

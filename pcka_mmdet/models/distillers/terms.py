@@ -56,8 +56,8 @@ class Term:
     @property
     def teacher_name(self) -> str:
         """Name of the teacher's, likewise."""
-        number = self.sources.teacher_index + 1
-        which = "the teacher's" if number == 1 else f"teacher {number}'s"
+        index = self.sources.teacher_index
+        which = f"teachers[{index}]'s" if index else "the teacher's"
         return f"{which} {_of_source(self.sources.teacher)} {self.place}".rstrip()
 
     def of_student(self, record: Record) -> Any:

@@ -193,6 +193,13 @@ def test_resuming_in_a_folder_that_was_moved(tmp_path):
     assert (tmp_path / "new" / "student_best_score_epoch_2.pth").is_file()
 
 
+def test_a_resume_that_keeps_fewer_removes_students_too(tmp_path):
+    train(tmp_path, epochs=3, hook=dict(max_keep_ckpts=3))
+    newest = str(tmp_path / "epoch_3.pth")
+    train(tmp_path, epochs=4, hook=dict(max_keep_ckpts=1), resume=True, load_from=newest)
+    assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["epoch_4.pth", "student_epoch_4.pth"]
+
+
 def test_one_file_that_is_written_again_and_again_stays(tmp_path):
     train(tmp_path, epochs=3, hook=dict(max_keep_ckpts=1, filename_tmpl="latest.pth"))
     assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["latest.pth", "student_latest.pth"]

@@ -123,9 +123,11 @@ def test_a_loss_of_one_teacher_and_ratios_by_loss(tmp_path):
     with model.distiller.recorder.recording() as student:
         model.student(**batch, mode="loss")
     table = level_table(model.distiller, student)
-    assert "output 0, 16 channels; teacher 2: output 0, 24 channels" in table
+    assert "output 0, 16 channels; teachers[1]: output 0, 24 channels" in table
     losses["mimic_2"] = dict(losses["pcka"])
-    with pytest.raises(ValueError, match="losses.mimic_2: teacher 2's losses.mimic is called so: rename one of them"):
+    with pytest.raises(
+        ValueError, match=r"losses.mimic_2: teachers\[1\]'s losses.mimic is called so: rename one of them"
+    ):
         build(several(*entries, distiller=distiller))
     del losses["mimic_2"]
     losses["pcka"]["teacher"] = 2

@@ -209,7 +209,7 @@ def test_nan_in_a_second_teachers_map_is_its_own():
     bad[0][0, 0, 0, 0] = float("nan")
     steps = [TeacherStep(dict(neck=theirs), Batch(None, (128, 128), None, None)) for theirs in (maps(seed=1), bad)]
     d.compute_distill_losses(dict(neck=maps()), steps)
-    assert "are in: teacher 2's map at stride 8. Evaluate the teacher" in d.nonfinite
+    assert "are in: teachers[1]'s map at stride 8. Evaluate the teacher" in d.nonfinite
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
