@@ -84,11 +84,12 @@ def choose(comparison: Comparison, methods: list[str], lock: int) -> None:
     comparison.run(keys, tested=False, lock=lock)
 
 
-def chosen_settings(trials: Sequence[Trial], recipe: str) -> list[tuple[str, float]]:
-    """Methods with their settings: `MIDDLE` where there is one, and for the recipe; else the best on val, once all
+def chosen_settings(trials: Sequence[Trial], methods: list[str], recipe: str) -> list[tuple[str, float]]:
+    """The methods with their settings: `MIDDLE` where there is one, and for the recipe; else the best on val, once all
     settings were tried."""
     chosen = []
-    for name, method in METHODS.items():
+    for name in methods:
+        method = METHODS[name]
         tried = {trial.setting for trial in trials if trial.method == name and trial.seed == CHOOSING_SEED}
         if len(method.settings) == 1 or name == recipe:
             chosen.append((name, MIDDLE))
@@ -140,11 +141,10 @@ def main() -> None:
             fitting = comparison.data_set.fitting(methods)
             if args.setting is None:
                 choose(comparison, fitting, lock)
-                chosen = chosen_settings(comparison.results(), comparison.data_set.recipe)
+                chosen = chosen_settings(comparison.results(), fitting, comparison.data_set.recipe)
             else:
                 chosen = [(one, MIDDLE if len(METHODS[one].settings) == 1 else args.setting) for one in fitting]
-            wanted = [pair for pair in chosen if pair[0] in fitting]
-            keys = [(regime, *pair, seed) for regime in args.regimes for seed in args.seeds for pair in wanted]
+            keys = [(regime, *pair, seed) for regime in args.regimes for seed in args.seeds for pair in chosen]
             comparison.run(keys, tested=args.final, lock=lock)
             report(comparison)
 
