@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import colours
-from .predictions import Boxes, correct, detections
+from .predictions import Boxes, correct, detections, outside_crowds
 from .run import Run
 
 if TYPE_CHECKING:
@@ -46,11 +46,12 @@ def plot_gallery(runs: Mapping[str, Run], path: Path, images: int = 3, threshold
     grid = figure.subplots(len(rows), len(runs) + 1, squeeze=False)
     for line, image, picture in zip(grid, rows, pictures):
         true = first.truth[image]
-        shown = [true, *(detections(run.detections_by_image[image], threshold) for run in runs.values())]
-        for axes, found in zip(line, shown):
+        found = (detections(run.detections_by_image[image], threshold) for run in runs.values())
+        shown = [true, *(outside_crowds(boxes, true) for boxes in found)]
+        for axes, boxes in zip(line, shown):
             axes.imshow(picture, interpolation="nearest")
             axes.set_axis_off()
-            _draw(axes, found, true, first.classes)
+            _draw(axes, boxes, true, first.classes)
     for axes, title in zip(grid[0], ["ground truth", *runs]):
         axes.set_title(title, fontsize=13)
     note = f"detections with a score of {threshold:.0%} or more; dashed: wrong class or place"

@@ -21,6 +21,8 @@ class Boxes:
     boxes: list[list[float]] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     scores: list[float] | None = None
+    crowds: list[tuple[int, list[float]]] = field(default_factory=list)
+    """Of ground truth, class and box of each crowd: a region whose objects are not annotated one by one."""
 
 
 def read_ground_truth(annotations: Path, classes: Sequence[str]) -> dict[int | str, Boxes]:
@@ -30,11 +32,19 @@ def read_ground_truth(annotations: Path, classes: Sequence[str]) -> dict[int | s
     truth = {image["id"]: Boxes() for image in content["images"]}
     for annotation in content["annotations"]:
         listed = annotation["image_id"] in truth and annotation["category_id"] in labels  # else of a larger set
-        if listed and not annotation.get("iscrowd"):
-            x, y, width, height = annotation["bbox"]
-            image = truth[annotation["image_id"]]
-            image.boxes.append([x, y, x + width, y + height])
-            image.labels.append(labels[annotation["category_id"]])
+        if not listed:
+            continue
+        x, y, width, height = annotation["bbox"]
+        image, box, label = (
+            truth[annotation["image_id"]],
+            [x, y, x + width, y + height],
+            labels[annotation["category_id"]],
+        )
+        if annotation.get("iscrowd"):
+            image.crowds.append((label, box))
+        else:
+            image.boxes.append(box)
+            image.labels.append(label)
     return truth
 
 
@@ -90,11 +100,30 @@ def correct(found: Boxes, true: Boxes) -> list[bool]:
     return result
 
 
+def outside_crowds(found: Boxes, true: Boxes) -> Boxes:
+    """The detections without those that COCO counts neither as right nor as wrong: they match no object, and at least
+    half of their area is in a crowd of their class."""
+
+    def in_crowd(box: Sequence[float], label: int) -> bool:
+        return any(label == other and _common(box, crowd) >= IOU * _area(box) > 0 for other, crowd in true.crowds)
+
+    rows = zip(correct(found, true), found.boxes, found.labels, found.scores, strict=True)
+    kept = [row for right, *row in rows if right or not in_crowd(*row[:2])]
+    return Boxes(*([row[column] for row in kept] for column in range(3)))
+
+
 def overlap(one: Sequence[float], other: Sequence[float]) -> float:
     """Intersection over union of two boxes."""
+    common = _common(one, other)
+    return common / (_area(one) + _area(other) - common) if common else 0.0
+
+
+def _common(one: Sequence[float], other: Sequence[float]) -> float:
+    """Area of the intersection of two boxes."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-    return width * height / (areas - width * height)
+    return width * height if width > 0 and height > 0 else 0.0
+
+
+def _area(box: Sequence[float]) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])

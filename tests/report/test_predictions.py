@@ -5,7 +5,14 @@ import json
 import pytest
 import torch
 
-from pcka_mmdet.report.predictions import Boxes, correct, detections, overlap, read_ground_truth
+from pcka_mmdet.report.predictions import (
+    Boxes,
+    correct,
+    detections,
+    outside_crowds,
+    overlap,
+    read_ground_truth,
+)
 
 
 def test_overlap():
@@ -31,10 +38,21 @@ def test_ground_truth_by_image(tmp_path):
             {"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4]},
             {"image_id": 7, "category_id": 2, "bbox": [0, 0, 1, 1]},
             {"image_id": 9, "category_id": 1, "bbox": [0, 0, 1, 1]},  # of an image that is not listed
+            {"image_id": 8, "category_id": 1, "bbox": [5, 5, 1, 2], "iscrowd": 1},
         ],
     }
     (tmp_path / "test.json").write_text(json.dumps(content))
-    assert read_ground_truth(tmp_path / "test.json", ["cell"]) == {7: Boxes([[1, 2, 4, 6]], [0]), 8: Boxes()}
+    crowd = Boxes(crowds=[(0, [5, 5, 6, 7])])
+    assert read_ground_truth(tmp_path / "test.json", ["cell"]) == {7: Boxes([[1, 2, 4, 6]], [0]), 8: crowd}
+
+
+def test_what_is_in_a_crowd_counts_as_neither():
+    """As for COCO: by the share of the detection, and only where it matches no object."""
+    true = Boxes([[0, 0, 10, 10]], [1], crowds=[(1, [0, 0, 100, 100])])
+    within, half, less = [50, 50, 60, 60], [95, 0, 105, 10], [96, 0, 106, 10]
+    found = Boxes([[0, 0, 10, 10], within, within, half, less], [1, 1, 2, 1, 1], [0.9, 0.8, 0.7, 0.6, 0.5])
+    assert outside_crowds(found, true) == Boxes([[0, 0, 10, 10], within, less], [1, 2, 1], [0.9, 0.7, 0.5])
+    assert outside_crowds(found, Boxes()) == found
 
 
 def test_detections_above_a_score():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 from .. import colours
-from ..predictions import Boxes, correct, detections
+from ..predictions import Boxes, correct, detections, outside_crowds
 from ..run import Run
 
 THRESHOLD = 0.3
@@ -81,7 +81,7 @@ def _change(runs: Sequence[Run], image: int) -> Change:
 
 
 def _found(run: Run, image: int) -> Boxes:
-    return detections(run.detections_by_image[image], THRESHOLD)
+    return outside_crowds(detections(run.detections_by_image[image], THRESHOLD), run.truth[image])
 
 
 def _layer(name: str, found: Boxes, true: Boxes, classes: Sequence[str], side: int) -> str:
