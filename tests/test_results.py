@@ -30,6 +30,7 @@ BCCD = {
     "channel-wise, 0.1": ("channel-wise+balance", 0.1),
     "MGD, 0.1": ("mgd+balance", 0.1),
     "PCKA, centred, 0.1": ("pcka-center+balance", 0.1),
+    "the recipe `maps`": ("pcka-center+balance", 0.2),
     "PCKA, uncentred, 0.1": ("pcka-none+balance", 0.1),
     "PCKA, debiased, 0.1": ("pcka-debias+balance", 0.1),
     "PCKA, centred, and mimic, 0.1": ("pcka-mimic+balance", 0.1),
