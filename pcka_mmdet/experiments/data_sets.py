@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .methods import HALF_MORE, HEADS_HALF_MORE, LONGER
+from .methods import HALF_MORE, HEADS_HALF_MORE, LONGER, METHODS
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class DataSet:
     """A distilled training's time over the plain student's, rounded up to a half, on two cores: `plain-longer` has as
     many times more epochs. An estimate for pairs that have not been trained yet; `seconds` of the results tell."""
     misfits: tuple[str, ...] = ()
-    """Methods that do not fit the pair, named without `+balance`."""
+    """Losses that do not fit the pair, by their names in `Method.losses`."""
     recipe: str = "both-heads+balance"
     """The method that the default recipe is for the pair, always at the ratio `MIDDLE`."""
 
     def fitting(self, methods: Sequence[str]) -> list[str]:
-        """Those of the methods that fit the pair."""
-        return [name for name in methods if name.removesuffix("+balance") not in self.misfits]
+        """Those of the methods whose losses all fit the pair."""
+        return [name for name in methods if not METHODS[name].losses.keys() & self.misfits]
 
     def num_epochs(self, regime: str, method: str) -> int:
         """Epochs of a training of the student."""
@@ -45,15 +45,7 @@ DATA_SETS: dict[str, DataSet] = {
         dict(short=30, converged=60),
         teacher_epochs=40,
         longer=3.0,
-        misfits=(
-            "dist-head",
-            "own-head",
-            "both-heads",
-            "both-heads-half-more",
-            "half-heads",
-            "bf16-heads",
-            "heads-pcka",
-        ),
+        misfits=("own", "dist"),
         recipe="teacher-head+balance",
     ),
     "bccd-rtmdet": DataSet(
@@ -70,7 +62,7 @@ DATA_SETS: dict[str, DataSet] = {
         dict(short=30, converged=60),
         teacher_epochs=40,
         longer=4.0,
-        misfits=("dist-head",),  # an RPN scores one class
+        misfits=("dist",),  # an RPN scores one class
     ),
     "bccd-equal": DataSet("bccd", "bccd", dict(short=15, converged=30), teacher_epochs=20, longer=3.0),
     "bccd-imagenet": DataSet("bccd/imagenet", "bccd", dict(short=10, converged=40), teacher_epochs=40, longer=2.0),

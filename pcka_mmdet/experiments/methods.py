@@ -44,6 +44,8 @@ class Method:
     Empty: all losses at a source share one ratio."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options of `FPNDistill`."""
+    hooks: tuple[dict, ...] = ()
+    """Hooks of the training (`custom_hooks`) besides the config's."""
     fixed: bool = False
     """Whether it is a variant of the recipe, and has its setting."""
 
@@ -63,6 +65,8 @@ class Method:
             teacher: `teacher` and `teacher_ckpt` of `FPNDistill`.
         """
         config = copy.deepcopy(config)
+        if self.hooks:
+            config.custom_hooks = [*(config.get("custom_hooks") or []), *copy.deepcopy(self.hooks)]
         if not self.losses:
             return config
         losses = copy.deepcopy(self.losses)
@@ -108,8 +112,12 @@ LOSSES: dict[str, dict[str, dict]] = {
 """Published weights: PKD's and channel-wise distillation's of MMRazor's configs, MGD's of its paper, and the defaults
 of MMRazor's DIST."""
 
+EMA = dict(type="EMAHook", momentum=0.01)
+"""Averages the weights over about the last 100 steps."""
+
 METHODS: dict[str, Method] = {
     PLAIN: Method(),
+    "plain-ema": Method(hooks=(EMA,)),
     LONGER: Method(),
     HALF_MORE: Method(),
     **{name: Method(losses) for name, losses in LOSSES.items()},
@@ -117,7 +125,16 @@ METHODS: dict[str, Method] = {
     HEADS_HALF_MORE: Method(BOTH_HEADS, balanced=True, fixed=True),
     "half-heads+balance": Method(dict(own=OWN_HEAD, head=dict(TEACHER_HEAD, images=0.5)), balanced=True, fixed=True),
     "bf16-heads+balance": Method(BOTH_HEADS, balanced=True, fixed=True, options=dict(teacher_precision="bf16")),
-    "heads-pcka+balance": Method(
-        dict(**BOTH_HEADS, pcka=_pcka("center")), balanced=True, fixed=True, shares=dict(pcka=0.2)
+    **{
+        f"heads-{name}+balance": Method(dict(**BOTH_HEADS, pcka=loss), balanced=True, fixed=True, shares=dict(pcka=0.2))
+        for name, loss in {
+            "pcka": _pcka("center"),
+            "pcka-debias": _pcka("debias"),
+            "backbone": dict(_pcka("center"), source="backbone"),
+        }.items()
+    },
+    "heads-ema+balance": Method(BOTH_HEADS, balanced=True, fixed=True, hooks=(EMA,)),
+    "heads-every-second+balance": Method(
+        BOTH_HEADS, balanced=True, fixed=True, hooks=(dict(type="pcka_mmdet.LossScheduleHook", every=2),)
     ),
 }

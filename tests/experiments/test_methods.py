@@ -13,7 +13,7 @@ from mmengine.registry import MODELS, init_default_scope
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.engine.recipe import load_recipe, suitable_recipe
 from pcka_mmdet.experiments.data_sets import DATA_SETS
-from pcka_mmdet.experiments.methods import HALF_MORE, LONGER, LOSSES, METHODS, MIDDLE, PLAIN
+from pcka_mmdet.experiments.methods import HALF_MORE, LONGER, LOSSES, METHODS, MIDDLE, PLAIN, Method
 
 TEACHER = dict(teacher=dict(cfg_path="configs/demo/teacher.py"), teacher_ckpt="random")
 
@@ -23,7 +23,7 @@ def student() -> Config:
     return Config.fromfile("configs/demo/student.py")
 
 
-@pytest.mark.parametrize("name", [PLAIN, *LOSSES, "heads-pcka+balance", "bf16-heads+balance"])
+@pytest.mark.parametrize("name", [PLAIN, *LOSSES, "heads-pcka+balance", "heads-backbone+balance", "bf16-heads+balance"])
 def test_a_step(name):
     config = METHODS[name].apply(student(), 1.0, TEACHER)
     model = build_detector(config.model).train()
@@ -36,7 +36,8 @@ def test_a_step(name):
 def test_constant_weights_and_ratios():
     for name, method in METHODS.items():
         plain, config = student(), method.apply(student(), 0.1, TEACHER)
-        if name in (PLAIN, LONGER, HALF_MORE):
+        assert config.pop("custom_hooks", []) == list(method.hooks)
+        if not method.losses:
             assert config.to_dict() == plain.to_dict() and method.settings == (1.0,)
             continue
         assert len(method.settings) == (1 if method.fixed else 4) and config.model.architecture == plain.model
@@ -44,11 +45,18 @@ def test_constant_weights_and_ratios():
         weights = {key: loss.loss_weight for key, loss in config.model.distiller.losses.items()}
         published = {key: loss["loss_weight"] for key, loss in method.losses.items()}
         if method.balanced:
-            ratio = dict(own=0.1, head=0.1, pcka=0.2 * 0.1) if name == "heads-pcka+balance" else 0.1
+            ratio = dict(own=0.1, head=0.1, pcka=0.2 * 0.1) if {"own", "pcka"} <= weights.keys() else 0.1
             assert config.model.balance == dict(ratio=ratio) and weights == published
         else:
             assert "balance" not in config.model
             assert weights == pytest.approx({key: 0.1 * weight for key, weight in published.items()})
+
+
+def test_hooks_are_added_to_the_configs():
+    config = student()
+    config.custom_hooks = [dict(type="CheckInvalidLossHook")]
+    hooks = Method(hooks=(dict(type="EMAHook"),)).apply(config, 1.0, TEACHER).custom_hooks
+    assert [hook.type for hook in hooks] == ["CheckInvalidLossHook", "EMAHook"] and len(config.custom_hooks) == 1
 
 
 @pytest.mark.parametrize("name", DATA_SETS)
