@@ -34,12 +34,9 @@ def read_ground_truth(annotations: Path, classes: Sequence[str]) -> dict[int | s
         listed = annotation["image_id"] in truth and annotation["category_id"] in labels  # else of a larger set
         if not listed:
             continue
+        image, label = truth[annotation["image_id"]], labels[annotation["category_id"]]
         x, y, width, height = annotation["bbox"]
-        image, box, label = (
-            truth[annotation["image_id"]],
-            [x, y, x + width, y + height],
-            labels[annotation["category_id"]],
-        )
+        box = [x, y, x + width, y + height]
         if annotation.get("iscrowd"):
             image.crowds.append((label, box))
         else:
