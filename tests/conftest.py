@@ -3,13 +3,12 @@
 import logging
 from pathlib import Path
 
-import mmengine.config.config
 import pytest
 import torch
 from mmengine.logging import MessageHub, MMLogger
 
 from pcka_mmdet.datasets import build_digit_scenes
-from tests.programs import unformatted
+from tests.programs import FORMATTERS, unformatted
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +26,8 @@ def outside_of_a_training(monkeypatch) -> None:
 @pytest.fixture(autouse=True)
 def unformatted_configs(monkeypatch) -> None:
     """Configs are written as they are."""
-    monkeypatch.setattr(mmengine.config.config, "FormatCode", unformatted)
+    for module in FORMATTERS:
+        monkeypatch.setattr(module, "FormatCode", unformatted, raising=False)
 
 
 @pytest.fixture

@@ -10,12 +10,16 @@ from pathlib import Path
 
 import mmengine.config.config
 import pytest
+import yapf.yapflib.yapf_api
 
 ROOT = Path(__file__).resolve().parents[1]
 
 # Importing PyTorch and MMDetection takes longer than most commands, so a server does it once and forks.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["pcka_mmdet", "mmrazor.models", "mmdet.apis", __name__])
+
+FORMATTERS = (mmengine.config.config, yapf.yapflib.yapf_api)
+"""Where MMEngine looks up its formatter `FormatCode`, and where its OneDL fork does."""
 
 
 def unformatted(text: str, **style: object) -> tuple[str, bool]:
@@ -31,7 +35,8 @@ def run_tool(words: list[str], environment: dict[str, str], output: list[Path], 
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = words
-    mmengine.config.config.FormatCode = unformatted
+    for module in FORMATTERS:
+        module.FormatCode = unformatted
     tool = str(ROOT / words[0])
     sys.path[0] = tool.rpartition("/")[0]
     runpy.run_path(tool, run_name="__main__")

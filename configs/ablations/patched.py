@@ -1,4 +1,7 @@
 title = "Other losses on whole maps and on patches (Table 7)"
+paper = "compares other losses with patches and without (Table 7). Our copy has no numbers of this table."
+note = """Patches change neither L2 nor PKD, so `PatchedLoss` refuses them, and they have no second row. KL divergence and DIST change in
+one more way: on whole maps their softmax is over the channels of a position, on patches over the features of a patch."""
 _whole = {
     "L2": dict(type="mmrazor.L2Loss", normalize=False),
     "KL divergence": dict(type="mmrazor.KLDivergence", tau=1),
@@ -7,8 +10,7 @@ _whole = {
     "PKD": dict(type="mmrazor.PKDLoss", loss_weight=1.0),
     "channel-wise": dict(type="mmrazor.ChannelWiseDivergence", tau=1, loss_weight=1.0),
 }
-_layouts = {  # PKD and L2 are not here: patches do not change them, and PatchedLoss refuses them
-    # on patches their softmax is over the features of a patch, on whole maps over the channels of a position
+_layouts = {
     "KL divergence": dict(layout="rows"),
     "DIST": dict(layout="rows"),
     "attention transfer": dict(layout="maps", average="batch"),

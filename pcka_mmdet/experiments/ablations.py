@@ -2,16 +2,18 @@
 
 import copy
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.carried import carried
+from pcka_mmdet.report.tables import markdown_table
+from pcka_mmdet.report.trials import Trial, interval_cells, paired_difference, rows
 
-from .methods import Method
+from .methods import PLAIN, Method
 
 PCKA = dict(
     type="pcka_mmdet.PCKALoss",
@@ -28,6 +30,9 @@ RATIO = 1.0
 """Norm of each variant's gradient over the task's, unless it says otherwise: so variants differ in direction alone."""
 
 FOLDER = carried("configs") / "ablations"
+
+HEADER = ("", "AP", "sd", "compared with", "difference", "95 %")
+"""Of the columns of a table of results."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +62,54 @@ class Ablation:
     """A question and its variants."""
 
     title: str
+    paper: str
+    """What the paper says of it."""
     demo: dict[str, dict[str, Any]]
     """Options by variant, on the demo's pair."""
     coco: dict[str, dict[str, Any]]
     """Likewise, on a distillation by PCKA with constant weights on COCO."""
     against: dict[str, str] = field(default_factory=dict)
     """The variant that a variant is compared with; the student alone where none is named."""
+    note: str = ""
+    """What a reader of the results has to know of the variants."""
 
     @classmethod
     def read(cls, path: Path) -> "Ablation":
         """Read a file of `configs/ablations`."""
         content = Config.fromfile(path).to_dict()
-        return cls(content["title"], content["demo"], content["coco"], content.get("against", {}))
+        return cls(**{f.name: content[f.name] for f in fields(cls) if f.name in content})
+
+    def results(self, names: Mapping[str, str], trials: Sequence[Trial]) -> list[list[str]]:
+        """Rows of the table of results: the student alone, and each variant with its difference to what it is compared
+        with, seed by seed; see `HEADER`.
+
+        Args:
+            names: The training of each variant; see `trainings`.
+            trials: Trials of one regime; some may be of other ablations.
+        """
+        names = {PLAIN: PLAIN, **names}
+        values = {row.method: row for row in rows(trials, [(name, 1.0) for name in names.values()], PLAIN, "val")}
+        lines = []
+        for label, name in names.items():
+            row, other = values[name], self.against.get(label, PLAIN)
+            gain = paired_difference(row.values, values[names[other]].values) if label != other else None
+            deviation = f"{row.deviation:.3f}" if len(row.values) > 1 else ""
+            lines.append([label, f"{row.mean:.3f}", deviation, other if gain else "", *interval_cells(gain)])
+        return lines
+
+    def page(self, lines: Sequence[Sequence[str]], epochs: int, seeds: int, command: str) -> str:
+        """The table in Markdown, with what the paper says.
+
+        Args:
+            lines: See `results`.
+            epochs: Length of the trainings.
+            seeds: Their number.
+            command: What runs them.
+        """
+        return (
+            f"# {self.title}\n\nAP on val of the demo's digits after {epochs} epochs, {seeds} seeds: `{command}`.\n\n"
+            f"{markdown_table(HEADER, lines)}\nThe paper: {self.paper}\n" + (f"\n{self.note}\n" if self.note else "")
+        )
 
 
 def read_ablations() -> dict[str, Ablation]:

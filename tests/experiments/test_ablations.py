@@ -1,4 +1,6 @@
-"""The ablations: every variant takes a step on the demo's pair, and its losses for COCO build."""
+"""The ablations: every variant takes a step, on the demo's pair and on the COCO pair with small backbones."""
+
+import functools
 
 import pytest
 import torch
@@ -7,9 +9,14 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.experiments.ablations import FOLDER, PCKA, Variant, read_ablations, trainings, vary
+from pcka_mmdet.configuration.files import load_config
+from pcka_mmdet.experiments.ablations import FOLDER, HEADER, PCKA, Ablation, Variant, read_ablations, trainings, vary
+from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.report.trials import Trial
+from tests.detectors import step
 
 TEACHER = dict(teacher=dict(cfg_path="configs/demo/teacher.py"), teacher_ckpt="random")
+COCO = "configs/retinanet/pcka_fpn_retinanet_x101_retinanet_r50_2x_coco.py"
 ABLATIONS = read_ablations()
 VARIANTS = [(table, name) for table, ablation in ABLATIONS.items() for name in ablation.demo]
 FIRST = {table: next(iter(ablation.demo)) for table, ablation in ABLATIONS.items()}
@@ -39,20 +46,39 @@ def test_a_step(table, name):
     assert any(value > 0 for key, value in losses.items() if "distill.loss" in key) != ("alone" in name)
 
 
+@functools.cache
+def coco_pair():
+    """Student and teacher of the COCO pair, both with a ResNet-18, once for all variants."""
+    detectors = []
+    model = Config.fromfile(COCO).model
+    for detector in (model.architecture, load_config(model.teacher.cfg_path).model):
+        detector.backbone = dict(type="ResNet", depth=18)
+        detector.neck.in_channels = [64, 128, 256, 512]
+        detectors.append(build_detector(detector))
+    return detectors
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("table, name", [(table, name) for table in ABLATIONS for name in ABLATIONS[table].coco])
-def test_a_variant_for_coco_builds(table, name):
-    """The losses; `tests/configs/test_zoo.py` builds the pair."""
+def test_a_step_of_a_variant_for_coco(table, name):
+    """`tests/configs/test_zoo.py` builds the pair with its backbones."""
     init_default_scope("mmdet")
-    losses = Config.fromfile(
-        "configs/retinanet/pcka_fpn_retinanet_x101_retinanet_r50_2x_coco.py"
-    ).model.distiller.losses
-    config = Variant(losses=losses.to_dict(), balanced=False).apply(
-        Config.fromfile("configs/demo/student.py"), 1.0, TEACHER
-    )
+    config = Config.fromfile(COCO)
     config.auto_scale_lr = dict(base_batch_size=16)
     vary(config, ABLATIONS[table].coco[name])
-    assert build_detector(config.model).distiller.terms
+    options = {part: config.model[part] for part in ("distiller", "balance") if part in config.model}
+    model = FPNDistill(*coco_pair(), teacher_ckpt="random", **options)
+    shapes = [[3, 64, 1600]] * 4  # of the images that RCKA compares, 4 stand for those of all processes
+    batch = demo_mm_inputs(4, shapes, num_items=[3] * 4)
+    losses = model.train()(**model.data_preprocessor(batch, True), mode="loss")
+    found = [value for key, value in losses.items() if "distill.loss" in key]
+    assert all(
+        value.isfinite() and (value != 0) == ("alone" not in name) for value in found
+    )  # debiased ones have signs
+    assert found or "alone" in name
+    step(model, losses)
+    for balance in model.distiller.balances.values():  # norms of the task's gradients and of the losses'
+        assert balance.averages.isfinite().all() and (balance.averages[:, :2].min() > 0 or "alone" in name)
 
 
 def test_tables_share_trainings():
@@ -79,6 +105,36 @@ def test_what_variants_are_compared_with():
         assert (
             ablation.against.keys() <= ablation.demo.keys() and set(ablation.against.values()) <= ablation.demo.keys()
         )
+
+
+def test_results():
+    """Differences are to what a variant is compared with, seed by seed, and there is none to itself."""
+    values = dict(plain=(0.30, 0.32), first=(0.33, 0.33), second=(0.36, 0.34), other=(0.9, 0.9))
+    trials = [
+        Trial("short", method, 1.0, seed, value, None, 1.0)
+        for method, found in values.items()
+        for seed, value in enumerate(found)
+    ]
+    ablation = Ablation("Question", "says so.", {"A": {}, "B": {}}, {}, {"B": "A"}, "What differs.")
+    lines = ablation.results({"A": "first", "B": "second"}, trials)
+    assert lines == [
+        ["plain", "0.310", "0.014", "", "", ""],
+        ["A", "0.330", "0.000", "plain", "+0.020", "-0.107 to +0.147"],
+        ["B", "0.350", "0.014", "A", "+0.020", "-0.107 to +0.147"],
+    ]
+    assert Ablation("", "", {}, {}, {"A": "A"}).results({"A": "first"}, trials)[1] == [
+        "A",
+        "0.330",
+        "0.000",
+        "",
+        "",
+        "",
+    ]
+    assert ablation.results({"A": "first"}, trials[::2])[1] == ["A", "0.330", "", "", "", ""]
+    page = ablation.page(lines, 16, 2, "python tool.py")
+    assert page.startswith("# Question\n\nAP on val of the demo's digits after 16 epochs, 2 seeds: `python tool.py`.")
+    assert f"| {' | '.join(HEADER)} |\n" in page and "| B | 0.350 | 0.014 | A | +0.020 |" in page
+    assert page.endswith("\n\nThe paper: says so.\n\nWhat differs.\n")
 
 
 def test_options():

@@ -15,17 +15,15 @@ from pcka_mmdet.commands.arguments import positive
 from pcka_mmdet.commands.run_arguments import make_console
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.configuration.files import load_config
-from pcka_mmdet.experiments.ablations import Ablation, file_name, read_ablations, trainings, vary
+from pcka_mmdet.experiments.ablations import HEADER, Ablation, file_name, read_ablations, trainings, vary
 from pcka_mmdet.experiments.comparison import Comparison
 from pcka_mmdet.experiments.data_sets import DATA_SETS
 from pcka_mmdet.experiments.methods import PLAIN, Method
 from pcka_mmdet.experiments.run_stages import session
-from pcka_mmdet.report.tables import console_table, markdown_table
-from pcka_mmdet.report.trials import interval_cells, paired_difference, rows
+from pcka_mmdet.report.tables import console_table
 
 ABLATIONS = read_ablations()
 REGIME = "short"
-HEADER = ("", "AP", "sd", "compared with", "difference", "95 %")
 
 
 def parse_args() -> argparse.Namespace:
@@ -83,26 +81,16 @@ def run(table: str, args: argparse.Namespace, console: Console, lock: int) -> No
         args.jobs,
         epochs=args.epochs,
     )
-    names = {PLAIN: PLAIN} | {label: found[table, label][0] for label in ablation.demo}
-    shown = [(name, 1.0) for name in names.values()]
-    comparison.run([(REGIME, *pair, seed) for seed in args.seeds for pair in shown], tested=False, lock=lock)
+    names = {label: found[table, label][0] for label in ablation.demo}
+    wanted = [(REGIME, name, 1.0, seed) for seed in args.seeds for name in [PLAIN, *names.values()]]
+    comparison.run(wanted, tested=False, lock=lock)
     trials = [trial for trial in comparison.results() if trial.seed in args.seeds]
-    values = {row.method: row for row in rows(trials, shown, PLAIN, "val")}
-    lines = []
-    for label, name in names.items():
-        row, other = values[name], ablation.against.get(label, PLAIN)
-        gain = paired_difference(row.values, values[names[other]].values) if label != other else None
-        deviation = f"{row.deviation:.3f}" if len(row.values) > 1 else ""
-        lines.append([label, f"{row.mean:.3f}", deviation, other if gain else "", *interval_cells(gain)])
+    lines = ablation.results(names, trials)
     console.print(console_table(HEADER, lines, title=f"{ablation.title}: AP on val, digits"))
     length = args.epochs or DATA_SETS["digits"].epochs[REGIME]
     epochs = f" --epochs {args.epochs}" if args.epochs else ""
     command = f"python tools/benchmarks/ablations.py {table} --seeds {' '.join(map(str, args.seeds))}{epochs}"
-    text = (
-        f"# {ablation.title}\n\nAP on val of the demo's digits after {length} epochs, {len(args.seeds)} seeds: "
-        f"`{command}`.\n\n{markdown_table(HEADER, lines)}"
-    )
-    (args.results / f"{table}.md").write_text(text)
+    (args.results / f"{table}.md").write_text(ablation.page(lines, length, len(args.seeds), command))
 
 
 def main() -> None:
