@@ -1,7 +1,8 @@
 title = "Other losses on whole maps and on patches (Table 7)"
 paper = "compares other losses with patches and without (Table 7). Our copy has no numbers of this table."
-note = """Patches change neither L2 nor PKD, so `PatchedLoss` refuses them, and they have no second row. KL divergence and DIST change in
-one more way: on whole maps their softmax is over the channels of a position, on patches over the features of a patch."""
+note = """Patches change neither L2 nor PKD, so `PatchedLoss` refuses them, and they have no second row.
+KL divergence and DIST change in one more way: on whole maps their softmax is over the channels of a position, and
+on patches over the features of a patch."""
 _whole = {
     "L2": dict(type="mmrazor.L2Loss", normalize=False),
     "KL divergence": dict(type="mmrazor.KLDivergence", tau=1),
