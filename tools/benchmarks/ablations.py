@@ -67,9 +67,9 @@ def write_configs(table: str, ablation: Ablation, base: str, folder: Path) -> No
         print(path)
 
 
-def run(table: str, args: argparse.Namespace, console: Console, lock: int) -> None:
-    """Run one table, print it, and write it beside its results."""
-    ablation, found = ABLATIONS[table], trainings(ABLATIONS)
+def run(args: argparse.Namespace, console: Console, lock: int) -> None:
+    """Run the trainings of all tables, then print each table, and write it beside its results."""
+    found = trainings(ABLATIONS)
     methods: dict[str, Method] = {PLAIN: Method(), **dict(found.values())}
     comparison = Comparison(
         ("digits", DATA_SETS["digits"]),
@@ -81,16 +81,19 @@ def run(table: str, args: argparse.Namespace, console: Console, lock: int) -> No
         args.jobs,
         epochs=args.epochs,
     )
-    names = {label: found[table, label][0] for label in ablation.demo}
-    wanted = [(REGIME, name, 1.0, seed) for seed in args.seeds for name in [PLAIN, *names.values()]]
+    names = {table: {label: found[table, label][0] for label in ABLATIONS[table].demo} for table in args.tables}
+    methods_of_all = dict.fromkeys([PLAIN, *(name for variants in names.values() for name in variants.values())])
+    wanted = [(REGIME, name, 1.0, seed) for seed in args.seeds for name in methods_of_all]
     comparison.run(wanted, tested=False, lock=lock)
     trials = [trial for trial in comparison.results() if trial.seed in args.seeds]
-    lines = ablation.results(names, trials)
-    console.print(console_table(HEADER, lines, title=f"{ablation.title}: AP on val, digits"))
     length = args.epochs or DATA_SETS["digits"].epochs[REGIME]
-    epochs = f" --epochs {args.epochs}" if args.epochs else ""
-    command = f"python tools/benchmarks/ablations.py {table} --seeds {' '.join(map(str, args.seeds))}{epochs}"
-    (args.results / f"{table}.md").write_text(ablation.page(lines, length, len(args.seeds), command))
+    options = f"--seeds {' '.join(map(str, args.seeds))}" + (f" --epochs {args.epochs}" if args.epochs else "")
+    for table, variants in names.items():
+        ablation = ABLATIONS[table]
+        lines = ablation.results(variants, trials)
+        console.print(console_table(HEADER, lines, title=f"{ablation.title}: AP on val, digits"))
+        command = f"python tools/benchmarks/ablations.py {table} {options}"
+        (args.results / f"{table}.md").write_text(ablation.page(lines, length, len(args.seeds), command))
 
 
 def main() -> None:
@@ -100,8 +103,7 @@ def main() -> None:
             write_configs(table, ABLATIONS[table], args.base, args.coco)
         return
     with session(args.work_dir) as lock:
-        for table in args.tables:
-            run(table, args, console, lock)
+        run(args, console, lock)
 
 
 if __name__ == "__main__":
