@@ -5,12 +5,15 @@ so the same command continues after an interruption.
 """
 
 import argparse
-from collections.abc import Mapping
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.commands.arguments import add_cfg_options, positive
 from pcka_mmdet.commands.run_arguments import default_threads, make_console
 from pcka_mmdet.commands.short_errors import run_tool
@@ -81,12 +84,19 @@ def plan(args: argparse.Namespace) -> dict[tuple[str, int], Training]:
     return trainings
 
 
-def report(trainings: dict[tuple[str, int], Training], split: str, console: Console) -> str:
-    """Print the table, and return it as Markdown."""
-    trials = []
+def keep(trainings: dict[tuple[str, int], Training], path: Path) -> list[Trial]:
+    """Add the results to the file, which may hold those of other settings, and return them."""
+    trials, entries = [], json.loads(path.read_text()) if path.exists() else {}
     for (method, seed), training in trainings.items():
         accuracy = training.record["val"][ACCURACY] / 100
         trials.append(Trial("digits", method, 1.0, seed, accuracy, None, training.record["seconds"]))
+        entries[training.name] = {"trial": dataclasses.asdict(trials[-1])} | (training.record.get("provenance") or {})
+    write_json(path, dict(sorted(entries.items())))
+    return trials
+
+
+def report(trials: Sequence[Trial], split: str, console: Console) -> str:
+    """Print the table, and return it as Markdown."""
     found = rows(trials, [(name, 1.0) for name in ("teacher", *METHODS)], STUDENT, "val")
     table = [[name, *others] for name, _, *others in (cells(row) for row in found)]
     console.print(console_table(HEADER, table, title=f"accuracy on {split}"))
@@ -102,7 +112,7 @@ def main() -> None:
         with Display(stages, console, args.jobs) as display:
             run_stages(stages, display, 1, args.jobs, inherit=[lock])
         path = args.work_dir / "results.md"
-        path.write_text(report(trainings, args.split, console))
+        path.write_text(report(keep(trainings, path.with_suffix(".json")), args.split, console))
         console.print(f"the table is in {path}", highlight=False)
 
 

@@ -1,4 +1,4 @@
-"""Confusion matrices of detectors, counted as MMDetection's `confusion_matrix.py` does."""
+"""Confusion matrices of detectors, counted as MMDetection's `confusion_matrix.py` does, but for crowds."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .predictions import IOU, Boxes, detections, overlap
+from .predictions import IOU, Boxes, detections, outside_crowds, overlap
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +21,8 @@ def confusion_matrix(
     """Pairs of an object's class (row) and a detection's class (column); the last row and column are the background.
 
     A detection counts for every object that it overlaps; an object that no detection of its class overlaps counts as
-    background too. They overlap from an intersection over union of `IOU`.
+    background too. They overlap from an intersection over union of `IOU`. A crowd is no object, and a detection of its
+    class within it does not count, as in COCO's AP. MMDetection's tool takes a crowd for an object.
 
     Args:
         truth: See `predictions.read_ground_truth`.
@@ -34,7 +35,8 @@ def confusion_matrix(
     """
     matrix = np.zeros((num_classes + 1, num_classes + 1), dtype=int)
     for prediction in predictions:
-        true, found = truth[prediction["img_id"]], detections(prediction, threshold)
+        true = truth[prediction["img_id"]]
+        found = outside_crowds(detections(prediction, threshold), true)
         missed = set(range(len(true.labels)))
         for box, label in zip(found.boxes, found.labels, strict=True):
             matched = [number for number, other in enumerate(true.boxes) if overlap(box, other) >= IOU]

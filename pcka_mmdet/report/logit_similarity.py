@@ -22,7 +22,7 @@ def class_similarity(logits: Tensor) -> Tensor:
 def plot_logit_similarity(
     logits: Mapping[str, Tensor], teacher: str, classes: Sequence[str], path: Path
 ) -> dict[str, float]:
-    """Draw the matrices of all models side by side, and beside each its distance to the teacher's.
+    """Draw the matrices of all models side by side, and below each its difference to the teacher's.
 
     Args:
         logits: Logits `(N, K)` of the same samples, by model.
@@ -37,12 +37,16 @@ def plot_logit_similarity(
 
     matrices = {name: class_similarity(values) for name, values in logits.items()}
     distances = {name: (matrix - matrices[teacher]).square().mean().sqrt().item() for name, matrix in matrices.items()}
-    figure = Figure(figsize=(3.2 * len(matrices), 3.6), layout="constrained")
-    for axes, (name, matrix) in zip(figure.subplots(1, len(matrices), squeeze=False)[0], matrices.items(), strict=True):
-        image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
-        axes.set_xticks(range(len(classes)), classes)
-        axes.set_yticks(range(len(classes)), classes)
-        axes.set_title(name if name == teacher else f"{name}\n{distances[name]:.3f} from the teacher", fontsize=10)
-    figure.colorbar(image, ax=figure.axes, shrink=0.7, label="correlation of logits")
+    figure = Figure(figsize=(3.2 * len(matrices), 6.8), layout="constrained")
+    grid = figure.subplots(2, len(matrices), squeeze=False)
+    for (upper, lower), (name, matrix) in zip(grid.T, matrices.items(), strict=True):
+        titles = name, f"difference to the {teacher}\n{distances[name]:.3f} on average"
+        for axes, values, title in zip((upper, lower), (matrix, matrix - matrices[teacher]), titles, strict=True):
+            image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
+            axes.set_xticks(range(len(classes)), classes)
+            axes.set_yticks(range(len(classes)), classes)
+            axes.set_title(title, fontsize=10)
+        lower.set_visible(name != teacher)
+    figure.colorbar(image, ax=figure.axes, shrink=0.7, label="correlation of logits, and its difference")
     figure.savefig(path, dpi=150)
     return distances

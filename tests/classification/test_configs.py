@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.engine.recipe import suitable_recipe
 from pcka_mmdet.models import FPNDistill
+from tests.models.classifiers.test_backbones import CIFAR
 
 pytest.importorskip("mmpretrain", reason="MMPretrain is not in this environment: make classification")
 
@@ -88,6 +90,55 @@ def test_the_papers_pairs_are_there():
     names = {path.stem for path in CONFIGS}
     assert {f"rcka_{pair}_cifar100" for pair in PAIRS} <= names
     assert {"rcka_resnet34_resnet18_8xb32_in1k", "rcka_resnet50_mobilenet-v1_8xb32_in1k"} <= names
+
+
+def alone(name: str) -> Path:
+    return Path(f"configs/classification/cifar100/{name}_cifar100.py")
+
+
+@pytest.mark.parametrize("name", CIFAR)
+def test_the_benchmarks_models_have_configs(name):
+    *_, parameters = CIFAR[name]
+    model = build(alone(name.lower().replace("netv", "net-v")))
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize("path", [p for p in CONFIGS if p.stem.count("_") == 3 and "cifar100" in p.parts], ids=str)
+def test_a_pair_is_what_its_name_says(path):
+    teacher, student = (alone(name) for name in path.stem.split("_")[1:3])
+    config = Config.fromfile(path)
+    assert Path(config.model.teacher.cfg_path).samefile(teacher)
+    assert config.model.teacher_ckpt == f"work_dirs/{teacher.stem}/epoch_240.pth"
+    plain = Config.fromfile(student)
+    assert plain.train_cfg.max_epochs == config.train_cfg.max_epochs == 240
+    if "cfg_path" in config.model.architecture:  # a variant of it, with the maps of more stages
+        assert Path(config.model.architecture.cfg_path).samefile(student)
+    else:
+        assert config.model.architecture == plain.model
+
+
+def test_null_with_no_weight_the_student_trains_as_it_would_alone():
+    states = []
+    for name in ("student", "rcka"):
+        config = Config.fromfile(f"configs/classification/digits/{name}.py")
+        init_default_scope("mmpretrain")
+        torch.manual_seed(0)
+        if is_distillation(config):
+            config.model.teacher_ckpt = "random"
+            for loss in config.model.distiller.losses.values():
+                loss.loss_weight = loss.class_weight = 0.0
+        model = build_detector(config.model)
+        model.init_weights()
+        student = model.student if is_distillation(config) else model
+        states.append({key: value.clone() for key, value in student.state_dict().items()})
+        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+        for _ in range(3):
+            losses = model.train()(**model.data_preprocessor(batch(32, 10), True), mode="loss")
+            OptimWrapper(optimizer).update_params(model.parse_losses(losses)[0])
+        states.append(student.state_dict())
+    initial, plain, _, distilled = states
+    assert any(not torch.equal(value, initial[key]) for key, value in plain.items())
+    assert all(torch.equal(value, distilled[key]) for key, value in plain.items())
 
 
 def test_the_configs_preprocessor_is_the_students():

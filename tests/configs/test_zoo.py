@@ -208,7 +208,7 @@ def test_the_index_names_every_metafile_and_the_overview_every_folder():
     assert index["Import"] == [f"{family}/metafile.yml" for family in FAMILIES]
     assert [collection["Name"] for collection in index["Collections"]] == ["PCKA"]
     overview = Path("configs/README.md").read_text()
-    assert re.findall(r"\((\w+)/README.md\)", overview) == [family.name for family in FAMILIES]
+    assert re.findall(r"^\| \[(\w+)\]\(\1/README.md\)", overview, re.MULTILINE) == [family.name for family in FAMILIES]
 
 
 PROGRESSIVE = sorted(path.relative_to(".") for path in Path("configs").glob("*/progressive_*_coco.py"))

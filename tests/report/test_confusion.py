@@ -68,6 +68,14 @@ def test_counted_by_hand():
     assert matrix.tolist() == [[1, 1, 1], [0, 0, 1], [0, 1, 0]]
 
 
+def test_a_crowd_is_no_object():
+    truth = {7: Boxes([[0, 0, 10, 10]], [0], crowds=[(1, [40, 40, 90, 90])])}
+    found = torch.tensor([[0, 0, 10, 10], [50, 50, 60, 60], [60, 60, 70, 70]]).float()
+    instances = dict(bboxes=found, labels=torch.tensor([0, 1, 0]), scores=torch.tensor([0.9, 0.8, 0.7]))
+    matrix = confusion_matrix(truth, [dict(img_id=7, pred_instances=instances)], 2)
+    assert matrix.tolist() == [[1, 0, 0], [0, 0, 0], [1, 0, 0]]  # the last one is of another class than the crowd
+
+
 def test_the_plot(tmp_path, figures):
     """In percent of a row, which is an object's class; what is below half a percent is left out."""
     matrices = {"student": np.array([[3, 1, 0], [0, 2, 0], [1, 0, 0]]), "distilled": np.zeros((3, 3), int)}

@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Logit similarity of the classifiers of make demo-cls.")
     parser.add_argument("work_dir", type=Path, help="work directory of tools/demo_cls.py")
     parser.add_argument("--seed", type=int, default=0, help="seed of the students (default: %(default)s)")
-    parser.add_argument("--methods", nargs="+", default=["student", "rcka", "kd", "dist"])
+    parser.add_argument("--methods", nargs="+", default=["student", "rcka", "kd", "dist", "pcka"])
     add_picture_argument(parser, None, "logits.png in the work directory")
     return parser.parse_args()
 

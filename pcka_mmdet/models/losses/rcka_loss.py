@@ -13,6 +13,7 @@ from pcka_mmdet.registry import MODELS
 
 from ..gathering import gathered
 from ..levels import Level
+from ..outputs import zero_of
 from ..sources import MAP_SOURCES, RoIOutputs
 from .level_loss import Batch, LevelLoss
 
@@ -119,7 +120,7 @@ class RCKALoss(LevelLoss):
         if len(x) < MIN_SAMPLES[self.centering]:
             self.similarity = None
             self._warn(len(x))
-            return student.flatten()[:0].sum()
+            return zero_of([student], student)
         similarity = cka(x, y, self.centering)
         self.similarity = similarity.detach()
         loss = self.loss_weight * (1 - similarity)
@@ -130,10 +131,10 @@ class RCKALoss(LevelLoss):
     def _warn(self, samples: int) -> None:
         """Say once that a batch is too small."""
         if not self._warned:
+            where, more = (" of all processes", "") if self.gather else ("", " or, with several processes, gather=True")
             print_log(
-                f"RCKALoss: a batch has {samples} samples, and centering={self.centering!r} needs "
-                f"{MIN_SAMPLES[self.centering]}: its loss is 0. Use larger batches or, with several processes, "
-                "gather=True",
+                f"RCKALoss: a batch{where} has {samples} samples, and centering={self.centering!r} needs "
+                f"{MIN_SAMPLES[self.centering]}: its loss is 0. Use larger batches{more}",
                 "current",
                 level=logging.WARNING,
             )

@@ -6,13 +6,14 @@ import weakref
 
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.model import convert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS
 from mmrazor.engine import StopDistillHook  # noqa: F401  (registers it)
 
 from pcka_mmdet.models import FPNDistill
-from tests.detectors import EVERY_KIND, build, check_gradients, distillation, raw_batch, retinanet, step
+from tests.detectors import EVERY_KIND, build, check_gradients, distillation, faster_rcnn, raw_batch, retinanet, step
 from tests.runners import runner
 
 
@@ -39,6 +40,16 @@ def test_null_with_no_weight_the_student_trains_as_it_would_alone(tmp_path, teac
     assert any(not torch.equal(alone[key], initial[key]) for key in alone)
     for key, value in alone.items():
         assert torch.equal(value, distilled[key]), key
+
+
+def test_null_of_losses_on_the_class_logits_of_a_roi_head(tmp_path):
+    kinds = dict(rcka=dict(type="pcka_mmdet.RCKALoss"), dist=dict(type="mmrazor.DISTLoss", tau=1.0))
+    losses = {name: dict(loss, source="roi_head", loss_weight=0.0) for name, loss in kinds.items()}
+    distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
+    config = distillation(architecture=faster_rcnn(), teacher=faster_rcnn(width=12), distiller=distiller)
+    alone = trained(ConfigDict(faster_rcnn()), tmp_path / "alone").model.state_dict()
+    distilled = trained(ConfigDict(config), tmp_path / "distilled").model.architecture.state_dict()
+    assert all(torch.equal(value, distilled[key]) for key, value in alone.items())
 
 
 def test_the_configs_preprocessor_is_the_students():

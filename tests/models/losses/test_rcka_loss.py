@@ -64,7 +64,9 @@ def test_too_few_samples_are_no_loss_and_are_said_once(centering, warned):
         value = loss(student, logits(needed - 1, 5, seed=1))
     value.backward()
     assert value == 0 and not student.grad.any() and loss.metrics() == {}
-    assert len(warned) == 1 and message in warned[0]
+    assert len(warned) == 1 and message in warned[0] and "gather=True" in warned[0]
+    RCKALoss(centering=centering, gather=True)(student, logits(needed - 1, 5, seed=1))
+    assert f"a batch of all processes has {needed - 1} samples" in warned[1] and "gather" not in warned[1]
 
 
 def roi_outputs(scores: torch.Tensor) -> RoIOutputs:

@@ -1,0 +1,3 @@
+_base_ = "../_base_/cifar100.py"
+
+model = dict(backbone=dict(type="pcka_mmdet.CifarResNet", depth=56), head=dict(in_channels=64))
