@@ -28,7 +28,7 @@ RUN = (".py", ".json", ".yaml", ".yml", ".pkl", ".pickle")
 WEIGHTS = "detectron2://"
 """Prefix of pickles that are initial weights; torch's safe loader reads them."""
 
-GIVE_CONFIG = "give the config of its training (--config FILE, or config=...)"
+GIVE_CONFIG = "give the config of its training (--config, or config=...)"
 
 
 def read_config(text: str) -> Config:

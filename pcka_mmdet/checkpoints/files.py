@@ -33,9 +33,17 @@ def load_file(checkpoint: str, option: str = "checkpoint") -> dict:
         raise FileNotFoundError(f"{option} {checkpoint!r} does not exist: give a file or a URL") from error
     except Exception as error:  # torch, pickle, zipfile and the network raise different errors
         raise ValueError(
-            f"{option} {checkpoint!r} cannot be read as a checkpoint ({type(error).__name__}: {error}): "
+            f"{option} {checkpoint!r} cannot be read as a checkpoint ({_reason(error)}): "
             + ("download it elsewhere and give the file" if "://" in checkpoint else "copy or download it again")
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Kind of an error and what it says, in a line, without torch's advice to load by its unsafe loader."""
+    text = str(error)
+    found = re.search(r"WeightsUnpickler error:\s*(.+?)(?: Please use|\n|$)", text)
+    said = found[1] if found else text.strip().partition("\n")[0]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def read_weights(checkpoint: str, option: str = "teacher_ckpt") -> tuple[dict[str, Tensor], str | None]:

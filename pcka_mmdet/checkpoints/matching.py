@@ -44,12 +44,12 @@ def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[s
     finally:
         handle.remove()
     absent = {*missing, *misshapen, *renamed}
-    problems = [Problem(key, f"missing {key}") for key in missing if key not in misshapen]
+    shape_of = "{}: shape {} in the checkpoint, {} in the model"  # they come first: they say most
+    problems = [Problem(key, shape_of.format(key, tuple(weights[key].shape), tuple(shapes[key]))) for key in misshapen]
+    problems += [Problem(key, f"{key}: of another shape in the checkpoint") for key in renamed]
+    problems += [Problem(key, f"missing {key}") for key in missing if key not in misshapen]
     problems += [Problem(key, f"unexpected {key}") for key in unexpected]
     problems = [problem for problem in problems if not problem.key.endswith("num_batches_tracked")]
-    problems += [Problem(key, f"{key}: of another shape in the checkpoint") for key in renamed]
-    shape_of = "{}: shape {} in the checkpoint, {} in the model"
-    problems += [Problem(key, shape_of.format(key, tuple(weights[key].shape), tuple(shapes[key]))) for key in misshapen]
     # batch norms without a counter in the checkpoint create one
     loaded = [key for key in shapes if key not in absent and (key in weights or not key.endswith("batches_tracked"))]
     return loaded, problems

@@ -179,7 +179,7 @@ def _detector(config: Config, weights: dict[str, Tensor]) -> BaseModel:
     if problems:
         raise ValueError(
             f"the stored config and weights do not match: {summarise(problems)}. MMRazor's own algorithms ignore the "
-            "overrides beside cfg_path. Give the config of the student as it was trained: --config FILE"
+            "overrides beside cfg_path. Give the config of the student as it was trained: --config"
         )
     return detector
 

@@ -63,9 +63,9 @@ def examine_installation() -> Iterator[Finding]:
         yield _found(module, lambda module=module: _import(module))
     yield _found("operators of mmcv", _operators)
     there = (carried("configs") / "_base_").is_dir()
-    mim = "MIM finds" if _is_copied() else "MIM does not find"
+    mim = "" if _is_copied() else ". MIM does not find them by name: name a file, or install without -e (pip install .)"
     text = (
-        f"pcka_mmdet {__version__} has them in {carried('configs')}, which {mim}"
+        f"pcka_mmdet {__version__} has them in {carried('configs')}{mim}"
         if there
         else "the configs are missing: install the package again"
     )
@@ -115,7 +115,8 @@ def examine(config: Config, images: int | None = None, baseline: float | None = 
     if not images and baseline is None:
         return
     if not is_distillation(config):
-        yield Finding(ERROR, TEACHER_CHECK, "this config has no teacher: add --teacher and --teacher-ckpt")
+        level = ERROR if images else WARNING
+        yield Finding(level, TEACHER_CHECK, "not tried: this config has no teacher. Add --teacher and --teacher-ckpt")
         return
     with contextlib.redirect_stdout(io.StringIO()):
         finding = _teacher(config, images, baseline)
@@ -151,8 +152,30 @@ def _operators() -> str:
         raise ImportError(f"mmcv has no compiled operators ({error}): {INSTALL['mmcv']}") from error
     check_operators()
     if not torch.cuda.is_available():
+        try_operators("cpu")
         return "torch sees no GPU: trainings run on the CPU"
-    return f"they fit {torch.cuda.get_device_name()}"
+    try:
+        try_operators("cuda")
+    except RuntimeError as error:  # built for another GPU, or another CUDA
+        raise ValueError(
+            f"mmcv's operators do not run on {torch.cuda.get_device_name()} ({error}): build mmcv on this machine "
+            "(FORCE_CUDA=1, see docs/install.md)"
+        ) from error
+    return f"they run on {torch.cuda.get_device_name()}"
+
+
+def try_operators(device: str) -> None:
+    """Run NMS, and RoIAlign forward and backward, on tiny inputs.
+
+    Raises:
+        RuntimeError: The operators do not run on that device.
+    """
+    ops = import_module("mmcv.ops")
+    boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0]], device=device)
+    ops.nms(boxes, torch.ones(1, device=device), 0.5)
+    maps = torch.ones(1, 1, 4, 4, device=device, requires_grad=True)
+    rois = torch.cat([torch.zeros(1, 1, device=device), boxes], 1)
+    ops.RoIAlign(2, 1.0)(maps, rois).sum().backward()
 
 
 def _step(config: Config) -> Iterator[Finding]:

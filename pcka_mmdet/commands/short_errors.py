@@ -20,6 +20,9 @@ from pcka_mmdet.checkpoints.safe_loading import safe_loading
 STATUS = 2
 """Exit status of a tool that has failed."""
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as of a shell."""
+
 OPTION = "--traceback"
 """Shows the whole traceback instead; all tools take it."""
 
@@ -40,6 +43,9 @@ def run_tool(main: Callable[[], None]) -> None:
     try:
         with safe_loading():
             main()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if shows_all:
             traceback.print_exception(error)
@@ -57,7 +63,10 @@ def sentence(error: Exception) -> str:
     if "Original Traceback" in message:  # of a process that loads data
         message = message.strip().splitlines()[-1]
         if message.startswith("cv2.error"):
-            message += ". To see which image it is, set num_workers=0 and persistent_workers=False in the data loader"
+            message += (
+                ". pcka-mmdet doctor CONFIG names image files that are missing or empty. To see which other image it "
+            )
+            message += "is, set num_workers=0 and persistent_workers=False in the data loader"
     elif type(error).__module__ == "cv2":
         names = [value for value in _locals(error, "filename") if isinstance(value, str)]  # in mmcv's LoadImageFromFile
         return f"the image {names[-1]!r} cannot be read: {message.strip()}" if names else message.strip()

@@ -2,11 +2,13 @@
 
 import difflib
 import inspect
+import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from pcka_mmdet.configuration.distillation import is_fpn_distill, write_out_mmrazor_detectors
@@ -14,6 +16,13 @@ from pcka_mmdet.models import FPNDistill
 
 _OF_DISTILLATION = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor", "init_cfg"}
 """Settings of `model` that are not the student's."""
+
+_OF_RUNNER = set(inspect.signature(Runner.__init__).parameters)
+"""Settings of MMEngine's runner."""
+
+CUTOFF = 0.82
+"""Similarity of two names above which one is taken for a misspelt form of the other. Names at the top of MMDetection's
+configs stay below it: `conv_cfg` and `env_cfg` have 0.8."""
 
 _PLACES = {
     "lr": "optim_wrapper.optimizer.lr",
@@ -48,7 +57,7 @@ def check_names(config: Config, options: Mapping[str, Any]) -> None:
     Raises:
         ValueError: There is such an option.
     """
-    known = {"": set(inspect.signature(Runner.__init__).parameters)}
+    known = {"": _OF_RUNNER}
     known["default_hooks."] = set(config.get("default_hooks") or {})
     places = dict(_PLACES)
     if is_fpn_distill(config):
@@ -58,10 +67,36 @@ def check_names(config: Config, options: Mapping[str, Any]) -> None:
     for option in options:
         name, dot, rest = option.partition(".")
         if name in places and name not in config:
-            raise ValueError(f"there is no setting {option!r}: did you mean {places[name] + dot + rest!r}?")
+            meant = _with_names_that_are_there(config, places[name] + dot + rest)
+            raise ValueError(f"there is no setting {option!r}: did you mean {meant!r}?")
         for prefix, names in known.items():
             if (meant := _meant(option, prefix, names, there[prefix])) is not None:
                 raise ValueError(f"there is no setting {option!r}: did you mean {meant!r}?")
+
+
+def warn_of_misspelt_names(config: Config) -> None:
+    """Log names at the top of a config that nearly are a setting of MMEngine's. MMEngine ignores them."""
+    for name in config:
+        meant = _meant(name, "", _OF_RUNNER, there=())
+        if meant is not None:
+            print_log(
+                f"the config has {name!r}, which nothing reads: did you mean {meant!r}?", "current", logging.WARNING
+            )
+
+
+def _with_names_that_are_there(config: Config, option: str) -> str:
+    """The option, with each name that the config lacks replaced by the closest one that it has there, if one is close.
+
+    Args:
+        config: The config.
+        option: Such as `'model.distiller.losses.pckaa.loss_weight'`.
+    """
+    names, node = [], config
+    for name in option.split("."):
+        there = list(node) if isinstance(node, Mapping) or node is config else []
+        names.append(name if name in there else next(iter(difflib.get_close_matches(name, there, n=1)), name))
+        node = node.get(names[-1]) if names[-1] in there else None
+    return ".".join(names)
 
 
 def _meant(option: str, prefix: str, names: Collection[str], there: Collection[str]) -> str | None:
@@ -78,7 +113,7 @@ def _meant(option: str, prefix: str, names: Collection[str], there: Collection[s
     name, dot, rest = option.removeprefix(prefix).partition(".")
     if name in there or name in names or name.startswith(tuple(f"{setting}_" for setting in names)):
         return None
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.8)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=CUTOFF)
     return prefix + close[0] + dot + rest if close else None
 
 

@@ -33,7 +33,7 @@ def start_from_checkpoint(student: nn.Module, checkpoint: str) -> None:
         )
     print_log(f"student: {len(loaded)} tensors loaded from {checkpoint!r} (sha256 {sha256})", "current")
     if problems:
-        print_log(f"student, left as initialised: {summarise(problems)}", "current", level=logging.WARNING)
+        print_log(f"student, not loaded from it: {summarise(problems)}", "current", level=logging.WARNING)
 
 
 def inherit(student: nn.Module, teacher: Teacher, parts: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.nonfinite import read_batch
 from tests.detectors import build, distillation, retinanet
 
-GIVE = r"; give the config of its training \(--config FILE, or config=...\)"
+GIVE = r"; give the config of its training \(--config, or config=...\)"
 CODE = "the stored config holds code, which is not run: "
 FILE = f"the stored config names the file '.*evil.py', which is not run{GIVE}"
 TYPE = f"the stored config has the type .*, which no installed package registers{GIVE}"

@@ -31,6 +31,15 @@ def test_a_file_and_its_sha256(tmp_path):
     assert list(weights) == ["weight"] and sha256 == expected
 
 
+@pytest.mark.parametrize("text", ["no weights", "{}", ""])
+def test_a_file_that_is_no_checkpoint(tmp_path, text):
+    """In a line, without torch's advice to load by its unsafe loader."""
+    (tmp_path / "notes.pth").write_text(text)
+    with pytest.raises(ValueError, match="notes.pth' cannot be read as a checkpoint") as raised:
+        read_weights(str(tmp_path / "notes.pth"))
+    assert "\n" not in str(raised.value) and "weights_only" not in str(raised.value)
+
+
 def test_a_file_in_the_home_directory(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     expected = save(tmp_path / "model.pth")

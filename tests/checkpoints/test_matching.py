@@ -10,9 +10,10 @@ def test_what_fits_is_loaded_and_the_rest_is_told():
     weights = {"weight": torch.full((2, 3), 5.0), "bias": torch.zeros(4), "extra": torch.zeros(1)}
     loaded, problems = load_what_fits(layer, weights)
     assert loaded == ["weight"] and (layer.weight == 5).all()
-    assert [problem.key for problem in problems] == ["extra", "bias"]
-    said = "unexpected extra; bias: shape (4,) in the checkpoint, (2,) in the model"
-    assert summarise(problems) == said and summarise(problems, most=1) == "unexpected extra and 1 more"
+    assert [problem.key for problem in problems] == ["bias", "extra"]
+    shapes = "bias: shape (4,) in the checkpoint, (2,) in the model"
+    assert summarise(problems) == f"{shapes}; unexpected extra"
+    assert summarise(problems, most=1) == f"{shapes} and 1 more"
     loaded, problems = load_what_fits(layer, {})
     assert (loaded, list(map(str, problems))) == ([], ["missing weight", "missing bias"])
 

@@ -48,6 +48,18 @@ def test_an_mmcv_without_compiled_operators(monkeypatch):
     assert found.level == ERROR and "mmcv has no compiled operators (" in found.text and "install" in found.text
 
 
+def test_an_mmcv_for_another_gpu(monkeypatch):
+    def fails(device):
+        raise RuntimeError("no kernel image is available")
+
+    monkeypatch.setattr(doctor, "check_operators", lambda: None)
+    monkeypatch.setattr(doctor, "try_operators", fails)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a new GPU")
+    found = by_subject(examine_installation())["operators of mmcv"]
+    assert found.level == ERROR and "do not run on a new GPU (no kernel image is available): build mmcv" in found.text
+
+
 def test_the_distribution_that_is_there_is_named(monkeypatch):
     """MMEngine's fork has the same module, and the same `__version__`, under another name."""
     monkeypatch.setitem(STACK, "mmengine", ("none-of-these", *STACK["mmengine"]))
@@ -207,7 +219,8 @@ def test_an_algorithm_of_mmrazor(config):
 
 def test_a_detector_alone(config):
     config.model = config.model.architecture
-    assert by_subject(examine(config, images=2))["the teacher on the validation data"].level == ERROR
+    for options, level in ((dict(images=2), ERROR), (dict(baseline=0.2), WARNING)):
+        assert by_subject(examine(config, **options))["the teacher on the validation data"].level == level
     found = by_subject(examine(config))
     assert "levels and losses" not in found and found["a step"].level == OK
     assert "the teacher's file" not in found

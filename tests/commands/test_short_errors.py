@@ -67,6 +67,12 @@ def test_a_status_of_ours_stays(words, code):
         run_tool(fails(SystemExit(code)))
 
 
+def test_an_interruption(words, capsys):
+    with pytest.raises(SystemExit, match="130"):
+        run_tool(fails(KeyboardInterrupt()))
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_nothing_fails(words):
     assert run_tool(lambda: None) is None
 
@@ -128,7 +134,8 @@ def test_an_error_of_a_process_that_loads_data():
     )
     assert sentence(OSError(text)) == "OSError: gone"
     empty = cv2.error(text.replace("OSError: gone", "cv2.error: !buf.empty()\n"))
-    assert sentence(empty).startswith("cv2.error: !buf.empty(). To see which image it is, set num_workers=0")
+    said = "cv2.error: !buf.empty(). pcka-mmdet doctor CONFIG names image files that are missing or empty. "
+    assert sentence(empty).startswith(f"{said}To see which other image it is, set num_workers=0")
 
 
 def test_names_of_exceptions_that_say_little_without():

@@ -53,6 +53,18 @@ def test_every_training_logs_into_its_work_directory(backends):
     assert kinds == [*others, "LocalVisBackend"]
 
 
+@pytest.mark.parametrize("given", [None, dict(type="LogProcessor", window_size=7), dict(type="mine.Processor")])
+def test_the_console_line_of_a_distillation_has_no_levels(given):
+    config = plain(model=distillation(), **(dict(log_processor=given) if given else {}))
+    TrainingOptions().apply(config)
+    own = given is not None and given["type"] == "mine.Processor"
+    expected = given if own else {**(given or {}), "type": "pcka_mmdet.LevelLogProcessor"}
+    assert config.log_processor == expected
+    alone = plain(log_processor=dict(type="LogProcessor"))
+    TrainingOptions().apply(alone)
+    assert alone.log_processor.type == "LogProcessor"
+
+
 @pytest.mark.parametrize(
     "train_cfg, logger, expected",
     [

@@ -85,7 +85,7 @@ def test_the_channels_of_an_image():
 
 
 def test_no_neck():
-    with pytest.raises(ValueError, match="RetinaNet has no neck: write source='backbone'.*or give it a neck"):
+    with pytest.raises(ValueError, match=r"RetinaNet has no neck: .*\(source='backbone' in .*or give it a neck"):
         neck_levels(build({**retinanet(), "neck": None}))
 
 

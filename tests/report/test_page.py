@@ -98,6 +98,11 @@ def test_a_teacher_without_a_log(runs, tmp_path):
     assert unit == "epoch" and len(tables.ends(sides, curves).rows) == 5
 
 
+def test_a_curve_of_one_record_is_seen():
+    axes = charts.lines("loss", {STUDENT: [([1.0], [2.0])], DISTILLED: [([1.0, 2.0], [2.0, 1.0])]}, "epoch").axes[0]
+    assert [line.get_marker() for line in axes.get_lines()] == ["o", "None"]
+
+
 def test_seeds_without_a_partner_are_left_out(runs):
     plain, distilled, _ = runs
     assert with_partners([plain[:1], distilled]) == ([plain[:1], distilled[:1]], [1])

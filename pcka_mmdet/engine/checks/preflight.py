@@ -106,6 +106,30 @@ def check_optimizer(config: Config) -> None:
         )
 
 
+def check_schedule(config: Config) -> None:
+    """Refuse a one-cycle schedule that is shorter than the training: its last step fails.
+
+    Raises:
+        ValueError: `total_steps` is below the training's epochs or iterations.
+    """
+    loop = config.get("train_cfg") or {}
+    unit, length = (
+        ("iterations", loop.get("max_iters")) if counts_iterations(config) else ("epochs", loop.get("max_epochs"))
+    )
+    given = config.get("param_scheduler") or []
+    for number, scheduler in enumerate(given if isinstance(given, (list, tuple)) else [given]):
+        steps, by_epoch = scheduler.get("total_steps"), scheduler.get("by_epoch", True)
+        if steps is None or length is None or by_epoch != (unit == "epochs"):
+            continue
+        needed = min(length, scheduler.get("end", length)) - scheduler.get("begin", 0)
+        if steps < needed:
+            place = f"param_scheduler.{number}" if isinstance(given, (list, tuple)) else "param_scheduler"
+            raise ValueError(
+                f"{place}.total_steps is {steps}, and the schedule has {needed} {unit}: it would fail after {steps} of "
+                f"them. Write --cfg-options {place}.total_steps={needed}"
+            )
+
+
 def check_operators(config: Config | None = None) -> None:
     """Refuse to train on a GPU with an MMCV that was built without CUDA, whatever the config.
 
@@ -173,6 +197,7 @@ CHECKS = {
     "strategy": check_strategy,
     "hooks": check_hooks,
     "optimizer": check_optimizer,
+    "learning rate schedule": check_schedule,
     "operators of mmcv": check_operators,
     "initial weights": check_pretrained_weights,
     "annotations and classes": check_annotations,

@@ -32,8 +32,10 @@ def read_entries(losses: Mapping[str, Mapping], num_teachers: int) -> dict[str, 
     for name, given in losses.items():
         config = copy.deepcopy(dict(given))
         if "type" not in config:
-            close = difflib.get_close_matches(name, [other for other in losses if other != name], n=1)
-            advice = f"did you mean losses.{close[0]}?" if close else f"write losses.{name}=dict(type=...)"
+            others = [other for other in losses if other != name]
+            close = difflib.get_close_matches(name, others, n=1)
+            there = f", or an option of {', '.join(f'losses.{other}' for other in others)}" if others else ""
+            advice = f"did you mean losses.{close[0]}?" if close else f"write losses.{name}=dict(type=...){there}"
             raise ValueError(f"losses.{name} has no type, only {config}: {advice}")
         asked = config.get("teacher")
         if asked is not None and asked not in range(num_teachers):

@@ -91,7 +91,7 @@ def lines(kind: str, curves: Curves, unit: str) -> "Figure":
         label = textwrap.fill(short(name), LETTERS)
         for number, (xs, ys) in enumerate(curve for curve in side if curve[0]):
             drawn = colour.get(name, colours.METHODS["teacher"])
-            style = dict(marker="o", ms=4) if kind == "precision" else {}  # there may be a single one
+            style = dict(marker="o", ms=4) if kind == "precision" or len(xs) == 1 else {}  # one point makes no line
             axes.plot(xs, ys, lw=2, color=drawn, label=None if number else label, **style)
     finish(axes, TITLES[kind], unit)
     return figure

@@ -64,6 +64,31 @@ def test_an_optimizer_that_decays_by_layers():
     preflight.check_optimizer(Config(dict(model=distillation())))
 
 
+@pytest.mark.parametrize(
+    "loop, scheduler, needed",
+    [
+        (dict(max_epochs=40), dict(total_steps=16), 40),
+        (dict(max_epochs=40), dict(total_steps=16, begin=1, end=20), 19),
+        (dict(max_epochs=16), dict(total_steps=16), None),
+        (dict(max_epochs=40), dict(total_steps=16, end=16), None),
+        (dict(max_epochs=40), dict(total_steps=160, by_epoch=False), None),  # the iterations are not known yet
+        (dict(type="IterBasedTrainLoop", max_iters=90), dict(total_steps=16, by_epoch=False), 90),
+        (dict(max_epochs=40), dict(gamma=0.1), None),
+    ],
+)
+def test_a_schedule_that_ends_before_the_training(loop, scheduler, needed):
+    scheduler = dict(scheduler, type="OneCycleLR")
+    for given, place in (([scheduler], "param_scheduler.0"), (scheduler, "param_scheduler")):
+        config = Config(dict(model=retinanet(), train_cfg=loop, param_scheduler=given))
+        if needed is None:
+            preflight.check_schedule(config)
+            continue
+        with pytest.raises(
+            ValueError, match=f"{place}.total_steps is 16, .* --cfg-options {place}.total_steps={needed}"
+        ):
+            preflight.check_schedule(config)
+
+
 def test_a_hook_that_an_algorithm_of_mmrazors_fails_at():
     """It would, in the last epochs: MMDetection's hook looks for the head."""
     hooks = [dict(type="mmdet.YOLOXModeSwitchHook", num_last_epochs=15)]

@@ -150,7 +150,8 @@ def test_a_loss_without_a_type():
         ValueError, match="losses.pckaa has no type, only {'loss_weight': 2}: did you mean losses.pcka?"
     ):
         distiller(dict(pcka=PCKA, pckaa=dict(loss_weight=2)))
-    with pytest.raises(ValueError, match=r"losses.other has no type, only {}: write losses.other=dict\(type=...\)"):
+    advice = r"write losses.other=dict\(type=...\), or an option of losses.pcka"
+    with pytest.raises(ValueError, match=f"losses.other has no type, only {{}}: {advice}"):
         distiller(dict(pcka=PCKA, other={}))
 
 

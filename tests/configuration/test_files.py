@@ -1,0 +1,25 @@
+"""Configs by their paths and names."""
+
+import pytest
+
+from pcka_mmdet.configuration.files import load_config
+
+
+def test_a_base_that_does_not_exist(tmp_path):
+    (tmp_path / "mine.py").write_text("_base_ = 'none.py'\n")
+    said = "the config '.*mine.py', or one that it is based on, names a config that does not exist: .*none.py"
+    with pytest.raises(FileNotFoundError, match=said):
+        load_config(str(tmp_path / "mine.py"))
+
+
+@pytest.mark.parametrize(
+    "path, said",
+    [
+        ("none.py", "no config file at 'none.py'"),
+        ("mmdet::none.py", "mmdet has no config 'none.py'"),
+        ("nothing::none.py", "there is no package 'nothing'"),
+    ],
+)
+def test_a_config_that_does_not_exist(path, said):
+    with pytest.raises((FileNotFoundError, ValueError), match=said):
+        load_config(path)
