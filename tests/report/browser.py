@@ -45,9 +45,9 @@ class Browser:
         found = self.call("elements", {"using": "css selector", "value": selector})
         return [next(iter(element.values())) for element in found]
 
-    def click(self, selector: str) -> None:
-        """Click the first element that a CSS selector finds, as a user does."""
-        self.call(f"element/{self.find(selector)[0]}/click", {})
+    def click(self, selector: str, number: int = 0) -> None:
+        """Click an element that a CSS selector finds, as a user does."""
+        self.call(f"element/{self.find(selector)[number]}/click", {})
 
     def spoken(self, selector: str) -> list[tuple[str, str]]:
         """Role and name of elements, as a screen reader gets them."""

@@ -43,6 +43,27 @@ def test_switches(tab, page):
     assert tab.errors() == []
 
 
+def test_every_switch_and_every_table(tab, page):
+    """A switch changes the boxes that it names, in its picture alone."""
+    tab.open(page)
+    layers = "truth", "run1", "run2"
+    drawn = f"""[...document.querySelectorAll('.picture')].map(picture => {list(layers)}.map(
+        layer => getComputedStyle(picture.querySelector('.layer-' + layer)).display != 'none'))"""
+    expected = tab.run(drawn)
+    assert len(expected) == 3
+    for picture, states in enumerate(expected):
+        for number, layer in enumerate(layers):
+            tab.click(f".picture label:has(.{layer})", picture)
+            states[number] = not states[number]
+            assert tab.run(drawn) == expected
+    opened = "[...document.querySelectorAll('details')].map(d => d.open)"
+    count = len(tab.run(opened))
+    for number in range(count):
+        tab.click("details > summary", number)
+        assert tab.run(opened) == [True] * (number + 1) + [False] * (count - number - 1)
+    assert tab.errors() == []
+
+
 def test_a_run_alone(tab, page_of_one):
     tab.open(page_of_one)
     tab.click("details summary")
