@@ -30,8 +30,17 @@ def best_checkpoint(work_dir: Path) -> tuple[str, float]:
 
 def test_train_and_test(command, digit_scenes, tmp_path):
     """The best student reaches in `tools/test.py` what its validation found."""
-    command("tools/train.py", DISTILLED, "--work-dir", tmp_path, *tiny_demo(digit_scenes, epochs=2), *KEEP_BEST)
+    log = tmp_path / "plain" / "20260101_000000" / "vis_data"
+    log.mkdir(parents=True)
+    (log / "scalars.json").write_text('{"coco/AR@100": 0.25, "step": 2}\n')
+    words = ["--work-dir", tmp_path, "--baseline", tmp_path / "plain", *tiny_demo(digit_scenes, epochs=2), *KEEP_BEST]
+    command("tools/train.py", DISTILLED, *words, "teacher_check.metric=AR@100")
     best, validated = best_checkpoint(tmp_path)
+    begin, level_table, first, end = (
+        last_log(tmp_path).index(text)
+        for text in ("Checkpoints will be saved", "| level", "Epoch(train)", " over the baseline's 0.250")
+    )
+    assert begin < level_table < first < end
     checkpoint = torch.load(tmp_path / best, weights_only=True)
     assert {key.split(".")[0] for key in checkpoint["state_dict"]} == {"architecture", "distiller"}
     lines = [line for line in last_log(tmp_path).splitlines() if "Epoch(train)" in line]
