@@ -1,4 +1,8 @@
-"""Each command on a page is one that its program accepts. The quick start is run in tests/integration."""
+"""Each command on a page is one that its program accepts.
+
+Those of docs/index.md, own-detector.md, report.md, analysis.md, theory.md and README.md are also run, in
+tests/integration and test_readme.py. The others take hours, a GPU, a network or several machines.
+"""
 
 import argparse
 import importlib
@@ -128,5 +132,5 @@ def test_a_command(command, parse):
                 assert len(list((ROOT / "configs").rglob(name))) == 1, name
     elif program == "pytest":
         assert all((ROOT / word).exists() for word in words)
-    else:  # what pip installs is tested in test_readme.py and by .ci/run
+    else:  # tests/integration/test_ecosystem.py installs a wheel, and .ci/run a clone
         assert program in ("pip", "source"), program

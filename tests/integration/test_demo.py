@@ -186,6 +186,35 @@ def test_the_commands_of_the_page_of_the_report(demo, page, command):
     assert (page / "work_dirs" / "distilled" / "report.html").is_file()
 
 
+@pytest.mark.full  # a training
+def test_the_commands_of_the_theory(demo, command, tmp_path):
+    """docs/theory.md, after its `make`."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "digit_scenes").symlink_to(demo.data)
+    teacher = tmp_path / "work_dirs" / "demo" / "teacher" / "epoch_20.pth"
+    teacher.parent.mkdir(parents=True)
+    teacher.symlink_to(demo.work_dir / "teacher" / "epoch_3.pth")
+    (tmp_path / "docs" / "images").mkdir(parents=True)
+    block = "".join(blocks("docs/theory.md", "bash")).removeprefix("make demo-teacher\n")
+    names = {"configs/demo/theorem.py": ROOT / "configs/demo/theorem.py"}
+    *_, said = run_block(command, block, tmp_path, names)
+    sides = re.findall(r"stride (\d+): bound (\S+) to (\S+), MMD (\S+) to (\S+)", said)
+    assert [stride for stride, *_ in sides] == ["8", "16"]
+    for bound, _, mmd, _ in (map(float, side[1:]) for side in sides):
+        assert 0 < mmd <= bound
+    assert (tmp_path / "docs/images/theorem.png").is_file()
+
+
+@pytest.mark.full
+def test_the_metric_of_the_page_of_the_ecosystem(demo, command, tmp_path):
+    """docs/ecosystem.md: the other evaluator finds what the demo's did."""
+    (block,) = [block for block in blocks("docs/ecosystem.md", "bash") if "FasterCocoMetric" in block]
+    names = {"CONFIG": demo.work_dir / "student.py", "CHECKPOINT": demo.work_dir / "student" / "epoch_3.pth"}
+    (said,) = run_block(command, block.split("\n", 1)[1], tmp_path, names)
+    precision = json.loads((demo.work_dir / "results.json").read_text())["student"]["bbox_mAP"]
+    assert f"bbox_mAP: {precision:.4f}" in said
+
+
 @contextmanager
 def told(capsys, message):
     """A tool in this process that fails and says so."""
