@@ -29,22 +29,41 @@ OF_MMRAZOR: dict[str, dict] = {
     "kl": dict(type="mmrazor.KLDivergence"),
     "attention": dict(type="mmrazor.ATLoss", loss_weight=1.0),
     "dist": dict(type="mmrazor.DISTLoss"),
+    "channels": dict(type="mmrazor.ChannelWiseDivergence"),
 }
+LAYOUTS = {
+    "kl": dict(layout="rows"),
+    "dist": dict(layout="rows"),
+    "attention": dict(layout="maps", average="batch"),
+    "channels": dict(layout="maps", average="batch"),
+}
+"""How patches are given to those that they change."""
+
+STRIDES = (8, 16)
+"""Levels with patches of more than one position, for losses of MMRazor on whole maps and on patches."""
+
+WHOLE = {name: dict(loss, strides=STRIDES) for name, loss in OF_MMRAZOR.items()}
 PATCHED = {
-    "kl-patched": dict(loss=OF_MMRAZOR["kl"]),
-    "dist-patched": dict(loss=OF_MMRAZOR["dist"]),
-    "attention-patched": dict(loss=OF_MMRAZOR["attention"], layout="maps", average="batch", strides=(8, 16)),
-    "channel-wise-patched": dict(
-        loss=dict(type="mmrazor.ChannelWiseDivergence"), layout="maps", average="batch", strides=(8, 16)
-    ),
+    f"{name}-patched": dict(
+        type="pcka_mmdet.PatchedLoss", patch_size="auto", loss=OF_MMRAZOR[name], strides=STRIDES, **layout
+    )
+    for name, layout in LAYOUTS.items()
 }
 OURS: dict[str, dict] = {
     "mmd": dict(type="pcka_mmdet.MMDLoss", patch_size="auto"),
     "mmd-rbf": dict(type="pcka_mmdet.MMDLoss", patch_size="auto", kernel="rbf"),
     "rcka": dict(type="pcka_mmdet.RCKALoss", source="neck"),
-    **{name: dict(type="pcka_mmdet.PatchedLoss", patch_size="auto", **loss) for name, loss in PATCHED.items()},
 }
-OTHERS = {name: Method({"other": {"loss_weight": 1.0, **loss}}) for name, loss in (OF_MMRAZOR | OURS).items()}
+OF_A_ROI_HEAD: dict[str, dict] = {
+    "roi-head": dict(type="pcka_mmdet.RoIHeadLoss"),
+    "rcka-roi": dict(type="pcka_mmdet.RCKALoss", source="roi_head"),
+}
+"""For pairs of two-stage detectors alone."""
+
+OTHERS = {
+    name: Method({"other": {"loss_weight": 1.0, **loss}})
+    for name, loss in (WHOLE | PATCHED | OURS | OF_A_ROI_HEAD).items()
+}
 """Losses that the comparison leaves out."""
 
 METHODS_IN_TIME = {
@@ -59,7 +78,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--student", default=str(PAIR / "student.py"), help="config (default: %(default)s)")
     parser.add_argument("--teacher", default=str(PAIR / "teacher.py"), help="config (default: %(default)s)")
     parser.add_argument(
-        "--methods", nargs="+", choices=METHODS_IN_TIME, metavar="METHOD", default=list(METHODS_IN_TIME)
+        "--methods",
+        nargs="+",
+        choices=METHODS_IN_TIME,
+        metavar="METHOD",
+        default=[name for name in METHODS_IN_TIME if name not in OF_A_ROI_HEAD],
+        help=f"default: all but {' and '.join(OF_A_ROI_HEAD)}, which are for two-stage pairs",
     )
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, nargs=2, default=[192, 256], metavar=("HEIGHT", "WIDTH"))
