@@ -1,7 +1,7 @@
 """Each command on a page is one that its program accepts.
 
-Those of docs/index.md, own-detector.md, report.md, analysis.md, theory.md and README.md are also run, in
-tests/integration and test_readme.py. The others take hours, a GPU, a network or several machines.
+Those of README.md, docs/index.md, own-detector.md, report.md, analysis.md, theory.md, and the metric of ecosystem.md
+are also run, in test_readme.py and tests/integration. Most of the others take hours, a GPU or a network.
 """
 
 import argparse

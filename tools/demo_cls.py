@@ -5,9 +5,8 @@ so the same command continues after an interruption.
 """
 
 import argparse
-import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,19 +83,26 @@ def plan(args: argparse.Namespace) -> dict[tuple[str, int], Training]:
     return trainings
 
 
-def keep(trainings: dict[tuple[str, int], Training], path: Path) -> list[Trial]:
-    """Add the results to the file, which may hold those of other settings, and return them."""
-    trials, entries = [], json.loads(path.read_text()) if path.exists() else {}
+def keep(trainings: dict[tuple[str, int], Training], split: str, path: Path) -> None:
+    """Add the results to the file, which may hold those of other settings."""
+    entries = json.loads(path.read_text()) if path.exists() else {}
     for (method, seed), training in trainings.items():
-        accuracy = training.record["val"][ACCURACY] / 100
-        trials.append(Trial("digits", method, 1.0, seed, accuracy, None, training.record["seconds"]))
-        entries[training.name] = {"trial": dataclasses.asdict(trials[-1])} | (training.record.get("provenance") or {})
+        result = dict(method=method, seed=seed, epochs=training.config.train_cfg.max_epochs)
+        result |= {f"top1_{split}": _accuracy(training), "seconds": training.record["seconds"]}
+        entries[training.name] = result | (training.record.get("provenance") or {})
     write_json(path, dict(sorted(entries.items())))
-    return trials
 
 
-def report(trials: Sequence[Trial], split: str, console: Console) -> str:
+def _accuracy(training: Training) -> float:
+    return training.record["val"][ACCURACY] / 100  # of the split that is reported
+
+
+def report(trainings: dict[tuple[str, int], Training], split: str, console: Console) -> str:
     """Print the table, and return it as Markdown."""
+    trials = [
+        Trial("digits", method, 1.0, seed, _accuracy(training), None, training.record["seconds"])
+        for (method, seed), training in trainings.items()
+    ]
     found = rows(trials, [(name, 1.0) for name in ("teacher", *METHODS)], STUDENT, "val")
     table = [[name, *others] for name, _, *others in (cells(row) for row in found)]
     console.print(console_table(HEADER, table, title=f"accuracy on {split}"))
@@ -112,7 +118,8 @@ def main() -> None:
         with Display(stages, console, args.jobs) as display:
             run_stages(stages, display, 1, args.jobs, inherit=[lock])
         path = args.work_dir / "results.md"
-        path.write_text(report(keep(trainings, path.with_suffix(".json")), args.split, console))
+        keep(trainings, args.split, path.with_suffix(".json"))
+        path.write_text(report(trainings, args.split, console))
         console.print(f"the table is in {path}", highlight=False)
 
 

@@ -71,6 +71,8 @@ def main() -> None:
     progress = ProgressHook(args.baseline and last_metric(args.baseline, metric), so_far, metric)
     try:
         run_training(config, options, notes, [progress])
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt("the same command with --resume goes on from the last checkpoint") from error
     finally:
         progress.stop()
 

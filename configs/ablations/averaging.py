@@ -1,5 +1,5 @@
 title = "What the mean over groups of patches is taken over (Table 5)"
-paper = "the mean over channels is best (Table 5). Our copy has no numbers of this table."
+paper = "The paper finds the mean over channels best (Table 5)."
 _averages = ("channel", "batch", "spatial")
 demo = {average: {"pcka.average": average} for average in _averages}
 against = dict(batch="channel", spatial="channel")

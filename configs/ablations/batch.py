@@ -1,5 +1,5 @@
 title = "Images in a batch (Tables 11 to 13): patches, and whole images by RCKA"
-paper = "compares sizes of the batch (in Tables 11 to 13). Our copy has no numbers of these tables."
+paper = "The paper compares sizes of the batch (in Tables 11 to 13)."
 # the epochs and the learning rate stay as they are, so that the student alone differs too: each row has its own
 _rcka = dict(type="pcka_mmdet.RCKALoss", source="neck", strides=(8, 16))
 _kinds = {"alone": {"pcka.loss_weight": 0.0}, "PCKA": {}, "RCKA": {"losses": dict(rcka=_rcka)}}

@@ -1,5 +1,5 @@
 title = "Estimator of CKA"
-paper = "our copy says nothing of it. The released code does not centre."
+paper = "The paper's released code does not centre."
 _centerings = ("none", "center", "debias")
 demo = {centering: {"pcka.centering": centering} for centering in _centerings}
 against = dict(center="none", debias="none")

@@ -1,5 +1,5 @@
 title = "MMD in place of CKA (Table 6)"
-paper = "compares MMD and CKA (Table 6). Our copy has no numbers of this table."
+paper = "The paper compares MMD and CKA (Table 6)."
 _mmd = {f"MMD, {kernel}": dict(type="pcka_mmdet.MMDLoss", kernel=kernel) for kernel in ("linear", "rbf")}
 demo = {
     "CKA, uncentred": {"pcka.centering": "none"},

@@ -1,5 +1,5 @@
 title = "Other losses on whole maps and on patches (Table 7)"
-paper = "compares other losses with patches and without (Table 7). Our copy has no numbers of this table."
+paper = "The paper compares other losses with patches and without (Table 7)."
 note = """Patches change neither L2 nor PKD, so `PatchedLoss` refuses them, and they have no second row.
 KL divergence and DIST change in one more way: on whole maps their softmax is over the channels of a position, and
 on patches over the features of a patch."""

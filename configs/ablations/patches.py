@@ -1,5 +1,5 @@
 title = "Patches or whole maps, and the side of the patches"
-paper = "shows training curves with patches and without. Our copy names no table of it."
+paper = "The paper shows training curves with patches and without."
 # on the demo's maps of 16x16 and 8x8 positions; whole maps are compared by RCKA over the images of a batch
 _rcka = dict(type="pcka_mmdet.RCKALoss", source="neck", strides=(8, 16))
 demo = {

@@ -22,6 +22,7 @@ from pcka_mmdet import __version__
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.installed import INSTALL, STACK, release
+from pcka_mmdet.engine.cfg_options import doubtful_names
 from pcka_mmdet.engine.checks.annotations import check_annotations, doubts_of_annotations
 from pcka_mmdet.engine.checks.images import check_images
 from pcka_mmdet.engine.checks.preflight import CHECKS, check_operators, check_teacher_checkpoint
@@ -104,6 +105,8 @@ def examine(config: Config, images: int | None = None, baseline: float | None = 
         if subject == test and finding.level != OK:
             readable.remove("test_dataloader")
         yield finding
+    for text in doubtful_names(config):
+        yield Finding(WARNING, "names of settings", text)
     for text in [] if wrong else doubts_of_annotations(config, readable):
         yield Finding(WARNING, "annotations and classes", text)
     if wrong:
@@ -154,11 +157,13 @@ def _operators() -> str:
     if not torch.cuda.is_available():
         try_operators("cpu")
         return "torch sees no GPU: trainings run on the CPU"
+    torch.ones(1, device="cuda").sum().item()  # torch's own failure is not mmcv's
     try:
         try_operators("cuda")
     except RuntimeError as error:  # built for another GPU, or another CUDA
+        said = str(error).partition("\n")[0]
         raise ValueError(
-            f"mmcv's operators do not run on {torch.cuda.get_device_name()} ({error}): build mmcv on this machine "
+            f"mmcv's operators do not run on {torch.cuda.get_device_name()} ({said}): build mmcv on this machine "
             "(FORCE_CUDA=1, see docs/install.md)"
         ) from error
     return f"they run on {torch.cuda.get_device_name()}"

@@ -43,8 +43,8 @@ def run_tool(main: Callable[[], None]) -> None:
     try:
         with safe_loading():
             main()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(": ".join(["interrupted", *map(str, error.args)]), file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
         if shows_all:
@@ -65,8 +65,8 @@ def sentence(error: Exception) -> str:
         if message.startswith("cv2.error"):
             message += (
                 ". pcka-mmdet doctor CONFIG names image files that are missing or empty. To see which other image it "
+                "is, set num_workers=0 and persistent_workers=False in the data loader"
             )
-            message += "is, set num_workers=0 and persistent_workers=False in the data loader"
     elif type(error).__module__ == "cv2":
         names = [value for value in _locals(error, "filename") if isinstance(value, str)]  # in mmcv's LoadImageFromFile
         return f"the image {names[-1]!r} cannot be read: {message.strip()}" if names else message.strip()

@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.config.config import ConfigParsingError
 
 from .carried import carried
 from .installed import check_package
@@ -16,17 +17,15 @@ def load_config(path: str) -> Config:
     current directory.
 
     Raises:
-        FileNotFoundError: There is no such file, or it is based on one that does not exist.
+        FileNotFoundError: There is no such file, or it names one that does not exist.
         ValueError: It, or a config that it is based on, is no valid Python; or a package is missing or not known.
     """
     package, _, name = path.rpartition("::")
     file = _file_of_package(package, name) if package else _file(path)
     try:
         config = Config.fromfile(file)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"the config {path!r}, or one that it is based on, names a config that does not exist: {error}"
-        ) from error
+    except (FileNotFoundError, ConfigParsingError) as error:
+        raise FileNotFoundError(f"the config {path!r}, or one that it is based on, cannot be read: {error}") from error
     except SyntaxError as error:
         raise ValueError(f"the config {path!r}, or one that it is based on, is no valid Python: {error}") from error
     check_package(config.get("default_scope") or "")

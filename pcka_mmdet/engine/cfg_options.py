@@ -2,13 +2,11 @@
 
 import difflib
 import inspect
-import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from pcka_mmdet.configuration.distillation import is_fpn_distill, write_out_mmrazor_detectors
@@ -20,9 +18,11 @@ _OF_DISTILLATION = {"type", *inspect.signature(FPNDistill).parameters} - {"data_
 _OF_RUNNER = set(inspect.signature(Runner.__init__).parameters)
 """Settings of MMEngine's runner."""
 
-CUTOFF = 0.82
-"""Similarity of two names above which one is taken for a misspelt form of the other. Names at the top of MMDetection's
-configs stay below it: `conv_cfg` and `env_cfg` have 0.8."""
+CUTOFF = 0.8
+"""Similarity from which one name is taken for a misspelt form of another: `modle` and `model` have 0.8."""
+
+CUTOFF_IN_FILES = 0.82
+"""Likewise for names that a config file has, of its own or for other settings: `conv_cfg` and `env_cfg` have 0.8."""
 
 _PLACES = {
     "lr": "optim_wrapper.optimizer.lr",
@@ -67,39 +67,40 @@ def check_names(config: Config, options: Mapping[str, Any]) -> None:
     for option in options:
         name, dot, rest = option.partition(".")
         if name in places and name not in config:
-            meant = _with_names_that_are_there(config, places[name] + dot + rest)
+            meant = places[name] + dot + (_of_a_loss(config, rest) if name == "losses" else rest)
             raise ValueError(f"there is no setting {option!r}: did you mean {meant!r}?")
         for prefix, names in known.items():
             if (meant := _meant(option, prefix, names, there[prefix])) is not None:
                 raise ValueError(f"there is no setting {option!r}: did you mean {meant!r}?")
 
 
-def warn_of_misspelt_names(config: Config) -> None:
-    """Log names at the top of a config that nearly are a setting of MMEngine's. MMEngine ignores them."""
-    for name in config:
-        meant = _meant(name, "", _OF_RUNNER, there=())
-        if meant is not None:
-            print_log(
-                f"the config has {name!r}, which nothing reads: did you mean {meant!r}?", "current", logging.WARNING
-            )
+def doubtful_names(config: Config) -> list[str]:
+    """A sentence for each name at the top of a config that nearly is a setting of MMEngine's, which ignores it."""
+    meant = {name: _meant(name, "", _OF_RUNNER, (), CUTOFF_IN_FILES) for name in config}
+    return [
+        f"the config has {name!r}, which MMEngine does not read: did you mean {right!r}?"
+        for name, right in meant.items()
+        if right is not None
+    ]
 
 
-def _with_names_that_are_there(config: Config, option: str) -> str:
-    """The option, with each name that the config lacks replaced by the closest one that it has there, if one is close.
+def _of_a_loss(config: Config, option: str) -> str:
+    """An option below `losses`, with the name of a loss that the config has in the place of a misspelt one.
 
     Args:
-        config: The config.
-        option: Such as `'model.distiller.losses.pckaa.loss_weight'`.
+        config: The config of a distillation.
+        option: Such as `'pckaa.loss_weight'`. One that sets a type (`'pcka2.type'`) adds a loss and is left as it is.
     """
-    names, node = [], config
-    for name in option.split("."):
-        there = list(node) if isinstance(node, Mapping) or node is config else []
-        names.append(name if name in there else next(iter(difflib.get_close_matches(name, there, n=1)), name))
-        node = node.get(names[-1]) if names[-1] in there else None
-    return ".".join(names)
+    name, dot, rest = option.partition(".")
+    there = config.model.get("distiller", {}).get("losses") or {}
+    adds = name in there or rest in ("", "type")
+    close = [] if adds else difflib.get_close_matches(name, there, n=1, cutoff=CUTOFF)
+    return f"{close[0]}{dot}{rest}" if close else option
 
 
-def _meant(option: str, prefix: str, names: Collection[str], there: Collection[str]) -> str | None:
+def _meant(
+    option: str, prefix: str, names: Collection[str], there: Collection[str], cutoff: float = CUTOFF
+) -> str | None:
     """The option whose name below `prefix` is misspelt; `None` if it is not.
 
     Args:
@@ -107,13 +108,14 @@ def _meant(option: str, prefix: str, names: Collection[str], there: Collection[s
         prefix: Such as `'model.'`.
         names: Names of settings that a config may have there.
         there: Names that this config has there.
+        cutoff: Least similarity.
     """
     if not option.startswith(prefix):
         return None
     name, dot, rest = option.removeprefix(prefix).partition(".")
     if name in there or name in names or name.startswith(tuple(f"{setting}_" for setting in names)):
         return None
-    close = difflib.get_close_matches(name, names, n=1, cutoff=CUTOFF)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
     return prefix + close[0] + dot + rest if close else None
 
 

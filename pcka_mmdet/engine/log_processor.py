@@ -2,8 +2,10 @@
 
 import re
 
+from mmengine.config import Config
 from mmengine.runner import LogProcessor, Runner
 
+from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.registry import LOG_PROCESSORS
 
 _DETAIL = re.compile(r"(?<!\S)(\S+_(?:s|stage)\d+|balance\.\S+): \S+\s*")
@@ -24,3 +26,10 @@ class LevelLogProcessor(LogProcessor):
         """The same after a validation or a test."""
         tag, line = super().get_log_after_epoch(runner, batch_idx, mode, with_non_scalar)
         return tag, _DETAIL.sub("", line).rstrip()
+
+
+def shorten_console_lines(config: Config) -> None:
+    """Put `LevelLogProcessor` in the place of MMEngine's own log processor. Any other one stays."""
+    processor = config.get("log_processor") or {}
+    if last_name(processor.get("type", "LogProcessor")) == "LogProcessor":
+        config.log_processor = {**processor, "type": "pcka_mmdet.LevelLogProcessor"}

@@ -18,6 +18,7 @@ from pcka_mmdet.models.losses.roi_head_loss import problem_of_roi_head
 from pcka_mmdet.models.sources import dense_head, stages
 
 from .cfg_options import merge_options
+from .log_processor import shorten_console_lines
 
 RECIPES = ("both-heads", "own-head", "teacher-head", "maps", "pcka", "pcka-mimic")
 """Files in `configs/_base_/distillers`; the last two are the paper's."""
@@ -180,7 +181,7 @@ def make_distillation(config: Config, sides: dict[str, Any], distiller: dict, ba
     """
     balanced = {} if balance is None else {"balance": balance}
     config.model = dict(type="pcka_mmdet.FPNDistill", **sides, distiller=distiller, **balanced)
-    config.log_processor = {**(config.get("log_processor") or {}), "type": "pcka_mmdet.LevelLogProcessor"}
+    shorten_console_lines(config)
 
 
 def load_recipe(recipe: str, with_roi_head: bool) -> Config:

@@ -16,11 +16,12 @@ from pcka_mmdet.configuration.distillation import is_fpn_distill
 from pcka_mmdet.configuration.installed import releases
 from pcka_mmdet.configuration.nested import last_name
 
-from .cfg_options import warn_of_misspelt_names
+from .cfg_options import doubtful_names
 from .checks import preflight
 from .checks.teacher_check import check_teacher
 from .hooks import BalanceAdviceHook, FreshMetricsHook, NonFiniteLossHook, SeparateClippingHook, SimilarityHook
 from .hooks.student_checkpoint import use_student_checkpoints
+from .log_processor import shorten_console_lines
 from .nonfinite import save_step
 from .runner import build_runner, build_training_set, on_cpu
 from .work_dir import check_work_dir, reserved
@@ -81,14 +82,7 @@ class TrainingOptions:
         if is_fpn_distill(config) and last_name(config.model.distiller.type) == "FPNDistiller":
             if config.model.get("balance") is None:
                 config.model.balance = dict(ratio=None)  # constant weights: measured for the log and its warnings
-            _shorten_console_lines(config)
-
-
-def _shorten_console_lines(config: Config) -> None:
-    """Leave the values of levels out of the console, unless the config has a log processor of its own."""
-    processor = config.get("log_processor") or {}
-    if last_name(processor.get("type", "LogProcessor")) == "LogProcessor":
-        config.log_processor = {**processor, "type": "pcka_mmdet.LevelLogProcessor"}
+            shorten_console_lines(config)
 
 
 def _drop_weights_that_would_be_loaded_over(config: Config) -> None:
@@ -151,7 +145,8 @@ def run_training(
         checkpoint = checkpoint_to_resume(str(options.resume), Path(config.work_dir))
         config.resume, config.load_from = checkpoint is not None, checkpoint or config.get("load_from")
     preflight.check_all(config)
-    warn_of_misspelt_names(config)
+    for doubt in doubtful_names(config):
+        print_log(doubt, "current", logging.WARNING)
     check_work_dir(config)
     with reserved(config, resumes=bool(config.get("resume"))):
         if options.check_teacher:

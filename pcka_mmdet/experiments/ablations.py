@@ -107,8 +107,9 @@ class Ablation:
             command: What runs them.
         """
         return (
-            f"# {self.title}\n\nAP on val of the demo's digits after {epochs} epochs, {seeds} seeds: `{command}`.\n\n"
-            f"{markdown_table(HEADER, lines)}\nThe paper: {self.paper}\n" + (f"\n{self.note}\n" if self.note else "")
+            f"# {self.title}\n\nAP on val of the demo's digits after {epochs} epochs, {seeds} seed{'s' * (seeds > 1)}: "
+            f"`{command}`.\n\n{markdown_table(HEADER, lines)}\n"
+            f"{self.paper} Our copy has no numbers to compare with.\n" + (f"\n{self.note}\n" if self.note else "")
         )
 
 

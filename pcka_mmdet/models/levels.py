@@ -82,8 +82,8 @@ def neck_levels(detector: nn.Module) -> list[Level]:
     """
     if getattr(detector, "neck", None) is None:
         raise ValueError(
-            f"{type(detector).__name__} has no neck: compare maps of the backbone (source='backbone' in PCKALoss or "
-            "MimicLoss), or give it a neck, such as neck=dict(type='ChannelMapper', ...)"
+            f"{type(detector).__name__} has no neck: compare maps of the backbone (source='backbone' in a loss on "
+            "maps, such as PCKALoss), or give it a neck, such as neck=dict(type='ChannelMapper', ...)"
         )
     strides, channels = _declared_strides(detector), getattr(detector.neck, "out_channels", None)
     if strides and isinstance(channels, int) and getattr(detector.neck, "num_outs", len(strides)) == len(strides):

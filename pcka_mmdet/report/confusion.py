@@ -1,4 +1,4 @@
-"""Confusion matrices of detectors, counted as MMDetection's `confusion_matrix.py` does, but for crowds."""
+"""Confusion matrices of detectors, as MMDetection's `confusion_matrix.py` counts, except that crowds are no objects."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,8 +21,8 @@ def confusion_matrix(
     """Pairs of an object's class (row) and a detection's class (column); the last row and column are the background.
 
     A detection counts for every object that it overlaps; an object that no detection of its class overlaps counts as
-    background too. They overlap from an intersection over union of `IOU`. A crowd is no object, and a detection of its
-    class within it does not count, as in COCO's AP. MMDetection's tool takes a crowd for an object.
+    background too. They overlap from an intersection over union of `IOU`. A crowd is no object, and a
+    detection that matches none and lies at least half in a crowd of its class does not count, as in COCO's AP.
 
     Args:
         truth: See `predictions.read_ground_truth`.

@@ -40,13 +40,13 @@ def plot_logit_similarity(
     figure = Figure(figsize=(3.2 * len(matrices), 6.8), layout="constrained")
     grid = figure.subplots(2, len(matrices), squeeze=False)
     for (upper, lower), (name, matrix) in zip(grid.T, matrices.items(), strict=True):
-        titles = name, f"difference to the {teacher}\n{distances[name]:.3f} on average"
+        titles = name, f"difference to the {teacher}\n(root mean square {distances[name]:.3f})"
         for axes, values, title in zip((upper, lower), (matrix, matrix - matrices[teacher]), titles, strict=True):
-            image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)
+            image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1)  # larger differences have the last colour
             axes.set_xticks(range(len(classes)), classes)
             axes.set_yticks(range(len(classes)), classes)
             axes.set_title(title, fontsize=10)
         lower.set_visible(name != teacher)
-    figure.colorbar(image, ax=figure.axes, shrink=0.7, label="correlation of logits, and its difference")
+    figure.colorbar(image, ax=figure.axes, shrink=0.7, label="correlation of logits, and its difference", extend="both")
     figure.savefig(path, dpi=150)
     return distances

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.commands.arguments import add_common_arguments, positive, runner_config
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.engine.cfg_options import warn_of_misspelt_names
+from pcka_mmdet.engine.cfg_options import doubtful_names
 from tests.detectors import distillation, retinanet
 
 RETINANET = "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py"
@@ -31,8 +31,11 @@ def parsed(config: Config, *options: str) -> Config:
         ("balance.ratio=2", "model.balance.ratio"),
         ("teacher_ckpt=t.pth", "model.teacher_ckpt"),
         ("losses.pcka.loss_weight=2", "model.distiller.losses.pcka.loss_weight"),
-        ("losses.pckaa.loss_wieght=2", "model.distiller.losses.pcka.loss_wieght"),  # it has no such option to name
-        ("losses.other.loss_weight=2", "model.distiller.losses.other.loss_weight"),
+        ("losses.pckaa.loss_weight=2", "model.distiller.losses.pcka.loss_weight"),
+        ("losses.rcka.loss_weight=2", "model.distiller.losses.rcka.loss_weight"),
+        ("losses.pcka2.type=A", "model.distiller.losses.pcka2.type"),
+        ("teachers.0.ckpt=t.pth", "model.teachers.0.ckpt"),
+        ("modle.backbone.depth=18", "model.backbone.depth"),
         ("max_epochs=3", "train_cfg.max_epochs"),
         ("train_cfgs.max_epochs=3", "train_cfg.max_epochs"),
     ],
@@ -50,9 +53,9 @@ def test_a_setting_that_the_config_lacks():
     assert config.resume and config.my_own.setting == 1 and config.model.balance.ratio == 2
 
 
-def test_a_misspelt_name_in_a_file(warned):
-    warn_of_misspelt_names(Config(dict(trian_cfg={}, conv_cfg={}, train_pipeline=[], my_own=1, model={})))
-    assert warned == ["the config has 'trian_cfg', which nothing reads: did you mean 'train_cfg'?"]
+def test_a_misspelt_name_in_a_file():
+    doubts = doubtful_names(Config(dict(trian_cfg={}, conv_cfg={}, train_pipeline=[], my_own=1, model={})))
+    assert doubts == ["the config has 'trian_cfg', which MMEngine does not read: did you mean 'train_cfg'?"]
 
 
 def test_a_launcher_that_started_nothing(monkeypatch):

@@ -5,9 +5,12 @@ import pytest
 from pcka_mmdet.configuration.files import load_config
 
 
-def test_a_base_that_does_not_exist(tmp_path):
-    (tmp_path / "mine.py").write_text("_base_ = 'none.py'\n")
-    said = "the config '.*mine.py', or one that it is based on, names a config that does not exist: .*none.py"
+@pytest.mark.parametrize(
+    "text", ["_base_ = 'none.py'", "from mmengine.config import read_base\nwith read_base():\n    from .none import *"]
+)
+def test_a_base_that_does_not_exist(tmp_path, text):
+    (tmp_path / "mine.py").write_text(text)
+    said = r"the config '.*mine.py', or one that it is based on, cannot be read: .*none.py"
     with pytest.raises(FileNotFoundError, match=said):
         load_config(str(tmp_path / "mine.py"))
 

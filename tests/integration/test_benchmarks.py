@@ -55,6 +55,15 @@ def test_the_benchmark_of_cost_runs(command, tmp_path):
     assert results["memory"]["half-heads+balance"] > results["memory"]["plain"] > 0
 
 
+@pytest.mark.full
+def test_the_cost_of_losses_on_a_roi_head_and_on_two_levels(command, tmp_path):
+    pair = [word for side in ("student", "teacher") for word in (f"--{side}", f"configs/bccd/two_stage/{side}.py")]
+    methods = ["roi-head", "rcka-roi", "channels", "channels-patched"]
+    sizes = ["--batch", 1, "--size", 64, 96, "--rounds", 1]
+    command("tools/benchmarks/cost.py", *pair, *sizes, "--methods", *methods, "--out", tmp_path / "cost.json")
+    assert set(json.loads((tmp_path / "cost.json").read_text())["seconds"]) == {"plain", "teacher", *methods}
+
+
 @pytest.mark.full  # twelve processes, each of which imports everything
 def test_the_benchmark_of_testing_runs(command, tmp_path):
     command("tools/benchmarks/testing.py", "--rounds", 1, "--scenes", 1, 2, "--out", tmp_path / "testing.json")

@@ -68,7 +68,7 @@ def write_configs(table: str, ablation: Ablation, base: str, folder: Path) -> No
 
 
 def run(args: argparse.Namespace, console: Console, lock: int) -> None:
-    """Run the trainings of all tables, then print each table, and write it beside its results."""
+    """Run the trainings of all tables, then write the tables."""
     found = trainings(ABLATIONS)
     methods: dict[str, Method] = {PLAIN: Method(), **dict(found.values())}
     comparison = Comparison(
@@ -84,11 +84,30 @@ def run(args: argparse.Namespace, console: Console, lock: int) -> None:
     names = {table: {label: found[table, label][0] for label in ABLATIONS[table].demo} for table in args.tables}
     methods_of_all = dict.fromkeys([PLAIN, *(name for variants in names.values() for name in variants.values())])
     wanted = [(REGIME, name, 1.0, seed) for seed in args.seeds for name in methods_of_all]
-    comparison.run(wanted, tested=False, lock=lock)
+    try:
+        comparison.run(wanted, tested=False, lock=lock)
+    finally:  # after an interruption, the tables that are complete
+        write_tables(names, comparison, args, console)
+
+
+def write_tables(
+    names: dict[str, dict[str, str]], comparison: Comparison, args: argparse.Namespace, console: Console
+) -> None:
+    """Print each table whose trainings are all done, and write it beside its results.
+
+    Args:
+        names: For each table, the training of each variant.
+        comparison: The trainings.
+        args: The command line's.
+        console: Output.
+    """
     trials = [trial for trial in comparison.results() if trial.seed in args.seeds]
     length = args.epochs or DATA_SETS["digits"].epochs[REGIME]
     options = f"--seeds {' '.join(map(str, args.seeds))}" + (f" --epochs {args.epochs}" if args.epochs else "")
+    done = {(trial.method, trial.seed) for trial in trials}
     for table, variants in names.items():
+        if not {(name, seed) for name in [PLAIN, *variants.values()] for seed in args.seeds} <= done:
+            continue
         ablation = ABLATIONS[table]
         lines = ablation.results(variants, trials)
         console.print(console_table(HEADER, lines, title=f"{ablation.title}: AP on val, digits"))

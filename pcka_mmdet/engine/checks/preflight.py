@@ -1,5 +1,6 @@
 """Errors that can be found before a training starts, and how to fix them."""
 
+from math import inf as INF
 from pathlib import Path
 
 import torch
@@ -119,14 +120,15 @@ def check_schedule(config: Config) -> None:
     given = config.get("param_scheduler") or []
     for number, scheduler in enumerate(given if isinstance(given, (list, tuple)) else [given]):
         steps, by_epoch = scheduler.get("total_steps"), scheduler.get("by_epoch", True)
-        if steps is None or length is None or by_epoch != (unit == "epochs"):
+        one_cycle = last_name(scheduler.get("type", "")).startswith("OneCycle")
+        if not one_cycle or steps is None or length is None or by_epoch != (unit == "epochs"):
             continue
-        needed = min(length, scheduler.get("end", length)) - scheduler.get("begin", 0)
+        needed = min(length, scheduler.get("end", INF) - 1) - scheduler.get("begin", 0)
         if steps < needed:
             place = f"param_scheduler.{number}" if isinstance(given, (list, tuple)) else "param_scheduler"
             raise ValueError(
-                f"{place}.total_steps is {steps}, and the schedule has {needed} {unit}: it would fail after {steps} of "
-                f"them. Write --cfg-options {place}.total_steps={needed}"
+                f"{place}.total_steps is {steps}, and in {length} {unit} this one-cycle schedule would take {needed} "
+                f"steps and fail: write --cfg-options {place}.total_steps={needed}"
             )
 
 

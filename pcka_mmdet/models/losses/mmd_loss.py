@@ -26,7 +26,7 @@ class MMDLoss(PatchLoss):
         ValueError: An option is unknown.
     """
 
-    metric = "similarity.mmd_patches"
+    metric = "similarity.mmd_cosine"
     """Cosine of the patches of both maps, each side as one vector; none where they differ in channels."""
 
     def __init__(

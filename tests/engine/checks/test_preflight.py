@@ -68,16 +68,17 @@ def test_an_optimizer_that_decays_by_layers():
     "loop, scheduler, needed",
     [
         (dict(max_epochs=40), dict(total_steps=16), 40),
-        (dict(max_epochs=40), dict(total_steps=16, begin=1, end=20), 19),
+        (dict(max_epochs=40), dict(total_steps=16, begin=1, end=20), 18),
         (dict(max_epochs=16), dict(total_steps=16), None),
-        (dict(max_epochs=40), dict(total_steps=16, end=16), None),
+        (dict(max_epochs=40), dict(total_steps=16, end=17), None),
+        (dict(max_epochs=40), dict(total_steps=16, type="mine.Schedule"), None),
         (dict(max_epochs=40), dict(total_steps=160, by_epoch=False), None),  # the iterations are not known yet
         (dict(type="IterBasedTrainLoop", max_iters=90), dict(total_steps=16, by_epoch=False), 90),
         (dict(max_epochs=40), dict(gamma=0.1), None),
     ],
 )
 def test_a_schedule_that_ends_before_the_training(loop, scheduler, needed):
-    scheduler = dict(scheduler, type="OneCycleLR")
+    scheduler = dict(type="OneCycleLR") | scheduler
     for given, place in (([scheduler], "param_scheduler.0"), (scheduler, "param_scheduler")):
         config = Config(dict(model=retinanet(), train_cfg=loop, param_scheduler=given))
         if needed is None:

@@ -42,14 +42,30 @@ def test_null_with_no_weight_the_student_trains_as_it_would_alone(tmp_path, teac
         assert torch.equal(value, distilled[key]), key
 
 
-def test_null_of_losses_on_the_class_logits_of_a_roi_head(tmp_path):
+def test_losses_on_the_class_logits_of_a_roi_head_leave_the_task_alone(tmp_path):
+    """Its losses of a step are the same, and the random numbers after it. Without weight a training is the same."""
     kinds = dict(rcka=dict(type="pcka_mmdet.RCKALoss"), dist=dict(type="mmrazor.DISTLoss", tau=1.0))
-    losses = {name: dict(loss, source="roi_head", loss_weight=0.0) for name, loss in kinds.items()}
-    distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
-    config = distillation(architecture=faster_rcnn(), teacher=faster_rcnn(width=12), distiller=distiller)
+    losses = {name: dict(loss, source="roi_head") for name, loss in kinds.items()}
+    config = ConfigDict(distillation(architecture=faster_rcnn(), teacher=faster_rcnn(width=12)))
+    config.distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
+    found = []
+    for model in (build(ConfigDict(faster_rcnn())), build(config)):
+        torch.manual_seed(1)
+        found.append((losses_of(model), torch.rand(1)))
+    (alone, after_alone), (distilled, after_distilled) = found
+    assert torch.equal(after_alone, after_distilled)
+    for key, value in alone.items():
+        parts = zip(*(side if isinstance(side, list) else [side] for side in (value, distilled[f"student.{key}"])))
+        assert all(torch.equal(one, other) for one, other in parts), key
+    assert all(distilled[f"distill.loss_{name}"] > 0 for name in losses)
+
+    for loss in config.distiller.losses.values():
+        loss.loss_weight = 0.0
+    initial = build(ConfigDict(faster_rcnn())).state_dict()
     alone = trained(ConfigDict(faster_rcnn()), tmp_path / "alone").model.state_dict()
-    distilled = trained(ConfigDict(config), tmp_path / "distilled").model.architecture.state_dict()
+    distilled = trained(config, tmp_path / "distilled").model.architecture.state_dict()
     assert all(torch.equal(value, distilled[key]) for key, value in alone.items())
+    assert any(not torch.equal(value, initial[key]) for key, value in alone.items())
 
 
 def test_the_configs_preprocessor_is_the_students():

@@ -29,7 +29,7 @@ def test_the_similarity_is_the_cosine_of_the_patches():
     loss(maps(), maps(seed=1))
     one, other = maps().flatten(), maps(seed=1).flatten()
     expected = one.dot(other) / one.norm() / other.norm()  # the patches are the whole maps in another order
-    torch.testing.assert_close(loss.metrics(), {"similarity.mmd_patches": expected})
+    torch.testing.assert_close(loss.metrics(), {"similarity.mmd_cosine": expected})
     loss(maps(3), maps(5))
     assert loss.metrics() == {}
 
