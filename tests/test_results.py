@@ -1,23 +1,27 @@
-"""Figures in README.md and docs/benchmark.md are those of the recorded trainings."""
+"""Figures in README.md and on other pages are those of the recorded trainings."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from pcka_mmdet.experiments.ablations import read_ablations
+from pcka_mmdet.experiments.ablations import trainings as trainings_of
 from pcka_mmdet.experiments.data_sets import DATA_SETS
 from pcka_mmdet.experiments.methods import HALF_MORE, HEADS_HALF_MORE, LONGER, PLAIN
 from pcka_mmdet.report.trials import Interval, Row, Trial, paired_difference, rows
 
 README, BENCHMARK = (Path(page).read_text() for page in ("README.md", "docs/benchmark.md"))
+CLASSIFIERS = "configs/classification/README.md"
 
 TABLES = {
     page: [
         [cell.strip() for cell in line.replace("*", "").strip("|").split("|")]
-        for line in text.splitlines()
+        for line in Path(page).read_text().splitlines()
         if line.startswith("|")
     ]
-    for page, text in (("README.md", README), ("docs/benchmark.md", BENCHMARK))
+    for page in ("README.md", "docs/benchmark.md", CLASSIFIERS)
 }
 """Cells of all rows of all tables."""
 
@@ -174,3 +178,50 @@ def test_differences_by_seed(name, method, split):
     (cells,) = [cells for cells in TABLES["docs/benchmark.md"] if said in cells]
     assert mean(distilled) in cells
     assert difference(distilled) in cells or (name == "deeppcb" and split == "val")  # that table has no such column
+
+
+ABLATIONS = read_ablations()
+RESULTS_OF_ABLATIONS = Path("docs/results/ablations")
+
+
+@pytest.mark.parametrize("table", [table for table in ABLATIONS if (RESULTS_OF_ABLATIONS / f"{table}.md").exists()])
+def test_each_ablation(table):
+    """Its page is what the tool writes from the results."""
+    page = (RESULTS_OF_ABLATIONS / f"{table}.md").read_text()
+    seeds = re.search(r"--seeds ([\d ]+)`", page)[1].split()
+    entries = json.loads((RESULTS_OF_ABLATIONS / "digits.json").read_text()).values()
+    done = [trial for trial in (Trial(**entry["trial"]) for entry in entries) if str(trial.seed) in seeds]
+    found = trainings_of(ABLATIONS)
+    names = {label: found[table, label][0] for label in ABLATIONS[table].demo}
+    lines = ABLATIONS[table].results(names, done)
+    command = f"python tools/benchmarks/ablations.py {table} --seeds {' '.join(seeds)}"
+    assert page == ABLATIONS[table].page(lines, DATA_SETS["digits"].epochs["short"], len(seeds), command)
+
+
+@pytest.mark.parametrize(
+    "begin, training",
+    {
+        "teacher": "teacher",
+        "student": "student_seed{}",
+        "RCKA": "rcka_seed{}",
+        "features alone": "rcka_seed{}_loss_weight=0_class_weight=0",
+        "logits alone": "rcka_seed{}_loss_weight=0",
+        "PCKA": "pcka_seed{}",
+        "KD, T = 4": "kd_seed{}",
+        "DIST": "dist_seed{}",
+    }.items(),
+)
+def test_classifiers(begin, training):
+    """The table of `make demo-cls`."""
+    results = json.loads(Path("docs/results/classification.json").read_text())
+    values, alone = (
+        {seed: results[name.format(seed)]["top1_test"] for seed in range(5 if "{}" in name else 1)}
+        for name in (training, "student_seed{}")
+    )
+    (row,) = rows(
+        [Trial("", "", 1.0, seed, value, None, 0.0) for seed, value in values.items()], [("", 1.0)], "", "val"
+    )
+    (cells,) = [cells for cells in TABLES[CLASSIFIERS] if cells[0] == begin and len(cells) == 4]
+    assert cells[1:3] == [f"{row.mean:.3f}", f"{row.deviation:.3f}" if len(values) > 1 else ""]
+    compared = begin not in ("teacher", "student")
+    assert cells[3] == (interval(paired_difference(values, alone)) if compared else "")
