@@ -21,6 +21,9 @@ STACK = {"torch": ("torch",), "mmengine": ("mmengine", "onedl-mmengine"), "mmcv"
 STACK |= {"mmdet": ("mmdet", "onedl-mmdetection"), "mmrazor.models": ("mmrazor",)}
 """Modules, and the distributions that bring them."""
 
+OLDEST_TORCH = (2, 1)
+"""Major and minor version."""
+
 FOR_DETECTORS = ("mmdet",)
 """Modules that a classifier does without."""
 
@@ -36,9 +39,19 @@ def check_package(name: str) -> None:
 
 
 def missing() -> list[str]:
-    """A sentence for each module that is not installed and without which nothing runs."""
+    """A sentence for each module that is not installed or too old, and without which nothing runs."""
     names = [name for name in INSTALL if name not in FOR_DETECTORS and find_spec(name) is None]
-    return [f"the package {name!r} is missing: {INSTALL[name]}" for name in names]
+    return [f"the package {name!r} is missing: {INSTALL[name]}" for name in names] or _too_old()
+
+
+def _too_old() -> list[str]:
+    release = version("torch")
+    if tuple(map(int, release.split(".")[:2])) >= OLDEST_TORCH:
+        return []
+    oldest = ".".join(map(str, OLDEST_TORCH))
+    return [
+        f"torch {release} is installed, and pcka_mmdet needs {oldest} or newer: install it, and the mmcv built for it"
+    ]
 
 
 def release(module: str) -> str | None:

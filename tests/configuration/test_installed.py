@@ -2,6 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError
 
+import pytest
 import torch
 
 from pcka_mmdet import __version__
@@ -21,3 +22,13 @@ def test_releases_name_the_forks_where_these_are_installed(monkeypatch):
     expected = f"pcka_mmdet {__version__}, torch {torch.__version__}, onedl-mmengine 0.10.12, onedl-mmcv 2.3.6, "
     assert installed.releases() == expected + "onedl-mmdetection 3.5.1"
     assert installed.release("mmrazor.models") is None
+
+
+@pytest.mark.parametrize(
+    "release, old", [("2.0.1+cu118", True), ("1.13.1", True), ("2.1.0", False), ("2.13.0+cpu", False)]
+)
+def test_a_torch_that_is_too_old(monkeypatch, release, old):
+    """pip does not replace it."""
+    monkeypatch.setattr(installed, "version", lambda name: release)
+    said = f"torch {release} is installed, and pcka_mmdet needs 2.1 or newer: install it, and the mmcv built for it"
+    assert installed.missing() == ([said] if old else [])
