@@ -15,7 +15,7 @@ from pcka_mmdet.report.page.charts import svg
 from pcka_mmdet.report.page.page import write_page
 from pcka_mmdet.report.page.scores import score, with_partners
 from pcka_mmdet.report.page.tables import differences
-from pcka_mmdet.report.page.words import DISTILLED, STUDENT, TEACHER, headline
+from pcka_mmdet.report.page.words import DISTILLED, STUDENT, TEACHER, apart, headline
 from pcka_mmdet.report.run import RESULTS, Run, coco_evaluator
 from pcka_mmdet.report.trials import unpaired_difference
 from tests.report.conftest import work_dir
@@ -66,7 +66,13 @@ def test_trainings_of_two_methods_are_no_seeds(runs, monkeypatch):
     monkeypatch.setitem(distilled[1].config._cfg_dict, "optim_wrapper", dict(optimizer=dict(lr=7)))
     scores = score([plain, distilled])
     assert not scores.by_seed
-    assert "the mean over 2 trainings, " in headline({STUDENT: plain, DISTILLED: distilled}, scores, None)
+    sides = {STUDENT: plain, DISTILLED: distilled}
+    assert "the mean over 2 trainings, " in headline(sides, scores, None)
+    found = apart(sides)
+    assert found == {STUDENT: plain, **{str(run.folder): [run] for run in distilled}}
+    curves, unit = charts.along(found)
+    drawn = [line.get_color() for line in charts.lines("precision", curves["precision"], unit).axes[0].get_lines()]
+    assert len(drawn) == 4 and len(set(drawn)) == 3 and drawn[0] == drawn[1]  # the student's two seeds
 
 
 def test_runs_on_other_images_are_refused(runs, tmp_path):

@@ -35,8 +35,8 @@ Curves = dict[str, list[Curve]]
 LETTERS = 24
 """Longest line of a legend."""
 
-_SIDES = (colours.METHODS["distilled"], colours.METHODS["student"])
-"""Colours of the side that the page is about, and of its baseline."""
+_SIDES = (colours.METHODS["distilled"], colours.METHODS["student"], *colours.LEVELS)
+"""Colours of the side that the page is about, of its baseline, and of others before it."""
 
 
 def svg(figure: "Figure", label: str) -> str:

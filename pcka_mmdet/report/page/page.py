@@ -12,7 +12,7 @@ from ..confusion import confusion_figure, confusion_matrix
 from ..run import Run, check_same_data
 from . import changes, charts, tables
 from .scores import Scores, score, with_partners
-from .words import TEACHER, Sides, headline, judge, named, notes, short, title, titles
+from .words import TEACHER, Sides, apart, headline, judge, named, notes, short, title, titles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,7 +65,7 @@ def _content(sides: Sides, teacher: Run | None, scores: Scores, told: str, out: 
     runs, first = titles(everyone), {name: runs[0] for name, runs in sides.items()}
     last = list(first.values())[-1]
     verdict, kind = judge(sides, scores)
-    curves, unit = charts.along(everyone)
+    curves, unit = charts.along(apart(everyone))
     what = "AP" if scores.whole.difference is None else "difference of AP"
     parts = {"classes": (scores.classes, f"{what} by class"), "sizes": (scores.sizes, f"{what} by size")}
     matrices = {
@@ -81,7 +81,7 @@ def _content(sides: Sides, teacher: Run | None, scores: Scores, told: str, out: 
         images=scores.images,
         results=tables.results(sides, everyone, scores),
         curves=[chart(name, charts.lines(name, found, unit), charts.TITLES[name]) for name, found in curves.items()],
-        ends=tables.ends(everyone, curves),
+        ends=tables.ends(apart(everyone), curves),
         parts=[chart(name, charts.intervals(*part), part[1]) for name, part in parts.items()],
         compared=len(sides) > 1,
         over_seeds=scores.seeds is not None,

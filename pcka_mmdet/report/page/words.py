@@ -95,6 +95,14 @@ def notes(sides: Sides, left_out: Sequence[int]) -> list[str]:
     return found
 
 
+def apart(sides: Sides) -> Sides:
+    """The sides for curves: of trainings that differ in more than their seeds each is one, named by its folder."""
+    found: dict[str, Sequence[Run]] = {}
+    for name, runs in sides.items():
+        found |= {str(run.folder): [run] for run in runs} if are_unlike(runs) else {name: runs}
+    return found
+
+
 def judge(sides: Sides, scores: Scores) -> tuple[str, str]:
     """What the difference means, by all intervals that there are, and the class of the text's colour; empty without
     a difference."""
