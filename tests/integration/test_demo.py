@@ -166,7 +166,7 @@ def page(demo, tmp_path):
 
 def test_the_commands_of_the_page_of_pictures(demo, page, command):
     """docs/analysis.md."""
-    block, _ = blocks("docs/analysis.md", "bash")  # the second one's are run in other tests
+    block, *_ = blocks("docs/analysis.md", "bash")  # the others' are run in other tests
     confusion, *_, gradients = run_block(command, block, page)
     assert "distilled: " in confusion and "objects missed" in confusion
     assert "| distilled | all_neck | " in gradients
@@ -186,23 +186,41 @@ def test_the_commands_of_the_page_of_the_report(demo, page, command):
     assert (page / "work_dirs" / "distilled" / "report.html").is_file()
 
 
-@pytest.mark.full  # a training
-def test_the_commands_of_the_theory(demo, command, tmp_path):
-    """docs/theory.md, after its `make`."""
+@pytest.fixture
+def after_demo(demo, tmp_path):
+    """A folder as `make demo` leaves it, and where the configs of the pages are."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "digit_scenes").symlink_to(demo.data)
-    teacher = tmp_path / "work_dirs" / "demo" / "teacher" / "epoch_20.pth"
-    teacher.parent.mkdir(parents=True)
-    teacher.symlink_to(demo.work_dir / "teacher" / "epoch_3.pth")
+    (tmp_path / "work_dirs" / "demo" / "teacher").mkdir(parents=True)
+    (tmp_path / "work_dirs/demo/teacher/epoch_20.pth").symlink_to(demo.work_dir / "teacher" / "epoch_3.pth")
+    (tmp_path / "work_dirs" / "demo" / "student").symlink_to(demo.work_dir / "student")
     (tmp_path / "docs" / "images").mkdir(parents=True)
+    return tmp_path, {str(path.relative_to(ROOT)): path for path in (ROOT / "configs" / "demo").glob("*.py")}
+
+
+@pytest.mark.full  # two trainings
+def test_the_commands_of_the_pictures_of_patches(after_demo, command):
+    """docs/analysis.md, after its `make`."""
+    folder, names = after_demo
+    *_, block = blocks("docs/analysis.md", "bash")
+    *_, curves, _, confusion = run_block(command, block.removeprefix("make demo\n"), folder, names)
+    assert re.findall(r"(.+): (\d+) validations", curves)[1:] == [("without patches", "16"), ("with patches", "16")]
+    assert confusion.count("objects missed") == 3
+    for name in ("similarity", "detections", "confusion"):
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.full  # a training
+def test_the_commands_of_the_theory(after_demo, command):
+    """docs/theory.md, after its `make`."""
+    folder, names = after_demo
     block = "".join(blocks("docs/theory.md", "bash")).removeprefix("make demo-teacher\n")
-    names = {"configs/demo/theorem.py": ROOT / "configs/demo/theorem.py"}
-    *_, said = run_block(command, block, tmp_path, names)
+    *_, said = run_block(command, block, folder, names)
     sides = re.findall(r"stride (\d+): bound (\S+) to (\S+), MMD (\S+) to (\S+)", said)
     assert [stride for stride, *_ in sides] == ["8", "16"]
     for bound, _, mmd, _ in (map(float, side[1:]) for side in sides):
         assert 0 < mmd <= bound
-    assert (tmp_path / "docs/images/theorem.png").is_file()
+    assert (folder / "docs/images/theorem.png").is_file()
 
 
 @pytest.mark.full
