@@ -1,10 +1,9 @@
 """A headless Chromium, driven by ChromeDriver's own protocol (W3C WebDriver)."""
 
 import json
+import re
 import shutil
-import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,18 +67,10 @@ class Browser:
 @contextmanager
 def browser(width: int = 1000, height: int = 900) -> Iterator[Browser]:
     """A browser whose window has a size."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL)
+    driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True)
     try:
+        port = next(found[1] for line in driver.stdout if (found := re.search(r"started .* on port (\d+)", line)))
         begin = Browser(f"http://127.0.0.1:{port}")
-        for _ in range(100):
-            try:
-                begin.call("status")
-                break
-            except OSError:
-                time.sleep(0.1)
         arguments = ["--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},{height}"]
         chromium = {"binary": shutil.which("chromium"), "args": arguments}
         wanted = {"browserName": "chrome", "goog:chromeOptions": chromium, "goog:loggingPrefs": {"browser": "ALL"}}
