@@ -1,5 +1,6 @@
 """The packages that this one needs, and what installs them."""
 
+import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -45,8 +46,12 @@ def missing() -> list[str]:
 
 
 def _too_old() -> list[str]:
-    release = version("torch")
-    if tuple(map(int, release.split(".")[:2])) >= OLDEST_TORCH:
+    try:
+        release = version("torch")
+    except PackageNotFoundError:  # a build without metadata
+        return []
+    found = re.match(r"(\d+)\.(\d+)", release)
+    if found is None or tuple(map(int, found.groups())) >= OLDEST_TORCH:
         return []
     oldest = ".".join(map(str, OLDEST_TORCH))
     return [

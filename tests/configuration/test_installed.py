@@ -25,7 +25,7 @@ def test_releases_name_the_forks_where_these_are_installed(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "release, old", [("2.0.1+cu118", True), ("1.13.1", True), ("2.1.0", False), ("2.13.0+cpu", False)]
+    "release, old", [("2.0.1+cu118", True), ("1.13.1", True), ("2.1.0", False), ("2.13.0+cpu", False), ("2.1a0", False)]
 )
 def test_a_torch_that_is_too_old(monkeypatch, release, old):
     """pip does not replace it."""
