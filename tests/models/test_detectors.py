@@ -41,7 +41,7 @@ def test_step_with_a_gradient_at_every_pair(name):
 
 def test_a_detector_without_a_neck_is_refused():
     student = dict(cfg_path="mmdet::faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco.py")
-    with pytest.raises(ValueError, match="FasterRCNN has no neck: write source='backbone' in the losses"):
+    with pytest.raises(ValueError, match="FasterRCNN has no neck: compare maps of the backbone"):
         FPNDistill(student, retinanet(), dict(type="pcka_mmdet.FPNDistiller", losses=LOSSES), "random")
 
 

@@ -64,7 +64,7 @@ def test_a_head_for_other_classes_is_left_and_told(plain, messages):
     student["bbox_head"]["num_classes"] = 5
     model = initialised(architecture=student, init_student=path)
     assert torch.equal(model.student.state_dict()[NECK], weights[NECK])
-    assert "left as initialised: bbox_head.retina_cls.weight: shape (2, 16, 3, 3)" in messages[-1]
+    assert "not loaded from it: bbox_head.retina_cls.weight: shape (2, 16, 3, 3)" in messages[-1]
 
 
 def test_a_checkpoint_of_something_else(tmp_path):
