@@ -88,6 +88,7 @@ def test_a_page_says_which_python_runs_the_tools():
     pages = {
         command.page for command in COMMANDS_OF_PAGES if command.words[0] == "python" and "tools/" in command.words[1]
     }
+    pages = {page for page in pages if not page.startswith("docs/results/")}  # the tools write those
     assert pages
     assert [page for page in sorted(pages) if "source .venv/bin/activate" not in (ROOT / page).read_text()] == []
 
