@@ -25,7 +25,7 @@ from pcka_mmdet.configuration.installed import INSTALL, STACK, release
 from pcka_mmdet.engine.cfg_options import doubtful_names
 from pcka_mmdet.engine.checks.annotations import check_annotations, doubts_of_annotations
 from pcka_mmdet.engine.checks.images import check_images
-from pcka_mmdet.engine.checks.preflight import CHECKS, check_operators, check_teacher_checkpoint
+from pcka_mmdet.engine.checks.preflight import CHECKS, check_operators, check_teacher_checkpoint, try_operators
 from pcka_mmdet.engine.checks.teacher_check import check_teacher
 from pcka_mmdet.engine.hooks.student_checkpoint import use_student_checkpoints
 from pcka_mmdet.engine.runner import build_runner, build_training_set, unwrapped_model
@@ -167,20 +167,6 @@ def _operators() -> str:
             "(FORCE_CUDA=1, see docs/install.md)"
         ) from error
     return f"they run on {torch.cuda.get_device_name()}"
-
-
-def try_operators(device: str) -> None:
-    """Run NMS, and RoIAlign forward and backward, on tiny inputs.
-
-    Raises:
-        RuntimeError: The operators do not run on that device.
-    """
-    ops = import_module("mmcv.ops")
-    boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0]], device=device)
-    ops.nms(boxes, torch.ones(1, device=device), 0.5)
-    maps = torch.ones(1, 1, 4, 4, device=device, requires_grad=True)
-    rois = torch.cat([torch.zeros(1, 1, device=device), boxes], 1)
-    ops.RoIAlign(2, 1.0)(maps, rois).sum().backward()
 
 
 def _step(config: Config) -> Iterator[Finding]:

@@ -16,7 +16,6 @@ from pcka_mmdet.configuration.distillation import is_fpn_distill
 from pcka_mmdet.configuration.installed import releases
 from pcka_mmdet.configuration.nested import last_name
 
-from .cfg_options import doubtful_names
 from .checks import preflight
 from .checks.teacher_check import check_teacher
 from .hooks import BalanceAdviceHook, FreshMetricsHook, NonFiniteLossHook, SeparateClippingHook, SimilarityHook
@@ -145,8 +144,6 @@ def run_training(
         checkpoint = checkpoint_to_resume(str(options.resume), Path(config.work_dir))
         config.resume, config.load_from = checkpoint is not None, checkpoint or config.get("load_from")
     preflight.check_all(config)
-    for doubt in doubtful_names(config):
-        print_log(doubt, "current", logging.WARNING)
     check_work_dir(config)
     with reserved(config, resumes=bool(config.get("resume"))):
         if options.check_teacher:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from pcka_mmdet.commands.short_errors import INTERRUPTED
 from pcka_mmdet.engine.lock import exclusive
 
 from .children import Child, ChildFailed, termination_as_interrupt
@@ -86,4 +87,4 @@ def session(work_dir: Path) -> Iterator[int]:
         raise SystemExit(error.code) from error
     except KeyboardInterrupt as error:
         print("\ninterrupted: run the same command again to continue from the last complete epoch", file=sys.stderr)
-        raise SystemExit(130) from error
+        raise SystemExit(INTERRUPTED) from error

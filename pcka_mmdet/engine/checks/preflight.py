@@ -1,10 +1,12 @@
 """Errors that can be found before a training starts, and how to fix them."""
 
-from math import inf as INF
+import logging
+from math import inf
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from pcka_mmdet.checkpoints.files import is_missing
 from pcka_mmdet.checkpoints.torchvision_weights import SCHEME, weights_url
@@ -12,6 +14,7 @@ from pcka_mmdet.configuration.data_set import data_set_class, innermost
 from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill, student_model, teachers_of
 from pcka_mmdet.configuration.nested import last_name, walk
 
+from ..cfg_options import doubtful_names
 from .annotations import check_annotations, log_doubts
 
 STRATEGIES = ("DDPStrategy", "SingleDeviceStrategy")
@@ -123,7 +126,7 @@ def check_schedule(config: Config) -> None:
         one_cycle = last_name(scheduler.get("type", "")).startswith("OneCycle")
         if not one_cycle or steps is None or length is None or by_epoch != (unit == "epochs"):
             continue
-        needed = min(length, scheduler.get("end", INF) - 1) - scheduler.get("begin", 0)
+        needed = min(length, scheduler.get("end", inf) - 1) - scheduler.get("begin", 0)
         if steps < needed:
             place = f"param_scheduler.{number}" if isinstance(given, (list, tuple)) else "param_scheduler"
             raise ValueError(
@@ -148,6 +151,21 @@ def check_operators(config: Config | None = None) -> None:
             "of them. Either build mmcv with the CUDA toolkit that matches torch (FORCE_CUDA=1, see "
             "docs/install.md), or train on the CPU by CUDA_VISIBLE_DEVICES=''"
         )
+
+
+def try_operators(device: str) -> None:
+    """Run NMS, and RoIAlign forward and backward, on tiny inputs.
+
+    Raises:
+        RuntimeError: The operators do not run on that device.
+    """
+    from mmcv import ops
+
+    boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0]], device=device)
+    ops.nms(boxes, torch.ones(1, device=device), 0.5)
+    maps = torch.ones(1, 1, 4, 4, device=device, requires_grad=True)
+    rois = torch.cat([torch.zeros(1, 1, device=device), boxes], 1)
+    ops.RoIAlign(2, 1.0)(maps, rois).sum().backward()
 
 
 def check_pretrained_weights(config: Config) -> None:
@@ -211,4 +229,6 @@ def check_all(config: Config) -> None:
     """Run all checks, and log what is doubtful. Raises what they raise."""
     for check in CHECKS.values():
         check(config)
+    for doubt in doubtful_names(config):
+        print_log(doubt, "current", logging.WARNING)
     log_doubts(config)

@@ -65,7 +65,8 @@ def _content(sides: Sides, teacher: Run | None, scores: Scores, told: str, out: 
     runs, first = titles(everyone), {name: runs[0] for name, runs in sides.items()}
     last = list(first.values())[-1]
     verdict, kind = judge(sides, scores)
-    curves, unit = charts.along(apart(everyone))
+    drawn = apart(everyone)
+    curves, unit = charts.along(drawn)
     what = "AP" if scores.whole.difference is None else "difference of AP"
     parts = {"classes": (scores.classes, f"{what} by class"), "sizes": (scores.sizes, f"{what} by size")}
     matrices = {
@@ -81,7 +82,7 @@ def _content(sides: Sides, teacher: Run | None, scores: Scores, told: str, out: 
         images=scores.images,
         results=tables.results(sides, everyone, scores),
         curves=[chart(name, charts.lines(name, found, unit), charts.TITLES[name]) for name, found in curves.items()],
-        ends=tables.ends(apart(everyone), curves),
+        ends=tables.ends(drawn, curves),
         parts=[chart(name, charts.intervals(*part), part[1]) for name, part in parts.items()],
         compared=len(sides) > 1,
         over_seeds=scores.seeds is not None,
