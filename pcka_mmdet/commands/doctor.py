@@ -202,9 +202,9 @@ def _step(config: Config) -> Iterator[Finding]:
         yield Finding(OK, "the teacher's weights", f"sha256 {model.teacher_sha256[:16]}...")
     else:
         yield Finding(WARNING, "the teacher's weights", "they are random, or no local file of them is left")
-    level = WARNING if model.distiller.inactive else OK
-    advice = "\nA loss is inactive on a level: a smaller patch_size there, or 'auto', gives it more patches"
-    yield Finding(level, "levels and losses", f"\n{model.level_table}{advice if level == WARNING else ''}")
+    inactive = model.distiller.inactive.values()
+    text = "\n".join(["", model.level_table, *inactive])
+    yield Finding(WARNING if inactive else OK, "levels and losses", text)
     model.distillation_stopped = True
     alone, _ = _time(runner, batch)
     text = f"{distilled:.3f} s, the student alone {alone:.3f} s; {held} without the optimizer's states"

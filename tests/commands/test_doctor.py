@@ -183,8 +183,10 @@ def test_what_a_training_would_refuse_later(config, place, name):
 @pytest.mark.full
 def test_a_level_without_enough_patches(config, warned):
     config.model.distiller.losses = dict(pcka=dict(type="pcka_mmdet.PCKALoss", patch_size=4))
-    assert by_subject(examine(config))["levels and losses"].level == WARNING
-    assert any("has 1 patch of side 4" in text for text in warned)
+    found = by_subject(examine(config))["levels and losses"]
+    assert found.level == WARNING
+    for text in (found.text, *warned):
+        assert "has 1 patch of side 4, and centering='center' needs 3: use a smaller patch_size" in text
 
 
 def test_a_teacher_that_is_not_better(config):

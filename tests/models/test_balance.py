@@ -8,7 +8,17 @@ from mmengine.config import ConfigDict
 from torch import nn
 
 from pcka_mmdet.models.balance import MOMENTUM, GradientBalance, group_losses
-from tests.detectors import build, distillation, faster_rcnn, losses_of, raw_batch, reppoints, retinanet, step
+from tests.detectors import (
+    EVERY_KIND,
+    build,
+    distillation,
+    faster_rcnn,
+    losses_of,
+    raw_batch,
+    reppoints,
+    retinanet,
+    step,
+)
 from tests.runners import runner
 
 SIZES = (2, 3, 4, 4), (2, 3, 2, 2)
@@ -375,13 +385,19 @@ BOTH_HEADS = dict(head=HEAD, own=dict(type="pcka_mmdet.OwnHeadLoss"))
 
 
 @pytest.mark.parametrize(
-    "student, options",
-    [(retinanet, {}), (retinanet, CLIPPED), (reppoints, CLIPPED), (faster_rcnn, CLIPPED)],
-    ids=["", "clipped", "reppoints", "faster rcnn"],
+    "student, losses, options",
+    [
+        (retinanet, BOTH_HEADS, {}),
+        (retinanet, BOTH_HEADS | EVERY_KIND, {}),
+        (retinanet, BOTH_HEADS, CLIPPED),
+        (reppoints, BOTH_HEADS, CLIPPED),
+        (faster_rcnn, BOTH_HEADS, CLIPPED),
+    ],
+    ids=["", "losses of every kind", "clipped", "reppoints", "faster rcnn"],
 )
-def test_null_ratio_0_trains_the_student_as_alone(student, options, tmp_path):
+def test_null_ratio_0_trains_the_student_as_alone(student, losses, options, tmp_path):
     """Connectors and the losses on heads included."""
-    config = balanced(0.0, **BOTH_HEADS, mimic=MIMIC)
+    config = balanced(0.0, **copy.deepcopy(losses), mimic=MIMIC)
     config |= dict(architecture=student(), teacher=student())
     alone = trained(ConfigDict(student()), tmp_path / "alone", epochs=1, **copy.deepcopy(options))
     distilled = trained(config, tmp_path / "distilled", epochs=1, **copy.deepcopy(options))

@@ -20,7 +20,7 @@ class LossScheduleHook(Hook):
         ramp: Number of iterations over which the factor rises linearly from 0 to 1.
         every: Distil when `iteration % every == 0`; in the other iterations the losses are 0. Loss weights are not
             raised to make up for them.
-        stop: Iteration from which on the factor is 0; `None` distils to the end.
+        stop: Iteration from which on the distillation has stopped; `None` distils to the end.
 
     Raises:
         ValueError: `ramp` is below 0, `every` or `stop` below 1, or the model is not an `FPNDistill`.
@@ -52,4 +52,7 @@ class LossScheduleHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Set the factor of this iteration."""
-        unwrapped_model(runner).distiller.factor = self.factor(runner.iter)
+        model = unwrapped_model(runner)
+        model.distiller.factor = self.factor(runner.iter)
+        if self.stop is not None and runner.iter >= self.stop:
+            model.distillation_stopped = True

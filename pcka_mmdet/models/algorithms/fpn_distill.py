@@ -120,7 +120,7 @@ class FPNDistill(BaseAlgorithm):
         self._normalisation = Normalisation.of(self.data_preprocessor)
         self.init_student = init_student
         self.inherit = [inherit] if isinstance(inherit, str) else list(inherit)
-        self.distillation_stopped = False  # set by mmrazor.StopDistillHook
+        self.distillation_stopped = False  # for good: set by mmrazor.StopDistillHook and LossScheduleHook
         self.nonfinite: str | None = None
         """Message about the last parsed losses that are not finite; `None` if all are finite."""
         self.skips_nonfinite = False  # set by NonFiniteLossHook, which then skips the step

@@ -88,8 +88,8 @@ class FPNDistiller(BaseDistiller):
         """Balance of gradients, by source of the student."""
         self.recorder: SourceRecorder | None = None
         """Records the student's sources."""
-        self.inactive: set[str] = set()
-        """Keys of the terms whose outputs were degenerate in some batch; each was warned about."""
+        self.inactive: dict[str, str] = {}
+        """By key of the terms whose outputs were degenerate in some batch: what the warning said."""
         self._ever_active: set[str] = set()
         """Losses that had a usable level in some batch."""
         self._teachers_of: dict[tuple[str, str], set[int]] = defaultdict(set)
@@ -250,8 +250,8 @@ class FPNDistiller(BaseDistiller):
             raise ValueError(f"no level is left for loss {name!r}: {'; '.join(problems.values())}")
         for key, message in problems.items():
             if key not in self.inactive:
-                self.inactive.add(key)
-                print_log(f"loss {name!r}: {message}. It is 0 there", "current", level=logging.WARNING)
+                self.inactive[key] = f"loss {name!r}: {message}. It is 0 there"
+                print_log(self.inactive[key], "current", level=logging.WARNING)
         return usable
 
     def _check_finite(self, results: dict[str, Tensor], student: Record, teachers: Sequence[TeacherStep]) -> None:

@@ -140,8 +140,12 @@ def test_a_teacher_like_the_student_has_similarity_1(tmp_path):
     assert logged(run, "val")["similarity.cka_s16_teacher_s16"] == pytest.approx([1.0], abs=1e-4)
 
 
-def test_values_leave_the_log_when_the_distillation_stops(tmp_path):
-    stop = dict(type="mmrazor.StopDistillHook", stop_epoch=1)
+@pytest.mark.parametrize(
+    "stop",
+    [dict(type="mmrazor.StopDistillHook", stop_epoch=1), dict(type="pcka_mmdet.LossScheduleHook", stop=2)],
+    ids=lambda stop: stop["type"],
+)
+def test_values_leave_the_log_when_the_distillation_stops(stop, tmp_path):
     run = runner(own_head(), tmp_path, epochs=2, custom_hooks=[stop, hook(interval=1)], **validation())
     run.train()
     scalars = run.message_hub.log_scalars

@@ -47,21 +47,43 @@ def test_kl_divergence_on_rows_takes_a_patch_for_a_sample():
     torch.testing.assert_close(loss, expected)
 
 
-def patches_as_images(side: torch.Tensor) -> torch.Tensor:
-    """(B, C, 8, 12) -> (B, 6 patches, C, 4, 4)."""
-    cells = [side[:, :, y : y + 4, x : x + 4] for y in (0, 4) for x in (0, 4, 8)]
-    return torch.stack(cells, 1)
+def cells(side: torch.Tensor) -> list[torch.Tensor]:
+    """(B, C, 8, 12) -> 6 patches (B, C, 4, 4)."""
+    return [side[:, :, y : y + 4, x : x + 4] for y in (0, 4) for x in (0, 4, 8)]
 
 
+def patches_as_images(side: torch.Tensor, average: str) -> torch.Tensor:
+    """(B, C, 8, 12) -> groups of 6 patches: (B, 6, C, 4, 4) or (C, 6, B, 4, 4)."""
+    return torch.stack(cells(side if average == "batch" else side.transpose(0, 1)), 1)
+
+
+@pytest.mark.parametrize("average", ["channel", "batch"])
 @pytest.mark.parametrize("config", [ATTENTION, CHANNELS], ids=lambda config: config["type"])
-def test_losses_of_maps_take_a_patch_for_an_image(config):
-    loss = PatchedLoss(config, layout="maps", patch_size=4, average="batch")(maps(0), maps(1))
-    plain = MODELS.build(config)
-    images = zip(patches_as_images(maps(0)), patches_as_images(maps(1)), strict=True)
-    torch.testing.assert_close(loss, sum(plain(x, y) for x, y in images) / 2)
+def test_losses_of_maps_take_a_patch_for_an_image(config, average):
+    loss = PatchedLoss(config, layout="maps", patch_size=4, average=average)(maps(0), maps(1))
+    plain, groups = MODELS.build(config), [patches_as_images(side, average) for side in (maps(0), maps(1))]
+    expected = sum(plain(x, y) for x, y in zip(*groups, strict=True)) / len(groups[0])
+    torch.testing.assert_close(loss, expected)
 
 
-@pytest.mark.parametrize("config, layout", [(DIST, "rows"), (ATTENTION, "maps"), (CHANNELS, "maps")])
+@pytest.mark.parametrize("config, layout", [(KL, "rows"), (DIST, "rows"), (ATTENTION, "maps"), (CHANNELS, "maps")])
+@pytest.mark.parametrize("average", ["channel", "batch"])
+def test_the_order_of_the_patches_does_not_matter(config, layout, average):
+    loss = PatchedLoss(config, layout=layout, patch_size=4, average=average)
+    found = loss(*(torch.cat(cells(side)[::-1], 3) for side in (maps(0), maps(1))))
+    torch.testing.assert_close(found, loss(maps(0), maps(1)))
+
+
+def test_dist_on_rows_takes_any_scale_and_offset_of_a_patch():
+    """Between the classes, it correlates the features of a patch; within them, the patches (left out here)."""
+    loss = PatchedLoss(dict(DIST, intra_loss_weight=0.0), layout="rows", patch_size=4, average="batch")
+    generator = torch.Generator().manual_seed(2)
+    logits = maps(0)
+    shift = torch.randn(2, 1, 2, 3, generator=generator).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    torch.testing.assert_close(loss(logits + shift, maps(1)), loss(logits, maps(1)))  # its softmax takes no offset
+
+
+@pytest.mark.parametrize("config, layout", [(KL, "rows"), (DIST, "rows"), (ATTENTION, "maps"), (CHANNELS, "maps")])
 def test_the_gradient_is_that_of_the_value(config, layout):
     loss = PatchedLoss(config, layout=layout, patch_size=4, average="batch")
     student, teacher = maps(0).double().requires_grad_(), maps(1).double()
