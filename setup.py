@@ -82,7 +82,7 @@ setup(
     ],
     package_data={"pcka_mmdet.report.page": ["page.html"]},
     packages=find_packages(include=["pcka_mmdet", "pcka_mmdet.*"]),
-    python_requires=">=3.10",
+    python_requires=">=3.10,<3.13",
     # In an environment with MMDetection, this adds MMRazor and changes nothing. pip would replace an old torch, and the
     # other MM packages exist under two names each: pcka_mmdet/configuration/installed.py says what is missing or too
     # old. MMRazor imports joblib without requiring it.

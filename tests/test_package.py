@@ -95,6 +95,7 @@ def test_wheel_holds_configs_and_tools(tmp_path: Path) -> None:
     mim = tmp_path / "lib" / "pcka_mmdet" / ".mim"
     sources = {path.relative_to(ROOT) for name in ("configs", "tools") for path in (ROOT / name).rglob("*.py")}
     assert sources == {path.relative_to(mim) for path in mim.rglob("*.py")}
+    assert (mim.parent / "report" / "page" / "page.html").exists()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.stem)

@@ -11,7 +11,7 @@ import cv2
 
 from pcka_mmdet.commands.arguments import add_cfg_options, positive
 from pcka_mmdet.commands.neck_maps import TEACHER, maps_of_image
-from pcka_mmdet.commands.run_arguments import add_picture_argument
+from pcka_mmdet.commands.picture_arguments import add_picture_argument
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.cfg_options import merge_options

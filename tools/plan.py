@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
+from mmengine.analysis import parameter_count
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
@@ -69,7 +70,7 @@ def count_student(spec: dict, size: Sequence[int]) -> StudentCounts:
     detector = build_detector(spec).eval()
     trainable = sum(parameter.numel() for parameter in detector.parameters() if parameter.requires_grad)
     values = sum(m.numel() for m in neck_maps(detector, size))
-    return StudentCounts(multiply_adds(detector, *size), count_parameters(detector), trainable, values)
+    return StudentCounts(multiply_adds(detector, *size), parameter_count(detector)[""], trainable, values)
 
 
 class TeacherCounts(NamedTuple):
@@ -109,7 +110,7 @@ def count_teacher(spec: dict, size: Sequence[int], losses: dict[str, dict]) -> T
         to_neck,
         head=with_neck(lambda maps: tuple(dense_head(detector)(maps))) - to_neck if head_passes(losses) else 0,
         roi_head=with_neck(roi_head) - to_neck if proposals else 0,
-        parameters=count_parameters(detector),
+        parameters=parameter_count(detector)[""],
         map_values=sum(m.numel() for m in neck_maps(detector, size)),
     )
 
@@ -118,11 +119,6 @@ def count_teacher(spec: dict, size: Sequence[int], losses: dict[str, dict]) -> T
 def neck_maps(detector: BaseModel, size: Sequence[int]) -> Sequence[Tensor]:
     """The neck's maps of a zero image."""
     return detector.extract_feat(torch.zeros(1, 3, *size))
-
-
-def count_parameters(detector: BaseModel) -> int:
-    """All parameters, trained or not."""
-    return sum(parameter.numel() for parameter in detector.parameters())
 
 
 def take_from(config: Config, args: argparse.Namespace) -> None:
@@ -182,7 +178,7 @@ def main() -> None:
         raise ValueError("a plan is for one teacher: give a config with `teacher` for each of these `teachers`")
     take_from(config, args)
     DefaultScope.get_instance("plan", scope_name="mmdet")
-    losses = config.model.distiller.losses
+    losses = {name: loss for name, loss in config.model.distiller.losses.items() if loss}  # None leaves one out
     student = count_student(config.model.architecture, args.size)
     teacher = count_teacher(config.model.teacher, args.size, losses)
     passes = head_passes(losses)

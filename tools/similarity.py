@@ -11,7 +11,7 @@ from rich.console import Console
 import pcka_mmdet
 from pcka_mmdet.commands.arguments import add_cfg_options, positive
 from pcka_mmdet.commands.neck_maps import compare_levels
-from pcka_mmdet.commands.run_arguments import add_picture_argument
+from pcka_mmdet.commands.picture_arguments import add_picture_argument
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.engine.cfg_options import merge_options
 from pcka_mmdet.report.features import plot_matrix

@@ -115,7 +115,7 @@ def _identity(record: dict) -> dict[str, Any]:
     return {
         **{f"model.{part}.type": model[part].get("type") for part in ("architecture", "teacher") if model.get(part)},
         "teachers": [teacher["type"] for teacher, _ in teachers_of(model)] if model.get("teachers") else None,
-        **{f"model.distiller.losses.{name}.type": loss.get("type") for name, loss in losses.items()},
+        **{f"model.distiller.losses.{name}.type": loss.get("type") for name, loss in losses.items() if loss},
         "model.type": model.get("type"),
         "classes": [value for key, value in data.items() if key.endswith("metainfo.classes")],
     }

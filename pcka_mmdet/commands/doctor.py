@@ -178,7 +178,7 @@ def _step(config: Config) -> Iterator[Finding]:
     try:
         use_student_checkpoints(config)  # as a training does; it refuses options that it does not have
         config.visualizer = dict(type="Visualizer")  # starts no run of WandB or another tracker
-        subject = "the model and its weights"
+        subject = "the model, its weights and the hooks"
         runner = build_runner(config)
         runner._init_model_weights()
         subject = STEP

@@ -15,7 +15,7 @@ from pcka_mmdet.models import FPNDistill
 _OF_DISTILLATION = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor", "init_cfg"}
 """Settings of `model` that are not the student's."""
 
-_OF_RUNNER = set(inspect.signature(Runner.__init__).parameters)
+_OF_RUNNER = set(inspect.signature(Runner).parameters)
 """Settings of MMEngine's runner."""
 
 CUTOFF = 0.8
@@ -52,7 +52,8 @@ def check_names(config: Config, options: Mapping[str, Any]) -> None:
     """Refuse options that nearly are a setting of MMEngine's, of ours, or of a default hook, or lack its place.
 
     MMEngine adds what a config lacks, so a misspelt setting would be silent. A name that begins with a setting's, such
-    as `train_cfg_stage2`, passes, as does every name that the config has.
+    as `train_cfg_stage2`, passes, as does every other name that the config has. A variable of the file (`max_epochs`,
+    `balance`) is refused: the settings made from it have been read.
 
     Raises:
         ValueError: There is such an option.
@@ -66,7 +67,7 @@ def check_names(config: Config, options: Mapping[str, Any]) -> None:
     there = {"": config, "default_hooks.": known["default_hooks."], "model.": config.get("model") or {}}
     for option in options:
         name, dot, rest = option.partition(".")
-        if name in places and name not in config:
+        if name in places:
             meant = places[name] + dot + (_of_a_loss(config, rest) if name == "losses" else rest)
             raise ValueError(f"there is no setting {option!r}: did you mean {meant!r}?")
         for prefix, names in known.items():

@@ -85,13 +85,12 @@ def replay(path: str, config: Config | None = None) -> Replay:
     _warn_of_another_teacher(content["teacher_sha256"], model.teacher_sha256)
     distillation, precision = content["distillation"], content["precision"]
     MessageHub.get_current_instance().update_info_dict(
-        {key: distillation[key] for key in ("epoch", "iter", "max_iters") if key in distillation}
+        {key: distillation[key] for key in ("epoch", "iter", "max_iters")}
     )
     model.distillation_stopped = distillation["stopped"]
     model.distiller.factor = distillation["factor"]
     model.skips_nonfinite = True
-    augments = content.get("augments", ())  # older files have none
-    for augment, state in zip(batch_augments(model), augments, strict=False):
+    for augment, state in zip(batch_augments(model), content["augments"], strict=True):
         vars(augment).update(state)
     set_random_state(content["random_state"])
     with torch.autocast("cpu", precision and getattr(torch, precision), enabled=precision is not None):

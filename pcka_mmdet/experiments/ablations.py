@@ -32,7 +32,7 @@ RATIO = 1.0
 FOLDER = carried("configs") / "ablations"
 
 HEADER = ("", "AP", "sd", "compared with", "difference", "95 %")
-"""Of the columns of a table of results."""
+"""Names of the columns of a table of results."""
 
 
 @dataclass(frozen=True)

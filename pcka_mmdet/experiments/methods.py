@@ -47,7 +47,7 @@ class Method:
     hooks: tuple[dict, ...] = ()
     """Hooks of the training (`custom_hooks`) besides the config's."""
     fixed: bool = False
-    """Whether it is a variant of the recipe, and has its setting."""
+    """Whether it is tried at `MIDDLE` alone, as a variant of the recipe."""
 
     @property
     def settings(self) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ OF_SCHEDULERS = ("begin", "end", "total_steps", "T_max")
 """Settings of schedulers that are shares of the training."""
 
 OF_HOOKS = ("begin_epoch", "stop_epoch", "switch_epoch", "num_last_epochs", "stop")
-"""Settings of hooks that are; the last one, `LossScheduleHook`'s, counts iterations."""
+"""Settings of hooks that are shares of the training. `stop`, of `LossScheduleHook`, counts iterations."""
 
 
 def training_iterations(config: Config) -> int:

@@ -1,9 +1,10 @@
-"""The complete config of a stage of the demo, from its config file and the command line."""
+"""The complete config of a training that an experiment runs, and its data."""
 
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from rich.console import Console
 
 from pcka_mmdet.configuration.data_set import annotation_file
 from pcka_mmdet.configuration.files import load_config
@@ -55,7 +56,7 @@ def stage_config(
     return config
 
 
-def ensure_data(config: Config, console) -> None:
+def ensure_data(config: Config, console: Console) -> None:
     """Build the digit scenes if the config uses them and they are missing.
 
     Raises:

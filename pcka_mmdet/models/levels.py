@@ -98,13 +98,13 @@ def read_strides(option: str, given: Any) -> str | list:
     """An option that names levels: `'auto'`, or their strides.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is neither, or a stride comes twice.
     """
     if given == "auto":
         return given
     strides = [given] if isinstance(given, int) else given
-    if not isinstance(strides, (list, tuple)) or not strides:
-        raise ValueError(f"{option} is 'auto', or a list of strides such as [8, 16]; got {given!r}")
+    if not isinstance(strides, (list, tuple)) or not strides or len(set(strides)) < len(strides):
+        raise ValueError(f"{option} is 'auto', or a list of different strides such as [8, 16]; got {given!r}")
     return list(strides)
 
 

@@ -47,6 +47,9 @@ class Matches:
         annotations: COCO file.
         predictions: See `predictions.read_results`.
         classes: Class names, in the order of the predictions' labels.
+
+    Raises:
+        ValueError: The file lacks one of the classes.
     """
 
     def __init__(self, annotations: Path, predictions: Sequence[dict], classes: Sequence[str]):

@@ -1,7 +1,6 @@
 """Confusion matrices of detectors, as MMDetection's `confusion_matrix.py` counts, except that crowds are no objects."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def confusion_matrix(
-    truth: Mapping[int, Boxes],
+    truth: Mapping[int | str, Boxes],
     predictions: Sequence[dict],
     num_classes: int,
     threshold: float = 0.3,
@@ -49,11 +48,6 @@ def confusion_matrix(
         for number in missed:
             matrix[true.labels[number], -1] += 1
     return matrix
-
-
-def plot_confusion(matrices: Mapping[str, np.ndarray], classes: Sequence[str], path: Path) -> None:
-    """Save `confusion_figure` as a file."""
-    confusion_figure(matrices, classes).savefig(path, dpi=128)
 
 
 def confusion_figure(matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> "Figure":

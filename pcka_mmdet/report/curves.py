@@ -13,8 +13,8 @@ from .scalars import training_records, validation_records
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_TASK_LOSS = re.compile(r"(student\.)?(?!distill\.)(\w+\.)?loss_\w+")
-"""Names of the task's losses; those of a cascade's stages and of decoder layers have a part before them (`s0.`)."""
+_TASK_LOSS = re.compile(r"(?!loss$|distill\.)[\w.]*loss\w*")
+"""Names of the task's losses: all that MMEngine sums, without its total and the distillation's."""
 _SIMILARITIES = [
     re.compile(pattern) for pattern in (r"similarity\.cka_s(\d+)", r"similarity\.[pr]cka(?:_\w+?)?_s(\d+)")
 ]

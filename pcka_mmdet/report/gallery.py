@@ -29,6 +29,9 @@ def plot_gallery(runs: Mapping[str, Run], path: Path, images: int = 3, threshold
         path: File of the plot.
         images: Number of images.
         threshold: Lowest score of the detections that are shown.
+
+    Raises:
+        FileNotFoundError: A test image is missing.
     """
     import cv2
     from matplotlib.figure import Figure

@@ -43,8 +43,7 @@ class Run:
             config = read_config(path.read_text())
         except ValueError as error:
             raise ValueError(
-                f"{str(path)!r} holds more than settings, and the report runs no code: give a work directory as a "
-                "training left it"
+                f"{str(path)!r} holds more than settings: give a work directory as a training left it"
             ) from error
         return cls(folder, Config(config.to_dict(), filename=str(path)))
 

@@ -31,6 +31,13 @@ def test_a_file_and_its_sha256(tmp_path):
     assert list(weights) == ["weight"] and sha256 == expected
 
 
+def test_an_address_without_an_answer(hub):
+    with pytest.raises(
+        ValueError, match="9/x.pth' cannot be read as a checkpoint .*: download it elsewhere and give the"
+    ):
+        read_weights(URL.format("x.pth"))
+
+
 @pytest.mark.parametrize("text", ["no weights", "{}", ""])
 def test_a_file_that_is_no_checkpoint(tmp_path, text):
     """In a line, without torch's advice to load by its unsafe loader."""

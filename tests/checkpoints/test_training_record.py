@@ -57,6 +57,7 @@ def test_a_resumed_training_may_have_other_data_a_longer_schedule_and_other_numb
     changed.train_dataloader.dataset.data_root = "there/"
     changed.model.teacher_ckpt = "moved.pth"
     changed.model.distiller.losses.pcka.loss_weight = 3.0
+    changed.model.distiller.losses.none = None
     changed.train_dataloader.dataset = dict(type="RepeatDataset", times=2, dataset=changed.train_dataloader.dataset)
     check_record(training_record(changed), trained, resumes=True)
 

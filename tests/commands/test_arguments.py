@@ -46,6 +46,16 @@ def test_a_setting_that_is_misspelt(option, right):
         parsed(config, option)
 
 
+@pytest.mark.parametrize(
+    "option, right", [("max_epochs=3", "train_cfg.max_epochs"), ("balance.ratio=2", "model.balance.ratio")]
+)
+def test_a_variable_of_the_file(option, right):
+    """The settings that were made from it would not change."""
+    config = Config(dict(model=distillation(), train_cfg=dict(max_epochs=1), max_epochs=1, balance=dict(ratio=1.0)))
+    with pytest.raises(ValueError, match=f"did you mean {right!r}?"):
+        parsed(config, option)
+
+
 def test_a_setting_that_the_config_lacks():
     mine = ["tta_pipeline=[]", "train_pipeline_stage2=[]", "val_evaluator_b.type=A", "model.teacher_neck.type=FPN"]
     given = Config(dict(model=distillation(), train_pipeline=[], test_pipeline=[]))

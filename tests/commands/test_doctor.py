@@ -155,28 +155,28 @@ def test_a_data_set_without_images(tmp_path):
 
 def test_a_model_that_cannot_be_built(config):
     config.model.distiller.losses.head.images = 7
-    found = by_subject(examine(config))["the model and its weights"]
+    found = by_subject(examine(config))["the model, its weights and the hooks"]
     assert found.level == ERROR and "images" in found.text
 
 
 def test_weights_of_another_architecture(config, tmp_path):
     config.model.teacher_ckpt = str(tmp_path / "other.pth")
     torch.save(dict(state_dict=torch.nn.Linear(2, 2).state_dict()), config.model.teacher_ckpt)
-    found = by_subject(examine(config))["the model and its weights"]
+    found = by_subject(examine(config))["the model, its weights and the hooks"]
     assert found.level == ERROR and "another architecture" in found.text
 
 
 @pytest.mark.parametrize(
-    "place, name",
+    "place, name, subject",
     [
-        pytest.param("train_cfg", "max_epoch", marks=pytest.mark.full),
-        ("optim_wrapper.optimizer", "lrr"),
-        pytest.param("default_hooks.checkpoint", "save_bset", marks=pytest.mark.full),
+        pytest.param("train_cfg", "max_epoch", "a step", marks=pytest.mark.full),
+        ("optim_wrapper.optimizer", "lrr", "a step"),
+        ("default_hooks.checkpoint", "save_bset", "the model, its weights and the hooks"),
     ],
 )
-def test_what_a_training_would_refuse_later(config, place, name):
+def test_what_a_training_would_refuse_later(config, place, name, subject):
     config.merge_from_dict({f"{place}.{name}": 3})
-    found = by_subject(examine(config))["a step"]
+    found = by_subject(examine(config))[subject]
     assert found.level == ERROR and name in found.text
 
 

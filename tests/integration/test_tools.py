@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import runpy
 import socket
 from pathlib import Path
@@ -45,7 +46,12 @@ def test_train_and_test(command, digit_scenes, tmp_path):
     assert {key.split(".")[0] for key in checkpoint["state_dict"]} == {"architecture", "distiller"}
     lines = [line for line in last_log(tmp_path).splitlines() if "Epoch(train)" in line]
     assert len(lines) == 4 and "distill.loss_pcka: " in lines[0] and "_s8" not in lines[0]
-    assert "similarity.cka: " in lines[0] and "similarity.pcka: " in lines[0]
+    assert all(f"similarity.{name}: " in lines[0] for name in ("cka", "pcka", "mimic")) and "balance." not in lines[0]
+    explained = re.findall(r"`([^`]+)`", Path("docs/log.md").read_text())
+    for key in {key for record in read_scalars(tmp_path) for key in record}:
+        key = re.sub(r"(?<!teacher)_s\d+$", "_s8", re.sub(r"_s\d+_teacher_s\d+", "_s8_teacher_s16", key))
+        key = re.sub("(?<=loss_)(pcka|mimic)|(?<=_)all$", "NAME", re.sub("AR_[ml]", "AR_s", key))
+        assert key in explained or key.removesuffix("_s8") in explained, key
     keys = {"distill.loss_pcka_s8", "distill.loss_mimic_s64", "similarity.cka_s8", "distill.loss_pcka"}
     assert keys <= read_scalars(tmp_path)[0].keys()
     validations = [record for record in read_scalars(tmp_path) if "coco/AR@100" in record]
@@ -53,12 +59,14 @@ def test_train_and_test(command, digit_scenes, tmp_path):
     assert not [line for line in last_log(tmp_path).splitlines() if "Epoch(val)" in line and "_teacher_" in line]
 
     out, shown, annotations = tmp_path / "predictions.pkl", "pictures", digit_scenes / "annotations" / "val.json"
-    command(
+    tested = command(
         *("tools/test.py", DISTILLED, tmp_path / f"student_{best}", "--work-dir", tmp_path / "test"),
         *("--out", out, "--show-dir", shown, *tiny_demo(digit_scenes)),
         *("test_dataloader.dataset.ann_file=annotations/val.json", "test_dataloader.dataset.data_prefix.img=val/"),
         *(f"test_evaluator.ann_file={annotations}", "test_evaluator.metric=proposal", "test_dataloader.batch_size=4"),
+        FORCE_COLOR="1",  # as on a terminal
     )
+    assert "1/1" in tested.stdout  # the bar
     assert len(pickle.loads(out.read_bytes())) == 4
     assert len(list((tmp_path / "test").glob(f"*/{shown}/*.png"))) == 4
     metrics = json.loads(max((tmp_path / "test").glob("*/*.json")).read_text())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pcka_mmdet.report.confusion import confusion_matrix, plot_confusion
+from pcka_mmdet.report.confusion import confusion_figure, confusion_matrix
 from pcka_mmdet.report.predictions import Boxes
 
 TOOL = Path(mmdet.__file__).parent / ".mim" / "tools" / "analysis_tools" / "confusion_matrix.py"
@@ -79,7 +79,7 @@ def test_a_crowd_is_no_object():
 def test_the_plot(tmp_path, figures):
     """In percent of a row, which is an object's class; what is below half a percent is left out."""
     matrices = {"student": np.array([[3, 1, 0], [0, 2, 0], [1, 0, 0]]), "distilled": np.zeros((3, 3), int)}
-    plot_confusion(matrices, ("a", "b"), tmp_path / "c.png")
+    confusion_figure(matrices, ("a", "b")).savefig(tmp_path / "c.png")
     assert (tmp_path / "c.png").stat().st_size > 1000
     student, distilled = figures[0].axes
     written = {text.get_position(): text.get_text() for text in student.texts}  # by column and row

@@ -38,6 +38,20 @@ def test_pictures(tmp_path, figures):
     levels["s16"] = dict(teacher=random_map(6, 2, 3), student=random_map(4, 2, 3))
     local = {level: dict(student=torch.rand(1, 2)) for level in levels}
     plot_features(np.zeros((50, 70, 3), np.uint8), levels, local, tmp_path / "maps.png", channels=(0, 3))
+    features = figures[-1].axes
+    assert [axes.get_title() for axes in features[:9]] == [
+        *("teacher, mean", "components", "channel 0", "channel 3"),
+        *("student, mean", "components", "channel 0", "channel 3"),
+        f"student, CKA {local['s8']['student'].mean():.2f}",
+    ]
+    for first, maps in ((0, levels["s8"]), (9, levels["s16"])):
+        for place, side in ((first, maps["teacher"]), (first + 4, maps["student"])):
+            shown = [features[place + index].images[0].get_array() for index in (0, 2, 3)]
+            for array, expected in zip(shown, (side.mean(0), side[0], side[3]), strict=True):
+                np.testing.assert_array_equal(array, expected)
+    picture, overlay = features[8].images
+    assert picture.get_extent() == overlay.get_extent() == [0, 70, 50, 0] or picture.get_extent() == (0, 70, 50, 0)
+    np.testing.assert_array_equal(overlay.get_array(), local["s8"]["student"])
     plot_matrix(np.array([[0.1, 0.2], [0.3, 0.4]]), ["s8", "s16"], ["s4", "s2"], ("a", "b"), tmp_path / "matrix.png")
     (axes,) = figures[-1].axes
     written = {text.get_position(): text.get_text() for text in axes.texts}  # by column and row

@@ -1,5 +1,6 @@
 """The page of a report: from runs in memory."""
 
+import json
 import re
 import shutil
 
@@ -145,6 +146,9 @@ def test_images_of_largest_change(runs):
     (right, wrong), (right_now, wrong_now) = change.found
     assert change.objects == 4 and right_now - right - wrong_now + wrong == change.gain
     assert [c.gain for c in largest([other, one])[1]] == [-c.gain for c in better]
+    layers = re.findall(r'class="layer-(\w+)">(.*?)</g>', draw([one, other], change))
+    boxes = {name: layer.count("<rect") for name, layer in layers}
+    assert boxes == {"truth": 4, "run1": right + wrong, "run2": right_now + wrong_now} and right < right_now
 
 
 def test_images_of_most_errors_of_a_run_alone(runs):
@@ -176,6 +180,18 @@ def test_columns_that_nobody_knows_are_left_out(runs):
     table = tables.costs({"student": runs[0][0]})
     assert table.header == ["", "parameters", "MMACs", "seconds a step", "epochs", "hours of training"]
     assert len(table.rows[0]) == 6 and all(table.rows[0])
+
+
+def test_what_a_training_cost(runs, tmp_path):
+    folder = shutil.copytree(runs[0][0].folder, tmp_path / "run")
+    (scalars,) = folder.glob("*/vis_data/scalars.json")
+    records = [
+        dict(loss=1.0, time=1.8, memory=memory, iter=2000 * i, epoch=i, step=2000 * i) for i, memory in ((1, 7), (2, 5))
+    ]
+    scalars.write_text("".join(json.dumps(record) + "\n" for record in records))
+    table = tables.costs({"student": Run.read(folder)})
+    assert table.header[3:] == ["seconds a step", "memory, MB", "epochs", "hours of training"]
+    assert table.rows[0][3:] == ["1.800", "7", "2", "2.00"]
 
 
 def test_versions_are_those_of_the_training(runs, tmp_path):

@@ -5,10 +5,10 @@ Trainings that were not tested yet are tested first.
 
 import argparse
 
-from pcka_mmdet.commands.run_arguments import add_picture_argument, add_runs_argument
+from pcka_mmdet.commands.picture_arguments import add_picture_argument, add_runs_argument
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.experiments.tested import tested
-from pcka_mmdet.report.confusion import confusion_matrix, plot_confusion
+from pcka_mmdet.report.confusion import confusion_figure, confusion_matrix
 from pcka_mmdet.report.run import check_same_data
 
 
@@ -29,7 +29,7 @@ def main() -> None:
         name: confusion_matrix(run.truth, run.detections, len(classes), args.threshold)
         for name, run in zip(args.runs, runs, strict=True)
     }
-    plot_confusion(matrices, classes, args.out)
+    confusion_figure(matrices, classes).savefig(args.out, dpi=128)
     for name, matrix in matrices.items():
         right = matrix[:-1, :-1].trace()
         print(

@@ -5,7 +5,8 @@ Trainings that were not tested yet are tested first.
 
 import argparse
 
-from pcka_mmdet.commands.run_arguments import add_picture_argument, add_runs_argument
+from pcka_mmdet.commands.arguments import positive
+from pcka_mmdet.commands.picture_arguments import add_picture_argument, add_runs_argument
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.experiments.tested import tested
 from pcka_mmdet.report.gallery import plot_gallery
@@ -15,7 +16,7 @@ from pcka_mmdet.report.run import check_same_data
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Annotated test images of several trainings.")
     add_runs_argument(parser)
-    parser.add_argument("--images", type=int, default=3, help="evenly spaced in the set (default: %(default)s)")
+    parser.add_argument("--images", type=positive, default=3, help="evenly spaced in the set (default: %(default)s)")
     parser.add_argument("--threshold", type=float, default=0.3, help="lowest score shown (default: %(default)s)")
     add_picture_argument(parser, "detections.png")
     return parser.parse_args()

@@ -4,7 +4,7 @@ import argparse
 import statistics
 from collections.abc import Mapping, Sequence
 
-from pcka_mmdet.commands.run_arguments import add_runs_argument
+from pcka_mmdet.commands.picture_arguments import add_runs_argument
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.report.scalars import read_scalars, training_records
 from pcka_mmdet.report.tables import markdown_table

@@ -7,16 +7,13 @@ import argparse
 from pathlib import Path
 
 import torch
-from mmengine.registry import init_default_scope
-from mmengine.runner import Runner, load_checkpoint
+from mmengine.runner import Runner
 from torch import Tensor
 
+from pcka_mmdet import load_student
 from pcka_mmdet.checkpoints.resume import newest_intact_checkpoint
-from pcka_mmdet.checkpoints.student import student_config, student_path
-from pcka_mmdet.commands.run_arguments import add_picture_argument
+from pcka_mmdet.commands.picture_arguments import add_picture_argument
 from pcka_mmdet.commands.short_errors import run_tool
-from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.report.logit_similarity import plot_logit_similarity
 
 TEACHER = "teacher"
@@ -37,18 +34,14 @@ def logits_of(folder: Path) -> Tensor:
     checkpoint = newest_intact_checkpoint(folder)
     if checkpoint is None:
         raise ValueError(f"there is no checkpoint in {str(folder)!r}: finish tools/demo_cls.py first")
-    config = student_config(load_config(str(folder.with_suffix(".py"))))
-    model = build_detector(config.model).eval()
-    student = student_path(checkpoint)
-    load_checkpoint(model, str(student if student.is_file() else checkpoint), map_location="cpu", strict=True)
-    loader = Runner.build_dataloader(config.val_dataloader, seed=0)
+    model = load_student(checkpoint)
+    loader = Runner.build_dataloader(model.cfg.val_dataloader, seed=0)
     found = [model.head(model.extract_feat(model.data_preprocessor(batch)["inputs"])) for batch in loader]
     return torch.cat(found)
 
 
 def main() -> None:
     args = parse_args()
-    init_default_scope("mmpretrain")
     folders = {TEACHER: args.work_dir / TEACHER}
     folders |= {method: args.work_dir / f"{method}_seed{args.seed}" for method in args.methods}
     logits = {name: logits_of(folder) for name, folder in folders.items()}

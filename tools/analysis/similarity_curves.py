@@ -2,7 +2,7 @@
 
 import argparse
 
-from pcka_mmdet.commands.run_arguments import add_picture_argument, add_runs_argument
+from pcka_mmdet.commands.picture_arguments import add_picture_argument, add_runs_argument
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.report.curves import plot_similarity
 from pcka_mmdet.report.scalars import iterations_per_epoch, read_scalars, validation_records
@@ -19,9 +19,9 @@ def main() -> None:
     args = parse_args()
     logs = {name: read_scalars(folder) for name, folder in args.runs.items()}
     lengths = {name: iterations_per_epoch(records) for name, records in logs.items()}
-    for name in [name for name, length in lengths.items() if length is None]:
+    if lacking := [args.runs[name] for name, length in lengths.items() if length is None]:
         raise ValueError(
-            f"{str(args.runs[name])!r} holds no log of a training by epochs: give the work directory of tools/train.py"
+            f"{str(lacking[0])!r} holds no log of a training by epochs: give the work directory of tools/train.py"
         )
     plot_similarity(logs, lengths, args.out)
     for name, records in logs.items():

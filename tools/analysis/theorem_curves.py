@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from pcka_mmdet.commands.run_arguments import add_picture_argument
+from pcka_mmdet.commands.picture_arguments import add_picture_argument
 from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.report import colours
 from pcka_mmdet.report.curves import smooth

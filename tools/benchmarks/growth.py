@@ -13,6 +13,7 @@ from rich.console import Console
 
 from pcka_mmdet.benchmarking.measure import interleaved, save
 from pcka_mmdet.benchmarking.rivals import STRIDES, value_and_gradients
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.functional.cka_forms import SampleForm, cheaper_form
 from pcka_mmdet.models import PCKALoss
 from pcka_mmdet.report.tables import console_table
@@ -69,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from pcka_mmdet.benchmarking.measure import LiveBytes, interleaved, save
 from pcka_mmdet.benchmarking.rivals import RIVALS, add_map_arguments, neck_maps, value_and_gradients
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.models import PCKALoss
 from pcka_mmdet.report.tables import console_table
 
@@ -74,4 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

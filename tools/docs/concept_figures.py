@@ -8,6 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
+from pcka_mmdet.commands.short_errors import run_tool
 from pcka_mmdet.functional import cka, extract_patches
 from pcka_mmdet.report import colours
 
@@ -150,4 +151,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -61,7 +61,7 @@ class FPNDistill(BaseAlgorithm):
     Raises:
         FileNotFoundError: A config or the checkpoint does not exist.
         ValueError: The checkpoint is not the teacher's, a model lacks what a loss reads, levels do not pair up, or
-            there are both `teacher` and `teachers`, or neither.
+            there are both `teacher` and `teachers`, or neither, or both `teacher_ckpt` and `teachers`.
     """
 
     def __init__(
@@ -86,6 +86,11 @@ class FPNDistill(BaseAlgorithm):
         if not isinstance(balance, Mapping | None):
             raise ValueError(
                 f"balance is a dict such as dict(ratio=1.0), got {balance!r}: write model.balance.ratio=1.0"
+            )
+        if teachers and teacher_ckpt is not None:
+            raise ValueError(
+                f"teacher_ckpt={teacher_ckpt!r} is a single teacher's: write ckpt=... in each of teachers, and "
+                "teacher_ckpt=None"
             )
         entries = read_teachers(teachers) if teachers else [TeacherEntry(teacher, teacher_ckpt)]
         if not isinstance(architecture, BaseModel):

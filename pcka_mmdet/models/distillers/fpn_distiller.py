@@ -60,7 +60,8 @@ class FPNDistiller(BaseDistiller):
         init_cfg: See `mmengine.model.BaseModule`.
 
     Raises:
-        ValueError: There is no loss, the name of one contains "loss", or `strides` is of another kind.
+        ValueError: There is no loss, the name of one contains "loss" or is no identifier, or `strides` is of another
+            kind.
     """
 
     def __init__(
@@ -70,9 +71,12 @@ class FPNDistiller(BaseDistiller):
         losses = {name: loss for name, loss in losses.items() if loss is not None}
         if not losses:
             raise ValueError("FPNDistiller needs a loss, such as losses=dict(NAME=dict(type=TYPE))")
-        misnamed = [name for name in losses if "loss" in name]
+        misnamed = [name for name in losses if "loss" in name or not name.isidentifier()]
         if misnamed:  # MMEngine sums all keys that contain "loss", and keys of metrics may contain the loss's name
-            raise ValueError(f"names of losses must not contain 'loss', which is put before them; got {misnamed}")
+            raise ValueError(
+                f"names of losses are identifiers without 'loss', which is put before them, such as neck_1; got "
+                f"{misnamed}"
+            )
         self.loss_configs = losses
         self.strides = read_strides("strides", strides)
         self.levels: dict[Sources, tuple[list[Level], list[Level]]] = {}

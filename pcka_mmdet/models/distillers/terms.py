@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from pcka_mmdet.registry import MODELS
@@ -136,7 +136,8 @@ def build_terms(
     terms = []
     for pair in (pairs[stride] for stride in chosen):
         loss = _build(name, arguments, pair.stride, "its levels have no strides")
-        loss.prepare(*pair)
+        # no connector changes a head's outputs
+        loss.prepare(*(replace(level, channels=None) for level in pair) if sources.student == "head" else pair)
         key = name if list(pairs) == ["stage0"] else f"{name}_{pair.name}"
         terms.append(Term(key, loss, sources, (pair,), student_key, level_weight.get(pair.stride, 1.0)))
     return terms

@@ -31,16 +31,16 @@ def difference(student: Tensor, teacher: Tensor) -> Tensor:
     """
     from mmdet.structures.bbox import bbox_overlaps  # here: classifiers train without mmdet
 
-    says, is_box = _has_area(teacher), _has_area(student)
+    teacher_has_area, student_has_area = _has_area(teacher), _has_area(student)
     unit = torch.zeros_like(teacher)  # any box with an area, where there is none
     unit[..., 2:] = 1
-    other = torch.where(says[..., None], teacher, unit)
-    own = torch.where((says & is_box)[..., None], student, other)
-    overlaps = bbox_overlaps(own.reshape(-1, 4), other.reshape(-1, 4), mode="giou", is_aligned=True)
+    safe_teacher = torch.where(teacher_has_area[..., None], teacher, unit)
+    safe_student = torch.where((teacher_has_area & student_has_area)[..., None], student, safe_teacher)
+    overlaps = bbox_overlaps(safe_student.reshape(-1, 4), safe_teacher.reshape(-1, 4), mode="giou", is_aligned=True)
     by_overlap = 2 * (1 - overlaps.view(student.shape[:-1]))
-    half_perimeter = (other[..., 2:] - other[..., :2]).sum(-1)
-    by_corners = 2 + (student - other).abs().sum(-1) / half_perimeter
-    return torch.where(is_box, by_overlap, by_corners) * says
+    half_perimeter = (safe_teacher[..., 2:] - safe_teacher[..., :2]).sum(-1)
+    by_corners = 2 + (student - safe_teacher).abs().sum(-1) / half_perimeter
+    return torch.where(student_has_area, by_overlap, by_corners) * teacher_has_area
 
 
 def _has_area(boxes: Tensor) -> Tensor:

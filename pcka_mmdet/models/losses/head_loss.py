@@ -17,16 +17,12 @@ from .level_loss import Batch, LevelLoss
 if TYPE_CHECKING:
     from ..teacher import Teacher
 
+ON_MAPS = "use a loss on the neck maps, such as pcka_mmdet.PCKALoss"
+"""What to do without a head whose outputs are known."""
+
 
 class _HeadOutputLoss(LevelLoss):
-    """Compares the outputs of two dense heads; see `head_outputs.compare`.
-
-    The sum over all levels is divided by the sum of the teacher's scores, or by 1 if that is less.
-
-    Args:
-        loss_weight: Factor of the whole loss.
-        box_weight: Factor of the box terms relative to the class term.
-    """
+    """Compares the outputs of two dense heads; see `HeadLoss`."""
 
     sources = ()
     joint = True
@@ -51,7 +47,7 @@ class _HeadOutputLoss(LevelLoss):
         try:
             kind_of(teacher.dense_head)
         except ValueError as error:
-            raise ValueError(f"{error}: use a loss on the neck maps, such as pcka_mmdet.PCKALoss") from error
+            raise ValueError(f"{error}: {ON_MAPS}") from error
 
     def compared(
         self,
@@ -156,7 +152,10 @@ class OwnHeadLoss(_HeadOutputLoss):
         Raises:
             ValueError: They differ in classes, anchors or box coder, or one of them is of an unknown kind.
         """
-        problem = difference_of_heads(dense_head(student), teacher.dense_head, self.pairs)
+        try:
+            problem = difference_of_heads(dense_head(student), teacher.dense_head, self.pairs)
+        except ValueError as error:
+            raise ValueError(f"{error}: {ON_MAPS}") from error
         if problem:
             raise ValueError(
                 f"OwnHeadLoss compares the heads of student and teacher position by position, but {problem}: use "

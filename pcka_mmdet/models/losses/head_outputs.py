@@ -221,7 +221,8 @@ def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[
     kinds = [kind_of(head) for head in (student, teacher)]
     if _code(student) != _code(teacher):
         return f"their heads code boxes in different ways ({type(student).__name__} and {type(teacher).__name__})"
-    if _scores_overlap(student) != _scores_overlap(teacher):
+    both = all(kind in WITH_QUALITY for kind in kinds)
+    if both and _scores_overlap(student) != _scores_overlap(teacher):
         return f"one of their heads scores centerness, the other overlap ({kinds[0]} and PAAHead)"
     if student.cls_out_channels != teacher.cls_out_channels:
         return f"their heads score {student.cls_out_channels} and {teacher.cls_out_channels} classes"

@@ -40,6 +40,9 @@ class RoIHeadLoss(LevelLoss):
         loss_weight: Factor of the whole loss.
         box_weight: Factor of the box term relative to the class term.
         proposals: Proposals of an image: those with the highest scores.
+
+    Raises:
+        ValueError: `proposals` is below 1.
     """
 
     sources = ()
@@ -49,6 +52,8 @@ class RoIHeadLoss(LevelLoss):
 
     def __init__(self, loss_weight: float = 1.0, box_weight: float = 1.0, proposals: int = 128):
         super().__init__(loss_weight)
+        if proposals < 1:
+            raise ValueError(f"RoIHeadLoss: proposals is at least 1, such as 128; got {proposals}")
         self.box_weight = box_weight
         self.proposals = proposals
 

@@ -1,6 +1,7 @@
 """The frozen teacher."""
 
 from .images import Normalisation, size_divisor
-from .teacher import Teacher, load_strictly
+from .loading import load_strictly
+from .teacher import Teacher
 
 __all__ = ["Normalisation", "Teacher", "load_strictly", "size_divisor"]

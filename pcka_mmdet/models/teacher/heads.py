@@ -60,7 +60,7 @@ def run_roi_head(detector: BaseModel, maps: Sequence[Tensor], proposals: Sequenc
     Raises:
         ValueError: The detector has no RoI head.
     """
-    number = len(_stages(detector))
+    number = _num_stages(detector)
     return [_run_stage(detector, stage, maps, rois) for stage, rois in zip(range(number), proposals, strict=False)]
 
 
@@ -83,7 +83,7 @@ def run_on_own_proposals(
     Raises:
         ValueError: The detector has no RoI head.
     """
-    number = len(_stages(detector))
+    number = _num_stages(detector)
     metas = [dict(img_shape=size, scale_factor=(1.0, 1.0)) for size in image_sizes]
     config = copy.deepcopy(detector.rpn_head.test_cfg)
     config.max_per_img = most
@@ -98,11 +98,11 @@ def run_on_own_proposals(
     return outputs
 
 
-def _stages(detector: BaseModel) -> list[nn.Module]:
+def _num_stages(detector: BaseModel) -> int:
     roi_head = getattr(detector, "roi_head", None)
     if roi_head is None:
         raise ValueError(f"{type(detector).__name__} has no RoI head: choose a two-stage teacher")
-    return stages(roi_head, "bbox_head")
+    return len(stages(roi_head, "bbox_head"))
 
 
 def _run_stage(detector: BaseModel, stage: int, maps: Sequence[Tensor], rois: Tensor) -> RoIOutputs:

@@ -23,9 +23,9 @@ class TeacherEntry:
     weight: float = 1.0
     """Factor of its losses."""
 
-    def weight_at(self, progress: float) -> float:
+    def weight_at(self, done: float) -> float:
         """Factor of its losses at a share of the training; 0 while it does not teach."""
-        return self.weight if self.since <= progress and (progress < self.until or self.until == 1) else 0.0
+        return self.weight if self.since <= done and (done < self.until or self.until == 1) else 0.0
 
 
 def read_teachers(entries: Sequence[Mapping[str, Any]]) -> list[TeacherEntry]:

@@ -26,7 +26,7 @@ WIDEST = 640
 class Change:
     """An image, and what was found on it."""
 
-    image: int
+    image: int | str
     name: str
     """The image's file."""
     objects: int
@@ -74,13 +74,13 @@ def draw(runs: Sequence[Run], change: Change) -> str:
     )
 
 
-def _change(runs: Sequence[Run], image: int) -> Change:
+def _change(runs: Sequence[Run], image: int | str) -> Change:
     true = runs[-1].truth[image]
     hits = [correct(_found(run, image), true) for run in runs]
     return Change(image, runs[-1].picture(image).name, len(true.labels), [(sum(h), len(h) - sum(h)) for h in hits])
 
 
-def _found(run: Run, image: int) -> Boxes:
+def _found(run: Run, image: int | str) -> Boxes:
     return outside_crowds(detections(run.detections_by_image[image], THRESHOLD), run.truth[image])
 
 

@@ -1,6 +1,7 @@
 """The progress bar, and the gain over a baseline."""
 
 import io
+import re
 import sys
 from types import SimpleNamespace
 
@@ -22,10 +23,12 @@ def train(tmp_path, hook, **options):
 
 def test_a_terminal_sees_the_bar(tmp_path, capsys):
     shown = Console(file=io.StringIO(), force_terminal=True, width=120)
-    hook = ProgressHook(console=shown)
+    hook = ProgressHook(baseline=0.25, metric="score", console=shown)
     train(tmp_path, hook)
     text = shown.file.getvalue()
     assert "training" in text and "6/6" in text and hook._bar is None
+    assert re.search(r"\d:\d\d:\d\d", text)  # the time left
+    assert re.search(r"score \d\.\d{3}, [+-]\d\.\d{3} over the baseline's 0\.250", text)
     assert "Epoch(train)" in text  # the log's lines come above the bar
 
 

@@ -251,3 +251,8 @@ def test_the_schedule_in_a_sentence():
 def test_one_way_to_name_teachers(sides):
     with pytest.raises(ValueError, match="either teacher=... or teachers="):
         FPNDistill(retinanet(), distiller=MIMIC, **sides)
+
+
+def test_the_checkpoint_of_a_single_teacher_beside_several():
+    with pytest.raises(ValueError, match="teacher_ckpt='a.pth' is a single teacher's: write ckpt=... in each"):
+        FPNDistill(retinanet(), distiller=MIMIC, teachers=[retinanet()], teacher_ckpt="a.pth")

@@ -238,11 +238,11 @@ def test_a_loss_that_is_left_out():
         FPNDistiller(dict(mimic=None))
 
 
-@pytest.mark.parametrize("strides", [[], "s8", 8.0])
+@pytest.mark.parametrize("strides", [[], "s8", 8.0, [8, 8]])
 def test_strides_of_another_kind(strides):
-    with pytest.raises(ValueError, match=r"^strides is 'auto', or a list of strides such as \[8, 16\]; got "):
+    with pytest.raises(ValueError, match=r"^strides is 'auto', or a list of different strides such as \[8, 16\]; got "):
         FPNDistiller(dict(pcka=PCKA), strides)
-    with pytest.raises(ValueError, match=r"^losses.pcka.strides is 'auto', or a list of strides such as"):
+    with pytest.raises(ValueError, match=r"^losses.pcka.strides is 'auto', or a list of different strides such as"):
         distiller(dict(pcka=dict(PCKA, strides=strides)))
 
 
@@ -275,8 +275,10 @@ def test_the_config_is_left_as_it_is():
 
 
 def test_names_that_would_make_a_similarity_part_of_the_loss():
-    with pytest.raises(ValueError, match=r"names of losses must not contain 'loss', .*; got \['loss_pcka'\]"):
+    with pytest.raises(ValueError, match=r"names of losses are identifiers without 'loss', .*; got \['loss_pcka'\]"):
         distiller(dict(loss_pcka=PCKA))
+    with pytest.raises(ValueError, match=r"such as neck_1; got \['pcka.1', 'pcka-2'\]"):
+        distiller({"pcka.1": PCKA, "pcka-2": PCKA, "pcka_3": PCKA})
 
 
 @pytest.mark.parametrize(

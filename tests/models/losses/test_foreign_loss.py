@@ -21,7 +21,8 @@ def distilled(student: dict, teacher: dict, source: str):
 
 
 def test_of_a_dense_head_an_anchor_at_a_position_is_a_row():
-    model, seen = distilled(retinanet(), retinanet(width=12), "head"), []
+    model, seen = distilled(retinanet(), retinanet(width=12, channels=24), "head"), []
+    assert not list(model.distiller.parameters())  # a connector would not run
     for head in (model.student.bbox_head, model.teacher.bbox_head):
         head.register_forward_hook(lambda module, inputs, outputs: seen.append(outputs[0]))
     losses = model.train()(**model.data_preprocessor(raw_batch(), True), mode="loss")

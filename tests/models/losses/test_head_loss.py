@@ -326,6 +326,8 @@ def test_a_head_whose_operators_have_no_bfloat16(monkeypatch):
 
 def test_a_head_of_another_kind_is_refused_when_the_model_is_built():
     config = dict(cfg_path="mmdet::tood/tood_r50_fpn_1x_coco.py", backbone=dict(init_cfg=None))
+    with pytest.raises(ValueError, match="the outputs of TOODHead are not known, .*PCKALoss"):
+        own_head(retinanet(), config)
     with pytest.raises(ValueError, match="the outputs of TOODHead are not known, only those of .*PCKALoss"):
         distilled(config)
     config = dict(cfg_path="mmdet::rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py", backbone=dict(init_cfg=None))
@@ -458,3 +460,15 @@ def test_a_quality_that_only_the_teacher_scores():
     model = own_head(atss(), student)
     losses = model.train()(**model.data_preprocessor(raw_batch(), True), mode="loss")
     assert losses["distill.loss_own"] > 0
+
+
+def test_a_quality_of_another_kind():
+    """PAA scores the overlap in the place of ATSS's centerness."""
+    paa, plain = atss(), retinanet()
+    paa["bbox_head"]["type"] = "PAAHead"
+    plain["bbox_head"].update({key: atss()["bbox_head"][key] for key in ("anchor_generator", "bbox_coder")})
+    with pytest.raises(ValueError, match=r"one of their heads scores centerness, the other overlap \(ATSSHead and PAA"):
+        own_head(atss(), paa)
+    with pytest.raises(ValueError, match="but only the teacher's head scores the quality of boxes"):
+        own_head(plain, paa)
+    own_head(paa, plain)

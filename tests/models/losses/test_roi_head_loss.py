@@ -7,7 +7,7 @@ import torch
 
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.distillers import TeacherStep
-from pcka_mmdet.models.losses import Batch
+from pcka_mmdet.models.losses import Batch, RoIHeadLoss
 from pcka_mmdet.models.sources import RoIOutputs
 from pcka_mmdet.models.teacher import Teacher
 from tests.boxes import corners, giou
@@ -174,6 +174,11 @@ def test_a_roi_head_that_was_not_loaded_is_refused_and_the_rpn_is_not(tmp_path):
     with pytest.raises(ValueError, match="a loss reads the teacher's roi_head, and its head was not loaded in full"):
         made("pcka_mmdet.RoIHeadLoss")
     made("pcka_mmdet.HeadLoss")
+
+
+def test_a_number_of_proposals():
+    with pytest.raises(ValueError, match="RoIHeadLoss: proposals is at least 1, such as 128; got 0"):
+        RoIHeadLoss(proposals=0)
 
 
 def test_other_teachers_are_refused():
