@@ -22,6 +22,9 @@ STACK = {"torch": ("torch",), "mmengine": ("mmengine", "onedl-mmengine"), "mmcv"
 STACK |= {"mmdet": ("mmdet", "onedl-mmdetection"), "mmrazor.models": ("mmrazor",)}
 """Modules, and the distributions that bring them."""
 
+FOR_CLASSIFIERS = {"mmpretrain": ("mmpretrain", "onedl-mmpretrain")}
+"""Likewise, for classifiers alone."""
+
 OLDEST_TORCH = (2, 1)
 """Major and minor version."""
 
@@ -60,10 +63,10 @@ def _too_old() -> list[str]:
 
 
 def release(module: str) -> str | None:
-    """The distribution that brings a module of `STACK`, and its version (`onedl-mmcv 2.3.6`); `None` without one."""
+    """The distribution that brings a module of the stack, and its version (`onedl-mmcv 2.3.6`); `None` without one."""
     package = sys.modules.get(module.partition(".")[0])
     stated = getattr(package, "__version__", None)  # torch's names its CUDA, too
-    for name in STACK[module]:
+    for name in (STACK | FOR_CLASSIFIERS)[module]:
         try:
             installed = version(name)
         except PackageNotFoundError:
@@ -73,5 +76,5 @@ def release(module: str) -> str | None:
 
 
 def releases() -> str:
-    """What is installed: this package and the distributions of `STACK`, with their versions."""
-    return ", ".join([f"pcka_mmdet {__version__}", *filter(None, map(release, STACK))])
+    """What is installed: this package and the distributions of the stack, with their versions."""
+    return ", ".join([f"pcka_mmdet {__version__}", *filter(None, map(release, STACK | FOR_CLASSIFIERS))])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
@@ -35,6 +36,19 @@ def build(path: Path) -> torch.nn.Module:
     if is_distillation(config):
         config.model.teacher_ckpt = "random"
     return build_detector(config.model)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in CONFIGS if path.name.startswith(("rcka", "pcka")) and "_in1k" in path.name]
+)
+def test_weights_of_imagenets_teachers_are_mmpretrains(path):
+    import mmpretrain
+
+    model = Config.fromfile(path).model
+    config = Path("configs") / model.teacher.cfg_path.removeprefix("mmpretrain::")
+    files = (Path(mmpretrain.__file__).parent / ".mim" / config.parent).glob("metafile.yml")
+    (entry,) = [e for file in files for e in yaml.safe_load(file.read_text())["Models"] if e["Config"] == str(config)]
+    assert model.teacher_ckpt == entry["Weights"]
 
 
 @pytest.mark.full

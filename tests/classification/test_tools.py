@@ -1,9 +1,16 @@
 """The tools with a classifier."""
 
+import hashlib
+import io
 import json
+import pickle
+import tarfile
 
+import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
 
 from pcka_mmdet.datasets.digit_images import build_digit_images
 
@@ -54,6 +61,34 @@ def test_cifar_without_a_network(command, tmp_path):
     )
     assert done.returncode == 2
     assert "put cifar-100-python.tar.gz" in done.stderr and str(tmp_path) in done.stderr
+
+
+@pytest.mark.parametrize("place", ["put there", "fetched"])
+def test_cifar_from_its_archive(place, tmp_path, monkeypatch):
+    """Of four images, in the benchmark's format; put where the message says, or fetched by MMPretrain's downloader."""
+    from mmpretrain.datasets import CIFAR100
+
+    root, digests = tmp_path / "root", {}
+    archive = (root if place == "put there" else tmp_path) / CIFAR100.filename
+    archive.parent.mkdir(exist_ok=True)
+    content = dict(data=np.arange(4 * 3072, dtype=np.uint8).reshape(4, 3072), fine_labels=[3, 1, 2, 0])
+    with tarfile.open(archive, "w:gz") as tar:
+        for name, stored in (("train", content), ("test", content), ("meta", dict(fine_label_names=list("abcd")))):
+            data = pickle.dumps(stored)
+            digests[name] = hashlib.md5(data).hexdigest()
+            entry = tarfile.TarInfo(f"{CIFAR100.base_folder}/{name}")
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    monkeypatch.setattr(CIFAR100, "url", archive.as_uri())
+    monkeypatch.setattr(CIFAR100, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    monkeypatch.setattr(CIFAR100, "train_list", [["train", digests["train"]]])
+    monkeypatch.setattr(CIFAR100, "test_list", [["test", digests["test"]]])
+    monkeypatch.setattr(CIFAR100, "meta", dict(CIFAR100.meta, md5=digests["meta"]))
+    config = Config.fromfile("configs/classification/cifar100/resnet20_cifar100.py")
+    init_default_scope("mmpretrain")
+    images = DATASETS.build(dict(config.train_dataloader.dataset, data_root=str(root)))
+    assert [images[index]["data_samples"].gt_label.item() for index in range(len(images))] == [3, 1, 2, 0]
+    assert images[0]["inputs"].shape == (3, 32, 32)
 
 
 @pytest.mark.full

@@ -11,6 +11,7 @@ from pcka_mmdet.configuration import installed
 
 def test_releases_name_the_forks_where_these_are_installed(monkeypatch):
     there = {"torch": "2.13.0", "onedl-mmengine": "0.10.12", "onedl-mmcv": "2.3.6", "onedl-mmdetection": "3.5.1"}
+    there["mmpretrain"] = "1.2.0"
 
     def version(name: str) -> str:
         if name not in there:
@@ -20,7 +21,7 @@ def test_releases_name_the_forks_where_these_are_installed(monkeypatch):
     monkeypatch.setattr(installed, "version", version)
     monkeypatch.setattr(installed.sys, "modules", dict(torch=torch))
     expected = f"pcka_mmdet {__version__}, torch {torch.__version__}, onedl-mmengine 0.10.12, onedl-mmcv 2.3.6, "
-    assert installed.releases() == expected + "onedl-mmdetection 3.5.1"
+    assert installed.releases() == expected + "onedl-mmdetection 3.5.1, mmpretrain 1.2.0"
     assert installed.release("mmrazor.models") is None
 
 

@@ -239,6 +239,13 @@ def gathered_logits(rank: int) -> tuple[Tensor, Tensor]:
     return value.detach(), torch.autograd.grad(value, student)[0]
 
 
+def gathered_logits_of_one(rank: int) -> tuple[Tensor, Tensor]:
+    """The same where the first process has no sample, as without a proposal on an object."""
+    student, teacher = (side[:0] if rank == 0 else side for side in some_logits(rank))
+    value = RCKALoss(class_weight=0.5, gather=True)(student.requires_grad_(), teacher)
+    return value.detach(), torch.autograd.grad(value, student)[0]
+
+
 def averages(rank: int) -> Tensor:
     """Those of a balance after one step, in which the gradients differ by process."""
     balance = GradientBalance({"all": 1.0})
@@ -296,6 +303,7 @@ def work(rank: int, folder: Path) -> None:
         "rcka": weights_after(distilled_fcos("pcka_mmdet.RCKALoss", 0.0), [batch(0, LOCAL[rank])], 1.0, wrap),
         "gathered": gathered_rows(rank),
         "gathered logits": gathered_logits(rank),
+        "gathered logits of one": gathered_logits_of_one(rank),
         "gathered, of two sizes": gathered_maps_of_two_sizes(rank),
         "averages": averages(rank),
         **{name: scenario(folder) for name, scenario in SCENARIOS.items()},
@@ -371,6 +379,14 @@ def test_rcka_of_gathered_logits_over_samples_and_classes(results):
     gradients = (2 * torch.autograd.grad(whole, student)[0]).split([3, 4])  # doubled, because DDP halves it
     for result, gradient in zip(results, gradients, strict=True):
         torch.testing.assert_close(result["gathered logits"], (whole.detach(), gradient))
+
+
+def test_rcka_of_gathered_logits_where_one_process_has_none(results):
+    student, teacher = some_logits(1)
+    whole = RCKALoss(class_weight=0.5)(student.requires_grad_(), teacher)
+    gradient = 2 * torch.autograd.grad(whole, student)[0]
+    for result, expected in zip(results, (gradient[:0], gradient), strict=True):
+        torch.testing.assert_close(result["gathered logits of one"], (whole.detach(), expected))
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS.keys() - {"detached", "nonfinite for good"}))

@@ -94,6 +94,14 @@ def test_the_backbones_maps_are_paired_by_stride():
     torch.testing.assert_close(losses["distill.loss_maps_s32"], (connector(own[3]) - theirs[3]).square().mean())
 
 
+def test_samples_are_compared_by_the_maps_of_the_backbone():
+    model = distil(retinanet(), retinanet(), samples=dict(type="pcka_mmdet.RCKALoss", source="backbone", strides=(8,)))
+    images = dict(inputs=raw_batch()["inputs"] * 2, data_samples=raw_batch()["data_samples"] * 2)  # 2 are too few
+    loss = model(**model.data_preprocessor(images, True), mode="loss")["distill.loss_samples_s8"]
+    loss.backward()
+    assert model.student.backbone.conv1.weight.grad.any() and model.student.neck.fpn_convs[0].conv.weight.grad is None
+
+
 @pytest.mark.parametrize("options", [dict(), dict(teacher_precision="bf16")], ids=str)
 def test_neck_and_backbone_in_one_forward_of_the_teacher(options):
     losses = {name: dict(type="pcka_mmdet.MimicLoss", source=name) for name in ("neck", "backbone")}
