@@ -13,6 +13,9 @@ from mmengine.logging import print_log
 from .files import is_missing
 from .training_record import has_begun
 
+POINTER = "last_checkpoint"
+"""MMEngine's file in a work directory that names the newest checkpoint."""
+
 
 def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
     """The checkpoint that `--resume` stands for.
@@ -31,7 +34,8 @@ def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
             only checkpoint is the best one.
     """
     if named in ("newest", "auto"):
-        newest = newest_intact_checkpoint(work_dir)
+        pointer = _pointed_at(work_dir)
+        newest = pointer if "://" in pointer else newest_intact_checkpoint(work_dir)
         if newest is not None:
             return str(newest)
         if named == "newest" and not has_begun(work_dir):
@@ -78,9 +82,7 @@ def newest_intact_checkpoint(work_dir: Path) -> Path | None:
     Raises:
         ValueError: There are checkpoints, or `last_checkpoint` names one, and none is intact.
     """
-    pointer = work_dir / "last_checkpoint"
-    text = pointer.read_text(errors="replace") if pointer.is_file() else ""  # empty if killed while it was written
-    named = Path(text.strip())
+    pointer, named = work_dir / POINTER, Path(_pointed_at(work_dir))
     folder, names = work_dir, [r"(epoch|iter)_\d+\.pth"]
     if named.name:
         names.append(re.sub(r"\d+", r"\\d+", re.escape(named.name)))
@@ -101,6 +103,12 @@ def newest_intact_checkpoint(work_dir: Path) -> Path | None:
             "the beginning, or name another by --resume CHECKPOINT"
         )
     return None
+
+
+def _pointed_at(work_dir: Path) -> str:
+    """What `last_checkpoint` says: a file or URL; empty without one, or if it was killed while it was written."""
+    pointer = work_dir / POINTER
+    return pointer.read_text(errors="replace").strip() if pointer.is_file() else ""
 
 
 def _number(path: Path) -> int:

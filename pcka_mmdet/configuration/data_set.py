@@ -48,8 +48,10 @@ def annotation_files(dataset: dict) -> list[Path]:
 
 
 def evaluators(config: Config, option: str) -> list[dict]:
-    """The metrics of `val_evaluator` or `test_evaluator`, which may be one or a list."""
+    """The metrics of `val_evaluator` or `test_evaluator`, which may be one, a list, or `dict(metrics=...)`."""
     given = config.get(option) or []
+    if isinstance(given, dict):
+        given = given.get("metrics", given)
     return given if isinstance(given, list) else [given]
 
 

@@ -119,8 +119,8 @@ def padded_size(config: Config, loader: str = "train_dataloader") -> tuple[int, 
     scales = [step["scale"] for step in steps if last_name(step["type"]) == "Resize" and "scale" in step]
     if not scales:
         return None
-    model = student_model(config)
-    divisor = (model.get("data_preprocessor") or {}).get("pad_size_divisor", 1)
+    preprocessor = student_model(config).get("data_preprocessor") or config.get("data_preprocessor") or {}
+    divisor = preprocessor.get("pad_size_divisor", 1)
     scale = scales[0] if isinstance(scales[0], Sequence) else (scales[0], scales[0])
     height, width = (side + -side % divisor for side in sorted(scale))
     return height, width

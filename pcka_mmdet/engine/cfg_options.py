@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from pcka_mmdet.configuration.distillation import is_fpn_distill, write_out_mmrazor_detectors
 from pcka_mmdet.models import FPNDistill
 
-_OF_DISTILLATION = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor", "init_cfg"}
+_OF_DISTILLATION = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor"}
 """Settings of `model` that are not the student's."""
 
 _OF_RUNNER = set(inspect.signature(Runner).parameters)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub, print_log
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch import Tensor
 from pcka_mmdet.checkpoints.atomic_write import atomic_save
 from pcka_mmdet.checkpoints.config_text import read_config, refuse_code
 from pcka_mmdet.checkpoints.files import load_file
+from pcka_mmdet.configuration.detector import build_detector, model_of
 from pcka_mmdet.configuration.distillation import self_contained
 from pcka_mmdet.models.outputs import box_tensor
 
@@ -80,7 +81,7 @@ def replay(path: str, config: Config | None = None) -> Replay:
     """
     config, content, batch = read_batch(path, config)
     init_default_scope(config.get("default_scope", "mmdet"))
-    model = MODELS.build(config.model).train()
+    model = build_detector(model_of(config, path)).train()
     model.load_state_dict(content["state_dict"])
     _warn_of_another_teacher(content["teacher_sha256"], model.teacher_sha256)
     distillation, precision = content["distillation"], content["precision"]

@@ -82,12 +82,16 @@ def distillation_config(
     reason = "as given"
     reads_heads = recipe is None or recipe in ON_HEADS
     teacher_model = build_detector(model_config(config.model.teacher), plain_norms=True) if reads_heads else None
+    built = ()
     if recipe is None:
-        student_model = build_detector(config.model.architecture, plain_norms=True)
+        built = build_detector(config.model.architecture, plain_norms=True), teacher_model
         classes = known_classes(config), _classes_of_teacher(of_teacher)
-        recipe, reason = suitable_recipe(student_model, teacher_model, classes)
+        recipe, reason = suitable_recipe(*built, classes)
     with_roi_head = recipe in ON_HEADS and problem_of_roi_head(teacher_model) is None
     parts = load_recipe(recipe, with_roi_head)
+    if recipe == "maps" and built and any(_lacks_neck(detector) for detector in built):
+        for loss in parts.distiller.losses.values():
+            loss.source = "backbone"
     config.model.update({part: parts[part] for part in OF_A_RECIPE if part in parts})
     names = [recipe, *(Path(path.rpartition("::")[2]).stem for path in (teacher, student))]
     content = plain_dict(config)
@@ -138,8 +142,9 @@ def suitable_recipe(
             f"the student, a {type(student).__name__}, is a classifier, and the recipes are for detectors: write a "
             "config with its losses, such as configs/classification/digits/rcka.py, and train that without --teacher"
         )
-    if getattr(student, "neck", None) is None:
-        return "maps", "the student has no neck"
+    for side, detector in (("student", student), ("teacher", teacher)):
+        if _lacks_neck(detector):
+            return "maps", f"the {side} has no neck, so maps of the backbones are compared"
     counts = [_num_classes(detector) for detector in (student, teacher)]
     if counts[0] != counts[1]:
         return "maps", f"the student has {counts[0]} classes, the teacher {counts[1]}"
@@ -161,6 +166,10 @@ def suitable_recipe(
     if difference:
         return "teacher-head", f"the teacher's head runs on the student's maps alone, since {difference}"
     return "both-heads", "both dense heads have the same classes, anchors and box coder"
+
+
+def _lacks_neck(detector: nn.Module) -> bool:
+    return getattr(detector, "neck", None) is None
 
 
 def _num_classes(detector: nn.Module) -> int | None:

@@ -97,16 +97,20 @@ def _drop_weights_that_would_be_loaded_over(config: Config) -> None:
 
 
 def _count_iterations(config: Config) -> None:
-    """In a training by iterations, save checkpoints by iteration, too, and note the iteration of each validation:
-    MMEngine would save none before the end, and note epoch 0."""
+    """In a training by iterations, save checkpoints and log by iteration, too: MMEngine would save none before the
+    end, and note epoch 0 or 1."""
     if not preflight.counts_iterations(config):
         return
     hooks = config.default_hooks
     logger = hooks.setdefault("logger", ConfigDict(type="LoggerHook"))
     if logger:
         logger.setdefault("log_metric_by_epoch", False)
-    if hooks.checkpoint:
-        hooks.checkpoint.setdefault("by_epoch", False)
+    hook = hooks.checkpoint
+    if hook and "by_epoch" not in hook:
+        hook.by_epoch = False
+        if hook.get("interval") == 1:  # MMDetection's default, an epoch; it would be every iteration
+            hook.interval = config.train_cfg.get("val_interval", 1000)
+    config.log_processor = {**(config.get("log_processor") or {}), "by_epoch": False}
 
 
 def _log_to_files(config: Config) -> None:

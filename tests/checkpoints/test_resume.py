@@ -54,6 +54,11 @@ def test_resume_from_where_the_pointer_shows(tmp_path):
         newest_intact_checkpoint(work_dir)
 
 
+def test_a_pointer_to_another_machine_is_followed(tmp_path):
+    (tmp_path / "last_checkpoint").write_text("s3://bucket/runs/work/epoch_3.pth\n")
+    assert checkpoint_to_resume("newest", tmp_path) == "s3://bucket/runs/work/epoch_3.pth"
+
+
 def test_a_copy_of_a_work_directory_resumes_from_its_own(tmp_path):
     for name in ("original", "copy"):
         (tmp_path / name).mkdir()

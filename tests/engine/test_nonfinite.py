@@ -100,6 +100,16 @@ def test_images_of_the_size_that_a_batch_augmentation_drew(tmp_path):
         assert again.losses[name] == keep.losses[name] != 0
 
 
+def test_a_preprocessor_at_the_top_of_the_config(tmp_path):
+    """The Runner hands it to the model."""
+    model = distillation()
+    keep, options = KeepHook(model), dict(optim_wrapper=STILL, default_hooks=dict(checkpoint=None))
+    options["data_preprocessor"] = model["architecture"].pop("data_preprocessor")
+    hooks = [dict(type="pcka_mmdet.NonFiniteLossHook"), keep]
+    runner(model, tmp_path, 2, custom_hooks=hooks, **options).train()
+    assert replay(str(keep.path)).losses["student.loss_cls"] == keep.losses["student.loss_cls"]
+
+
 def test_the_teacher_that_taught_then_teaches_again(tmp_path):
     """Of several, one after another: a process that replays the step has no training's progress."""
     model = distillation(teachers=[retinanet(), dict(retinanet(width=12), ckpt="random")])

@@ -163,7 +163,18 @@ def test_norms_that_need_connected_processes():
 def test_a_student_without_neck():
     student = dict(retinanet(), neck=None)
     found = suitable_recipe(build_detector(student), build(retinanet()))
-    assert found == ("maps", "the student has no neck")
+    assert found == ("maps", "the student has no neck, so maps of the backbones are compared")
+
+
+C4 = "mmdet::faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco.py"
+
+
+@pytest.mark.parametrize("sides", [(C4, RETINANET), (RETINANET, C4)], ids=["student", "teacher"])
+def test_a_pair_of_which_one_has_no_neck(sides):
+    config, choice = distillation_config(*sides, "random")
+    assert choice.startswith("recipe maps: the ") and "has no neck" in choice
+    config.merge_from_dict({f"model.{side}.backbone.init_cfg": None for side in ("architecture", "teacher")})
+    assert [term.key for term in build_detector(config.model).distiller.terms["pcka"]] == ["pcka_s16"]
 
 
 def test_names_of_classes_that_the_head_does_not_have():

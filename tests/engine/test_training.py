@@ -66,6 +66,18 @@ def test_the_console_line_of_a_distillation_has_no_levels(given):
 
 
 @pytest.mark.parametrize(
+    "checkpoint, interval",
+    [(dict(interval=1), 200), (dict(interval=50), 50), (dict(interval=1, by_epoch=False), 1), ({}, None)],
+)
+def test_the_default_interval_of_checkpoints_is_no_iteration(checkpoint, interval):
+    """MMDetection's `default_runtime` has an epoch."""
+    config = plain(train_cfg=dict(type="IterBasedTrainLoop", max_iters=1000, val_interval=200))
+    config.default_hooks = dict(checkpoint=dict(type="CheckpointHook", **checkpoint))
+    TrainingOptions().apply(config)
+    assert config.default_hooks.checkpoint.get("interval") == interval
+
+
+@pytest.mark.parametrize(
     "train_cfg, logger, expected",
     [
         (dict(by_epoch=True), {}, None),
@@ -80,4 +92,5 @@ def test_validations_of_a_training_by_iterations_are_logged_by_iteration(train_c
     TrainingOptions().apply(config)
     assert config.default_hooks.get("logger", {}).get("log_metric_by_epoch") == expected
     assert config.default_hooks.checkpoint.get("by_epoch") == (None if expected is None else False)
+    assert config.get("log_processor", {}).get("by_epoch") == (None if expected is None else False)
     assert expected is None or config.default_hooks.logger.type == "LoggerHook"

@@ -136,6 +136,7 @@ def test_what_the_report_cannot_read():
         coco_evaluator(Config(dict(test_evaluator=masks)))
     both = [masks, dict(masks, metric=["bbox", "segm"])]
     assert coco_evaluator(Config(dict(test_evaluator=both)))[0] == "test_evaluator.1"
+    assert coco_evaluator(Config(dict(test_evaluator=dict(metrics=both))))[0] == "test_evaluator.metrics.1"
 
 
 def test_images_of_largest_change(runs):

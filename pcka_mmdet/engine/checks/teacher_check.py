@@ -26,8 +26,15 @@ DEFAULTS = dict(metric=METRIC, at_least=0.05)
 
 
 def check_options(config: Config) -> dict[str, Any]:
-    """The config's `teacher_check`, with `DEFAULTS` for what it leaves out."""
-    return {**DEFAULTS, **(config.get("teacher_check") or {})}
+    """The config's `teacher_check`, with `DEFAULTS` for what it leaves out.
+
+    Raises:
+        ValueError: It has other options.
+    """
+    given = config.get("teacher_check") or {}
+    if unknown := sorted(given.keys() - DEFAULTS.keys()):
+        raise ValueError(f"teacher_check has the options {sorted(DEFAULTS)}, and no {unknown}")
+    return {**DEFAULTS, **given}
 
 
 def check_teacher(config: Config, images: int | None) -> list[float]:

@@ -48,8 +48,7 @@ class NonFiniteLossHook(Hook):
     In a skipped step the optimizer does not step, accumulated gradients are dropped, and batch norm statistics are
     restored. Schedules and the iteration count go on. All processes skip together: the process with the bad loss sets
     its gradients to NaN, and the all-reduce carries the NaN to the others. So finite steps need no further
-    communication. Of the student, only the first parameter with a gradient is checked, because a NaN reaches it in
-    every backward pass. The losses' own parameters are all checked.
+    communication.
 
     Args:
         max_skips: How many steps in a row may be skipped; one more ends the training. Default: 10 in mixed precision
@@ -105,14 +104,10 @@ class NonFiniteLossHook(Hook):
         def set_nan(gradient: Tensor) -> Tensor | None:  # runs before DDP's own hook
             return torch.full_like(gradient, torch.nan) if model.nonfinite else None
 
-        of_losses = set(model.distiller.parameters())
-        of_student = [parameter for parameter in parameters if parameter not in of_losses]
-
         def drop_nan(optimizer: Optimizer, *_: Any) -> None:
-            nothing = parameters[0].new_zeros(1)
-            first = next((p.grad for p in of_student if p.grad is not None), nothing)
-            checked = [first.flatten()[:1], *(p.grad for p in of_losses if p.grad is not None)]
-            self._stepped = bool(torch.stack([gradient.isfinite().all() for gradient in checked]).all())
+            # NaN and infinity stay in a sum, which takes less time than looking at each number
+            sums = [p.grad.sum(dtype=torch.float32) for p in parameters if p.grad is not None]
+            self._stepped = not sums or bool(torch.stack(sums).isfinite().all())
             if not self._stepped:
                 optimizer.zero_grad(set_to_none=True)  # optimizers leave a parameter without a gradient as it is
 
@@ -128,7 +123,9 @@ class NonFiniteLossHook(Hook):
             unwrapped_model(runner).skips_nonfinite = False
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Hold the batch and the state before the step."""
+        """Hold the batch and the state before the step of a distillation."""
+        if not isinstance(unwrapped_model(runner), FPNDistill):
+            return
         augments = batch_augments(unwrapped_model(runner))
         if augments:  # they change boxes in place
             data_batch = {**data_batch, "data_samples": copy.deepcopy(data_batch["data_samples"])}

@@ -237,7 +237,7 @@ def use_student_checkpoints(config: Config, allow_teacher_change: bool = False) 
     kind = None
     if hook:
         hook.setdefault("type", "CheckpointHook")
-        remote = any(hook.get(option) for option in ("backend_args", "file_client_args"))
+        remote = "://" in str(hook.get("out_dir")) or hook.get("backend_args") or hook.get("file_client_args")
         if not remote and last_name(hook.type) == "CheckpointHook":
             hook.type = "pcka_mmdet.StudentCheckpointHook"
         kind = HOOKS.get(hook.type) if isinstance(hook.type, str) else hook.type

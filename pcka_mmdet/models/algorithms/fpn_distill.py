@@ -56,7 +56,6 @@ class FPNDistill(BaseAlgorithm):
         balance: `dict(ratio=...)` scales the losses' gradient to a multiple of the task's; see `FPNDistiller.prepare`.
             Without it loss weights are constant; with `dict(ratio=None)`, too, and gradients are measured for the log.
         data_preprocessor: Used where the student's config has none.
-        init_cfg: See `mmengine.model.BaseModule`.
 
     Raises:
         FileNotFoundError: A config or the checkpoint does not exist.
@@ -79,7 +78,6 @@ class FPNDistill(BaseAlgorithm):
         compile_teacher: bool = False,
         balance: dict | None = None,
         data_preprocessor: dict | nn.Module | None = None,
-        init_cfg: dict | None = None,
     ):
         if (teacher is None) == (not teachers) or distiller is None:
             raise ValueError("FPNDistill needs a distiller, and either teacher=... or teachers=[dict(...), ...]")
@@ -100,7 +98,7 @@ class FPNDistill(BaseAlgorithm):
         student = build_detector(architecture)
         if type(student.data_preprocessor) is not BaseDataPreprocessor:
             data_preprocessor = None  # the student has its own
-        super().__init__(student, data_preprocessor, init_cfg, module_inplace=True)
+        super().__init__(student, data_preprocessor, module_inplace=True)
         with forked_rng():
             # in holders that are no Module: the teachers are in no checkpoint, optimizer or DDP bucket
             self._teachers = [
@@ -257,6 +255,8 @@ class FPNDistill(BaseAlgorithm):
             raise FloatingPointError(self.nonfinite)
         for name, terms in self.distiller.terms.items():
             log[f"distill.loss_{name}"] = sum(log[f"distill.loss_{term.key}"] for term in terms)
+        if self.nonfinite:  # the step is skipped; MMEngine's means would be NaN for as long as they look back
+            log = {name: value for name, value in log.items() if "loss" not in name or torch.isfinite(value)}
         return loss, log
 
     def __getattr__(self, name: str) -> Any:

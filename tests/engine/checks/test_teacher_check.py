@@ -50,6 +50,13 @@ def test_mmrazors_validation_loop_is_not_the_teachers(config):
         check_teacher(config, 1)
 
 
+def test_an_evaluator_of_several_metrics(config):
+    config.val_evaluator = dict(metrics=[config.val_evaluator])
+    config.teacher_check = dict(at_least=-1)
+    assert check_teacher(config, 2) == [0.0]
+    assert json.loads(Path(config.work_dir, "teacher_check/annotations.json").read_text())
+
+
 def test_all_images(config):
     with pytest.raises(ValueError, match="the teacher's coco/bbox_mAP on all 4 validation images is 0.000, below 0.05"):
         check_teacher(config, None)
@@ -84,6 +91,11 @@ def test_annotations_on_a_server(config, digit_scenes, monkeypatch):
 def test_the_config_sets_metric_and_threshold(config):
     config.teacher_check = dict(metric="bbox_mAP_50", at_least=-1)
     assert check_teacher(config, 2) == [0.0]
+    config.teacher_check = dict(minimum=0.3)
+    with pytest.raises(
+        ValueError, match=r"teacher_check has the options \['at_least', 'metric'\], and no \['minimum'\]"
+    ):
+        check_teacher(config, 2)
     config.teacher_check = dict(metric="accuracy")
     with pytest.raises(
         ValueError, match="the evaluation gives .*'coco/bbox_mAP', .* none ends with 'accuracy': name one"

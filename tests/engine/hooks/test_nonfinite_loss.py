@@ -12,7 +12,7 @@ from pcka_mmdet.engine.hooks import NonFiniteLossHook
 from pcka_mmdet.engine.hooks.nonfinite_loss import batch_augments
 from pcka_mmdet.models import MimicLoss
 from pcka_mmdet.registry import MODELS
-from tests.detectors import distillation
+from tests.detectors import distillation, retinanet
 from tests.runners import RandomScenes, runner
 
 ADAM = dict(optimizer=dict(type="AdamW", lr=1e-3))
@@ -127,6 +127,46 @@ class NanGradient(MimicLoss):
         if self.calls in (2, 3):
             student.register_hook(lambda gradient: gradient * torch.nan)
         return super().forward(student, *others)
+
+
+def dead_channel(student):
+    """NaN reaches the first channel of the first convolution no more, since ReLU takes it."""
+    student.backbone.norm_eval = True
+    student.train()
+    with torch.no_grad():
+        student.backbone.bn1.weight[0], student.backbone.bn1.bias[0] = 0, -1
+
+
+def first_behind_the_neck(student):
+    """As DINO's `level_embed`: the first parameter has no part in the neck's maps."""
+    head = student._modules.pop("bbox_head")
+    student.level_embed = torch.nn.Parameter(torch.ones(()))
+    student.bbox_head = head
+    head.register_forward_pre_hook(lambda module, maps: (tuple(level * student.level_embed for level in maps[0]),))
+
+
+@pytest.mark.parametrize("change", [dead_channel, first_behind_the_neck])
+def test_a_gradient_that_spares_the_first_parameter(tmp_path, change):
+    losses = dict(mimic=dict(type="pcka_mmdet.NanGradient", strides=(8,)))
+    training = run(tmp_path, Scenes([]), max_skips=2, losses=losses)
+    change(training.model.student)
+    training.train()
+    assert all(torch.isfinite(value).all() for value in training.model.state_dict().values())
+
+
+def test_the_log_of_a_skipped_step_has_no_nan(tmp_path):
+    training = run(tmp_path, Scenes([1]), max_skips=1)
+    training.train()
+    for name, scalar in training.message_hub.log_scalars.items():
+        if "loss" in name:
+            assert torch.isfinite(torch.as_tensor(scalar.data[0])).all(), name
+    assert len(training.message_hub.log_scalars["train/loss"].data[0]) == 3
+
+
+def test_of_a_plain_detector_nothing_is_held(tmp_path):
+    hook = NonFiniteLossHook()
+    runner(retinanet(), tmp_path, custom_hooks=[hook]).train()
+    assert hook._held is None
 
 
 @pytest.mark.parametrize("wrapper", [ADAM, BF16], ids=["fp32", "bf16"])

@@ -290,6 +290,7 @@ class OwnHook(student_checkpoint.StudentCheckpointHook):
     [
         (None, "None"),
         (dict(type="CheckpointHook", backend_args=dict(backend="petrel")), "CheckpointHook"),
+        (dict(type="CheckpointHook", out_dir="s3://bucket/runs"), "CheckpointHook"),
         (dict(type="pcka_mmdet.StudentCheckpointHook"), None),
         (dict(type=OwnHook), None),
     ],

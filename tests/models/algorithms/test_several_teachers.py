@@ -253,6 +253,12 @@ def test_one_way_to_name_teachers(sides):
         FPNDistill(retinanet(), distiller=MIMIC, **sides)
 
 
+def test_initial_weights_are_no_option_of_the_algorithm():
+    """The student's `init_cfg`, and `init_student`, name them."""
+    with pytest.raises(TypeError, match="init_cfg"):
+        FPNDistill(retinanet(), retinanet(), MIMIC, "random", init_cfg=dict(type="Pretrained", checkpoint="a.pth"))
+
+
 def test_the_checkpoint_of_a_single_teacher_beside_several():
     with pytest.raises(ValueError, match="teacher_ckpt='a.pth' is a single teacher's: write ckpt=... in each"):
         FPNDistill(retinanet(), distiller=MIMIC, teachers=[retinanet()], teacher_ckpt="a.pth")
