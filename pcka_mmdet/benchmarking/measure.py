@@ -8,6 +8,7 @@ import statistics
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -86,7 +87,7 @@ class LiveBytes(TorchDispatchMode):
 
 def save(args: argparse.Namespace, **results: object) -> None:
     """Write results, machine and arguments to `args.out` as JSON, and print the path."""
-    arguments = {key: str(value) for key, value in vars(args).items()}
+    arguments = {key: str(value).replace(f"{Path.cwd()}/", "") for key, value in vars(args).items()}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(dict(machine=machine(), arguments=arguments, **results), indent=2) + "\n")
     print(machine(), args.out, sep="\n")

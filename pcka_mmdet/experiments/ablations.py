@@ -108,7 +108,7 @@ class Ablation:
         """
         return (
             f"# {self.title}\n\nAP on val of the demo's digits after {epochs} epochs, {seeds} seed{'s' * (seeds > 1)}: "
-            f"`{command}`.\n\n{markdown_table(HEADER, lines)}\n"
+            f"`{command}`. The teacher is the benchmark's, not the demo's.\n\n{markdown_table(HEADER, lines)}\n"
             f"{self.paper} Our copy has no numbers to compare with.\n" + (f"\n{self.note}\n" if self.note else "")
         )
 

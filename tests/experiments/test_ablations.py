@@ -133,7 +133,7 @@ def test_results():
     ]
     assert ablation.results({"A": "first"}, trials[::2])[1] == ["A", "0.330", "", "", "", ""]
     page = ablation.page(lines, 16, 2, "python tool.py")
-    assert page.startswith("# Question\n\nAP on val of the demo's digits after 16 epochs, 2 seeds: `python tool.py`.")
+    assert page.startswith("# Question\n\nAP on val of the demo's digits after 16 epochs, 2 seeds: `python tool.py`. ")
     assert f"| {' | '.join(HEADER)} |\n" in page and "| B | 0.350 | 0.014 | A | +0.020 |" in page
     assert page.endswith("\n\nIt says so. Our copy has no numbers to compare with.\n\nWhat differs.\n")
     assert "after 16 epochs, 1 seed: " in ablation.page(lines, 16, 1, "")

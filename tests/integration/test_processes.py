@@ -454,8 +454,10 @@ def test_both_processes_skip_the_step_of_which_one_has_a_loss_that_is_not_finite
     """All ends as without the step, batch norm statistics of each process included."""
     for result in results:
         skipped, expected = result[f"skipped{precision}"], result[f"left out{precision}"]
-        assert len(skipped["losses"]["mimic_s8"]) == 3 and len(expected["losses"]["mimic_s8"]) == 2
+        assert len(expected["losses"]["mimic_s8"]) == 2
         assert all(torch.equal(value, expected["weights"][key]) for key, value in skipped["weights"].items())
+    logged = [len(result[f"skipped{precision}"]["losses"]["mimic_s8"]) for result in results]
+    assert sorted(logged) == [2, 3]  # of three steps, one process leaves out a loss that is not finite
 
 
 def test_both_processes_stop_and_say_in_which_the_loss_is_not_finite(results):

@@ -67,8 +67,11 @@ OTHERS = {
 """Losses that the comparison leaves out."""
 
 METHODS_IN_TIME = {
-    name: method for name, method in METHODS.items() if name not in (LONGER, HALF_MORE, HEADS_HALF_MORE)
+    name: method
+    for name, method in METHODS.items()
+    if name not in (LONGER, HALF_MORE, HEADS_HALF_MORE) and not method.hooks
 } | OTHERS
+"""Those that differ in a step; hooks are left out, and with them the methods that have them."""
 PAIR = carried("configs") / "bccd" / "small"
 HEADER = ("", "ms", "ms over plain", "over student + teacher", "MB over plain")
 
