@@ -205,7 +205,7 @@ def test_what_is_said_of_each_ablation(table):
     readme = Path("configs/ablations/README.md").read_text()
     (row,) = [line for line in readme.splitlines() if line.startswith("| ") and f"({RESULTS}/{table}.md)" in line]
     page = (RESULTS_OF_ABLATIONS / f"{table}.md").read_text()
-    numbers = re.findall(r"\d\.\d{3}", row.split(" | ")[3])
+    numbers = re.findall(r"\d\.\d{3}", row.split("|")[4])
     assert numbers and all(f" {number} |" in page for number in numbers)
 
 
