@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,7 @@ class NonFiniteLossHook(Hook):
         ValueError: `max_skips` is below 0.
     """
 
-    priority = "VERY_HIGH"  # before EMAHook reads the batch norm statistics
+    priority = 5  # before RuntimeInfoHook (10) logs the losses, and EMAHook reads the batch norm statistics
 
     def __init__(self, max_skips: int | None = None):
         if max_skips is not None and max_skips < 0:
@@ -136,7 +137,8 @@ class NonFiniteLossHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Restore the buffers of a skipped step, and log it.
+        """Restore the buffers of a skipped step, and log it without the losses that are not finite: MMEngine's means
+        would be NaN for as long as they look back.
 
         Raises:
             FloatingPointError: More than `max_skips` steps in a row failed. All processes raise it.
@@ -144,6 +146,9 @@ class NonFiniteLossHook(Hook):
         if not self._limit:
             return
         failed = self.failed_step(runner)
+        if unwrapped_model(runner).nonfinite:
+            for name in [name for name, value in outputs.items() if "loss" in name and not math.isfinite(value)]:
+                del outputs[name]
         if not runner.optim_wrapper.should_update():
             return  # gradients are accumulated
         if self._stepped:

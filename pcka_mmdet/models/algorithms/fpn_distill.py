@@ -255,8 +255,6 @@ class FPNDistill(BaseAlgorithm):
             raise FloatingPointError(self.nonfinite)
         for name, terms in self.distiller.terms.items():
             log[f"distill.loss_{name}"] = sum(log[f"distill.loss_{term.key}"] for term in terms)
-        if self.nonfinite:  # the step is skipped; MMEngine's means would be NaN for as long as they look back
-            log = {name: value for name, value in log.items() if "loss" not in name or torch.isfinite(value)}
         return loss, log
 
     def __getattr__(self, name: str) -> Any:
