@@ -157,12 +157,14 @@ def coco_evaluator(config: Config) -> tuple[str, dict]:
     Raises:
         ValueError: It has none, or one without an annotation file.
     """
-    given, metrics = config.get("test_evaluator"), evaluators(config, "test_evaluator")
-    place = "test_evaluator" if not isinstance(given, dict) or "metrics" not in given else "test_evaluator.metrics"
+    place, metrics = "test_evaluator", evaluators(config, "test_evaluator")
+    given = config.get(place)
+    if isinstance(given, dict) and "metrics" in given:
+        place, given = f"{place}.metrics", given["metrics"]
     for number, metric in enumerate(metrics):
         is_coco = last_name(metric["type"]) in ("CocoMetric", "FasterCocoMetric") and metric.get("ann_file")
         if is_coco and "bbox" in metric.get("metric", "bbox"):
-            return place if metrics[0] is given else f"{place}.{number}", metric
+            return f"{place}.{number}" if isinstance(given, list) else place, metric
     there = [(metric.get("type"), metric.get("metric")) for metric in metrics]
     raise ValueError(
         "the report compares boxes in COCO's format: it needs a CocoMetric with an ann_file and metric='bbox' in "
