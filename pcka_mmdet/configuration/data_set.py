@@ -47,12 +47,18 @@ def annotation_files(dataset: dict) -> list[Path]:
     return [annotation_file(part) for part in all_innermost(dataset)]
 
 
-def evaluators(config: Config, option: str) -> list[dict]:
-    """The metrics of `val_evaluator` or `test_evaluator`, which may be one, a list, or `dict(metrics=...)`."""
-    given = config.get(option) or []
-    if isinstance(given, dict):
-        given = given.get("metrics", given)
-    return given if isinstance(given, list) else [given]
+def evaluators(config: Config, option: str) -> dict[str, dict]:
+    """The metrics of `val_evaluator` or `test_evaluator`, which may be one, a list, or `dict(metrics=...)`.
+
+    Returns:
+        By place in the config, such as `test_evaluator.0`.
+    """
+    place, given = option, config.get(option) or []
+    if isinstance(given, dict) and "metrics" in given:
+        place, given = f"{option}.metrics", given["metrics"]
+    if isinstance(given, list):
+        return {f"{place}.{number}": metric for number, metric in enumerate(given)}
+    return {place: given}
 
 
 def data_set_class(dataset: dict, scope: str | None) -> type[BaseDataset] | None:

@@ -89,7 +89,7 @@ def distillation_config(
         recipe, reason = suitable_recipe(*built, classes)
     with_roi_head = recipe in ON_HEADS and problem_of_roi_head(teacher_model) is None
     parts = load_recipe(recipe, with_roi_head)
-    if recipe == "maps" and built and any(_lacks_neck(detector) for detector in built):
+    if any(_lacks_neck(detector) for detector in built):
         for loss in parts.distiller.losses.values():
             loss.source = "backbone"
     config.model.update({part: parts[part] for part in OF_A_RECIPE if part in parts})

@@ -157,15 +157,12 @@ def coco_evaluator(config: Config) -> tuple[str, dict]:
     Raises:
         ValueError: It has none, or one without an annotation file.
     """
-    place, metrics = "test_evaluator", evaluators(config, "test_evaluator")
-    given = config.get(place)
-    if isinstance(given, dict) and "metrics" in given:
-        place, given = f"{place}.metrics", given["metrics"]
-    for number, metric in enumerate(metrics):
+    metrics = evaluators(config, "test_evaluator")
+    for place, metric in metrics.items():
         is_coco = last_name(metric["type"]) in ("CocoMetric", "FasterCocoMetric") and metric.get("ann_file")
         if is_coco and "bbox" in metric.get("metric", "bbox"):
-            return f"{place}.{number}" if isinstance(given, list) else place, metric
-    there = [(metric.get("type"), metric.get("metric")) for metric in metrics]
+            return place, metric
+    there = [(metric.get("type"), metric.get("metric")) for metric in metrics.values()]
     raise ValueError(
         "the report compares boxes in COCO's format: it needs a CocoMetric with an ann_file and metric='bbox' in "
         f"test_evaluator, and there is {there}"

@@ -50,7 +50,7 @@ def test_pictures(tmp_path, figures):
             for array, expected in zip(shown, (side.mean(0), side[0], side[3]), strict=True):
                 np.testing.assert_array_equal(array, expected)
     picture, overlay = features[8].images
-    assert picture.get_extent() == overlay.get_extent() == [0, 70, 50, 0] or picture.get_extent() == (0, 70, 50, 0)
+    assert tuple(picture.get_extent()) == tuple(overlay.get_extent()) == (0, 70, 50, 0)
     np.testing.assert_array_equal(overlay.get_array(), local["s8"]["student"])
     plot_matrix(np.array([[0.1, 0.2], [0.3, 0.4]]), ["s8", "s16"], ["s4", "s2"], ("a", "b"), tmp_path / "matrix.png")
     (axes,) = figures[-1].axes

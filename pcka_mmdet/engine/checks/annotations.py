@@ -71,7 +71,7 @@ def _doubts_of_evaluators(config: Config, loader: str) -> Iterator[str]:
     """Annotation files that an evaluator reads in place of the one of its loader's data set."""
     option = loader.replace("dataloader", "evaluator")
     read = {annotation_file(dataset).resolve() for _, dataset in _data_sets(config, [loader])}
-    for evaluator in evaluators(config, option):
+    for evaluator in evaluators(config, option).values():
         file = evaluator.get("ann_file")
         if file and "://" not in file and len(read) == 1 and Path(file).resolve() not in read:
             yield (

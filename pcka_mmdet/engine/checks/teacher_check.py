@@ -119,7 +119,7 @@ def _evaluation(config: Config, images: int | None, teacher: str | dict, metric:
     evaluation.model = model_config(teacher)
     half = (evaluation.get("val_cfg") or {}).get("fp16", False)
     evaluation.val_cfg = dict(type="ValLoop", fp16=half)  # MMRazor's loop needs a distiller
-    metrics = evaluators(evaluation, "val_evaluator")
+    metrics = evaluators(evaluation, "val_evaluator").values()
     for evaluator in metrics:
         kinds = evaluator.get("metric")
         if isinstance(kinds, (list, tuple)) and "bbox" in kinds:
