@@ -1,0 +1,1 @@
+"""The tuned benchmark of methods: protocol, trainings, and the queue that runs them."""

@@ -1,0 +1,96 @@
+"""The methods that are compared, each with its grid of settings."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+MIMIC = dict(type="pcka_mmdet.MimicLoss", loss_weight=1.0)
+OWN_HEAD = dict(type="pcka_mmdet.OwnHeadLoss", loss_weight=1.0)
+TEACHER_HEAD = dict(type="pcka_mmdet.HeadLoss", loss_weight=1.0)
+
+
+def _pcka(centering: str) -> dict[str, Any]:
+    return dict(type="pcka_mmdet.PCKALoss", loss_weight=10.0, patch_size="auto", centering=centering)
+
+
+MAP_LOSSES = {
+    "l2": MIMIC,
+    "pkd": dict(type="mmrazor.PKDLoss", loss_weight=6.0),
+    "channel-wise": dict(type="mmrazor.ChannelWiseDivergence", tau=1, loss_weight=10.0),
+    "mgd": dict(type="pcka_mmdet.MaskedGenerationLoss", loss_weight=2e-5),
+    "pcka-none": _pcka("none"),
+    "pcka-center": _pcka("center"),
+    "pcka-debias": _pcka("debias"),
+}
+"""Losses on maps of the neck. The gradient is balanced, so their weights do not matter."""
+
+HEAD_LOSSES = {
+    "dist": dict(dist=dict(type="mmrazor.DISTLoss", source="head", tau=1.0, loss_weight=1.0)),
+    "own-head": dict(own=OWN_HEAD),
+    "teacher-head": dict(head=TEACHER_HEAD),
+    "both-heads": dict(own=OWN_HEAD, head=TEACHER_HEAD),
+}
+"""Losses on outputs of heads."""
+
+LEVELS = {"finest": (8,), "two": (8, 16), "all": "auto"}
+"""Strides that a loss on maps reads."""
+
+RATIOS = (0.03, 0.1, 0.3, 1.0)
+"""Norms of a method's gradient over the task's."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A method with its settings. `method='plain'` is the student alone."""
+
+    method: str = "plain"
+    ratio: float = 1.0
+    levels: str = "all"
+    """Name in `LEVELS`; for losses on maps."""
+    maps: str | None = None
+    """A loss on maps beside the method, at a ratio of its own."""
+    maps_ratio: float = 0.0
+    stop: float = 1.0
+    """Share of the training after which the distillation stops."""
+
+    @property
+    def name(self) -> str:
+        """The setting as a part of a file name."""
+        parts = [self.method]
+        if self.method != "plain":
+            parts += [f"r{self.ratio:g}"]
+            parts += [self.levels] if self.method in MAP_LOSSES or self.maps else []
+            parts += [f"{self.maps}{self.maps_ratio:g}"] if self.maps else []
+            parts += [f"stop{self.stop:g}"] if self.stop < 1 else []
+        return "_".join(parts)
+
+    def losses(self) -> dict[str, dict]:
+        """Loss configs by name."""
+        on_maps = dict(strides=LEVELS[self.levels])
+        losses = dict(maps=MAP_LOSSES[self.method] | on_maps) if self.method in MAP_LOSSES else HEAD_LOSSES[self.method]
+        return losses | ({"beside": MAP_LOSSES[self.maps] | on_maps} if self.maps else {})
+
+    def balance(self) -> dict[str, Any]:
+        """The option `balance` of `FPNDistill`. All losses of a source share one ratio unless there is a loss beside the
+        method."""
+        if self.maps is None:
+            return dict(ratio=self.ratio)
+        return dict(ratio={name: self.maps_ratio if name == "beside" else self.ratio for name in self.losses()})
+
+
+def grid(map_levels: tuple[str, ...] = ("two", "all"), own_head: bool = True) -> Iterator[Setting]:
+    """The settings of all methods that have the same budget."""
+    for method in MAP_LOSSES:
+        yield from (Setting(method, ratio, levels) for levels in map_levels for ratio in RATIOS)
+    if own_head:
+        for method in ("dist", "own-head", "both-heads"):
+            yield from (Setting(method, ratio) for ratio in RATIOS)
+    # the paper's schedule and its two losses, each with a ratio of its own
+    yield from (Setting("pcka-center", ratio, "two", stop=0.5) for ratio in RATIOS)
+    yield from (Setting("pcka-center", ratio, "two", "l2", ratio / 3) for ratio in RATIOS)
+
+
+def first_look() -> Iterator[Setting]:
+    """PCKA and L2 on the finest level and on the finest two, at the ratios that the first experiments liked."""
+    for method in ("l2", "pcka-center"):
+        yield from (Setting(method, ratio, levels) for levels in ("finest", "two") for ratio in (0.3, 1.0, 3.0))

@@ -1,0 +1,63 @@
+"""The teacher-student pairs of the benchmark."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A data set with a student, a teacher, and the grid of the student's tuning."""
+
+    folder: str
+    """Folder of `student.py` and `teacher.py` in `configs`."""
+    data: str
+    """Folder of the images and annotations in the folder of all data."""
+    epochs: int
+    """Length of a training before the tuning; the tuning also tries half of it and twice of it."""
+    short_epochs: int
+    """Length of the short trainings that compare settings."""
+    teacher_epochs: int
+    learning_rates: tuple[float, ...] = (1e-3, 3e-3, 6e-3, 1.2e-2)
+    decays: tuple[float, ...] = (1e-2, 1e-1)
+    """Weight decays; the first is that of the other steps of the tuning."""
+    teacher_options: dict[str, Any] = field(default_factory=dict)
+    """Settings of the teacher's config, as in `--cfg-options`."""
+    student_of: str | None = None
+    """Name of the pair whose tuned setting the student takes over; `None` tunes it."""
+    own_head: bool = True
+    """Whether the heads have the same outputs."""
+    teacher_head: bool = True
+    """Whether the teacher's head has the student's classes."""
+
+
+PAIRS = {
+    "bccd": Pair("bccd/small", "bccd", epochs=60, short_epochs=30, teacher_epochs=40),
+    "deeppcb": Pair("deeppcb", "deeppcb", epochs=36, short_epochs=6, teacher_epochs=20),
+    "digits": Pair("demo", "digit_scenes", epochs=60, short_epochs=16, teacher_epochs=60),
+    "bccd-families": Pair(
+        "bccd/two_families",
+        "bccd",
+        epochs=60,
+        short_epochs=30,
+        teacher_epochs=40,
+        student_of="bccd",
+        own_head=False,
+    ),
+    "bccd-classes": Pair(
+        "bccd/small",
+        "bccd",
+        epochs=60,
+        short_epochs=30,
+        teacher_epochs=40,
+        # the red cells alone: annotations of other classes are left out
+        teacher_options={
+            "model.bbox_head.num_classes": 1,
+            **{f"{split}_dataloader.dataset.metainfo.classes": ("RBC",) for split in ("train", "val", "test")},
+        },
+        student_of="bccd",
+        own_head=False,
+        teacher_head=False,
+    ),
+}
+"""`bccd-families` and `bccd-classes` are for the first look alone: a teacher of another family, and one of other
+classes."""

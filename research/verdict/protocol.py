@@ -1,0 +1,69 @@
+"""Which trainings the benchmark needs, as its steps of choice; see PROTOCOL.md.
+
+A step asks for results by `Results.val`. Where results are missing it raises `Missing` with the trainings that are
+needed next; the queue runs them and asks again.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from statistics import mean
+
+from .methods import Setting, first_look
+from .pairs import PAIRS
+from .results import Results
+from .trials import AUGMENTATIONS, Student, Trial
+
+CHOOSING_SEEDS = (1000, 1001)
+"""Seeds of the trainings that choose; no result has them."""
+
+
+def tuned_student(results: Results, pair: str) -> Student:
+    """Step 1: the setting of the student alone that is best on val.
+
+    Half of the length and the length for each learning rate; twice the length for the best two; then weight decay and
+    augmentation at the best; then the best three again with another seed.
+    """
+    grid = PAIRS[pair]
+    if grid.student_of is not None:
+        return tuned_student(results, grid.student_of)
+    tried = [Student(rate, epochs) for epochs in (grid.epochs // 2, grid.epochs) for rate in grid.learning_rates]
+    scores = _scores(results, pair, tried)
+    best_of_rate = {rate: max(s for t, s in scores.items() if t.learning_rate == rate) for rate in grid.learning_rates}
+    best_rates = sorted(best_of_rate, key=best_of_rate.get, reverse=True)[:2]
+    scores |= _scores(results, pair, [Student(rate, 2 * grid.epochs) for rate in best_rates])
+    best = max(scores, key=scores.get)
+    variants = [
+        Student(best.learning_rate, best.epochs, decay, augmentation)
+        for decay, augmentation in product(grid.decays, AUGMENTATIONS)
+    ]
+    scores |= _scores(results, pair, variants)
+    finalists = sorted(scores, key=scores.get, reverse=True)[:3]
+    again = _scores(results, pair, finalists, CHOOSING_SEEDS[1])
+    return max(finalists, key=lambda student: mean([scores[student], again[student]]))
+
+
+def look_first(results: Results, pair: str) -> None:
+    """PCKA and L2 on the finest levels, short, beside the student alone."""
+    student = short(tuned_student(results, pair), pair)
+    settings = [Setting(), *first_look()]
+    results.val([Trial(pair, setting, CHOOSING_SEEDS[0], student) for setting in settings])
+
+
+def short(student: Student, pair: str) -> Student:
+    """The tuned setting in the short regime."""
+    return Student(student.learning_rate, PAIRS[pair].short_epochs, student.decay, student.augmentation)
+
+
+def _scores(
+    results: Results, pair: str, students: Sequence[Student], seed: int = CHOOSING_SEEDS[0]
+) -> dict[Student, float]:
+    values = results.val([Trial(pair, Setting(), seed, student) for student in students])
+    return dict(zip(students, values, strict=True))
+
+
+STEPS: tuple[tuple[Callable[[Results, str], object], tuple[str, ...]], ...] = (
+    (tuned_student, ("bccd", "deeppcb")),
+    (look_first, ("bccd", "bccd-families", "bccd-classes", "deeppcb")),
+    (tuned_student, ("digits",)),
+)
+"""The steps in their order, each with its pairs. Steps of several pairs run side by side."""
