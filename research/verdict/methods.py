@@ -71,8 +71,7 @@ class Setting:
         return losses | ({"beside": MAP_LOSSES[self.maps] | on_maps} if self.maps else {})
 
     def balance(self) -> dict[str, Any]:
-        """The option `balance` of `FPNDistill`. All losses of a source share one ratio unless there is a loss beside the
-        method."""
+        """The option `balance`. The losses of a source share one ratio, except a loss beside the method."""
         if self.maps is None:
             return dict(ratio=self.ratio)
         return dict(ratio={name: self.maps_ratio if name == "beside" else self.ratio for name in self.losses()})

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pcka_mmdet.benchmarking.provenance import provenance
 from pcka_mmdet.checkpoints.files import file_sha256
 from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.data_set import annotation_file
