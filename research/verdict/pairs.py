@@ -33,6 +33,14 @@ class Pair:
 PAIRS = {
     "bccd": Pair("bccd/small", "bccd", epochs=60, short_epochs=30, teacher_epochs=40),
     "deeppcb": Pair("deeppcb", "deeppcb", epochs=36, short_epochs=6, teacher_epochs=20),
+    "deeppcb-imagenet": Pair(
+        "deeppcb/imagenet",
+        "deeppcb",
+        epochs=18,
+        short_epochs=6,
+        teacher_epochs=40,
+        learning_rates=(3e-4, 1e-3, 2e-3, 4e-3),
+    ),
     "digits": Pair("demo", "digit_scenes", epochs=60, short_epochs=16, teacher_epochs=60),
     "bccd-families": Pair(
         "bccd/two_families",

@@ -61,8 +61,14 @@ def _scores(
     return dict(zip(students, values, strict=True))
 
 
+def check_teacher(results: Results, pair: str) -> None:
+    """Step 0 of a new pair: its teacher on val."""
+    results.val([Trial(pair, Setting("teacher"), 0)])
+
+
 STEPS: tuple[tuple[Callable[[Results, str], object], tuple[str, ...]], ...] = (
-    (tuned_student, ("bccd", "deeppcb")),
+    (tuned_student, ("bccd", "deeppcb", "deeppcb-imagenet")),
+    (check_teacher, ("deeppcb-imagenet",)),
     (look_first, ("bccd", "bccd-families", "bccd-classes", "deeppcb")),
     (tuned_student, ("digits",)),
 )

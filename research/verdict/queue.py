@@ -29,8 +29,8 @@ from .protocol import STEPS
 from .results import Missing, Results
 from .trials import Trial
 
-CODE = ("pcka_mmdet", "tools", "configs")
-"""Folders that a result depends on. The trainings' configs have a digest of their own besides."""
+CODE = ("pcka_mmdet", "tools")
+"""Folders that a result depends on. The trainings' configs have a digest of their own."""
 
 POLL = 2.0  # seconds between two looks at the children
 
@@ -192,7 +192,7 @@ def code_digest() -> str:
         return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        if changes := git("status", "--porcelain", "--", *CODE, "research/verdict/*.py"):
+        if changes := git("status", "--porcelain", "--", *CODE, "configs", "research/verdict/*.py"):
             raise ChangedCode(f"the code has changes that are in no commit:\n{changes}\nCommit them, or use a clone")
         trees = [git("rev-parse", f"HEAD:{folder}") for folder in CODE]
     except (subprocess.CalledProcessError, FileNotFoundError) as error:
