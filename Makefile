@@ -1,5 +1,6 @@
 # make demo    environment, data, teacher, student, distilled student, table and pictures
 # make test    environment, linter and test suite
+# make test-research   the tests of research/: benchmarks, ablations, their data and figures
 # make docs    the documentation as web pages: site/index.html
 # make benchmark    every method on every data set, at its best setting, over seeds; QUICK=1 for each loss once, on the digits
 # make demo-bccd DATA=FOLDER WEIGHTS=FILE    the demo on real photographs, with a teacher that starts from WEIGHTS
@@ -32,7 +33,7 @@ CLASSIFIERS := OMP_NUM_THREADS=1 $(CLASSIFICATION)/bin/python -m pytest tests/cl
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL:
-.PHONY: docs venv install classification demo demo-teacher demo-bccd demo-cls benchmark test test-full test-onedl lint format clean
+.PHONY: docs venv install classification demo demo-teacher demo-bccd demo-cls benchmark test test-research test-full test-onedl lint format clean
 
 venv: $(STAMPS)/venv
 classification: $(CLASSIFICATION)/ready
@@ -50,22 +51,26 @@ demo-teacher: install
 	$(BIN)/python tools/demo.py --work-dir work_dirs/demo --only teacher
 
 demo-bccd: install
-	$(BIN)/python tools/demo.py --config-dir configs/bccd --data-root "$(DATA)" --work-dir work_dirs/bccd \
+	$(BIN)/python tools/demo.py --config-dir research/configs/bccd --data-root "$(DATA)" --work-dir work_dirs/bccd \
 	    $(if $(WEIGHTS),--teacher-cfg-options "model.backbone.init_cfg.checkpoint=$(WEIGHTS)")
 
 demo-cls: classification
-	$(CLASSIFICATION)/bin/python tools/demo_cls.py --work-dir work_dirs/demo_cls
+	$(CLASSIFICATION)/bin/python -m research.classification.demo_cls --work-dir work_dirs/demo_cls
 
 benchmark: install
-	$(BIN)/python tools/benchmarks/methods.py $(if $(QUICK),--quick --sets digits,--regimes short converged)
+	$(BIN)/python -m research.methods $(if $(QUICK),--quick --sets digits,--regimes short converged)
 
 test: install classification lint
 	$(PYTEST)
 	$(CLASSIFIERS)
 
+test-research: install classification lint
+	$(PYTEST) research/tests
+	$(CLASSIFIERS:tests/%=research/tests/%)
+
 test-full: install classification lint docs
-	$(PYTEST) -m "full or not full"
-	$(CLASSIFIERS) -m "full or not full"
+	$(PYTEST) -m "full or not full" tests research/tests
+	$(CLASSIFIERS) research/tests/classification -m "full or not full"
 
 # The same suite on the maintained forks of the MM packages, in an environment of its own.
 test-onedl:

@@ -1,5 +1,6 @@
-"""`python -m pcka_mmdet` is `pcka-mmdet`."""
+"""`python -m pcka_mmdet COMMAND`: the program `pcka-mmdet`."""
 
-from .cli import main
+from pcka_mmdet.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

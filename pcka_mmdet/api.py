@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.config_text import GIVE_CONFIG, read_config
-from pcka_mmdet.checkpoints.safe_loading import safe_loading
+from pcka_mmdet.checkpoints.files import safe_loading
 from pcka_mmdet.checkpoints.student import read_student, student_path
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.configuration.nested import replaced

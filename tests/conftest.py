@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.logging import MessageHub, MMLogger
 
-from pcka_mmdet.datasets import build_digit_scenes
+from pcka_mmdet.demo import build_digit_scenes
 from tests.programs import FORMATTERS, unformatted
 
 

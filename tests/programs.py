@@ -37,6 +37,10 @@ def run_tool(words: list[str], environment: dict[str, str], output: list[Path], 
     sys.argv = words
     for module in FORMATTERS:
         module.FormatCode = unformatted
+    if words[0] == "-m":
+        sys.argv, sys.path[0] = words[1:], str(ROOT)
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        return
     tool = str(ROOT / words[0])
     sys.path[0] = tool.rpartition("/")[0]
     runpy.run_path(tool, run_name="__main__")
@@ -44,7 +48,8 @@ def run_tool(words: list[str], environment: dict[str, str], output: list[Path], 
 
 @pytest.fixture(scope="session")
 def command(tmp_path_factory) -> Callable[..., subprocess.CompletedProcess]:
-    """Run a tool of the repository as a user does, in its folder or `cwd`, with one thread; its output is captured."""
+    """Run a tool of the repository, or `-m` and a module, as a user does, in its folder or `cwd`, with one thread; its
+    output is captured."""
 
     def run_forked(words: list[str], environment: dict[str, str], cwd: Path) -> subprocess.CompletedProcess:
         folder = tmp_path_factory.mktemp("output")
@@ -63,7 +68,7 @@ def command(tmp_path_factory) -> Callable[..., subprocess.CompletedProcess]:
         words = [str(word) for word in words]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": path, **environment}
-        if words[0].endswith(".py"):
+        if words[0] == "-m" or words[0].endswith(".py"):
             done = run_forked(words, environment, cwd)
         else:
             command = ["bash", *words]

@@ -1,4 +1,4 @@
-"""The links of the built documentation: what tools/docs/site_pages.py writes, and what it finds dead."""
+"""The links of the built documentation: what docs/site_pages.py writes, and what it finds dead."""
 
 import runpy
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.processes import ROOT
 
-HOOKS = runpy.run_path(str(ROOT / "tools" / "docs" / "site_pages.py"))
+HOOKS = runpy.run_path(str(ROOT / "docs" / "site_pages.py"))
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,9 @@ def test_all_but_the_work_on_detectors_runs_without_mmdetection(tmp_path: Path) 
             for module in pkgutil.walk_packages(package.__path__, f'{{package.__name__}}.'):
                 importlib.import_module(module.name)
 
-        from tools import test, train
-        sys.argv = ['train.py', 'unused.py', '--amp', '--work-dir', {str(tmp_path)!r}]
-        args, config = train.parse_args(), Config(dict(optim_wrapper=dict(type='OptimWrapper'), work_dir='unused'))
+        from pcka_mmdet.cli import make_parser, test, train
+        args = make_parser('train').parse_args(['train', 'unused.py', '--amp', '--work-dir', {str(tmp_path)!r}])
+        config = Config(dict(optim_wrapper=dict(type='OptimWrapper'), work_dir='unused'))
         train.TrainingOptions(amp=args.amp).apply(config)
         assert 'AmpOptimWrapper' in config.optim_wrapper.type
 

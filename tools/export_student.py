@@ -1,32 +1,6 @@
-"""Export the student of a distillation as a plain MMDetection checkpoint: `tools/export_student.py CHECKPOINT`."""
+"""`pcka-mmdet export`."""
 
-import argparse
-from pathlib import Path
-
-from pcka_mmdet.checkpoints.student import export_student, publish, student_path
-from pcka_mmdet.commands.arguments import add_config_argument
-from pcka_mmdet.commands.short_errors import run_tool
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Export the student of a distillation, by this package or MMRazor.")
-    parser.add_argument("checkpoint", help="checkpoint of a distillation")
-    parser.add_argument("out", nargs="?", type=Path, help="file to write (default: student_CHECKPOINT beside it)")
-    parser.add_argument(
-        "--publish", action="store_true", help="copy the file to a name with the first 8 digits of its sha256"
-    )
-    add_config_argument(parser)
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    if args.out is None and "://" in args.checkpoint:
-        raise ValueError(f"the checkpoint is at a URL: give the file to write too, after {args.checkpoint}")
-    out = (args.out or student_path(args.checkpoint)).expanduser()
-    path = export_student(args.checkpoint, out, args.config)
-    print(f"{publish(path) if args.publish else path}: use it as any MMDetection checkpoint")
-
+from pcka_mmdet.cli import main
 
 if __name__ == "__main__":
-    run_tool(main)
+    main(command="export")

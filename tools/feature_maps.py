@@ -1,63 +1,6 @@
-"""Pictures of neck maps for one image: `tools/feature_maps.py CONFIG CHECKPOINT IMAGE`.
+"""`pcka-mmdet feature-maps`."""
 
-For each level: the teacher, the student alone and the distilled student, as channel mean and as principal components in
-common colours, and on the image the CKA of student and teacher in each patch.
-"""
-
-import argparse
-from pathlib import Path
-
-import cv2
-
-from pcka_mmdet.commands.arguments import add_cfg_options, positive
-from pcka_mmdet.commands.neck_maps import TEACHER, maps_of_image
-from pcka_mmdet.commands.picture_arguments import add_picture_argument
-from pcka_mmdet.commands.short_errors import run_tool
-from pcka_mmdet.configuration.files import load_config
-from pcka_mmdet.engine.cfg_options import merge_options
-from pcka_mmdet.functional.map_similarity import local_cka
-from pcka_mmdet.report.features import plot_features
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Pictures of the neck maps of teacher and student for one image.")
-    parser.add_argument("config", help="config of a distillation, whose teacher has its checkpoint")
-    parser.add_argument("checkpoint", help="checkpoint of the distilled student")
-    parser.add_argument("image", type=Path, help="image file")
-    parser.add_argument("--student", metavar="CHECKPOINT", help="checkpoint of the student alone")
-    parser.add_argument("--channels", type=int, nargs="+", default=[], help="channels to show besides")
-    parser.add_argument("--patch", type=positive, default=4, help="side of a patch in positions (default: %(default)s)")
-    add_cfg_options(parser, "override settings of the config")
-    add_picture_argument(parser, "feature_maps.png")
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    config = load_config(args.config)
-    merge_options(config, args.cfg_options)
-    checkpoints = {"student": args.student} if args.student else {}
-    levels = maps_of_image(config, checkpoints | {"distilled": args.checkpoint}, args.image)
-    fewest = min(m.shape[1] for maps in levels.values() for m in maps.values())
-    wrong = [channel for channel in args.channels if not 0 <= channel < fewest]
-    if wrong:
-        raise ValueError(f"--channels: the maps have channels 0 to {fewest - 1}, got {wrong}")
-    local = {
-        level: {name: local_cka(m, maps[TEACHER], args.patch) for name, m in maps.items() if name != TEACHER}
-        for level, maps in levels.items()
-    }
-    picture = cv2.cvtColor(cv2.imread(str(args.image)), cv2.COLOR_BGR2RGB)
-    plot_features(
-        picture,
-        {level: {name: m[0] for name, m in maps.items()} for level, maps in levels.items()},
-        local,
-        args.out,
-        args.channels,
-    )
-    for level, values in local.items():
-        print(f"{level}: CKA in patches, mean", *(f"{name} {value.mean():.3f}" for name, value in values.items()))
-    print(f"the picture is {args.out}")
-
+from pcka_mmdet.cli import main
 
 if __name__ == "__main__":
-    run_tool(main)
+    main(command="feature-maps")

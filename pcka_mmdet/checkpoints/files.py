@@ -1,8 +1,10 @@
 """Read the weights of a checkpoint file, and compute its sha256."""
 
+import contextlib
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -10,7 +12,7 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
-from .safe_loading import safe_loading
+from pcka_mmdet.compat.safe_globals import loads_safely
 
 _HASH_IN_NAME = re.compile(r"-([a-f0-9]{8,64})\.pth$")
 
@@ -97,3 +99,24 @@ def _checked_sha256(checkpoint: str, option: str) -> str | None:
             "again; if the digits in its name are not a sha256, download it yourself and give the file"
         )
     return digest
+
+
+FORCE, FORCE_NOT = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+"""torch's environment variables."""
+
+
+@contextlib.contextmanager
+def safe_loading() -> Iterator[None]:
+    """While the context lasts, torch takes its safe loader even where a call asks for the other one, as OneDL's does.
+
+    Our tools and functions run in it; a program of the user's own is left as it is. Nothing changes where the user has
+    set one of the variables, and before torch 2.6, whose safe loader refuses MMEngine's checkpoints.
+    """
+    if not loads_safely() or {FORCE, FORCE_NOT} & os.environ.keys():
+        yield
+        return
+    os.environ[FORCE] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(FORCE, None)

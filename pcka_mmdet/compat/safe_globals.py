@@ -5,7 +5,7 @@ Trap: torch >= 2.6 loads with `weights_only=True` unless told otherwise, and MME
 a checkpoint. OneDL's MMEngine falls back to `weights_only=False`, which runs whatever code a file holds.
 
 This module allows exactly the types that MMEngine writes; the safe loader refuses any other pickled global and names
-it. Our own loads use it whatever a call asks for: see `pcka_mmdet.checkpoints.safe_loading`. Before torch 2.6 nothing
+it. Our own loads use it whatever a call asks for: see `pcka_mmdet.checkpoints.files`. Before torch 2.6 nothing
 changes.
 
 Delete when: MMEngine registers its own types, or stores log histories and schedules as plain lists and names.

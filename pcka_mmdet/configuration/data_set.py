@@ -1,6 +1,7 @@
 """Read the annotation path and the classes from a data set's config."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.config import Config
@@ -102,3 +103,16 @@ def known_classes(config: Config) -> tuple[str, ...] | None:
     """Classes of a detector's training set; see `data_classes`."""
     dataset = innermost((config.get("train_dataloader") or {}).get("dataset", {}))
     return data_classes(dataset, config.get("default_scope"))
+
+
+METRIC = "bbox_mAP"
+
+
+def find_metric(metrics: Mapping[str, float] | None, wanted: str = METRIC) -> tuple[str, float] | None:
+    """Name and value of the first metric whose name ends with `wanted`; `None` if there is none.
+
+    Without any metric the value is 0: MMDetection gives none if nothing was detected.
+    """
+    if not metrics:
+        return wanted, 0.0
+    return next(((name, value) for name, value in metrics.items() if name.endswith(wanted)), None)

@@ -6,7 +6,8 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.config.config import ConfigParsingError
 
-from .carried import carried
+import pcka_mmdet
+
 from .installed import check_package
 
 OURS = "pcka_mmdet"
@@ -58,3 +59,10 @@ def _file(path: str) -> str:
             "written 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'"
         )
     return path
+
+
+def carried(name: str) -> Path:
+    """The folder `configs` or `tools`: inside an installed wheel, or in the repository."""
+    package = Path(pcka_mmdet.__file__).parent
+    within = package / ".mim" / name
+    return within.resolve() if within.is_dir() else package.parent / name

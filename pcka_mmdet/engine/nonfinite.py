@@ -21,8 +21,7 @@ from pcka_mmdet.configuration.distillation import self_contained
 from pcka_mmdet.models.outputs import box_tensor
 
 from .hooks.nonfinite_loss import FailedStep, batch_augments
-from .random_state import set_random_state
-from .runner import unwrapped_model
+from .runner import set_random_state, unwrapped_model
 
 
 def save_step(runner: Runner, step: FailedStep) -> Path:

@@ -7,11 +7,10 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-from pcka_mmdet.configuration.carried import carried
 from pcka_mmdet.configuration.data_set import known_classes
 from pcka_mmdet.configuration.detector import build_detector, model_config, model_of, plain_dict
 from pcka_mmdet.configuration.distillation import OF_A_RECIPE, is_distillation
-from pcka_mmdet.configuration.files import load_config
+from pcka_mmdet.configuration.files import carried, load_config
 from pcka_mmdet.models.levels import pair_levels, source_levels
 from pcka_mmdet.models.losses.head_outputs import difference_of_heads, kind_of
 from pcka_mmdet.models.losses.roi_head_loss import problem_of_roi_head
@@ -140,7 +139,7 @@ def suitable_recipe(
     if getattr(student, "head", None) is not None and not getattr(student, "with_bbox", False):
         raise ValueError(
             f"the student, a {type(student).__name__}, is a classifier, and the recipes are for detectors: write a "
-            "config with its losses, such as configs/classification/digits/rcka.py, and train that without --teacher"
+            "config with its losses, as those of configs/classification, and train that without --teacher"
         )
     for side, detector in (("student", student), ("teacher", teacher)):
         if _lacks_neck(detector):

@@ -3,7 +3,10 @@
 import atexit
 import gc
 import logging
+import random
+from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -101,3 +104,28 @@ def build_training_set(runner: Runner) -> None:
     """
     with explains_an_empty_set("train_dataloader"):
         runner.train_loop  # noqa: B018  (a property that builds)
+
+
+RandomState = dict[str, Any]
+
+
+def random_state() -> RandomState:
+    """The states of Python's, NumPy's and torch's generators, in types that torch's safe loader accepts."""
+    name, keys, *rest = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (name, keys.tolist(), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: RandomState) -> None:
+    """Restore the states; those of the GPUs only if there are as many as before."""
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+    torch.set_rng_state(state["torch"].cpu())  # a checkpoint may have been loaded to a GPU
+    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([each.cpu() for each in state["cuda"]])

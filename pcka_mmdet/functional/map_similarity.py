@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .cka import cka
+from .cka import MinibatchCKA, cka
 from .cka_forms import MIN_SAMPLES
-from .minibatch_cka import MinibatchCKA
 
 MAX_POSITIONS = 2048
 """Positions of a pair of maps that are compared, as many of each image, spread evenly."""

@@ -1,6 +1,5 @@
-"""Classes that configs name: losses, distiller, algorithm, and backbones of classifiers."""
+"""Classes that configs name: losses, distiller, algorithm. Backbones of classifiers are imported when one is named."""
 
-from . import classifiers  # noqa: F401  (registers its backbones)
 from .algorithms import FPNDistill
 from .distillers import FPNDistiller
 from .losses import (

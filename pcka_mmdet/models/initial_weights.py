@@ -8,7 +8,7 @@ from torch import nn
 
 from pcka_mmdet.checkpoints.files import read_weights
 from pcka_mmdet.checkpoints.matching import load_what_fits, of_part, summarise
-from pcka_mmdet.checkpoints.student_keys import student_weights
+from pcka_mmdet.checkpoints.student import student_weights
 
 from .levels import neck_levels
 from .teacher import Teacher

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .forked_rng import forked_rng
 from .sources import dense_head, listed, stages
+from .training_state import forked_rng
 
 DRY_RUN_SIDES = (256, 512, 224)
 """Sides of a dry run's zero image. 256 gives two positions at stride 128; SSD needs at least 300, some classifiers take

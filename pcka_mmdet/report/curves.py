@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pcka_mmdet.configuration.metrics import METRIC
+from pcka_mmdet.configuration.data_set import METRIC
 
-from . import colours
+from . import theme
 from .scalars import training_records, validation_records
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def plot_similarity(logs: Mapping[str, Sequence[dict]], iterations: Mapping[str,
 
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for (name, records), colour in zip(logs.items(), colours.LEVELS * len(logs), strict=False):
+    for (name, records), colour in zip(logs.items(), theme.LEVEL_COLOURS * len(logs), strict=False):
         epochs, precision = precision_curve(records)
         left.plot(epochs, precision, marker="o", ms=4, lw=2, color=colour, label=name)
         if curve := mean_similarity(records, iterations[name]):

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import colours
+from . import theme
 from .predictions import Boxes, correct, detections, outside_crowds
 from .run import Run
 
@@ -68,7 +68,7 @@ def _draw(axes: "Axes", found: Boxes, true: Boxes, classes: Sequence[str]) -> No
     right = correct(found, true)
     for number in reversed(range(len(found.labels))):  # the best on top
         (x1, y1, x2, y2), label = found.boxes[number], found.labels[number]
-        colour, text = colours.of_class(label), classes[label]
+        colour, text = theme.class_colour(label), classes[label]
         if found.scores is not None:
             text += f" {100 * found.scores[number]:.0f}%"
         style = "-" if right[number] else (0, (2, 1))
@@ -84,6 +84,6 @@ def _draw(axes: "Axes", found: Boxes, true: Boxes, classes: Sequence[str]) -> No
             ha="right" if at_right else "left",
             va="top" if at_top else "bottom",
             fontsize=8,
-            color=colours.text_on(colour),
+            color=theme.text_on(colour),
             bbox=tag,
         )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
-from pcka_mmdet.configuration.metrics import METRIC, find_metric
+from pcka_mmdet.configuration.data_set import METRIC, find_metric
 
 ACCURACY = "accuracy/top1"
 """Metric of a classifier, in percent."""

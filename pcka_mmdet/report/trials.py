@@ -23,7 +23,7 @@ class Trial:
     test: float | None
     """`None` where the setting was still to be chosen."""
     seconds: float
-    """Time of the training, beside whatever else ran; `tools/benchmarks/cost.py` measures costs."""
+    """Time of the training, beside whatever else ran; `research/costs/cost.py` measures costs."""
 
 
 @dataclass(frozen=True)

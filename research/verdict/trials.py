@@ -7,10 +7,10 @@ from typing import Any
 
 from mmengine.config import Config
 
-from pcka_mmdet.configuration.carried import carried
+from pcka_mmdet.configuration.schedule import training_iterations
+from pcka_mmdet.demo.stage_config import stage_config
 from pcka_mmdet.engine.recipe import make_distillation
-from pcka_mmdet.experiments.schedule import training_iterations
-from pcka_mmdet.experiments.stage_config import stage_config
+from research import pair_folder
 
 from .methods import Setting
 from .pairs import PAIRS, Pair
@@ -101,8 +101,7 @@ class Trial:
         epochs = pair.teacher_epochs if self.student is None else self.student.epochs
         role = "teacher" if self.student is None else "student"
         options = {"train_cfg.max_epochs": epochs, **(pair.teacher_options if self.student is None else {})}
-        folder = carried("configs") / pair.folder
-        config = stage_config(folder, role, str(data_root / pair.data), self.seed, options)
+        config = stage_config(pair_folder(pair.folder), role, str(data_root / pair.data), self.seed, options)
         config.train_cfg.val_interval = max(1, epochs // VALIDATIONS)
         if config.model.backbone.get("init_cfg"):
             config.model.backbone.init_cfg.checkpoint = str(weights)

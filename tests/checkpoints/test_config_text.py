@@ -9,9 +9,9 @@ from mmengine.config import Config
 from pcka_mmdet.checkpoints import config_text
 from pcka_mmdet.checkpoints.config_text import read_config, refuse_code
 from pcka_mmdet.checkpoints.student import export_student
-from pcka_mmdet.commands.onnx_export import export_onnx
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.nonfinite import read_batch
+from pcka_mmdet.engine.onnx_export import export_onnx
 from tests.detectors import build, distillation, retinanet
 
 GIVE = r"; give the config of its training \(--config, or config=...\)"

@@ -8,7 +8,7 @@ import torch
 
 from pcka_mmdet.checkpoints.resume import checkpoint_to_resume, is_intact, newest_intact_checkpoint
 from pcka_mmdet.checkpoints.training_record import write_record
-from pcka_mmdet.engine.random_state import random_state, set_random_state
+from pcka_mmdet.engine.runner import random_state, set_random_state
 
 
 def checkpoints(folder, *epochs):

@@ -15,7 +15,7 @@ from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from torch import nn
 from torch.utils.data import DataLoader
 
-from pcka_mmdet.checkpoints.safe_loading import safe_loading
+from pcka_mmdet.checkpoints.files import safe_loading
 from pcka_mmdet.compat import safe_globals
 from pcka_mmdet.compat.safe_globals import checkpoint_method
 

@@ -126,20 +126,30 @@ def test_configs_of_pairs(student, teacher, choice, losses):
     assert found.startswith(f"recipe {config.filename.partition('_')[0]}: ")
 
 
-def test_classes_of_equal_number_and_other_names():
+@pytest.fixture
+def cells(tmp_path):
+    """The config of a teacher of three classes."""
+    path = tmp_path / "cells.py"
+    head = "model = dict(bbox_head=dict(num_classes=3))"
+    data = 'train_dataloader = dict(dataset=dict(metainfo=dict(classes=("RBC", "WBC", "Platelets"))))'
+    path.write_text(f"_base_ = {RETINANET!r}\n{head}\n{data}\n")
+    return str(path)
+
+
+def test_classes_of_equal_number_and_other_names(cells):
     options = {"model.bbox_head.num_classes": 3, "train_dataloader.dataset.metainfo.classes": ("RBC", "WBC", "cat")}
-    config, choice = distillation_config(RETINANET, "configs/bccd/teacher.py", "teacher.pth", options=options)
+    config, choice = distillation_config(RETINANET, cells, "teacher.pth", options=options)
     assert choice == "recipe maps: the student's classes are RBC, WBC, cat, the teacher's RBC, WBC, Platelets"
     assert config.model.architecture.bbox_head.num_classes == 3
 
 
-def test_classes_of_joined_data_sets():
+def test_classes_of_joined_data_sets(cells):
     part = dict(type="CocoDataset", ann_file="a.json", metainfo=dict(classes=("RBC", "WBC", "cat")))
     options = {
         "model.bbox_head.num_classes": 3,
         "train_dataloader.dataset": dict(type="ConcatDataset", datasets=[part]),
     }
-    choice = distillation_config(RETINANET, "configs/bccd/teacher.py", "teacher.pth", options=options)[1]
+    choice = distillation_config(RETINANET, cells, "teacher.pth", options=options)[1]
     assert choice == "recipe maps: the student's classes are RBC, WBC, cat, the teacher's RBC, WBC, Platelets"
 
 

@@ -2,13 +2,14 @@
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 
 import pytest
 from mmengine.config import Config
 
+from pcka_mmdet.cli import make_parser
+from pcka_mmdet.cli import train as train_command
 from pcka_mmdet.engine import lock
 from pcka_mmdet.engine.lock import exclusive
 from pcka_mmdet.engine.work_dir import reserved
@@ -24,8 +25,8 @@ def train(digit_scenes, tmp_path, monkeypatch):
 
     def run(*options):
         words = ["configs/demo/distilled.py", "--work-dir", str(tmp_path / "work"), *options, *tiny_demo(digit_scenes)]
-        monkeypatch.setattr(sys, "argv", ["train.py", *words])
-        runpy.run_path("tools/train.py", run_name="tools")["main"]()
+        monkeypatch.setattr(sys, "argv", ["pcka-mmdet", "train", *words])
+        train_command.run(make_parser("train").parse_args())
 
     return run
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pcka_mmdet.functional import cka
-from pcka_mmdet.functional.minibatch_cka import MinibatchCKA
+from pcka_mmdet.functional.cka import MinibatchCKA
 from tests.functional.test_cka import hsic_1
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pcka_mmdet.benchmarking.measure import LiveBytes
 from pcka_mmdet.functional import cka, extract_patches, patch_cka
 from pcka_mmdet.functional.cka_forms import CENTERINGS
 from pcka_mmdet.functional.patches import AVERAGES, FITS, join_patches
+from tests.live_bytes import LiveBytes
 
 
 def maps(*shape, channels=None, dtype=torch.float64):

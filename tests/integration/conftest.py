@@ -6,9 +6,8 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from pcka_mmdet.cli import COMMANDS
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.experiments.data_root import move_data_root
+from pcka_mmdet.demo.stage_config import move_data_root
 from tests.pages import split
 from tests.programs import command  # noqa: F401  (a fixture)
 
@@ -69,7 +68,7 @@ def run_block(
         if program == "source":
             continue
         if program == "pcka-mmdet":
-            words[0] = f"tools/{COMMANDS[words[0]][0]}"
+            words = ["-m", "pcka_mmdet", *words]
         else:
             assert program == "python", program
         said.append(command(*((names or {}).get(word, word) for word in words), *options, cwd=folder).stdout)

@@ -3,17 +3,16 @@
 import json
 import os
 import re
-import runpy
 import shutil
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from pcka_mmdet.datasets import build_digit_scenes
-from pcka_mmdet.experiments.display import Display
+from pcka_mmdet.cli import main
+from pcka_mmdet.demo import build_digit_scenes
+from pcka_mmdet.demo.display import Display
 from pcka_mmdet.report.run import RESULTS
 from tests.integration.conftest import run_block
 from tests.pages import blocks
@@ -23,7 +22,7 @@ METHODS = ("teacher", "student", "distilled")
 
 
 class Demo:
-    """`tools/demo.py` in this process (its trainings have their own), three epochs on a tiny data set."""
+    """`pcka-mmdet demo` in this process (its trainings have their own), three epochs on a tiny data set."""
 
     def __init__(self, folder: Path):
         self.data = build_digit_scenes(folder / "data", {"train": 32, "val": 16, "test": 16})
@@ -35,8 +34,7 @@ class Demo:
         options = ["--cfg-options", "train_cfg.max_epochs=3"]
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(ROOT)
-            patch.setattr(sys, "argv", ["demo.py", *common, *arguments, *options])
-            runpy.run_path(str(ROOT / "tools" / "demo.py"), run_name="__main__")
+            main(["demo", *common, *arguments, *options])
 
     def files(self) -> set[Path]:
         """What trainings and tests have left."""
@@ -148,11 +146,9 @@ def test_a_second_run_repeats_nothing(demo, capsys):
     assert "distilled minus student: " in output
 
 
-def analyse(tool: str, *arguments) -> None:
-    """Run one of `tools/analysis` in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [tool, *map(str, arguments)])
-        runpy.run_path(str(ROOT / "tools" / "analysis" / tool), run_name="__main__")
+def analyse(command: str, *arguments) -> None:
+    """Run a command in this process."""
+    main([command, *map(str, arguments)])
 
 
 @pytest.fixture
@@ -245,33 +241,14 @@ def told(capsys, message):
     assert raised.value.code == 2 and re.search(message, capsys.readouterr().err)
 
 
-def test_the_sides_of_the_theorem(tmp_path, capsys):
-    """Of a log as configs/demo/theorem.py writes it."""
-    records = [
-        {f"{key}_s{stride}": value for stride in (8, 16) for key, value in step.items()} | dict(iter=i, time=0.1)
-        for i, step in (
-            (1, {"similarity.pcka": 0.5, "distill.loss_mmd": 2e-5}),
-            (2, {"similarity.pcka": 0.9, "distill.loss_mmd": 1e-6}),
-        )
-    ]
-    log = tmp_path / "20260101_000000" / "vis_data" / "scalars.json"
-    log.parent.mkdir(parents=True)
-    log.write_text("".join(json.dumps(record) + "\n" for record in records))
-    analyse("theorem_curves.py", tmp_path, "--out", tmp_path / "theorem.png")
-    assert "stride 8: bound 2.44e-04 to 4.88e-05, MMD 2.00e-05 to 1.00e-06" in capsys.readouterr().out
-    assert (tmp_path / "theorem.png").read_bytes().startswith(b"\x89PNG")
-    with told(capsys, "holds no log of MMD: train configs/demo/theorem.py there first"):
-        analyse("theorem_curves.py", tmp_path / "none")
-
-
 def test_pictures_of_what_is_not_there(demo, tmp_path, capsys):
-    for tool in ("confusion_matrices.py", "detections.py"):
+    for tool in ("confusion", "detections"):
         with told(capsys, "there is no config in .*: give the work directory of a training"):
             analyse(tool, f"a={tmp_path}")
         with told(capsys, "write NAME=DIR, such as heads=work_dirs/distilled; got"):
             analyse(tool, tmp_path)
     with told(capsys, "holds no log of a training by epochs"):
-        analyse("similarity_curves.py", f"a={tmp_path}")
+        analyse("curves", f"a={tmp_path}")
 
 
 def test_one_method_alone(demo, capsys):

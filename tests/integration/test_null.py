@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pcka_mmdet.engine.random_state import random_state
+from pcka_mmdet.engine.runner import random_state
 from pcka_mmdet.models import MimicLoss, PCKALoss
 from pcka_mmdet.registry import MODELS
 from tests.detectors import distillation, retinanet

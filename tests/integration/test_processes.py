@@ -23,7 +23,7 @@ from pcka_mmdet.engine.hooks import NonFiniteLossHook
 from pcka_mmdet.models import RCKALoss
 from pcka_mmdet.models.balance import MOMENTUM, GradientBalance
 from pcka_mmdet.models.distillers import fpn_distiller
-from pcka_mmdet.models.gathering import gathered
+from pcka_mmdet.models.losses.rcka_loss import gathered
 from tests.detectors import EVERY_KIND, build, distillation, fcos, raw_batch, retinanet
 from tests.runners import RandomScenes, runner, validation
 
@@ -442,8 +442,10 @@ def test_losses_of_inactive_iterations_and_levels(results):
     for result in results:
         every = result["every"]["losses"]
         assert {key.partition("_")[0] for key in every} >= EVERY_KIND.keys()
-        for values in every.values():
-            assert [value != 0 for value in values] == [True, False] * 2
+        for key, values in every.items():
+            assert not any(values[1::2]), key
+            # maps without training are alike: 1 - CKA of theirs may be rounded to 0
+            assert all(values[::2]) or key.startswith("samples"), key
         assert [value > 0 for value in result["ramp"]["losses"]["mimic_s8"]] == [False, True, True, True]
         assert [value > 0 for value in result["stop"]["losses"]["mimic_s8"]] == [True, True, False, False]
     assert not any(first["unequal"]["losses"]["pcka_s32"]) and all(second["unequal"]["losses"]["pcka_s32"])

@@ -3,7 +3,6 @@
 import json
 import pickle
 import re
-import runpy
 import socket
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
-from pcka_mmdet.experiments.data_root import move_data_root
+from pcka_mmdet.cli.test import use_tta
+from pcka_mmdet.demo.stage_config import move_data_root
 from pcka_mmdet.report.scalars import read_scalars
 from tests.coco import recall
 from tests.integration.conftest import last_log, tiny_demo
@@ -85,7 +85,6 @@ def test_scaled_learning_rate_and_tta(command, digit_scenes, tmp_path):
 
 def test_the_first_view_of_tta_is_the_image_itself(digit_scenes):
     """Metrics such as VOC's compare with the objects of that one. Types have their scopes, for configs without one."""
-    use_tta = runpy.run_path("tools/test.py", run_name="tools")["use_tta"]
     config = Config.fromfile("configs/demo/student.py")
     move_data_root(config, str(digit_scenes))
     use_tta(config)

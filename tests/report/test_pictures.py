@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pcka_mmdet.report import colours
+from pcka_mmdet.report import theme
 from pcka_mmdet.report.curves import (
     loss_curve,
     mean_similarity,
@@ -90,7 +90,7 @@ def test_detections_are_drawn(tmp_path, figures):
     place = (3.5, 3.5, 16, 16)
     assert shown == {"ground truth": [(True, place)], "student": [(False, place)], "distilled": [(True, place)]}
     picture = cv2.imread(str(tmp_path / "detections.png"))[..., ::-1]
-    red, green, blue = (int(colours.of_class(1)[i : i + 2], 16) for i in (1, 3, 5))
+    red, green, blue = (int(theme.class_colour(1)[i : i + 2], 16) for i in (1, 3, 5))
     assert (picture == (red, green, blue)).all(axis=-1).any(), "no box in its class's colour"
 
 

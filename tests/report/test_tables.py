@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from pcka_mmdet.report.tables import console_table, markdown_table
+from pcka_mmdet.report.theme import console_table, markdown_table
 
 
 def test_markdown():

@@ -13,7 +13,6 @@ from pcka_mmdet.report.trials import (
     rows,
     unpaired_difference,
 )
-from pcka_mmdet.report.trials_plot import plot_comparison
 
 PLAIN = {0: 0.30, 1: 0.32, 2: 0.31}
 BETTER = {0: 0.33, 1: 0.36, 2: 0.32, 5: 0.90}
@@ -64,28 +63,3 @@ def test_rows_have_the_chosen_setting_alone():
     gain = a.difference
     assert cells(a)[:6] == ["a", "0.1", "4", "0.478", "0.282", "+0.027"]
     assert cells(a)[6] == f"{gain.low:+.3f} to {gain.high:+.3f}"
-
-
-def test_the_plot_shows_every_seed_and_the_plain_students_mean(tmp_path, monkeypatch):
-    from matplotlib.figure import Figure
-
-    figures = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kw: (figures.append(self), save(self, *args, **kw)))
-    trials = [trial("plain", seed=s, test=ap) for s, ap in PLAIN.items()]
-    trials += [trial("a", 0.1, s, test=ap) for s, ap in BETTER.items()]
-    found = rows(trials, [("plain", 1.0), ("a", 0.1)], "plain")
-    plot_comparison({"short": found, "converged": found[:1]}, "plain", "digits", tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").stat().st_size > 1000
-    axes = figures[0].axes
-    assert [[label.get_text() for label in a.get_yticklabels()] for a in axes] == [
-        ["plain (1)", "a (0.1)"],
-        ["plain (1)"],
-    ]
-    seeds = [
-        sorted(line.get_xdata()) for line in axes[0].lines if line.get_marker() == "|" and len(line.get_xdata()) > 2
-    ]
-    assert seeds == [sorted(PLAIN.values()), sorted(BETTER.values())]
-    assert any(
-        list(line.get_xdata()) == pytest.approx([0.31, 0.31]) and line.get_linestyle() == ":" for line in axes[0].lines
-    )

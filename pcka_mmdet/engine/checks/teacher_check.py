@@ -12,10 +12,17 @@ from mmengine.logging import print_log
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.matching import summarise
-from pcka_mmdet.configuration.data_set import all_innermost, annotation_path, data_classes, evaluators, innermost
+from pcka_mmdet.configuration.data_set import (
+    METRIC,
+    all_innermost,
+    annotation_path,
+    data_classes,
+    evaluators,
+    find_metric,
+    innermost,
+)
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import teachers_of
-from pcka_mmdet.configuration.metrics import METRIC, find_metric
 from pcka_mmdet.models.teacher import load_strictly, size_divisor
 
 from ..runner import build_runner, unwrapped_model

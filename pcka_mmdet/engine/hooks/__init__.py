@@ -1,11 +1,10 @@
 """Hooks of MMEngine's runner."""
 
 from .balance_advice import BalanceAdviceHook
-from .fresh_metrics import FreshMetricsHook
+from .housekeeping import FreshMetricsHook, SeparateClippingHook
 from .loss_schedule import LossScheduleHook
 from .nonfinite_loss import NonFiniteLossHook
 from .progress_bar import ProgressHook
-from .separate_clipping import SeparateClippingHook
 from .similarity import SimilarityHook
 from .student_checkpoint import StudentCheckpointHook
 from .student_weights import StudentWeightsHook

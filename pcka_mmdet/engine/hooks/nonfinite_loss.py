@@ -19,8 +19,7 @@ from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.outputs import ADVICE
 from pcka_mmdet.registry import HOOKS
 
-from ..random_state import RandomState, random_state
-from ..runner import unwrapped_model
+from ..runner import RandomState, random_state, unwrapped_model
 
 SKIPS_IN_MIXED_PRECISION = 10
 """The default of `max_skips` in mixed precision. A `GradScaler` has no limit; a diverged model should stop."""

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pcka_mmdet.configuration.metrics import METRIC, find_metric
+from pcka_mmdet.configuration.data_set import METRIC, find_metric
 from pcka_mmdet.registry import HOOKS
 
 

@@ -25,8 +25,15 @@ from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.registry import HOOKS
 
-from ..random_state import RandomState, random_state, set_random_state
-from ..runner import forget_initial_weights, resumed_checkpoint, say_what_is_done, unwrapped_model
+from ..runner import (
+    RandomState,
+    forget_initial_weights,
+    random_state,
+    resumed_checkpoint,
+    say_what_is_done,
+    set_random_state,
+    unwrapped_model,
+)
 
 
 @HOOKS.register_module()

@@ -5,7 +5,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.matching import load_what_fits, summarise
-from pcka_mmdet.checkpoints.student_keys import student_weights
+from pcka_mmdet.checkpoints.student import student_weights
 from pcka_mmdet.registry import HOOKS
 
 

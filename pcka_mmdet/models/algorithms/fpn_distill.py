@@ -12,20 +12,19 @@ from mmrazor.models.algorithms import BaseAlgorithm
 from mmrazor.models.utils import add_prefix
 from torch import Tensor, nn
 
-from pcka_mmdet.checkpoints.student_keys import add_student_prefix
+from pcka_mmdet.checkpoints.student import add_student_prefix
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.registry import MODELS
 
 from ..distillers import TeacherStep
 from ..distillers.level_table import level_table
-from ..forked_rng import forked_rng
 from ..initial_weights import inherit, start_from_checkpoint
 from ..losses import Batch
 from ..outputs import ADVICE
-from ..progress import progress
 from ..sources import Record
 from ..teacher import Normalisation, Teacher
 from ..teacher.schedule import TeacherEntry, describe, read_teachers
+from ..training_state import forked_rng, progress
 
 
 @MODELS.register_module()

@@ -17,10 +17,9 @@ from ..balance import NO_LOSS, GradientBalance, group_losses
 from ..levels import Level, read_strides, source_levels
 from ..losses import Batch
 from ..outputs import in_float32, not_finite, output_size, tensors, zero_of
-from ..progress import iteration
 from ..sources import Record, SourceRecorder
-from .entries import read_entries
-from .terms import Sources, Term, build_terms
+from ..training_state import iteration
+from .terms import Sources, Term, build_terms, read_entries
 
 FIRST_ITERATIONS = 10
 """In these a loss that had no usable level yet is an error. Later it may be a resumed training's first batch."""

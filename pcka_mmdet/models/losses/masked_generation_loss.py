@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from pcka_mmdet.registry import MODELS
 
 from ..levels import Level
-from ..progress import iteration
+from ..training_state import iteration
 from .level_loss import Batch, LevelLoss
 
 

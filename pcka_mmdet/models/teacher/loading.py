@@ -8,8 +8,7 @@ from torch import nn
 
 from pcka_mmdet.checkpoints.files import read_weights
 from pcka_mmdet.checkpoints.matching import Problem, load_what_fits, of_part, summarise
-from pcka_mmdet.checkpoints.student import student_path
-from pcka_mmdet.checkpoints.student_keys import STUDENT
+from pcka_mmdet.checkpoints.student import STUDENT, student_path
 
 from .neck_forward import PARTS
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pcka_mmdet.configuration.distillation import split_teacher
 
-from ..progress import progress
+from ..training_state import progress
 
 
 @dataclass(frozen=True)

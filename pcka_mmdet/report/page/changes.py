@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from .. import colours
+from .. import theme
 from ..predictions import Boxes, correct, detections, outside_crowds
 from ..run import Run
 
@@ -90,12 +90,12 @@ def _layer(name: str, found: Boxes, true: Boxes, classes: Sequence[str], side: i
     for box, label, right in zip(found.boxes, found.labels, correct(found, true), strict=True):
         x1, y1, x2, y2 = box
         dash = "" if right else f' stroke-dasharray="{2 * line:.2f} {line:.2f}"'
-        colour, text = colours.of_class(label), escape(classes[label])
+        colour, text = theme.class_colour(label), escape(classes[label])
         place = min(y2 + 5 * line, side) if found.scores is None else max(y1 - line, 8 * line)
         marks.append(
             f'<rect x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}" fill="none" '
             f'stroke="{colour}" stroke-width="{line:.2f}"{dash}/>'
-            f'<text x="{x1:.1f}" y="{place:.1f}" fill="{colour}" stroke="{colours.text_on(colour)}" '
+            f'<text x="{x1:.1f}" y="{place:.1f}" fill="{colour}" stroke="{theme.text_on(colour)}" '
             f'stroke-width="{line:.2f}" paint-order="stroke">{text}</text>'
         )
     return f'<g class="layer-{name}">{"".join(marks)}</g>'

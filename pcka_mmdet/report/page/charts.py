@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from .. import colours
+from .. import theme
 from ..curves import Curve, finish, loss_curve, mean_similarity, precision_curve, smooth
 from ..scalars import iterations_per_epoch
 from .scores import Score
@@ -35,7 +35,7 @@ Curves = dict[str, list[Curve]]
 LETTERS = 24
 """Longest line of a legend."""
 
-_SIDES = (colours.METHODS["distilled"], colours.METHODS["student"], *colours.LEVELS)
+_SIDES = (theme.METHOD_COLOURS["distilled"], theme.METHOD_COLOURS["student"], *theme.LEVEL_COLOURS)
 """Colours of the side that the page is about, of its baseline, and of others before it."""
 
 
@@ -90,7 +90,7 @@ def lines(kind: str, curves: Curves, unit: str) -> "Figure":
     for name, side in curves.items():
         label = textwrap.fill(short(name), LETTERS)
         for number, (xs, ys) in enumerate(curve for curve in side if curve[0]):
-            drawn = colour.get(name, colours.METHODS["teacher"])
+            drawn = colour.get(name, theme.METHOD_COLOURS["teacher"])
             style = dict(marker="o", ms=4) if kind == "precision" or len(xs) == 1 else {}  # one point makes no line
             axes.plot(xs, ys, lw=2, color=drawn, label=None if number else label, **style)
     finish(axes, TITLES[kind], unit)
@@ -106,7 +106,7 @@ def intervals(scores: Sequence[Score], title: str) -> "Figure":
     for place, score in enumerate(scores):
         found = score.shown
         reach = [[max(0.0, found.value - found.low)], [max(0.0, found.high - found.value)]]
-        colour = colours.METHODS["distilled" if found.value >= 0 else "student"]
+        colour = theme.METHOD_COLOURS["distilled" if found.value >= 0 else "student"]
         axes.errorbar(found.value, place, xerr=reach, fmt="o", color=colour, capsize=3)
         if score.difference:
             axes.axvline(0, color="black", lw=1, ls=":")

@@ -11,8 +11,8 @@ import torch
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.detector import build_detector, model_config
+from pcka_mmdet.demo.stage_config import move_data_root
 from pcka_mmdet.engine.checks.teacher_check import check_teacher
-from pcka_mmdet.experiments.data_root import move_data_root
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from pcka_mmdet.cli import make_parser
+from pcka_mmdet.cli import train as tool
 from pcka_mmdet.engine.hooks import ProgressHook, progress_bar
 from tests.detectors import build, retinanet
 from tests.runners import runner, validation
-from tools import train as tool
 
 
 def train(tmp_path, hook, **options):
@@ -91,7 +92,7 @@ def test_an_error_takes_the_bar_away(monkeypatch):
     stopped = []
     monkeypatch.setattr(ProgressHook, "stop", lambda self: stopped.append(self))
     monkeypatch.setattr(tool, "run_training", fail)
-    monkeypatch.setattr(sys, "argv", ["tools/train.py", "configs/demo/student.py"])
+    monkeypatch.setattr(sys, "argv", ["pcka-mmdet", "train", "configs/demo/student.py"])
     with pytest.raises(RuntimeError, match="no luck"):
-        tool.main()
+        tool.run(make_parser("train").parse_args())
     assert len(stopped) == 1

@@ -5,8 +5,8 @@ import torch
 
 from pcka_mmdet.functional.cka_forms import CENTERINGS, MIN_SAMPLES
 from pcka_mmdet.models import RCKALoss
-from pcka_mmdet.models.gathering import gathered
 from pcka_mmdet.models.levels import Level
+from pcka_mmdet.models.losses.rcka_loss import gathered
 from pcka_mmdet.models.sources import RoIOutputs
 from tests.detectors import build, distillation, faster_rcnn, raw_batch
 from tests.functional.test_cka import naive_cka

@@ -1,0 +1,228 @@
+"""The options that the command line tools share, and the config that they make."""
+
+import argparse
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, DictAction
+from rich.console import Console
+
+from pcka_mmdet.configuration.files import carried, load_config
+from pcka_mmdet.configuration.provenance import cores
+from pcka_mmdet.engine.cfg_options import apply_common
+from pcka_mmdet.engine.recipe import RECIPES, distillation_config
+from pcka_mmdet.engine.work_dir import RANKS
+
+CALL = re.compile(r"""^[^=]+=(?!').*\w\([^)]*,""")
+"""A value such as `dict(a=1,b=2)`, not within quotes: MMEngine's parser does not come to its end."""
+
+
+class ConfigOptions(DictAction):
+    """MMEngine's `--cfg-options`, but a single value, such as a path, keeps its spaces, and one within quotes (`'a,b'`)
+    its commas."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list, *rest) -> None:
+        """Refuse what is no KEY=VALUE."""
+        wrong = next((word for word in values if not word.partition("=")[0] or "=" not in word), None)
+        if wrong is not None:
+            parser.error(f"--cfg-options takes KEY=VALUE, such as train_cfg.max_epochs=2; got {wrong!r}")
+        unreadable = next((word for word in values if CALL.search(word)), None)
+        try:
+            if unreadable is None:
+                super().__call__(parser, namespace, values, *rest)
+        except AssertionError:  # brackets without a partner
+            unreadable = " ".join(values)
+        if unreadable is not None:
+            parser.error(
+                f"--cfg-options takes words, numbers and lists of them, such as key=[1,2]; got {unreadable!r}. Write "
+                "dicts in a config file"
+            )
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        value = val.strip("'\" ")
+        if val == f"'{value}'" and "'" not in value and not value.startswith(("(", "[")) and "," in value:
+            return value
+        is_single = "," not in value and not value.startswith(("(", "["))
+        return DictAction._parse_int_float_bool(value) if is_single else DictAction._parse_iterable(val)
+
+
+def positive(word: str) -> int:
+    """A number of 1 or more, for `type` of an argument.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"a number of 1 or more is expected, got {word!r}")
+    return int(word)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser, what: str, option: str = "--cfg-options") -> None:
+    """Add an option for settings of a config, by dotted key; `what` is its help. Without it there are none, `{}`."""
+    parser.add_argument(option, nargs="+", action=ConfigOptions, default={}, metavar="KEY=VALUE", help=what)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser, config_is_optional: bool = False) -> None:
+    """Add the options of both `tools/train.py` and `tools/test.py`, named as in MMDetection."""
+    parser.add_argument("config", nargs="?" if config_is_optional else None, help="config file")
+    parser.add_argument("--work-dir", help="folder for logs and checkpoints (default: work_dirs/CONFIG'S NAME)")
+    add_cfg_options(
+        parser,
+        'override settings of the config, such as train_cfg.max_epochs=2 or key="[a,b]"; quote values with spaces or '
+        "brackets, and write lists without spaces. In a distillation, settings of a detector's model apply to the "
+        "student",
+    )
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by the launcher")
+
+
+def add_config_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--config`, for checkpoints whose config needs the user's own files or modules."""
+    parser.add_argument(
+        "--config",
+        type=_config_file,
+        metavar="FILE",
+        help="config file of the training; needed where it uses modules or files of your own",
+    )
+
+
+def _config_file(path: str) -> Config:
+    try:
+        return load_config(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that make a detector's config a distillation's."""
+    parser.add_argument(
+        "--teacher", metavar="CONFIG", help="config of the teacher, to distil the detector of the first CONFIG"
+    )
+    parser.add_argument("--teacher-ckpt", metavar="FILE", help="weights of --teacher: file or URL")
+    parser.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        help="losses of the distillation with --teacher (default: both-heads, teacher-head or maps, as suits the pair)",
+    )
+    parser.add_argument(
+        "--check-teacher",
+        nargs="?",
+        type=positive,
+        const=500,
+        metavar="N",
+        help="first evaluate the teacher on N validation images (default: 500); too low an accuracy is an error",
+    )
+    parser.add_argument(
+        "--baseline", type=Path, metavar="WORK_DIR", help="training of the student alone, to compare with"
+    )
+
+
+def config_of_arguments(args: argparse.Namespace) -> tuple[Config | None, str]:
+    """The distillation's config of `--teacher`, and a sentence on its recipe; `None` and nothing without that option.
+
+    Raises:
+        ValueError: The options do not go together; see also `distillation_config`.
+    """
+    if bool(args.teacher) != bool(args.teacher_ckpt):
+        raise ValueError("give --teacher CONFIG and --teacher-ckpt FILE together")
+    if args.recipe and not args.teacher:
+        raise ValueError("--recipe needs --teacher; a distillation's config already holds its losses")
+    if not args.teacher:
+        return None, ""
+    return distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, args.cfg_options)
+
+
+def runner_config(args: argparse.Namespace, config: Config | None = None) -> Config:
+    """`config`, or else the config named on the command line, with the common options applied.
+
+    Raises:
+        FileNotFoundError: The config, or the config of a detector that it names, does not exist.
+        ValueError: One of them is invalid, a setting is refused (see `check_names`), or no launcher started this.
+    """
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    if args.launcher in RANKS and RANKS[args.launcher] not in os.environ:
+        raise ValueError(
+            f"--launcher {args.launcher} is for processes that it has started, and {RANKS[args.launcher]} is not set: "
+            "use tools/dist_train.sh, tools/slurm_train.sh or mpirun, or leave --launcher out"
+        )
+    config = config or load_config(args.config)
+    config.launcher = args.launcher
+    apply_common(config, args.cfg_options, args.work_dir)
+    return config
+
+
+def add_runs_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument `runs` of the tools that compare trainings: folders by name, from words NAME=DIR."""
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        action=NamedFolders,
+        metavar="NAME=DIR",
+        help="work directories of trainings, with their names",
+    )
+
+
+def add_picture_argument(parser: argparse.ArgumentParser, default: str | None, said: str = "%(default)s") -> None:
+    """Add `--out`, the file of a picture. Its folder is made at once, so that no work is lost."""
+    parser.add_argument("--out", type=_in_a_folder, default=default, help=f"default: {said}")
+
+
+def _in_a_folder(file: str) -> Path:
+    path = Path(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+class NamedFolders(argparse.Action):
+    """Arguments NAME=DIR: work directories by what they are called in a table or a picture."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list, *rest) -> None:
+        """Read them, and refuse what is no NAME=DIR, and two of one name."""
+        found: dict[str, Path] = {}
+        for word in values:
+            name, _, folder = word.partition("=")
+            if not (name and folder):
+                parser.error(f"write NAME=DIR, such as heads=work_dirs/distilled; got {word!r}")
+            if name in found:
+                parser.error(f"two trainings are called {name!r}")
+            found[name] = Path(folder)
+        setattr(namespace, self.dest, found)
+
+
+MOST_THREADS = 4  # more do not speed up trainings as small as the demo's
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, work_dir: str, trainings: str = "every training") -> None:
+    """Add the common options; `work_dir` is a default, and `trainings` says what `--cfg-options` changes."""
+    parser.add_argument(
+        "--work-dir", type=Path, default=Path(work_dir), help="folder for all outputs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--config-dir",
+        type=Path,
+        default=carried("configs") / "demo",
+        help="folder of teacher.py, student.py and distilled.py (default: %(default)s)",
+    )
+    parser.add_argument("--data-root", help="folder of the data (default: the configs' data_root)")
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        default=default_threads(),
+        help="threads of each training (default here: %(default)s)",
+    )
+    add_cfg_options(parser, f"settings of {trainings}")
+    add_cfg_options(parser, "settings of the teacher's training alone", "--teacher-cfg-options")
+
+
+def default_threads() -> int:
+    """Number of this process's cores, at most `MOST_THREADS`."""
+    return min(cores(), MOST_THREADS)
+
+
+def make_console() -> Console:
+    """Console as wide as the terminal; elsewhere wide enough for the tables."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)

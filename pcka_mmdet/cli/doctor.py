@@ -1,0 +1,61 @@
+"""Check an installation, and a config before it is trained: `tools/doctor.py [CONFIG]`.
+
+Each line begins with ok, warning or error. The exit status is 0 without an error, else 2.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.markup import escape
+
+from pcka_mmdet.engine.checks.teacher_check import check_options
+from pcka_mmdet.report.scalars import last_metric
+
+from .arguments import add_common_arguments, add_teacher_arguments, config_of_arguments, runner_config
+from .diagnosis import ERROR, OK, WARNING, Finding, examine, examine_installation
+from .errors import STATUS
+
+COLOURS = {OK: "green", WARNING: "yellow", ERROR: "red"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add_common_arguments(parser, config_is_optional=True)
+    add_teacher_arguments(parser)
+
+
+def findings(args: argparse.Namespace, scratch: str) -> Iterator[Finding]:
+    """All findings, as they come.
+
+    Raises:
+        ValueError: There are options for a config, and no config.
+    """
+    of_config = (args.teacher, args.teacher_ckpt, args.recipe, args.check_teacher, args.baseline, args.cfg_options)
+    if args.config is None and any(of_config):
+        raise ValueError("these options are for a config: write pcka-mmdet doctor CONFIG ...")
+    yield from examine_installation()
+    if args.config is None:
+        return
+    distillation, choice = config_of_arguments(args)
+    config = runner_config(args, distillation)
+    if choice:
+        yield Finding(OK, "losses", choice)
+    config.work_dir, config.log_level = scratch, "ERROR"
+    metric = check_options(config)["metric"]
+    yield from examine(config, args.check_teacher, args.baseline and last_metric(args.baseline, metric))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    console = Console(soft_wrap=True, highlight=False)
+    failed = False
+    with tempfile.TemporaryDirectory() as scratch:
+        for finding in findings(args, scratch):
+            level = f"[{COLOURS[finding.level]}]{finding.level:7}[/]"
+            text = f": {escape(finding.text)}" if finding.text else ""
+            console.print(f"{level} {escape(finding.subject)}{text}")
+            failed |= finding.level == ERROR
+    sys.exit(STATUS if failed else 0)

@@ -1,0 +1,38 @@
+"""Report of a distillation as one HTML page: `tools/report.py work_dirs/distilled --baseline work_dirs/student`.
+
+Without a baseline it is the report of one training. Trainings whose student was not tested yet are tested first. Give
+several folders on both sides for several seeds.
+"""
+
+import argparse
+from pathlib import Path
+
+from pcka_mmdet.report.page.page import write_page
+from pcka_mmdet.report.tested import tested
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("work_dir", type=Path, nargs="+", help="work directory of the distillation; of several seeds")
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="WORK_DIR",
+        help="what it is compared with: the student alone",
+    )
+    parser.add_argument("--teacher", type=Path, metavar="WORK_DIR", help="of the teacher")
+    parser.add_argument("--out", type=Path, help="file to write (default: report.html in the first work directory)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    given = [folder.resolve() for folder in (*args.work_dir, *args.baseline)]
+    if twice := sorted({str(folder) for folder in given if given.count(folder) > 1}):
+        raise ValueError(f"{twice[0]!r} is given twice: each training counts once")
+    distilled, plain = tested(args.work_dir), tested(args.baseline)
+    teacher = tested([args.teacher])[0] if args.teacher else None
+    out = args.out or args.work_dir[0] / "report.html"
+    result = write_page(plain, distilled, teacher, out)
+    print(f"{result}\nthe page is {out}")

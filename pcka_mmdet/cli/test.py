@@ -1,0 +1,87 @@
+"""Evaluate a detector: `tools/test.py CONFIG CHECKPOINT`.
+
+CONFIG and CHECKPOINT may be a distillation's or the student's own. Only the student is built.
+"""
+
+import argparse
+from copy import deepcopy
+
+from mmengine.config import Config, ConfigDict
+
+from pcka_mmdet.checkpoints.files import load_file
+from pcka_mmdet.checkpoints.student import student_config
+from pcka_mmdet.configuration.data_set import all_innermost
+from pcka_mmdet.configuration.detector import plain_dict
+from pcka_mmdet.engine.checks import preflight
+from pcka_mmdet.engine.checks.annotations import check_annotations, log_doubts
+from pcka_mmdet.engine.hooks import ProgressHook, StudentWeightsHook
+from pcka_mmdet.engine.runner import build_runner
+
+from .arguments import add_common_arguments, runner_config
+
+TTA_MODEL = dict(type="mmengine.DetTTAModel", tta_cfg=dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100))
+TTA_META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add_common_arguments(parser)
+    parser.add_argument("checkpoint", help="checkpoint file or URL")
+    parser.add_argument("--out", help="write the predictions to this .pkl file")
+    parser.add_argument("--show", action="store_true", help="show predictions in a window")
+    parser.add_argument("--show-dir", help="save pictures of predictions in this folder within the work directory")
+    parser.add_argument("--wait-time", type=float, default=2, help="seconds between two pictures of --show")
+    parser.add_argument("--tta", action="store_true", help="test-time augmentation: the image and its mirror image")
+
+
+def use_tta(config: Config) -> None:
+    """Test on each image and its mirror image, or by the config's own `tta_pipeline` and `tta_model`."""
+    from mmdet.models import DetTTAModel  # noqa: F401  (MMDetection registers it with MMEngine)
+
+    # metrics such as VOC's read the objects of the first view
+    mirrored = [[dict(type="mmdet.RandomFlip", prob=prob) for prob in (0.0, 1.0)]]
+    packed = [[dict(type="mmdet.PackDetInputs", meta_keys=TTA_META_KEYS)]]
+    augment = dict(type="TestTimeAug", transforms=mirrored + packed)
+    for dataset in all_innermost(config.test_dataloader.dataset):
+        dataset.pipeline = config.get("tta_pipeline") or [*deepcopy(dataset.pipeline)[:-1], augment]
+    config.model = dict(**config.get("tta_model", TTA_MODEL), module=config.model)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    if args.out and not args.out.endswith((".pkl", ".pickle")):
+        raise ValueError(f"--out writes a pickle, so its name must end in .pkl or .pickle; got {args.out!r}")
+    asked = runner_config(args)
+    if asked.get("default_scope") == "mmpretrain" and (args.tta or args.show or args.show_dir):
+        raise ValueError(
+            "--tta, --show and --show-dir are for detectors, and this config is a classifier's: leave it out"
+        )
+    config = student_config(asked)
+    if config is asked:
+        config = Config(plain_dict(config))  # without a name: MMEngine would write it over the training's
+    config.work_dir, config.launcher = asked.work_dir, asked.launcher
+    config.load_from, config.resume = args.checkpoint, False
+    if args.show or args.show_dir:
+        from mmdet.engine.hooks.utils import trigger_visualization_hook
+
+        hooks = config.setdefault("default_hooks", ConfigDict())
+        hooks.setdefault("visualization", dict(type="mmdet.DetVisualizationHook"))
+        config = trigger_visualization_hook(config, args)
+    preflight.check_operators()
+    check_annotations(config, ["test_dataloader"])
+    log_doubts(config, ["test_dataloader"])
+    load_file(args.checkpoint)  # says what is wrong with it
+    if args.tta:
+        use_tta(config)
+    runner = build_runner(config)
+    runner.register_hook(StudentWeightsHook())
+    if args.out:
+        from mmdet.evaluation import DumpDetResults
+
+        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+    progress = ProgressHook()
+    runner.register_hook(progress)
+    try:
+        runner.test()
+    finally:
+        progress.stop()

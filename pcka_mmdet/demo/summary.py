@@ -1,0 +1,86 @@
+"""The report of a whole run: `report.html`, `results.json`, a picture, and the table."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.report.gallery import plot_gallery
+from pcka_mmdet.report.page.page import write_page
+from pcka_mmdet.report.run import Run
+from pcka_mmdet.report.theme import console_table
+
+from .stages import Evaluation
+
+Results = Mapping[str, Mapping[str, float]]
+"""For each method `bbox_mAP`, `bbox_mAP_50` ..., and `parameters`, `flops` and `seconds` if known."""
+
+
+def _average_precision(value: float) -> str:
+    return "-" if value < 0 else f"{value:.3f}"  # COCO gives -1 where no object is of that size
+
+
+COLUMNS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "AP": ("bbox_mAP", _average_precision),
+    "AP50": ("bbox_mAP_50", _average_precision),
+    "AP75": ("bbox_mAP_75", _average_precision),
+    "APs": ("bbox_mAP_s", _average_precision),
+    "APm": ("bbox_mAP_m", _average_precision),
+    "APl": ("bbox_mAP_l", _average_precision),
+    "params": ("parameters", lambda value: f"{value / 1e6:.2f} M"),
+    "MMACs": ("flops", lambda value: f"{value / 1e6:.0f}"),
+    "seconds": ("seconds", lambda value: f"{value:.0f}"),
+}
+NOTE = (
+    "COCO metrics on the test split: AP (mean over IoU 0.5 to 0.95), AP50, AP75, and APs, APm, APl of small, medium "
+    "and large objects (below 32², below 96² pixels, larger; - where there are none). MMACs: millions of multiply-adds "
+    "per image, which many papers call FLOPs. seconds: training time without validation."
+)
+
+
+def table_rows(results: Results) -> list[list[str]]:
+    """Cells of the table, one row per method; its name comes first."""
+    return [
+        [method, *(write(values[key]) if key in values else "" for key, write in COLUMNS.values())]
+        for method, values in results.items()
+    ]
+
+
+def verdict(results: Results) -> str:
+    """The AP of the distilled student compared with the student's."""
+    student, distilled = (results[method]["bbox_mAP"] for method in ("student", "distilled"))
+    return f"distilled minus student: {distilled - student:+.3f} AP ({distilled:.3f} - {student:.3f})"
+
+
+def result(test: Evaluation) -> dict[str, float]:
+    """Values of a method for the table."""
+    record = test.record
+    return {
+        **record["test"],
+        "parameters": record["parameters"],
+        "flops": record["flops"],
+        "seconds": test.training.record["seconds"],
+    }
+
+
+def print_table(results: Results, console: Console) -> None:
+    """Print the table of the given methods."""
+    console.print(console_table(["", *COLUMNS], table_rows(results)))
+
+
+def write_report(tests: Mapping[str, Evaluation], work_dir: Path, console: Console) -> None:
+    """Write all files of the report into `work_dir`, and print the table."""
+    results = {method: result(test) for method, test in tests.items()}
+    write_json(work_dir / "results.json", results)
+    runs = {method: Run.read(test.training.folder) for method, test in tests.items()}
+    titles = {"student": "student alone", "distilled": "distilled student"}
+    plot_gallery(
+        {f"{title}, AP {results[method]['bbox_mAP']:.3f}": runs[method] for method, title in titles.items()},
+        work_dir / "detections.png",
+    )
+    write_page([runs["student"]], [runs["distilled"]], runs["teacher"], work_dir / "report.html")
+    print_table(results, console)
+    console.print(NOTE, style="dim", highlight=False)
+    said = f"{verdict(results)}\nreport.html, results.json and detections.png are in {work_dir}"
+    console.print(said, highlight=False, soft_wrap=True)

@@ -1,0 +1,14 @@
+# The student on BCCD, distilled: the same data, schedule, seed and initial weights.
+_base_ = ["student.py", "../../../configs/_base_/distillers/both-heads.py"]
+
+model = dict(
+    _delete_=True,
+    type="pcka_mmdet.FPNDistill",
+    architecture={{_base_.model}},
+    teacher=dict(cfg_path="{{fileDirname}}/teacher.py"),
+    teacher_ckpt="work_dirs/bccd/teacher/epoch_20.pth",
+    distiller={{_base_.distiller}},
+    balance={{_base_.balance}},
+    teacher_precision={{_base_.teacher_precision}},
+)
+log_processor = dict(type="pcka_mmdet.LevelLogProcessor")

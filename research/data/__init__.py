@@ -1,0 +1,1 @@
+"""BCCD and DeepPCB: fetched, and converted to COCO's format."""

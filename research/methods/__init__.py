@@ -1,0 +1,1 @@
+"""Distillation methods, each at the best of its settings."""

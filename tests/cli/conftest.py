@@ -1,0 +1,3 @@
+"""The commands are run as a user runs them."""
+
+from tests.programs import command  # noqa: F401  (a fixture)
