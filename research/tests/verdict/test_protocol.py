@@ -1,0 +1,129 @@
+"""The protocol's steps of choice, on invented results."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from research.verdict import protocol
+from research.verdict.methods import HEAD_LOSSES, MAP_LOSSES, RATIOS, Setting, first_look, grid
+from research.verdict.pairs import PAIRS
+from research.verdict.results import Missing, Results
+from research.verdict.trials import Student, Trial
+
+
+class Invented(Results):
+    """Every training has the value of a function, and is noted."""
+
+    def __init__(self, value: Callable[[Trial], float]):
+        self.value = value
+        self.asked: list[Trial] = []
+
+    def val(self, trials):
+        self.asked += [trial for trial in trials if trial not in self.asked]
+        return [self.value(trial) for trial in trials]
+
+
+def peak(rate: float, epochs: int, decay: float = 1e-2, augmentation: str = "base") -> Callable[[Trial], float]:
+    """AP that falls with the distance from one setting."""
+
+    def value(trial: Trial) -> float:
+        student = trial.student
+        distances = (
+            abs(student.learning_rate / rate - 1),
+            abs(student.epochs / epochs - 1),
+            3 * (student.decay != decay),
+            3 * (student.augmentation != augmentation),
+        )
+        return 0.5 - sum(0.01 * min(float(distance), 5.0) for distance in distances)
+
+    return value
+
+
+@pytest.mark.parametrize("student", [Student(3e-3, 60), Student(6e-3, 30, 1e-1), Student(1e-3, 120, 1e-2, "affine")])
+def test_the_tuned_student_is_the_best_on_val(student):
+    results = Invented(peak(student.learning_rate, student.epochs, student.decay, student.augmentation))
+    assert protocol.tuned_student(results, "bccd") == student
+    assert {trial.seed for trial in results.asked} == set(protocol.CHOOSING_SEEDS)
+    assert all(trial.setting == Setting() and not trial.tested for trial in results.asked)
+
+
+@pytest.mark.parametrize("rate", [4.8e-2, 1e-3 / 9])
+def test_the_grid_of_learning_rates_grows_while_the_best_is_at_its_end(rate):
+    results = Invented(peak(rate, 60))
+    assert protocol.tuned_student(results, "bccd").learning_rate == pytest.approx(rate)
+    tried = sorted({trial.student.learning_rate for trial in results.asked})
+    assert tried[0] < rate * 0.9 and tried[-1] > rate * 1.1
+
+
+def test_the_second_seed_decides_between_the_best_three():
+    best, second = Student(3e-3, 60), Student(3e-3, 30)
+    value = peak(3e-3, 60)
+    results = Invented(lambda trial: 0.9 if (trial.seed, trial.student) == (1001, second) else value(trial))
+    assert protocol.tuned_student(results, "bccd") == second
+    again = [trial.student for trial in results.asked if trial.seed == 1001]
+    assert len(again) == 3 and {best, second} < set(again)
+
+
+def test_a_pair_may_take_over_the_tuned_student_of_another():
+    results = Invented(peak(3e-3, 60))
+    protocol.look_first(results, "bccd-families")
+    assert {trial.pair for trial in results.asked if trial.setting.method == "plain" and trial.student.epochs != 30}
+    tuning = {trial.pair for trial in results.asked if trial.student.learning_rate != 3e-3}
+    assert tuning == {"bccd"}
+
+
+def test_missing_results_are_named(tmp_path):
+    results = Results(tmp_path)
+    with pytest.raises(Missing) as missing:
+        protocol.tuned_student(results, "bccd")
+    assert len(missing.value.trials) == 8  # four rates at two lengths
+    for trial in missing.value.trials:
+        results.write(trial, dict(val=0.1))
+    with pytest.raises(Missing) as more:
+        protocol.tuned_student(results, "bccd")
+    assert not set(more.value.trials) & set(missing.value.trials)
+
+
+def test_no_step_reads_test_images():
+    results = Invented(peak(3e-3, 60))
+    for step, pairs in protocol.STEPS:
+        for pair in pairs:
+            step(Invented(lambda trial: 0.1) if step is protocol.check_teacher else results, pair)
+    assert not any(trial.tested for trial in results.asked)
+
+
+def test_every_method_has_the_same_settings():
+    settings = list(grid())
+    assert len(settings) == len(set(settings))
+    for method in MAP_LOSSES:
+        found = {(s.levels, s.ratio) for s in settings if s.method == method and s.maps is None and s.stop == 1}
+        assert found == {(levels, ratio) for levels in ("two", "all") for ratio in RATIOS}, method
+    for method in ("dist", "own-head", "both-heads"):
+        assert {s.ratio for s in settings if s.method == method} == set(RATIOS)
+    assert not {s.method for s in grid(own_head=False)} & HEAD_LOSSES.keys()
+    assert {(s.method, s.levels) for s in first_look()} == {
+        (method, levels) for method in ("l2", "pcka-center") for levels in ("finest", "two")
+    }
+
+
+def test_names_are_distinct_and_come_back_from_a_row(tmp_path):
+    settings = [Setting(), *grid(), *first_look()]
+    trials = [Trial("bccd", setting, 1000, Student(3e-3, 60)) for setting in dict.fromkeys(settings)]
+    assert len({trial.name for trial in trials}) == len(trials)
+    results = Results(tmp_path)
+    for trial in [*trials[:3], Trial("bccd", Setting("teacher"), 0)]:
+        results.write(trial, dict(trial=dataclasses.asdict(trial), val=0.1))
+        assert Trial.of_row(results.rows("bccd")[trial.name]) == trial
+
+
+def test_the_recorded_rows_are_those_of_their_trials():
+    results = Results(Path(protocol.__file__).parent / "results")
+    for pair in PAIRS:
+        for name, row in results.rows(pair).items():
+            trial = Trial.of_row(row)
+            assert (trial.pair, trial.name) == (pair, name)
+            assert row["command"] == f"python -m research.verdict again {pair} {name}"
+            assert row["val"] == list(row["curve"].values())[-1] and len(row["curve"]) >= 8
+            assert row["version"] and not row["version"].endswith("+") and row["inputs"]["config"] and row["code"]
