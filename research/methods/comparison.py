@@ -18,7 +18,7 @@ from pcka_mmdet.demo.run_stages import run_stages
 from pcka_mmdet.demo.stage_config import COSTS, ensure_data, stage_config
 from pcka_mmdet.demo.stages import Evaluation, Stage, Training, with_requirements
 from pcka_mmdet.report.trials import Trial
-from research import pair_folder
+from research import code_sha256, pair_folder
 
 from .data_sets import DataSet
 from .methods import Method
@@ -76,6 +76,9 @@ class Comparison:
         ensure_data(config, console)
         self.teacher = Training(f"{self.name} teacher", self.folder / "teacher", config, COSTS["teacher"])
         annotations = file_sha256(annotation_file(config.train_dataloader.dataset))
+        tested_on = [file_sha256(annotation_file(config[f"{split}_dataloader"].dataset)) for split in ("val", "test")]
+        self._facts = dict(code=code_sha256()[:16], tested_on=[digest[:16] for digest in tested_on])
+        """Digests that results before commit 851204e lack: they are of several commits."""
         self._inputs = [self._stage_config("teacher", 0, length, with_paths=False).to_dict(), annotations]
         """What results depend on besides the student's config; see `_digest`."""
 
@@ -121,7 +124,7 @@ class Comparison:
             test = stage.record["test"]["bbox_mAP"] if tested else None
             trial = Trial(*key, training.record["val"]["bbox_mAP"], test, training.record["seconds"])
             self._entries = self._read()  # another run may have added its results
-            facts = {"trial": dataclasses.asdict(trial), "inputs": self._digest(key)}
+            facts = {"trial": dataclasses.asdict(trial), "inputs": self._digest(key), **self._facts}
             before = self._entries.get(_name(key), {})  # it says what trained where an older record does not
             self._entries[_name(key)] = before | facts | (training.record.get("provenance") or {})
             write_json(self.file, dict(sorted(self._entries.items())))
@@ -161,11 +164,13 @@ class Comparison:
         entry = self._entries.get(_name(key))
         if entry is None or entry["inputs"] != self._digest(key):
             return False
+        if any(entry.get(fact, digest) != digest for fact, digest in self._facts.items()):
+            return False
         return entry["trial"]["test"] is not None or not tested
 
     def _digest(self, key: Key) -> str:
-        """Digest of what a result depends on: configs and annotations, without this machine's files. Code is not in it:
-        see `version` in an entry, of when the training began."""
+        """Digest of the configs and the training annotations, without this machine's files. Digests of the code and of
+        the other annotations are beside it in an entry."""
         if key not in self._digests:
             teacher, annotations = self._inputs
             files = dict(teacher="teacher", teacher_ckpt="its last")

@@ -85,3 +85,17 @@ def test_results_are_kept_until_their_inputs_change(tmp_path, data):
     assert comparison(tmp_path, tmp_path / "elsewhere", epochs=1).results() == []
     (tmp_path / "elsewhere" / "bccd" / "train.json").write_text(json.dumps(ANNOTATIONS | dict(info={})))
     assert comparison(tmp_path, tmp_path / "elsewhere").results() == []
+
+
+@pytest.mark.parametrize("changed", ["val", "test", "code"])
+def test_results_of_other_code_or_of_other_images_to_test_on_are_not_mixed(tmp_path, data, monkeypatch, changed):
+    first = comparison(tmp_path, data)
+    trial = dict(zip(("regime", "method", "setting", "seed"), KEYS[0], strict=True), val=0.1, test=None, seconds=1.0)
+    entry = dict(trial=trial, inputs=first._digest(KEYS[0]), **first._facts)
+    (tmp_path / "results.json").write_text(json.dumps({_name(KEYS[0]): entry}))
+    assert len(comparison(tmp_path, data).results()) == 1
+    if changed == "code":
+        monkeypatch.setattr("research.methods.comparison.code_sha256", lambda: "another")
+    else:
+        (data / "bccd" / f"{changed}.json").write_text(json.dumps(ANNOTATIONS | dict(info={})))
+    assert comparison(tmp_path, data).results() == []
