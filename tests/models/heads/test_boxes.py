@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pcka_mmdet.models.losses.boxes import decode, difference
+from pcka_mmdet.models.heads.boxes import decode, difference
 from tests.boxes import giou
 
 
