@@ -125,6 +125,12 @@ def test_proposals_on_levels_that_the_student_lacks_are_left_out():
     assert model.distiller.losses["roi"]._kept(extractor, whole).tolist() == [0, 1, 0, 1]
     own = [*maps(0)[1:], torch.zeros(2, 16, 1, 1)]
     torch.testing.assert_close(compare(model, own, teacher), torch.zeros(()), rtol=0, atol=1e-5)
+    coder, kept = model.teacher.roi_head.bbox_head.bbox_coder, torch.tensor([0.0, 1, 0, 1])
+    sides = [RoIOutputs(rois, torch.randn(4, 3), torch.randn(4, 8)) for _ in range(2)]
+    alone = [RoIOutputs(*(output[kept.bool()] for output in side)) for side in sides]
+    loss = model.distiller.losses["roi"]
+    for masked, selected in zip(loss._sums(coder, *sides, kept), loss._sums(coder, *alone, torch.ones(2)), strict=True):
+        torch.testing.assert_close(masked, selected)
 
 
 @pytest.mark.parametrize(
