@@ -117,7 +117,7 @@ def suitable_recipe(
 
     The teacher's head runs on the student's maps. If both heads have the same classes, anchors and box coder, the
     outputs of the student's own head are compared with the teacher's too. Without the same classes, or without a
-    teacher's head whose outputs are known, the neck maps are compared. See also `HeadReader.equal_units`.
+    teacher's head whose outputs are known, the neck maps are compared. See also `HeadReader.gradients_of_one_scale`.
 
     Args:
         student: The student.
@@ -151,7 +151,7 @@ def suitable_recipe(
         difference = difference_of_heads(dense_head(student), dense_head(teacher), pairs)
     except ValueError as error:
         difference = str(error)
-    if not difference and not reader.equal_units:
+    if not difference and not reader.gradients_of_one_scale:
         difference = f"equal norms at the outputs of a {reader.family} are far from equal at the neck"
     if difference:
         return "teacher-head", f"the teacher's head runs on the student's maps alone, since {difference}"

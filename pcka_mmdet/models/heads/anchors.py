@@ -22,7 +22,7 @@ class AnchorReader(HeadReader):
         return boxes.decode(self.head.bbox_coder, codes, self.places(level, outputs[0].shape[2:], codes))
 
     def code(self) -> str:
-        """Each coder decodes its own, so all deltas of equal anchors compare."""
+        """Boxes of equal anchors compare, whatever the coders' means and deviations."""
         return "deltas"
 
 

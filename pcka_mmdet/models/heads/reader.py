@@ -50,12 +50,12 @@ class HeadReader:
     heads with objectness are conditional on an object."""
     box_output = 1
     """Index of the box codes among the outputs. Class logits are at 0, quality at 2."""
-    equal_units = True
-    """Whether the gradients of its kinds of outputs are of like size, so that one norm over all of them says something.
+    gradients_of_one_scale = True
+    """Whether class and box gradients are close enough in scale for one norm over both.
 
-    With `both-heads` at a ratio of 1 the whole gradient of distillation at the backbone was 4 to 10 times the task's in
-    40 steps of tiny pairs of RTMDet and YOLOX, where RetinaNet's and FCOS's was 2 times. This is a guess: no pair of
-    them was trained. Of two RetinaNet pairs on BCCD, which gained by `both-heads`, it was 2.7 to 4.0 times.
+    In 40 steps of tiny pairs with `both-heads` at a ratio of 1, the distillation's gradient at the backbone was 4 to 10
+    times the task's for RTMDet and YOLOX, 2 times for RetinaNet and FCOS. No pair of RTMDet or YOLOX was trained, so
+    this is a guess. For two RetinaNet pairs on BCCD, which gained by `both-heads`, it was 2.7 to 4.0 times.
     """
 
     def __init__(self, head: nn.Module, family: str):
@@ -196,16 +196,17 @@ def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[
     Raises:
         ValueError: See `reader_of`.
     """
-    readers = own, other = [reader_of(head) for head in (student, teacher)]
-    if own.code() != other.code():
+    readers = [reader_of(head) for head in (student, teacher)]
+    families, qualities = zip(*((reader.family, reader.quality) for reader in readers), strict=True)
+    if readers[0].code() != readers[1].code():
         return f"their heads code boxes in different ways ({type(student).__name__} and {type(teacher).__name__})"
-    if own.quality and other.quality and own.quality != other.quality:
-        (one, first), (two, second) = sorted((reader.quality, reader.family) for reader in readers)
+    if all(qualities) and len(set(qualities)) == 2:
+        (one, first), (two, second) = sorted(zip(qualities, families, strict=True))
         return f"one of their heads scores {one}, the other {two} ({first} and {second})"
     if student.cls_out_channels != teacher.cls_out_channels:
         return f"their heads score {student.cls_out_channels} and {teacher.cls_out_channels} classes"
-    if other.quality and not own.quality:
-        return f"only the teacher's head scores the quality of boxes ({own.family} and {other.family})"
+    if qualities[1] and not qualities[0]:
+        return f"only the teacher's head scores the quality of boxes ({' and '.join(families)})"
     for pair in pairs:
         places = [reader.first_places(level.index) for reader, level in zip(readers, pair, strict=True)]
         if places[0].shape != places[1].shape or not torch.isclose(*places).all():

@@ -10,7 +10,7 @@ from .reader import HeadReader, reads
 class RTMDetReader(HeadReader):
     """Distances in pixels."""
 
-    equal_units = False
+    gradients_of_one_scale = False
 
     def relative_boxes(self, codes: Tensor, stride: int) -> Tensor:
         """Corners `(B, A, 4, H, W)`; see `HeadReader.relative_boxes`."""

@@ -12,7 +12,7 @@ class YOLOXReader(HeadReader):
     """Centre in units of the stride, and logarithms of width and height in these."""
 
     quality = "objectness"
-    equal_units = False
+    gradients_of_one_scale = False
 
     def relative_boxes(self, codes: Tensor, stride: int) -> Tensor:
         """Corners `(B, A, 4, H, W)`; see `HeadReader.relative_boxes`."""

@@ -46,16 +46,16 @@ def compare(reader: HeadReader, student: HeadOutputs, teacher: HeadOutputs) -> S
     `HeadReader.box_difference`. Box quality: binary cross-entropy. Boxes and quality are weighted by the teacher's
     score, the largest p_t over the classes of a position. Class scores beside an objectness are conditional on an
     object. So the teacher's objectness multiplies the weights of classes and boxes, and objectness is compared at all
-    positions, weighted by its own absolute difference.
+    positions, weighted by its absolute difference.
 
     Args:
         reader: The reader of the teacher's head.
         student: The student's outputs.
         teacher: The teacher's, detached.
     """
-    target, own = teacher.logits.sigmoid(), student.logits.detach().sigmoid()
-    weight, scores = (own - target).abs(), target.amax(2)
-    differences, all_scores = weight.sum(), (own + target).sum()
+    target, predicted = teacher.logits.sigmoid(), student.logits.detach().sigmoid()
+    weight, scores = (predicted - target).abs(), target.amax(2)
+    differences, all_scores = weight.sum(), (predicted + target).sum()
     quality = None if teacher.quality is None else teacher.quality.sigmoid()
     if reader.quality == "objectness":
         weight, scores = weight * quality[:, :, None], scores * quality
@@ -113,19 +113,19 @@ class _HeadOutputLoss(LevelLoss):
         """
         readers = reader_of(student_head), reader_of(teacher_head)
         sums = []
-        for own, other, (level, _) in zip(student, teacher, self.pairs, strict=True):
-            (height, width), (rows, columns) = sizes = [tuple(outputs[0].shape[2:]) for outputs in (own, other)]
+        for *sides, pair in zip(student, teacher, self.pairs, strict=True):
+            (height, width), (rows, columns) = sizes = [tuple(outputs[0].shape[2:]) for outputs in sides]
             if abs(height - rows) > 1 or abs(width - columns) > 1:
                 raise ValueError(
-                    f"{type(self).__name__}: at stride {level.stride} the student's outputs have {sizes[0]} positions "
+                    f"{type(self).__name__}: at stride {pair.stride} the student's outputs have {sizes[0]} positions "
                     f"and the teacher's {sizes[1]}. Outputs of heads are not resized: use a loss on the neck maps"
                 )
             height, width = min(height, rows), min(width, columns)
-            sides = (
-                reader.read([output[:, :, :height, :width] for output in side], level.stride)
-                for reader, side in zip(readers, (own, other), strict=True)
+            outputs = (
+                reader.read([output[:, :, :height, :width] for output in side], pair.stride)
+                for reader, side in zip(readers, sides, strict=True)
             )
-            sums.append(compare(readers[1], *sides))
+            sums.append(compare(readers[1], *outputs))
         classes, boxes, scores, differences, all_scores = (sum(values) for values in zip(*sums, strict=True))
         self.similarity = 1 - differences / all_scores.clamp(min=1e-6)
         return self.loss_weight * (classes + self.box_weight * boxes) / scores.clamp(min=1)
@@ -172,7 +172,7 @@ class HeadLoss(_HeadOutputLoss):
         maps = self.connectors.placed([level[:count] for level in student], batch.teacher.num_levels)
         outputs = batch.teacher.head(maps)
         teacher = [[output[:count] for output in level] for level in teacher]
-        return self.compared([outputs[other.index] for _, other in self.pairs], teacher, head, head)
+        return self.compared([outputs[pair.teacher.index] for pair in self.pairs], teacher, head, head)
 
     def details(self, size: Sequence[Sequence[int]]) -> list[str]:
         """Share of the images, and connectors."""

@@ -110,7 +110,7 @@ class RoIHeadLoss(LevelLoss):
         return [pair.teacher.index for pair in self.connectors.pairs if pair.teacher.index < extractor.num_inputs]
 
     def _kept(self, extractor: nn.Module, outputs: RoIOutputs) -> Tensor:
-        """1 for proposals on levels that the student has, 0 for others: `(R,)`. To select them, the host would wait."""
+        """1 for proposals on levels that the student has, else 0: `(R,)`. To select them, the host would wait."""
         levels = extractor.map_roi_levels(outputs.rois, extractor.num_inputs)
         kept = torch.stack([levels == index for index in self._available(extractor)]).any(0)
         return kept.to(outputs.cls_score.dtype)

@@ -152,8 +152,8 @@ def toy() -> dict:
     return {**config, "type": "SingleStageDetector", "train_cfg": None}
 
 
-@pytest.mark.parametrize("equal_units, recipe", [(True, "both-heads"), (False, "teacher-head")])
-def test_a_new_family_is_one_class(equal_units, recipe, monkeypatch):
+@pytest.mark.parametrize("gradients_of_one_scale, recipe", [(True, "both-heads"), (False, "teacher-head")])
+def test_a_new_family_is_one_class(gradients_of_one_scale, recipe, monkeypatch):
     """Nothing else knows of it: neither the losses nor the choice of a recipe."""
     monkeypatch.setitem(MODELS.module_dict, "ToyHead", ToyHead)
     student, teacher = build(toy()), build(toy())
@@ -166,7 +166,7 @@ def test_a_new_family_is_one_class(equal_units, recipe, monkeypatch):
             centre, sides = codes.chunk(2, dim=2)
             return torch.cat([centre - sides.abs() / 2, centre + sides.abs() / 2], dim=2)
 
-    ToyReader.equal_units = equal_units
+    ToyReader.gradients_of_one_scale = gradients_of_one_scale
     assert suitable_recipe(student, teacher)[0] == recipe
     losses = dict(head=dict(type="pcka_mmdet.HeadLoss"), own=dict(type="pcka_mmdet.OwnHeadLoss"))
     model = FPNDistill(toy(), toy(), dict(type="pcka_mmdet.FPNDistiller", losses=losses), "random")
