@@ -10,6 +10,7 @@ from pcka_mmdet.models.distillers import TeacherStep
 from pcka_mmdet.models.losses import Batch, RoIHeadLoss
 from pcka_mmdet.models.sources import RoIOutputs
 from pcka_mmdet.models.teacher import Teacher
+from pcka_mmdet.models.teacher.heads import _refined
 from tests.boxes import corners, giou
 from tests.detectors import build, faster_rcnn, maps, raw_batch, retinanet, step
 
@@ -131,6 +132,16 @@ def test_proposals_on_levels_that_the_student_lacks_are_left_out():
     loss = model.distiller.losses["roi"]
     for masked, selected in zip(loss._sums(coder, *sides, kept), loss._sums(coder, *alone, torch.ones(2)), strict=True):
         torch.testing.assert_close(masked, selected)
+
+
+def test_no_wait_for_a_device():
+    """Tensors of device meta have no values, so an operation that waits for one raises. MMDetection's NMS does."""
+    model = distilled(faster_rcnn(3), student=retinanet(start_level=2))
+    head, loss = model.teacher.roi_head.bbox_head[0], model.distiller.losses["roi"]
+    outputs = RoIOutputs(*(torch.empty(6, width, device="meta") for width in (5, 3, 4)))
+    assert _refined(head.bbox_coder, outputs, [4, 2], [(64, 64), (64, 96)]).shape == (6, 5)
+    kept = loss._kept(model.teacher.roi_head.bbox_roi_extractor[0], outputs)
+    assert [value.shape for value in loss._sums(head.bbox_coder, outputs, outputs, kept)] == [()] * 5
 
 
 @pytest.mark.parametrize(
