@@ -19,11 +19,12 @@ def giou(b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
     return common / union - (hull - union) / hull
 
 
-def box_difference(own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """By GIoU, if both boxes have an area."""
+def box_difference(own: torch.Tensor, other: torch.Tensor, unit: float = 1) -> torch.Tensor:
+    """By GIoU, if both boxes have an area; `unit` is what the boxes' coordinates are relative to."""
     own_area, other_area = (bool((box[2:] > box[:2]).all()) for box in (own, other))
     if not other_area:
         return own.sum() * 0
     if not own_area:
-        return 2 + (own - other).abs().sum() / (other[2] - other[0] + other[3] - other[1])
+        half_perimeter = other[2] - other[0] + other[3] - other[1]
+        return 2 + (own - other).abs().sum() / half_perimeter.clamp(min=unit)
     return 2 * (1 - giou(own, other))

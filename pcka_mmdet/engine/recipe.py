@@ -11,8 +11,8 @@ from pcka_mmdet.configuration.data_set import known_classes
 from pcka_mmdet.configuration.detector import build_detector, model_config, model_of, plain_dict
 from pcka_mmdet.configuration.distillation import OF_A_RECIPE, is_distillation
 from pcka_mmdet.configuration.files import carried, load_config
+from pcka_mmdet.models.heads import difference_of_heads, reader_of
 from pcka_mmdet.models.levels import pair_levels, source_levels
-from pcka_mmdet.models.losses.head_outputs import difference_of_heads, kind_of
 from pcka_mmdet.models.losses.roi_head_loss import problem_of_roi_head
 from pcka_mmdet.models.sources import dense_head, stages
 
@@ -110,15 +110,6 @@ def _classes_of_teacher(config: Config) -> Classes:
         return None
 
 
-OF_OTHER_UNITS = ("RTMDetHead", "YOLOXHead")
-"""Heads whose kinds of outputs have gradients of very different size, so that a norm over all of them says little.
-
-With `both-heads` at a ratio of 1 the whole gradient of distillation at the backbone was 4 to 10 times the task's in 40
-steps of tiny pairs, where RetinaNet's and FCOS's was 2 times. This is a guess: no pair of them was trained. Of two
-RetinaNet pairs on BCCD, which gained by `both-heads`, it was 2.7 to 4.0 times.
-"""
-
-
 def suitable_recipe(
     student: nn.Module, teacher: nn.Module, classes: tuple[Classes, Classes] = (None, None)
 ) -> tuple[str, str]:
@@ -126,7 +117,7 @@ def suitable_recipe(
 
     The teacher's head runs on the student's maps. If both heads have the same classes, anchors and box coder, the
     outputs of the student's own head are compared with the teacher's too. Without the same classes, or without a
-    teacher's head whose outputs are known, the neck maps are compared. See also `OF_OTHER_UNITS`.
+    teacher's head whose outputs are known, the neck maps are compared. See also `HeadReader.gradients_of_one_scale`.
 
     Args:
         student: The student.
@@ -152,7 +143,7 @@ def suitable_recipe(
         shown = [", ".join(names[:5]) + (", ..." if len(names) > 5 else "") for names in known]
         return "maps", f"the student's classes are {shown[0]}, the teacher's {shown[1]}"
     try:
-        kind = kind_of(dense_head(teacher))
+        reader = reader_of(dense_head(teacher))
     except ValueError as error:
         return "maps", str(error)
     try:
@@ -160,8 +151,8 @@ def suitable_recipe(
         difference = difference_of_heads(dense_head(student), dense_head(teacher), pairs)
     except ValueError as error:
         difference = str(error)
-    if not difference and kind in OF_OTHER_UNITS:
-        difference = f"equal norms at the outputs of a {kind} are far from equal at the neck"
+    if not difference and not reader.gradients_of_one_scale:
+        difference = f"equal norms at the outputs of a {reader.family} are far from equal at the neck"
     if difference:
         return "teacher-head", f"the teacher's head runs on the student's maps alone, since {difference}"
     return "both-heads", "both dense heads have the same classes, anchors and box coder"

@@ -17,9 +17,9 @@ class Connectors(nn.ModuleDict):
     def __init__(self, pairs: Sequence[LevelPair]):
         super().__init__()
         self.pairs = pairs
-        for own, other in pairs:
-            if own.channels != other.channels:
-                self[own.name] = nn.Conv2d(own.channels, other.channels, kernel_size=1)
+        for pair in pairs:
+            if pair.student.channels != pair.teacher.channels:
+                self[pair.name] = nn.Conv2d(pair.student.channels, pair.teacher.channels, kernel_size=1)
 
     def placed(self, maps: Sequence[Tensor], num_levels: int) -> list[Tensor | None]:
         """The student's maps after the convolutions, each at the index of the teacher's level; `None` elsewhere.
@@ -29,8 +29,8 @@ class Connectors(nn.ModuleDict):
             num_levels: Levels of the teacher's neck.
         """
         placed: list[Tensor | None] = [None] * num_levels
-        for (own, other), own_map in zip(self.pairs, maps, strict=True):
-            placed[other.index] = self[own.name](own_map) if own.name in self else own_map
+        for pair, student_map in zip(self.pairs, maps, strict=True):
+            placed[pair.teacher.index] = self[pair.name](student_map) if pair.name in self else student_map
         return placed
 
     def details(self) -> list[str]:

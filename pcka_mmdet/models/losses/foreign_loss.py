@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..heads import reader_of
 from ..sources import MAP_SOURCES, RoIOutputs, dense_head
-from .head_outputs import class_rows
 from .level_loss import Batch, LevelLoss
 
 
@@ -31,14 +31,15 @@ class ForeignLoss(LevelLoss):
         """Weighted loss as a scalar, from maps, logits, or the outputs of a head.
 
         Raises:
-            ValueError: The heads have other classes, anchors or positions, or one is of an unknown kind.
+            ValueError: The heads have other classes, anchors or positions, or one is of an unknown family.
         """
         if isinstance(student, Tensor):
             return super().forward(student, teacher, batch)
         if isinstance(student, RoIOutputs):
             rows = student.cls_score, teacher.cls_score
         else:
-            rows = class_rows(dense_head(batch.student), student), class_rows(batch.teacher.dense_head, teacher)
+            heads = dense_head(batch.student), batch.teacher.dense_head
+            rows = [reader_of(head).class_rows(side) for head, side in zip(heads, (student, teacher), strict=True)]
         shapes = [tuple(side.shape) for side in rows]
         if shapes[0] != shapes[1]:
             raise ValueError(

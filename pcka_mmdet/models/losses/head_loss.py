@@ -1,24 +1,71 @@
-"""Losses on the raw outputs of dense heads: the teacher's head on the student's maps, or the student's own head."""
+"""Losses on the raw outputs of dense heads: the teacher's head on the student's maps, or the student's own head.
+
+Shape shorthand: see `pcka_mmdet.models.heads.reader`.
+"""
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
+from ..heads import HeadOutputs, HeadReader, difference_of_heads, reader_of
 from ..levels import Level, LevelPair
 from ..sources import dense_head
 from .connectors import Connectors
-from .head_outputs import compare, difference_of_heads, kind_of, read_outputs
 from .level_loss import Batch, LevelLoss
 
 if TYPE_CHECKING:
     from ..teacher import Teacher
 
 ON_MAPS = "use a loss on the neck maps, such as pcka_mmdet.PCKALoss"
-"""What to do without a head whose outputs are known."""
+"""What to do without a head that has a reader."""
+
+
+class Sums(NamedTuple):
+    """Sums over the positions of a level."""
+
+    classes: Tensor
+    boxes: Tensor
+    """Sum of the differences of boxes and of box quality."""
+    scores: Tensor
+    """The teacher's scores, which the other sums are divided by."""
+    differences: Tensor
+    """Sum of the absolute differences of both sides' class scores, detached."""
+    all_scores: Tensor
+    """Class scores of both sides, detached: the largest that `differences` can be."""
+
+
+def compare(reader: HeadReader, student: HeadOutputs, teacher: HeadOutputs) -> Sums:
+    """Compare the outputs of two heads of one family, position by position.
+
+    Class scores: binary cross-entropy to the teacher's probabilities p_t, weighted by |p_s - p_t|. Boxes: see
+    `HeadReader.box_difference`. Box quality: binary cross-entropy. Boxes and quality are weighted by the teacher's
+    score, the largest p_t over the classes of a position. Class scores beside an objectness are conditional on an
+    object. So the teacher's objectness multiplies the weights of classes and boxes, and objectness is compared at all
+    positions, weighted by its absolute difference.
+
+    Args:
+        reader: The reader of the teacher's head.
+        student: The student's outputs.
+        teacher: The teacher's, detached.
+    """
+    target, predicted = teacher.logits.sigmoid(), student.logits.detach().sigmoid()
+    weight, scores = (predicted - target).abs(), target.amax(2)
+    differences, all_scores = weight.sum(), (predicted + target).sum()
+    quality = None if teacher.quality is None else teacher.quality.sigmoid()
+    if reader.quality == "objectness":
+        weight, scores = weight * quality[:, :, None], scores * quality
+    classes = (F.binary_cross_entropy_with_logits(student.logits, target, reduction="none") * weight).sum()
+    box_sum = (reader.box_difference(student.boxes, teacher.boxes) * scores).sum()
+    if quality is not None:
+        entropy = F.binary_cross_entropy_with_logits(student.quality, quality, reduction="none")
+        where = (student.quality.detach().sigmoid() - quality).abs() if reader.quality == "objectness" else scores
+        box_sum = box_sum + (entropy * where).sum()
+    return Sums(classes, box_sum, scores.sum(), differences, all_scores)
 
 
 class _HeadOutputLoss(LevelLoss):
@@ -39,13 +86,13 @@ class _HeadOutputLoss(LevelLoss):
         self.pairs = [LevelPair(*pair) for pair in zip(student, teacher, strict=True)]
 
     def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
-        """Refuse a head of an unknown kind.
+        """Refuse a head of an unknown family.
 
         Raises:
-            ValueError: See `kind_of`.
+            ValueError: See `reader_of`.
         """
         try:
-            kind_of(teacher.dense_head)
+            reader_of(teacher.dense_head)
         except ValueError as error:
             raise ValueError(f"{error}: {ON_MAPS}") from error
 
@@ -64,19 +111,21 @@ class _HeadOutputLoss(LevelLoss):
         Raises:
             ValueError: They differ by more in height or width at a level.
         """
+        readers = reader_of(student_head), reader_of(teacher_head)
         sums = []
-        for own, other, (level, _) in zip(student, teacher, self.pairs, strict=True):
-            (height, width), (rows, columns) = sizes = [tuple(outputs[0].shape[2:]) for outputs in (own, other)]
+        for *sides, pair in zip(student, teacher, self.pairs, strict=True):
+            (height, width), (rows, columns) = sizes = [tuple(outputs[0].shape[2:]) for outputs in sides]
             if abs(height - rows) > 1 or abs(width - columns) > 1:
                 raise ValueError(
-                    f"{type(self).__name__}: at stride {level.stride} the student's outputs have {sizes[0]} positions "
+                    f"{type(self).__name__}: at stride {pair.stride} the student's outputs have {sizes[0]} positions "
                     f"and the teacher's {sizes[1]}. Outputs of heads are not resized: use a loss on the neck maps"
                 )
-            own, other = (
-                [output[:, :, : min(height, rows), : min(width, columns)] for output in side] for side in (own, other)
+            height, width = min(height, rows), min(width, columns)
+            outputs = (
+                reader.read([output[:, :, :height, :width] for output in side], pair.stride)
+                for reader, side in zip(readers, sides, strict=True)
             )
-            sides = read_outputs(student_head, own, level.stride), read_outputs(teacher_head, other, level.stride)
-            sums.append(compare(*sides, kind_of(teacher_head)))
+            sums.append(compare(readers[1], *outputs))
         classes, boxes, scores, differences, all_scores = (sum(values) for values in zip(*sums, strict=True))
         self.similarity = 1 - differences / all_scores.clamp(min=1e-6)
         return self.loss_weight * (classes + self.box_weight * boxes) / scores.clamp(min=1)
@@ -89,7 +138,7 @@ class HeadLoss(_HeadOutputLoss):
     The student's neck maps go through a 1x1 connector, where channels differ, and through the teacher's head. The
     student's own head may be of any kind: it is not read. Of a two-stage teacher, the head is the RPN.
 
-    Class scores are compared by binary cross-entropy, boxes by GIoU or KL divergence; see `head_outputs.compare`. The
+    Class scores are compared by binary cross-entropy, boxes by GIoU or KL divergence; see `compare`. The
     sum over all levels is divided by the sum of the teacher's scores, or by 1 if that is less. Student and teacher need
     the same classes, which the loss does not check; `tools/train.py --teacher` does, if it chooses the recipe.
 
@@ -123,7 +172,7 @@ class HeadLoss(_HeadOutputLoss):
         maps = self.connectors.placed([level[:count] for level in student], batch.teacher.num_levels)
         outputs = batch.teacher.head(maps)
         teacher = [[output[:count] for output in level] for level in teacher]
-        return self.compared([outputs[other.index] for _, other in self.pairs], teacher, head, head)
+        return self.compared([outputs[pair.teacher.index] for pair in self.pairs], teacher, head, head)
 
     def details(self, size: Sequence[Sequence[int]]) -> list[str]:
         """Share of the images, and connectors."""
@@ -150,7 +199,7 @@ class OwnHeadLoss(_HeadOutputLoss):
         """Refuse a pair of heads that cannot be compared.
 
         Raises:
-            ValueError: They differ in classes, anchors or box coder, or one of them is of an unknown kind.
+            ValueError: They differ in classes, anchors or box coder, or one of them is of an unknown family.
         """
         try:
             problem = difference_of_heads(dense_head(student), teacher.dense_head, self.pairs)

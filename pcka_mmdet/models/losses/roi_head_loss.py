@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
+from ..heads import boxes
 from ..levels import Level, LevelPair
 from ..outputs import zero_of
 from ..sources import RoIOutputs, stages
-from . import boxes
 from .connectors import Connectors
 from .level_loss import Batch, LevelLoss
 
@@ -73,7 +73,7 @@ class RoIHeadLoss(LevelLoss):
             raise ValueError(f"RoIHeadLoss: {problem}: use pcka_mmdet.HeadLoss, which reads the dense head or the RPN")
         kind = type(teacher.detector).__name__
         teacher.check_sources(("roi_head",))
-        if not self._available(teacher.detector):
+        if not self._available(stages(teacher.detector.roi_head, "bbox_roi_extractor")[0]):
             raise ValueError("RoIHeadLoss: the student has none of the levels that the teacher's RoI head reads")
         try:
             teacher.try_roi_head()
@@ -85,52 +85,46 @@ class RoIHeadLoss(LevelLoss):
                 "pcka_mmdet.HeadLoss on its RPN"
             ) from error
 
-    def _available(self, detector: nn.Module) -> list[int]:
-        """Indices of the RoI head's levels that the student has too."""
-        inputs = stages(detector.roi_head, "bbox_roi_extractor")[0].num_inputs
-        return [other.index for _, other in self.connectors.pairs if other.index < inputs]
-
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], batch: Batch) -> Tensor:
         """Weighted loss, from the student's and the teacher's neck maps by level, `(B, C, H, W)`."""
         detector = batch.teacher.detector
         sizes = [batch.image_size] * len(student[0])
         if batch.samples is not None:
             sizes = [tuple(sample.metainfo.get("img_shape", batch.image_size)[:2]) for sample in batch.samples]
-        theirs = batch.teacher.own_proposals(batch.teacher_maps, sizes, self.proposals, batch.teacher_outputs)
-        theirs = [self._on_available_levels(detector, stage, outputs) for stage, outputs in enumerate(theirs)]
+        teacher_outputs = batch.teacher.own_proposals(batch.teacher_maps, sizes, self.proposals, batch.teacher_outputs)
         placed = self.connectors.placed(student, len(batch.teacher_maps))
-        maps = [
-            torch.zeros_like(other) if m is None else m for m, other in zip(placed, batch.teacher_maps, strict=True)
+        maps = [torch.zeros_like(like) if m is None else m for m, like in zip(placed, batch.teacher_maps, strict=True)]
+        student_outputs = batch.teacher.roi_head(maps, [outputs.rois for outputs in teacher_outputs])
+        heads, extractors = (stages(detector.roi_head, part) for part in ("bbox_head", "bbox_roi_extractor"))
+        sums = [
+            self._sums(head.bbox_coder, *sides, self._kept(extractor, sides[1]))
+            for head, extractor, *sides in zip(heads, extractors, student_outputs, teacher_outputs, strict=True)
         ]
-        ours = batch.teacher.roi_head(maps, [outputs.rois for outputs in theirs])
-        heads = stages(detector.roi_head, "bbox_head")
-        sums = [self._sums(head.bbox_coder, *pair) for head, *pair in zip(heads, ours, theirs, strict=True)]
-        classes, box_sum, scores, differences = (sum(values) for values in zip(*sums, strict=True))
-        proposals = sum(len(outputs.rois) for outputs in theirs)
-        self.similarity = 1 - differences / max(proposals, 1)
+        classes, box_sum, scores, differences, count = (sum(values) for values in zip(*sums, strict=True))
+        self.similarity = 1 - differences / count.clamp(min=1)
         unused = zero_of(self.connectors.parameters(), classes)
         return self.loss_weight * (classes + self.box_weight * box_sum) / scores.clamp(min=1) + unused
 
-    def _on_available_levels(self, detector: nn.Module, stage: int, outputs: RoIOutputs) -> RoIOutputs:
-        extractor = stages(detector.roi_head, "bbox_roi_extractor")[stage]
+    def _available(self, extractor: nn.Module) -> list[int]:
+        """Indices of the levels of a RoI extractor that the student has too."""
+        return [pair.teacher.index for pair in self.connectors.pairs if pair.teacher.index < extractor.num_inputs]
+
+    def _kept(self, extractor: nn.Module, outputs: RoIOutputs) -> Tensor:
+        """1 for proposals on levels that the student has, else 0: `(R,)`. To select them, the host would wait."""
         levels = extractor.map_roi_levels(outputs.rois, extractor.num_inputs)
-        kept = torch.isin(levels, levels.new_tensor(self._available(detector)))
-        return RoIOutputs(*(output[kept] for output in outputs))
+        kept = torch.stack([levels == index for index in self._available(extractor)]).any(0)
+        return kept.to(outputs.cls_score.dtype)
 
     @staticmethod
-    def _sums(coder: Any, student: RoIOutputs, teacher: RoIOutputs) -> tuple[Tensor, ...]:
-        """Sums over the proposals of a stage: class loss, box loss, the teacher's scores, and the differences of the
-        class distributions, each in [0, 1]."""
+    def _sums(coder: Any, student: RoIOutputs, teacher: RoIOutputs, kept: Tensor) -> tuple[Tensor, ...]:
+        """Sums over the proposals of a stage, each times `kept`: class loss, box loss, the teacher's scores, the
+        differences of the class distributions, each in [0, 1], and 1."""
         log_own, target = student.cls_score.log_softmax(1), teacher.cls_score.softmax(1)
-        weight = (log_own.detach().exp() - target).abs().sum(1) / 2
+        weight = (log_own.detach().exp() - target).abs().sum(1) / 2 * kept
         classes = (F.cross_entropy(student.cls_score, target, reduction="none") * weight).sum()
-        scores = 1 - target[:, -1]
-        own, other = (outputs.bbox_pred.unflatten(1, (-1, 4)) for outputs in (student, teacher))
-        if other.shape[1] > 1:  # deltas of each class
-            index = target[:, :-1].argmax(1)[:, None, None].expand(-1, 1, 4)
-            own, other = own.gather(1, index), other.gather(1, index)
-        difference = boxes.difference(*(boxes.decode(coder, codes[:, 0]) for codes in (own, other)))
-        return classes, (difference * scores).sum(), scores.sum(), weight.sum()
+        scores, best = (1 - target[:, -1]) * kept, target[:, :-1].argmax(1)
+        decoded = (boxes.decode(coder, boxes.codes_of_class(side.bbox_pred, best)) for side in (student, teacher))
+        return classes, (boxes.difference(*decoded) * scores).sum(), scores.sum(), weight.sum(), kept.sum()
 
     def details(self, size: Sequence[Sequence[int]]) -> list[str]:
         """Whose head it is, and connectors."""

@@ -5,11 +5,13 @@ Shape shorthand: a map is `(B, C, H, W)`; R proposals are `(R, 5)`, the image's 
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModel
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..heads import boxes
 from ..levels import Level
 from ..outputs import box_tensor
 from ..sources import RoIOutputs, by_level, dense_head, stages
@@ -73,6 +75,8 @@ def run_on_own_proposals(
 ) -> list[RoIOutputs]:
     """Raw outputs of the RoI head for the detector's own proposals, which each stage of a cascade refines.
 
+    The host waits for the device where MMDetection does: in the RPN's NMS, and where a RoI extractor sorts proposals.
+
     Args:
         detector: The detector, in eval mode.
         maps: Its neck maps.
@@ -87,14 +91,15 @@ def run_on_own_proposals(
     metas = [dict(img_shape=size, scale_factor=(1.0, 1.0)) for size in image_sizes]
     config = copy.deepcopy(detector.rpn_head.test_cfg)
     config.max_per_img = most
-    found = detector.rpn_head.predict_by_feat(*zip(*of_rpn, strict=True), batch_img_metas=metas, cfg=config)
-    boxes = [box_tensor(instances.bboxes) for instances in found]
-    rois = torch.cat([torch.cat([box.new_full((len(box), 1), i), box], 1) for i, box in enumerate(boxes)])
+    proposals = detector.rpn_head.predict_by_feat(*zip(*of_rpn, strict=True), batch_img_metas=metas, cfg=config)
+    by_image = [box_tensor(instances.bboxes) for instances in proposals]
+    rois = torch.cat([torch.cat([box.new_full((len(box), 1), i), box], 1) for i, box in enumerate(by_image)])
     outputs: list[RoIOutputs] = []
     for stage in range(number):
         outputs.append(_run_stage(detector, stage, maps, rois))
         if stage + 1 < number:
-            rois = _refined(stages(detector.roi_head, "bbox_head")[stage], outputs[-1], metas)
+            head = stages(detector.roi_head, "bbox_head")[stage]
+            rois = _refined(head.bbox_coder, outputs[-1], [len(box) for box in by_image], image_sizes)
     return outputs
 
 
@@ -115,12 +120,19 @@ def _run_stage(detector: BaseModel, stage: int, maps: Sequence[Tensor], rois: Te
     return RoIOutputs(rois, *stages(roi_head, "bbox_head")[stage](features)[:2])
 
 
-def _refined(head: nn.Module, outputs: RoIOutputs, metas: Sequence[dict]) -> Tensor:
-    """The proposals of the next stage of a cascade, `(R, 5)`."""
-    classes = outputs.cls_score[:, :-1].argmax(1)
-    refined = []
-    for index, meta in enumerate(metas):
-        own = outputs.rois[:, 0] == index
-        boxes = head.regress_by_class(outputs.rois[own, 1:], classes[own], outputs.bbox_pred[own], meta)
-        refined.append(torch.cat([outputs.rois[own, :1], box_tensor(boxes)], 1))
-    return torch.cat(refined)
+def _refined(coder: Any, outputs: RoIOutputs, counts: Sequence[int], image_sizes: Sequence[tuple[int, int]]) -> Tensor:
+    """The proposals of the next stage of a cascade, `(R, 5)`, clipped to the images.
+
+    Args:
+        coder: The stage's `bbox_coder`.
+        outputs: The stage's outputs.
+        counts: Number of proposals of each image.
+        image_sizes: Height and width of each image in pixels.
+    """
+    codes = boxes.codes_of_class(outputs.bbox_pred, outputs.cls_score[:, :-1].argmax(1))
+    refined = boxes.decode(coder, codes, outputs.rois[:, 1:])
+    if getattr(coder, "clip_border", True):
+        for box, (height, width) in zip(refined.split(counts), image_sizes, strict=True):
+            box[:, 0::2].clamp_(0, width)
+            box[:, 1::2].clamp_(0, height)
+    return torch.cat([outputs.rois[:, :1], refined], 1)

@@ -8,9 +8,9 @@ import torch
 
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.distillers import TeacherStep
+from pcka_mmdet.models.heads import reader_of
 from pcka_mmdet.models.losses import Batch
-from pcka_mmdet.models.losses.head_outputs import compare as compare_outputs
-from pcka_mmdet.models.losses.head_outputs import kind_of, read_outputs
+from pcka_mmdet.models.losses.head_loss import compare as compare_outputs
 from tests.boxes import box_difference, corners
 from tests.detectors import (
     atss,
@@ -116,7 +116,8 @@ def reference(kind: str, own: list, other: list, stride: int, trained: bool = Fa
             b, c = (side.reshape(4, -1).softmax(1) for side in (b, c))
             box = (c * (c.log() - b.log())).sum()
         else:
-            box = box_difference(b, c)
+            in_pixels = kind in ("fcos", "rtmdet")
+            box = box_difference(b, c, unit=stride if in_pixels else 1)
         if kind in ("fcos", "atss", "yolox"):
             u, v = (side[2][a, y, x].sigmoid() for side in (own, other))
             if kind == "yolox":
@@ -152,9 +153,10 @@ def test_equals_the_formula_written_as_loops(kind, trained):
         ]
         if trained:
             raw[0] = [side[0] for side in head.train()([level[0], *[torch.zeros(1, 16, 2, 2)] * 3])]
-    own = read_outputs(head, raw[0], stride)
+    reader = reader_of(head)
+    own = reader.read(raw[0], stride)
     head.eval()
-    found = compare_outputs(own, read_outputs(head, raw[1], stride), kind_of(head))
+    found = compare_outputs(reader, own, reader.read(raw[1], stride))
     name = "retinanet" if kind == "two anchors" else kind
     coder = (head.bbox_coder.means, head.bbox_coder.stds) if name in ("retinanet", "atss", "faster r-cnn") else ()
     raw = [[side[0].double() for side in outputs] for outputs in raw]
@@ -167,9 +169,9 @@ def test_the_levels_are_summed_and_weighted():
     head, student, teacher = model._teacher.dense_head, maps(1), maps(0)
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    sums = torch.zeros(5)
+    reader, sums = reader_of(head), torch.zeros(5)
     for level, outputs in enumerate(zip(model._teacher.head(student), model._teacher.head(teacher), strict=True)):
-        sums += torch.stack(compare_outputs(*(read_outputs(head, o, 8 * 2**level) for o in outputs), "RetinaHead"))
+        sums += torch.stack(compare_outputs(reader, *(reader.read(o, 8 * 2**level) for o in outputs)))
     torch.testing.assert_close(compare(model, student, teacher), 2.0 * (sums[0] + 0.5 * sums[1]) / sums[2])
     (loss,) = model.distiller.losses.values()
     torch.testing.assert_close(loss.metrics(), {"similarity.head": 1 - sums[3] / sums[4]})
@@ -183,10 +185,10 @@ def test_a_teacher_that_sees_nothing_does_not_blow_the_loss_up():
     head = model.teacher.bbox_head
     torch.nn.init.constant_(head.retina_cls.bias, -14.0)
     teacher, student = ([tuple(out) for out in zip(*head(maps(seed)))] for seed in (0, 1))
-    kind, sums = kind_of(head), []
+    reader, sums = reader_of(head), []
     for stride, own, other in zip((8, 16, 32, 64), student, teacher, strict=True):
-        outputs = [read_outputs(head, [m.detach() for m in level], stride) for level in (own, other)]
-        sums.append(compare_outputs(*outputs, kind))
+        outputs = [reader.read([m.detach() for m in level], stride) for level in (own, other)]
+        sums.append(compare_outputs(reader, *outputs))
     assert sum(found.scores for found in sums) < 0.1
     expected = sum(found.classes + found.boxes for found in sums)
     torch.testing.assert_close(compare(model, maps(1), maps(0)).detach(), expected, rtol=1e-4, atol=0)
@@ -238,23 +240,23 @@ def test_the_wrong_number_of_maps():
 
 def test_a_wild_code_of_a_yolox_in_the_background():
     """Its area would be infinite, and infinity times a score of nearly 0 is NaN."""
-    teacher = build(yolox()).bbox_head
+    reader = reader_of(build(yolox()).bbox_head)
     level = [torch.zeros(1, 2, 4, 4) - 16, torch.zeros(1, 4, 4, 4), torch.zeros(1, 1, 4, 4)]
     wild = [level[0], level[1].clone(), level[2]]
     wild[1][0, 2:, 1, 1] = 60
-    values = compare_outputs(*(read_outputs(teacher, one, 8) for one in (wild, level)), "YOLOXHead")
+    values = compare_outputs(reader, *(reader.read(one, 8) for one in (wild, level)))
     assert all(torch.isfinite(value).all() for value in values)
 
 
 @pytest.mark.parametrize("kind, head", [("FCOS", fcos), ("RTMDetHead", rtmdet)])
 def test_a_wild_code_of_distances(kind, head):
-    teacher = build(head()).bbox_head.eval()
+    reader = reader_of(build(head()).bbox_head.eval())
     level = [torch.zeros(1, 2, 4, 4) - 16, torch.ones(1, 4, 4, 4), torch.zeros(1, 1, 4, 4)]
     wild = [level[0], level[1].clone(), level[2]]
     wild[1][0, :, 1, 1] = 1e25
     wild[1].requires_grad_()
-    outputs = (read_outputs(teacher, one[: 3 if kind == "FCOS" else 2], 8) for one in (wild, level))
-    total = sum(compare_outputs(*outputs, kind_of(teacher)))
+    outputs = (reader.read(one[: 3 if kind == "FCOS" else 2], 8) for one in (wild, level))
+    total = sum(compare_outputs(reader, *outputs))
     assert torch.isfinite(total) and torch.isfinite(torch.autograd.grad(total, wild[1])[0]).all()
 
 
@@ -448,7 +450,7 @@ def test_heads_with_deltas_of_other_units():
     codes = torch.randn(1, 4, 2, 2, generator=torch.Generator().manual_seed(0))
     scores = torch.zeros(1, 2, 2, 2)
     heads = model.student.bbox_head, model._teacher.dense_head
-    own, other = (read_outputs(head, (scores, c), 8) for head, c in zip(heads, (2 * codes, codes), strict=True))
+    own, other = (reader_of(head).read((scores, c), 8) for head, c in zip(heads, (2 * codes, codes), strict=True))
     torch.testing.assert_close(own.boxes, other.boxes)
 
 

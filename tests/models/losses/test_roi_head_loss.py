@@ -10,6 +10,7 @@ from pcka_mmdet.models.distillers import TeacherStep
 from pcka_mmdet.models.losses import Batch, RoIHeadLoss
 from pcka_mmdet.models.sources import RoIOutputs
 from pcka_mmdet.models.teacher import Teacher
+from pcka_mmdet.models.teacher.heads import _refined
 from tests.boxes import corners, giou
 from tests.detectors import build, faster_rcnn, maps, raw_batch, retinanet, step
 
@@ -121,10 +122,26 @@ def test_proposals_on_levels_that_the_student_lacks_are_left_out():
     sides = torch.tensor([40.0, 120.0, 50.0, 250.0])  # an extractor takes sides below 112 from the finest level
     rois = torch.stack([torch.zeros(4), torch.zeros(4), torch.zeros(4), sides, sides], dim=1)
     whole = RoIOutputs(rois, torch.arange(4.0)[:, None], torch.zeros(4, 4))
-    kept = model.distiller.losses["roi"]._on_available_levels(model.teacher, 0, whole)
-    assert torch.equal(kept.rois, rois[[1, 3]]) and kept.cls_score.flatten().tolist() == [1, 3]
+    extractor = model.teacher.roi_head.bbox_roi_extractor
+    assert model.distiller.losses["roi"]._kept(extractor, whole).tolist() == [0, 1, 0, 1]
     own = [*maps(0)[1:], torch.zeros(2, 16, 1, 1)]
     torch.testing.assert_close(compare(model, own, teacher), torch.zeros(()), rtol=0, atol=1e-5)
+    coder, kept = model.teacher.roi_head.bbox_head.bbox_coder, torch.tensor([0.0, 1, 0, 1])
+    sides = [RoIOutputs(rois, torch.randn(4, 3), torch.randn(4, 8)) for _ in range(2)]
+    alone = [RoIOutputs(*(output[kept.bool()] for output in side)) for side in sides]
+    loss = model.distiller.losses["roi"]
+    for masked, selected in zip(loss._sums(coder, *sides, kept), loss._sums(coder, *alone, torch.ones(2)), strict=True):
+        torch.testing.assert_close(masked, selected)
+
+
+def test_no_wait_for_a_device():
+    """Tensors of device meta have no values, so an operation that waits for one raises. MMDetection's NMS does."""
+    model = distilled(faster_rcnn(3), student=retinanet(start_level=2))
+    head, loss = model.teacher.roi_head.bbox_head[0], model.distiller.losses["roi"]
+    outputs = RoIOutputs(*(torch.empty(6, width, device="meta") for width in (5, 3, 4)))
+    assert _refined(head.bbox_coder, outputs, [4, 2], [(64, 64), (64, 96)]).shape == (6, 5)
+    kept = loss._kept(model.teacher.roi_head.bbox_roi_extractor[0], outputs)
+    assert [value.shape for value in loss._sums(head.bbox_coder, outputs, outputs, kept)] == [()] * 5
 
 
 @pytest.mark.parametrize(
