@@ -59,7 +59,7 @@ def test_the_grid_of_learning_rates_grows_while_the_best_is_at_its_end(rate):
 
 def test_the_weight_decay_grows_while_the_largest_is_the_best():
     value = peak(3e-3, 60)
-    results = Invented(lambda trial: value(trial) + 0.1 * min(trial.student.decay, 0.9))
+    results = Invented(lambda trial: value(trial) + 0.5 * min(trial.student.decay, 0.9))
     assert protocol.tuned_student(results, "bccd").decay == pytest.approx(0.9)
     assert max(trial.student.decay for trial in results.asked) == pytest.approx(2.7)
 
