@@ -109,14 +109,18 @@ def build_training_set(runner: Runner) -> None:
 RandomState = dict[str, Any]
 
 
-def random_state() -> RandomState:
-    """The states of Python's, NumPy's and torch's generators, in types that torch's safe loader accepts."""
+def random_state(gpus: bool = True) -> RandomState:
+    """The states of Python's, NumPy's and torch's generators, in types that torch's safe loader accepts.
+
+    Args:
+        gpus: Whether to add those of the GPUs.
+    """
     name, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),
         "numpy": (name, keys.tolist(), *rest),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state_all() if gpus and torch.cuda.is_available() else [],
     }
 
 

@@ -1,5 +1,6 @@
 """Outputs of a source, which may be nested: a map, a tuple of maps, a list of either."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,32 @@ def zero_of(parameters: Iterable[Tensor], like: Tensor) -> Tensor:
     """
     zero = like.new_zeros((), dtype=torch.promote_types(like.dtype, torch.float32))
     return sum((p.flatten()[:0].sum() for p in parameters if p.requires_grad), start=zero)
+
+
+class HostCopy:
+    """A scalar that the host reads later. Reading it waits for what the device did before it was taken, not for what
+    follows: the device's queue stays filled.
+
+    Args:
+        value: A scalar.
+    """
+
+    def __init__(self, value: Tensor):
+        event = None if value.device.type == "cpu" else getattr(getattr(torch, value.device.type, None), "Event", None)
+        self._event = event and event()
+        self._value = value.detach().to("cpu", non_blocking=True) if self._event else value.detach()
+        if self._event:
+            self._event.record()
+
+    def read(self) -> float:
+        """The scalar."""
+        if self._event:
+            self._event.synchronize()
+        return self._value.item()
+
+    def is_finite(self) -> bool:
+        """Whether the scalar is neither NaN nor infinite."""
+        return math.isfinite(self.read())
 
 
 def output_size(outputs: Any, joint: bool = False) -> Any:
