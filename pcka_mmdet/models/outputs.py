@@ -60,6 +60,10 @@ class HostCopy:
         if self._event:
             self._event.record()
 
+    def __deepcopy__(self, memo: dict) -> "HostCopy":
+        """The same copy: a model that holds it may be copied."""
+        return self
+
     def read(self) -> float:
         """The scalar."""
         if self._event:

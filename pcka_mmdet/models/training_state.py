@@ -12,6 +12,11 @@ def iteration(default: int = 0) -> int:
     return MessageHub.get_current_instance().runtime_info.get("iter", default)
 
 
+def seed() -> int:
+    """The training's seed; 0 outside of a training by MMEngine's runner."""
+    return MessageHub.get_current_instance().runtime_info.get("seed") or 0
+
+
 def progress(ago: int = 0) -> float:
     """The share of the training that is done, within [0, 1); 0 outside of a training.
 

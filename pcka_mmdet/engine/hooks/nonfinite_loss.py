@@ -91,6 +91,7 @@ class NonFiniteLossHook(Hook):
                 epoch=runner.epoch,
                 iter=runner.iter,
                 max_iters=runner.max_iters,
+                seed=runner.seed,
             )
             self._failed = FailedStep(*self._held, distillation, model.nonfinite)
         return self._failed
