@@ -22,8 +22,8 @@ class MaskedGenerationLoss(LevelLoss):
     Some positions of the student's map are set to zero. The generator, two 3x3 convolutions, predicts the teacher's
     whole map from the rest (Yang et al. 2022, "Masked Generative Distillation", eq. 2 to 4). The training's seed and
     iteration, the process and the stride seed the masks. So a resumed training draws the same masks, and the training's
-    random numbers do not change. `FPNDistiller` alone calls `prepare`, which builds the generator: no other distiller can use
-    this loss.
+    random numbers do not change. `FPNDistiller` alone calls `prepare`, which builds the generator: no other distiller
+    can use this loss.
 
     Args:
         loss_weight: Factor of the squared error, which is summed over channels and positions and divided by the images.

@@ -14,6 +14,8 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ..training_state import OutOfMemoryError
+
 COMMON_DIVISOR = 32
 """The stride of most backbones: MMDetection pads images to multiples of it."""
 
@@ -121,6 +123,8 @@ def size_divisor(detector: BaseModel) -> int:
     for divisor, side in {given: ODD_SIDE, **SIDES}.items():
         try:
             detector.extract_feat(next(detector.parameters()).new_zeros(1, 3, side, side))
+        except OutOfMemoryError:
+            raise
         except (RuntimeError, AssertionError):
             continue
         return divisor
