@@ -59,7 +59,8 @@ def _end_processes() -> None:
 
 def unwrapped_model(runner: Runner) -> nn.Module:
     """A runner's model without its distributed wrapper."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = runner.model
+    return model.module if not isinstance(model, FPNDistill) and is_model_wrapper(model) else model
 
 
 def resumed_checkpoint(runner: Runner) -> str | None:

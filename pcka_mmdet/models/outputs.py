@@ -17,6 +17,8 @@ TEACHER_ADVICE = "Evaluate the teacher (--check-teacher); if it is sound, write 
 
 def tensors(outputs: Any) -> Iterator[Tensor]:
     """All tensors of nested outputs."""
+    if isinstance(outputs, Tensor):
+        return iter((outputs,))
     return (leaf for leaf in tree_flatten(outputs)[0] if isinstance(leaf, Tensor))
 
 
@@ -27,11 +29,13 @@ def box_tensor(boxes: Any) -> Tensor:
 
 def in_float32(outputs: Any) -> Any:
     """The outputs with floating-point tensors in float32 or wider."""
-    return tree_map_only(Tensor, _widened, outputs)
+    return _widened(outputs) if isinstance(outputs, Tensor) else tree_map_only(Tensor, _widened, outputs)
 
 
 def _widened(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32)) if tensor.is_floating_point() else tensor
+    if tensor.dtype is torch.float32 or not tensor.is_floating_point():
+        return tensor
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def zero_of(parameters: Iterable[Tensor], like: Tensor) -> Tensor:

@@ -106,7 +106,7 @@ class NonFiniteLossHook(Hook):
         if not self._limit:
             return
         model.skips_nonfinite = True
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.numel()]
         optimizer, wrapper = runner.optim_wrapper.optimizer, runner.optim_wrapper
         # a GradScaler steps with finite gradients alone, unless the optimizer looks at them by itself
         scaled = _scales(wrapper) and not getattr(optimizer, "_step_supports_amp_scaling", False)
@@ -213,7 +213,6 @@ def _scales(wrapper: OptimWrapper) -> bool:
 
 def _all_finite(gradients: Sequence[Tensor]) -> bool:
     """Whether no gradient has a value that is NaN or infinite. The host waits for the answer."""
-    gradients = [gradient for gradient in gradients if gradient.numel()]
     return not gradients or bool(torch.stack(torch._foreach_norm(gradients, torch.inf)).isfinite().all())
 
 

@@ -83,12 +83,13 @@ def renormalise(
         images = images.flip(1)
     images = images * factor + shift
     for image, sample in zip(images, samples if samples and source.pads else (), strict=False):
-        if "img_shape" not in sample.metainfo:
+        shape = getattr(sample, "img_shape", None)
+        if shape is None:
             raise ValueError(
                 f"a data sample has no 'img_shape', by which the teacher tells the image from its padding; it has "
                 f"{sample.metainfo_keys()}: add 'img_shape' to the meta_keys of PackDetInputs in the training pipeline"
             )
-        height, width = sample.metainfo["img_shape"][:2]
+        height, width = shape[:2]
         if height < images.shape[2]:
             image[:, height:].fill_(target.pad_value)
         if width < images.shape[3]:

@@ -102,7 +102,8 @@ class Teacher:
         """
         if self._borrowed and self._device != images.device:
             self._take_copy(images.device)
-        self.detector.eval()  # a validation loop may have changed it
+        if self.detector.training:  # a validation loop has changed it
+            self.detector.eval()
         images = renormalise(images, samples, source, self.normalisation)
         padded = pad_to_multiple(images, self.divisor, self.normalisation.pad_value)
         parts = [part for part in PARTS if part in wanted or (part == "neck" and set(wanted) - set(PARTS))]
@@ -110,7 +111,8 @@ class Teacher:
         if "logits" in wanted:
             with self._without_autocast():
                 record["logits"] = [self.detector.head(in_float32(record["neck"]))]
-        record = {name: [crop_to_image(m, images, padded) for m in maps] for name, maps in record.items()}
+        if padded is not images:
+            record = {name: [crop_to_image(m, images, padded) for m in maps] for name, maps in record.items()}
         if "head" in wanted:
             record["head"] = self.head(record["neck"])
         return record
