@@ -85,7 +85,7 @@ def replay(path: str, config: Config | None = None) -> Replay:
     _warn_of_another_teacher(content["teacher_sha256"], model.teacher_sha256)
     distillation, precision = content["distillation"], content["precision"]
     MessageHub.get_current_instance().update_info_dict(
-        {key: distillation[key] for key in ("epoch", "iter", "max_iters")}
+        {key: distillation[key] for key in ("epoch", "iter", "max_iters", "seed") if key in distillation}
     )
     model.distillation_stopped = distillation["stopped"]
     model.distiller.factor = distillation["factor"]

@@ -59,7 +59,8 @@ def _end_processes() -> None:
 
 def unwrapped_model(runner: Runner) -> nn.Module:
     """A runner's model without its distributed wrapper."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = runner.model
+    return model.module if not isinstance(model, FPNDistill) and is_model_wrapper(model) else model
 
 
 def resumed_checkpoint(runner: Runner) -> str | None:
@@ -109,14 +110,18 @@ def build_training_set(runner: Runner) -> None:
 RandomState = dict[str, Any]
 
 
-def random_state() -> RandomState:
-    """The states of Python's, NumPy's and torch's generators, in types that torch's safe loader accepts."""
+def random_state(gpus: bool = True) -> RandomState:
+    """The states of Python's, NumPy's and torch's generators, in types that torch's safe loader accepts.
+
+    Args:
+        gpus: Whether to add those of the GPUs.
+    """
     name, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),
         "numpy": (name, keys.tolist(), *rest),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state_all() if gpus and torch.cuda.is_available() else [],
     }
 
 

@@ -5,14 +5,18 @@ backward pass their gradients meet at the source. There each group's gradient is
 is a given multiple of the task's. So no weight has to be found for each detector, image size and data set.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
+from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.autograd import Variable
 from torch.autograd.function import once_differentiable
+
+from .outputs import HostCopy
 
 MOMENTUM = 0.98
 """The running averages cover about the last 50 steps."""
@@ -81,6 +85,9 @@ class GradientBalance(nn.Module):
     stays so. Norms are over all levels. The averages are in the checkpoint. Earlier steps enter them as means over
     processes; the current step enters as this process sees it.
 
+    Where the task has no gradient, as for images without annotations, the step leaves the averages as they are: the
+    losses are scaled by those of earlier steps, or keep their weight while there are none. The log says so once.
+
     The task's gradient is all that comes back through the rest of the model: at the neck also that of losses which read
     the student's head. Parameters of the losses (connectors, generators) learn at their own gradient, which is not
     scaled.
@@ -104,7 +111,11 @@ class GradientBalance(nn.Module):
         for name in ratios:
             self.register_buffer(f"average_{name}", torch.zeros(4))
         self._step: dict[str, Tensor] = {}
-        """The values of this step, by group."""
+        """By group, the values of this step: norm of the task's gradient, norm of the group's, their cosine, and 1 if
+        they count, else 0."""
+        self._task_missing: HostCopy | None = None
+        """Whether in the last step the task had no gradient, and a group had one."""
+        self._said_so = False
 
     @property
     def averages(self) -> Tensor:
@@ -124,6 +135,9 @@ class GradientBalance(nn.Module):
 
     def fork(self, outputs: Sequence[Tensor]) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
         """Copies of outputs for the task and for each group. They share memory: nothing may change them in place."""
+        if self._task_missing is not None and self._task_missing.read():
+            self._say_so()
+        self._task_missing = None
         copies = _Fork.apply(self, len(self.ratios) + 1, *outputs)
         groups = [list(copies[start : start + len(outputs)]) for start in range(0, len(copies), len(outputs))]
         return groups[0], dict(zip(self.ratios, groups[1:], strict=True))
@@ -131,11 +145,14 @@ class GradientBalance(nn.Module):
     def metrics(self) -> dict[str, Tensor]:
         """Running averages for each group: `balance.ratio_*`, norm of its gradient over the task's before scaling;
         `balance.scale_*`, what it is multiplied by; `balance.cosine_*`, cosine with the task's."""
+        task, own, cosine, weight = self.averages.unbind(1)
+        quotients = _quotient(torch.stack([own, task, cosine]), torch.stack([task, own, weight])).unbind(1)
         found = {}
-        for (name, ratio), (task, own, cosine, weight) in zip(self.ratios.items(), self.averages, strict=True):
-            found[f"balance.ratio_{name}"] = _quotient(own, task)
-            found[f"balance.scale_{name}"] = torch.ones_like(task) if ratio is None else ratio * _quotient(task, own)
-            found[f"balance.cosine_{name}"] = _quotient(cosine, weight)
+        for (name, ratio), values in zip(self.ratios.items(), quotients, strict=True):
+            relative, inverse, cosine = values.unbind()
+            found[f"balance.ratio_{name}"] = relative
+            found[f"balance.scale_{name}"] = torch.ones_like(inverse) if ratio is None else ratio * inverse
+            found[f"balance.cosine_{name}"] = cosine
         return found
 
     def restart(self, name: str) -> None:
@@ -151,13 +168,13 @@ class GradientBalance(nn.Module):
         """
         self._step = {}
         total = list(task)
-        task_norm: Tensor | None = None  # the same for all groups
+        task_side: _Side | None = None  # the same for all groups
         for (name, ratio), gradients in zip(self.ratios.items(), groups, strict=True):
             if self.factors[name] == 0 or all(gradient is None for gradient in gradients):
                 continue
-            if task_norm is None:
-                task_norm = _norm(task, self.get_buffer(f"average_{name}"))
-            scale = self._scale(name, task, task_norm, gradients)
+            average = self.get_buffer(f"average_{name}")
+            task_side = task_side or _Side(task, average)
+            scale = self._scale(name, average, task_side, _Side(gradients, average))
             if ratio == 0:
                 continue  # not multiplied: 0 * inf is NaN, and a sum with 0 may change the sign of a zero
             for level, gradient in enumerate(gradients):
@@ -168,30 +185,42 @@ class GradientBalance(nn.Module):
         Variable._execution_engine.queue_callback(self._average)
         return total
 
-    def _scale(self, name: str, task: Gradients, task_norm: Tensor, own: Gradients) -> Tensor:
+    def _scale(self, name: str, average: Tensor, task: "_Side", own: "_Side") -> Tensor:
         """What a group's gradient is multiplied by. Notes the values of this step."""
-        average, ratio = self.get_buffer(f"average_{name}"), self.ratios[name]
-        own_norm = _norm(own, average)
-        cosine = _cosine(task, own, task_norm, own_norm)
-        values = torch.stack([task_norm, own_norm / self.factors[name], cosine, torch.ones_like(cosine)])
+        values = torch.stack([task.norm, own.norm / self.factors[name], task.cosine(own)])
         finite = values.isfinite().all()  # not so after an overflow under --amp: the step will be skipped
-        # a group without any gradient in this batch says nothing about its norm
-        self._step[name] = torch.where(finite & (values[1] > 0), values, 0)
-        average = MOMENTUM * average + (1 - MOMENTUM) * self._step[name]
-        scale = (1.0 if ratio is None else ratio) * _quotient(average[0], average[1])
-        return torch.where(finite, scale, 1)  # what overflowed must stay so, or the step would not be skipped
+        # a side without any gradient in this batch says nothing about its norm
+        counts = finite & (values[:2].amin() > 0)
+        self._step[name] = torch.cat([torch.where(finite, values, 0), counts[None]])
+        average = MOMENTUM * average + (1 - MOMENTUM) * self._step[name] * counts
+        scale = (self.ratios[name] or 1.0) * _quotient(average[0], average[1])
+        # what overflowed must stay so, or the step would not be skipped
+        return torch.where(finite & (average[0] > 0), scale, 1)
 
     @torch.no_grad()
     def _average(self) -> None:
         """Take this step's values into the averages, over all processes."""
-        averages, nothing = self.averages, torch.zeros_like(self.averages[0])
+        averages = self.averages
+        nothing = torch.zeros_like(averages[0])
         step, self._step = torch.stack([self._step.get(name, nothing) for name in self.ratios]), {}
+        if not self._said_so:
+            self._task_missing = HostCopy(((step[:, 0] == 0) & (step[:, 1] > 0)).any())
+        step = step * step[:, 3:]
         if get_world_size() > 1:
             all_reduce(step)
         processes = step[:, 3:]
         new = MOMENTUM * averages + (1 - MOMENTUM) * step / processes.clamp(min=1)
         for buffer, value in zip(self.buffers(), torch.where(processes > 0, new, averages), strict=True):
             buffer.copy_(value)
+
+    def _say_so(self) -> None:
+        print_log(
+            "balance: the task had no gradient in a step where the losses had one. Such steps leave the averages as "
+            "they are: the losses are scaled as in earlier steps, or keep their weight while there are none",
+            "current",
+            level=logging.WARNING,
+        )
+        self._said_so = True
 
 
 class _Fork(torch.autograd.Function):
@@ -223,28 +252,52 @@ class _Fork(torch.autograd.Function):
         return None, None, *(g if g is None else g.to(dtype) for g, dtype in zip(total, ctx.dtypes, strict=True))
 
 
-def _norm(gradients: Gradients, like: Tensor) -> Tensor:
+class _Side:
+    """The gradients of the task, or of a group, at all levels together.
+
+    Args:
+        gradients: A gradient for each level.
+        like: A tensor of their device, in the precision of the norm.
+    """
+
+    def __init__(self, gradients: Gradients, like: Tensor):
+        self.at = [level for level, gradient in enumerate(gradients) if gradient is not None]
+        """The levels that have one."""
+        self.levels = [gradients[level].float() for level in self.at]
+        self.norm = _norm(self.levels, like)
+        self._directions: list[Tensor] | None = None
+
+    @property
+    def directions(self) -> list[Tensor]:
+        """The gradients divided by their norm."""
+        if self._directions is None:
+            self._directions = _times(self.levels, _quotient(torch.ones_like(self.norm), self.norm))
+        return self._directions
+
+    def cosine(self, other: "_Side") -> Tensor:
+        """Cosine with another side's gradients."""
+        sides = [dict(zip(side.at, side.directions, strict=True)) for side in (self, other)]
+        both = [level for level in self.at if level in sides[1]]
+        products = [(sides[0][level] * sides[1][level]).sum() for level in both]
+        return sum(products, start=torch.zeros_like(self.norm))
+
+
+def _norm(gradients: Sequence[Tensor], like: Tensor) -> Tensor:
     """Norm of all gradients together. It is taken of values up to 1: squares may overflow, as with a loss scale. The
     norm of subnormal values is 0: their inverse would overflow."""
-    found = [gradient.float() for gradient in gradients if gradient is not None]
-    largest = torch.stack([like.new_zeros(()), *(gradient.abs().amax() for gradient in found)]).amax()
+    zero = like.new_zeros(())
+    if not gradients:
+        return zero
+    largest = torch.stack([zero, *torch._foreach_norm(gradients, torch.inf)]).amax()
     largest = torch.where(largest < torch.finfo(largest.dtype).tiny, 0, largest)
-    inverse = _quotient(torch.ones_like(largest), largest)
-    return largest * torch.stack([like.new_zeros(()), *((gradient * inverse).norm() for gradient in found)]).norm()
+    scaled = _times(gradients, _quotient(torch.ones_like(largest), largest))
+    return largest * torch.stack([zero, *torch._foreach_norm(scaled)]).norm()
 
 
-def _cosine(task: Gradients, own: Gradients, task_norm: Tensor, own_norm: Tensor) -> Tensor:
-    """Cosine of two gradients of these norms."""
-    inverse = [_quotient(torch.ones_like(norm), norm) for norm in (task_norm, own_norm)]
-    products = [
-        ((a.float() * inverse[0]) * (b.float() * inverse[1])).sum()
-        for a, b in zip(task, own, strict=True)
-        if a is not None and b is not None
-    ]
-    return sum(products, start=torch.zeros_like(task_norm))
+def _times(gradients: Sequence[Tensor], factor: Tensor) -> list[Tensor]:
+    return list(torch._foreach_mul(gradients, factor)) if gradients else []
 
 
 def _quotient(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """A quotient, 0 where the denominator is 0 or not finite."""
-    usable = (denominator > 0) & denominator.isfinite() & numerator.isfinite()
-    return torch.where(usable, numerator / torch.where(usable, denominator, 1), 0)
+    """A quotient, 0 where it is not finite."""
+    return (numerator / denominator).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)

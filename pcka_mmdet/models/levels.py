@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .sources import dense_head, listed, stages
-from .training_state import forked_rng
+from .training_state import OutOfMemoryError, forked_rng
 
 DRY_RUN_SIDES = (256, 512, 224)
 """Sides of a dry run's zero image. 256 gives two positions at stride 128; SSD needs at least 300, some classifiers take
@@ -193,6 +193,8 @@ def _dry_run(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[int, A
             try:
                 with forked_rng():
                     return side, forward(torch.zeros(1, channels, side, side, device=device))
+            except OutOfMemoryError:
+                raise
             except (RuntimeError, AssertionError) as error:  # MLP-Mixer asserts its size
                 refused.append(error)
         raise ValueError(

@@ -1,5 +1,6 @@
 """Outputs of a source, which may be nested: a map, a tuple of maps, a list of either."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ TEACHER_ADVICE = "Evaluate the teacher (--check-teacher); if it is sound, write 
 
 def tensors(outputs: Any) -> Iterator[Tensor]:
     """All tensors of nested outputs."""
+    if isinstance(outputs, Tensor):
+        return iter((outputs,))
     return (leaf for leaf in tree_flatten(outputs)[0] if isinstance(leaf, Tensor))
 
 
@@ -26,11 +29,13 @@ def box_tensor(boxes: Any) -> Tensor:
 
 def in_float32(outputs: Any) -> Any:
     """The outputs with floating-point tensors in float32 or wider."""
-    return tree_map_only(Tensor, _widened, outputs)
+    return _widened(outputs) if isinstance(outputs, Tensor) else tree_map_only(Tensor, _widened, outputs)
 
 
 def _widened(tensor: Tensor) -> Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32)) if tensor.is_floating_point() else tensor
+    if tensor.dtype is torch.float32 or not tensor.is_floating_point():
+        return tensor
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def zero_of(parameters: Iterable[Tensor], like: Tensor) -> Tensor:
@@ -42,6 +47,36 @@ def zero_of(parameters: Iterable[Tensor], like: Tensor) -> Tensor:
     """
     zero = like.new_zeros((), dtype=torch.promote_types(like.dtype, torch.float32))
     return sum((p.flatten()[:0].sum() for p in parameters if p.requires_grad), start=zero)
+
+
+class HostCopy:
+    """A scalar that the host reads later. Reading it waits for what the device did before it was taken, not for what
+    follows: the device's queue stays filled.
+
+    Args:
+        value: A scalar.
+    """
+
+    def __init__(self, value: Tensor):
+        event = None if value.device.type == "cpu" else getattr(getattr(torch, value.device.type, None), "Event", None)
+        self._event = event and event()
+        self._value = value.detach().to("cpu", non_blocking=True) if self._event else value.detach()
+        if self._event:
+            self._event.record()
+
+    def __deepcopy__(self, memo: dict) -> "HostCopy":
+        """The same copy: a model that holds it may be copied."""
+        return self
+
+    def read(self) -> float:
+        """The scalar."""
+        if self._event:
+            self._event.synchronize()
+        return self._value.item()
+
+    def is_finite(self) -> bool:
+        """Whether the scalar is neither NaN nor infinite."""
+        return math.isfinite(self.read())
 
 
 def output_size(outputs: Any, joint: bool = False) -> Any:

@@ -88,9 +88,9 @@ def by_level(outputs: Any, num_levels: int, head: str) -> list[tuple[Tensor, ...
 
 def listed(maps: Tensor | Sequence[Tensor] | Mapping[str, Tensor]) -> list[Tensor]:
     """The maps of a neck or a backbone, one a level: it may give a single one, or maps by name."""
-    if isinstance(maps, Mapping):
-        return list(maps.values())
-    return [maps] if isinstance(maps, Tensor) else list(maps)
+    if isinstance(maps, Tensor):
+        return [maps]
+    return list(maps.values() if isinstance(maps, Mapping) else maps)
 
 
 class SourceRecorder:

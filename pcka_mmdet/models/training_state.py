@@ -1,15 +1,27 @@
-"""How far the training is, by MMEngine's message hub."""
+"""The state of a training: its progress and seed by MMEngine's message hub, its random numbers, its processes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import MessageHub
+
+Decision = TypeVar("Decision")
+
+OutOfMemoryError = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)
+"""A RuntimeError that says nothing about what an operator supports; torch before 2.5 has it in `torch.cuda`."""
 
 
 def iteration(default: int = 0) -> int:
     """Iterations that are done; `default` outside of a training by MMEngine's runner."""
     return MessageHub.get_current_instance().runtime_info.get("iter", default)
+
+
+def seed() -> int:
+    """The training's seed; 0 outside of a training by MMEngine's runner."""
+    return MessageHub.get_current_instance().runtime_info.get("seed") or 0
 
 
 def progress(ago: int = 0) -> float:
@@ -31,3 +43,10 @@ def forked_rng() -> Iterator[None]:
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         yield
+
+
+def first_process_decides(attempt: Callable[[], Decision]) -> Decision:
+    """Make an attempt in the first process, and take its result in all of them, which must all call this."""
+    decision = [attempt() if is_main_process() else None]
+    broadcast_object_list(decision)
+    return decision[0]

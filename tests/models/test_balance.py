@@ -136,6 +136,30 @@ def test_a_task_without_gradient_neither_silences_nor_explodes_anything(ratio, s
     assert norm(passed(balance, task, own)) == pytest.approx(norm(passed(plain, task, own)), rel=0.25)
 
 
+def test_a_step_without_a_gradient_of_the_task_leaves_the_averages_alone_and_is_named_once(warned):
+    balance = GradientBalance(dict(a=1.0, b=None))
+    passed(balance, *gradients(1, 10, 10))
+    before = balance.averages.clone()
+    for scale in (0, None, 0):
+        task, own, _ = gradients(scale, 10, None, seed=1)
+        found = passed(balance, task, own, [None, None])
+        assert norm(found) == pytest.approx(norm(gradients(1)[0]) * norm(own) / norm(gradients(1, 10)[1]), rel=0.01)
+    assert torch.equal(balance.averages, before)
+    passed(balance, *gradients(1, 10, 10))
+    (said,) = warned
+    assert said.startswith("balance: the task had no gradient in a step where the losses had one.")
+
+
+def test_losses_keep_their_weight_until_the_task_has_a_gradient(warned):
+    """A product with an average of 0 would silence them."""
+    balance = GradientBalance(dict(all=0.5))
+    task, own = gradients(0, 10)
+    for found, gradient in zip(passed(balance, task, own), own, strict=True):
+        assert torch.equal(found, gradient)
+    passed(balance, *gradients(1, 10))
+    assert len(warned) == 1
+
+
 def test_at_the_first_step_a_task_without_gradient_is_made_up_for():
     balance = GradientBalance(dict(all=1.0))
     passed(balance, *gradients(0, 10))

@@ -31,7 +31,7 @@ _COSINE = re.compile(r"balance\.cosine_(\w+)")
 class BalanceAdviceHook(Hook):
     """Warns once for each loss whose gradient points against the task's for a while, or is far larger or smaller.
 
-    It reads what `GradientBalance` logs; `tools/train.py` registers it.
+    It reads what MMEngine has logged of `GradientBalance`, once in a while; `tools/train.py` registers it.
 
     Args:
         iterations: Length of that while; `None` takes an epoch, or `SHORTEST` if that is longer.
@@ -39,8 +39,8 @@ class BalanceAdviceHook(Hook):
 
     def __init__(self, iterations: int | None = None):
         self.iterations = iterations
-        self._sums: dict[str, tuple[int, float, float]] = {}
-        """By name: steps, sum of the cosines, sum of the ratios after scaling."""
+        self._steps = 0
+        """Steps since the last judgement."""
         self._warned: set[tuple[str, str]] = set()
 
     def before_train(self, runner: Runner) -> None:
@@ -52,35 +52,37 @@ class BalanceAdviceHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, float] | None = None
     ) -> None:
-        """Take a step's values into the sums, and warn where their means call for it."""
+        """Warn where the means over the last steps call for it."""
         if getattr(unwrapped_model(runner), "distillation_stopped", False):
             return  # the averages stand still
-        for key, cosine in (outputs or {}).items():
-            if match := _COSINE.fullmatch(key):
-                name = match[1]
-                ratio = float(outputs[f"balance.ratio_{name}"]) * float(outputs[f"balance.scale_{name}"])
-                steps, cosines, ratios = self._sums.get(name, (0, 0.0, 0.0))
-                self._sums[name] = steps + 1, cosines + float(cosine), ratios + ratio
-        if self._sums and max(steps for steps, *_ in self._sums.values()) >= self.iterations:
-            self._judge()
-            self._sums.clear()
-
-    def _judge(self) -> None:
-        for name, (steps, cosines, ratios) in self._sums.items():
-            if cosines / steps < AGAINST:
-                self._warn(
-                    ("against", name),
-                    f"balance.cosine_{name} was {cosines / steps:.2f} on average over {steps} iterations: the gradient "
-                    "of distillation points against the task's. Lower its ratio or weight, or leave the loss out",
+        self._steps += 1
+        if self._steps == self.iterations:
+            self._steps = 0
+            logged = runner.message_hub.log_scalars
+            matches = [match for match in map(_COSINE.fullmatch, outputs or ()) if match]
+            for name in [match[1] for match in matches if f"train/{match[0]}" in logged]:
+                cosines, ratios, scales = (
+                    logged[f"train/balance.{what}_{name}"].data[0][-self.iterations :]
+                    for what in ("cosine", "ratio", "scale")
                 )
-            said = f"the gradient of distillation ({name}) was {ratios / steps:.2g} times the task's on average over "
-            said += f"{steps} iterations"
-            if ratios / steps > DROWNS:
-                advice = "the task hardly learns. Write model.balance.ratio=1.0, or a smaller ratio or weight"
-                self._warn(("drowns", name), f"{said}: {advice}")
-            if 0 < ratios / steps < VANISHES:
-                advice = "the distillation does nothing. Write model.balance.ratio=1.0, or a larger ratio or weight"
-                self._warn(("vanishes", name), f"{said}: {advice}")
+                self._judge(name, len(cosines), cosines.mean(), (ratios * scales).mean())
+
+    def _judge(self, name: str, steps: int, cosine: float, ratio: float) -> None:
+        if cosine < AGAINST:
+            self._warn(
+                ("against", name),
+                f"balance.cosine_{name} was {cosine:.2f} on average over {steps} iterations: the gradient of "
+                "distillation points against the task's. Lower its ratio or weight, or leave the loss out",
+            )
+        said = (
+            f"the gradient of distillation ({name}) was {ratio:.2g} times the task's on average over {steps} iterations"
+        )
+        if ratio > DROWNS:
+            advice = "the task hardly learns. Write model.balance.ratio=1.0, or a smaller ratio or weight"
+            self._warn(("drowns", name), f"{said}: {advice}")
+        if 0 < ratio < VANISHES:
+            advice = "the distillation does nothing. Write model.balance.ratio=1.0, or a larger ratio or weight"
+            self._warn(("vanishes", name), f"{said}: {advice}")
 
     def _warn(self, key: tuple[str, str], text: str) -> None:
         if key not in self._warned:

@@ -22,7 +22,7 @@ class FreshMetricsHook(Hook):
     """
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Forget all of them but times."""
+        """Delete every `val/*` scalar except times."""
         scalars = runner.message_hub.log_scalars
         for name in [name for name in scalars if name.startswith("val/") and not name.endswith("time")]:
             del scalars[name]
@@ -36,6 +36,8 @@ class SeparateClippingHook(Hook):
     student's. Clipped by one norm for both, it would shrink the student's steps. `grad_norm` in the log is the
     student's.
     """
+
+    priority = "HIGHEST"  # before NonFiniteLossHook, which reads the norm that is logged
 
     def before_train(self, runner: Runner) -> None:
         """Replace the function by which the optimizer wrapper clips."""

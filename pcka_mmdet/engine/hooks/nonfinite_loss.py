@@ -3,6 +3,7 @@
 import copy
 import logging
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.optim import AmpOptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -46,9 +47,10 @@ class NonFiniteLossHook(Hook):
     After too many in a row it ends the training.
 
     In a skipped step the optimizer does not step, accumulated gradients are dropped, and batch norm statistics are
-    restored. Schedules and the iteration count go on. All processes skip together: the process with the bad loss sets
-    its gradients to NaN, and the all-reduce carries the NaN to the others. So finite steps need no further
-    communication.
+    restored, and the log gets neither its losses nor its `grad_norm`. Schedules and the iteration count go on. All
+    processes skip together: in the process with the bad loss the gradients are NaN, and the all-reduce carries the NaN
+    to the others. So finite steps need no further communication. The host reads once a step whether all gradients are
+    finite, after the backward pass; with a `GradScaler` it is the scaler that does so.
 
     Args:
         max_skips: How many steps in a row may be skipped; one more ends the training. Default: 10 in mixed precision
@@ -71,8 +73,12 @@ class NonFiniteLossHook(Hook):
         self._limit = 0
         self._in_a_row = 0
         self._stepped = False
-        self._before: list[tuple[Tensor, Tensor]] = []
-        """Pairs of a buffer and its values before the step."""
+        self._buffers: list[list[Tensor]] = []
+        """The model's buffers, by type."""
+        self._saved: list[list[Tensor]] = []
+        """Their values before the step."""
+        self._holds_saved = False
+        """Whether they are of the step whose gradients are accumulated now."""
         self._handles: list[Any] = []
 
     def failed_step(self, runner: Runner) -> FailedStep | None:
@@ -85,6 +91,7 @@ class NonFiniteLossHook(Hook):
                 epoch=runner.epoch,
                 iter=runner.iter,
                 max_iters=runner.max_iters,
+                seed=runner.seed,
             )
             self._failed = FailedStep(*self._held, distillation, model.nonfinite)
         return self._failed
@@ -99,21 +106,19 @@ class NonFiniteLossHook(Hook):
         if not self._limit:
             return
         model.skips_nonfinite = True
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-
-        def set_nan(gradient: Tensor) -> Tensor | None:  # runs before DDP's own hook
-            return torch.full_like(gradient, torch.nan) if model.nonfinite else None
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.numel()]
+        optimizer, wrapper = runner.optim_wrapper.optimizer, runner.optim_wrapper
+        # a GradScaler steps with finite gradients alone, unless the optimizer looks at them by itself
+        scaled = _scales(wrapper) and not getattr(optimizer, "_step_supports_amp_scaling", False)
 
         def drop_nan(optimizer: Optimizer, *_: Any) -> None:
-            # NaN and infinity stay in a sum, which takes less time than looking at each number
-            sums = [p.grad.sum(dtype=torch.float32) for p in parameters if p.grad is not None]
-            self._stepped = not sums or bool(torch.stack(sums).isfinite().all())
+            self._stepped = scaled or _all_finite([p.grad for p in parameters if p.grad is not None])
             if not self._stepped:
                 optimizer.zero_grad(set_to_none=True)  # optimizers leave a parameter without a gradient as it is
 
-        optimizer = runner.optim_wrapper.optimizer
-        self._handles = [parameter.register_hook(set_nan) for parameter in parameters]
-        self._handles.append(optimizer.register_step_pre_hook(drop_nan))
+        self._handles = [optimizer.register_step_pre_hook(drop_nan)]
+        if getattr(wrapper, "clip_grad_kwargs", None):
+            wrapper.clip_func = _without_nan(wrapper.clip_func)
 
     def after_train(self, runner: Runner) -> None:
         """Remove the hooks from model and optimizer."""
@@ -129,9 +134,24 @@ class NonFiniteLossHook(Hook):
         augments = batch_augments(unwrapped_model(runner))
         if augments:  # they change boxes in place
             data_batch = {**data_batch, "data_samples": copy.deepcopy(data_batch["data_samples"])}
-        self._held = data_batch, random_state(), [_plain_state(augment) for augment in augments]
-        if self._limit and not self._before:
-            self._before = [(buffer, buffer.clone()) for buffer in _changing_buffers(unwrapped_model(runner))]
+        # a saved step is repeated on the CPU: the states of GPUs are of no use to it
+        self._held = data_batch, random_state(gpus=False), [_plain_state(augment) for augment in augments]
+        if self._limit and not self._holds_saved:
+            self._save_buffers(unwrapped_model(runner))
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Look for the buffers again: another hook may have changed the model."""
+        self._buffers = []
+
+    def _save_buffers(self, model: nn.Module) -> None:
+        """Keep the values of all buffers, such as running statistics."""
+        if not self._buffers:
+            buffers = list(model.buffers())
+            dtypes = dict.fromkeys(buffer.dtype for buffer in buffers)
+            self._buffers = [[buffer for buffer in buffers if buffer.dtype is dtype] for dtype in dtypes]
+            self._saved = [[torch.empty_like(buffer) for buffer in group] for group in self._buffers]
+        _copy(self._saved, self._buffers)
+        self._holds_saved = True
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
@@ -146,7 +166,7 @@ class NonFiniteLossHook(Hook):
             return
         failed = self.failed_step(runner)
         if unwrapped_model(runner).nonfinite:
-            for name in [name for name, value in outputs.items() if "loss" in name and not math.isfinite(value)]:
+            for name in [name for name in outputs if "loss" in name and not outputs[name].isfinite()]:
                 del outputs[name]
         if not runner.optim_wrapper.should_update():
             return  # gradients are accumulated
@@ -154,17 +174,15 @@ class NonFiniteLossHook(Hook):
             self._in_a_row = 0
         else:
             self._skip(runner, failed and failed.problem)
-        self._stepped, self._before, self._failed = False, [], None
+        self._stepped, self._holds_saved, self._failed = False, False, None
 
     def _skip(self, runner: Runner, problem: str | None) -> None:
         problems = all_gather_object(problem)
         if not any(problems):
-            scaler = getattr(runner.optim_wrapper, "loss_scaler", None)
-            if scaler is not None and scaler.is_enabled():
+            if _scales(runner.optim_wrapper):
                 return  # the gradients overflowed by the loss scale, which the GradScaler has now lowered
             problems = [f"a gradient is not finite; the losses are finite. {ADVICE}"]
-        for buffer, before in self._before:
-            buffer.copy_(before)
+        _copy(self._buffers, self._saved)
         self._in_a_row += 1
         several = len(problems) > 1
         text = "; ".join(f"process {rank}: {p}" if several else p for rank, p in enumerate(problems) if p)
@@ -187,6 +205,28 @@ def _plain_state(augment: nn.Module) -> dict[str, Any]:
     return {key: value for key, value in vars(augment).items() if isinstance(value, (int, float, tuple))}
 
 
-def _changing_buffers(model: nn.Module) -> list[Tensor]:
-    """Buffers that a forward may change: running statistics, except those of frozen batch norms."""
-    return [buffer for module in model.modules() if module.training for buffer in module.buffers(recurse=False)]
+def _scales(wrapper: OptimWrapper) -> bool:
+    """Whether an optimizer wrapper scales the loss by a `GradScaler`."""
+    scaler = getattr(wrapper, "loss_scaler", None)
+    return scaler is not None and scaler.is_enabled()
+
+
+def _all_finite(gradients: Sequence[Tensor]) -> bool:
+    """Whether no gradient has a value that is NaN or infinite. The host waits for the answer."""
+    return not gradients or bool(torch.stack(torch._foreach_norm(gradients, torch.inf)).isfinite().all())
+
+
+def _without_nan(clip: Callable[..., Tensor | None]) -> Callable[..., float | None]:
+    """A function that clips gradients, and gives no norm where that is not finite: MMEngine would log it."""
+
+    def clip_func(parameters: Sequence[Tensor], **options: Any) -> float | None:
+        norm = clip(parameters, **options)
+        norm = None if norm is None else float(norm)  # as MMEngine does next
+        return norm if norm is not None and math.isfinite(norm) else None
+
+    return clip_func
+
+
+def _copy(targets: Sequence[Sequence[Tensor]], sources: Sequence[Sequence[Tensor]]) -> None:
+    for target, source in zip(targets, sources, strict=True):
+        torch._foreach_copy_(target, source)

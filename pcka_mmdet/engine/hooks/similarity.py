@@ -56,8 +56,8 @@ class SimilarityHook(Hook):
         self._levels: tuple[list[Level], list[Level]] = [], []
         """Levels of the student and of that teacher."""
         self._pairs: list[LevelPair] = []
-        self._found: dict[str, float] = {}
-        """What the current step has measured."""
+        self._found: dict[str, Tensor] = {}
+        """What the current step has measured; it stays on the device until the step ends."""
         self._cleared = False
         """Whether the distillation has stopped, and its values have left the log."""
         self._total: LevelMatrix | None = None
@@ -96,7 +96,7 @@ class SimilarityHook(Hook):
     def _measure(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> None:
         for pair in self._find_pairs():
             values = similarities(student[pair.student.index], teacher[pair.teacher.index])
-            self._found.update({f"similarity.{name}_{pair.name}": value.item() for name, value in values.items()})
+            self._found.update({f"similarity.{name}_{pair.name}": value for name, value in values.items()})
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
@@ -105,12 +105,14 @@ class SimilarityHook(Hook):
         model = unwrapped_model(runner)
         if isinstance(model, FPNDistill) and model.distillation_stopped:
             self._clear(runner, outputs or {})
-        if self._found:
-            self._model.observe_maps = None
-            cka = [value for name, value in self._found.items() if name.startswith("similarity.cka_s")]
-            if cka:
-                self._found["similarity.cka"] = sum(cka) / len(cka)
-        for name, value in self._found.items():
+        if not self._found:
+            return
+        self._model.observe_maps = None
+        found = dict(zip(self._found, torch.stack(list(self._found.values())).tolist(), strict=True))
+        cka = [value for name, value in found.items() if name.startswith("similarity.cka_s")]
+        if cka:
+            found["similarity.cka"] = sum(cka) / len(cka)
+        for name, value in found.items():
             runner.message_hub.update_scalar(f"train/{name}", value)
         self._found = {}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from mmengine.structures import BaseDataElement
 from mmrazor.models.algorithms import BaseAlgorithm
 from mmrazor.models.utils import add_prefix
 from torch import Tensor, nn
+from torch.autograd import Variable
 
 from pcka_mmdet.checkpoints.student import add_student_prefix
 from pcka_mmdet.configuration.detector import build_detector, model_config
@@ -20,7 +22,7 @@ from ..distillers import TeacherStep
 from ..distillers.level_table import level_table
 from ..initial_weights import inherit, start_from_checkpoint
 from ..losses import Batch
-from ..outputs import ADVICE
+from ..outputs import ADVICE, HostCopy
 from ..sources import Record
 from ..teacher import Normalisation, Teacher
 from ..teacher.schedule import TeacherEntry, describe, read_teachers
@@ -123,8 +125,8 @@ class FPNDistill(BaseAlgorithm):
         self.init_student = init_student
         self.inherit = [inherit] if isinstance(inherit, str) else list(inherit)
         self.distillation_stopped = False  # for good: set by mmrazor.StopDistillHook and LossScheduleHook
-        self.nonfinite: str | None = None
-        """Message about the last parsed losses that are not finite; `None` if all are finite."""
+        self._nonfinite: Callable[[], str | None] | str | None = None
+        """The message of `nonfinite`, or the function that finds it."""
         self.skips_nonfinite = False  # set by NonFiniteLossHook, which then skips the step
         self.level_table: str | None = None
         """What is compared with what; known after the first step, which logs it."""
@@ -240,21 +242,48 @@ class FPNDistill(BaseAlgorithm):
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the losses as MMEngine does, and log the total over levels of each distillation loss.
 
-        Raises:
-            FloatingPointError: A loss is not finite, and no hook skips such steps.
+        The backward pass of a sum that is not finite raises a FloatingPointError at its end, or gives gradients of NaN
+        where a hook skips such steps. So the host does not wait for the losses before it.
         """
         loss, log = super().parse_losses(losses)
-        self.nonfinite = self.distiller.nonfinite
-        if self.nonfinite is None and not torch.isfinite(loss):
-            bad = [name for name, value in log.items() if name != "loss" and not torch.isfinite(value)]
-            self.nonfinite = (
-                f"these losses are not finite: {', '.join(bad)}. Those of the distillation are finite. {ADVICE}"
-            )
-        if self.nonfinite and not self.skips_nonfinite:
-            raise FloatingPointError(self.nonfinite)
+        total, parsed = HostCopy(loss), dict(log)
+        self._nonfinite = lambda: None if total.is_finite() else self._explain(parsed)
+        if loss.requires_grad:
+            loss.register_hook(partial(self._backward_begins, loss.detach()))
+        else:
+            self._refuse_nonfinite()
         for name, terms in self.distiller.terms.items():
             log[f"distill.loss_{name}"] = sum(log[f"distill.loss_{term.key}"] for term in terms)
         return loss, log
+
+    @property
+    def nonfinite(self) -> str | None:
+        """Message about the last parsed losses that are not finite; `None` if all are finite."""
+        if callable(self._nonfinite):
+            self.nonfinite = self._nonfinite()
+            self.distiller.forget_outputs()
+        return self._nonfinite
+
+    @nonfinite.setter
+    def nonfinite(self, message: str | None) -> None:
+        self._nonfinite = message
+
+    def _explain(self, log: Mapping[str, Tensor]) -> str:
+        bad = [name for name, value in log.items() if name != "loss" and not torch.isfinite(value)]
+        return self.distiller.nonfinite or (
+            f"these losses are not finite: {', '.join(bad)}. Those of the distillation are finite. {ADVICE}"
+        )
+
+    def _backward_begins(self, loss: Tensor, gradient: Tensor) -> Tensor | None:
+        if self.skips_nonfinite:
+            return gradient.where(loss.isfinite(), torch.nan)
+        Variable._execution_engine.queue_callback(self._refuse_nonfinite)
+        return None
+
+    def _refuse_nonfinite(self) -> None:
+        """Raise a FloatingPointError if the last losses are not finite, and no hook skips the step."""
+        if self.nonfinite and not self.skips_nonfinite:
+            raise FloatingPointError(self.nonfinite)
 
     def __getattr__(self, name: str) -> Any:
         """The student's parts by their own names, for options of MMEngine's runner such as

@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -84,8 +84,8 @@ class FPNDistiller(BaseDistiller):
         """Loss modules with their pairs of levels, by name of the loss."""
         self.factor = 1.0
         """Factor of all losses; `LossScheduleHook` sets it."""
-        self.nonfinite: str | None = None
-        """Which losses of the last step are not finite, and what to do; the algorithm raises or skips the step."""
+        self._explain: Callable[[], str | None] | None = None
+        """Gives `nonfinite`; holds the outputs of the last step."""
         self.losses = nn.ModuleDict()
         self.balances = nn.ModuleDict()
         """Balance of gradients, by source of the student."""
@@ -205,8 +205,18 @@ class FPNDistiller(BaseDistiller):
             self._tell(source, balance, teachers)
             suffix = f"_{source}" if len(self.balances) > 1 else ""
             metrics.update({f"{key}{suffix}": value for key, value in balance.metrics().items()})
-        self._check_finite(results, student, teachers)
+        self._explain = lambda: self._nonfinite(results, student, teachers)  # a deep copy of the model shares it
         return {**results, **metrics}
+
+    @property
+    def nonfinite(self) -> str | None:
+        """Which losses of the last step are not finite, and what to do; `None` if all are. Reading it waits for the
+        device."""
+        return None if self._explain is None else self._explain()
+
+    def forget_outputs(self) -> None:
+        """Hold the outputs of the last step no longer."""
+        self._explain = None
 
     def _tell(self, source: str, balance: GradientBalance, teachers: Sequence[TeacherStep]) -> None:
         """Tell a balance the factors of this step, and whose losses compare with other teachers than before."""
@@ -257,14 +267,13 @@ class FPNDistiller(BaseDistiller):
                 print_log(self.inactive[key], "current", level=logging.WARNING)
         return usable
 
-    def _check_finite(self, results: dict[str, Tensor], student: Record, teachers: Sequence[TeacherStep]) -> None:
-        self.nonfinite = None
-        if torch.isfinite(torch.stack([value.detach() for value in results.values()])).all():
-            return
+    def _nonfinite(self, results: dict[str, Tensor], student: Record, teachers: Sequence[TeacherStep]) -> str | None:
         bad = [key for key, value in results.items() if not torch.isfinite(value)]
+        if not bad:
+            return None
         of_student, of_teachers = {}, {}
         for term in self.all_terms:
             of_student[term.student_name] = term.of_student(student)
             if (record := teachers[term.sources.teacher_index].record) is not None:
                 of_teachers[term.teacher_name] = term.of_teacher(record)
-        self.nonfinite = not_finite(bad, of_student, of_teachers)
+        return not_finite(bad, of_student, of_teachers)

@@ -8,8 +8,11 @@ from torch import Tensor, nn
 from pcka_mmdet.registry import MODELS
 
 from ..levels import Level
-from ..training_state import iteration
+from ..training_state import iteration, seed
 from .level_loss import Batch, LevelLoss
+
+SEED_FACTOR = 0x9E3779B97F4A7C15
+"""2^64 over the golden ratio (Knuth): it spreads neighbouring seeds."""
 
 
 @MODELS.register_module()
@@ -17,10 +20,10 @@ class MaskedGenerationLoss(LevelLoss):
     """Squared error between the teacher's map and the one generated from the student's masked map (MGD).
 
     Some positions of the student's map are set to zero. The generator, two 3x3 convolutions, predicts the teacher's
-    whole map from the rest (Yang et al. 2022, "Masked Generative Distillation", eq. 2 to 4). The training's iteration,
-    the process and the stride seed the masks. So a resumed training draws the same masks, and the training's random
-    numbers do not change. `FPNDistiller` alone calls `prepare`, which builds the generator: no other distiller can use
-    this loss.
+    whole map from the rest (Yang et al. 2022, "Masked Generative Distillation", eq. 2 to 4). The training's seed and
+    iteration, the process and the stride seed the masks. So a resumed training draws the same masks, and the training's
+    random numbers do not change. `FPNDistiller` alone calls `prepare`, which builds the generator: no other distiller
+    can use this loss.
 
     Args:
         loss_weight: Factor of the squared error, which is summed over channels and positions and divided by the images.
@@ -61,9 +64,10 @@ class MaskedGenerationLoss(LevelLoss):
     def mask(self, student: Tensor) -> Tensor:
         """Random mask `(B, 1, H, W)`, 1 where a position is kept and 0 elsewhere; each iteration has its own."""
         number, self._calls = iteration(default=self._calls), self._calls + 1
-        seed = 1_000_003 * number + 1009 * get_rank() + self.stride  # an odd factor: no iteration repeats another
-        source = torch.Generator().manual_seed(seed)
-        drawn = torch.rand(len(student), 1, *student.shape[2:], generator=source)
+        # odd factors: no seed and no iteration repeats another
+        mixed = SEED_FACTOR * seed() + 1_000_003 * number + 1009 * get_rank() + self.stride
+        source = torch.Generator(device=student.device).manual_seed(mixed % 2**63)
+        drawn = torch.rand(len(student), 1, *student.shape[2:], generator=source, device=student.device)
         return (drawn >= self.mask_ratio).to(student)
 
     def details(self, size: tuple[int, int]) -> list[str]:

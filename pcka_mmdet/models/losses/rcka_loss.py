@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_gather, get_rank, get_world_size
 from mmengine.logging import print_log
 from torch import Tensor
+from torch.distributed import ProcessGroup, get_backend, group, is_gloo_available, new_group
 
 from pcka_mmdet.functional import cka
 from pcka_mmdet.functional.cka_forms import CENTERINGS, MIN_SAMPLES
@@ -166,7 +168,7 @@ def gathered(rows: Tensor) -> Tensor:
     processes = get_world_size()
     if processes == 1:
         return rows
-    shapes = [shape.tolist() for shape in all_gather(torch.tensor(rows.shape, device=rows.device))]
+    shapes = [shape.tolist() for shape in all_gather(torch.tensor(rows.shape), _host_group(group.WORLD))]
     counts, sizes = [shape[0] for shape in shapes], [shape[1:] for shape in shapes]
     if any(size != sizes[0] for size in sizes):
         raise ValueError(
@@ -181,3 +183,9 @@ def gathered(rows: Tensor) -> Tensor:
         own.register_hook(lambda gradient: gradient * processes)
     parts[get_rank()] = own
     return torch.cat(parts)
+
+
+@lru_cache(maxsize=1)
+def _host_group(world: ProcessGroup) -> ProcessGroup:
+    """A group of all processes whose hosts exchange numbers without waiting for their GPUs."""
+    return new_group(backend="gloo") if is_gloo_available() and get_backend(world) != "gloo" else world

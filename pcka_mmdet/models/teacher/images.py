@@ -6,12 +6,15 @@ Shape shorthand: a batch of images is `(B, 3, H, W)`, or of a classifier's grey 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
+
+from ..training_state import OutOfMemoryError
 
 COMMON_DIVISOR = 32
 """The stride of most backbones: MMDetection pads images to multiples of it."""
@@ -75,22 +78,37 @@ def renormalise(
     """
     if source == target:
         return images
-    mean, std, new_mean, new_std = (
-        images.new_tensor(values).view(-1, 1, 1) for values in (source.mean, source.std, target.mean, target.std)
-    )
+    factor, shift = _factor_and_shift(source, target, images.device, images.dtype)
     if source.swaps_channels != target.swaps_channels:
-        images, mean, std = images.flip(1), mean.flip(0), std.flip(0)
-    images = images * (std / new_std) + (mean - new_mean) / new_std
+        images = images.flip(1)
+    images = images * factor + shift
     for image, sample in zip(images, samples if samples and source.pads else (), strict=False):
-        if "img_shape" not in sample.metainfo:
+        shape = getattr(sample, "img_shape", None)
+        if shape is None:
             raise ValueError(
                 f"a data sample has no 'img_shape', by which the teacher tells the image from its padding; it has "
                 f"{sample.metainfo_keys()}: add 'img_shape' to the meta_keys of PackDetInputs in the training pipeline"
             )
-        height, width = sample.metainfo["img_shape"][:2]
-        image[:, height:] = target.pad_value
-        image[:, :, width:] = target.pad_value
+        height, width = shape[:2]
+        if height < images.shape[2]:
+            image[:, height:].fill_(target.pad_value)
+        if width < images.shape[3]:
+            image[:, :, width:].fill_(target.pad_value)
     return images
+
+
+@lru_cache(maxsize=64)  # a GPU would wait for them in each step
+def _factor_and_shift(
+    source: Normalisation, target: Normalisation, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Constants `(3, 1, 1)` or `(1, 1, 1)` by which `renormalise` multiplies the pixels, and that it adds."""
+    mean, std, new_mean, new_std = (
+        torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1)
+        for values in (source.mean, source.std, target.mean, target.std)
+    )
+    if source.swaps_channels != target.swaps_channels:
+        mean, std = mean.flip(0), std.flip(0)
+    return std / new_std, (mean - new_mean) / new_std
 
 
 @torch.no_grad()
@@ -106,6 +124,8 @@ def size_divisor(detector: BaseModel) -> int:
     for divisor, side in {given: ODD_SIDE, **SIDES}.items():
         try:
             detector.extract_feat(next(detector.parameters()).new_zeros(1, 3, side, side))
+        except OutOfMemoryError:
+            raise
         except (RuntimeError, AssertionError):
             continue
         return divisor

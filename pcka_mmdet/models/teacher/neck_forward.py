@@ -9,12 +9,14 @@ from collections.abc import Callable, Collection, Sequence
 
 import torch
 from mmcv.cnn import fuse_conv_bn
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ..sources import Record, listed
+from ..training_state import OutOfMemoryError, first_process_decides
 from .precision import check_precision, dtype_on
 
 PARTS = ("backbone", "neck")
@@ -33,7 +35,7 @@ class NeckForward:
     """Maps of a detector's neck, or of its backbone, in eval mode.
 
     The first call optimises backbone and neck. Until then their weights are the loaded ones, so that a student can
-    inherit them. An optimisation that would change the maps is undone.
+    inherit them. An optimisation that would change the maps is undone. The first process tries them for all.
 
     Args:
         detector: The detector. `fuse` and `channels_last` change its backbone and neck in place.
@@ -138,11 +140,9 @@ class NeckForward:
     def _in_precision(self, image: Tensor) -> BaseModel:
         """A copy in the requested precision; the detector itself if an operator does not support it."""
         detector = _copy(self.detector, self.dtype)
-        try:
-            with torch.autocast(image.device.type, enabled=False):
-                detector.extract_feat(image.to(self.dtype))
-        except RuntimeError as error:  # such as mmcv's deformable convolution in bfloat16
-            print_log(f"the teacher runs in fp32: {self.dtype} fails ({error})", "current", level=logging.WARNING)
+        problem = first_process_decides(lambda: _refusal(detector, image.to(self.dtype)))
+        if problem:
+            print_log(f"the teacher runs in fp32: {self.dtype} fails ({problem})", "current", level=logging.WARNING)
             self.dtype = None
             return self.detector
         if self.precision == "auto":
@@ -151,39 +151,59 @@ class NeckForward:
         return detector
 
     def _make_changes(self, image: Tensor) -> None:
+        kept = first_process_decides(lambda: self._try_changes(image))
+        if not is_main_process():
+            for name in kept:
+                self._apply(self.changes[name])
+
+    def _try_changes(self, image: Tensor) -> list[str]:
+        """Make the optimisations that leave the maps as they are. Returns their names."""
         try:
             piece, maps = _probe(self.detector, image)
+        except OutOfMemoryError:
+            raise
         except (RuntimeError, TypeError) as error:  # Apple's MPS has no float64 and raises a TypeError
             print_log(f"the teacher is not optimised: it fails in float64 ({error})", "current", level=logging.WARNING)
-            return
-        for name, change in self.changes.items():
-            maps = self._change(name, change, piece, maps)
+            return []
+        return [name for name, change in self.changes.items() if self._keeps(name, change, piece, maps)]
 
-    def _change(
-        self, name: str, change: Callable[[nn.Module], nn.Module], image: Tensor, before: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
+    def _keeps(
+        self, name: str, change: Callable[[nn.Module], nn.Module], image: Tensor, maps: Sequence[Tensor]
+    ) -> bool:
         """Apply one optimisation to backbone and neck, and undo it where the maps change.
 
         Maps change where a batch norm does not follow its convolution, where a convolution computes its weights in its
         forward, or where an operator (deformable convolution) does not support channels last.
-
-        Returns:
-            Maps in float64 of the detector after this.
         """
         parts = _parts(self.detector)
         try:
-            for part, module in parts.items():
-                setattr(self.detector, part, change(copy.deepcopy(module)).requires_grad_(False))
-            after = _exact_maps(self.detector, image)
-            problem = _difference(before, after)
+            self._apply(change)
+            problem = _difference(maps, _exact_maps(self.detector, image))
+        except OutOfMemoryError:
+            raise
         except RuntimeError as error:
             problem = f"it would fail ({error})"
-        if not problem:
-            return after
-        for part, module in parts.items():
-            setattr(self.detector, part, module)
-        print_log(f"the teacher runs without {name!r}: {problem}", "current", level=logging.WARNING)
-        return before
+        if problem:
+            for part, module in parts.items():
+                setattr(self.detector, part, module)
+            print_log(f"the teacher runs without {name!r}: {problem}", "current", level=logging.WARNING)
+        return not problem
+
+    def _apply(self, change: Callable[[nn.Module], nn.Module]) -> None:
+        for part, module in _parts(self.detector).items():
+            setattr(self.detector, part, change(copy.deepcopy(module)).requires_grad_(False))
+
+
+def _refusal(detector: BaseModel, image: Tensor) -> str | None:
+    """Why an operator, such as mmcv's deformable convolution, refuses the type of an image; `None` if none does."""
+    try:
+        with torch.autocast(image.device.type, enabled=False):
+            detector.extract_feat(image)
+    except OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        return str(error)
+    return None
 
 
 def _copy(detector: BaseModel, dtype: torch.dtype) -> BaseModel:
@@ -205,6 +225,8 @@ def _probe(detector: BaseModel, image: Tensor) -> tuple[Tensor, tuple[Tensor, ..
     piece = image[:, :, :PROBE_SIDE, :PROBE_SIDE]
     try:
         return piece, _exact_maps(detector, piece)
+    except OutOfMemoryError:
+        raise
     except RuntimeError:
         if piece.shape == image.shape:
             raise

@@ -20,6 +20,7 @@ from pcka_mmdet.checkpoints.matching import Problem, of_part, summarise
 from ..levels import Level, neck_levels
 from ..outputs import in_float32
 from ..sources import Record, RoIOutputs, dense_head
+from ..training_state import OutOfMemoryError, first_process_decides
 from .heads import run_dense_head, run_on_own_proposals, run_roi_head
 from .images import Normalisation, crop_to_image, of_classifier, pad_to_multiple, renormalise, size_divisor
 from .loading import load_strictly
@@ -58,8 +59,8 @@ class Teacher:
         """sha256 of the checkpoint's file; `None` without a file."""
         self.problems: list[Problem] = []
         """Keys of the head that were not loaded."""
-        self._exact_head_on: torch.device | None = None
-        """Where the dense head computes in float32 in any case: bfloat16 has failed there."""
+        self._head_refuses: dict[torch.device, bool] = {}
+        """By device, whether the dense head computes in float32 because bfloat16 has failed there."""
         self._borrowed = False
         """Whether the detector belongs to another model, which moves it."""
         if checkpoint is None:
@@ -101,7 +102,8 @@ class Teacher:
         """
         if self._borrowed and self._device != images.device:
             self._take_copy(images.device)
-        self.detector.eval()  # a validation loop may have changed it
+        if self.detector.training:  # a validation loop has changed it
+            self.detector.eval()
         images = renormalise(images, samples, source, self.normalisation)
         padded = pad_to_multiple(images, self.divisor, self.normalisation.pad_value)
         parts = [part for part in PARTS if part in wanted or (part == "neck" and set(wanted) - set(PARTS))]
@@ -109,7 +111,8 @@ class Teacher:
         if "logits" in wanted:
             with self._without_autocast():
                 record["logits"] = [self.detector.head(in_float32(record["neck"]))]
-        record = {name: [crop_to_image(m, images, padded) for m in maps] for name, maps in record.items()}
+        if padded is not images:
+            record = {name: [crop_to_image(m, images, padded) for m in maps] for name, maps in record.items()}
         if "head" in wanted:
             record["head"] = self.head(record["neck"])
         return record
@@ -130,18 +133,30 @@ class Teacher:
         The head computes in bfloat16 if the neck does and the head's operators support that. It never computes in
         float16, in which small gradients would vanish.
         """
-        maps = in_float32(maps)
-        reduced = dtype_on(self._device, self.neck_forward.precision) is torch.bfloat16
-        if reduced and self._device != self._exact_head_on:
-            try:
-                with torch.autocast(self._device.type, torch.bfloat16):
-                    return in_float32(run_dense_head(self.detector, self._neck_levels, maps))
-            except RuntimeError as error:  # such as mmcv's deformable convolution
-                message = f"the teacher's head runs in fp32: torch.bfloat16 fails ({error})"
-                print_log(message, "current", level=logging.WARNING)
-                self._exact_head_on = self._device
+        maps, device = in_float32(maps), self._device
+        if dtype_on(device, self.neck_forward.precision) is torch.bfloat16:
+            if device not in self._head_refuses:
+                self._head_refuses[device] = first_process_decides(lambda: self._head_fails_in_bfloat16(maps))
+            if not self._head_refuses[device]:
+                return self._head_in_bfloat16(maps)
         with self._without_autocast():
             return run_dense_head(self.detector, self._neck_levels, maps)
+
+    def _head_in_bfloat16(self, maps: Sequence[Tensor | None]) -> list[tuple[Tensor, ...] | None]:
+        with torch.autocast(self._device.type, torch.bfloat16):
+            return in_float32(run_dense_head(self.detector, self._neck_levels, maps))
+
+    @torch.no_grad()
+    def _head_fails_in_bfloat16(self, maps: Sequence[Tensor | None]) -> bool:
+        try:
+            self._head_in_bfloat16(maps)
+        except OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # such as mmcv's deformable convolution
+            message = f"the teacher's head runs in fp32: torch.bfloat16 fails ({error})"
+            print_log(message, "current", level=logging.WARNING)
+            return True
+        return False
 
     def roi_head(self, maps: Sequence[Tensor], proposals: Sequence[Tensor]) -> list[RoIOutputs]:
         """Raw outputs of the frozen RoI head for any maps and proposals, in float32; see `run_roi_head`."""

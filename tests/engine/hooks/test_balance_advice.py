@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from mmengine.logging import MessageHub
 from torch.utils.data import DataLoader
 
 from pcka_mmdet.engine.hooks import BalanceAdviceHook, balance_advice
@@ -18,10 +19,11 @@ def said(monkeypatch):
 
 
 def steps(hook, *values, name="all", model=None):
-    for cosine, ratio, scale in values:
-        found = {"cosine": cosine, "ratio": ratio, "scale": scale}
-        outputs = {f"balance.{key}_{name}": value for key, value in found.items()}
-        hook.after_train_iter(SimpleNamespace(model=model), 0, outputs=outputs)
+    runner = SimpleNamespace(model=model, message_hub=MessageHub.get_current_instance())
+    for row in values:
+        for key, value in zip(("cosine", "ratio", "scale"), row, strict=True):
+            runner.message_hub.update_scalar(f"train/balance.{key}_{name}", value)
+        hook.after_train_iter(runner, 0, outputs={f"balance.cosine_{name}": None})
 
 
 def test_a_loss_against_the_task_is_named_once(said):

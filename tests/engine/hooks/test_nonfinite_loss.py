@@ -154,9 +154,13 @@ def test_a_gradient_that_spares_the_first_parameter(tmp_path, change):
     assert all(torch.isfinite(value).all() for value in training.model.state_dict().values())
 
 
-def test_the_log_of_a_skipped_step_has_no_nan(tmp_path):
-    training = run(tmp_path, Scenes([1]), max_skips=1)
+@pytest.mark.parametrize("wrapper", [ADAM, FP16], ids=["fp32", "fp16"])
+def test_the_log_of_a_skipped_step_has_no_nan(tmp_path, wrapper):
+    """The norm of the gradients is logged before the optimizer steps."""
+    training = run(tmp_path, Scenes([1]), dict(wrapper, clip_grad=dict(max_norm=1.0)), max_skips=1)
     training.train()
+    norms = training.message_hub.log_scalars["train/grad_norm"].data[0]
+    assert len(norms) == 3 and torch.isfinite(torch.as_tensor(norms)).all()
     for name, scalar in training.message_hub.log_scalars.items():
         if "loss" in name:
             assert torch.isfinite(torch.as_tensor(scalar.data[0])).all(), name

@@ -55,6 +55,15 @@ def test_each_process_has_its_own_masks(monkeypatch):
     assert not torch.equal(one, module.mask(maps))
 
 
+def test_each_seed_has_its_own_masks():
+    module, maps, masks = loss(), torch.ones(1, 6, 32, 32), []
+    for seed in (0, 1, 2, 1):
+        MessageHub.get_current_instance().update_info_dict(dict(iter=1, seed=seed))
+        masks.append(module.mask(maps))
+    assert torch.equal(masks[1], masks[3])
+    assert not any(torch.equal(masks[i], masks[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
 def test_a_gradient_for_every_parameter_and_none_for_the_teacher():
     module, teacher = loss(), torch.randn(2, 6, 4, 4, requires_grad=True)
     module(torch.randn(2, 4, 4, 4), teacher).backward()

@@ -7,6 +7,7 @@ from mmengine.model import BaseDataPreprocessor, BaseModel, ImgDataPreprocessor
 from torch import nn
 
 from pcka_mmdet.models.teacher.images import Normalisation, renormalise, size_divisor
+from pcka_mmdet.models.training_state import OutOfMemoryError
 
 
 class ClsDataPreprocessor(BaseDataPreprocessor):
@@ -61,3 +62,14 @@ def test_a_classifiers_images_keep_their_size():
 @pytest.mark.parametrize(("side", "divisor"), [(328, 1), (320, 64), (28, 32)])
 def test_the_divisor_is_the_first_whose_image_a_detector_takes(side, divisor):
     assert size_divisor(Model(side, BaseDataPreprocessor())) == divisor
+
+
+def test_memory_that_ends_says_nothing_about_the_divisor(monkeypatch):
+    model = Model(328, BaseDataPreprocessor())
+    monkeypatch.setattr(model, "extract_feat", raise_out_of_memory)
+    with pytest.raises(OutOfMemoryError):
+        size_divisor(model)
+
+
+def raise_out_of_memory(images: torch.Tensor) -> None:
+    raise OutOfMemoryError

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from pcka_mmdet.models import training_state
 from pcka_mmdet.models.teacher import neck_forward, precision
-from pcka_mmdet.models.teacher.neck_forward import NeckForward
+from pcka_mmdet.models.teacher.neck_forward import FUSED, NeckForward
+from pcka_mmdet.models.training_state import OutOfMemoryError
 from tests.detectors import build, distillation, raw_batch, retinanet
 
 IMAGES = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
@@ -230,3 +232,45 @@ def test_auto_goes_by_the_processor(monkeypatch, found):
     assert forward.dtype is (torch.bfloat16 if found else None)
     forward(IMAGES)
     assert ["the teacher computes in bfloat16" in message for message in said] == [True] * found
+
+
+class FullMemory(nn.Module):
+    """Memory ends where it runs for the `at`-th time."""
+
+    def __init__(self, module, at):
+        super().__init__()
+        self.module, self.at, self.calls = module, at, 0
+
+    def forward(self, images):
+        self.calls += 1
+        if self.calls == self.at:
+            raise OutOfMemoryError("16 GiB are not free")
+        return self.module(images)
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+@pytest.mark.parametrize("options", [{}, dict(fuse=False, channels_last=False, precision="bf16")], ids=str)
+@pytest.mark.parametrize("at", [1, 2])
+def test_memory_that_ends_is_no_operator_that_is_not_supported(options, at, warned):
+    detector = trained()
+    detector.backbone = FullMemory(detector.backbone, at)
+    with pytest.raises(OutOfMemoryError, match="16 GiB"):
+        NeckForward(detector, **options)(IMAGES)
+    assert warned == []
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_first_process_decides_what_is_kept(monkeypatch, rank):
+    """The second one makes the same changes without a try of its own."""
+    tried = []
+    detector = trained()
+    monkeypatch.setattr(training_state, "is_main_process", lambda: rank == 0)
+    monkeypatch.setattr(neck_forward, "is_main_process", lambda: rank == 0)
+    monkeypatch.setattr(training_state, "broadcast_object_list", lambda found: found.__setitem__(0, [FUSED]))
+    monkeypatch.setattr(neck_forward, "_probe", lambda *args: tried.append(args) or (IMAGES[:1], ()))
+    monkeypatch.setattr(neck_forward, "_difference", lambda *maps: None if rank else "of this test")
+    expected = detector.extract_feat(IMAGES)
+    assert_close(NeckForward(detector)(IMAGES)["neck"], expected, 1e-4)
+    assert len(tried) == 1 - rank and bool(batch_norms(detector)) == (rank == 0)

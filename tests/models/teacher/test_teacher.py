@@ -12,7 +12,8 @@ from pcka_mmdet.checkpoints.matching import load_what_fits
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.models.teacher import Normalisation, Teacher, load_strictly, size_divisor
 from pcka_mmdet.models.teacher.images import renormalise
-from tests.detectors import build, faster_rcnn, fcos, raw_batch, retinanet
+from pcka_mmdet.models.training_state import OutOfMemoryError
+from tests.detectors import build, faster_rcnn, fcos, maps, raw_batch, retinanet
 
 CAFFE = dict(mean=[102.9801, 115.9465, 122.7717], std=[1.0, 1.0, 1.0], bgr_to_rgb=False)
 
@@ -257,3 +258,14 @@ def test_a_teacher_without_a_preprocessor_is_warned_about(monkeypatch):
     Teacher(build_detector(config), "random")
     Teacher(build_detector(dict(config, data_preprocessor=dict(type="DetDataPreprocessor"))), "random")
     assert len(said) == 1 and "sees pixels as they are: give it the one of its training" in said[0]
+
+
+def test_memory_that_ends_in_the_head_is_no_refusal_of_bfloat16(monkeypatch, warned):
+    def fail(maps):
+        raise OutOfMemoryError("16 GiB are not free")
+
+    teacher = Teacher(build(retinanet()), "random", precision="bf16")
+    monkeypatch.setattr(teacher.detector.bbox_head, "forward", fail)
+    with pytest.raises(OutOfMemoryError, match="16 GiB"):
+        teacher.head(maps(0))
+    assert warned == []

@@ -1,0 +1,190 @@
+"""The host's work in a step of a distillation besides the computing: `python -m research.costs.host --against FOLDER`.
+
+It is that of hooks, recorder, teacher and balance, in Python's calls and torch's operators a step, which other load on
+the machine does not change, and in milliseconds on the CPU. MMEngine's runner trains tiny detectors of random weights.
+From a step of the distillation a step of the student alone, the teacher's backbone and neck, and the losses are
+subtracted. `FOLDER` is a checkout to compare with; it is measured in turns with this one.
+"""
+
+import argparse
+import cProfile
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.testing import demo_mm_inputs
+from mmengine.dataset import BaseDataset
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pcka_mmdet.configuration.detector import model_config
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 12
+FIRST = 4
+"""Steps before it are not counted: the teacher is optimised in them."""
+
+AMP = dict(type="pcka_mmdet.CpuAmpOptimWrapper", optimizer=dict(type="SGD", lr=1e-6))
+CASES = {
+    "fp32, constant weights": (dict(ratio=None), None),
+    "fp32, balanced": (dict(ratio=1.0), None),
+    "bf16, balanced": (dict(ratio=1.0), AMP),
+}
+HOOKS = ("NonFiniteLossHook", "SimilarityHook", "BalanceAdviceHook", "SeparateClippingHook")
+
+
+class Images(BaseDataset):
+    """Random images with boxes, in memory."""
+
+    def __init__(self):
+        self.item = demo_mm_inputs(1, [(3, 64, 64)], num_items=[2], num_classes=2)
+        self._metainfo = dict(classes=("a", "b"))
+
+    def full_init(self) -> None:
+        """Nothing is left to load."""
+
+    def __len__(self) -> int:
+        return 2 * STEPS
+
+    def __getitem__(self, index: int) -> dict:
+        return dict(inputs=self.item["inputs"][0], data_samples=self.item["data_samples"][0].clone())
+
+
+class Operators(TorchDispatchMode):
+    """Counts torch's operators, the backward pass's included."""
+
+    count = 0
+
+    def __torch_dispatch__(self, operator: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        self.count += 1
+        return operator(*args, **(kwargs or {}))
+
+
+class Counter(Hook):
+    """Measures the steps from `FIRST` on."""
+
+    priority = "HIGHEST"
+
+    def __init__(self, start: Callable[[], Any]):
+        self.start = start
+
+    def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        if runner.iter == FIRST:
+            self.start()
+
+
+def costs(run: Callable[[Callable[[], Any]], Any], steps: int) -> dict[str, float]:
+    """Calls, operators and milliseconds a step of a function, which calls what it is given where counting starts."""
+    profile, operators, begin = cProfile.Profile(), Operators(), [0.0]
+    run(profile.enable)
+    profile.disable()
+    calls = sum(entry.callcount for entry in profile.getstats())
+    with operators:
+        run(lambda: setattr(operators, "count", 0))
+    run(lambda: begin.__setitem__(0, time.perf_counter()))
+    seconds = time.perf_counter() - begin[0]
+    return dict(calls=calls / steps, operators=operators.count / steps, milliseconds=1000 * seconds / steps)
+
+
+def detector(width: int, **preprocessing: Any) -> dict[str, Any]:
+    """A tiny RetinaNet."""
+    model = model_config("mmdet::retinanet/retinanet_r18_fpn_1x_coco.py")
+    model.backbone.update(base_channels=width, stem_channels=width, init_cfg=None, frozen_stages=-1)
+    model.neck.update(in_channels=[width * 2**i for i in range(4)], out_channels=16)
+    model.bbox_head.update(in_channels=16, feat_channels=16, stacked_convs=1, num_classes=2)
+    model.data_preprocessor.update(preprocessing)
+    return model
+
+
+def train(model: dict, wrapper: dict | None, hooks: tuple[str, ...], start: Callable[[], Any]) -> Runner:
+    """Train for `STEPS` steps."""
+    with tempfile.TemporaryDirectory() as folder:
+        runner = Runner(
+            model=model,
+            work_dir=folder,
+            train_dataloader=dict(dataset=Images(), batch_size=2, sampler=dict(type="DefaultSampler"), num_workers=0),
+            train_cfg=dict(by_epoch=True, max_epochs=1),
+            optim_wrapper=wrapper or dict(optimizer=dict(type="SGD", lr=1e-6)),
+            default_scope="mmdet",
+            randomness=dict(seed=0),
+            log_level="ERROR",
+            experiment_name=str(time.time()),
+            default_hooks=dict(checkpoint=None, logger=dict(type="LoggerHook", interval=1000)),
+            custom_hooks=[*(dict(type=f"pcka_mmdet.{name}") for name in hooks), Counter(start)],
+        )
+        runner.train()
+    return runner
+
+
+def added(balance: dict, wrapper: dict | None) -> dict[str, float]:
+    """What a distillation adds to a step besides student, teacher and losses."""
+    losses = dict(mimic=dict(type="pcka_mmdet.MimicLoss"))
+    distillation = dict(
+        type="pcka_mmdet.FPNDistill",
+        architecture=detector(8),
+        teacher=detector(12, mean=[103.5, 116.3, 123.7], std=[1.0, 1.0, 1.0], bgr_to_rgb=False),
+        teacher_ckpt="random",
+        distiller=dict(type="pcka_mmdet.FPNDistiller", losses=losses),
+        balance=balance,
+    )
+    whole = costs(lambda start: train(distillation, wrapper, HOOKS, start), STEPS - FIRST)
+    student = costs(lambda start: train(detector(8), wrapper, (), start), STEPS - FIRST)
+    model = train(distillation, None, (), lambda: None).model
+    images = torch.randn(2, 3, 64, 64)
+    maps = model.student.extract_feat(images)
+    sides = [[level.detach().requires_grad_(own) for level in maps] for own in (True, False)]
+
+    def teacher_and_losses(start: Callable[[], Any]) -> None:
+        start()
+        with torch.no_grad():
+            model.teacher.extract_feat(images)
+        pairs = zip(model.distiller.all_terms, *sides, strict=True)
+        sum(term.loss(*pair, None) for term, *pair in pairs).backward()
+
+    computing = costs(teacher_and_losses, steps=1)
+    return {key: whole[key] - student[key] - computing[key] for key in whole}
+
+
+def measure(folder: Path) -> dict[str, dict[str, float]]:
+    """The costs of a checkout, in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    output = subprocess.run(
+        [sys.executable, __file__, "--one"], cwd=folder, env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--against", type=Path, required="--one" not in sys.argv, help="a checkout to compare with")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmarks/host.json"))
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps({name: added(*case) for name, case in CASES.items()}))
+        return
+    folders = dict(before=args.against.resolve(), now=ROOT)
+    rounds = [{when: measure(folder) for when, folder in folders.items()} for _ in range(args.rounds)]
+    results: dict[str, dict[str, dict[str, float]]] = {}
+    for case in CASES:
+        for key in ("calls", "operators", "milliseconds"):
+            before, now = (statistics.median(turn[when][case][key] for turn in rounds) for when in folders)
+            results.setdefault(case, {})[key] = dict(before=before, now=now, ratio=now / before)
+            print(f"{case}: {key} {before:.0f} -> {now:.0f}, {now / before:.0%}")
+    from .measure import save  # not in the process that measures another checkout
+
+    save(args, added=results)
+
+
+if __name__ == "__main__":
+    main()
