@@ -89,7 +89,7 @@ def test_installations_name_the_versions_that_were_tried():
 
 DOCUMENTS = [
     path.relative_to(ROOT)
-    for pattern in ("*.md", "docs/**/*.md", "configs/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "configs/**/*.md", "research/**/*.md")
     for path in sorted(ROOT.glob(pattern))
 ]
 
@@ -111,4 +111,28 @@ def test_python_blocks_are_run(path):
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
 def test_links_lead_to_files(path):
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / path).read_text()):
-        assert (ROOT / path.parent / link).exists(), link
+        target = (ROOT / path.parent / link).resolve()
+        if not target.is_relative_to(ROOT / "research") or (ROOT / "research").exists():
+            assert target.exists(), link
+
+
+def words(*pages: Path) -> int:
+    return sum(len(page.read_text().split()) for page in pages)
+
+
+def test_the_pages_are_short():
+    assert words(ROOT / "README.md") <= 700
+    assert words(*{*ROOT.glob("docs/*.md"), ROOT / "README.md"} - {ROOT / "docs/changelog.md"}) <= 14_000
+
+
+def test_what_it_is_takes_one_screen():
+    """A picture and a few lines stand before the first command."""
+    for page in ("README.md", "README_zh-CN.md"):
+        before, *_ = (ROOT / page).read_text().split("```bash")
+        assert before.count("![") == 1 and len(before.splitlines()) <= 16, page
+
+
+def test_reliability_names_tests_that_exist():
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    named = set(re.findall(r"`(?:tests/)?([a-z_/]+/test_[a-z_]+\.py)`", page))
+    assert len(named) > 15 and [name for name in sorted(named) if not (ROOT / "tests" / name).exists()] == []
