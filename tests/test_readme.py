@@ -11,6 +11,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from pcka_mmdet.functional import cka, extract_patches
 from tests.detectors import build, check_gradients, distillation, raw_batch, retinanet
+from tests.test_rooms import ALLOWED
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT, PCKA, TEACHERS, STOCK, FUNCTIONAL = re.findall(
@@ -136,3 +137,18 @@ def test_reliability_names_tests_that_exist():
     page = (ROOT / "docs" / "reliability.md").read_text()
     named = set(re.findall(r"`(?:tests/)?([a-z_/]+/test_[a-z_]+\.py)`", page))
     assert len(named) > 15 and [name for name in sorted(named) if not (ROOT / "tests" / name).exists()] == []
+
+
+TREE = re.search(r"```\npcka_mmdet/\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.DOTALL)[1]
+
+
+def test_the_tree_says_what_each_room_imports():
+    lines = re.findall(r"^  (\w+)[/.].* imports (.+)$", TREE, flags=re.MULTILINE)
+    shown = {room: set() if rooms == "nothing of ours" else set(rooms.split(", ")) for room, rooms in lines}
+    assert shown == {room: rooms for room, rooms in ALLOWED.items() if room != "__main__"}
+
+
+def test_the_tree_has_every_folder():
+    shown = set(re.findall(r"^ *([\w.]+?)/? ", TREE, flags=re.MULTILINE))
+    folders = {path.parent.name for path in (ROOT / "pcka_mmdet").rglob("__init__.py")} - {"pcka_mmdet"}
+    assert folders <= shown
