@@ -133,6 +133,13 @@ def test_other_pairs(text, name, split):
     assert re.search(rf"\{row.difference.mean:+.3f}(?! \()", text)
 
 
+def test_no_other_method_gained_clearly():
+    """ "None of nine", on BCCD's test images."""
+    others = [label for label in BCCD if label.endswith(", 0.1") or label == "mimic, ratio 0.1"]
+    assert len(others) == 9 and "none of nine" in README and "九种方法" in CHINESE
+    assert all(found("bccd", "test", BCCD[label])[0].difference.low < 0 for label in others)
+
+
 def paired(name: str, split: str, method: str) -> tuple[dict[int, float], dict[int, float]]:
     """AP of a method and of the student alone, by the method's seeds."""
     plain, row = found(name, split, (PLAIN, 1.0), (method, 1.0))
