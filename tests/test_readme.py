@@ -152,3 +152,17 @@ def test_the_tree_has_every_folder():
     shown = set(re.findall(r"^ *([\w.]+?)/? ", TREE, flags=re.MULTILINE))
     folders = {path.parent.name for path in (ROOT / "pcka_mmdet").rglob("__init__.py")} - {"pcka_mmdet"}
     assert folders <= shown
+
+
+def test_the_plan_of_coco():
+    """The table of docs/performance.md follows from its multiply-adds, and the hours from the table."""
+    page = " ".join((ROOT / "docs" / "performance.md").read_text().split())
+    rows = re.findall(r"\| ([\d.]+), ([\d.]+), ([\d.]+)(?:, and R = ([\d.]+))? \| ([\d.]+); ([\d.]+) \|", page)
+    assert len(rows) == 3
+    for student, teacher, head, roi, maps, heads in ((float(value or 0) for value in row) for row in rows):
+        assert maps == pytest.approx(1 + teacher / (3 * student), abs=0.006)
+        assert heads == pytest.approx(1 + (teacher + 3 * head + 3 * roi) / (3 * student), abs=0.006)
+    steps = 117_266 * 24 / (8 * 2)
+    hours = [steps * 0.2 / 3600 * factor for factor in (1, 1 + 351 / (3 * 251), 1 + (351 + 3 * 145) / (3 * 251))]
+    alone, maps, heads = re.search(r"take ([\d.]+) h .*?, ([\d.]+) h .*?, and ([\d.]+) h", page).groups()
+    assert [float(alone), float(maps), float(heads)] == pytest.approx(hours, abs=0.06)
