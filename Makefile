@@ -1,5 +1,5 @@
 # make demo    environment, data, teacher, student, distilled student, table and pictures
-# make test    environment, linter and test suite
+# make test    environment, linter, type checker and test suite
 # make test-research   the tests of research/: benchmarks, ablations, their data and figures
 # make docs    the documentation as web pages: site/index.html
 # make benchmark    every method on every data set, at its best setting, over seeds; QUICK=1 for each loss once, on the digits
@@ -79,6 +79,7 @@ test-onedl:
 lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python -m mypy
 
 # The documentation, strictly: site/index.html. Its environment is made once.
 docs: $(VENV)-docs/ready
@@ -94,7 +95,7 @@ format: install
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(VENV)-classification $(VENV)-docs site build *.egg-info pcka_mmdet/.mim .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-classification $(VENV)-docs site build *.egg-info pcka_mmdet/.mim .pytest_cache .ruff_cache .mypy_cache
 
 # The environment, step by step.
 

@@ -14,8 +14,9 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def split(text: str) -> list[list[str]]:
-    """The commands of a text, without comments and without settings of the environment before them."""
+    """The commands of a text, without comments, loops around them, and settings of the environment before them."""
     lines = [shlex.split(line, comments=True) for line in text.replace("\\\n", " ").splitlines()]
     words = [word for line in lines for word in [*line, "&&"]]
     each = [list(group) for end, group in itertools.groupby(words, "&&".__eq__) if not end]
-    return [list(itertools.dropwhile(re.compile("[A-Z_]+=").match, command)) for command in each]
+    commands = [list(itertools.dropwhile(re.compile("[A-Z_]+=").match, command)) for command in each]
+    return [command for command in commands if command and command[0] not in ("for", "done")]

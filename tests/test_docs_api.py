@@ -7,6 +7,7 @@ import re
 import pytest
 from mmengine.registry import Registry
 
+import pcka_mmdet.models.classifiers  # noqa: F401  (registers backbones that load when a config names them)
 from pcka_mmdet import registry
 from tests.processes import ROOT
 

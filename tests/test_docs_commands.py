@@ -18,8 +18,8 @@ from tests.pages import blocks, split
 from tests.processes import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "README_zh-CN.md", ROOT / "CONTRIBUTING.md"]
-PAGES += [*sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "configs").rglob("*.md"))]
-PROGRAMS = ("pcka-mmdet", "make", "python", "pip", "mim", "tools/", ".venv", "source", "bash")
+PAGES += [page for folder in ("docs", "configs", "research") for page in sorted((ROOT / folder).rglob("*.md"))]
+PROGRAMS = ("pcka-mmdet", "torchrun", "make", "python", "pip", "mim", "tools/", ".venv", "source", "bash")
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
@@ -107,6 +107,23 @@ def test_a_page_says_which_python_runs_the_tools():
     assert [page for page in sorted(pages) if "source .venv/bin/activate" not in (ROOT / page).read_text()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_command_needs_no_scroll_bar(page):
+    most = 90 if page.parent in (ROOT, ROOT / "docs") else 120 if ROOT / "research" in page.parents else 150
+    lines = "".join(blocks(str(page.relative_to(ROOT)), "bash")).splitlines()
+    assert [line for line in lines if len(line.split("    #")[0]) > most] == []
+
+
+def test_configs_in_blocks_exist():
+    named = {
+        path
+        for page in PAGES
+        for block in blocks(str(page.relative_to(ROOT)), "bash")
+        for path in re.findall(r"\bconfigs/[\w/.-]+\.py", re.sub(r"research/configs/\S+", "", block))
+    }
+    assert named and [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
 def test_every_command_is_on_a_page():
     assert COMMANDS.keys() <= {c.words[1] for c in COMMANDS_OF_PAGES if c.words[0] == "pcka-mmdet"} | {"demo"}
 
@@ -115,6 +132,8 @@ def test_every_command_is_on_a_page():
 def test_a_command(command, parse):
     program, *words = command.words
     program = re.sub(r"^\.venv[-\w]*/bin/", "", program)
+    if program == "torchrun":  # its own options come before the module
+        program, words = "python", words[words.index("-m") :]
     if (program, *words[:2]) == ("python", "-m", "pytest"):
         program, words = "pytest", [word for word in words[2:] if word.startswith("tests/")]
     for word in command.words:
@@ -127,8 +146,11 @@ def test_a_command(command, parse):
             assert re.search(known, MAKEFILE, flags=re.MULTILINE), word
     elif program == "pcka-mmdet":
         parse(program_of(words[0]), words[1:], command.whole)
+    elif program == "python" and words[:2] == ["-m", "pcka_mmdet"]:
+        parse(program_of(words[2]), words[3:], command.whole)
     elif program == "python" and words[0] == "-m" and words[1].startswith("research"):
-        pytest.skip("a command of research/, whose tests run it")
+        path = ROOT / words[1].replace(".", "/")
+        assert not (ROOT / "research").exists() or path.with_suffix(".py").exists() or (path / "__main__.py").exists()
     elif program == "python" and words[0] == "-m":
         parse(importlib.import_module(words[1]).main, words[2:], command.whole)
     elif program == "python":

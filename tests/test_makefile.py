@@ -4,6 +4,8 @@ import os
 import shlex
 import subprocess
 
+import yaml
+
 from tests.processes import ROOT
 
 
@@ -33,3 +35,11 @@ def test_the_stack_is_that_of_the_environment(tmp_path):
     done = subprocess.run([*words, "STACK=openmmlab"], **options)
     assert done.returncode == 2
     assert "was made with STACK=onedl, not openmmlab: name another folder, such as VENV=.venv-openmmlab" in done.stderr
+
+
+def test_lint_and_the_hook_of_commits():
+    done = subprocess.run(["make", "--dry-run", "lint"], cwd=ROOT, capture_output=True, text=True, check=True)
+    commands = [line.removeprefix(".venv/bin/") for line in done.stdout.splitlines()]
+    assert commands[-3:] == ["ruff check", "ruff format --check", "python -m mypy"]
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [hook["entry"] for hook in repository["hooks"]] == ["make --silent lint"]

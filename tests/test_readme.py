@@ -11,6 +11,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from pcka_mmdet.functional import cka, extract_patches
 from tests.detectors import build, check_gradients, distillation, raw_batch, retinanet
+from tests.test_rooms import ALLOWED
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULT, PCKA, TEACHERS, STOCK, FUNCTIONAL = re.findall(
@@ -89,7 +90,7 @@ def test_installations_name_the_versions_that_were_tried():
 
 DOCUMENTS = [
     path.relative_to(ROOT)
-    for pattern in ("*.md", "docs/**/*.md", "configs/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "configs/**/*.md", "research/**/*.md")
     for path in sorted(ROOT.glob(pattern))
 ]
 
@@ -111,4 +112,57 @@ def test_python_blocks_are_run(path):
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
 def test_links_lead_to_files(path):
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / path).read_text()):
-        assert (ROOT / path.parent / link).exists(), link
+        target = (ROOT / path.parent / link).resolve()
+        if not target.is_relative_to(ROOT / "research") or (ROOT / "research").exists():
+            assert target.exists(), link
+
+
+def words(*pages: Path) -> int:
+    return sum(len(page.read_text().split()) for page in pages)
+
+
+def test_the_pages_are_short():
+    assert words(ROOT / "README.md") <= 700
+    assert words(*{*ROOT.glob("docs/*.md"), ROOT / "README.md"} - {ROOT / "docs/changelog.md"}) <= 14_000
+
+
+def test_what_it_is_takes_one_screen():
+    """A picture and a few lines stand before the first command."""
+    for page in ("README.md", "README_zh-CN.md"):
+        before, *_ = (ROOT / page).read_text().split("```bash")
+        assert before.count("![") == 1 and len(before.splitlines()) <= 16, page
+
+
+def test_reliability_names_tests_that_exist():
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    named = set(re.findall(r"`(?:tests/)?([a-z_/]+/test_[a-z_]+\.py)`", page))
+    assert len(named) > 15 and [name for name in sorted(named) if not (ROOT / "tests" / name).exists()] == []
+
+
+TREE = re.search(r"```\npcka_mmdet/\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.DOTALL)[1]
+
+
+def test_the_tree_says_what_each_room_imports():
+    lines = re.findall(r"^  (\w+)[/.].* imports (.+)$", TREE, flags=re.MULTILINE)
+    shown = {room: set() if rooms == "nothing of ours" else set(rooms.split(", ")) for room, rooms in lines}
+    assert shown == {room: rooms for room, rooms in ALLOWED.items() if room != "__main__"}
+
+
+def test_the_tree_has_every_folder():
+    shown = set(re.findall(r"^ *([\w.]+?)/? ", TREE, flags=re.MULTILINE))
+    folders = {path.parent.name for path in (ROOT / "pcka_mmdet").rglob("__init__.py")} - {"pcka_mmdet"}
+    assert folders <= shown
+
+
+def test_the_plan_of_coco():
+    """The table of docs/performance.md follows from its multiply-adds, and the hours from the table."""
+    page = " ".join((ROOT / "docs" / "performance.md").read_text().split())
+    rows = re.findall(r"\| ([\d.]+), ([\d.]+), ([\d.]+)(?:, and R = ([\d.]+))? \| ([\d.]+); ([\d.]+) \|", page)
+    assert len(rows) == 3
+    for student, teacher, head, roi, maps, heads in ((float(value or 0) for value in row) for row in rows):
+        assert maps == pytest.approx(1 + teacher / (3 * student), abs=0.006)
+        assert heads == pytest.approx(1 + (teacher + 3 * head + 3 * roi) / (3 * student), abs=0.006)
+    steps = 117_266 * 24 / (8 * 2)
+    hours = [steps * 0.2 / 3600 * factor for factor in (1, 1 + 351 / (3 * 251), 1 + (351 + 3 * 145) / (3 * 251))]
+    alone, maps, heads = re.search(r"take ([\d.]+) h .*?, ([\d.]+) h .*?, and ([\d.]+) h", page).groups()
+    assert [float(alone), float(maps), float(heads)] == pytest.approx(hours, abs=0.06)

@@ -17,7 +17,7 @@ BACKEND = "atomic"
 class CheckpointBackend(LocalBackend):
     """Local files with atomic writes. A checkpoint goes with its student, and removals can be delayed."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._pending: list[tuple[Path, int]] | None = None
 
@@ -42,7 +42,8 @@ class CheckpointBackend(LocalBackend):
         if self._pending is not None:
             yield
             return
-        self._pending = pending = []
+        pending: list[tuple[Path, int]] = []
+        self._pending = pending
         try:
             yield
         finally:

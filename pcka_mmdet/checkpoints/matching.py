@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -29,7 +29,7 @@ def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[s
     fitting = {key: value for key, value in weights.items() if key not in misshapen}
     missing, unexpected, renamed = [], [], []
 
-    def note(module: nn.Module, result: NamedTuple) -> None:
+    def note(module: nn.Module, result: Any) -> None:
         missing.extend(result.missing_keys)
         unexpected.extend(result.unexpected_keys)
 

@@ -88,7 +88,7 @@ def data_classes(dataset: dict, scope: str | None) -> tuple[str, ...] | None:
     """
     kind = data_set_class(dataset, scope) if "type" in dataset else None
     stated = dataset.get("metainfo") or {}
-    if hasattr(kind, "_load_metainfo"):  # a `BaseDataset`; it reads a file of names
+    if kind and hasattr(kind, "_load_metainfo"):  # a `BaseDataset`; it reads a file of names
         stated = kind._load_metainfo(stated)
     classes = stated.get("classes")
     if isinstance(classes, str):

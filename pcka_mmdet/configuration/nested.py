@@ -1,12 +1,12 @@
 """Nested dicts and lists, which configs are made of, and the types in them."""
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 
 
 def walk(node: Any) -> Iterator[tuple[str | None, Any]]:
     """Every value within nested dicts and lists, with its key; the key of a list's entry is `None`."""
-    entries = node.items() if isinstance(node, dict) else ()
+    entries: Iterable[tuple[str | None, Any]] = node.items() if isinstance(node, dict) else ()
     if isinstance(node, (list, tuple, set)):
         entries = ((None, value) for value in node)
     for key, value in entries:

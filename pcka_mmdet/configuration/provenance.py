@@ -34,7 +34,7 @@ def code_version() -> str:
 
 def machine() -> dict[str, str | int]:
     """The hardware and software that times depend on."""
-    names = {
+    names: dict[str, str | int] = {
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "cores": cores(),

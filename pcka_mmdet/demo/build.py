@@ -28,10 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run(parser, arguments, write)
 
 
-if __name__ == "__main__":
-    main()
-
-
 def make_parser(module: str, description: str | None) -> argparse.ArgumentParser:
     """A parser with the argument that all have."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
@@ -50,3 +46,7 @@ def run(
         sys.exit(f"{parser.prog}: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted; nothing was changed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,7 @@
 """Centred kernel alignment (CKA) of two representations, with its gradient in closed form."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -43,7 +45,7 @@ class _CKA(torch.autograd.Function):
     """Computes the gradients in `forward`."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, y: Tensor, sides: tuple[int, ...], centering: str) -> Tensor:
+    def forward(ctx: Any, x: Tensor, y: Tensor, sides: tuple[int, ...], centering: str) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             value, gradients = value_and_gradients(x, y, centering, sides)
         ctx.save_for_backward(*gradients)
@@ -52,7 +54,7 @@ class _CKA(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grads: list[Tensor | None] = [None, None]
         for side, gradient in zip(ctx.sides, ctx.saved_tensors, strict=True):
             grads[side] = column(grad) * gradient
@@ -87,7 +89,7 @@ class MinibatchCKA:
             return
         k, el = (SampleForm.gram((z - z.mean(0)).unsqueeze(0), "debias")[0] for z in (x.float(), y.float()))
         found = torch.stack([(a * b).sum() / (n * (n - 3)) for a, b in ((k, el), (k, k), (el, el))])
-        self.sums[(slice(None), *index)] += found.cpu().double()
+        self.sums[:, index[0], index[1]] += found.cpu().double()
 
     def values(self) -> Tensor:
         """CKA of each pair, float64; NaN where a representation was constant, or no batch was large enough."""

@@ -58,7 +58,8 @@ def rescale(x: Tensor, centering: str) -> tuple[Tensor, Tensor]:
 def cheaper_form(samples: int, features: int, other_features: int) -> type["SampleForm"] | type["FeatureForm"]:
     """The form that needs fewer multiply-adds for the value and the gradient of the first matrix."""
     sizes = samples, features, other_features
-    return min((SampleForm, FeatureForm), key=lambda form: form.multiply_adds(*sizes))
+    forms: tuple[type[SampleForm] | type[FeatureForm], ...] = SampleForm, FeatureForm
+    return min(forms, key=lambda form: form.multiply_adds(*sizes))
 
 
 def column(per_group: Tensor) -> Tensor:
@@ -94,8 +95,9 @@ def value_and_gradients(x: Tensor, y: Tensor, centering: str, sides: Sequence[in
         CKA `(G,)`, and for each of the sides the gradient, of the matrix's shape.
     """
     form = cheaper_form(x.shape[-2], x.shape[-1], y.shape[-1])
-    matrices, scales = zip(*(rescale(matrix, centering) for matrix in (x, y)), strict=True)
-    value, gradients = form.evaluate(*matrices, centering, sides)
+    (x, x_scale), (y, y_scale) = rescale(x, centering), rescale(y, centering)
+    value, gradients = form.evaluate(x, y, centering, sides)
+    scales = x_scale, y_scale
     return value, [gradient.mul_(scales[side]) for side, gradient in zip(sides, gradients, strict=True)]
 
 

@@ -50,7 +50,9 @@ class LevelMatrix(MinibatchCKA):
 
 def _positions(maps: Sequence[Tensor], size: Sequence[int]) -> list[Tensor]:
     """Positions by channels, `(N, C)` in float32, of maps brought to one height and width."""
-    maps = [m if m.shape[2:] == size else F.adaptive_avg_pool2d(m, size) for m in (m.detach() for m in maps)]
+    maps = [
+        m if m.shape[2:] == size else F.adaptive_avg_pool2d(m, (size[0], size[1])) for m in (m.detach() for m in maps)
+    ]
     count, most = size[0] * size[1], max(1, MAX_POSITIONS // len(maps[0]))
     if count > most:
         chosen = torch.linspace(0, count - 1, most, device=maps[0].device).long()
@@ -76,7 +78,7 @@ def local_cka(student: Tensor, teacher: Tensor, side: int = 4) -> Tensor:
     if side**2 < MIN_SAMPLES["debias"]:
         return torch.full((len(rows), len(columns)), torch.nan)
     if teacher.shape[2:] != size:
-        teacher = F.adaptive_avg_pool2d(teacher, size)
+        teacher = F.adaptive_avg_pool2d(teacher, (size[0], size[1]))
     windows = (m[0].detach().float().unfold(1, side, 1).unfold(2, side, 1) for m in (student, teacher))
     x, y = (m[:, rows][:, :, columns].flatten(3).permute(1, 2, 3, 0).flatten(0, 1) for m in windows)
     return cka(x, y, "debias").reshape(len(rows), len(columns))

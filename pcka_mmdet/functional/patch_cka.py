@@ -7,6 +7,8 @@ time, so that they stay in the processor's cache. The gradient is computed toget
 kept for the backward pass.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -75,27 +77,33 @@ class _PatchCKA(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, student: Tensor, teacher: Tensor, wants_gradient: bool, centering: str, kinds: tuple[str, ...], *cut
+        ctx: Any,
+        student: Tensor,
+        teacher: Tensor,
+        wants_gradient: bool,
+        centering: str,
+        kinds: tuple[str, ...],
+        *cut: Any,
     ) -> Tensor:
         wide = torch.promote_types(student.dtype, torch.float32)
-        values = [[] for _ in kinds]
+        parts: list[list[Tensor]] = [[] for _ in kinds]
         gradients = [torch.empty_like(student, dtype=wide) for _ in kinds if wants_gradient]
         with torch.autocast(student.device.type, enabled=False):
             for part in _parts(student, cut):
-                patches = [extract_patches(m[part].to(wide), *cut) for m in (student, teacher)]
-                part_values, part_gradients = _evaluate(*patches, centering, kinds, wants_gradient)
-                for value, found in zip(part_values, values, strict=True):
+                x, y = (extract_patches(m[part].to(wide), *cut) for m in (student, teacher))
+                part_values, part_gradients = _evaluate(x, y, centering, kinds, wants_gradient)
+                for value, found in zip(part_values, parts, strict=True):
                     found.append(value)
                 for gradient, whole in zip(part_gradients, gradients, strict=True):
                     whole[part] = join_patches(gradient, student[part].shape, *cut)
-            values = torch.stack([torch.cat(parts) for parts in values])
+            values = torch.stack([torch.cat(found) for found in parts])
         ctx.save_for_backward(*gradients)
         ctx.groups, ctx.dtype = values.shape[1], student.dtype
         return values.mean(1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         first, *others = zip(grad / ctx.groups, ctx.saved_tensors, strict=True)
         total = first[0] * first[1]
         for factor, gradient in others:

@@ -8,6 +8,7 @@ is a given multiple of the task's. So no weight has to be found for each detecto
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
@@ -60,8 +61,7 @@ def group_losses(ratio: float | Mapping[str, float] | None, sources: Mapping[str
     """
     if ratio is None:
         return {name: Group(source, "all", None) for name, source in sources.items() if source != "roi_head"}
-    by_loss = ratio if isinstance(ratio, Mapping) else None
-    balanced = sources if by_loss is None else by_loss
+    balanced = ratio if isinstance(ratio, Mapping) else sources
     unknown = [name for name in balanced if name not in sources]
     if unknown:
         raise ValueError(f"balance.ratio: there is no loss {unknown}; there are {list(sources)}")
@@ -70,10 +70,10 @@ def group_losses(ratio: float | Mapping[str, float] | None, sources: Mapping[str
             "balance.ratio: gradients at the source 'roi_head' cannot be balanced, since its stages run one after "
             "another: name the other losses only, as in balance=dict(ratio={NAME: 1.0})"
         )
-    if by_loss is None:
+    if not isinstance(ratio, Mapping):
         return {name: Group(source, "all", ratio) for name, source in sources.items()}
-    there = {sources[name] for name in by_loss}
-    return {name: Group(source, name, by_loss.get(name)) for name, source in sources.items() if source in there}
+    there = {sources[name] for name in ratio}
+    return {name: Group(source, name, ratio.get(name)) for name, source in sources.items() if source in there}
 
 
 class GradientBalance(nn.Module):
@@ -123,7 +123,7 @@ class GradientBalance(nn.Module):
         1. They start at 0; that bias cancels in quotients of columns."""
         return torch.stack(list(self.buffers()))
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         """Load the averages of the groups that are the same. Others stay as they are. In a new model they are zero;
         MMDetection's `SyncNormHook` loads a model's batch norms, and nothing else, before each validation."""
         own = {f"{prefix}{name}": buffer.clone() for name, buffer in self.named_buffers()}
@@ -180,7 +180,8 @@ class GradientBalance(nn.Module):
             for level, gradient in enumerate(gradients):
                 if gradient is not None:
                     scaled = gradient if ratio is None else gradient * scale.to(gradient.dtype)
-                    total[level] = scaled if total[level] is None else total[level] + scaled
+                    before = total[level]
+                    total[level] = scaled if before is None else before + scaled
         # at the end of the pass DDP has started all its reductions, in every process: the order is the same
         Variable._execution_engine.queue_callback(self._average)
         return total
@@ -231,7 +232,7 @@ class _Fork(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, balance: GradientBalance, copies: int, *outputs: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, balance: GradientBalance, copies: int, *outputs: Tensor) -> tuple[Tensor, ...]:
         ctx.balance, ctx.dtypes = balance, [output.dtype for output in outputs]
         ctx.set_materialize_grads(False)
         wide = [output.detach().float() if output.dtype == torch.float16 else output for output in outputs]
@@ -245,7 +246,7 @@ class _Fork(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         levels = len(ctx.dtypes)
         task, *groups = (gradients[i : i + levels] for i in range(0, len(gradients), levels))
         total = ctx.balance.combine(task, groups)

@@ -91,8 +91,10 @@ def correct(found: Boxes, true: Boxes) -> list[bool]:
     for box, label in zip(found.boxes, found.labels):
         candidates = [number for number in free if true.labels[number] == label]
         best = max(candidates, key=lambda number: overlap(box, true.boxes[number]), default=None)
-        result.append(best is not None and overlap(box, true.boxes[best]) >= IOU)
-        if result[-1]:
+        if best is not None and overlap(box, true.boxes[best]) < IOU:
+            best = None
+        result.append(best is not None)
+        if best is not None:
             free.remove(best)
     return result
 
@@ -104,9 +106,9 @@ def outside_crowds(found: Boxes, true: Boxes) -> Boxes:
     def in_crowd(box: Sequence[float], label: int) -> bool:
         return any(label == other and _common(box, crowd) >= IOU * _area(box) > 0 for other, crowd in true.crowds)
 
-    rows = zip(correct(found, true), found.boxes, found.labels, found.scores, strict=True)
-    kept = [row for right, *row in rows if right or not in_crowd(*row[:2])]
-    return Boxes(*([row[column] for row in kept] for column in range(3)))
+    rows = zip(correct(found, true), found.boxes, found.labels, found.scores or (), strict=True)
+    kept = [(box, label, score) for right, box, label, score in rows if right or not in_crowd(box, label)]
+    return Boxes([box for box, _, _ in kept], [label for _, label, _ in kept], [score for _, _, score in kept])
 
 
 def overlap(one: Sequence[float], other: Sequence[float]) -> float:

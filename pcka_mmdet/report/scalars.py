@@ -25,7 +25,7 @@ def read_scalars(folder: Path) -> list[dict]:
         newer = _read_lines(path)
         first, second, *_ = [*(record["iter"] for record in newer if "iter" in record), math.inf, math.inf]
         start = first - (second - first) if second < math.inf else first - 1
-        records = [*takewhile(lambda record, start=start: record.get("iter", 0) <= start, records), *newer]
+        records = [*takewhile(lambda record, start=start: record.get("iter", 0) <= start, records), *newer]  # type: ignore[misc]
     return records
 
 

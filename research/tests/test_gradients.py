@@ -1,8 +1,11 @@
 """The table of gradients."""
 
+import json
+import sys
+
 import pytest
 
-from research.gradients import gradient_rows
+from research.gradients import gradient_rows, main
 
 
 def record(iteration, ratio, cosine, part="all"):
@@ -30,3 +33,14 @@ def test_a_single_record():
 def test_without_balance(log):
     with pytest.raises(ValueError, match=r"the log of 'pcka' has no balance.ratio_\*: is it a distillation by"):
         gradient_rows(dict(pcka=log))
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    """As docs/analysis.md has it."""
+    folder = tmp_path / "20260101_000000" / "vis_data"
+    folder.mkdir(parents=True)
+    lines = [json.dumps(record(number, 2.0, 0.1, "all_neck")) for number in (1, 2)]
+    (folder / "scalars.json").write_text("\n".join(lines))
+    monkeypatch.setattr(sys, "argv", ["gradients", f"distilled={tmp_path}"])
+    main()
+    assert "| distilled | all_neck | 2.000 | 0.100 |" in capsys.readouterr().out

@@ -12,7 +12,11 @@ from research.ablations.ablations import trainings as trainings_of
 from research.methods.data_sets import DATA_SETS
 from research.methods.methods import HALF_MORE, HEADS_HALF_MORE, LONGER, PLAIN
 
-README, BENCHMARK = (Path(page).read_text() for page in ("README.md", "research/benchmark.md"))
+FIRST_PAGES = ("README.md", "README_zh-CN.md", "docs/index.md")
+README, CHINESE, BENCHMARK, PERFORMANCE = (
+    " ".join(Path(page).read_text().split())
+    for page in ("README.md", "README_zh-CN.md", "research/benchmark.md", "docs/performance.md")
+)
 CLASSIFIERS = "configs/classification/README.md"
 
 TABLES = {
@@ -21,7 +25,7 @@ TABLES = {
         for line in Path(page).read_text().splitlines()
         if line.startswith("|")
     ]
-    for page in ("README.md", "research/benchmark.md", "docs/performance.md", CLASSIFIERS)
+    for page in (*FIRST_PAGES, "research/benchmark.md", "research/costs.md", CLASSIFIERS)
 }
 """Cells of all rows of all tables."""
 
@@ -58,10 +62,6 @@ BCCD = {
 """Beginnings of the rows of BCCD's table, with method and setting."""
 
 
-WITHOUT_TEACHER = {"bccd-imagenet", "bccd-two-stage", "bccd-two-families"}
-"""Sets whose teacher's AP was not recorded."""
-
-
 def trials(name: str) -> list[Trial]:
     content = json.loads(Path(f"research/results/methods/{name}.json").read_text())
     return [Trial(**entry["trial"]) for entry in content.values()]
@@ -92,43 +92,81 @@ def interval(gain: Interval) -> str:
     return f"{gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
 
 
+EXPECTED = [
+    ("bccd", "bf16-heads+balance"),
+    ("deeppcb", "bf16-heads+balance"),
+    ("digits", DATA_SETS["digits"].recipe),
+    ("bccd-equal", DATA_SETS["bccd-equal"].recipe),
+]
+"""Data set and method of each row of the table on the first pages."""
+
+
+@pytest.mark.parametrize("page", FIRST_PAGES)
+@pytest.mark.parametrize("row", range(len(EXPECTED)))
+def test_what_to_expect(page, row):
+    name, method = EXPECTED[row]
+    cells = [cells for cells in TABLES[page] if len(cells) == 5][2:][row]
+    plain, distilled = found(name, "test", (PLAIN, 1.0), (method, 1.0), seeds_of=method)
+    assert plain.values.keys() == distilled.values.keys()
+    assert re.search(rf"{len(distilled.values)} (seeds|个种子)$", cells[0])
+    (teacher,) = (trial.test for trial in trials(name) if trial.method == "teacher")
+    assert cells[1:4] == [f"{value:.3f}" for value in (teacher, plain.mean, distilled.mean)]
+    assert cells[4] == difference(distilled)
+
+
+@pytest.mark.parametrize("text", [README, CHINESE], ids=["english", "chinese"])
+def test_the_student_alone_for_as_long(text):
+    longer = {name: paired(name, "test", LONGER) for name in ("bccd", "deeppcb", "digits")}
+    assert interval(paired_difference(*longer["bccd"])) in text
+    for name in ("deeppcb", "digits"):
+        (seed,) = longer[name][0]
+        assert f"{longer[name][0][seed] - longer[name][1][seed]:+.3f}" in text
+
+
+@pytest.mark.parametrize("text", [README, CHINESE], ids=["english", "chinese"])
 @pytest.mark.parametrize(
-    "begin, name, method",
-    [
-        ("BCCD: RetinaNet, thin", "bccd", "bf16-heads+balance"),
-        ("DeepPCB: RetinaNet", "deeppcb", "bf16-heads+balance"),
-        ("Digits drawn on photographs", "digits", DATA_SETS["digits"].recipe),
-        ("BCCD: a teacher that is no better", "bccd-equal", DATA_SETS["bccd-equal"].recipe),
-    ],
+    "name, split", [("bccd-imagenet", "test"), ("bccd-two-stage", "test"), ("bccd-two-families", "val")]
 )
-def test_what_to_expect(begin, name, method):
-    """The first table of README.md."""
-    (cells,) = [cells for cells in TABLES["README.md"] if cells[0].startswith(begin)]
-    pairs = (PLAIN, 1.0), (LONGER, 1.0), (method, 1.0)
-    plain, longer, distilled = found(name, "test", *pairs, seeds_of=method)
-    _, seeds, teacher, *values, gain = cells
-    assert seeds == str(len(plain.values)) == str(len(distilled.values))
-    assert (values[0], values[2]) == (mean(plain), mean(distilled)) and gain.startswith(difference(distilled))
-    assert bool(values[1]) == bool(longer)
-    if longer:
-        several = len(longer.values) > 1
-        assert values[1].startswith(mean(longer) if several else f"{longer.mean:.3f}, 1 seed")
-    recorded = [trial for trial in trials(name) if trial.method == "teacher"]
-    assert len(recorded) == (name not in WITHOUT_TEACHER)
-    assert all(teacher.startswith(f"{trial.test:.3f}") for trial in recorded)
+def test_other_pairs(text, name, split):
+    _, row = found(name, split, (PLAIN, 1.0), (DATA_SETS[name].recipe, 1.0))
+    assert row.difference.low < 0 and len(row.values) == 3  # "none clear", "three seeds each"
+    assert re.search(rf"\{row.difference.mean:+.3f}(?! \()", text)
 
 
-def test_what_to_expect_in_float32():
-    """The sentence below that table."""
-    said = " ".join(README.split())
-    for name in ("bccd", "deeppcb"):
-        (row,) = found(name, "test", (DATA_SETS[name].recipe, 1.0))
-        assert difference(row) in said
+def test_no_other_method_gained_clearly():
+    """ "None of nine", on BCCD's test images."""
+    others = [label for label in BCCD if label.endswith(", 0.1") or label == "mimic, ratio 0.1"]
+    assert len(others) == 9 and "none of nine" in README and "九种方法" in CHINESE
+    assert all(found("bccd", "test", BCCD[label])[0].difference.low < 0 for label in others)
+
+
+def paired(name: str, split: str, method: str) -> tuple[dict[int, float], dict[int, float]]:
+    """AP of a method and of the student alone, by the method's seeds."""
+    plain, row = found(name, split, (PLAIN, 1.0), (method, 1.0))
+    return row.values, {seed: plain.values[seed] for seed in row.values}
+
+
+def test_ratios():
+    """What `docs/recipes.md` says of 0.3, 1 and 3, with one seed in the short regime."""
+    page = " ".join(Path("docs/recipes.md").read_text().split())
+    for name, text in ("bccd", "was {}, {} and {} on BCCD"), ("deeppcb", "and {}, {} and {} on DeepPCB"):
+        values = {
+            trial.setting: trial.val
+            for trial in trials(name)
+            if (trial.method, trial.regime, trial.seed) == ("both-heads+balance", "short", CHOOSING_SEED)
+        }
+        assert text.format(*(f"{values[ratio]:.3f}" for ratio in (0.3, 1.0, 3.0))) in page
+
+
+def test_the_student_alone_with_three_seeds():
+    (cells,) = [cells for cells in TABLES["research/benchmark.md"] if cells[0].startswith("the same, seeds 0 to 2")]
+    val, test = (found("bccd", split, (PLAIN, 1.0), seeds_of="pkd+balance")[0] for split in ("val", "test"))
+    assert cells[1:] == ["3", mean(val), "", mean(test), ""]
 
 
 @pytest.mark.parametrize("begin", BCCD)
 def test_each_method_on_bccd(begin):
-    """The first table of results in docs/benchmark.md."""
+    """The first table of results in research/benchmark.md."""
     cells = next(cells for cells in TABLES["research/benchmark.md"] if cells[0].startswith(begin) and len(cells) == 6)
     val, test = (found("bccd", split, BCCD[begin])[0] for split in ("val", "test"))
     assert cells[1:3] == [str(len(val.values)), mean(val)]
@@ -160,7 +198,7 @@ def test_variants_of_the_default(begin, method):
 def test_the_lead_over_other_methods_on_the_digits(method):
     """Of the default, seed by seed, on test."""
     default, other = found("digits", "test", (DATA_SETS["digits"].recipe, 1.0), (method, 1.0))
-    assert interval(paired_difference(default.values, other.values)) in " ".join(BENCHMARK.split())
+    assert interval(paired_difference(default.values, other.values)) in BENCHMARK
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -235,15 +273,89 @@ COSTS = {
 
 
 def test_the_cost_of_every_method():
-    """The table of `docs/performance.md` has each loss of the package."""
+    """The table of `research/costs.md` has each loss of the package."""
     found = json.loads(Path("research/results/cost.json").read_text())
     seconds, memory = found["seconds"], found["memory"]
-    rows = [cells for cells in TABLES["docs/performance.md"] if len(cells) == 6 and cells[0] in COSTS]
+    rows = [cells for cells in TABLES["research/costs.md"] if len(cells) == 6 and cells[0] in COSTS]
     cells = {label: rest for row in rows for label, *rest in (row[:3], row[3:]) if label}
     assert cells == {
         label: [f"{1000 * (seconds[name] - seconds['plain']):.0f}", f"{(memory[name] - memory['plain']) / 1e6:.1f}"]
         for label, name in COSTS.items()
     }
+
+
+def test_what_is_said_of_the_papers_tables():
+    """Each number of a row that links to results of ablations is in them."""
+    lines = [line for line in Path("research/paper.md").read_text().splitlines() if "(results/ablations/" in line]
+    assert len(lines) == 4
+    for line in lines:
+        pages = "".join(Path("research", link).read_text() for link in re.findall(r"\((results/ablations/\S+)\)", line))
+        numbers = re.findall(r"\d\.\d{3}", line)
+        assert numbers and [number for number in numbers if number not in pages] == []
+
+
+def test_what_is_said_of_classifiers():
+    results = json.loads(Path("research/results/classification.json").read_text())
+    (line,) = [line for line in Path("research/paper.md").read_text().splitlines() if "on small digits" in line]
+    for label, training in {
+        "student": "student_seed{}",
+        "RCKA": "rcka_seed{}",
+        "features alone": "rcka_seed{}_loss_weight=0_class_weight=0",
+        "logits alone": "rcka_seed{}_loss_weight=0",
+        "DIST": "dist_seed{}",
+        "PCKA": "pcka_seed{}",
+    }.items():
+        values = [results[training.format(seed)]["top1_test"] for seed in range(5)]
+        assert f"{label} {sum(values) / 5:.3f}" in line
+
+
+def steps(name: str) -> dict[str, float]:
+    """A step of each method over the student's, as measured on a pair."""
+    seconds = json.loads(Path(f"research/results/{name}.json").read_text())["seconds"]
+    return {method: value / seconds["plain"] for method, value in seconds.items()}
+
+
+def test_what_a_step_costs():
+    one, two = steps("cost"), steps("cost_two_stage")
+    ratios = [f"{pair[method]:.1f}" for pair in (one, two) for method in ("bf16-heads+balance", "both-heads+balance")]
+    small, small32, stages, stages32 = ratios
+    assert f"takes {small} times the student's with the teacher in bfloat16, and {small32} times in float32" in README
+    assert f"it takes {stages} and {stages32} times" in README
+    for number in ratios:
+        assert f"{number} 倍" in CHINESE or f"{number} 与" in CHINESE
+    assert f"| {small}; {small32} |" in PERFORMANCE and f"| {stages}; {stages32} |" in PERFORMANCE
+    assert f"{small} in place of {small32} times" in PERFORMANCE
+    assert f"{one['own-head']:.1f} times, in float32" in PERFORMANCE
+    saved = f"{100 * (1 - one['half-heads+balance'] / one['both-heads+balance']):.0f} % shorter"
+    assert saved in PERFORMANCE and f"on BCCD's small pair it is {saved}" in BENCHMARK
+
+
+def test_the_costs_of_two_stages():
+    page = " ".join(Path("research/costs.md").read_text().split())
+    seconds = json.loads(Path("research/results/cost_two_stage.json").read_text())["seconds"]
+    over = {method: f"{1000 * (value - seconds['plain']):.0f}" for method, value in seconds.items()}
+    assert f"the student's step is {1000 * seconds['plain']:.0f} ms" in page
+    for label, method in {
+        "mimic": "mimic",
+        "PKD": "pkd",
+        "centred PCKA": "pcka-center",
+        "RCKA on the class logits of proposals": "rcka-roi",
+        "own-head": "own-head",
+        "teacher-head": "teacher-head",
+        "`RoIHeadLoss`": "roi-head",
+        "the default in float32": "both-heads+balance",
+        "the teacher in bfloat16": "bf16-heads+balance",
+    }.items():
+        assert f"{label} {over[method]}" in page, (label, over[method])
+
+
+def test_the_student_alone_of_few_epochs_on_the_digits():
+    entries = json.loads((RESULTS_OF_ABLATIONS / "digits.json").read_text())
+    values = [entries[f"short_plain_1_seed{seed}"]["trial"]["val"] for seed in range(3)]
+    said = f"{sum(values) / 3:.3f}"
+    assert f"seeds 0 to 2 of the student alone have a mean of [{said}]" in BENCHMARK
+    assert f"student alone {said}" in Path("research/paper.md").read_text()
+    assert f"have {said} on val" in Path("research/digits.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 import pcka_mmdet.demo
 from pcka_mmdet.demo import CLASSES, SPLITS, build, build_digit_scenes, digit_scenes
+from tests.processes import ROOT
 
 TINY = {"train": 2, "val": 1, "test": 1}
 
@@ -205,3 +206,10 @@ def test_it_needs_no_torch_and_no_mm_package(tmp_path):
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
     assert (tmp_path / "set" / "annotations" / "test.json").is_file()
+
+
+def test_the_command(tmp_path):
+    """As a program: `main` runs after all functions of the module are defined."""
+    words = ["-m", "pcka_mmdet.demo.build", tmp_path / "scenes", "--train", "2", "--val", "1", "--test", "1"]
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("4 scenes in ")

@@ -117,7 +117,7 @@ def test_a_teacher_of_the_same_classes(command, cells, tmp_path):
     if "shared" in cells.read_text():
         pytest.skip("one set is enough for this")
     (tmp_path / "teacher.py").write_text(cells.read_text().replace("_r18_", "_r50_"))
-    lines = blocks("docs/own-detector.md", "bash")[0].splitlines()
+    lines = blocks("docs/own-detector.md", "bash")[0].replace("\\\n", "").splitlines()
     teacher, student, distilled = (line for line in lines if line.startswith("pcka-mmdet train"))
     run_block(command, teacher, tmp_path, options=small())
     (tmp_path / "work_dirs/teacher/epoch_1.pth").rename(tmp_path / "work_dirs/teacher/epoch_12.pth")
