@@ -52,10 +52,10 @@ def metafile(family: Path) -> dict[str, dict]:
 
 
 def rows(family: Path) -> dict[str, list[str]]:
-    """Cells of the README's table by the config that a row links to."""
+    """Cells of the README's table by the configs that a row links to."""
     lines = [line for line in (family / "README.md").read_text().splitlines() if line.startswith("| [")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return {str(family / re.search(r"\((.+)\)", line[0])[1]): line[1:] for line in cells}
+    return {str(family / file): line for line in cells for file in re.findall(r"\((.+?)\)", line[0])}
 
 
 @functools.cache
@@ -200,13 +200,17 @@ def test_tables_and_metafiles_agree(family):
     entries, table = metafile(family), rows(family)
     configs = [str(path) for path in CONFIGS if path.parent == family]
     assert sorted(entries) == sorted(table) == sorted(configs)
-    for config, (student, teacher, paper, departures, measured) in table.items():
-        metadata = entries[config]["Metadata"]
+    for config, (links, student, teacher, papers, departures, measured) in table.items():
+        metadata, recipe = entries[config]["Metadata"], Path(config).name.partition("_")[0]
+        assert f"[{recipe}]({Path(config).name})" in links
         for side, cell in (("Student", student), ("Teacher", teacher)):
             stated = metadata[side]
             assert f"`{stated['Config'].removeprefix('mmdet::')}`" in cell
             assert f"[{stated['Metrics']['box AP']}]({stated['Weights']})" in cell
-        assert paper == str(metadata["Paper"]["Metrics"]["box AP"] if "Paper" in metadata else "-")
+        if "Paper" in metadata:
+            assert papers.split(", ")[RECIPES.index(recipe)] == str(metadata["Paper"]["Metrics"]["box AP"])
+        else:
+            assert recipe == "heads" or papers == "-"
         assert (departures, measured) == (metadata["Departures"], "not trained")
 
 
