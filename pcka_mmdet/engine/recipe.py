@@ -8,12 +8,12 @@ from mmengine.config import Config
 from torch import nn
 
 from pcka_mmdet.configuration.data_set import known_classes
-from pcka_mmdet.configuration.detector import build_detector, model_of, plain_dict
+from pcka_mmdet.configuration.detector import build_detector, model_config, model_of, plain_dict
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.models.levels import pair_levels, source_levels
 from pcka_mmdet.models.losses.head_outputs import difference_of_heads, kind_of
-from pcka_mmdet.models.recipes import RECIPES, recipe_settings
+from pcka_mmdet.models.recipes import HEAD_RECIPES, RECIPES, recipe_settings
 from pcka_mmdet.models.sources import dense_head, stages
 
 from .cfg_options import merge_options
@@ -71,13 +71,15 @@ def distillation_config(
     make_distillation(config, sides, distiller={})
     losses = ("model.distiller.", "model.balance.")
     merge_options(config, {key: value for key, value in (options or {}).items() if not key.startswith(losses)})
-    reason, built = "as given", ()
+    reason = "as given"
+    reads_heads = recipe in (None, *HEAD_RECIPES)
+    teacher_model = build_detector(model_config(config.model.teacher), plain_norms=True) if reads_heads else None
+    built = ()
     if recipe is None:
-        model = config.model
-        built = [build_detector(side, plain_norms=True) for side in (model.architecture, model.teacher)]
+        built = build_detector(config.model.architecture, plain_norms=True), teacher_model
         classes = known_classes(config), _classes_of_teacher(of_teacher)
         recipe, reason = suitable_recipe(*built, classes)
-    config.model.update(recipe_settings(recipe, built[1:] or [config.model.teacher]))
+    config.model.update(recipe_settings(recipe, [teacher_model]))
     if any(map(_lacks_neck, built)):
         for loss in config.model.distiller.losses.values():
             loss.source = "backbone"
@@ -99,7 +101,7 @@ def _classes_of_teacher(config: Config) -> Classes:
         return None
 
 
-UNEQUAL_GRADIENT_HEADS = ("RTMDetHead", "YOLOXHead")
+OF_OTHER_UNITS = ("RTMDetHead", "YOLOXHead")
 """Heads whose kinds of outputs have gradients of very different size, so that a norm over all of them says little.
 
 With `both-heads` at a ratio of 1 the whole gradient of distillation at the backbone was 4 to 10 times the task's in 40
@@ -115,7 +117,7 @@ def suitable_recipe(
 
     The teacher's head runs on the student's maps. If both heads have the same classes, anchors and box coder, the
     outputs of the student's own head are compared with the teacher's too. Without the same classes, or without a
-    teacher's head whose outputs are known, the neck maps are compared. See also `UNEQUAL_GRADIENT_HEADS`.
+    teacher's head whose outputs are known, the neck maps are compared. See also `OF_OTHER_UNITS`.
 
     Args:
         student: The student.
@@ -149,7 +151,7 @@ def suitable_recipe(
         difference = difference_of_heads(dense_head(student), dense_head(teacher), pairs)
     except ValueError as error:
         difference = str(error)
-    if not difference and kind in UNEQUAL_GRADIENT_HEADS:
+    if not difference and kind in OF_OTHER_UNITS:
         difference = f"equal norms at the outputs of a {kind} are far from equal at the neck"
     if difference:
         return "teacher-head", f"the teacher's head runs on the student's maps alone, since {difference}"

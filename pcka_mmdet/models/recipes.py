@@ -70,6 +70,9 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """Settings of `FPNDistill` by recipe, for detectors. The last four are the paper's."""
 
+HEAD_RECIPES = ("both-heads", "own-head", "teacher-head")
+"""Recipes that compare outputs of heads."""
+
 CLASSIFIER_RECIPES: dict[str, dict[str, Any]] = {
     # CKA of the samples of a batch, of pooled features and of logits; for logits also of the classes. On 8 GPUs of 32
     # samples it compares 256. With constant weights of 1 the student of research/configs/digit_classification learned
