@@ -24,7 +24,7 @@ from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.configuration.schedule import num_images
 from pcka_mmdet.models.losses import RoIHeadLoss
-from pcka_mmdet.models.recipes import losses_of, write_out_recipe
+from pcka_mmdet.models.recipes import write_out_recipe
 from pcka_mmdet.models.sources import dense_head, stages
 from pcka_mmdet.models.teacher.heads import run_roi_head
 from pcka_mmdet.report.complexity import multiply_adds
@@ -180,7 +180,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError("a plan is for one teacher: give a config with `teacher` for each of these `teachers`")
     take_from(config, args)
     DefaultScope.get_instance("plan", scope_name="mmdet")
-    losses = losses_of(config.model)
+    losses = {name: loss for name, loss in config.model.distiller.losses.items() if loss}  # None leaves one out
     student = count_student(config.model.architecture, args.size)
     teacher = count_teacher(config.model.teacher, args.size, losses)
     passes = head_passes(losses)

@@ -1,10 +1,11 @@
 """Recipes: the settings that a name stands for, and what is given beside it."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.models.recipes import CLASSIFIER_RECIPES, RECIPES, recipe_settings, write_out_recipe
@@ -146,3 +147,15 @@ def test_the_algorithm_reads_a_name(teacher):
         assert all(value.isfinite() for key, value in losses_of(model).items() if "distill.loss" in key)
     for state in states[1:]:
         assert all(torch.equal(value, states[0][key]) for key, value in state.items())
+
+
+def test_a_config_that_inherits_from_one_with_a_recipe(tmp_path):
+    base = Path("configs/demo/distilled.py").resolve()
+    losses = "_delete_=True, pcka=dict(type='pcka_mmdet.PCKALoss')"
+    (tmp_path / "maps.py").write_text(
+        f"_base_ = {str(base)!r}\nmodel = dict(distiller=dict(losses=dict({losses})), balance=None)\n"
+    )
+    model = Config.fromfile(tmp_path / "maps.py").model
+    write_out_recipe(model)
+    assert model.distiller == dict(type="pcka_mmdet.FPNDistiller", losses=dict(pcka=dict(type="pcka_mmdet.PCKALoss")))
+    assert (model.balance, model.teacher_precision) == (None, "auto")
