@@ -1,12 +1,3 @@
-_base_ = ["mmdet::fcos/fcos_r50-caffe_fpn_gn-head_ms-640-800-2x_coco.py", "../_base_/distillers/pcka.py"]
+_base_ = "heads_fpn_fcos_r101_fcos_r50_2x_coco.py"
 
-model = dict(
-    _delete_=True,
-    type="pcka_mmdet.FPNDistill",
-    architecture={{_base_.model}},
-    teacher=dict(cfg_path="mmdet::fcos/fcos_r101-caffe_fpn_gn-head_ms-640-800-2x_coco.py"),
-    teacher_ckpt="https://download.openmmlab.com/mmdetection/v2.0/fcos/fcos_r101_caffe_fpn_gn-head_mstrain_640-800_2x_coco/"
-    "fcos_r101_caffe_fpn_gn-head_mstrain_640-800_2x_coco-511424d6.pth",
-    distiller={{_base_.distiller}},
-)
-log_processor = dict(type="pcka_mmdet.LevelLogProcessor")
+model = dict(recipe="pcka", distiller=dict(losses=dict(pcka=dict(strides=(8, 16, 32, 64)))))

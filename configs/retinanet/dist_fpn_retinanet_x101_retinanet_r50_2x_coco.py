@@ -1,4 +1,9 @@
-_base_ = "pcka_fpn_retinanet_x101_retinanet_r50_2x_coco.py"
+_base_ = "heads_fpn_retinanet_x101_retinanet_r50_2x_coco.py"
 
 # DIST on the class logits; the paper's weights are not known, these are MMRazor's
-model = dict(distiller=dict(losses=dict(_delete_=True, dist=dict(type="mmrazor.DISTLoss", source="head", tau=1.0))))
+model = dict(
+    recipe=None,
+    distiller=dict(
+        type="pcka_mmdet.FPNDistiller", losses=dict(dist=dict(type="mmrazor.DISTLoss", source="head", tau=1.0))
+    ),
+)

@@ -9,7 +9,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from pcka_mmdet.configuration.detector import build_detector, model_config, model_of, plain_dict
-from pcka_mmdet.configuration.distillation import OF_A_RECIPE, is_distillation
+from pcka_mmdet.configuration.distillation import RECIPE_SETTINGS, is_distillation
 from pcka_mmdet.configuration.nested import last_name
 
 from .atomic_write import atomic_save, atomic_write
@@ -33,7 +33,7 @@ REPLACEMENTS = {
 OWN_OPTIONS = ("allow_teacher_change", "dtype", "loss_scale")
 """Options of the replaced types that the replacements do not have."""
 
-NOT_IN_STUDENT = (*OF_A_RECIPE, "teacher_check", "resume", "load_from", "launcher", "work_dir")
+NOT_IN_STUDENT = (*RECIPE_SETTINGS, "teacher_check", "resume", "load_from", "launcher", "work_dir")
 """Settings of the distillation that the student's config must not have."""
 
 

@@ -12,8 +12,9 @@ from rich.console import Console
 from pcka_mmdet.configuration.files import carried, load_config
 from pcka_mmdet.configuration.provenance import cores
 from pcka_mmdet.engine.cfg_options import apply_common
-from pcka_mmdet.engine.recipe import RECIPES, distillation_config
+from pcka_mmdet.engine.recipe import distillation_config
 from pcka_mmdet.engine.work_dir import RANKS
+from pcka_mmdet.models.recipes import RECIPES
 
 CALL = re.compile(r"""^[^=]+=(?!').*\w\([^)]*,""")
 """A value such as `dict(a=1,b=2)`, not within quotes: MMEngine's parser does not come to its end."""

@@ -24,6 +24,7 @@ from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.configuration.schedule import num_images
 from pcka_mmdet.models.losses import RoIHeadLoss
+from pcka_mmdet.models.recipes import write_out_recipe
 from pcka_mmdet.models.sources import dense_head, stages
 from pcka_mmdet.models.teacher.heads import run_roi_head
 from pcka_mmdet.report.complexity import multiply_adds
@@ -174,6 +175,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(
             f"{args.config} is no config of an FPNDistill: give one, such as RECIPE_TEACHER_STUDENT.py in WORK_DIR"
         )
+    write_out_recipe(config.model)
     if "teachers" in config.model:
         raise ValueError("a plan is for one teacher: give a config with `teacher` for each of these `teachers`")
     take_from(config, args)

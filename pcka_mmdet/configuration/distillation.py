@@ -13,8 +13,8 @@ from .nested import last_name
 STUDENT_CONFIG = "student_config.py"
 """The file of the student's own config, in the work directory of a distillation."""
 
-OF_A_RECIPE = ("distiller", "balance", "teacher_precision")
-"""What a recipe may set of `FPNDistill`."""
+RECIPE_SETTINGS = ("distiller", "balance", "teacher_precision")
+"""Settings of `FPNDistill` that a recipe has; see `pcka_mmdet.models.recipes`."""
 
 TEACHER_OPTIONS = ("ckpt", "since", "until", "weight")
 """Keys of an entry of `FPNDistill(teachers=...)` that are no part of the teacher's model."""

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from pcka_mmdet.configuration.distillation import is_fpn_distill, write_out_mmrazor_detectors
 from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.models.recipes import losses_of, ratio_of, ratios_by_name, write_out_recipe
 
 _OF_DISTILLATION = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor"}
 """Settings of `model` that are not the student's."""
@@ -123,16 +124,23 @@ def _meant(
 def merge_options(config: Config, options: Mapping[str, Any]) -> None:
     """Merge options; in a distillation, a detector's options (`model.bbox_head.num_classes`) go to the student.
 
+    A recipe is written out first (see `pcka_mmdet.models.recipes`), so that options may name its parts.
+
     Raises:
-        ValueError: See `check_names`.
+        ValueError: There is no such recipe, or the config has none to replace; see also `check_names`.
     """
+    if is_fpn_distill(config):
+        _merge_recipe(config, options)
+        options = {key: value for key, value in options.items() if key != "model.recipe"}
     check_names(config, options)
     of_student = {
         key: value
         for key, value in options.items()
         if is_fpn_distill(config) and key.startswith("model.") and key.split(".")[1] not in _OF_DISTILLATION
     }
-    config.merge_from_dict({key: value for key, value in options.items() if key not in of_student})
+    ratios = {key: value for key, value in options.items() if key.startswith("model.balance.ratio.")}
+    config.merge_from_dict({key: options[key] for key in options if key not in (*of_student, *ratios)})
+    _merge_ratios(config, ratios)
     if is_fpn_distill(config) and "data_preprocessor" in config and "data_preprocessor" in config.model.architecture:
         # the student has a copy of the one at the top
         of_student |= {f"model.{key}": value for key, value in options.items() if key.startswith("data_preprocessor")}
@@ -141,3 +149,23 @@ def merge_options(config: Config, options: Mapping[str, Any]) -> None:
     if isinstance(config.model.architecture, str):
         config.model.architecture = dict(cfg_path=config.model.architecture)
     config.merge_from_dict({f"model.architecture.{key.removeprefix('model.')}": v for key, v in of_student.items()})
+
+
+def _merge_recipe(config: Config, options: Mapping[str, Any]) -> None:
+    """Write out the recipe of a distillation's config, with the teachers of the options, which it depends on."""
+    model, recipe = config.model, options.get("model.recipe")
+    if recipe is not None and model.get("recipe") is None and model.get("distiller") is not None:
+        raise ValueError(
+            f"model.recipe={recipe}: the losses of this config are written out, and a recipe would be added to them: "
+            "change model.distiller.losses, give a config that names a recipe, or write --recipe beside --teacher"
+        )
+    names = ("model.recipe.", "model.teacher.", "model.teachers.")
+    config.merge_from_dict({key: value for key, value in options.items() if f"{key}.".startswith(names)})
+    write_out_recipe(config.model)
+
+
+def _merge_ratios(config: Config, ratios: Mapping[str, Any]) -> None:
+    """Merge ratios of single losses. MMEngine merges no dict into a number: the other losses keep that number."""
+    if ratios and not isinstance(ratio_of(config.model), Mapping):
+        config.model.balance = dict(ratio=ratios_by_name(ratio_of(config.model), losses_of(config.model)))
+    config.merge_from_dict(dict(ratios))

@@ -9,26 +9,20 @@ from torch import nn
 
 from pcka_mmdet.configuration.data_set import known_classes
 from pcka_mmdet.configuration.detector import build_detector, model_config, model_of, plain_dict
-from pcka_mmdet.configuration.distillation import OF_A_RECIPE, is_distillation
-from pcka_mmdet.configuration.files import carried, load_config
+from pcka_mmdet.configuration.distillation import is_distillation
+from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.models.heads import difference_of_heads, reader_of
 from pcka_mmdet.models.levels import pair_levels, source_levels
-from pcka_mmdet.models.losses.roi_head_loss import problem_of_roi_head
+from pcka_mmdet.models.recipes import HEAD_RECIPES, RECIPES, recipe_settings
 from pcka_mmdet.models.sources import dense_head, stages
 
 from .cfg_options import merge_options
 from .log_processor import shorten_console_lines
 
-RECIPES = ("both-heads", "own-head", "teacher-head", "maps", "pcka", "pcka-mimic")
-"""Files in `configs/_base_/distillers`; the last two are the paper's."""
-
-OF_ANOTHER_RUN = ("work_dir", "launcher")
+RUN_SETTINGS = ("work_dir", "launcher")
 """Settings that MMEngine writes into the config in a work directory, and that a distillation of it must not have."""
 
 Classes = tuple[str, ...] | None
-
-ON_HEADS = ("both-heads", "own-head", "teacher-head")
-"""Recipes that compare outputs of heads."""
 
 
 def distillation_config(
@@ -44,8 +38,7 @@ def distillation_config(
         student: Path of the student's config; see `pcka_mmdet.configuration.files.load_config`.
         teacher: Path of the teacher's.
         teacher_ckpt: File or URL of the teacher's weights.
-        recipe: One of `RECIPES`; `None` chooses, see `suitable_recipe`. Its losses apply to all levels that both necks
-            have.
+        recipe: A key of `pcka_mmdet.models.recipes.RECIPES`; `None` chooses, see `suitable_recipe`.
         options: `--cfg-options`. Those of student, teacher and data are merged before a recipe is chosen.
 
     Returns:
@@ -58,7 +51,7 @@ def distillation_config(
             holds a detector (semi-supervised, tracking), or the name of an option is misspelt.
     """
     if recipe not in (None, *RECIPES):
-        raise ValueError(f"there is no recipe {recipe!r}: write one of {RECIPES}, or leave it out")
+        raise ValueError(f"there is no recipe {recipe!r}: write one of {tuple(RECIPES)}, or leave it out")
     config = load_config(student)
     if is_distillation(config):
         raise ValueError(f"{student!r} is the config of a distillation already: train it without --teacher")
@@ -79,24 +72,22 @@ def distillation_config(
     losses = ("model.distiller.", "model.balance.")
     merge_options(config, {key: value for key, value in (options or {}).items() if not key.startswith(losses)})
     reason = "as given"
-    reads_heads = recipe is None or recipe in ON_HEADS
+    reads_heads = recipe in (None, *HEAD_RECIPES)
     teacher_model = build_detector(model_config(config.model.teacher), plain_norms=True) if reads_heads else None
     built = ()
     if recipe is None:
         built = build_detector(config.model.architecture, plain_norms=True), teacher_model
         classes = known_classes(config), _classes_of_teacher(of_teacher)
         recipe, reason = suitable_recipe(*built, classes)
-    with_roi_head = recipe in ON_HEADS and problem_of_roi_head(teacher_model) is None
-    parts = load_recipe(recipe, with_roi_head)
-    if any(_lacks_neck(detector) for detector in built):
-        for loss in parts.distiller.losses.values():
+    config.model.update(recipe_settings(recipe, [teacher_model]))
+    if any(map(_lacks_neck, built)):
+        for loss in config.model.distiller.losses.values():
             loss.source = "backbone"
-    config.model.update({part: parts[part] for part in OF_A_RECIPE if part in parts})
     names = [recipe, *(Path(path.rpartition("::")[2]).stem for path in (teacher, student))]
     content = plain_dict(config)
     if content.get("resume"):
         content.update(resume=False, load_from=None)  # from where that run went on
-    for key in OF_ANOTHER_RUN:
+    for key in RUN_SETTINGS:
         content.pop(key, None)
     config = Config(content, cfg_text=config.text, filename="_".join(names) + ".py")
     return config, f"recipe {recipe}: {reason}"
@@ -181,18 +172,3 @@ def make_distillation(config: Config, sides: dict[str, Any], distiller: dict, ba
     balanced = {} if balance is None else {"balance": balance}
     config.model = dict(type="pcka_mmdet.FPNDistill", **sides, distiller=distiller, **balanced)
     shorten_console_lines(config)
-
-
-def load_recipe(recipe: str, with_roi_head: bool) -> Config:
-    """A recipe's options of `FPNDistill`, on all levels, since the levels that it selects may not exist.
-
-    Args:
-        recipe: One of `RECIPES`.
-        with_roi_head: Whether the outputs of the teacher's RoI head are compared too.
-    """
-    parts = Config.fromfile(carried("configs") / "_base_" / "distillers" / f"{recipe}.py")
-    for loss in parts.distiller.losses.values():
-        loss.pop("strides", None)
-    if with_roi_head:
-        parts.distiller.losses.roi = dict(type="pcka_mmdet.RoIHeadLoss")
-    return parts

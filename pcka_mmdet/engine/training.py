@@ -15,6 +15,7 @@ from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
 from pcka_mmdet.configuration.distillation import is_fpn_distill
 from pcka_mmdet.configuration.installed import releases
 from pcka_mmdet.configuration.nested import last_name
+from pcka_mmdet.models.recipes import write_out_recipe
 
 from .checks import preflight
 from .checks.teacher_check import check_teacher
@@ -60,6 +61,8 @@ class TrainingOptions:
         Raises:
             ValueError: An option does not fit the config.
         """
+        if is_fpn_distill(config):
+            write_out_recipe(config.model)
         if self.amp:
             config.optim_wrapper.type = "pcka_mmdet.CpuAmpOptimWrapper" if on_cpu() else "AmpOptimWrapper"
             config.optim_wrapper.setdefault("loss_scale", "dynamic")

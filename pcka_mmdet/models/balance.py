@@ -76,6 +76,10 @@ def group_losses(ratio: float | Mapping[str, float] | None, sources: Mapping[str
     return {name: Group(source, name, ratio.get(name)) for name, source in sources.items() if source in there}
 
 
+def _is_ratio(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value < float("inf")
+
+
 class GradientBalance(nn.Module):
     """Scales the gradients of groups of losses to multiples of the task's, at one source of the student.
 
@@ -102,7 +106,7 @@ class GradientBalance(nn.Module):
 
     def __init__(self, ratios: Mapping[str, float | None]):
         super().__init__()
-        wrong = {name: ratio for name, ratio in ratios.items() if ratio is not None and not 0 <= ratio < float("inf")}
+        wrong = {name: ratio for name, ratio in ratios.items() if ratio is not None and not _is_ratio(ratio)}
         if wrong:
             raise ValueError(f"balance: a ratio is a number of 0 or more, such as 1.0; got {wrong}")
         self.ratios = dict(ratios)

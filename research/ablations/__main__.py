@@ -15,6 +15,7 @@ from pcka_mmdet.cli.arguments import make_console, positive
 from pcka_mmdet.cli.errors import run_tool
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.demo.run_stages import session
+from pcka_mmdet.models.recipes import write_out_recipe
 from pcka_mmdet.report.theme import console_table
 from research.methods.comparison import Comparison
 from research.methods.data_sets import DATA_SETS
@@ -61,6 +62,7 @@ def write_configs(table: str, ablation: Ablation, base: str, folder: Path) -> No
     folder.mkdir(parents=True, exist_ok=True)
     for name, options in ablation.coco.items():
         config = load_config(base)
+        write_out_recipe(config.model)
         vary(config, options)
         path = folder / f"{table}_{file_name(name)}.py"
         config.dump(path)

@@ -15,14 +15,14 @@ from rich.console import Console
 from pcka_mmdet.cli.errors import run_tool
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.functional.map_similarity import similarities
+from pcka_mmdet.models.recipes import RECIPES
 from pcka_mmdet.report.theme import console_table
 
 from .measure import interleaved, save
 from .steps import stepper, teacher_forward
 
 STRIDES = (8, 16, 32, 64)
-OWN_HEAD = dict(type="pcka_mmdet.OwnHeadLoss")
-TEACHER_HEAD = dict(type="pcka_mmdet.HeadLoss")
+OWN_HEAD, TEACHER_HEAD = (RECIPES["both-heads"]["distiller"]["losses"][name] for name in ("own", "head"))
 OPTIONS = {
     "distillation, teacher as it is": dict(fuse_teacher=False, teacher_channels_last=False),
     "distillation, fused": dict(teacher_channels_last=False),

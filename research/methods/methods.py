@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import Config
 
 from pcka_mmdet.engine.recipe import make_distillation
+from pcka_mmdet.models.recipes import RECIPES
 
 WEIGHTS = (0.01, 0.1, 1.0, 10.0)
 """Settings of constant weights: times the published ones."""
@@ -70,8 +71,8 @@ class Method:
         if not self.losses:
             return config
         losses = copy.deepcopy(self.losses)
-        if "roi_head" in config.model and HEADS & losses.keys():
-            losses["roi"] = dict(type="pcka_mmdet.RoIHeadLoss", loss_weight=1.0)  # as in our recipes
+        if "roi_head" in config.model and BOTH_HEADS.keys() & losses.keys():
+            losses["roi"] = dict(HEAD_LOSSES["roi"])  # as in the recipes
         if not self.balanced:
             for loss in losses.values():
                 loss["loss_weight"] *= setting
@@ -86,14 +87,10 @@ def _pcka(centering: str) -> dict:
     return dict(type="pcka_mmdet.PCKALoss", loss_weight=10.0, patch_size="auto", centering=centering)
 
 
-MIMIC = dict(type="pcka_mmdet.MimicLoss", loss_weight=1.0)
+MIMIC = RECIPES["pcka-mimic"]["distiller"]["losses"]["mimic"]
 
-OWN_HEAD = dict(type="pcka_mmdet.OwnHeadLoss", loss_weight=1.0)
-TEACHER_HEAD = dict(type="pcka_mmdet.HeadLoss", loss_weight=1.0)
-BOTH_HEADS = dict(own=OWN_HEAD, head=TEACHER_HEAD)
-
-HEADS = {"own", "head"}
-"""Names of the losses on outputs of heads."""
+HEAD_LOSSES = {name: dict(loss, loss_weight=1.0) for name, loss in RECIPES["both-heads"]["distiller"]["losses"].items()}
+BOTH_HEADS = {name: HEAD_LOSSES[name] for name in ("own", "head")}
 
 LOSSES: dict[str, dict[str, dict]] = {
     "mimic": dict(mimic=MIMIC),
@@ -101,8 +98,8 @@ LOSSES: dict[str, dict[str, dict]] = {
     "channel-wise": dict(channels=dict(type="mmrazor.ChannelWiseDivergence", tau=1, loss_weight=10.0)),
     "mgd": dict(generation=dict(type="pcka_mmdet.MaskedGenerationLoss", loss_weight=2e-5)),
     "dist-head": dict(dist=dict(type="mmrazor.DISTLoss", source="head", tau=1.0, loss_weight=1.0)),
-    "own-head": dict(own=OWN_HEAD),
-    "teacher-head": dict(head=TEACHER_HEAD),
+    "own-head": dict(own=HEAD_LOSSES["own"]),
+    "teacher-head": dict(head=HEAD_LOSSES["head"]),
     "both-heads": BOTH_HEADS,
     "pcka-none": dict(pcka=_pcka("none")),
     "pcka-center": dict(pcka=_pcka("center")),
@@ -123,7 +120,9 @@ METHODS: dict[str, Method] = {
     **{name: Method(losses) for name, losses in LOSSES.items()},
     **{f"{name}+balance": Method(losses, balanced=True) for name, losses in LOSSES.items()},
     HEADS_HALF_MORE: Method(BOTH_HEADS, balanced=True, fixed=True),
-    "half-heads+balance": Method(dict(own=OWN_HEAD, head=dict(TEACHER_HEAD, images=0.5)), balanced=True, fixed=True),
+    "half-heads+balance": Method(
+        dict(BOTH_HEADS, head=dict(HEAD_LOSSES["head"], images=0.5)), balanced=True, fixed=True
+    ),
     "bf16-heads+balance": Method(BOTH_HEADS, balanced=True, fixed=True, options=dict(teacher_precision="bf16")),
     **{
         f"heads-{name}+balance": Method(dict(**BOTH_HEADS, pcka=loss), balanced=True, fixed=True, shares=dict(pcka=0.2))

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.student import export_student, publish, student_checkpoint, student_config
-from pcka_mmdet.configuration.distillation import OF_A_RECIPE
+from pcka_mmdet.configuration.distillation import RECIPE_SETTINGS
 from pcka_mmdet.configuration.files import load_config
 from tests.detectors import build, distillation, retinanet
 
@@ -90,9 +90,10 @@ def test_nothing_of_the_run_is_in_it():
     config.log_processor.type = "pcka_mmdet.engine.log_processor.LevelLogProcessor"  # as of a Python-style config
     config.default_hooks.checkpoint = dict(type="StudentCheckpointHook", _scope_="pcka_mmdet")
     config.default_hooks.update(similarity=dict(type="pcka_mmdet.SimilarityHook"), visualization=None)
+    config.distiller, config.balance = dict(), dict()  # at the top of older configs
     config.teacher_precision, config.val_cfg = "auto", dict(type="mmrazor.SelfDistillValLoop")
     student = student_config(config)
-    gone = {"resume", "load_from", "launcher", "work_dir", "custom_imports", "custom_hooks", *OF_A_RECIPE}
+    gone = {"resume", "load_from", "launcher", "work_dir", "custom_imports", "custom_hooks", *RECIPE_SETTINGS}
     assert not gone & student.keys()
     assert student.optim_wrapper.type == "OptimWrapper" and not {"dtype", "loss_scale"} & student.optim_wrapper.keys()
     assert student.log_processor.type == "LogProcessor"

@@ -169,7 +169,7 @@ def test_a_data_set_without_images(tmp_path):
 
 
 def test_a_model_that_cannot_be_built(config):
-    config.model.distiller.losses.head.images = 7
+    config.model.distiller = dict(losses=dict(head=dict(images=7)))
     found = by_subject(examine(config))["the model, its weights and the hooks"]
     assert found.level == ERROR and "images" in found.text
 

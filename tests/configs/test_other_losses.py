@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from pcka_mmdet.models.recipes import write_out_recipe
 from tests.detectors import build, raw_batch, step
 
 CONFIGS = sorted(path for kind in ("dist", "rcka") for path in Path("configs").glob(f"*/{kind}*_coco.py"))
@@ -33,9 +34,10 @@ def test_table_3_has_configs(path):
         for name in ("pcka", "dist", "dist-mimic")
     )
     source = "roi_head" if path.parent.name == "faster_rcnn" else "head"
+    assert dist.model.recipe is None
     assert dist.model.distiller.losses == dict(dist=dict(DIST, source=source))
     assert both.model.distiller.losses == dict(dist.model.distiller.losses, mimic=both.model.distiller.losses.mimic)
     for config in (pcka, dist, both):
+        write_out_recipe(config.model)
         config.model.pop("distiller")
-        config.pop("distiller")
     assert pcka.to_dict() == dist.to_dict() == both.to_dict()

@@ -13,15 +13,16 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.engine.recipe import OF_A_RECIPE, load_recipe, suitable_recipe
+from pcka_mmdet.configuration.distillation import RECIPE_SETTINGS
+from pcka_mmdet.engine.recipe import suitable_recipe
 from pcka_mmdet.models import FPNDistill
-from pcka_mmdet.models.losses.roi_head_loss import problem_of_roi_head
+from pcka_mmdet.models.recipes import write_out_recipe
 from tests.detectors import check_gradients, step
 
 PAIRS = sorted(path.relative_to(".") for path in Path("configs").glob("*/pcka_fpn_*_coco.py"))
-RECIPES = ("pcka", "pcka-mimic", "pcka-plus")
+RECIPES = ("pcka", "pcka-mimic", "heads")
 CONFIGS = [path.with_name(path.name.replace("pcka_", f"{recipe}_", 1)) for path in PAIRS for recipe in RECIPES]
-PAPERS = [path for path in CONFIGS if "pcka-plus" not in path.name]
+PAPERS = [path for path in CONFIGS if path.name.startswith("pcka")]
 FAMILIES = sorted({path.parent for path in PAIRS})
 # P6 is 1x17 there, which patches of 16 cover with two
 WIDTH = 1088
@@ -37,7 +38,13 @@ PAPER = dict(  # Table 3
 
 def test_the_zoo_is_complete():
     assert len(PAIRS) == 11 and all(path.is_file() for path in CONFIGS)
-    assert set(Path("configs").glob("*/pcka*_coco.py")) == set(CONFIGS)
+    found = [path for pattern in ("pcka", "heads") for path in Path("configs").glob(f"*/{pattern}*_coco.py")]
+    assert set(found) == set(CONFIGS)
+
+
+@pytest.mark.parametrize("path", sorted(Path("configs").glob("[!_]*/*_coco.py")), ids=lambda path: path.stem)
+def test_a_config_is_short(path):
+    assert len(path.read_text().splitlines()) <= 12
 
 
 def metafile(family: Path) -> dict[str, dict]:
@@ -45,10 +52,10 @@ def metafile(family: Path) -> dict[str, dict]:
 
 
 def rows(family: Path) -> dict[str, list[str]]:
-    """Cells of the README's table by the config that a row links to."""
+    """Cells of the README's table by the configs that a row links to."""
     lines = [line for line in (family / "README.md").read_text().splitlines() if line.startswith("| [")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return {str(family / re.search(r"\((.+)\)", line[0])[1]): line[1:] for line in cells}
+    return {str(family / file): line for line in cells for file in re.findall(r"\((.+?)\)", line[0])}
 
 
 @functools.cache
@@ -66,7 +73,7 @@ def box_ap(model: dict) -> float:
 
 def pair_of(path: Path) -> Path:
     """The first recipe's config of a pair."""
-    return path.with_name(re.sub("pcka-[a-z]+_", "pcka_", path.name, count=1))
+    return path.with_name(re.sub("^(pcka-mimic|heads)_", "pcka_", path.name))
 
 
 @functools.lru_cache(maxsize=1)
@@ -97,10 +104,11 @@ def test_step_and_prediction(path):
     first_recipe = path in PAIRS  # what does not depend on the recipe is tested with one
     student, teacher = detectors(pair_of(path))
     unchanged = {} if first_recipe else dict(fuse_teacher=False, teacher_channels_last=False)
-    config = Config.fromfile(path).model
-    if "roi" in config.distiller.losses:
-        config.distiller.losses.roi.proposals = 8  # of 128: they cost most of the step
-    options = {part: config[part] for part in OF_A_RECIPE if part in config}
+    settings = dict(Config.fromfile(path).model, teacher=teacher)
+    write_out_recipe(settings)
+    if "roi" in settings["distiller"].losses:
+        settings["distiller"].losses.roi.proposals = 8  # of 128: they cost most of the step
+    options = {name: settings[name] for name in RECIPE_SETTINGS if name in settings}
     model = FPNDistill(student, teacher, teacher_ckpt="random", **options, **unchanged)
     batch = demo_mm_inputs(1, [[3, HEIGHTS.get(path.parent.name, 64), WIDTH]], num_items=[3], with_mask=True)
     if path in PAPERS:
@@ -125,16 +133,13 @@ def test_step_and_prediction(path):
     assert {"bboxes", "scores", "labels"} <= set(prediction.pred_instances.keys())
 
 
-@pytest.mark.parametrize("path", some([p for p in CONFIGS if "pcka-plus" in p.name]))
-def test_the_plus_recipe_is_what_the_pair_chooses(path):
+@pytest.mark.parametrize("path", some([p for p in CONFIGS if p.name.startswith("heads")]))
+def test_the_recipe_on_heads_is_what_the_pair_chooses(path):
     student, teacher = detectors(pair_of(path))
     recipe, _ = suitable_recipe(student, teacher)
-    expected = load_recipe(recipe, problem_of_roi_head(teacher) is None)
-    config = Config.fromfile(path)
-    assert all(config.model[part] == expected[part] for part in OF_A_RECIPE)
-    assert f"--recipe {recipe}`" in path.read_text()
-    paper = Config.fromfile(pair_of(path)).model
-    assert {key for key in config.model if config.model[key] != paper.get(key)} == set(OF_A_RECIPE)
+    model, paper = Config.fromfile(path).model, Config.fromfile(pair_of(path)).model
+    assert model.recipe == recipe
+    assert {key for key in model.keys() | paper.keys() if model.get(key) != paper.get(key)} == {"recipe", "distiller"}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -145,13 +150,15 @@ def test_outside_the_model_all_is_the_students_own_but_the_departures(path, tmp_
     config = Config.fromfile(path).to_dict()
     differing = {key for key in config.keys() | student.keys() if config.get(key) != student.get(key)}
     stated = re.findall(r"`(\w+)`", entry["Metadata"]["Departures"])
-    assert differing == {"model", "distiller", *stated}
+    assert differing == {"model", *stated}
     assert config["model"]["architecture"] == student["model"]
 
 
 @pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
 def test_recipes_are_the_papers(path):
     config = Config.fromfile(path)
+    write_out_recipe(config.model)
+    assert not {"recipe", "balance", "teacher_precision"} & config.model.keys()
     losses = config.model.distiller.losses
     two_stage = "rcnn" in path.parent.name
     assert losses.pcka == dict(
@@ -193,13 +200,17 @@ def test_tables_and_metafiles_agree(family):
     entries, table = metafile(family), rows(family)
     configs = [str(path) for path in CONFIGS if path.parent == family]
     assert sorted(entries) == sorted(table) == sorted(configs)
-    for config, (student, teacher, paper, departures, measured) in table.items():
-        metadata = entries[config]["Metadata"]
+    for config, (links, student, teacher, papers, departures, measured) in table.items():
+        metadata, recipe = entries[config]["Metadata"], Path(config).name.partition("_")[0]
+        assert f"[{recipe}]({Path(config).name})" in links
         for side, cell in (("Student", student), ("Teacher", teacher)):
             stated = metadata[side]
             assert f"`{stated['Config'].removeprefix('mmdet::')}`" in cell
             assert f"[{stated['Metrics']['box AP']}]({stated['Weights']})" in cell
-        assert paper == str(metadata["Paper"]["Metrics"]["box AP"] if "Paper" in metadata else "-")
+        if "Paper" in metadata:
+            assert papers.split(", ")[RECIPES.index(recipe)] == str(metadata["Paper"]["Metrics"]["box AP"])
+        else:
+            assert recipe == "heads" or papers == "-"
         assert (departures, measured) == (metadata["Departures"], "not trained")
 
 
@@ -234,6 +245,7 @@ def test_a_step_with_each_of_the_teachers(path):
         teacher.update(ckpt="random", backbone=dict(init_cfg=None))
         teacher.pop("until", None)  # both at once
     config.architecture.backbone.init_cfg = None
+    write_out_recipe(config)
     for loss in config.distiller.losses.values():
         if loss.type == "pcka_mmdet.RoIHeadLoss":
             loss.proposals = 8

@@ -12,7 +12,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from pcka_mmdet.engine.recipe import RECIPES, load_recipe
+from pcka_mmdet.models.recipes import RECIPES, recipe_settings
 from tests.detectors import (
     EVERY_KIND,
     atss,
@@ -36,7 +36,7 @@ MAPS = dict(channels=24, mean=[103.5, 116.3, 123.7], std=[1.0, 1.0, 1.0], bgr_to
 
 
 def with_recipe(recipe: str, student: dict | None = None, teacher: dict | None = None) -> dict:
-    parts = load_recipe(recipe, with_roi_head=False)
+    parts = recipe_settings(recipe, [retinanet()])
     parts = {part: parts[part] for part in ("distiller", "balance") if part in parts}
     for loss in parts["distiller"]["losses"].values():
         if "patch_size" in loss:

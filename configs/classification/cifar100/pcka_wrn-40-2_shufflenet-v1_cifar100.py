@@ -1,4 +1,4 @@
-_base_ = ["shufflenet-v1_cifar100.py", "../_base_/pcka.py"]
+_base_ = "shufflenet-v1_cifar100.py"
 
 model = dict(
     _delete_=True,
@@ -7,7 +7,6 @@ model = dict(
     architecture=dict(cfg_path="{{fileDirname}}/shufflenet-v1_cifar100.py", backbone=dict(out_indices=(1, 2))),
     teacher=dict(cfg_path="{{fileDirname}}/wrn-40-2_cifar100.py"),
     teacher_ckpt="work_dirs/wrn-40-2_cifar100/epoch_240.pth",
-    distiller={{_base_.distiller}},
-    balance={{_base_.balance}},
+    recipe="pcka-stage",
 )
 log_processor = dict(type="pcka_mmdet.LevelLogProcessor")

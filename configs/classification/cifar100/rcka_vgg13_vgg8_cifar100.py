@@ -1,4 +1,4 @@
-_base_ = ["vgg8_cifar100.py", "../_base_/rcka.py"]
+_base_ = "vgg8_cifar100.py"
 
 model = dict(
     _delete_=True,
@@ -6,7 +6,6 @@ model = dict(
     architecture={{_base_.model}},
     teacher=dict(cfg_path="{{fileDirname}}/vgg13_cifar100.py"),
     teacher_ckpt="work_dirs/vgg13_cifar100/epoch_240.pth",
-    distiller={{_base_.distiller}},
-    balance={{_base_.balance}},
+    recipe="rcka",
 )
 log_processor = dict(type="pcka_mmdet.LevelLogProcessor")

@@ -1,5 +1,4 @@
-# A vision transformer teaches a ResNet: its tokens, without the class token, are a map of stride 16, which is compared
-# with the ResNet's third stage. `average="batch"` needs no equal channels.
+# The tokens of a vision transformer, without the class token, are a map of stride 16, as the ResNet's third stage.
 _base_ = "mmpretrain::resnet/resnet18_8xb32_in1k.py"
 
 model = dict(
@@ -8,12 +7,7 @@ model = dict(
     architecture=dict(cfg_path="mmpretrain::resnet/resnet18_8xb32_in1k.py", backbone=dict(out_indices=(2, 3))),
     teacher=dict(cfg_path="mmpretrain::deit/deit-small_4xb256_in1k.py", backbone=dict(out_type="featmap")),
     teacher_ckpt="https://download.openmmlab.com/mmclassification/v0/deit/deit-small_pt-4xb256_in1k_20220218-9425b9bb.pth",
-    distiller=dict(
-        type="pcka_mmdet.FPNDistiller",
-        losses=dict(
-            pcka=dict(type="pcka_mmdet.PCKALoss", source="backbone", patch_size=2, average="batch", centering="center")
-        ),
-    ),
-    balance=dict(ratio=0.2),
+    recipe="pcka-stage",
+    distiller=dict(losses=dict(pcka=dict(average="batch"))),  # needs no equal channels
 )
 log_processor = dict(type="pcka_mmdet.LevelLogProcessor")

@@ -23,6 +23,7 @@ from ..distillers.level_table import level_table
 from ..initial_weights import inherit, start_from_checkpoint
 from ..losses import Batch
 from ..outputs import ADVICE, HostCopy
+from ..recipes import FROM_RECIPE, write_out_recipe
 from ..sources import Record
 from ..teacher import Normalisation, Teacher
 from ..teacher.schedule import TeacherEntry, describe, read_teachers
@@ -44,7 +45,7 @@ class FPNDistill(BaseAlgorithm):
             warning.
         teachers: Several teachers in place of `teacher` and `teacher_ckpt`, one after another or at once; see
             `pcka_mmdet.models.teacher.schedule.read_teachers`.
-        distiller: Config of the distiller.
+        distiller: Config of the distiller. With a `recipe` it may be left out, or holds what differs from the recipe's.
         init_student: File or URL of a checkpoint that the student starts from: plain MMDetection's or a
             distillation's.
         inherit: Parts that the student copies from the teacher where names and shapes agree, such as
@@ -52,10 +53,14 @@ class FPNDistill(BaseAlgorithm):
             is resumed.
         fuse_teacher: Fold the teacher's batch norms into its convolutions. Undone where it would change the maps.
         teacher_channels_last: Run the teacher in the channels-last memory format. Undone likewise.
-        teacher_precision: `'fp32'`, `'bf16'`, `'fp16'` or `'auto'`; see `NeckForward` and `dtype_on`.
+        teacher_precision: `'fp32'`, `'bf16'`, `'fp16'` or `'auto'`; see `NeckForward` and `dtype_on`. By
+            default the recipe's, else `'fp32'`.
         compile_teacher: Compile the teacher's backbone and neck by `torch.compile`.
         balance: `dict(ratio=...)` scales the losses' gradient to a multiple of the task's; see `FPNDistiller.prepare`.
-            Without it loss weights are constant; with `dict(ratio=None)`, too, and gradients are measured for the log.
+            With `None` loss weights are constant; with `dict(ratio=None)`, too, and gradients are measured for the log.
+            By default the recipe's, else `None`.
+        recipe: Name of the recipe that `distiller`, `balance` and `teacher_precision` are taken from; see
+            `pcka_mmdet.models.recipes`.
         data_preprocessor: Used where the student's config has none.
 
     Raises:
@@ -75,13 +80,22 @@ class FPNDistill(BaseAlgorithm):
         inherit: Sequence[str] = (),
         fuse_teacher: bool = True,
         teacher_channels_last: bool = True,
-        teacher_precision: str = "fp32",
+        teacher_precision: str = FROM_RECIPE,
         compile_teacher: bool = False,
-        balance: dict | None = None,
+        balance: dict | str | None = FROM_RECIPE,
         data_preprocessor: dict | nn.Module | None = None,
+        recipe: str | None = None,
     ):
-        if (teacher is None) == (not teachers) or distiller is None:
-            raise ValueError("FPNDistill needs a distiller, and either teacher=... or teachers=[dict(...), ...]")
+        if (teacher is None) == (not teachers) or (distiller is None and recipe is None):
+            raise ValueError(
+                "FPNDistill needs a recipe or a distiller, and either teacher=... or teachers=[dict(...), ...]"
+            )
+        settings = dict(recipe=recipe, teacher=teacher, teachers=teachers, distiller=distiller, balance=balance)
+        settings["teacher_precision"] = teacher_precision
+        with forked_rng():  # it may build the teacher
+            write_out_recipe(settings)
+        distiller, balance = settings["distiller"], settings.get("balance")
+        teacher_precision = settings.get("teacher_precision", "fp32")
         if not isinstance(balance, Mapping | None):
             raise ValueError(
                 f"balance is a dict such as dict(ratio=1.0), got {balance!r}: write model.balance.ratio=1.0"

@@ -1,5 +1,5 @@
 # The student on BCCD, distilled: the same data, schedule, seed and initial weights.
-_base_ = ["student.py", "../../../configs/_base_/distillers/both-heads.py"]
+_base_ = "student.py"
 
 model = dict(
     _delete_=True,
@@ -7,8 +7,6 @@ model = dict(
     architecture={{_base_.model}},
     teacher=dict(cfg_path="{{fileDirname}}/teacher.py"),
     teacher_ckpt="work_dirs/bccd/teacher/epoch_20.pth",
-    distiller={{_base_.distiller}},
-    balance={{_base_.balance}},
-    teacher_precision={{_base_.teacher_precision}},
+    recipe="both-heads",
 )
 log_processor = dict(type="pcka_mmdet.LevelLogProcessor")

@@ -1,4 +1,4 @@
-_base_ = ["student.py", "../../../configs/classification/_base_/pcka.py"]
+_base_ = "student.py"
 
 model = dict(
     _delete_=True,
@@ -6,7 +6,7 @@ model = dict(
     architecture={{_base_.model}},
     teacher=dict(cfg_path="{{fileDirname}}/teacher.py"),
     teacher_ckpt="work_dirs/demo_cls/teacher/epoch_10.pth",
-    distiller={{_base_.distiller}},
+    recipe="pcka-stage",
     balance=dict(ratio=0.1),  # chosen on val; README.md of classification has all that were tried
 )
 log_processor = dict(type="pcka_mmdet.LevelLogProcessor")

@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.models.recipes import write_out_recipe
 from pcka_mmdet.report.trials import Trial
 from research.ablations.ablations import FOLDER, HEADER, PCKA, Ablation, Variant, read_ablations, trainings, vary
 from tests.detectors import step
@@ -66,6 +67,7 @@ def test_a_step_of_a_variant_for_coco(table, name):
     init_default_scope("mmdet")
     config = Config.fromfile(COCO)
     config.auto_scale_lr = dict(base_batch_size=16)
+    write_out_recipe(config.model)
     vary(config, ABLATIONS[table].coco[name])
     options = {part: config.model[part] for part in ("distiller", "balance") if part in config.model}
     model = FPNDistill(*copy.deepcopy(coco_pair()), teacher_ckpt="random", **options)

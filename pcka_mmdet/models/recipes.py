@@ -1,0 +1,183 @@
+"""The recipes: which losses a distillation has, and how their gradients are balanced. Each is defined here alone.
+
+`FPNDistill(recipe="both-heads", ...)` takes `RECIPE_SETTINGS` from a recipe. What is given beside it is merged into
+these settings as a config into its base: `balance=dict(ratio=0.5)`, or `distiller=dict(losses=dict(own=None))` to leave
+a loss out. The name is replaced by the settings at one place, `write_out_recipe`:
+
+- by `engine.cfg_options.merge_options`, before `--cfg-options` are merged, so that an option may name any part of a
+  recipe. Then `train`, `doctor`, the log and the config in the work directory have the settings and no name: a resumed
+  training keeps its losses when a later version changes the recipe.
+- by `TrainingOptions.apply` and `plan`, for a config that was not merged with options.
+- by `FPNDistill`, for a config that MMEngine or MMDetection's own tools read.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.config import ConfigDict
+from mmengine.model import BaseModel
+
+from pcka_mmdet.configuration.detector import build_detector, model_config
+from pcka_mmdet.configuration.distillation import RECIPE_SETTINGS, teachers_of
+
+from .losses.roi_head_loss import problem_of_roi_head
+
+FROM_RECIPE = "recipe"
+"""Value of a setting of `FPNDistill` that is the recipe's."""
+
+_PCKA = dict(type="pcka_mmdet.PCKALoss", loss_weight=10.0, patch_size=16, average="channel", centering="none")
+"""As in the paper's published results, on all levels that both necks have. The paper takes the first four."""
+
+_POSITIONS = dict(_PCKA, position_weight=10.0)
+"""A second term, whose Gram matrices compare the positions within a patch, at the same weight."""
+
+_MIMIC = dict(type="pcka_mmdet.MimicLoss", loss_weight=1.0)
+"""DIST's auxiliary loss."""
+
+
+def _constant(**losses: dict) -> dict[str, Any]:
+    return dict(distiller=dict(type="pcka_mmdet.FPNDistiller", losses=losses))
+
+
+def _balanced(ratio: float, **losses: dict) -> dict[str, Any]:
+    return dict(_constant(**losses), balance=dict(ratio=ratio))
+
+
+def _heads(**losses: dict) -> dict[str, Any]:
+    """Losses on outputs of heads. At the heads' outputs the gradient of distillation has the norm of the task's; at the
+    neck, the norm of what the task and the student's head give together: in all a few times the task's.
+
+    `roi` is left out for a teacher without a RoI head that `RoIHeadLoss` knows.
+    """
+    settings = _balanced(1.0, **losses, roi=dict(type="pcka_mmdet.RoIHeadLoss"))
+    return dict(settings, teacher_precision="auto")  # bfloat16 where the processor computes in it
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    # heads of the same classes, anchors and box coder
+    "both-heads": _heads(head=dict(type="pcka_mmdet.HeadLoss"), own=dict(type="pcka_mmdet.OwnHeadLoss")),
+    # the same without the teacher's head on the student's maps: a step takes less time
+    "own-head": _heads(own=dict(type="pcka_mmdet.OwnHeadLoss")),
+    # heads that differ: the teacher's reads the student's maps. It must have the student's classes
+    "teacher-head": _heads(head=dict(type="pcka_mmdet.HeadLoss")),
+    # other classes, or a head whose outputs are not known: centred CKA of about 64 patches on each level
+    "maps": _balanced(0.2, pcka=dict(type="pcka_mmdet.PCKALoss", patch_size="auto", centering="center")),
+    "pcka": _constant(pcka=_PCKA),
+    "pcka-mimic": _constant(pcka=_PCKA, mimic=_MIMIC),
+    "pcka-positions": _constant(pcka=_POSITIONS),
+    "pcka-mimic-positions": _constant(pcka=_POSITIONS, mimic=_MIMIC),
+}
+"""Settings of `FPNDistill` by recipe, for detectors. The last four are the paper's."""
+
+HEAD_RECIPES = ("both-heads", "own-head", "teacher-head")
+"""Recipes that compare outputs of heads."""
+
+CLASSIFIER_RECIPES: dict[str, dict[str, Any]] = {
+    # CKA of the samples of a batch, of pooled features and of logits; for logits also of the classes. On 8 GPUs of 32
+    # samples it compares 256. With constant weights of 1 the student of research/configs/digit_classification learned
+    # nothing for 40 of 60 epochs (ten labels of each class, one run)
+    "rcka": _balanced(
+        1.0,
+        features=dict(type="pcka_mmdet.RCKALoss", source="neck", loss_weight=1.0, gather=True),
+        logits=dict(type="pcka_mmdet.RCKALoss", loss_weight=1.0, class_weight=1.0, gather=True),
+    ),
+    # patches of the last stage's maps
+    "pcka-stage": _balanced(
+        0.2, pcka=dict(type="pcka_mmdet.PCKALoss", source="backbone", patch_size=2, centering="center")
+    ),
+    # Hinton et al. 2015: KL divergence at a temperature of 4, times its square. Weights of this and the next were
+    # chosen on val of the digits: configs/classification/README.md
+    "kd": _constant(logits=dict(type="mmrazor.KLDivergence", source="logits", tau=4, loss_weight=0.1)),
+    # Huang et al. 2022: correlation of the softmax over classes and over samples
+    "dist": _constant(
+        logits=dict(
+            type="mmrazor.DISTLoss",
+            source="logits",
+            tau=4,
+            inter_loss_weight=1.0,
+            intra_loss_weight=1.0,
+            loss_weight=3.0,
+        )
+    ),
+}
+"""Likewise, for classifiers."""
+
+
+def recipe_settings(
+    recipe: str, teachers: Sequence[str | dict | BaseModel], given: Mapping[str, Any] | None = None
+) -> ConfigDict:
+    """Settings of `FPNDistill` that a recipe stands for.
+
+    Args:
+        recipe: A key of `RECIPES` or `CLASSIFIER_RECIPES`.
+        teachers: The teachers: see `build_detector`.
+        given: Settings that are merged into the recipe's. A dict takes the place of what is no dict; a ratio by name
+            (`balance=dict(ratio=dict(head=0.5))`) leaves the recipe's number to the other losses.
+
+    Raises:
+        ValueError: There is no such recipe.
+    """
+    known = RECIPES | CLASSIFIER_RECIPES
+    if recipe not in known:
+        raise ValueError(f"there is no recipe {recipe!r}: write one of {tuple(known)}")
+    settings, given = ConfigDict(copy.deepcopy(known[recipe])), dict(given or {})
+    losses = settings.distiller.losses
+    if "roi" in losses and "roi" not in losses_of(given) and not all(map(_has_known_roi_head, teachers)):
+        del losses["roi"]
+    ratio = ratio_of(settings)
+    settings.merge(given)
+    if isinstance(ratio_of(settings), Mapping):
+        settings.balance.ratio = {**ratios_by_name(ratio, losses_of(settings)), **settings.balance.ratio}
+    return settings
+
+
+def losses_of(model: Mapping[str, Any]) -> dict[str, dict]:
+    """The losses of an `FPNDistill` by name, without those that `None` leaves out."""
+    losses = (model.get("distiller") or {}).get("losses") or {}
+    return {name: loss for name, loss in losses.items() if loss is not None}
+
+
+def ratio_of(model: Mapping[str, Any]) -> float | dict[str, float] | None:
+    """The ratio that an `FPNDistill` balances its gradients at; `None` without one."""
+    balance = model.get("balance")
+    return balance.get("ratio") if isinstance(balance, Mapping) else None
+
+
+def ratios_by_name(ratio: float | None, losses: Mapping[str, Mapping]) -> dict[str, float]:
+    """A ratio for all losses as ratios by name. Gradients at a RoI head cannot be balanced."""
+    return {name: ratio for name, loss in losses.items() if ratio is not None and loss.get("source") != "roi_head"}
+
+
+def _has_known_roi_head(teacher: str | dict | BaseModel) -> bool:
+    """Whether `RoIHeadLoss` can run the RoI head of a teacher."""
+    if not isinstance(teacher, BaseModel):
+        try:
+            teacher = model_config(teacher)
+        except (FileNotFoundError, ValueError):
+            return False  # whoever builds the teacher says so; a test of the student alone does without it
+        if not teacher.get("roi_head"):
+            return False
+        teacher = build_detector(teacher, plain_norms=True)
+    return problem_of_roi_head(teacher) is None
+
+
+def write_out_recipe(model: dict[str, Any]) -> None:
+    """Put the settings of a recipe in the place of its name, in the model dict of an `FPNDistill`.
+
+    A setting that is `FROM_RECIPE` counts as not given, as does a distiller that is `None`.
+
+    Raises:
+        ValueError: See `recipe_settings`.
+    """
+    for name in [name for name in RECIPE_SETTINGS if model.get(name) == FROM_RECIPE]:
+        del model[name]
+    recipe = model.pop("recipe", None)
+    if recipe is None:
+        return
+    given = {name: model[name] for name in RECIPE_SETTINGS if name in model}
+    if given.get("distiller") is None:
+        given.pop("distiller", None)
+    settings = recipe_settings(recipe, [teacher for teacher, _ in teachers_of(model)], given)
+    for name, value in settings.items():  # `ConfigDict.update` would merge them
+        model[name] = value
