@@ -13,17 +13,17 @@ from pcka_mmdet.configuration.distillation import is_fpn_distill, write_out_mmra
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.recipes import losses_of, ratio_of, ratios_by_name, write_out_recipe
 
-_OF_DISTILLATION = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor"}
+_DISTILLATION_SETTINGS = {"type", *inspect.signature(FPNDistill).parameters} - {"data_preprocessor"}
 """Settings of `model` that are not the student's."""
 
-_OF_RUNNER = set(inspect.signature(Runner).parameters)
+_RUNNER_SETTINGS = set(inspect.signature(Runner).parameters)
 """Settings of MMEngine's runner."""
 
 CUTOFF = 0.8
 """Similarity from which one name is taken for a misspelt form of another: `modle` and `model` have 0.8."""
 
 CUTOFF_IN_FILES = 0.82
-"""Likewise for names that a config file has, of its own or for other settings: `conv_cfg` and `env_cfg` have 0.8."""
+"""A stricter cutoff for config files, so that `conv_cfg` is not taken for `env_cfg`."""
 
 _PLACES = {
     "lr": "optim_wrapper.optimizer.lr",
@@ -31,7 +31,7 @@ _PLACES = {
     "seed": "randomness.seed",
     "val_interval": "train_cfg.val_interval",
 }
-"""Where settings are that users write without their place. In a distillation, those of `model` are such too."""
+"""Short option names that users type, and the full path of each."""
 
 
 def apply_common(config: Config, options: Mapping[str, Any] | None, work_dir: str | None) -> None:
@@ -59,12 +59,12 @@ def check_names(config: Config, options: Mapping[str, Any]) -> None:
     Raises:
         ValueError: There is such an option.
     """
-    known = {"": _OF_RUNNER}
+    known = {"": _RUNNER_SETTINGS}
     known["default_hooks."] = set(config.get("default_hooks") or {})
     places = dict(_PLACES)
     if is_fpn_distill(config):
-        known["model."] = _OF_DISTILLATION
-        places |= {name: f"model.{name}" for name in _OF_DISTILLATION} | {"losses": "model.distiller.losses"}
+        known["model."] = _DISTILLATION_SETTINGS
+        places |= {name: f"model.{name}" for name in _DISTILLATION_SETTINGS} | {"losses": "model.distiller.losses"}
     there = {"": config, "default_hooks.": known["default_hooks."], "model.": config.get("model") or {}}
     for option in options:
         name, dot, rest = option.partition(".")
@@ -78,7 +78,7 @@ def check_names(config: Config, options: Mapping[str, Any]) -> None:
 
 def doubtful_names(config: Config) -> list[str]:
     """A sentence for each name at the top of a config that nearly is a setting of MMEngine's, which ignores it."""
-    meant = {name: _meant(name, "", _OF_RUNNER, (), CUTOFF_IN_FILES) for name in config}
+    meant = {name: _meant(name, "", _RUNNER_SETTINGS, (), CUTOFF_IN_FILES) for name in config}
     return [
         f"the config has {name!r}, which MMEngine does not read: did you mean {right!r}?"
         for name, right in meant.items()
@@ -136,7 +136,7 @@ def merge_options(config: Config, options: Mapping[str, Any]) -> None:
     of_student = {
         key: value
         for key, value in options.items()
-        if is_fpn_distill(config) and key.startswith("model.") and key.split(".")[1] not in _OF_DISTILLATION
+        if is_fpn_distill(config) and key.startswith("model.") and key.split(".")[1] not in _DISTILLATION_SETTINGS
     }
     ratios = {key: value for key, value in options.items() if key.startswith("model.balance.ratio.")}
     config.merge_from_dict({key: options[key] for key in options if key not in (*of_student, *ratios)})
