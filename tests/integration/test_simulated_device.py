@@ -85,6 +85,12 @@ def test_a_step_has_the_cpus_losses_and_gradients_and_does_not_wait(name):
     check(CONFIGS[name]())
 
 
+@pytest.mark.xfail(strict=False, reason="the number of objects is a shape; MMDetection's RoI head waits likewise")
+def test_rcka_of_proposals_does_not_wait():
+    loss = dict(type="pcka_mmdet.RCKALoss", source="roi_head")
+    check({**two_stages(), "distiller": dict(type="pcka_mmdet.FPNDistiller", losses=dict(rcka=loss)), "balance": None})
+
+
 def test_mixed_precision():
     """On the CPU autocast keeps the weights that it has cast, so gradients of all levels are summed in bfloat16."""
     check(CONFIGS["recipe both-heads"](), wrapper=Bfloat16, tolerance=0.05)

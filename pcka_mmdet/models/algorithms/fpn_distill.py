@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.structures import BaseDataElement
@@ -141,6 +142,8 @@ class FPNDistill(BaseAlgorithm):
         self.distillation_stopped = False  # for good: set by mmrazor.StopDistillHook and LossScheduleHook
         self._nonfinite: Callable[[], str | None] | str | None = None
         """The message of `nonfinite`, or the function that finds it."""
+        self._guards_reduction = False
+        """Whether a hook raises before gradients of losses that are not finite are reduced."""
         self.skips_nonfinite = False  # set by NonFiniteLossHook, which then skips the step
         self.level_table: str | None = None
         """What is compared with what; known after the first step, which logs it."""
@@ -257,13 +260,18 @@ class FPNDistill(BaseAlgorithm):
         """Sum the losses as MMEngine does, and log the total over levels of each distillation loss.
 
         The backward pass of a sum that is not finite raises a FloatingPointError at its end, or gives gradients of NaN
-        where a hook skips such steps. So the host does not wait for the losses before it.
+        where a hook skips such steps. So the host does not wait for the losses before it. Of several processes the one
+        that raises does so before it reduces its last gradients: the others wait for them, and do not step.
         """
         loss, log = super().parse_losses(losses)
         total, parsed = HostCopy(loss), dict(log)
         self._nonfinite = lambda: None if total.is_finite() else self._explain(parsed)
         if loss.requires_grad:
             loss.register_hook(partial(self._backward_begins, loss.detach()))
+            if not self._guards_reduction and get_world_size() > 1:
+                first = next(p for p in self.student.parameters() if p.requires_grad)  # the last to have a gradient
+                first.register_hook(lambda gradient: self._refuse_nonfinite())
+                self._guards_reduction = True
         else:
             self._refuse_nonfinite()
         for name, terms in self.distiller.terms.items():
@@ -296,7 +304,7 @@ class FPNDistill(BaseAlgorithm):
 
     def _refuse_nonfinite(self) -> None:
         """Raise a FloatingPointError if the last losses are not finite, and no hook skips the step."""
-        if self.nonfinite and not self.skips_nonfinite:
+        if not self.skips_nonfinite and self.nonfinite:
             raise FloatingPointError(self.nonfinite)
 
     def __getattr__(self, name: str) -> Any:

@@ -13,6 +13,7 @@ from mmengine.registry import MODELS
 from mmrazor.engine import StopDistillHook  # noqa: F401  (registers it)
 
 from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.models.algorithms import fpn_distill
 from tests.detectors import EVERY_KIND, build, check_gradients, distillation, faster_rcnn, raw_batch, retinanet, step
 from tests.runners import runner
 
@@ -331,3 +332,16 @@ def test_a_checkpoint_that_balanced_more():
     before, after = (build(distillation(balance=balance)) for balance in (dict(ratio=1.0), None))
     loaded = after.load_state_dict(before.state_dict(), strict=True)
     assert not loaded.unexpected_keys and len(before.distiller.balances) > len(after.distiller.balances)
+
+
+def test_of_several_processes_the_one_that_fails_reduces_no_more_gradients(monkeypatch):
+    """DDP reduces a parameter's gradient after the parameter's own hooks."""
+    monkeypatch.setattr(fpn_distill, "get_world_size", lambda: 2)
+    model = build(distillation())
+    batch = raw_batch()
+    batch["inputs"][0] = torch.full((3, 64, 64), torch.nan)
+    loss, _ = model.parse_losses(model.train()(**model.data_preprocessor(batch, True), mode="loss"))
+    with pytest.raises(FloatingPointError, match="these losses are not finite"):
+        loss.backward()
+    first, *others = model.student.parameters()
+    assert first.grad is None and any(p.grad is not None for p in others)
