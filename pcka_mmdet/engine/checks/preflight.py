@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from pcka_mmdet.checkpoints.files import is_missing
+from pcka_mmdet.checkpoints.files import is_missing, read_weights, refuse_folder
 from pcka_mmdet.checkpoints.torchvision_weights import SCHEME, weights_url
 from pcka_mmdet.configuration.data_set import data_set_class, innermost
 from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill, student_model, teachers_of
@@ -43,6 +43,7 @@ def check_teacher_checkpoint(config: Config) -> None:
                 f"{option} is left out, so the teacher would have random weights. Name its checkpoint in the config or "
                 f"by --cfg-options {option}=FILE_OR_URL; for random weights write 'random'"
             )
+        refuse_folder(path, option)
         if path != "random" and is_missing(path):
             raise FileNotFoundError(
                 f"there is no teacher's checkpoint at {path!r} (the current directory is {Path.cwd()}): name a file or "
@@ -169,15 +170,18 @@ def try_operators(device: str) -> None:
 
 
 def check_pretrained_weights(config: Config) -> None:
-    """Refuse initial weights in a missing file, and `torchvision://` names that are not known.
+    """Refuse initial weights in a missing or damaged file, and `torchvision://` names that are not known.
 
     Raises:
-        FileNotFoundError: The config starts from such weights, or loads or resumes such a file.
-        ValueError: There is no model of that name in torchvision.
+        FileNotFoundError: The config starts from a missing file, or loads or resumes one.
+        ValueError: There is no model of that name in torchvision; `load_from` is a folder, or holds no weights.
     """
     start = str(config.get("load_from") or "")
+    refuse_folder(start, "load_from")
     if start and is_missing(start):
         raise FileNotFoundError(f"load_from: there is no file at {start!r} (the current directory is {Path.cwd()})")
+    if start and "://" not in start:
+        read_weights(start, "load_from")  # MMEngine would load nothing from an empty one without a word
     for weights in (str(value) for key, value in walk(student_model(config)) if key == "checkpoint"):
         if weights.startswith(SCHEME) and weights_url(weights) is None:
             raise ValueError(
