@@ -9,7 +9,8 @@ from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, TRANSFORMS
 from torch.utils.data import DataLoader
 
-from pcka_mmdet.cli.errors import run_tool, sentence
+from pcka_mmdet.cli.errors import run_tool
+from pcka_mmdet.configuration.sentence import sentence
 from tests.detectors import build as build_model
 from tests.detectors import distillation
 

@@ -174,13 +174,38 @@ def test_an_evaluator_of_other_annotations(digit_scenes):
     right = config(digit_scenes, **DIGITS)
     right.val_dataloader = right.train_dataloader
     right.val_evaluator = dict(type="CocoMetric", ann_file=str(digit_scenes / "annotations" / "train.json"))
-    assert annotations.doubts_of_annotations(right) == []
+    annotations.check_annotations(right, ["val_dataloader"])
     right.val_evaluator = [dict(right.val_evaluator, ann_file=str(digit_scenes / "annotations" / "val.json"))]
-    (message,) = annotations.doubts_of_annotations(right)
-    assert message.startswith("val_evaluator compares with '") and message.endswith("to the file of val_dataloader")
+    with pytest.raises(
+        ValueError, match=r"^val_evaluator compares with '.*val.json', and .* to the file of val_datalo"
+    ):
+        annotations.check_annotations(right)
     right.val_dataloader = dict(dataset=dict(type="ConcatDataset", datasets=[right.train_dataloader.dataset] * 2))
     right.val_evaluator = dict(type="CocoMetric")
-    assert annotations.doubts_of_annotations(right) == []
+    annotations.check_annotations(right)
+
+
+def test_files_in_place_of_annotations(digit_scenes, tmp_path):
+    given = config(digit_scenes, **DIGITS)
+    for content, said in (
+        ([dict(image_id=1, bbox=[1, 2, 3, 4], score=0.5)], "is a JSON list, such as the detections that an evaluation"),
+        (dict(categories=["cat"]), "is no annotation file of COCO's format: `categories` is a list of dict"),
+    ):
+        path = tmp_path / "given.json"
+        path.write_text(json.dumps(content))
+        given.train_dataloader.dataset.ann_file = str(path)
+        with pytest.raises(ValueError, match=f"given.json' {said}"):
+            annotations.check_annotations(given)
+
+
+def test_a_folder_of_images_that_is_missing(digit_scenes):
+    """Else a bare errno of the process that loads data."""
+    given = config(digit_scenes, **DIGITS)
+    given.train_dataloader.dataset.data_prefix = dict(img="trian/")
+    with pytest.raises(FileNotFoundError, match=r"no folder of images at '.*trian/' .*data_root and data_prefix.img"):
+        annotations.check_annotations(given)
+    given.train_dataloader.dataset.data_prefix = dict(img="s3://bucket/train/")
+    annotations.check_annotations(given)
 
 
 def test_two_files_with_their_classes_in_another_order(digit_scenes, tmp_path):

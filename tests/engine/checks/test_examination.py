@@ -12,12 +12,16 @@ import torch
 from mmengine.config import Config
 from torch.utils.data import Dataset
 
-from pcka_mmdet.cli import diagnosis
-from pcka_mmdet.cli.diagnosis import ERROR, OK, WARNING, Finding, examine, examine_installation
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.configuration.installed import STACK
 from pcka_mmdet.demo.stage_config import move_data_root
+from pcka_mmdet.engine.checks import examination, installation
+from pcka_mmdet.engine.checks.examination import examine
+from pcka_mmdet.engine.checks.finding import ERROR, OK, WARNING, Finding
 from pcka_mmdet.engine.checks.images import check_images
+from pcka_mmdet.engine.checks.installation import examine_installation
+from pcka_mmdet.engine.training import TrainingOptions
+from pcka_mmdet.models import FPNDistill
 
 
 @pytest.fixture
@@ -40,7 +44,7 @@ def test_an_installation(monkeypatch):
     found = by_subject(examine_installation())
     assert {finding.level for finding in found.values()} == {OK}
     assert found["torch"].text == f"torch {torch.__version__}"
-    monkeypatch.setattr(diagnosis, "find_spec", lambda name: None if name == "mmdet" else name)
+    monkeypatch.setattr(installation, "find_spec", lambda name: None if name == "mmdet" else name)
     found = by_subject(examine_installation())
     assert found["mmdet"].level == ERROR and "it is not installed: pip install mmdet==3.3.0" in found["mmdet"].text
 
@@ -49,7 +53,7 @@ def test_the_configs_that_come_along(monkeypatch, tmp_path):
     copied = distribution("pcka_mmdet").locate_file("pcka_mmdet/.mim")
     found = by_subject(examine_installation())["configs of pcka_mmdet"]
     assert found.level == OK and ("MIM does not find them by name" in found.text) != Path(copied).is_dir()
-    monkeypatch.setattr(diagnosis, "carried", lambda name: tmp_path / name)
+    monkeypatch.setattr(installation, "carried", lambda name: tmp_path / name)
     found = by_subject(examine_installation())["configs of pcka_mmdet"]
     assert found.level == ERROR and found.text == "the configs are missing: install the package again"
 
@@ -64,8 +68,8 @@ def test_an_mmcv_for_another_gpu(monkeypatch):
     def fails(device):
         raise RuntimeError("no kernel image is available")
 
-    monkeypatch.setattr(diagnosis, "check_operators", lambda: None)
-    monkeypatch.setattr(diagnosis, "try_operators", fails)
+    monkeypatch.setattr(installation, "check_operators", lambda: None)
+    monkeypatch.setattr(installation, "try_operators", fails)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a new GPU")
     monkeypatch.setattr(torch, "ones", lambda *size, device: torch.zeros(size))
@@ -91,9 +95,23 @@ def test_a_config_that_is_right(config):
     assert "sha256 " in found["the teacher's weights"].text
     assert "| s8    | head 0, 16x16" in found["levels and losses"].text
     assert re.fullmatch(
-        r"\d+\.\d{3} s, the student alone \d+\.\d{3} s; the (process|GPU) held \d+ MB without the optimizer's states",
+        r"\d+\.\d{3} s, the student alone \d+\.\d{3} s; the (process|GPU) held \d+ MB with the optimizer's states",
         found["a step"].text,
     )
+
+
+def test_a_step_in_the_precision_of_the_training(config, monkeypatch):
+    """An overflow of half precision is an error of the doctor, as of the training."""
+    seen, forward = [], FPNDistill.loss
+
+    def loss(*args):
+        seen.append(torch.is_autocast_cpu_enabled())
+        return forward(*args)
+
+    monkeypatch.setattr(FPNDistill, "loss", loss)
+    found = by_subject(examine(config, options=TrainingOptions(amp=True)))
+    assert found["a step"].level == OK and " s in bfloat16, the student alone " in found["a step"].text
+    assert seen and all(seen)
 
 
 def test_doubtful_annotations(config):
@@ -109,7 +127,7 @@ def test_doubtful_annotations(config):
 
 @pytest.mark.parametrize("content", ["", '{"categories": [{"na'], ids=["empty", "cut off"])
 def test_a_broken_annotation_file_of_the_test_split_is_one_finding(config, tmp_path, content, monkeypatch):
-    monkeypatch.setattr(diagnosis, "_step", lambda _: [Finding(OK, "a step", "")])
+    monkeypatch.setattr(examination, "examine_step", lambda *_: [Finding(OK, "a step", "")])
     (tmp_path / "test.json").write_text(content)
     config.test_dataloader.dataset.ann_file = str(tmp_path / "test.json")
     found = by_subject(examine(config))
@@ -138,7 +156,8 @@ def test_images_that_are_missing_or_empty(config, digit_scenes, tmp_path):
     sorted((scenes / "val").iterdir())[1].write_bytes(b"")
     (scenes / "annotations/test.json").unlink()
     found = by_subject(examine(config))
-    assert found["images of train_dataloader"].text == "8 of 8 files looked for, all there"
+    said = found["images of train_dataloader"].text
+    assert re.fullmatch(r"8 files decoded in \d+\.\d s, \d+\.\d s per 1,000", said), said
     val, test = (found[f"images of {split}_dataloader"] for split in ("val", "test"))
     assert val.level == ERROR and "1 of 4 image files are missing or empty, such as" in val.text
     assert test.level == WARNING and "test.json" in test.text
@@ -206,9 +225,9 @@ def test_a_level_without_enough_patches(config, warned):
 
 def test_a_teacher_that_is_not_better(config):
     config.teacher_check = dict(at_least=-1)
-    found = diagnosis._teacher(config, images=2, baseline=0.4)
+    found = examination._teacher(config, images=2, baseline=0.4)
     assert found.level == WARNING and "there is nothing to learn from it" in found.text
-    found = diagnosis._teacher(config, images=2, baseline=-0.1)
+    found = examination._teacher(config, images=2, baseline=-0.1)
     assert found.level == OK and found.text == "0.000 on all images, +0.100 over the student alone"
     assert by_subject(examine(config, baseline=-0.1))["the teacher on the validation data"] == found
     config.teacher_check = dict(at_least=0.5)
