@@ -49,8 +49,8 @@ def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
         if named == "newest" and best is not None:
             raise ValueError(
                 f"--resume: {best.name!r} is the only checkpoint in {str(work_dir)!r}, and it has no state of "
-                "the optimizer to go on from. Leave --resume out to train anew (in another --work-dir, if you want to "
-                "keep it); default_hooks.checkpoint.interval=1 keeps checkpoints to resume from"
+                "the optimizer to go on from. Train anew without --resume in another --work-dir; "
+                "default_hooks.checkpoint.interval=1 keeps checkpoints to resume from"
             )
         print_log(f"no checkpoint in {str(work_dir)!r} yet: starting from the beginning", "current")
         return None
