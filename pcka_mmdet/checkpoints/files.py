@@ -7,66 +7,17 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
-import torch
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
-from mmengine.runner.checkpoint import load_from_http as mmengine_load_from_http
-from mmengine.runner.checkpoint import load_from_local as mmengine_load_from_local
 from torch import Tensor
 
 from pcka_mmdet.compat.safe_globals import loads_safely
 
-from .file_kind import Trouble, has_no_checksums, trouble_of_file
+from .file_kind import has_no_checksums
+from .loaders import NoCheckpointError, downloaded_file
 
 _HASH_IN_NAME = re.compile(r"-([a-f0-9]{8,64})\.pth$")
-
-
-class NoCheckpointError(ValueError):
-    """A file that is damaged, or is no checkpoint of torch."""
-
-    def __init__(self, file: str, trouble: Trouble):
-        super().__init__(f"{file!r} cannot be read as a checkpoint: it is {trouble.what}; {trouble.advice}")
-
-
-@CheckpointLoader.register_scheme(prefixes="", force=True)
-def load_from_local(filename: str, map_location: Any = None) -> Any:
-    """MMEngine's loader of local files (`load_from`, resuming, initial weights), for whole checkpoints alone.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        NoCheckpointError: It is damaged, or another kind of file.
-    """
-    _refuse_trouble(Path(filename).expanduser())
-    return mmengine_load_from_local(filename, map_location=map_location)
-
-
-@CheckpointLoader.register_scheme(prefixes=("http://", "https://"), force=True)
-def load_from_http(filename: str, map_location: Any = None, **options: Any) -> Any:
-    """MMEngine's loader of downloads, likewise; it reads a file again that was downloaded before.
-
-    Raises:
-        NoCheckpointError: The downloaded file is damaged, or no checkpoint.
-        urllib.error.URLError: It cannot be downloaded.
-    """
-    path = _downloaded(filename)
-    if was_there := path.is_file():
-        _refuse_trouble(path)
-    content = mmengine_load_from_http(filename, map_location=map_location, **options)
-    if not was_there:
-        _refuse_trouble(path)
-    return content
-
-
-def _downloaded(url: str) -> Path:
-    """Where MMEngine leaves a download."""
-    return Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(url).path).name)
-
-
-def _refuse_trouble(path: Path) -> None:
-    if path.is_file() and (trouble := trouble_of_file(path)):
-        raise NoCheckpointError(str(path), trouble)
 
 
 def load_file(checkpoint: str, option: str = "checkpoint") -> Any:
@@ -174,7 +125,7 @@ def file_sha256(path: Path) -> str:
 
 def _checked_sha256(checkpoint: str, option: str) -> str | None:
     downloaded = checkpoint.startswith(("http://", "https://"))
-    path = _downloaded(checkpoint) if downloaded else Path(checkpoint)
+    path = downloaded_file(checkpoint) if downloaded else Path(checkpoint)
     if not path.is_file():
         return None
     digest = file_sha256(path)

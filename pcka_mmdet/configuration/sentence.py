@@ -14,6 +14,11 @@ SENTENCES = (ValueError, OSError, FloatingPointError, ImportError)
 """Exceptions whose message is shown without their name: what we raise ourselves, files, and missing packages."""
 
 
+IMAGES = (
+    ": check data_root and data_prefix of the data loader. pcka-mmdet doctor CONFIG counts the images that are missing"
+)
+
+
 def sentence(error: Exception) -> str:
     """What an exception says, without its traceback: the file of broken JSON, the closest name to a misspelt one."""
     if isinstance(error, json.JSONDecodeError):
@@ -28,12 +33,21 @@ def sentence(error: Exception) -> str:
                 ". pcka-mmdet doctor CONFIG names image files that are missing or empty. To see which other image it "
                 "is, set num_workers=0 and persistent_workers=False in the data loader"
             )
+        elif message.startswith("FileNotFoundError"):
+            message += IMAGES
+    elif isinstance(error, FileNotFoundError) and _reads_images(error):
+        message += IMAGES
     elif type(error).__module__ == "cv2":
         names = [value for value in _locals(error, "filename") if isinstance(value, str)]  # in mmcv's LoadImageFromFile
         return f"the image {names[-1]!r} cannot be read: {message.strip()}" if names else message.strip()
     elif not isinstance(error, SENTENCES):
         message = f"{type(error).__name__}: {message}"
     return message + _closest_argument(error)
+
+
+def _reads_images(error: Exception) -> bool:
+    """Whether an exception arose in a transform that loads images."""
+    return any(frame.f_code.co_filename.endswith("loading.py") for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _closest_argument(error: Exception) -> str:

@@ -84,4 +84,4 @@ def _configs_of_mmdet() -> str:
     asked = import_module("pkg_resources")
     if "pcka_mmdet" not in str(asked.__file__):
         return path
-    return f"{path}. setuptools has no pkg_resources, which MMEngine asks; pcka_mmdet stands in for it in its commands"
+    return f"{path}. setuptools has no pkg_resources, which MMEngine asks; pcka_mmdet stands in for it"

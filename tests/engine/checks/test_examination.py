@@ -193,6 +193,13 @@ def test_a_model_that_cannot_be_built(config):
     assert found.level == ERROR and "images" in found.text
 
 
+def test_weights_that_cannot_be_downloaded(config):
+    config.model.architecture.backbone.init_cfg = dict(type="Pretrained", checkpoint="http://127.0.0.1:9/r.pth")
+    found = by_subject(examine(config))["the model, its weights and the hooks"]
+    assert found.level == ERROR and "weights that the config names cannot be downloaded" in found.text
+    assert "Without a network, give a file" in found.text
+
+
 def test_weights_of_another_architecture(config, tmp_path):
     config.model.teacher_ckpt = str(tmp_path / "other.pth")
     torch.save(dict(state_dict=torch.nn.Linear(2, 2).state_dict()), config.model.teacher_ckpt)

@@ -316,3 +316,30 @@ def test_a_gpu_and_an_mmcv_without_cuda(monkeypatch):
     monkeypatch.setattr("mmcv.ops.get_compiling_cuda_version", lambda: "not available")
     with pytest.raises(ValueError, match="torch sees a GPU but mmcv has no CUDA operators.*FORCE_CUDA=1.*install.md"):
         preflight.check_operators()
+
+
+@pytest.mark.parametrize("ratio", ["high", True, {"head": "high"}, [1.0]])
+def test_a_ratio_that_is_no_number(ratio):
+    given = Config(dict(model=distillation(balance=dict(ratio=ratio))))
+    with pytest.raises(ValueError, match="model.balance.ratio is a number of 0 or more, such as 1.0, or numbers by na"):
+        preflight.check_balance(given)
+    for right in (None, 0, 1.0, {"head": 1.0, "pcka": None}):
+        given.model.balance.ratio = right
+        preflight.check_balance(given)
+
+
+def test_load_from_without_weights(tmp_path):
+    """MMEngine would load nothing, without a word."""
+    given = Config(dict(model=retinanet(), load_from=str(tmp_path / "empty.pth")))
+    torch.save({}, given.load_from)
+    with pytest.raises(ValueError, match="load_from '.*empty.pth' holds no weights, it is empty"):
+        preflight.check_pretrained_weights(given)
+    given.load_from = str(tmp_path)
+    with pytest.raises(ValueError, match="load_from '.*' is a folder: give a file in it, such as '.*empty.pth'"):
+        preflight.check_pretrained_weights(given)
+
+
+def test_a_folder_as_teacher(tmp_path):
+    torch.save({}, tmp_path / "student_epoch_3.pth")
+    with pytest.raises(ValueError, match="model.teacher_ckpt '.*' is a folder: .*student_epoch_3.pth'"):
+        preflight.check_teacher_checkpoint(Config(dict(model=distillation(teacher_ckpt=str(tmp_path)))))
