@@ -83,9 +83,9 @@ setup(
     package_data={"pcka_mmdet.report.page": ["page.html"]},
     packages=find_packages(include=["pcka_mmdet", "pcka_mmdet.*"]),
     python_requires=">=3.10,<3.13",
-    # In an environment with MMDetection, this adds MMRazor and changes nothing. pip would replace an old torch, and the
-    # other MM packages exist under two names each: pcka_mmdet/configuration/installed.py says what is missing or too
-    # old. MMRazor imports joblib without requiring it.
+    # In an environment with MMDetection, this adds MMRazor, ordered-set, joblib and its cloudpickle, and changes no
+    # installed package. pip would replace an old torch, and the other MM packages exist under two names each:
+    # pcka_mmdet/configuration/installed.py says what is missing. MMRazor imports joblib without requiring it.
     install_requires=["mmrazor==1.0.0", "joblib"],
     extras_require={
         **{name: requirements(name) for name in ("runtime", "openmmlab", "onedl", "demo", "onnx", "tests")},

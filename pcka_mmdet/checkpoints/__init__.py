@@ -1,3 +1,3 @@
 """Checkpoints: safe reading, atomic writing, the student's file, resuming."""
 
-from . import torchvision_weights  # noqa: F401  (the import registers a loader with MMEngine)
+from . import loaders  # noqa: F401  (the import registers them with MMEngine)

@@ -1,22 +1,33 @@
 """Atomic writes of local files."""
 
 import contextlib
+import glob
 import io
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
+ABANDONED = 600
+"""Seconds after which a scratch file that did not change was left by a killed process."""
+
 
 def atomic_write(path: Path, content: bytes) -> None:
     """Write a file atomically: write a scratch file, flush it to the disk, rename it.
+
+    Scratch files of the same file that killed processes left are removed.
 
     Raises:
         OSError: It could not be written; the file that was at `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # by a process that was killed
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                left.unlink()
     scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with scratch.open("wb") as file:
@@ -30,6 +41,9 @@ def atomic_write(path: Path, content: bytes) -> None:
         raise OSError(
             error.errno, f"{str(path)!r} could not be written ({error.strerror}); what was there before still is"
         ) from error
+    except BaseException:  # Ctrl-C
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def atomic_save(content: Any, path: Path) -> None:

@@ -4,20 +4,23 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlparse
+from typing import Any
 
-import torch
+from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor
 
 from pcka_mmdet.compat.safe_globals import loads_safely
 
+from .file_kind import has_no_checksums
+from .loaders import NoCheckpointError, downloaded_file
+
 _HASH_IN_NAME = re.compile(r"-([a-f0-9]{8,64})\.pth$")
 
 
-def load_file(checkpoint: str, option: str = "checkpoint") -> dict:
+def load_file(checkpoint: str, option: str = "checkpoint") -> Any:
     """Load a checkpoint on the CPU with torch's safe loader.
 
     Args:
@@ -26,18 +29,35 @@ def load_file(checkpoint: str, option: str = "checkpoint") -> dict:
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: The file cannot be read, or holds other types than arrays and those that MMEngine writes.
+        ValueError: It is a folder, is damaged, or holds other types than arrays and those that MMEngine writes.
     """
+    refuse_folder(checkpoint, option)
     try:
         with safe_loading():
             return CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{option} {checkpoint!r} does not exist: give a file or a URL") from error
+    except NoCheckpointError as error:
+        raise ValueError(f"{option} {error}") from error
     except Exception as error:  # torch, pickle, zipfile and the network raise different errors
         raise ValueError(
             f"{option} {checkpoint!r} cannot be read as a checkpoint ({_reason(error)}): "
             + ("download it elsewhere and give the file" if "://" in checkpoint else "copy or download it again")
         ) from error
+
+
+def refuse_folder(named: str, option: str) -> None:
+    """Refuse a folder in place of a file, and name a checkpoint in it.
+
+    Raises:
+        ValueError: It is a folder.
+    """
+    folder = Path(named).expanduser()
+    if not named or "://" in named or not folder.is_dir():
+        return
+    files = sorted(folder.glob("*.pth"), key=lambda path: (path.name.startswith("student_"), path.stat().st_mtime))
+    advice = f"give a file in it, such as {str(files[-1])!r}" if files else "it holds no .pth file: give a checkpoint"
+    raise ValueError(f"{option} {named!r} is a folder: {advice}")
 
 
 def _reason(error: Exception) -> str:
@@ -46,6 +66,31 @@ def _reason(error: Exception) -> str:
     found = re.search(r"WeightsUnpickler error:\s*(.+?)(?: Please use|\n|$)", text)
     said = found[1] if found else text.strip().partition("\n")[0]
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def checked_weights(content: Any, file: str) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name.
+
+    Args:
+        content: What `load_file` returns.
+        file: What names the file, for the messages.
+
+    Raises:
+        ValueError: There are none, or values or keys are of another type.
+    """
+    weights = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    expected = "expected a `state_dict` of tensors, as MMDetection saves it"
+    if not isinstance(weights, Mapping):
+        raise ValueError(
+            f"{file} holds no weights, but a {type(content if weights is None else weights).__name__}: {expected}"
+        )
+    if not weights:
+        raise ValueError(f"{file} holds no weights, it is empty: {expected}")
+    wrong = [key for key, value in weights.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
+    if wrong:
+        found = ", ".join(f"{key!r} (a {type(weights[key]).__name__})" for key in wrong[:4])
+        raise ValueError(f"{file} holds no weights: {expected}, and it has {found}")
+    return {key.removeprefix("module."): value for key, value in weights.items()}
 
 
 def read_weights(checkpoint: str, option: str = "teacher_ckpt") -> tuple[dict[str, Tensor], str | None]:
@@ -60,13 +105,8 @@ def read_weights(checkpoint: str, option: str = "teacher_ckpt") -> tuple[dict[st
         ValueError: See `load_file`; or it holds no weights, or its sha256 is not the one in the name of the download.
     """
     checkpoint = os.path.expanduser(checkpoint)  # MMEngine opens `~/teacher.pth` too
-    content = load_file(checkpoint, option)
-    weights = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise ValueError(
-            f"{option} {checkpoint!r} holds no weights: expected a `state_dict` of tensors, as MMDetection saves it"
-        )
-    return {key.removeprefix("module."): value for key, value in weights.items()}, _checked_sha256(checkpoint, option)
+    weights = checked_weights(load_file(checkpoint, option), f"{option} {checkpoint!r}")
+    return weights, _checked_sha256(checkpoint, option)
 
 
 def is_missing(named: str) -> bool:
@@ -85,9 +125,7 @@ def file_sha256(path: Path) -> str:
 
 def _checked_sha256(checkpoint: str, option: str) -> str | None:
     downloaded = checkpoint.startswith(("http://", "https://"))
-    path = Path(checkpoint)
-    if downloaded:  # where MMEngine leaves it
-        path = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(checkpoint).path).name)
+    path = downloaded_file(checkpoint) if downloaded else Path(checkpoint)
     if not path.is_file():
         return None
     digest = file_sha256(path)
@@ -97,6 +135,12 @@ def _checked_sha256(checkpoint: str, option: str) -> str | None:
             f"{option} {checkpoint!r} was downloaded to {str(path)!r}, whose sha256 begins with "
             f"{digest[: len(named[1])]}, not with {named[1]} as its name says: delete the file and start "
             "again; if the digits in its name are not a sha256, download it yourself and give the file"
+        )
+    if has_no_checksums(path) and not (named and digest.startswith(named[1])):
+        print_log(
+            f"{option} {str(path)!r} is in torch's format before 1.6, which has no checksums: damage would not be "
+            f"seen. Its sha256 is {digest}",
+            "current",
         )
     return digest
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from mmengine.logging import print_log
 
-from .files import is_missing
+from .file_kind import trouble_of_file
+from .files import is_missing, refuse_folder
 from .training_record import has_begun
 
 POINTER = "last_checkpoint"
@@ -48,19 +49,22 @@ def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
         if named == "newest" and best is not None:
             raise ValueError(
                 f"--resume: {best.name!r} is the only checkpoint in {str(work_dir)!r}, and it has no state of "
-                "the optimizer to go on from. Leave --resume out to train anew (in another --work-dir, if you want to "
-                "keep it); default_hooks.checkpoint.interval=1 keeps checkpoints to resume from"
+                "the optimizer to go on from. Train anew without --resume in another --work-dir; "
+                "default_hooks.checkpoint.interval=1 keeps checkpoints to resume from"
             )
         print_log(f"no checkpoint in {str(work_dir)!r} yet: starting from the beginning", "current")
         return None
     named = os.path.expanduser(named)
+    refuse_folder(named, "--resume")
     if is_missing(named):
         raise FileNotFoundError(
             f"--resume: there is no file {named!r} (the current directory is {Path.cwd()}); name another, or none for "
             "the newest in the work directory"
         )
     if "://" not in named and not is_intact(Path(named)):
-        raise ValueError(f"--resume: {named!r} is damaged: name another checkpoint, or none for the newest")
+        trouble = trouble_of_file(Path(named))
+        what = trouble.what if trouble else "damaged"
+        raise ValueError(f"--resume: {named!r} is {what}: name another checkpoint, or none for the newest")
     return named
 
 
@@ -120,13 +124,11 @@ def _number(path: Path) -> int:
 def is_intact(path: Path) -> bool:
     """Whether a checkpoint file is undamaged: its checksums are right, and torch can open it."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            # torch writes no folders; where a damaged attribute marks an entry as one, torch reads no array
-            if archive.testzip() is not None or any(record.external_attr for record in archive.infolist()):
-                return False
+        if trouble_of_file(path) is not None or not zipfile.is_zipfile(path):
+            return False
         torch.load(str(path), map_location="cpu", mmap=True)  # torch 2.1 takes no Path here
     except pickle.UnpicklingError:
         return True  # undamaged; the loader reports which type torch refuses
-    except Exception:  # zipfile and torch raise many kinds of errors for damaged lengths, names or flags
+    except Exception:  # torch raises many kinds of errors for damaged lengths, names or flags
         return False
     return True

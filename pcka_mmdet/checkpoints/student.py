@@ -14,7 +14,7 @@ from pcka_mmdet.configuration.nested import last_name
 
 from .atomic_write import atomic_save, atomic_write
 from .config_text import GIVE_CONFIG, imports_of, read_config, refuse_code
-from .files import file_sha256, load_file
+from .files import checked_weights, file_sha256, load_file
 from .matching import load_what_fits, summarise
 
 DISTILLATION_SCOPES = ("pcka_mmdet", "mmrazor")
@@ -87,10 +87,14 @@ def student_checkpoint(checkpoint: Mapping[str, Any], config: str | None = None)
     """
     if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
         raise ValueError("there is no state_dict")
-    weights = student_weights(checkpoint["state_dict"])
+    weights = student_weights(checked_weights(checkpoint, "the file"))
     if not any(key.startswith("backbone.") for key in weights):
         raise ValueError(f"no key begins with 'architecture.backbone.' or 'backbone.': {list(weights)[:4]} ...")
-    meta = {key: plain for key, value in checkpoint.get("meta", {}).items() if (plain := _plain(value)) is not None}
+    meta = checkpoint.get("meta", {})
+    if not isinstance(meta, Mapping) or not isinstance(meta.get("cfg", ""), str):
+        wrong = meta["cfg"] if isinstance(meta, Mapping) else meta
+        raise ValueError(f"`meta` is a dict with the config as text in `cfg`, as MMEngine saves it; got {wrong!r:.80}")
+    meta = {str(key): plain for key, value in meta.items() if (plain := _plain(value)) is not None}
     if "CLASSES" in meta:  # of MMDetection 2
         meta.setdefault("dataset_meta", {"classes": meta["CLASSES"]})
     if config is None and "cfg" in meta:
@@ -155,13 +159,18 @@ def _student_config_within(text: str) -> Config:
     """The student's config from the config text of a checkpoint.
 
     Raises:
-        ValueError: It names code to run; see `refuse_code`.
+        ValueError: It names code to run, see `refuse_code`; or is no detector's.
     """
     config = read_config(text)
-    model = config.get("model", {})
-    student = [model.architecture, model.get("data_preprocessor")] if is_distillation(config) else [model]
-    refuse_code(config, *student, config.get("data_preprocessor"))
-    return student_config(config)
+    try:
+        model = config.get("model", {})
+        student = [model.architecture, model.get("data_preprocessor")] if is_distillation(config) else [model]
+        refuse_code(config, *student, config.get("data_preprocessor"))
+        return student_config(config)
+    except (AttributeError, KeyError, TypeError) as error:  # text of any kind, in which anything may be of another type
+        raise ValueError(
+            f"the stored config is not a detector's ({type(error).__name__}: {error}); {GIVE_CONFIG}"
+        ) from error
 
 
 def _detector(config: Config, weights: dict[str, Tensor]) -> BaseModel:

@@ -47,11 +47,11 @@ def write_record(record: dict, work_dir: Path) -> None:
 
 
 def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
-    """Refuse to overwrite another training's checkpoints, or to resume from them.
+    """Refuse to overwrite a training's checkpoints, or to resume from another's.
 
-    A new training may overwrite checkpoints only if its config is identical. A resumed one may change its length, data
-    paths, hooks and numbers, but not the types of model, detectors and losses, and not the classes. Weights of other
-    shapes are refused when they are loaded.
+    A new training overwrites no checkpoints, not even those of the same config. A resumed one may change its length,
+    data paths, hooks and numbers, but not the types of model, detectors and losses, and not the classes. Weights of
+    other shapes are refused when they are loaded.
 
     Args:
         record: The record of the training that is about to start.
@@ -59,7 +59,7 @@ def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
         resumes: Whether it resumes from a checkpoint.
 
     Raises:
-        ValueError: The folder belongs to another training.
+        ValueError: The folder belongs to another training, or a new one would overwrite its checkpoints.
     """
     if not has_begun(work_dir) or not ((work_dir / "last_checkpoint").exists() or any(work_dir.glob("*.pth"))):
         return
@@ -69,8 +69,13 @@ def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
     view = _identity if resumes else leaves
     old, new = view(before), view(record)
     differing = _differing(old, new)
-    if not differing:
+    if resumes and not differing:
         return
+    if not differing:
+        raise ValueError(
+            f"the work directory {str(work_dir)!r} holds checkpoints of this training, which would be overwritten: to "
+            "go on from them write --resume, to train anew give another --work-dir, or delete that one"
+        )
     if resumes:
         changes = summarise([f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in differing])
         raise ValueError(

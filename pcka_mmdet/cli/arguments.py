@@ -97,6 +97,11 @@ def _config_file(path: str) -> Config:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def add_amp(parser: argparse.ArgumentParser) -> None:
+    """Add `--amp`."""
+    parser.add_argument("--amp", action="store_true", help="train in mixed precision")
+
+
 def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that make a detector's config a distillation's."""
     parser.add_argument(

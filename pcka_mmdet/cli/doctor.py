@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.markup import escape
 
+from pcka_mmdet.engine.checks.examination import examine
+from pcka_mmdet.engine.checks.finding import ERROR, OK, WARNING, Finding
+from pcka_mmdet.engine.checks.installation import examine_installation
 from pcka_mmdet.engine.checks.teacher_check import check_options
+from pcka_mmdet.engine.training import TrainingOptions
 from pcka_mmdet.report.scalars import last_metric
 
-from .arguments import add_common_arguments, add_teacher_arguments, config_of_arguments, runner_config
-from .diagnosis import ERROR, OK, WARNING, Finding, examine, examine_installation
+from .arguments import add_amp, add_common_arguments, add_teacher_arguments, config_of_arguments, runner_config
 from .errors import STATUS
 
 COLOURS = {OK: "green", WARNING: "yellow", ERROR: "red"}
@@ -24,6 +27,7 @@ COLOURS = {OK: "green", WARNING: "yellow", ERROR: "red"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add_common_arguments(parser, config_is_optional=True)
+    add_amp(parser)
     add_teacher_arguments(parser)
 
 
@@ -33,7 +37,15 @@ def findings(args: argparse.Namespace, scratch: str) -> Iterator[Finding]:
     Raises:
         ValueError: There are options for a config, and no config.
     """
-    of_config = (args.teacher, args.teacher_ckpt, args.recipe, args.check_teacher, args.baseline, args.cfg_options)
+    of_config = (
+        args.teacher,
+        args.teacher_ckpt,
+        args.recipe,
+        args.check_teacher,
+        args.baseline,
+        args.cfg_options,
+        args.amp,
+    )
     if args.config is None and any(of_config):
         raise ValueError("these options are for a config: write pcka-mmdet doctor CONFIG ...")
     yield from examine_installation()
@@ -45,7 +57,8 @@ def findings(args: argparse.Namespace, scratch: str) -> Iterator[Finding]:
         yield Finding(OK, "losses", choice)
     config.work_dir, config.log_level = scratch, "ERROR"
     metric = check_options(config)["metric"]
-    yield from examine(config, args.check_teacher, args.baseline and last_metric(args.baseline, metric))
+    baseline = args.baseline and last_metric(args.baseline, metric)
+    yield from examine(config, args.check_teacher, baseline, TrainingOptions(amp=args.amp))
 
 
 def run(args: argparse.Namespace) -> None:

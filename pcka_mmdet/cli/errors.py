@@ -1,21 +1,16 @@
 """Errors of the command line tools end in one sentence; the traceback goes to the log file."""
 
-import difflib
-import inspect
-import json
 import logging
-import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from mmengine.logging import MMLogger
-from torch import nn
 
 from pcka_mmdet.checkpoints.files import safe_loading
+from pcka_mmdet.configuration.sentence import SENTENCES, sentence
 
 STATUS = 2
 """Exit status of a tool that has failed."""
@@ -25,9 +20,6 @@ INTERRUPTED = 130
 
 OPTION = "--traceback"
 """Shows the whole traceback instead; all tools take it."""
-
-SENTENCES = (ValueError, OSError, FloatingPointError, ImportError)
-"""Exceptions whose message is shown without their name: what we raise ourselves, files, and missing packages."""
 
 
 def run_tool(main: Callable[[], None]) -> None:
@@ -51,71 +43,6 @@ def run_tool(main: Callable[[], None]) -> None:
             traceback.print_exception(error)
         print(f"{sentence(error)}{_where_the_traceback_is(error, shows_all)}", file=sys.stderr)
         sys.exit(STATUS)
-
-
-def sentence(error: Exception) -> str:
-    """What an exception says, without its traceback: the file of broken JSON, the closest name to a misspelt one."""
-    if isinstance(error, json.JSONDecodeError):
-        names = [value.name for value in _locals(error) if hasattr(value, "read") and hasattr(value, "name")]
-        file = repr(str(names[-1])) if names else "a file"
-        return f"{file} is no valid JSON: {error}. Make or copy it again"
-    message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    if "Original Traceback" in message:  # of a process that loads data
-        message = message.strip().splitlines()[-1]
-        if message.startswith("cv2.error"):
-            message += (
-                ". pcka-mmdet doctor CONFIG names image files that are missing or empty. To see which other image it "
-                "is, set num_workers=0 and persistent_workers=False in the data loader"
-            )
-    elif type(error).__module__ == "cv2":
-        names = [value for value in _locals(error, "filename") if isinstance(value, str)]  # in mmcv's LoadImageFromFile
-        return f"the image {names[-1]!r} cannot be read: {message.strip()}" if names else message.strip()
-    elif not isinstance(error, SENTENCES):
-        message = f"{type(error).__name__}: {message}"
-    return message + _closest_argument(error)
-
-
-def _closest_argument(error: Exception) -> str:
-    """Advice for a config with an argument that its type does not have; empty for any other error."""
-    found = re.search(r"(?:(\w+)\.)?(\w+)\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    if not isinstance(error, TypeError) or not found:
-        return ""
-    kind, method, given = found.groups()
-    names = [
-        name
-        for base in _class_of_that_name(error, kind)
-        if method in vars(base)
-        for name in inspect.signature(vars(base)[method]).parameters
-    ]
-    names = [name for name in dict.fromkeys(names) if name not in ("self", "args", "kwargs", "options")]
-    close = difflib.get_close_matches(given, names, n=1)
-    if close:
-        return f". Did you mean {close[0]}?"
-    return f". It takes {', '.join(names)}" if names else ""
-
-
-def _class_of_that_name(error: Exception, name: str | None) -> tuple[type, ...]:
-    """The class of that name and its bases; empty if it is not found.
-
-    It is looked for on the stack: a variable, the type of a variable or of a module's child, or a base class of them.
-    """
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        values = [*frame.f_locals.values(), *frame.f_globals.values()]
-        parts = [vars(value).get("_modules") or {} for value in values if isinstance(value, nn.Module)]
-        values += [part for found in parts for part in found.values()]
-        for kind in (value if inspect.isclass(value) else type(value) for value in values):
-            for base in kind.__mro__:
-                if base.__name__ == name:
-                    return base.__mro__
-    return ()
-
-
-def _locals(error: Exception, name: str | None = None) -> Iterator[Any]:
-    """Values of the local variables, or of those of one name, from where an exception was caught to where it arose."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        for key, value in frame.f_locals.items():
-            if name in (None, key):
-                yield value
 
 
 def _where_the_traceback_is(error: Exception, shown: bool) -> str:

@@ -8,7 +8,7 @@ from copy import deepcopy
 
 from mmengine.config import Config, ConfigDict
 
-from pcka_mmdet.checkpoints.files import load_file
+from pcka_mmdet.checkpoints.files import read_weights
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.configuration.data_set import all_innermost
 from pcka_mmdet.configuration.detector import plain_dict
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     preflight.check_operators()
     check_annotations(config, ["test_dataloader"])
     log_doubts(config, ["test_dataloader"])
-    load_file(args.checkpoint)  # says what is wrong with it
+    read_weights(args.checkpoint, "checkpoint")  # says what is wrong with it
     if args.tta:
         use_tta(config)
     runner = build_runner(config)

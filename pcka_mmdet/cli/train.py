@@ -16,13 +16,13 @@ from pcka_mmdet.engine.hooks import ProgressHook
 from pcka_mmdet.engine.training import TrainingOptions, run_training
 from pcka_mmdet.report.scalars import last_metric
 
-from .arguments import add_common_arguments, add_teacher_arguments, config_of_arguments, runner_config
+from .arguments import add_amp, add_common_arguments, add_teacher_arguments, config_of_arguments, runner_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add_common_arguments(parser)
-    parser.add_argument("--amp", action="store_true", help="train in mixed precision")
+    add_amp(parser)
     parser.add_argument(
         "--auto-scale-lr",
         action="store_true",

@@ -6,7 +6,7 @@ not exist: an older torch, a newer MM package, or no MM package at all. Applying
 
 from functools import cache
 
-from . import mmcv_ceiling, onedl_loader, safe_globals, torch_gate, torchvision_operators
+from . import mmcv_ceiling, onedl_loader, pkg_resources, safe_globals, torch_gate, torchvision_operators
 
 
 @cache
@@ -17,3 +17,4 @@ def activate() -> None:
     safe_globals.apply()
     onedl_loader.apply()
     torchvision_operators.apply()
+    pkg_resources.apply()

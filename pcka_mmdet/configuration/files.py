@@ -12,6 +12,9 @@ from .installed import check_package
 
 OURS = "pcka_mmdet"
 
+SUFFIXES = (".py", ".json", ".yaml", ".yml")
+"""Files that MMEngine reads as configs."""
+
 
 def load_config(path: str) -> Config:
     """The config at `path`: `'mmdet::retinanet/...py'`, `'pcka_mmdet::demo/student.py'`, absolute, or relative to the
@@ -19,10 +22,16 @@ def load_config(path: str) -> Config:
 
     Raises:
         FileNotFoundError: There is no such file, or it names one that does not exist.
-        ValueError: It, or a config that it is based on, is no valid Python; or a package is missing or not known.
+        ValueError: It is no file of Python, JSON or YAML; it, or a config that it is based on, is no valid Python; or a
+            package is missing or not known.
     """
     package, _, name = path.rpartition("::")
     file = _file_of_package(package, name) if package else _file(path)
+    if Path(file).suffix not in SUFFIXES:
+        raise ValueError(
+            f"{path!r} is no config: give the file that ends in .py. Weights are given beside it: as --teacher-ckpt, "
+            "--init-student, or a command's CHECKPOINT"
+        )
     try:
         config = Config.fromfile(file)
     except (FileNotFoundError, ConfigParsingError) as error:

@@ -39,7 +39,7 @@ def save_step(runner: Runner, step: FailedStep) -> Path:
         "random_state": step.random_state,
         "augments": step.augments,
         "distillation": step.distillation,
-        "precision": _autocast_dtype(runner),
+        "precision": autocast_dtype(runner),
         "teacher_sha256": model.teacher_sha256,
         "message": step.problem,
     }
@@ -48,7 +48,7 @@ def save_step(runner: Runner, step: FailedStep) -> Path:
     return path
 
 
-def _autocast_dtype(runner: Runner) -> str | None:
+def autocast_dtype(runner: Runner) -> str | None:
     """The autocast dtype of the optimizer wrapper, such as `'float16'`; `None` without mixed precision."""
     probe = torch.ones(1, 1, device=next(runner.model.parameters()).device)
     with runner.optim_wrapper.optim_context(runner.model):

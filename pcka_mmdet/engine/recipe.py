@@ -14,9 +14,10 @@ from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.models.heads import difference_of_heads, reader_of
 from pcka_mmdet.models.levels import pair_levels, source_levels
 from pcka_mmdet.models.recipes import HEAD_RECIPES, RECIPES, recipe_settings
-from pcka_mmdet.models.sources import dense_head, stages
+from pcka_mmdet.models.sources import dense_head
 
 from .cfg_options import merge_options
+from .checks.teacher_check import check_classes_of_weights, num_classes
 from .log_processor import shorten_console_lines
 
 RUN_SETTINGS = ("work_dir", "launcher")
@@ -74,6 +75,8 @@ def distillation_config(
     reason = "as given"
     reads_heads = recipe in (None, *HEAD_RECIPES)
     teacher_model = build_detector(model_config(config.model.teacher), plain_norms=True) if reads_heads else None
+    if reads_heads:
+        check_classes_of_weights(teacher_model, config.model.teacher_ckpt)
     built = ()
     if recipe is None:
         built = build_detector(config.model.architecture, plain_norms=True), teacher_model
@@ -126,7 +129,7 @@ def suitable_recipe(
     for side, detector in (("student", student), ("teacher", teacher)):
         if _lacks_neck(detector):
             return "maps", f"the {side} has no neck, so maps of the backbones are compared"
-    counts = [_num_classes(detector) for detector in (student, teacher)]
+    counts = [num_classes(detector) for detector in (student, teacher)]
     if counts[0] != counts[1]:
         return "maps", f"the student has {counts[0]} classes, the teacher {counts[1]}"
     known = [names for names, count in zip(classes, counts, strict=True) if names and count in (None, len(names))]
@@ -136,12 +139,12 @@ def suitable_recipe(
     try:
         reader = reader_of(dense_head(teacher))
     except ValueError as error:
-        return "maps", str(error)
+        return "maps", _without_advice(error)
     try:
         pairs = pair_levels(source_levels(student, "head"), source_levels(teacher, "head"))
         difference = difference_of_heads(dense_head(student), dense_head(teacher), pairs)
     except ValueError as error:
-        difference = str(error)
+        difference = _without_advice(error)
     if not difference and not reader.gradients_of_one_scale:
         difference = f"equal norms at the outputs of a {reader.family} are far from equal at the neck"
     if difference:
@@ -149,15 +152,13 @@ def suitable_recipe(
     return "both-heads", "both dense heads have the same classes, anchors and box coder"
 
 
+def _without_advice(error: ValueError) -> str:
+    """What an error says, without the loss that it advises: the recipe is the answer to it."""
+    return str(error).partition(": use a loss")[0]
+
+
 def _lacks_neck(detector: nn.Module) -> bool:
     return getattr(detector, "neck", None) is None
-
-
-def _num_classes(detector: nn.Module) -> int | None:
-    """Number of classes that a detector tells apart."""
-    roi_head = getattr(detector, "roi_head", None)
-    head = getattr(detector, "bbox_head", None) if roi_head is None else stages(roi_head, "bbox_head")[0]
-    return getattr(head, "num_classes", None)
 
 
 def make_distillation(config: Config, sides: dict[str, Any], distiller: dict, balance: dict | None = None) -> None:

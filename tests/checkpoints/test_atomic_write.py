@@ -23,6 +23,26 @@ def test_what_fails_leaves_the_old_file(call, tmp_path, monkeypatch):
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a.pth"]
 
 
+def test_ctrl_c_leaves_no_scratch_file(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        atomic_write(tmp_path / "student.pth", b"new")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_next_export_removes_what_a_killed_one_left(tmp_path):
+    left, at_work = (tmp_path / f".[1].pth.{number}.part" for number in (1, 2))
+    for path in (left, at_work, tmp_path / ".other.pth.1.part"):
+        path.touch()
+    os.utime(left, (0, 0))
+    os.utime(tmp_path / ".other.pth.1.part", (0, 0))
+    atomic_write(tmp_path / "[1].pth", b"new")
+    assert sorted(os.listdir(tmp_path)) == [".[1].pth.2.part", ".other.pth.1.part", "[1].pth"]
+
+
 def test_what_a_killed_process_began_is_removed(tmp_path):
     (tmp_path / ".epoch_1.pth.123.part").touch()
     (tmp_path / "epoch_1.pth").touch()

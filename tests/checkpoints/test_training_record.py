@@ -27,8 +27,13 @@ def test_the_same_training_again(trained):
     """Where a run was started from, and what it resumed from, makes no difference; nor does how a config says it."""
     same = config(work_dir="b", launcher="slurm", load_from="epoch_1.pth", resume=True)
     same.train_dataloader.dataset.metainfo.classes = ["cat", "dog"]
-    for resumes in (True, False):
-        check_record(training_record(same), trained, resumes)
+    check_record(training_record(same), trained, resumes=True)
+    with pytest.raises(
+        ValueError, match="holds checkpoints of this training, .*: to go on from them write --resume, to"
+    ):
+        check_record(training_record(same), trained, resumes=False)
+    (trained / "epoch_1.pth").unlink()  # it was killed before its first checkpoint
+    check_record(training_record(same), trained, resumes=False)
 
 
 def test_settings_that_a_resumed_training_takes_from_its_checkpoint(trained, monkeypatch):

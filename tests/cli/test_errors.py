@@ -9,7 +9,8 @@ from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, TRANSFORMS
 from torch.utils.data import DataLoader
 
-from pcka_mmdet.cli.errors import run_tool, sentence
+from pcka_mmdet.cli.errors import run_tool
+from pcka_mmdet.configuration.sentence import sentence
 from tests.detectors import build as build_model
 from tests.detectors import distillation
 
@@ -116,6 +117,13 @@ def test_the_image_that_opencv_cannot_read(tmp_path):
     )
 
 
+def test_an_image_that_is_missing(tmp_path):
+    load = TRANSFORMS.build(dict(type="mmcv.LoadImageFromFile"))
+    said = sentence(caught(lambda: load(dict(img_path=str(tmp_path / "gone.jpg")))))
+    assert "gone.jpg': check data_root and data_prefix of the data loader" in said
+    assert "data_root" not in sentence(caught(lambda: (tmp_path / "gone.txt").read_text()))
+
+
 def test_the_file_of_broken_json(tmp_path):
     path = tmp_path / "train.json"
     path.write_text('{"images": [')
@@ -133,6 +141,11 @@ def test_an_error_of_a_process_that_loads_data():
         "Caught OSError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n\nOSError: gone"
     )
     assert sentence(OSError(text)) == "OSError: gone"
+    gone = text.replace("OSError: gone", "FileNotFoundError: [Errno 2] No such file or directory: 'a.jpg'")
+    assert sentence(OSError(gone)).endswith(
+        "'a.jpg': check data_root and data_prefix of the data loader. pcka-mmdet "
+        "doctor CONFIG counts the images that are missing"
+    )
     empty = cv2.error(text.replace("OSError: gone", "cv2.error: !buf.empty()\n"))
     said = "cv2.error: !buf.empty(). pcka-mmdet doctor CONFIG names image files that are missing or empty. "
     assert sentence(empty).startswith(f"{said}To see which other image it is, set num_workers=0")

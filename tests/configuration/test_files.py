@@ -26,3 +26,12 @@ def test_a_base_that_does_not_exist(tmp_path, text):
 def test_a_config_that_does_not_exist(path, said):
     with pytest.raises((FileNotFoundError, ValueError), match=said):
         load_config(path)
+
+
+@pytest.mark.parametrize("name", ["best.pt", "epoch_3.pth", "config"])
+def test_weights_in_place_of_a_config(name, tmp_path):
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(
+        ValueError, match=f"{name}' is no config: give the file that ends in .py. Weights are given bes"
+    ):
+        load_config(str(tmp_path / name))

@@ -85,6 +85,12 @@ def test_our_recipes_are_balanced(made, recipe, losses, ratio, precision):
 RETINANET = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
 
 
+DINO = "mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py"
+
+QUERIES = "works on queries, which have no levels to pair$"
+"""The reason alone: the loss that an error would advise is another than the recipe's."""
+
+
 def retinanet_of_large_anchors() -> dict:
     config = retinanet()
     config["bbox_head"]["anchor_generator"]["octave_base_scale"] = 8
@@ -118,7 +124,8 @@ def test_the_pair_chooses_the_recipe(student, teacher, choice):
         (RETINANET, "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", "teacher-head: ", ["head", "roi"]),
         ("configs/demo/student.py", RETINANET, "maps: the student has 10 classes, the teacher 80", ["pcka"]),
         (RETINANET, "mmdet::tood/tood_r50_fpn_1x_coco.py", "maps: the outputs of TOODHead are not known", ["pcka"]),
-        (RETINANET, "mmdet::detr/detr_r50_8xb2-150e_coco.py", "maps: the head of DETR works on queries", ["pcka"]),
+        (RETINANET, "mmdet::detr/detr_r50_8xb2-150e_coco.py", f"maps: the head of DETR {QUERIES}", ["pcka"]),
+        (DINO, RETINANET, f"teacher-head: .* the student's maps alone, since the head of DINO {QUERIES}", ["head"]),
     ],
 )
 def test_configs_of_pairs(student, teacher, choice, losses):
@@ -126,6 +133,19 @@ def test_configs_of_pairs(student, teacher, choice, losses):
     assert re.match(f"recipe {choice}", found), found
     assert list(config.model.distiller.losses) == losses
     assert found.startswith(f"recipe {config.filename.partition('_')[0]}: ")
+
+
+def test_a_teachers_config_of_other_classes_than_its_weights(tmp_path):
+    """Else the recipe would be `maps`, since the student has 10 classes and the teacher 80."""
+    teacher, file = "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py", str(tmp_path / "teacher.pth")
+    torch.save(build_detector(dict(cfg_path=teacher, bbox_head=dict(num_classes=10))).state_dict(), file)
+    said = "the teacher's config has 80 classes, and its weights '.*teacher.pth' have 10: .*head.num_classes=10. --reci"
+    for recipe in (None, "teacher-head"):
+        with pytest.raises(ValueError, match=said):
+            distillation_config("configs/demo/student.py", teacher, file, recipe)
+    assert distillation_config("configs/demo/student.py", teacher, file, "maps")[1] == "recipe maps: as given"
+    options = {"model.teacher.bbox_head.num_classes": 10}
+    assert "recipe maps" not in distillation_config("configs/demo/student.py", teacher, file, options=options)[1]
 
 
 @pytest.fixture

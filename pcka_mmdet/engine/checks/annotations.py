@@ -3,6 +3,7 @@
 import json
 import logging
 import mmap
+import os
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -30,13 +31,15 @@ def check_annotations(config: Config, loaders: Iterable[str] = OF_A_TRAINING) ->
         loaders: Names of the data loaders.
 
     Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: A file lacks a class, the head has another number of classes, or two files have another order.
+        FileNotFoundError: A file, or the folder of its images, is missing.
+        ValueError: A file lacks a class or holds no annotations, the head has another number of classes, two files have
+            another order, or an evaluator reads another file than its loader.
     """
     heads, first = head_classes(student_model(config)), None
     scope = config.get("default_scope")
-    for loader, dataset in _data_sets(config, loaders):
+    for loader, dataset in data_sets(config, loaders):
         _check_data_set(loader, dataset, heads, scope)
+        _check_image_folder(loader, dataset)
         order = _order(dataset, scope)
         if order and first and order != first[1] and set(order) == set(first[1]):
             raise ValueError(
@@ -46,6 +49,8 @@ def check_annotations(config: Config, loaders: Iterable[str] = OF_A_TRAINING) ->
             )
         if order and first is None:
             first = str(annotation_file(dataset)), order
+    for loader in loaders:
+        _check_evaluators(config, loader)
 
 
 def doubts_of_annotations(config: Config, loaders: Iterable[str] = OF_A_TRAINING) -> list[str]:
@@ -56,7 +61,7 @@ def doubts_of_annotations(config: Config, loaders: Iterable[str] = OF_A_TRAINING
         loaders: Likewise.
     """
     doubts, scope = [], config.get("default_scope")
-    for loader, dataset in _data_sets(config, loaders):
+    for loader, dataset in data_sets(config, loaders):
         order, classes = _order(dataset, scope), data_classes(dataset, scope)
         if order and order != list(classes):
             doubts.append(
@@ -64,17 +69,17 @@ def doubts_of_annotations(config: Config, loaders: Iterable[str] = OF_A_TRAINING
                 f"metainfo.classes is {list(classes)}: names beside detections would be wrong. Write the classes in "
                 "the order of the file"
             )
-    return [*doubts, *(doubt for loader in loaders for doubt in _doubts_of_evaluators(config, loader))]
+    return doubts
 
 
-def _doubts_of_evaluators(config: Config, loader: str) -> Iterator[str]:
-    """Annotation files that an evaluator reads in place of the one of its loader's data set."""
+def _check_evaluators(config: Config, loader: str) -> None:
+    """Refuse an evaluator that reads another annotation file than its loader's data set."""
     option = loader.replace("dataloader", "evaluator")
-    read = {annotation_file(dataset).resolve() for _, dataset in _data_sets(config, [loader])}
+    read = {annotation_file(dataset).resolve() for _, dataset in data_sets(config, [loader])}
     for evaluator in evaluators(config, option).values():
         file = evaluator.get("ann_file")
         if file and "://" not in file and len(read) == 1 and Path(file).resolve() not in read:
-            yield (
+            raise ValueError(
                 f"{option} compares with {file!r}, and the images are those of {str(*read)!r}: the AP would be wrong, "
                 f"or fail after an epoch. Set {option}.ann_file to the file of {loader}"
             )
@@ -86,7 +91,7 @@ def log_doubts(config: Config, loaders: Iterable[str] = OF_A_TRAINING) -> None:
         print_log(doubt, "current", level=logging.WARNING)
 
 
-def _data_sets(config: Config, loaders: Iterable[str]) -> Iterator[tuple[str, dict]]:
+def data_sets(config: Config, loaders: Iterable[str]) -> Iterator[tuple[str, dict]]:
     """The data sets with an annotation file, each with the name of its loader."""
     for loader in loaders:
         for key, value in walk(config.get(loader) or {}):
@@ -106,6 +111,24 @@ def head_classes(model: dict) -> set[int]:
 
 def _is_local(dataset: dict) -> bool:
     return "://" not in annotation_path(dataset) and not dataset.get("backend_args")
+
+
+def is_local_coco(dataset: dict, scope: str | None) -> bool:
+    """Whether the annotations of a data set are in a local file in COCO's format that is there."""
+    return _is_local(dataset) and annotation_file(dataset).is_file() and _has_categories(dataset, scope)
+
+
+def _check_image_folder(loader: str, dataset: dict) -> None:
+    """Refuse a folder of images that is missing."""
+    prefix = (dataset.get("data_prefix") or {}).get("img")
+    if prefix is None or not _is_local(dataset):
+        return
+    folder = os.path.join(dataset.get("data_root") or "", prefix)
+    if folder and "://" not in folder and not os.path.exists(folder):
+        raise FileNotFoundError(
+            f"{loader}: there is no folder of images at {folder!r} (the current directory is {Path.cwd()}): set "
+            f"{loader}.dataset.data_root and data_prefix.img"
+        )
 
 
 def _has_categories(dataset: dict, scope: str | None) -> bool:
@@ -180,4 +203,15 @@ def _read_category_names(path: Path, *changes: int) -> list[str]:
     try:
         return [category["name"] for category in json.JSONDecoder().raw_decode(beginning)[0]]
     except (json.JSONDecodeError, KeyError, TypeError):  # very many categories, or another key named so
-        return [category["name"] for category in json.loads(path.read_text()).get("categories", [])]
+        content = json.loads(path.read_text())
+    if isinstance(content, list):
+        raise ValueError(
+            f"{str(path)!r} is a JSON list, such as the detections that an evaluation writes, and no annotation file: "
+            "give the file of the boxes that were drawn, with `images`, `annotations` and `categories`"
+        )
+    try:
+        return [category["name"] for category in content.get("categories", [])]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{str(path)!r} is no annotation file of COCO's format: `categories` is a list of dict(id=..., name=...)"
+        ) from error

@@ -1,16 +1,19 @@
-"""Whether the image files of a data set are there."""
+"""Whether the image files of a data set are there, and can be decoded."""
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
 
 from pcka_mmdet.configuration.nested import walk
-
-MOST = 5000
-"""Files that are looked for, evenly over the data set."""
+from pcka_mmdet.configuration.provenance import cores
 
 
 @contextlib.contextmanager
@@ -32,17 +35,17 @@ def explains_an_empty_set(loader: str) -> Iterator[None]:
 
 
 def check_images(config: Config, loader: str) -> str:
-    """Look for the image files of a data loader, up to `MOST`.
+    """Decode the image files of a data loader, with a progress bar on a terminal's stderr.
 
     Args:
         config: The config of a training.
         loader: `'train_dataloader'`, `'val_dataloader'` or `'test_dataloader'`.
 
     Returns:
-        How many there are.
+        How many there are, and how long 1,000 take.
 
     Raises:
-        ValueError: Files are missing or empty, or there is no image.
+        ValueError: Files are missing, empty, cut off or no images, or there is no image.
         Exception: Whatever the data set raises when it is built.
     """
     if not config.get(loader):
@@ -52,17 +55,49 @@ def check_images(config: Config, loader: str) -> str:
     init_default_scope(config.get("default_scope") or "mmdet")
     with explains_an_empty_set(loader):
         dataset = DATASETS.build(config[loader].dataset)
+    while not hasattr(dataset, "get_data_info") and hasattr(dataset, "dataset"):  # a MultiImageMixDataset's
+        dataset = dataset.dataset
     if not hasattr(dataset, "get_data_info"):
         return "not looked for: the data set does not list them"
-    number = len(dataset)
-    infos = (dataset.get_data_info(index) for index in range(0, number, max(1, -(-number // MOST))))
-    paths = [str(info["img_path"]) for info in infos if "img_path" in info]
-    if not paths or any("://" in path for path in paths):
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    sizes = {str(info["img_path"]): (info.get("width"), info.get("height")) for info in infos if "img_path" in info}
+    if not sizes or any("://" in path for path in sizes):
         return "not looked for: they are no files of this machine"
-    bad = [path for path in paths if not os.path.isfile(path) or not os.path.getsize(path)]
+    missing = [path for path in sizes if not os.path.isfile(path) or not os.path.getsize(path)]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(sizes)} image files are missing or empty, such as {missing[0]!r}: check data_root "
+            f"and data_prefix of {loader}.dataset, or copy the files again"
+        )
+    start = time.perf_counter()
+    console = Console(stderr=True)
+    with ThreadPoolExecutor(cores()) as pool:
+        problems = track(
+            pool.map(_problem, sizes.items()),
+            f"images of {loader}",
+            total=len(sizes),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        bad = [(path, problem) for path, problem in zip(sizes, problems) if problem]
+    seconds = time.perf_counter() - start
     if bad:
         raise ValueError(
-            f"{len(bad)} of {len(paths)} image files are missing or empty, such as {bad[0]!r}: check data_root and "
-            f"data_prefix of {loader}.dataset, or copy the files again"
+            f"{len(bad)} of {len(sizes)} image files are damaged, or not as the annotation file says, such as "
+            f"{bad[0][0]!r} ({bad[0][1]}): copy them again, or take them out of the annotation file"
         )
-    return f"{len(paths)} of {number} files looked for, all there"
+    return f"{len(sizes)} files decoded in {seconds:.1f} s, {1000 * seconds / len(sizes):.1f} s per 1,000"
+
+
+def _problem(image: tuple[str, tuple[int | None, int | None]]) -> str | None:
+    """What is wrong with an image file of a stated width and height; `None` if nothing is."""
+    path, (width, height) = image
+    try:
+        with Image.open(path) as picture:
+            picture.load()  # OpenCV would fill the rest of half a JPEG with grey
+    except Exception as error:  # decoders raise errors of many kinds
+        return str(error).replace(repr(path), "it")
+    if width and height and {width, height} != set(picture.size):
+        return f"{picture.width} x {picture.height} pixels, and {width} x {height} in the annotation file"
+    return None

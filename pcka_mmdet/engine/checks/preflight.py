@@ -8,8 +8,8 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from pcka_mmdet.checkpoints.files import is_missing
-from pcka_mmdet.checkpoints.torchvision_weights import SCHEME, weights_url
+from pcka_mmdet.checkpoints.files import is_missing, read_weights, refuse_folder
+from pcka_mmdet.checkpoints.loaders import SCHEME, weights_url
 from pcka_mmdet.configuration.data_set import data_set_class, innermost
 from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill, student_model, teachers_of
 from pcka_mmdet.configuration.nested import last_name, walk
@@ -43,6 +43,7 @@ def check_teacher_checkpoint(config: Config) -> None:
                 f"{option} is left out, so the teacher would have random weights. Name its checkpoint in the config or "
                 f"by --cfg-options {option}=FILE_OR_URL; for random weights write 'random'"
             )
+        refuse_folder(path, option)
         if path != "random" and is_missing(path):
             raise FileNotFoundError(
                 f"there is no teacher's checkpoint at {path!r} (the current directory is {Path.cwd()}): name a file or "
@@ -135,6 +136,22 @@ def check_schedule(config: Config) -> None:
             )
 
 
+def check_balance(config: Config) -> None:
+    """Refuse ratios of a balance that are no numbers.
+
+    Raises:
+        ValueError: A ratio is text, or of another type.
+    """
+    balance = config.model.get("balance") if is_fpn_distill(config) else None
+    ratio = balance.get("ratio") if isinstance(balance, dict) else None
+    given = ratio.values() if isinstance(ratio, dict) else [ratio]
+    if any(isinstance(value, bool) or not isinstance(value, (int, float, type(None))) for value in given):
+        raise ValueError(
+            "model.balance.ratio is a number of 0 or more, such as 1.0, or numbers by name of the loss, such as "
+            f"dict(head=1.0); got {ratio!r}"
+        )
+
+
 def check_operators(config: Config | None = None) -> None:
     """Refuse to train on a GPU with an MMCV that was built without CUDA, whatever the config.
 
@@ -169,15 +186,18 @@ def try_operators(device: str) -> None:
 
 
 def check_pretrained_weights(config: Config) -> None:
-    """Refuse initial weights in a missing file, and `torchvision://` names that are not known.
+    """Refuse initial weights in a missing or damaged file, and `torchvision://` names that are not known.
 
     Raises:
-        FileNotFoundError: The config starts from such weights, or loads or resumes such a file.
-        ValueError: There is no model of that name in torchvision.
+        FileNotFoundError: The config starts from a missing file, or loads or resumes one.
+        ValueError: There is no model of that name in torchvision; `load_from` is a folder, or holds no weights.
     """
     start = str(config.get("load_from") or "")
+    refuse_folder(start, "load_from")
     if start and is_missing(start):
         raise FileNotFoundError(f"load_from: there is no file at {start!r} (the current directory is {Path.cwd()})")
+    if start and "://" not in start and not config.get("resume"):
+        read_weights(start, "load_from")  # MMEngine would load nothing from an empty one without a word
     for weights in (str(value) for key, value in walk(student_model(config)) if key == "checkpoint"):
         if weights.startswith(SCHEME) and weights_url(weights) is None:
             raise ValueError(
@@ -218,6 +238,7 @@ CHECKS = {
     "hooks": check_hooks,
     "optimizer": check_optimizer,
     "learning rate schedule": check_schedule,
+    "balance": check_balance,
     "operators of mmcv": check_operators,
     "initial weights": check_pretrained_weights,
     "annotations and classes": check_annotations,

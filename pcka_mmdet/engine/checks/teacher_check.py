@@ -9,8 +9,10 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.fileio import get_text
 from mmengine.logging import print_log
+from torch import nn
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.checkpoints.files import is_missing, read_weights
 from pcka_mmdet.checkpoints.matching import summarise
 from pcka_mmdet.configuration.data_set import (
     METRIC,
@@ -23,6 +25,7 @@ from pcka_mmdet.configuration.data_set import (
 )
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import teachers_of
+from pcka_mmdet.models.sources import stages
 from pcka_mmdet.models.teacher import load_strictly, size_divisor
 
 from ..runner import build_runner, unwrapped_model
@@ -42,6 +45,51 @@ def check_options(config: Config) -> dict[str, Any]:
     if unknown := sorted(given.keys() - DEFAULTS.keys()):
         raise ValueError(f"teacher_check has the options {sorted(DEFAULTS)}, and no {unknown}")
     return {**DEFAULTS, **given}
+
+
+def check_classes_of_weights(teacher: nn.Module, checkpoint: str) -> None:
+    """Refuse weights whose head has another number of classes than the teacher's config.
+
+    Args:
+        teacher: The teacher, as its config says.
+        checkpoint: File or URL of its weights. One that is missing is left to `check_teacher_checkpoint`.
+
+    Raises:
+        ValueError: The numbers differ, or the file cannot be read.
+    """
+    classes = num_classes(teacher)
+    if checkpoint in (None, "random") or is_missing(checkpoint) or classes is None:
+        return
+    weights, _ = read_weights(checkpoint)
+    for key, value in teacher.state_dict().items():
+        if "cls" not in key or not value.ndim or key not in weights or weights[key].shape[:1] == value.shape[:1]:
+            continue
+        given = _classes_of_outputs(len(weights[key]), len(value), classes) if weights[key].ndim else None
+        if given is None:
+            continue
+        head = "roi_head.bbox_head" if key.startswith("roi_head") else "bbox_head"
+        raise ValueError(
+            f"the teacher's config has {classes} classes, and its weights {checkpoint!r} have {given}: give the config "
+            f"of their training, or write --cfg-options model.teacher.{head}.num_classes={given}. --recipe maps takes "
+            "the weights without their head, and compares neck maps alone"
+        )
+
+
+def _classes_of_outputs(given: int, expected: int, classes: int) -> int | None:
+    """The number of classes of a layer with `given` outputs, where `expected` outputs are for `classes`; `None` if they
+    are not a multiple of the classes, with or without a background."""
+    for background in (0, 1):
+        each, rest = divmod(expected, classes + background)
+        if rest == 0 and given % each == 0:
+            return given // each - background
+    return None
+
+
+def num_classes(detector: nn.Module) -> int | None:
+    """Number of classes that a detector tells apart."""
+    roi_head = getattr(detector, "roi_head", None)
+    head = getattr(detector, "bbox_head", None) if roi_head is None else stages(roi_head, "bbox_head")[0]
+    return getattr(head, "num_classes", None)
 
 
 def check_teacher(config: Config, images: int | None) -> list[float]:

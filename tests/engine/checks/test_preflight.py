@@ -174,13 +174,38 @@ def test_an_evaluator_of_other_annotations(digit_scenes):
     right = config(digit_scenes, **DIGITS)
     right.val_dataloader = right.train_dataloader
     right.val_evaluator = dict(type="CocoMetric", ann_file=str(digit_scenes / "annotations" / "train.json"))
-    assert annotations.doubts_of_annotations(right) == []
+    annotations.check_annotations(right, ["val_dataloader"])
     right.val_evaluator = [dict(right.val_evaluator, ann_file=str(digit_scenes / "annotations" / "val.json"))]
-    (message,) = annotations.doubts_of_annotations(right)
-    assert message.startswith("val_evaluator compares with '") and message.endswith("to the file of val_dataloader")
+    with pytest.raises(
+        ValueError, match=r"^val_evaluator compares with '.*val.json', and .* to the file of val_datalo"
+    ):
+        annotations.check_annotations(right)
     right.val_dataloader = dict(dataset=dict(type="ConcatDataset", datasets=[right.train_dataloader.dataset] * 2))
     right.val_evaluator = dict(type="CocoMetric")
-    assert annotations.doubts_of_annotations(right) == []
+    annotations.check_annotations(right)
+
+
+def test_files_in_place_of_annotations(digit_scenes, tmp_path):
+    given = config(digit_scenes, **DIGITS)
+    for content, said in (
+        ([dict(image_id=1, bbox=[1, 2, 3, 4], score=0.5)], "is a JSON list, such as the detections that an evaluation"),
+        (dict(categories=["cat"]), "is no annotation file of COCO's format: `categories` is a list of dict"),
+    ):
+        path = tmp_path / "given.json"
+        path.write_text(json.dumps(content))
+        given.train_dataloader.dataset.ann_file = str(path)
+        with pytest.raises(ValueError, match=f"given.json' {said}"):
+            annotations.check_annotations(given)
+
+
+def test_a_folder_of_images_that_is_missing(digit_scenes):
+    """Else a bare errno of the process that loads data."""
+    given = config(digit_scenes, **DIGITS)
+    given.train_dataloader.dataset.data_prefix = dict(img="trian/")
+    with pytest.raises(FileNotFoundError, match=r"no folder of images at '.*trian/' .*data_root and data_prefix.img"):
+        annotations.check_annotations(given)
+    given.train_dataloader.dataset.data_prefix = dict(img="s3://bucket/train/")
+    annotations.check_annotations(given)
 
 
 def test_two_files_with_their_classes_in_another_order(digit_scenes, tmp_path):
@@ -291,3 +316,30 @@ def test_a_gpu_and_an_mmcv_without_cuda(monkeypatch):
     monkeypatch.setattr("mmcv.ops.get_compiling_cuda_version", lambda: "not available")
     with pytest.raises(ValueError, match="torch sees a GPU but mmcv has no CUDA operators.*FORCE_CUDA=1.*install.md"):
         preflight.check_operators()
+
+
+@pytest.mark.parametrize("ratio", ["high", True, {"head": "high"}, [1.0]])
+def test_a_ratio_that_is_no_number(ratio):
+    given = Config(dict(model=distillation(balance=dict(ratio=ratio))))
+    with pytest.raises(ValueError, match="model.balance.ratio is a number of 0 or more, such as 1.0, or numbers by na"):
+        preflight.check_balance(given)
+    for right in (None, 0, 1.0, {"head": 1.0, "pcka": None}):
+        given.model.balance.ratio = right
+        preflight.check_balance(given)
+
+
+def test_load_from_without_weights(tmp_path):
+    """MMEngine would load nothing, without a word."""
+    given = Config(dict(model=retinanet(), load_from=str(tmp_path / "empty.pth")))
+    torch.save({}, given.load_from)
+    with pytest.raises(ValueError, match="load_from '.*empty.pth' holds no weights, it is empty"):
+        preflight.check_pretrained_weights(given)
+    given.load_from = str(tmp_path)
+    with pytest.raises(ValueError, match="load_from '.*' is a folder: give a file in it, such as '.*empty.pth'"):
+        preflight.check_pretrained_weights(given)
+
+
+def test_a_folder_as_teacher(tmp_path):
+    torch.save({}, tmp_path / "student_epoch_3.pth")
+    with pytest.raises(ValueError, match="model.teacher_ckpt '.*' is a folder: .*student_epoch_3.pth'"):
+        preflight.check_teacher_checkpoint(Config(dict(model=distillation(teacher_ckpt=str(tmp_path)))))

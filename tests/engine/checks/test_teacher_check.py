@@ -12,7 +12,8 @@ from mmengine.config import Config
 
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.demo.stage_config import move_data_root
-from pcka_mmdet.engine.checks.teacher_check import check_teacher
+from pcka_mmdet.engine.checks.teacher_check import check_classes_of_weights, check_teacher
+from tests.detectors import build, faster_rcnn, fcos, retinanet, rtmdet, yolox
 
 
 @pytest.fixture
@@ -148,3 +149,25 @@ def test_what_cannot_be_checked(config):
     config.val_dataloader = None
     with pytest.raises(ValueError, match="--check-teacher needs a val_dataloader"):
         check_teacher(config, 2)
+
+
+def with_classes(config: dict, number: int) -> dict:
+    head = config.get("roi_head") or config
+    head["bbox_head"]["num_classes"] = number
+    return config
+
+
+@pytest.mark.parametrize("detector", [retinanet, fcos, rtmdet, yolox, faster_rcnn])
+def test_the_classes_of_a_config_and_of_its_weights(detector, tmp_path):
+    """Of anchors times classes, of classes, and of classes with a background."""
+    path = str(tmp_path / "teacher.pth")
+    teacher = build(with_classes(detector(), 80))
+    for classes, said in ((4, "80 classes, and its weights .* have 4: .*bbox_head.num_classes=4"), (80, None)):
+        torch.save(dict(state_dict=build(with_classes(detector(), classes)).state_dict()), path)
+        if said is None:
+            check_classes_of_weights(teacher, path)
+        else:
+            with pytest.raises(ValueError, match=said):
+                check_classes_of_weights(teacher, path)
+    for file in ("random", str(tmp_path / "none.pth")):
+        check_classes_of_weights(teacher, file)

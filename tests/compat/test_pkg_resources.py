@@ -1,0 +1,68 @@
+"""MMEngine without `pkg_resources`, as pip installs it beside setuptools 82 and newer."""
+
+from importlib.metadata import distributions
+from pathlib import Path
+
+import mmdet
+import pytest
+
+from pcka_mmdet.compat.pkg_resources import DistributionNotFound, get_distribution
+from tests.processes import run_python
+
+NAMES = {distribution.metadata["Name"] for distribution in distributions()}
+
+WITHOUT = """
+    import sys
+    from importlib.machinery import PathFinder
+
+    assert "pkg_resources" not in sys.modules
+    find = PathFinder.find_spec
+    PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] == "pkg_resources" else find(name, *rest)
+"""
+
+
+def test_the_trap_is_still_there():
+    """When this fails, delete `pcka_mmdet/compat/pkg_resources.py`."""
+    code = """
+    from mmengine.utils import get_installed_path
+    try:
+        get_installed_path("mmdet")
+    except ModuleNotFoundError as error:
+        print(error)
+    """
+    if "mmengine" not in NAMES:
+        pytest.skip("a fork of MMEngine")
+    assert run_python(WITHOUT + code) == "No module named 'pkg_resources'"
+
+
+def test_a_config_with_a_base_of_mmdetection():
+    code = """
+    import pcka_mmdet
+    from mmengine.config import Config
+    from mmengine.utils import get_installed_path, is_installed
+
+    print(Config.fromfile("configs/retinanet/pcka-mimic_fpn_retinanet_x101_retinanet_r50_2x_coco.py").model.type)
+    print(get_installed_path("mmdet"))
+    print(is_installed("mmdet"), is_installed("none-of-these"))
+    from pcka_mmdet.engine.checks.installation import examine_installation
+
+    print(*[found.text for found in examine_installation() if found.subject == "configs of mmdet"])
+    """
+    kind, path, installed, said = run_python(WITHOUT + code).splitlines()
+    if "mmengine" in NAMES:
+        assert said.endswith("setuptools has no pkg_resources, which MMEngine asks; pcka_mmdet stands in for it")
+    assert (kind, Path(path), installed) == ("pcka_mmdet.FPNDistill", Path(mmdet.__file__).parent, "True False")
+
+
+def test_a_real_one_goes_first():
+    pytest.importorskip("pkg_resources", reason="setuptools has none here")
+    assert "compat" not in run_python("import pcka_mmdet, pkg_resources; print(pkg_resources.__file__)")
+
+
+def test_what_is_installed():
+    found = get_distribution("mmengine" if "mmengine" in NAMES else "onedl-mmengine")
+    assert Path(found.location, "mmengine").is_dir()
+    assert found.has_metadata("METADATA") and "Version: " in found.get_metadata("METADATA")
+    assert not found.has_metadata("none.txt") and found.get_metadata("none.txt") == ""
+    with pytest.raises(DistributionNotFound, match="none-of-these"):
+        get_distribution("none-of-these")
