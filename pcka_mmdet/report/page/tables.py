@@ -18,7 +18,7 @@ from ..run import Run
 from ..scalars import training_records, training_seconds
 from .charts import TITLES, Curves
 from .scores import Score, Scores
-from .words import Sides, interval, rounded, short, titles
+from .words import TEACHER, Sides, interval, rounded, short, titles
 
 
 @dataclass(frozen=True)
@@ -39,21 +39,33 @@ class Table:
 def results(sides: Sides, everyone: Sides, scores: Scores) -> Table:
     """AP of each training, the teacher's too; the means over seeds where there are several; and the difference."""
     whole = list(zip(sides.items(), scores.whole.sides, strict=True))
-    alone = {runs[0].folder: interval(found, "{:.3f}") for (_, runs), found in whole if len(runs) == 1}
-    rows = [[name, f"{run.average_precision:.3f}", alone.get(run.folder, "")] for name, run in titles(everyone).items()]
+    alone = {runs[0].folder: found for (_, runs), found in whole if len(runs) == 1}
+    if scores.teacher is not None:
+        alone[everyone[TEACHER][0].folder] = scores.teacher
+    rows = []
+    for name, run in titles(everyone).items():
+        found = alone.get(run.folder)
+        over = [interval(found, "{:.3f}"), "test images"] if found else ["", ""]
+        rows.append([name, f"{run.average_precision:.3f}", *over])
+    several = f"{'seeds' if scores.by_seed else 'trainings'} and test images"
     rows += [
-        [f"{short(name)}, mean", f"{found.value:.3f}", interval(found, "{:.3f}")]
+        [f"{short(name)}, mean", f"{found.value:.3f}", interval(found, "{:.3f}"), several]
         for (name, runs), found in whole
         if len(runs) > 1
     ]
     if difference := scores.whole.difference:
-        rows.append(["difference", f"{rounded(difference.value):+.3f}", interval(difference)])
-    return Table("AP on the test images", ["", "AP", "95 % interval over images"], rows)
+        rows.append(["difference", f"{rounded(difference.value):+.3f}", interval(difference), scores.over])
+    return Table("AP on the test images", ["", "AP", "95 % interval", "over"], rows)
 
 
 def by_class(sides: Sides, scores: Scores) -> Table:
     """AP and difference of each class and size."""
-    header = ["", *map(short, sides), *(["difference"] if scores.whole.difference else []), "95 % interval"]
+    header = [
+        "",
+        *map(short, sides),
+        *(["difference"] if scores.whole.difference else []),
+        f"95 % interval over {scores.over}",
+    ]
     return Table(
         "AP by class and by size of the objects", header, [_by_side(s) for s in (*scores.classes, *scores.sizes)]
     )
