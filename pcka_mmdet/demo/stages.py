@@ -196,7 +196,7 @@ class Evaluation(Stage):
     def arguments(self) -> list[str]:
         """`tools/test.py`, which writes the detections."""
         training = self.training
-        words = words_of_test(training.config, training.config_file, training.checkpoint, training.folder)
+        words = words_of_test(training.config, training.config_file, training.checkpoint, training.folder / RESULTS)
         return ["-m", "pcka_mmdet", "test", *words]
 
     def products(self) -> list[Path]:

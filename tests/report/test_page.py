@@ -107,7 +107,9 @@ def test_a_teacher_without_a_log(runs, tmp_path):
     assert unlogged.records == []
     sides = {TEACHER: [unlogged], STUDENT: plain, DISTILLED: distilled}
     curves, unit = charts.along(sides)
-    assert unit == "epoch" and len(tables.ends(sides, curves).rows) == 5
+    table = tables.ends(sides, curves)
+    assert unit == "epoch" and len(table.rows) == 5
+    assert table.header[-1] == "best AP on val" and [row[-1] for row in table.rows] == ["", *["0.300 at 2"] * 4]
 
 
 def test_a_curve_of_one_record_is_seen():

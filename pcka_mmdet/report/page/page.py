@@ -81,6 +81,7 @@ def _content(sides: Sides, teacher: Run | None, scores: Scores, told: str, out: 
         verdict=verdict,
         verdict_class=kind,
         images=scores.images,
+        which=last.which,
         results=tables.results(sides, everyone, scores),
         curves=[chart(name, charts.lines(name, found, unit), charts.TITLES[name]) for name, found in curves.items()],
         similarity="similarity" in curves,

@@ -79,10 +79,13 @@ def _by_side(score: Score) -> list[str]:
 
 
 def ends(sides: Sides, curves: Mapping[str, Curves]) -> Table:
-    """The last value of each curve."""
+    """The last value of each curve, and the best AP on val with its epoch."""
     columns = [[f"{ys[-1]:.3f}" if ys else "" for side in kind.values() for _, ys in side] for kind in curves.values()]
-    rows = [list(row) for row in zip(titles(sides), *columns, strict=True)]
-    return Table("Where the curves end", ["", *(TITLES[name] for name in curves)], rows).filled()
+    found = [curve for side in curves.get("precision", {}).values() for curve in side]
+    columns.append([f"{max(ys):.3f} at {xs[ys.index(max(ys))]:g}" if ys else "" for xs, ys in found])
+    rows = [list(row) for row in zip(titles(sides), *filter(None, columns), strict=True)]
+    header = ["", *(TITLES[name] for name in curves), *(["best AP on val"] if found else [])]
+    return Table("Where the curves end", header, rows).filled()
 
 
 def confusions(name: str, matrix: np.ndarray, classes: Sequence[str]) -> Table:
