@@ -1,7 +1,6 @@
 """The tables of the page."""
 
 import logging
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +8,13 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from pcka_mmdet.configuration.complexity import complexity_in_test
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.nested import leaves
 
-from ..complexity import complexity_in_test
 from ..run import Run
-from ..scalars import training_records, training_seconds
+from ..scalars import median_step, training_records, training_seconds
 from .charts import TITLES, Curves
 from .scores import Score, Scores
 from .words import TEACHER, Sides, interval, rounded, short, titles
@@ -134,14 +133,14 @@ def _cost(run: Run) -> list[str]:
     cells = _counts(run)
     if not records:
         return [*cells, "", "", "", ""]
-    times = [record["time"] for record in records if "time" in record]
+    step = median_step(records)
     seconds = training_seconds(run.records, records[-1]["iter"])
     return [
         *cells,
-        f"{statistics.median(times):.3f}" if times else "",
+        f"{step:.3f}" if step else "",
         f"{max(memory):.0f}" if memory else "",
         str(records[-1].get("epoch", "")),
-        f"{seconds / 3600:.2f}" if times else "",
+        f"{seconds / 3600:.2f}" if step else "",
     ]
 
 
