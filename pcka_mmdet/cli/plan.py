@@ -120,9 +120,7 @@ def run(args: argparse.Namespace) -> None:
     ]
     if any(last_name(loss["type"]) == "PCKALoss" for loss in losses.values()):
         maps = batch * memory.teacher_maps / MEGA
-        rows.append(
-            ["PCKA for a moment on a GPU: 6 x maps, or 2 x maps + 320", f"{min(6 * maps, 2 * maps + 320):.0f} MiB"]
-        )
+        rows.append(["PCKA on a GPU: 6 x maps, or 2 x maps + 320", f"{min(6 * maps, 2 * maps + 320):.0f} MiB"])
     rows += [
         ["a checkpoint: weights, optimizer, EMA", mib(memory.checkpoint)],
         ["a student's checkpoint: weights", mib(memory.student_alone)],

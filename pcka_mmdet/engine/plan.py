@@ -5,6 +5,7 @@ weights. The formulas are those of docs/performance.md.
 """
 
 import inspect
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -209,7 +210,11 @@ def optimizer_state(model: nn.Module, config: Config) -> int:
     settings = {key: settings[key] for key in ("optimizer", "paramwise_cfg", "constructor") if key in settings}
     if "optimizer" not in settings:
         return 0
-    optimizer = build_optim_wrapper(model, dict(settings, type="OptimWrapper")).optimizer
+    logging.disable(logging.INFO)  # MMEngine logs the options of each parameter
+    try:
+        optimizer = build_optim_wrapper(model, dict(settings, type="OptimWrapper")).optimizer
+    finally:
+        logging.disable(logging.NOTSET)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
