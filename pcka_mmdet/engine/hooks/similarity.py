@@ -29,10 +29,10 @@ class SimilarityHook(Hook):
     """Logs how similar the neck maps of student and teacher are; `tools/train.py` registers it for a distillation.
 
     In the training, every `interval` iterations and in the last one of each epoch: `similarity.cka_s8`,
-    `similarity.cka_debiased_s8`, `similarity.cosine_s8` and `similarity.norm_ratio_s8` for each stride that both have, of
-    one batch of the first process, and `similarity.cka`, the mean over strides. At each validation:
-    `similarity.cka_s8_teacher_s16` for each level of the student and each of the teacher, the debiased CKA over the first
-    batches. No training depends on them. Once the distillation has stopped, its values leave the log.
+    `similarity.cka_debiased_s8`, `similarity.cosine_s8` and `similarity.norm_ratio_s8` for each stride that both have,
+    of one batch of the first process, and `similarity.cka`, the mean over strides. At each validation:
+    `similarity.cka_s8_teacher_s16` for each level of the student and each of the teacher, the debiased CKA over the
+    first batches. No training depends on them. Once the distillation has stopped, its values leave the log.
 
     Args:
         interval: Iterations from one measurement to the next.
