@@ -7,6 +7,7 @@ one of each training, or by `--which best` the best on val. Give several folders
 import argparse
 from pathlib import Path
 
+from pcka_mmdet.report.bootstrap import SAMPLES
 from pcka_mmdet.report.page.page import write_page
 from pcka_mmdet.report.tested import tested
 
@@ -37,5 +38,6 @@ def run(args: argparse.Namespace) -> None:
     distilled, plain = tested(args.work_dir, args.which), tested(args.baseline, args.which)
     teacher = tested([args.teacher], args.which)[0] if args.teacher else None
     out = args.out or args.work_dir[0] / "report.html"
+    print(f"drawing {SAMPLES:,} samples of the test images", flush=True)  # a minute for each training on COCO
     result = write_page(plain, distilled, teacher, out)
     print(f"{result}\nthe page is {out}")

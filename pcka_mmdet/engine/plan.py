@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from mmdet.testing import demo_mm_inputs
 from mmengine.analysis import parameter_count
 from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
@@ -142,6 +141,8 @@ def count_memory(model: FPNDistill, config: Config, size: Sequence[int]) -> Memo
         config: Its config, for the optimizer and `EMAHook`.
         size: Height and width of the padded image.
     """
+    from mmdet.testing import demo_mm_inputs  # here: the rest runs without MMDetection
+
     halved = any(loss.get("images", 1) < 1 for loss in losses_of(config).values())  # of a single image it is all
     images, student = 2 if halved else 1, model.student
     batch = demo_mm_inputs(

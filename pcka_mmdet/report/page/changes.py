@@ -70,9 +70,9 @@ def draw(runs: Sequence[Run], change: Change, teacher: Run | None = None) -> lis
     common = [_layer("truth", true, true, last.classes, side)]
     if teacher is not None:
         common.append(_layer("teacher", _found(teacher, change.image), true, last.classes, side))
-    place = f'id="pixels-{escape(str(change.image))}" width="{width}" height="{height}"'
-    pixels = f'<image {place} href="data:image/jpeg;base64,{data}"/>'
-    again = f'<use href="#pixels-{escape(str(change.image))}"/>'
+    place = f"pixels-{list(last.truth).index(change.image)}"
+    pixels = f'<image id="{place}" width="{width}" height="{height}" href="data:image/jpeg;base64,{data}"/>'
+    again = f'<use href="#{place}"/>'
     return [
         f'<svg viewBox="0 0 {width} {height}" font-size="{side / 30:.1f}" role="img" '
         f'aria-label="{name} with boxes, {number} of {len(runs)}">{again if number > 1 else pixels}'
