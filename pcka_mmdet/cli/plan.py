@@ -91,7 +91,6 @@ def run(args: argparse.Namespace) -> None:
     teacher = plan.count_teacher(config.model.teacher, size, losses)
     passes = plan.head_passes(losses)
     more = (teacher.to_neck + passes * teacher.head + 3 * teacher.roi_head) / (3 * student)
-    _, trained = plan.parameters(model)
     memory = plan.count_memory(model, config, size)
 
     def mib(values: float) -> str:
@@ -129,7 +128,7 @@ def run(args: argparse.Namespace) -> None:
     rows = []
     for gpus in args.gpus:
         steps = images * epochs // (batch * gpus)
-        sent = 2 * (gpus - 1) / gpus * 4 * trained
+        sent = 2 * (gpus - 1) / gpus * memory.gradients
         step = distilled or (alone and alone * (1 + more))
         times = [duration(steps * seconds) if seconds else "" for seconds in (alone, step)]
         rows.append([f"{gpus}", f"{steps:,}", mib(sent), *times])

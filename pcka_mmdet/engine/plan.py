@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from mmengine.analysis import parameter_count
 from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
@@ -223,11 +222,6 @@ def optimizer_state(model: nn.Module, config: Config) -> int:
     model.zero_grad(set_to_none=True)
     tensors = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def parameters(model: nn.Module) -> tuple[int, int]:
-    """Parameters of a detector: all, and those that are trained."""
-    return parameter_count(model)[""], sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def training_images(config: Config, name: str) -> int:
