@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -276,6 +277,17 @@ def test_a_run_without_a_log(runs, tmp_path):
         and "CKA of 1" not in text
         and "The log tells no versions: distilled student." in text
     )
+
+
+def test_the_page_says_which_checkpoints_were_tested(runs, page, tmp_path):
+    """The best ones have results of their own."""
+    run = replace(runs[1][0], folder=tmp_path / "best", which="best")
+    run.results.parent.mkdir(parents=True)
+    run.results.write_bytes((runs[1][0].folder / RESULTS).read_bytes())
+    assert run.average_precision == runs[1][0].average_precision and not (run.folder / RESULTS).exists()
+    write_page([], [run], None, tmp_path / "report.html")
+    assert "test images, of the best checkpoint on val." in (tmp_path / "report.html").read_text()
+    assert "of the last checkpoint (the best one where only that was kept)" in page.read_text()
 
 
 def test_black_is_replaced_as_a_colour_alone():
