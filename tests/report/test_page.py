@@ -245,7 +245,7 @@ def test_one_file_with_all_that_it_shows(page):
 
 def test_the_page_of_one_run(page_of_one):
     text = page_of_one.read_text()
-    assert "<h1>What the training did: RetinaNet (ResNet-18), on distilled0</h1>" in text
+    assert "<h1>What the training did: RetinaNet (ResNet-18, 12 channels), on distilled0</h1>" in text
     assert "The distilled student reaches AP" in text and "A CKA of 1 says" in text
     assert text.count("<svg") == 9 and "AP by class" in text and "The images with most errors" in text
     for word in ("difference", "gain", "student alone", "configs differ", "No clear"):

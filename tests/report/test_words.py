@@ -134,6 +134,8 @@ def test_the_title_names_detectors_and_data():
     assert detector_name("work/gone.py") == "gone" and detector_name(dict(cfg_path="mine.py")) == "mine"
     small = dict(type="RTMDet", backbone=dict(type="CSPNeXt", widen_factor=0.375))
     assert detector_name(small) == "RTMDet (CSPNeXt-0.375)" and detector_name(dict(type="DETR")) == "DETR"
+    thin = dict(type="RetinaNet", backbone=dict(type="ResNet", depth=18, base_channels=12))
+    assert detector_name(thin) == "RetinaNet (ResNet-18, 12 channels)"
     assert data_name(distilled.config) == "val2017"
 
 

@@ -85,14 +85,15 @@ def title(sides: Sides) -> str:
 
 
 def detector_name(model: Any) -> str:
-    """Names of detector and backbone, such as `RetinaNet (ResNet-50)`; of a config's file that is gone, its name."""
+    """Detector and backbone, such as `RetinaNet (ResNet-18, 12 channels)`; the name of a file that is gone."""
     try:
         model = model_config(model)
     except (FileNotFoundError, ValueError):
         return Path(str(model.get("cfg_path") if isinstance(model, Mapping) else model)).stem
-    backbone = model.get("backbone") or {}
+    backbone, name = model.get("backbone") or {}, last_name(model.get("type"))
     size = next((f"-{backbone[key]:g}" for key in ("depth", "widen_factor") if _is_number(backbone.get(key))), "")
-    name = last_name(model.get("type"))
+    if backbone.get("base_channels", 64) != 64:
+        size += f", {backbone.base_channels} channels"
     return f"{name} ({last_name(backbone.get('type'))}{size})" if backbone else str(name)
 
 
