@@ -1,5 +1,6 @@
 """Distil from Python, and use the student: `pcka_mmdet.distill(...)`, `pcka_mmdet.load_student(...)`."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +24,36 @@ from pcka_mmdet.report.scalars import read_scalars, validation_records
 
 
 @dataclass(frozen=True)
+class Student:
+    """A student that a training kept."""
+
+    checkpoint: Path
+    """A plain MMDetection checkpoint."""
+    metrics: dict[str, float]
+    """Metrics of its own validation, such as `bbox_mAP`; empty if it was not validated."""
+
+
+@dataclass(frozen=True)
 class Distilled:
     """The result of `distill`."""
 
     work_dir: Path
-    checkpoint: Path
-    """The student, a plain MMDetection checkpoint: the best if the config has `save_best`, else the last."""
-    metrics: dict[str, float]
-    """Metrics of the last validation, such as `bbox_mAP`; empty if there was none."""
+    best: Student | None
+    """The best student on val, if the config has `save_best`."""
+    last: Student | None
+    """The student at the end; `None` if the config keeps the best alone."""
     recipe: str
     """A sentence: which recipe was taken, and why."""
+
+    @property
+    def checkpoint(self) -> Path:
+        """The student's file: the best, or else the last."""
+        return (self.best or self.last).checkpoint
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Metrics of that student."""
+        return (self.best or self.last).metrics
 
 
 def distill(
@@ -72,9 +93,7 @@ def distill(
     apply_common(config, cfg_options, str(work_dir))
     with safe_loading():
         runner = run_training(config, TrainingOptions(**options), [choice])
-    validations = validation_records(read_scalars(Path(work_dir)))
-    metrics = validations[max(validations)] if validations else {}
-    return Distilled(Path(work_dir), _student_of(runner), metrics, choice)
+    return Distilled(Path(work_dir), *_students(runner), choice)
 
 
 def load_student(checkpoint: str | Path, config: str | Path | Config | None = None) -> BaseModel:
@@ -98,20 +117,29 @@ def load_student(checkpoint: str | Path, config: str | Path | Config | None = No
     return model.eval()
 
 
-def _student_of(runner: Runner) -> Path:
+def _students(runner: Runner) -> tuple[Student | None, Student | None]:
+    """The best and the last student of a training, each with the metrics of its own validation."""
     hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
     several = getattr(hook, "best_ckpt_path_dict", {}).values()
     best = next(filter(None, [getattr(hook, "best_ckpt_path", None), *several]), None)
     newest = Path(runner.work_dir) / "last_checkpoint"
-    if best is None and not newest.is_file():
+    last = newest.read_text().strip() if newest.is_file() else None
+    if best is None and last is None:
         raise ValueError(
             f"the training in {runner.work_dir!r} is done, but its config keeps no checkpoint: set "
             "default_hooks.checkpoint (interval, save_best)"
         )
-    student = student_path(best or newest.read_text().strip())
-    if not student.is_file():
+    validations = validation_records(read_scalars(Path(runner.work_dir)))
+    students = [path and student_path(path) for path in (best, last)]
+    if any(student and not student.is_file() for student in students):
         raise ValueError(
             f"the training in {runner.work_dir!r} is done, but its checkpoint hook, {type(hook).__name__}, writes no "
             "student: use pcka_mmdet.StudentCheckpointHook, or `pcka-mmdet export CHECKPOINT`"
         )
-    return student
+    return tuple(student and Student(student, validations.get(_step(student), {})) for student in students)
+
+
+def _step(checkpoint: Path) -> int | None:
+    """The epoch or iteration at the end of a checkpoint's name."""
+    found = re.search(r"\d+$", checkpoint.stem)
+    return found and int(found[0])

@@ -1,43 +1,23 @@
 """COCO's metric by faster-coco-eval: the same numbers in less time."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
-from types import FunctionType
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from mmdet.evaluation import CocoMetric
-from pycocotools.coco import COCO
+from mmengine.fileio import load
+from mmengine.logging import MMLogger
 from pycocotools.cocoeval import COCOeval
+from terminaltables import AsciiTable
 
 from pcka_mmdet.registry import METRICS
 
-
-def _evaluation(annotations: COCO, detections: COCO, iou_type: str) -> Any:
-    """What `pycocotools.cocoeval.COCOeval` is; faster-coco-eval matches and accumulates.
-
-    The summary is pycocotools': faster-coco-eval's takes AP at the largest number of detections, not at 100.
-    """
-    from faster_coco_eval import COCO as FasterCOCO
-    from faster_coco_eval import COCOeval_faster
-
-    class Evaluation(COCOeval_faster):
-        def summarize(self) -> None:
-            COCOeval.summarize(self)
-
-    truth = FasterCOCO(annotations.dataset)
-    keys = ("image_id", "category_id", "score", "segmentation" if iou_type == "segm" else "bbox")
-    found = truth.loadRes([{key: detection[key] for key in keys} for detection in detections.anns.values()])
-    return Evaluation(truth, found, iou_type, extra_calc=False)
-
-
-def _with_globals(function: FunctionType, **names: Any) -> FunctionType:
-    """A function that finds other objects under some of its module's names; the module is left as it is."""
-    return FunctionType(
-        function.__code__,
-        {**function.__globals__, **names},
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
+PRECISIONS = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
+RECALLS = ("AR@100", "AR@300", "AR@1000", "AR_s@1000", "AR_m@1000", "AR_l@1000")
+"""What MMDetection calls the values of `COCOeval.stats`, in their order."""
 
 
 @METRICS.register_module()
@@ -54,12 +34,84 @@ class FasterCocoMetric(CocoMetric):
         ImportError: faster-coco-eval is not installed.
     """
 
-    # `CocoMetric` has no argument for the class that evaluates
-    compute_metrics = _with_globals(CocoMetric.compute_metrics, COCOeval=_evaluation, COCOevalMP=_evaluation)
-
     def __init__(self, *args: Any, **options: Any):
         if find_spec("faster_coco_eval") is None:
             raise ImportError(
                 "FasterCocoMetric needs faster-coco-eval: pip install faster-coco-eval, or write type='CocoMetric'"
             )
         super().__init__(*args, **options)
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Write the detections as `CocoMetric` does for `format_only`, and evaluate the files.
+
+        Args:
+            results: See `mmdet.evaluation.CocoMetric.compute_metrics`.
+
+        Raises:
+            KeyError: `metric_items` has an unknown name.
+        """
+        given, logger, found = (self.format_only, self.outfile_prefix), MMLogger.get_current_instance(), {}
+        with TemporaryDirectory() as folder:
+            prefix = self.outfile_prefix or str(Path(folder, "results"))
+            self.format_only, self.outfile_prefix = True, prefix
+            try:
+                super().compute_metrics(results)
+            finally:
+                self.format_only, self.outfile_prefix = given
+            for metric in () if self.format_only else self.metrics:
+                logger.info(f"Evaluating {metric}...")
+                if metric == "proposal_fast":
+                    detections = [detection for _, detection in results]
+                    recalls = self.fast_eval_recall(detections, self.proposal_nums, self.iou_thrs, logger=logger)
+                    found |= {f"AR@{number}": value for number, value in zip(self.proposal_nums, recalls, strict=True)}
+                    logger.info(", ".join(f"AR@{n} {value:.4f}" for n, value in zip(self.proposal_nums, recalls)))
+                elif detections := load(f"{prefix}.{'segm' if metric == 'segm' else 'bbox'}.json"):
+                    found |= self._values(metric, self._evaluate(metric, detections), logger)
+                else:
+                    logger.error("The testing results of the whole dataset is empty.")
+                    break
+        return found
+
+    def _evaluate(self, metric: str, detections: list[dict]) -> COCOeval:
+        """Match and accumulate; print pycocotools' summary, since faster-coco-eval's takes AP at the largest number of
+        detections, not at 100."""
+        from faster_coco_eval import COCO, COCOeval_faster
+
+        if metric == "segm":  # otherwise the area would be the box's
+            detections = [{key: value for key, value in each.items() if key != "bbox"} for each in detections]
+        truth = COCO(self._coco_api.dataset)
+        kind = "segm" if metric == "segm" else "bbox"
+        evaluation = COCOeval_faster(truth, truth.loadRes(detections), kind, extra_calc=False)
+        evaluation.params.catIds, evaluation.params.imgIds = self.cat_ids, self.img_ids
+        evaluation.params.maxDets, evaluation.params.iouThrs = list(self.proposal_nums), self.iou_thrs
+        evaluation.params.useCats = int(metric != "proposal")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        COCOeval.summarize(evaluation)
+        return evaluation
+
+    def _values(self, metric: str, evaluation: COCOeval, logger: MMLogger) -> dict[str, float]:
+        """The metric's items by MMDetection's names, to three digits; with `classwise` each class's AP too."""
+        stats = dict(zip(PRECISIONS + RECALLS, evaluation.stats, strict=True))
+        items = self.metric_items or (RECALLS if metric == "proposal" else PRECISIONS)
+        if unknown := [item for item in items if item not in stats]:
+            raise KeyError(f'metric item "{unknown[0]}" is not supported')
+        if metric == "proposal":
+            return {item: round(float(stats[item]), 3) for item in items}
+        found = {}
+        if self.classwise:
+            rows = [self._of_class(evaluation.eval["precision"][:, :, index]) for index in range(len(self.cat_ids))]
+            names = [self._coco_api.loadCats(number)[0]["name"] for number in self.cat_ids]
+            found = {f"{name}_precision": row[0] for name, row in zip(names, rows, strict=True)}
+            cells = [[name, *map(str, row)] for name, row in zip(names, rows, strict=True)]
+            logger.info("\n" + AsciiTable([["category", *PRECISIONS], *cells]).table)
+        logger.info(f"{metric}_mAP_copypaste: {' '.join(f'{stats[item]:.3f}' for item in PRECISIONS)}")
+        return found | {f"{metric}_{item}": round(float(stats[item]), 3) for item in items}
+
+    @staticmethod
+    def _of_class(precision: np.ndarray) -> Sequence[float]:
+        """AP of a class as in `PRECISIONS`, from `(IoU, recall, size, detections)`; -1 stands for no object."""
+        parts = [precision[:, :, 0, -1], precision[0, :, 0, -1], precision[5, :, 0, -1]]
+        parts += [precision[:, :, size, -1] for size in (1, 2, 3)]
+        kept = [part[part > -1] for part in parts]
+        return [round(float(part.mean()), 3) if part.size else float("nan") for part in kept]

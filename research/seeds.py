@@ -18,7 +18,7 @@ from pcka_mmdet.demo.run_stages import run_stages, session
 from pcka_mmdet.demo.stage_config import COSTS, ensure_data, stage_config
 from pcka_mmdet.demo.stages import Evaluation, Training, with_requirements
 from pcka_mmdet.report.theme import console_table, markdown_table
-from pcka_mmdet.report.trials import HEADER, Trial, cells, rows
+from research.trials import HEADER, Trial, cells, rows
 
 METHODS = ("student", "distilled")
 

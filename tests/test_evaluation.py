@@ -70,6 +70,8 @@ def evaluate(kind, path, samples, **options):
     [
         dict(metric=["bbox", "segm"], classwise=True),
         dict(metric="proposal"),
+        dict(metric="proposal_fast", proposal_nums=(1, 3, 5)),
+        dict(metric=["bbox", "proposal"], metric_items=["mAP_50", "AR@300"]),
         dict(metric="bbox", proposal_nums=(1, 3, 5)),
         dict(metric="bbox", use_mp_eval=True),
     ],
@@ -99,6 +101,19 @@ def test_more_detections_than_ap_counts(scene):
         found["scores"] = torch.cat([found["scores"], torch.linspace(0.2, 0.9, 150)])
     expected = evaluate("mmdet.CocoMetric", path, samples)
     assert evaluate("pcka_mmdet.FasterCocoMetric", path, samples) == pytest.approx(expected, nan_ok=True)
+
+
+def test_nothing_detected_and_files_alone(scene, tmp_path):
+    """As with CocoMetric there are no values then; the file of the detections stays where it is asked for."""
+    path, samples = scene
+    prefix = tmp_path / "found" / "results"
+    prefix.parent.mkdir()
+    options = dict(format_only=True, outfile_prefix=str(prefix))
+    assert evaluate("pcka_mmdet.FasterCocoMetric", path, samples, **options) == {}
+    assert len(json.loads(prefix.with_name("results.bbox.json").read_text())) == 48
+    for sample in samples:
+        sample["pred_instances"] = {key: value[:0] for key, value in sample["pred_instances"].items()}
+    assert evaluate("pcka_mmdet.FasterCocoMetric", path, samples) == {} == evaluate("mmdet.CocoMetric", path, samples)
 
 
 def test_without_the_package(scene, monkeypatch):

@@ -11,11 +11,11 @@ import cv2
 
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.cfg_options import merge_options
+from pcka_mmdet.engine.neck_maps import TEACHER, maps_of_image
 from pcka_mmdet.functional.map_similarity import local_cka
-from pcka_mmdet.report.features import plot_features
+from pcka_mmdet.report.features import HOW_TO_READ, plot_features
 
 from .arguments import add_cfg_options, add_picture_argument, positive
-from .neck_maps import TEACHER, maps_of_image
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,4 +54,4 @@ def run(args: argparse.Namespace) -> None:
     )
     for level, values in local.items():
         print(f"{level}: CKA in patches, mean", *(f"{name} {value.mean():.3f}" for name, value in values.items()))
-    print(f"the picture is {args.out}")
+    print(f"{HOW_TO_READ}\nthe picture is {args.out}")

@@ -1,39 +1,26 @@
-"""Cost of a distillation, computed from its config: `tools/plan.py CONFIG --gpus 8 64`.
+"""Cost of a distillation, computed from its config: `pcka-mmdet plan CONFIG --gpus 8 64`.
 
-Both detectors run on a zero image, to count their multiply-adds; nothing else runs. The formulas are printed with the
-results; docs/performance.md explains them.
+The formulas are printed with the results; docs/performance.md explains them. A measured step takes their place.
 """
 
 import argparse
-import inspect
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from pathlib import Path
 
-import torch
-from mmengine.analysis import parameter_count
-from mmengine.config import Config
-from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from rich.console import Console
-from torch import Tensor
 
-from pcka_mmdet.configuration.data_set import all_innermost, annotation_file, repeats
-from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.configuration.distillation import is_fpn_distill, padded_size
+from pcka_mmdet.configuration.complexity import multiply_adds
+from pcka_mmdet.configuration.distillation import is_fpn_distill
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.configuration.nested import last_name
-from pcka_mmdet.configuration.schedule import num_images
-from pcka_mmdet.models.losses import RoIHeadLoss
+from pcka_mmdet.engine import plan
 from pcka_mmdet.models.recipes import write_out_recipe
-from pcka_mmdet.models.sources import dense_head, stages
-from pcka_mmdet.models.teacher.heads import run_roi_head
-from pcka_mmdet.report.complexity import multiply_adds
+from pcka_mmdet.report.scalars import median_step, read_scalars
 from pcka_mmdet.report.theme import console_table
 
 from .arguments import positive
 
-COCO, COCO_IMAGES = "instances_train2017.json", 117_266
-"""COCO's training annotations, and the images in them that have boxes."""
+MEGA = 2**20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,125 +33,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive,
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
-        help="of the padded image in pixels (default: of the config's first Resize)",
+        help="of the padded image in pixels (default: of the config's pipeline)",
     )
     parser.add_argument("--epochs", type=positive, help="default: the config's")
     parser.add_argument("--images", type=positive, help="default: those of the annotation file (COCO's are known)")
-    parser.add_argument("--student-step", type=float, help="seconds per step of the student alone, from its log")
-
-
-class StudentCounts(NamedTuple):
-    """Counts of the student, for one image."""
-
-    whole: int
-    """Multiply-adds of a prediction."""
-    parameters: int
-    trainable: int
-    """Parameters that are trained."""
-    map_values: int
-    """Values of the neck maps."""
-
-
-def count_student(spec: dict, size: Sequence[int]) -> StudentCounts:
-    """Build the student and count."""
-    detector = build_detector(spec).eval()
-    trainable = sum(parameter.numel() for parameter in detector.parameters() if parameter.requires_grad)
-    values = sum(m.numel() for m in neck_maps(detector, size))
-    return StudentCounts(multiply_adds(detector, *size), parameter_count(detector)[""], trainable, values)
-
-
-class TeacherCounts(NamedTuple):
-    """Counts of the teacher, for one image."""
-
-    to_neck: int
-    """Multiply-adds of backbone and neck."""
-    head: int
-    """Of the dense head, or RPN; 0 where no loss needs it."""
-    roi_head: int
-    """Of the RoI head, for the proposals that are compared."""
-    parameters: int
-    map_values: int
-    """Values of the neck maps."""
-
-
-def count_teacher(spec: dict, size: Sequence[int], losses: dict[str, dict]) -> TeacherCounts:
-    """Build the teacher and count what these losses need."""
-    detector, proposals = build_detector(spec).eval(), compared_proposals(losses)
-
-    def with_neck(head: Callable[[tuple[Tensor, ...]], tuple]) -> int:
-        """Multiply-adds of backbone, neck and a head on the maps."""
-
-        def forward(images: Tensor) -> tuple:
-            maps = tuple(detector.extract_feat(images))
-            return maps, head(maps)
-
-        return multiply_adds(detector, *size, forward)
-
-    def roi_head(maps: tuple[Tensor, ...]) -> tuple:
-        rois = torch.tensor([[0.0, 0, 0, size[1] / 2, size[0] / 2]]).repeat(proposals, 1)
-        outputs = run_roi_head(detector, maps, [rois] * len(stages(detector.roi_head, "bbox_head")))
-        return tuple(map(tuple, outputs))
-
-    to_neck = with_neck(lambda maps: ())
-    return TeacherCounts(
-        to_neck,
-        head=with_neck(lambda maps: tuple(dense_head(detector)(maps))) - to_neck if head_passes(losses) else 0,
-        roi_head=with_neck(roi_head) - to_neck if proposals else 0,
-        parameters=parameter_count(detector)[""],
-        map_values=sum(m.numel() for m in neck_maps(detector, size)),
+    measured = "seconds per step {}, or a work directory whose log has them{}"
+    parser.add_argument("--student-step", metavar="STEP", help=measured.format("of the student alone", ""))
+    parser.add_argument(
+        "--step", metavar="STEP", help=measured.format("of the distillation", " (default: the config's own folder)")
     )
 
 
-@torch.no_grad()
-def neck_maps(detector: BaseModel, size: Sequence[int]) -> Sequence[Tensor]:
-    """The neck's maps of a zero image."""
-    return detector.extract_feat(torch.zeros(1, 3, *size))
-
-
-def take_from(config: Config, args: argparse.Namespace) -> None:
-    """Fill in what the command line leaves out.
+def seconds_per_step(given: str | None) -> float | None:
+    """The value of `--step`: a number, or the median of the steps in a work directory's log.
 
     Raises:
-        ValueError: The config does not say it either.
+        ValueError: It is neither.
     """
-    datasets, times = all_innermost(config.train_dataloader.dataset), repeats(config.train_dataloader.dataset)
-    args.batch = args.batch or config.train_dataloader.batch_size
-    args.epochs = args.epochs or config.train_cfg.get("max_epochs")
-    if args.epochs is None:
-        raise ValueError(f"{args.config} counts iterations, not epochs: give --epochs")
-    if args.images is None:
-        dataset = datasets[0]
-        if len(datasets) > 1 or not str(dataset.get("ann_file", "")).endswith(".json"):
-            raise ValueError(f"the training set of {args.config} is not one file in COCO's format: give --images")
-        path = annotation_file(dataset)
-        if path.is_file():
-            args.images = num_images(dataset) * times
-        elif path.name == COCO:
-            args.images = COCO_IMAGES * times
-        else:
-            raise ValueError(f"there is no annotation file at {str(path)!r} to count the images in: give --images")
-    if args.size is None:
-        args.size = padded_size(config)
-        if args.size is None:
-            raise ValueError(f"the pipeline of {args.config} has no Resize with a scale: give --size HEIGHT WIDTH")
+    if given is None:
+        return None
+    try:
+        return float(given)
+    except ValueError:
+        seconds = median_step(read_scalars(Path(given)))
+    if seconds is None:
+        raise ValueError(f"{given!r} is no number of seconds, and no work directory with the log of a training")
+    return seconds
 
 
-def head_passes(losses: dict[str, dict]) -> float:
-    """Passes through the teacher's dense head in a step with these losses, a forward and a backward being one each.
-
-    One is on the teacher's maps, two are on the student's.
-    """
-    shares = {last_name(loss["type"]): loss.get("images", 1.0) for loss in losses.values()}
-    if "HeadLoss" in shares:
-        return 1 + 2 * shares["HeadLoss"]
-    return 1.0 if {"OwnHeadLoss", "RoIHeadLoss"} & shares.keys() else 0.0
-
-
-def compared_proposals(losses: dict[str, dict]) -> int:
-    """Proposals of an image for which the teacher's RoI head is compared."""
-    options = [loss for loss in losses.values() if last_name(loss["type"]) == "RoIHeadLoss"]
-    default = inspect.signature(RoIHeadLoss).parameters["proposals"].default
-    return sum(loss.get("proposals", default) for loss in options)
+def duration(seconds: float) -> str:
+    """Hours, minutes below one hour, or seconds below one minute."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 def run(args: argparse.Namespace) -> None:
@@ -178,42 +79,64 @@ def run(args: argparse.Namespace) -> None:
     write_out_recipe(config.model)
     if "teachers" in config.model:
         raise ValueError("a plan is for one teacher: give a config with `teacher` for each of these `teachers`")
-    take_from(config, args)
+    alone = seconds_per_step(args.student_step)
+    distilled = seconds_per_step(args.step) or median_step(read_scalars(Path(args.config).parent))
+    batch = args.batch or config.train_dataloader.batch_size
+    epochs = args.epochs or config.train_cfg.get("max_epochs")
+    if epochs is None:
+        raise ValueError(f"{args.config} counts iterations, not epochs: give --epochs")
+    images = args.images or plan.training_images(config, args.config)
+    size = args.size or plan.training_size(config, args.config)
     DefaultScope.get_instance("plan", scope_name="mmdet")
-    losses = {name: loss for name, loss in config.model.distiller.losses.items() if loss}  # None leaves one out
-    student = count_student(config.model.architecture, args.size)
-    teacher = count_teacher(config.model.teacher, args.size, losses)
-    passes = head_passes(losses)
-    more = (teacher.to_neck + passes * teacher.head + 3 * teacher.roi_head) / (3 * student.whole)
-    mega = 2**20
-    maps = 4 * args.batch * student.map_values / mega
-    pcka = [["PCKA on a GPU: 6 x maps, or 2 x maps + 320", f"{min(6 * maps, 2 * maps + 320):.0f} MiB"]]
-    of_roi_head = [[f"its RoI head's for {compared_proposals(losses)} proposals, R", f"{teacher.roi_head / 1e9:.3g} G"]]
+    losses, model = plan.losses_of(config), plan.build_untrained(config)
+    student = multiply_adds(model.student.eval(), *size)
+    teacher = plan.count_teacher(config.model.teacher, size, losses)
+    passes = plan.head_passes(losses)
+    more = (teacher.to_neck + passes * teacher.head + 3 * teacher.roi_head) / (3 * student)
+    memory = plan.count_memory(model, config, size)
+
+    def mib(values: float) -> str:
+        return f"{values / MEGA:.0f} MiB"
+
+    proposals = plan.compared_proposals(losses)
     formula = "1 + (T + nH + 3R) / 3S" if teacher.roi_head else "1 + (T + nH) / 3S"
     rows = [
-        ["student's multiply-adds an image, S", f"{student.whole / 1e9:.3g} G"],
+        ["student's multiply-adds an image, S", f"{student / 1e9:.3g} G"],
         ["teacher's to its neck, T", f"{teacher.to_neck / 1e9:.3g} G"],
         ["its dense head's, or RPN's, H", f"{teacher.head / 1e9:.3g} G"],
         ["passes through it in a step, n", f"{passes:g}"],
-        *(of_roi_head if teacher.roi_head else []),
+        *([[f"its RoI head's for {proposals} proposals, R", f"{teacher.roi_head / 1e9:.3g} G"]] if proposals else []),
         [f"a step over the student's alone, {formula}", f"{1 + more:.2f}"],
-        ["teacher's share of a step", f"{more / (1 + more):.0%}"],
-        ["teacher's weights in float32, its head included", f"{4 * teacher.parameters / mega:.0f} MiB"],
-        ["teacher's maps, batch x values x 4 bytes", f"{4 * args.batch * teacher.map_values / mega:.0f} MiB"],
-        *(pcka if any(last_name(loss["type"]) == "PCKALoss" for loss in losses.values()) else []),
-        ["a checkpoint: weights, momentum", f"{4 * (student.parameters + student.trainable) / mega:.0f} MiB"],
-        ["a student's checkpoint: weights", f"{4 * student.parameters / mega:.0f} MiB"],
     ]
-    console.print(console_table([f"{args.size[0]}x{args.size[1]}, batch {args.batch} a GPU", ""], rows))
+    if alone and distilled:
+        rows.append(["the same, measured", f"{distilled / alone:.2f}"])
+    rows += [
+        ["student: weights and gradients", mib(memory.student + memory.gradients)],
+        [f"state of {config.optim_wrapper.optimizer.type}", mib(memory.optimizer)],
+        *([["averaged weights (EMA)", mib(memory.average)]] if memory.average else []),
+        ["a step keeps for its backward, student alone", mib(batch * memory.kept_alone)],
+        ["the same by the distillation's losses, heads included", mib(batch * (memory.kept - memory.kept_alone))],
+        ["teacher's weights in float32, its head included", mib(memory.teacher)],
+        ["teacher's maps", mib(batch * memory.teacher_maps)],
+    ]
+    if any(last_name(loss["type"]) == "PCKALoss" for loss in losses.values()):
+        maps = batch * memory.teacher_maps / MEGA
+        rows.append(["PCKA on a GPU: 6 x maps, or 2 x maps + 320", f"{min(6 * maps, 2 * maps + 320):.0f} MiB"])
+    rows += [
+        ["a checkpoint: weights, optimizer, EMA", mib(memory.checkpoint)],
+        ["a student's checkpoint: weights", mib(memory.student_alone)],
+    ]
+    console.print(console_table([f"{size[0]}x{size[1]}, batch {batch} a GPU, float32", ""], rows))
     rows = []
     for gpus in args.gpus:
-        steps = args.images * args.epochs // (args.batch * gpus)
-        sent = 2 * (gpus - 1) / gpus * 4 * student.trainable
-        hours = f"{steps * args.student_step * (1 + more) / 3600:.1f}" if args.student_step else ""
-        alone = f"{steps * args.student_step / 3600:.1f}" if args.student_step else ""
-        rows.append([f"{gpus}", f"{steps:,}", f"{sent / mega:.0f} MiB", alone, hours])
-    header = ["GPUs", "steps", "sent by a GPU a step", "hours, student alone", "hours, distilled"]
-    console.print(console_table(header, rows, title=f"{args.images:,} images, {args.epochs} epochs"))
+        steps = images * epochs // (batch * gpus)
+        sent = 2 * (gpus - 1) / gpus * memory.gradients
+        step = distilled or (alone and alone * (1 + more))
+        times = [duration(steps * seconds) if seconds else "" for seconds in (alone, step)]
+        rows.append([f"{gpus}", f"{steps:,}", mib(sent), *times])
+    how = "distilled, measured" if distilled else "distilled, by the formula"
+    header = ["GPUs", "steps", "sent by a GPU a step", "student alone", how]
+    console.print(console_table(header, rows, title=f"{images:,} images, {epochs} epochs"))
     console.print(
         "A GPU sends 2 (n - 1) / n times the student's gradients (ring all-reduce), and nothing of the teacher."
     )

@@ -1,12 +1,13 @@
 """Report of a distillation as one HTML page: `tools/report.py work_dirs/distilled --baseline work_dirs/student`.
 
-Without a baseline it is the report of one training. Trainings whose student was not tested yet are tested first. Give
-several folders on both sides for several seeds.
+Without a baseline it is the report of one training. Checkpoints that were not tested yet are tested first: the last
+one of each training, or by `--which best` the best on val. Give several folders on both sides for several seeds.
 """
 
 import argparse
 from pathlib import Path
 
+from pcka_mmdet.report.bootstrap import SAMPLES
 from pcka_mmdet.report.page.page import write_page
 from pcka_mmdet.report.tested import tested
 
@@ -23,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what it is compared with: the student alone",
     )
     parser.add_argument("--teacher", type=Path, metavar="WORK_DIR", help="of the teacher")
+    parser.add_argument(
+        "--which", choices=("last", "best"), default="last", help="checkpoint of each training (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, help="file to write (default: report.html in the first work directory)")
 
 
@@ -31,8 +35,9 @@ def run(args: argparse.Namespace) -> None:
     given = [folder.resolve() for folder in (*args.work_dir, *args.baseline)]
     if twice := sorted({str(folder) for folder in given if given.count(folder) > 1}):
         raise ValueError(f"{twice[0]!r} is given twice: each training counts once")
-    distilled, plain = tested(args.work_dir), tested(args.baseline)
-    teacher = tested([args.teacher])[0] if args.teacher else None
+    distilled, plain = tested(args.work_dir, args.which), tested(args.baseline, args.which)
+    teacher = tested([args.teacher], args.which)[0] if args.teacher else None
     out = args.out or args.work_dir[0] / "report.html"
+    print(f"drawing {SAMPLES:,} samples of the test images", flush=True)  # a minute for each training on COCO
     result = write_page(plain, distilled, teacher, out)
     print(f"{result}\nthe page is {out}")

@@ -10,11 +10,11 @@ from rich.console import Console
 
 import pcka_mmdet
 from pcka_mmdet.engine.cfg_options import merge_options
+from pcka_mmdet.engine.neck_maps import compare_levels
 from pcka_mmdet.report.features import plot_matrix
 from pcka_mmdet.report.theme import console_table
 
 from .arguments import add_cfg_options, add_picture_argument, positive
-from .neck_maps import compare_levels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -109,18 +109,30 @@ def _written_out(node: Any) -> Any:
 
 
 def padded_size(config: Config, loader: str = "train_dataloader") -> tuple[int, int] | None:
-    """Height and width of the padded images, landscape, by the first `Resize` of a pipeline; `None` without one.
+    """Height and width of the padded images, landscape; `None` where the pipeline does not state them.
+
+    The last `Pad` or `RandomCrop` to a size in pixels decides, as in RTMDet's pipeline, or else the first step with a
+    scale, such as `Resize` or `RandomResize`.
 
     Args:
         config: A detector's config, or a distillation's.
         loader: Whose pipeline.
     """
     steps = innermost(config[loader].dataset).get("pipeline") or []
-    scales = [step["scale"] for step in steps if last_name(step["type"]) == "Resize" and "scale" in step]
-    if not scales:
+    cut = [_cut_size(step) for step in steps if _cut_size(step)]
+    scaled = [step["scale"] for step in steps if last_name(step["type"]).endswith("Resize") and step.get("scale")]
+    if not (cut or scaled):
         return None
     preprocessor = student_model(config).get("data_preprocessor") or config.get("data_preprocessor") or {}
     divisor = preprocessor.get("pad_size_divisor", 1)
-    scale = scales[0] if isinstance(scales[0], Sequence) else (scales[0], scales[0])
+    scale = cut[-1] if cut else scaled[0]
+    scale = scale if isinstance(scale, Sequence) else (scale, scale)
     height, width = (side + -side % divisor for side in sorted(scale))
     return height, width
+
+
+def _cut_size(step: Mapping[str, Any]) -> Any:
+    """The size in pixels to which a step of a pipeline pads or crops; `None` if it does neither."""
+    if last_name(step["type"]) == "RandomCrop":
+        return step["crop_size"] if step.get("crop_type", "absolute") == "absolute" else None
+    return step.get("size") if last_name(step["type"]) == "Pad" else None

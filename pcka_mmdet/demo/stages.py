@@ -10,11 +10,11 @@ from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.files import file_sha256
+from pcka_mmdet.configuration.complexity import complexity_in_test
 from pcka_mmdet.configuration.data_set import annotation_files
 from pcka_mmdet.configuration.provenance import provenance
 from pcka_mmdet.configuration.schedule import training_iterations
 from pcka_mmdet.report import scalars
-from pcka_mmdet.report.complexity import complexity_in_test
 from pcka_mmdet.report.run import RESULTS
 from pcka_mmdet.report.tested import words_of_test
 
@@ -196,7 +196,7 @@ class Evaluation(Stage):
     def arguments(self) -> list[str]:
         """`tools/test.py`, which writes the detections."""
         training = self.training
-        words = words_of_test(training.config, training.config_file, training.checkpoint, training.folder)
+        words = words_of_test(training.config, training.config_file, training.checkpoint, training.folder / RESULTS)
         return ["-m", "pcka_mmdet", "test", *words]
 
     def products(self) -> list[Path]:

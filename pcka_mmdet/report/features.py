@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 COMPONENTS = 3
 """Principal components that are shown, as red, green and blue."""
 
+HOW_TO_READ = (
+    "Mean: where a map responds. Components: places of one colour have like features, in all models of a row.\n"
+    "On the image: where it is green, a patch's features relate to each other as the teacher's do; where red, not."
+)
+"""What the picture's columns say."""
+
 
 def principal_components(feature_map: Tensor) -> Tensor:
     """The first principal components of a map over its positions, `(H, W, 3)`, each with variance 1.
@@ -80,6 +86,7 @@ def plot_features(
             axes.set_axis_off()
         row[0].text(-0.08, 0.5, level, transform=row[0].transAxes, rotation=90, va="center", ha="right")
     figure.colorbar(drawn, ax=list(figure.axes), shrink=0.4, label="CKA to the teacher in a patch")
+    figure.supxlabel(HOW_TO_READ, fontsize=9)
     figure.savefig(path, dpi=128)
 
 

@@ -20,7 +20,10 @@ from .predictions import Boxes, read_ground_truth, read_results
 from .scalars import read_scalars
 
 RESULTS = Path("test", "predictions.bbox.json")
-"""Detections on the test images, in COCO's format, in a work directory."""
+"""Detections of the last checkpoint on the test images, in COCO's format, in a work directory."""
+
+BEST_RESULTS = Path("test_best", RESULTS.name)
+"""The same of the best checkpoint on val."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,11 @@ class Run:
 
     folder: Path
     config: Config
+    which: str = "last"
+    """The checkpoint that is tested: `'last'`, or `'best'` on val."""
 
     @classmethod
-    def read(cls, folder: Path) -> "Run":
+    def read(cls, folder: Path, which: str = "last") -> "Run":
         """A run from its work directory, whose config is read as data.
 
         Raises:
@@ -45,7 +50,12 @@ class Run:
             raise ValueError(
                 f"{str(path)!r} holds more than settings: give a work directory as a training left it"
             ) from error
-        return cls(folder, Config(config.to_dict(), filename=str(path)))
+        return cls(folder, Config(config.to_dict(), filename=str(path)), which)
+
+    @property
+    def results(self) -> Path:
+        """File of the detections on the test images."""
+        return self.folder / (BEST_RESULTS if self.which == "best" else RESULTS)
 
     @property
     def seed(self) -> int | None:
@@ -100,7 +110,7 @@ class Run:
     @cached_property
     def detections(self) -> list[dict]:
         """Detections of each test image, as `predictions.read_results` gives them."""
-        return read_results(self.folder / RESULTS, self.annotations, self.classes)
+        return read_results(self.results, self.annotations, self.classes)
 
     @cached_property
     def detections_by_image(self) -> dict[int | str, dict]:

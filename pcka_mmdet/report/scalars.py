@@ -61,6 +61,12 @@ def training_seconds(records: Sequence[dict], iterations: int) -> float:
     return seconds + pace * (iterations - done)
 
 
+def median_step(records: Sequence[dict]) -> float | None:
+    """Median seconds of a training step; `None` without a log of one."""
+    times = [record["time"] for record in training_records(records) if "time" in record]
+    return statistics.median(times) if times else None
+
+
 def iterations_per_epoch(records: Sequence[dict]) -> float | None:
     """Iterations of an epoch; `None` without a log of a training by epochs.
 

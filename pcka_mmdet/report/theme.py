@@ -1,4 +1,4 @@
-"""Colours of the plots: Paul Tol's, which colour-blind readers can tell apart, also in print."""
+"""Colours of the plots, Paul Tol's, which colour-blind readers can tell apart, also in print; and tables as text."""
 
 from collections.abc import Sequence
 

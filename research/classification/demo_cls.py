@@ -21,8 +21,8 @@ from pcka_mmdet.demo.stage_config import stage_config
 from pcka_mmdet.demo.stages import Training, with_requirements
 from pcka_mmdet.report.scalars import ACCURACY
 from pcka_mmdet.report.theme import console_table, markdown_table
-from pcka_mmdet.report.trials import Trial, cells, rows
 from research import CONFIGS
+from research.trials import Trial, cells, rows
 
 from .digit_images import build_digit_images
 

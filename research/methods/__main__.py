@@ -17,7 +17,7 @@ from pcka_mmdet.cli.arguments import make_console, positive
 from pcka_mmdet.cli.errors import run_tool
 from pcka_mmdet.demo.run_stages import session
 from pcka_mmdet.report.theme import console_table, markdown_table
-from pcka_mmdet.report.trials import HEADER, Trial, best_setting, cells, choice, rows
+from research.trials import HEADER, Trial, best_setting, cells, choice, rows
 
 from .comparison import Comparison
 from .data_sets import DATA_SETS

@@ -17,8 +17,8 @@ from pcka_mmdet.demo.display import Display
 from pcka_mmdet.demo.run_stages import run_stages
 from pcka_mmdet.demo.stage_config import COSTS, ensure_data, stage_config
 from pcka_mmdet.demo.stages import Evaluation, Stage, Training, with_requirements
-from pcka_mmdet.report.trials import Trial
 from research import code_sha256, pair_folder
+from research.trials import Trial
 
 from .data_sets import DataSet
 from .methods import Method

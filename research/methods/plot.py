@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pcka_mmdet.report import theme
-from pcka_mmdet.report.trials import Row
+from research.trials import Row
 
 
 def plot_comparison(regimes: Mapping[str, Sequence[Row]], plain: str, title: str, path: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pcka_mmdet.report.trials import Interval, Row, Trial, paired_difference, rows
 from research.ablations.ablations import read_ablations
 from research.ablations.ablations import trainings as trainings_of
 from research.methods.data_sets import DATA_SETS
 from research.methods.methods import HALF_MORE, HEADS_HALF_MORE, LONGER, PLAIN
+from research.trials import Interval, Row, Trial, paired_difference, rows
 
 FIRST_PAGES = ("README.md", "README_zh-CN.md", "docs/index.md")
 README, CHINESE, BENCHMARK, PERFORMANCE = (

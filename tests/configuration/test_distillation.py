@@ -14,9 +14,28 @@ from tests.detectors import retinanet
 MMDET = "mmdet::retinanet/retinanet_r50_fpn_2x_coco.py"
 
 
-@pytest.mark.parametrize("scale, expected", [((1333, 800), (800, 1344)), (640, (640, 640))])
-def test_the_padded_size(scale, expected):
-    dataset = dict(type="CocoDataset", pipeline=[dict(type="Resize", scale=scale)])
+RTMDET = [
+    dict(type="CachedMosaic", img_scale=(640, 640)),
+    dict(type="mmdet.RandomResize", scale=(1280, 1280), ratio_range=(0.5, 2.0)),
+    dict(type="RandomCrop", crop_size=(640, 640)),
+    dict(type="Pad", size=(640, 320), pad_val=dict(img=(114, 114, 114))),
+]
+
+
+@pytest.mark.parametrize(
+    "pipeline, expected",
+    [
+        ([dict(type="Resize", scale=(1333, 800))], (800, 1344)),
+        ([dict(type="Resize", scale=640), dict(type="Pad", size_divisor=32)], (640, 640)),
+        (RTMDET, (320, 640)),
+        (RTMDET[:3], (640, 640)),
+        (RTMDET[:2], (1280, 1280)),
+        ([dict(type="RandomCrop", crop_type="relative_range", crop_size=(0.5, 0.5))], None),
+    ],
+    ids=["resize", "square", "pad", "crop", "random", "none"],
+)
+def test_the_padded_size(pipeline, expected):
+    dataset = dict(type="CocoDataset", pipeline=pipeline)
     model = dict(retinanet(), data_preprocessor=dict(type="DetDataPreprocessor", pad_size_divisor=32))
     assert padded_size(Config(dict(model=model, train_dataloader=dict(dataset=dataset)))) == expected
 

@@ -32,6 +32,7 @@ def test_distil_twice_and_use_the_student(digit_scenes, tmp_path):
         found = []
         for name, options in (("first", dict()), ("second", dict(recipe="maps", amp=True))):
             done = pcka_mmdet.distill(**pair, work_dir={str(tmp_path)!r} + "/" + name, **options)
+            assert done.best is None and done.last.checkpoint == done.checkpoint
             found.append(dict(recipe=done.recipe, checkpoint=str(done.checkpoint), metrics=sorted(done.metrics)))
 
         model = pcka_mmdet.load_student(done.checkpoint)

@@ -10,7 +10,7 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from pcka_mmdet.report.bootstrap import SIZES, Estimate, Matches, mean_over_classes, sample_images
+from pcka_mmdet.report.bootstrap import SIZES, Matches, _Ranked, _reached, mean_over_classes, sample_images
 from tests.report.test_confusion import random_case
 
 CLASSES = ("b", "a", "c")
@@ -107,10 +107,48 @@ def test_images_whose_ids_are_no_numbers(tmp_path):
     assert np.array_equal(names.average_precision(once), numbers.average_precision(once))
 
 
-def test_samples_and_intervals():
+def naive(ranked, weights, recalls):
+    """AP of one sample by loops over thresholds and detections."""
+    objects, values = sum(w * n for w, n in zip(weights, ranked.objects.tolist(), strict=True)), []
+    if not objects:
+        return float("nan")
+    for right, counted in zip(ranked.right, ranked.counted, strict=True):
+        hits, seen, curve = 0, 0, []
+        for image, hit, counts in zip(ranked.image, right, counted, strict=True):
+            hits, seen = hits + weights[image] * hit, seen + weights[image] * counts
+            curve.append((hits / objects, hits / seen if seen else 0.0))
+        values += [max((p for r, p in curve if r >= recall), default=0.0) for recall in recalls.tolist()]
+    return sum(values) / len(values)
+
+
+@pytest.mark.parametrize("detections", [0, 1, 60])
+def test_against_loops_in_float64(detections):
+    """Recalls such as 7 of 100 meet a threshold to the last digit; some detections are ignored at some thresholds."""
+    generator = np.random.default_rng(detections)
+    image = generator.integers(0, 12, detections)
+    counted = generator.random((10, detections)) < 0.9
+    right = counted & (generator.random((10, detections)) < np.linspace(0.6, 0.1, 10)[:, None])
+    objects = np.bincount(image, minlength=12)  # of each image at least as many as are found
+    objects[:3] += 2
+    objects[3:] = np.minimum(objects[3:], 100)
+    ranked = _Ranked(image, right, counted, objects)
+    weights, recalls = sample_images(12, samples=20, seed=1), np.linspace(0, 1, 101)
+    weights[-1] = 0  # no object
+    found = ranked.precision(weights.T.astype(np.float32), recalls)
+    expected = [naive(ranked, row.tolist(), recalls) for row in weights]
+    assert found == pytest.approx(np.array(expected), rel=1e-5, nan_ok=True) and np.isnan(found[-1])
+    assert not detections > 1 or 0 < found[0] < 1
+
+
+def test_recall_thresholds_are_met_as_pycocotools_meets_them():
+    """`numpy.linspace` has 0.35 a digit above 35 / 100, which therefore does not reach it."""
+    recalls = np.linspace(0, 1, 101)
+    recall = np.array([number / objects for objects in (3, 7, 20, 100, 200) for number in range(objects + 1)])
+    assert recalls[35] > 0.35
+    assert _reached(recall, recalls).tolist() == np.searchsorted(recalls, recall, side="right").tolist()
+
+
+def test_samples():
     weights = sample_images(7, samples=4)
     assert weights.shape == (5, 7) and weights[0].tolist() == [1] * 7 and (weights.sum(1) == 7).all()
     assert np.array_equal(weights, sample_images(7, samples=4))
-    estimate = Estimate.of(0.5, np.append(np.linspace(0, 1, 101), np.nan))
-    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.5, 0.025, 0.975))
-    assert np.isnan(Estimate.of(0.5, np.array([np.nan])).low)

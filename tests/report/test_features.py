@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from pcka_mmdet.report.features import align, plot_features, plot_matrix, principal_components
+from pcka_mmdet.report.features import HOW_TO_READ, align, plot_features, plot_matrix, principal_components
 
 
 def random_map(channels, height=5, width=7, seed=0):
@@ -38,6 +38,7 @@ def test_pictures(tmp_path, figures):
     levels["s16"] = dict(teacher=random_map(6, 2, 3), student=random_map(4, 2, 3))
     local = {level: dict(student=torch.rand(1, 2)) for level in levels}
     plot_features(np.zeros((50, 70, 3), np.uint8), levels, local, tmp_path / "maps.png", channels=(0, 3))
+    assert figures[-1].get_supxlabel() == HOW_TO_READ
     features = figures[-1].axes
     assert [axes.get_title() for axes in features[:9]] == [
         *("teacher, mean", "components", "channel 0", "channel 3"),

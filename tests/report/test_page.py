@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from pcka_mmdet.report.page.scores import score, with_partners
 from pcka_mmdet.report.page.tables import differences
 from pcka_mmdet.report.page.words import DISTILLED, STUDENT, TEACHER, apart, headline
 from pcka_mmdet.report.run import RESULTS, Run, coco_evaluator
-from pcka_mmdet.report.trials import unpaired_difference
 from tests.report.conftest import work_dir
 from tests.report.test_bootstrap import CLASSES, coco_file
 from tests.report.test_confusion import random_case
@@ -32,18 +32,23 @@ def test_the_gain_is_of_the_means_over_seeds(runs):
     assert [found.value for found in whole.sides] == pytest.approx(means)
     assert whole.difference.value == pytest.approx(means[1] - means[0]) and whole.difference.low > 0
     assert [found.name for found in scores.classes] == list(CLASSES)
-    assert scores.seeds.mean == pytest.approx(means[1] - means[0])
+    assert (scores.over, scores.trainings, scores.paired) == ("seeds and test images", 2, True)
+    alone = score([plain[:1], distilled[:1]])
+    assert (alone.over, alone.trainings) == ("test images", 1)
+    assert whole.difference.high - whole.difference.low > alone.whole.difference.high - alone.whole.difference.low
     weights = np.ones((1, 20))
     for index, found in enumerate(scores.classes):
         values = [run.matches.average_precision(weights)[0, index] for run in distilled]
         assert found.sides[1].value == pytest.approx(np.mean(values)) and found.shown is found.difference
-    assert teacher.average_precision > means[1]
+    assert scores.teacher is None and teacher.average_precision > means[1]
+    found = score([plain, distilled], teacher).teacher
+    assert found.value == pytest.approx(teacher.average_precision) and found.low <= found.value <= found.high
 
 
 def test_a_side_alone_has_no_difference(runs):
     both, alone = score(runs[:2]), score(runs[1:2])
     assert alone.whole.sides == both.whole.sides[1:] and alone.whole.shown is alone.whole.sides[0]
-    assert (alone.whole.difference, alone.seeds) == (None, None)
+    assert alone.whole.difference is None and alone.over == "seeds and test images"
     assert [found.name for found in alone.classes] == list(CLASSES)
 
 
@@ -56,10 +61,11 @@ def test_trainings_without_common_seeds_are_not_paired(runs, seeds, by_seed, mon
         monkeypatch.setitem(run.config._cfg_dict, "randomness", dict(seed=seed))
     scores = score([plain, distilled])
     assert (paired.paired, scores.paired, scores.by_seed) == (True, False, by_seed)
+    over = "seeds and test images" if by_seed else "trainings and test images"
+    assert f"over {over}, which have no common seeds to be paired by)." in headline(sides, scores)
+    assert "over seeds and test images)." in headline(sides, paired)
     values = [[run.average_precision for run in side] for side in (distilled, plain)]
-    assert scores.seeds == unpaired_difference(*values)
-    told = "over trainings, which have no common seeds to be paired by)."
-    assert told in headline(sides, scores, None) and "over seeds)." in headline(sides, paired, None)
+    assert scores.whole.difference.value == pytest.approx(np.mean(values[0]) - np.mean(values[1]))
 
 
 def test_trainings_of_two_methods_are_no_seeds(runs, monkeypatch):
@@ -68,7 +74,7 @@ def test_trainings_of_two_methods_are_no_seeds(runs, monkeypatch):
     scores = score([plain, distilled])
     assert not scores.by_seed
     sides = {STUDENT: plain, DISTILLED: distilled}
-    assert "the mean over 2 trainings, " in headline(sides, scores, None)
+    assert "the mean over 2 trainings, " in headline(sides, scores)
     found = apart(sides)
     assert found == {STUDENT: plain, **{str(run.folder): [run] for run in distilled}}
     curves, unit = charts.along(found)
@@ -102,7 +108,9 @@ def test_a_teacher_without_a_log(runs, tmp_path):
     assert unlogged.records == []
     sides = {TEACHER: [unlogged], STUDENT: plain, DISTILLED: distilled}
     curves, unit = charts.along(sides)
-    assert unit == "epoch" and len(tables.ends(sides, curves).rows) == 5
+    table = tables.ends(sides, curves)
+    assert unit == "epoch" and len(table.rows) == 5
+    assert table.header[-1] == "best AP on val" and [row[-1] for row in table.rows] == ["", *["0.300 at 2"] * 4]
 
 
 def test_a_curve_of_one_record_is_seen():
@@ -149,9 +157,15 @@ def test_images_of_largest_change(runs):
     (right, wrong), (right_now, wrong_now) = change.found
     assert change.objects == 4 and right_now - right - wrong_now + wrong == change.gain
     assert [c.gain for c in largest([other, one])[1]] == [-c.gain for c in better]
-    layers = re.findall(r'class="layer-(\w+)">(.*?)</g>', draw([one, other], change))
-    boxes = {name: layer.count("<rect") for name, layer in layers}
-    assert boxes == {"truth": 4, "run1": right + wrong, "run2": right_now + wrong_now} and right < right_now
+    pictures = draw([one, other], change, runs[2])
+    layers = [dict(re.findall(r'class="layer-(\w+)">(.*?)</g>', picture)) for picture in pictures]
+    boxes = [{name: layer.count("<rect") for name, layer in found.items()} for found in layers]
+    assert boxes[0] == {"truth": 4, "teacher": 4, "run": right + wrong} and right < right_now
+    assert boxes[1] == {"truth": 4, "teacher": 4, "run": right_now + wrong_now}
+    assert [picture.count("data:image/jpeg") for picture in pictures] == [1, 0]
+    (pixels,) = re.findall(r'<image id="([^"]+)"', pictures[0])
+    assert f'<use href="#{pixels}"/>' in pictures[1]
+    assert "%</text>" in layers[0]["run"] and "%" not in layers[0]["truth"] and ">teacher " in layers[0]["teacher"]
 
 
 def test_images_of_most_errors_of_a_run_alone(runs):
@@ -159,8 +173,8 @@ def test_images_of_most_errors_of_a_run_alone(runs):
     assert better == [] and len(worse) == 3 and worse[0].gain <= worse[1].gain <= worse[2].gain < 0
     ((right, wrong),) = worse[0].found
     assert worse[0].gain == right - wrong - worse[0].objects
-    drawn = draw([runs[0][0]], worse[0])
-    assert re.findall(r'class="layer-(\w+)"', drawn) == ["truth", "run1"]
+    (drawn,) = draw([runs[0][0]], worse[0])
+    assert re.findall(r'class="layer-(\w+)"', drawn) == ["truth", "run"]
 
 
 def test_configs_differ_by_the_distillation_alone(runs):
@@ -217,9 +231,9 @@ def test_versions_are_those_of_the_training(runs, tmp_path):
 def test_one_file_with_all_that_it_shows(page):
     text = page.read_text()
     assert not re.findall(r"(?:src|href)=\"(?!data:|#)", text.replace('xlink:href="#', "")) and "<script" not in text
-    assert text.count("<svg") == 10 and text.count('role="img"') == 10  # seven charts, three images
+    assert text.count("<svg") == 13 and text.count('role="img"') == 13  # seven charts, three images on both sides
     assert "command" not in text and "tools/train.py &lt;x&gt;.py" in text  # escaped
-    assert "over seeds" in text and "The teacher reaches" in text
+    assert "over seeds and test images" in text and "The teacher reaches" in text
     assert text.count("<table>") == text.count("<caption>") == 7
     found = {path.name for path in page.parent.glob("*.png")}
     names = "precision", "loss", "similarity", "classes", "sizes", "confusion1", "confusion2"
@@ -231,7 +245,8 @@ def test_one_file_with_all_that_it_shows(page):
 
 def test_the_page_of_one_run(page_of_one):
     text = page_of_one.read_text()
-    assert "<h1>What the training did</h1>" in text and "The distilled student reaches AP" in text
+    assert "<h1>What the training did: RetinaNet (ResNet-18, 12 channels), on distilled0</h1>" in text
+    assert "The distilled student reaches AP" in text and "A CKA of 1 says" in text
     assert text.count("<svg") == 9 and "AP by class" in text and "The images with most errors" in text
     for word in ("difference", "gain", "student alone", "configs differ", "No clear"):
         assert word not in text, word
@@ -245,8 +260,9 @@ def test_a_baseline_that_distils_goes_by_its_folder(runs, tmp_path):
     result = write_page([runs[1][0]], [runs[1][1]], None, out)
     assert result.startswith("distilled1 reaches AP ") and ", distilled0 0." in result
     text = out.read_text()
-    assert "student alone" not in text and "<h1>Two trainings compared</h1>" in text
-    assert re.findall(r"> ([\w ]+)</label>", text)[:3] == ["ground truth", "distilled0", "distilled1"]
+    assert "student alone" not in text and "<h1>Two trainings compared on distilled1</h1>" in text
+    assert re.findall(r"> ([\w ]+)</label>", text)[:3] == ["detections", "ground truth", "detections"]
+    assert re.findall(r"<figcaption>(\w+): \d+ found, \d+ wrong", text)[:2] == ["distilled0", "distilled1"]
 
 
 def test_a_run_without_a_log(runs, tmp_path):
@@ -256,7 +272,22 @@ def test_a_run_without_a_log(runs, tmp_path):
     (run.folder / RESULTS).write_bytes((runs[1][0].folder / RESULTS).read_bytes())
     write_page([], [run], None, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
-    assert "Along the training" not in text and "The log tells no versions: distilled student." in text
+    assert (
+        "Along the training" not in text
+        and "CKA of 1" not in text
+        and "The log tells no versions: distilled student." in text
+    )
+
+
+def test_the_page_says_which_checkpoints_were_tested(runs, page, tmp_path):
+    """The best ones have results of their own."""
+    run = replace(runs[1][0], folder=tmp_path / "best", which="best")
+    run.results.parent.mkdir(parents=True)
+    run.results.write_bytes((runs[1][0].folder / RESULTS).read_bytes())
+    assert run.average_precision == runs[1][0].average_precision and not (run.folder / RESULTS).exists()
+    write_page([], [run], None, tmp_path / "report.html")
+    assert "test images, of the best checkpoint on val." in (tmp_path / "report.html").read_text()
+    assert "of the last checkpoint (the best one where only that was kept)" in page.read_text()
 
 
 def test_black_is_replaced_as_a_colour_alone():

@@ -32,10 +32,11 @@ def either(request):
 def test_switches(tab, page):
     tab.open(page)
     shown = "getComputedStyle(document.querySelector('.picture .layer-{}')).display"
-    assert [tab.run(shown.format(layer)) != "none" for layer in ("truth", "run1", "run2")] == [False, False, True]
-    tab.click(".picture .run1")
-    tab.click(".picture label:has(.run2)")
-    assert [tab.run(shown.format(layer)) != "none" for layer in ("truth", "run1", "run2")] == [False, True, False]
+    layers = "run", "truth", "teacher"
+    assert [tab.run(shown.format(layer)) != "none" for layer in layers] == [True, False, False]
+    tab.click(".picture .run")
+    tab.click(".picture label:has(.teacher)")
+    assert [tab.run(shown.format(layer)) != "none" for layer in layers] == [False, False, True]
     tab.click("details summary")
     assert tab.run("document.querySelector('details').open") is True
     assert tab.run("[...document.images].every(i => i.complete)") is True
@@ -46,7 +47,7 @@ def test_switches(tab, page):
 def test_every_switch_and_every_table(tab, page):
     """A switch changes the boxes that it names, in its picture alone."""
     tab.open(page)
-    layers = "truth", "run1", "run2"
+    layers = "run", "truth", "teacher"
     drawn = f"""[...document.querySelectorAll('.picture')].map(picture => {list(layers)}.map(
         layer => getComputedStyle(picture.querySelector('.layer-' + layer)).display != 'none'))"""
     expected = tab.run(drawn)
@@ -76,6 +77,7 @@ def test_on_a_phone(tab, either):
     try:
         tab.open(either)
         assert tab.run("[document.documentElement.scrollWidth, window.innerWidth]") == [390, 390]
+        assert tab.run("[...document.querySelectorAll('.stacked')].map(e => e.scrollWidth - e.clientWidth)") == [0]
         sizes = tab.run(TEXT)
         assert len(sizes) > 50 and min(sizes) >= 11
         heights = "[...document.querySelectorAll('label, summary')].map(e => e.getBoundingClientRect().height)"
@@ -100,7 +102,7 @@ def test_on_paper_closed_tables_are_printed(tab, either):
 
 def test_in_the_dark(tab, page):
     """Text of the page and of the charts is light."""
-    colours = """[document.body, ...document.querySelectorAll('figure text')].map(
+    colours = """[document.body, ...document.querySelectorAll('.charts text')].map(
         e => getComputedStyle(e)[e == document.body ? 'color' : 'fill'])"""
     tab.open(page)
     assert tab.run(colours)[:2] == ["rgb(0, 0, 0)"] * 2
@@ -117,11 +119,12 @@ def test_in_the_dark(tab, page):
 def test_what_a_screen_reader_gets(tab, page):
     tab.open(page)
     figures = tab.spoken("figure svg")
-    assert {role for role, _ in figures} <= {"image", "img"} and len({name for _, name in figures}) == len(figures) == 7
+    assert {role for role, _ in figures} <= {"image", "img"}
+    assert len({name for _, name in figures}) == len(figures) == 13  # seven charts, three images on both sides
     groups = tab.spoken(".picture")
     assert [role for role, _ in groups] == ["group"] * 3 and len({name for _, name in groups}) == 3
     assert all(name.endswith(".png") for _, name in groups)
-    switches = [("checkbox", name) for name in ("ground truth", "student alone", "distilled student")]
+    switches = [("checkbox", name) for name in ("detections", "ground truth", "the teacher's detections")]
     assert tab.spoken(".picture input")[:3] == switches
     tab.run("document.querySelectorAll('details').forEach(d => d.open = true)")
     tables = tab.spoken("table")
@@ -134,7 +137,14 @@ def test_the_values_of_the_charts_are_in_tables(tab, page):
     words = """[...document.querySelectorAll('details table')].map(
         t => [...t.rows].map(r => [...r.cells].map(c => c.textContent)))"""
     ends, classes, *matrices = tab.run(words)[:4]
-    assert ends[0] == ["", "AP on the val split", "detection loss (training)", "CKA of student and teacher"]
-    assert ends[-1] == ["distilled student, seed 1", "0.300", "0.500", "0.400"] and len(ends) == 6
-    assert classes[0] == ["", "student alone", "distilled student", "difference", "95 % interval"]
+    curves = ["AP on the val split", "detection loss (training)", "CKA of student and teacher"]
+    assert ends[0] == ["", *curves, "best AP on val"]
+    assert ends[-1] == ["distilled student, seed 1", "0.300", "0.500", "0.400", "0.300 at 2"] and len(ends) == 6
+    assert classes[0] == [
+        "",
+        "student alone",
+        "distilled student",
+        "difference",
+        "95 % interval over seeds and test images",
+    ]
     assert [matrix[0][:3] for matrix in matrices] == [["object", "found", "missed"]] * 2

@@ -5,20 +5,29 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from pcka_mmdet.report.bootstrap import Estimate
+from pcka_mmdet.report.estimate import Estimate
 from pcka_mmdet.report.page.scores import Score, Scores
-from pcka_mmdet.report.page.words import DISTILLED, FEW_IMAGES, STUDENT, headline, judge, named, notes, title
+from pcka_mmdet.report.page.words import (
+    DISTILLED,
+    FEW_IMAGES,
+    STUDENT,
+    data_name,
+    detector_name,
+    headline,
+    judge,
+    named,
+    notes,
+    title,
+)
 from pcka_mmdet.report.run import Run
-from pcka_mmdet.report.trials import Interval
 
 STUDENTS = {STUDENT: [], DISTILLED: []}
 GAIN, LOSS, NEITHER = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)
 
 
-def scores(images, seeds=None, count=FEW_IMAGES):
-    difference = Estimate(sum(images) / 2, *images)
-    whole = Score("all", [Estimate(0.4, 0.3, 0.5)] * 2, difference)
-    return Scores(whole, [], [], Interval(sum(seeds) / 2, *seeds) if seeds else None, count, True, True)
+def scores(ends, trainings=3, images=FEW_IMAGES, value=0.4):
+    whole = Score("all", [Estimate(value, 0.3, 0.5)] * 2, ends and Estimate(sum(ends) / 2, *ends))
+    return Scores(whole, [], [], None, images, trainings, by_seed=True, paired=True)
 
 
 def run(name, distils=False, depth=18):
@@ -29,44 +38,46 @@ def run(name, distils=False, depth=18):
 
 
 @pytest.mark.parametrize(
-    ("images", "seeds", "kind", "begin"),
+    ("ends", "kind", "begin"),
     [
-        (GAIN, None, "good", "Distillation helped: the gain is larger than chance among these images explains"),
-        (GAIN, GAIN, "good", "Distillation helped: the gain is larger than chance among these images and the seeds"),
-        (LOSS, LOSS, "bad", "Distillation did harm: the loss is larger than chance among these images and the seeds"),
-        (NEITHER, None, "note", "No clear difference: these images allow for a gain as well as for a loss."),
-        (NEITHER, NEITHER, "note", "No clear difference: these images and the seeds allow for a gain as well as"),
+        (GAIN, "good", "Distillation helped: the gain is larger than chance among seeds and test images explains."),
+        (LOSS, "bad", "Distillation did harm: the loss is larger than chance among seeds and test images explains."),
+        (NEITHER, "note", "No clear difference: seeds and test images allow for a gain as well as for a loss."),
     ],
 )
-def test_intervals_that_agree(images, seeds, kind, begin):
-    text, found = judge(STUDENTS, scores(images, seeds))
-    assert text.startswith(begin) and found == kind
+def test_verdicts_of_several_seeds(ends, kind, begin):
+    assert judge(STUDENTS, scores(ends)) == (begin, kind)
+
+
+def test_one_training_a_side_gives_no_verdict():
+    """It is said what one training can say: how far the difference depends on the test images."""
+    advice = "compare 3 seeds a side or more."
+    expected = {
+        GAIN: f"Other test images would hardly turn this gain around, but other seeds may: {advice}",
+        LOSS: f"Other test images would hardly turn this loss around, but other seeds may: {advice}",
+        NEITHER: f"Other test images alone could turn it around: {advice}",
+    }
+    for ends, text in expected.items():
+        found = judge(STUDENTS, scores(ends, trainings=1))
+        assert found == (f"One training a side gives no verdict. {text}", "note")
 
 
 def test_few_images_get_no_verdict():
     """Samples of one image are all alike, so their interval has no width."""
-    text, kind = judge(STUDENTS, scores(GAIN, count=1))
+    text, kind = judge(STUDENTS, scores(GAIN, images=1))
     assert kind == "note" and text.startswith("Too few test images (1) to tell a gain from chance: test on 20 or more.")
 
 
-def test_both_are_said_where_the_seeds_allow_for_a_loss():
-    text, kind = judge(STUDENTS, scores((0.006, 0.038), (-0.071, 0.115)))
-    assert kind == "note" and text == (
-        "No clear difference: the gain is larger than chance among these images explains, but the seeds allow for a "
-        "gain as well as for a loss."
-    )
-
-
-def test_both_are_said_where_the_images_allow_for_a_gain():
-    text, kind = judge(STUDENTS, scores(NEITHER, LOSS))
-    assert kind == "note" and text == (
-        "No clear difference: the loss is larger than chance among the seeds explains, but these images allow for a "
-        "gain as well as for a loss."
-    )
+def test_detectors_that_have_not_learned():
+    text = "learned (AP below 0.02): train longer."
+    assert judge(STUDENTS, scores(GAIN, value=0.019)) == (f"Neither has {text}", "note")
+    alone = Scores(Score("all", [Estimate(0.001, 0, 0.01)], None), [], [], None, 50, 1, True, False)
+    assert judge({DISTILLED: []}, alone) == (f"The detector has not {text}", "note")
+    assert judge(STUDENTS, scores(GAIN, value=0.021))[1] == "good"
 
 
 def test_a_loss_of_nothing_has_no_sign():
-    assert ": +0.000 (+0.000 to +0.000 over" in headline(STUDENTS, scores((-1e-4, -1e-4)), None)
+    assert ": +0.000 (+0.000 to +0.000 over" in headline(STUDENTS, scores((-1e-4, -1e-4)))
 
 
 def test_sides_are_called_what_they_are():
@@ -103,5 +114,35 @@ def test_a_gain_over_another_distillation_is_not_that_of_distillation():
     sides = {"mgd": [run("mgd", True)], "both": [run("both", True)]}
     assert judge(sides, scores(GAIN))[0].startswith("both is better: the gain is larger than chance")
     assert judge(sides, scores(LOSS))[0].startswith("both is worse: the loss is larger than chance")
-    assert headline(sides, scores(GAIN), None).startswith("both reaches AP 0.400, mgd 0.400: +0.020 (")
-    assert title(sides) == "Two trainings compared" and title(STUDENTS) == "What distillation did"
+    assert headline(sides, scores(GAIN)).startswith("both reaches AP 0.400, mgd 0.400: +0.020 (")
+
+
+def test_the_title_names_detectors_and_data():
+    def config(model, **test):
+        return Run(Path("a"), Config(dict(model=model, test_dataloader=dict(dataset=test))))
+
+    student = dict(type="mmdet.RetinaNet", backbone=dict(type="ResNet", depth=18))
+    teacher = dict(type="FasterRCNN", backbone=dict(type="SwinTransformer", depths=[2, 2]))
+    plain = config(student, data_root="data/cells/", ann_file="test.json")
+    distilled = config(dict(architecture=student, teacher=teacher), ann_file="data/coco/val2017.json")
+    name = "RetinaNet (ResNet-18)"
+    assert title({STUDENT: [plain], DISTILLED: [distilled]}) == (
+        f"What distillation did: {name}, taught by FasterRCNN (SwinTransformer), on val2017"
+    )
+    assert title({"the detector": [plain]}) == f"What the training did: {name}, on cells"
+    assert title({"a": [plain], "b": [plain]}) == "Two trainings compared on cells"
+    assert detector_name("work/gone.py") == "gone" and detector_name(dict(cfg_path="mine.py")) == "mine"
+    small = dict(type="RTMDet", backbone=dict(type="CSPNeXt", widen_factor=0.375))
+    assert detector_name(small) == "RTMDet (CSPNeXt-0.375)" and detector_name(dict(type="DETR")) == "DETR"
+    thin = dict(type="RetinaNet", backbone=dict(type="ResNet", depth=18, base_channels=12))
+    assert detector_name(thin) == "RetinaNet (ResNet-18, 12 channels)"
+    assert data_name(distilled.config) == "val2017"
+
+
+def test_a_test_on_the_validation_set_is_noted():
+    loader = dict(dataset=dict(type="CocoDataset", data_root="data/", ann_file="val.json"))
+    config = Config(dict(model=dict(type="A"), val_dataloader=loader, test_dataloader=loader))
+    (text,) = notes({STUDENT: [Run(Path("a"), config)]}, [])
+    assert text.startswith("The test images are those of val: ")
+    config.test_dataloader.dataset.ann_file = "test.json"
+    assert notes({STUDENT: [Run(Path("a"), config)]}, []) == []

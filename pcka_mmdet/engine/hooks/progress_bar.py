@@ -1,17 +1,22 @@
 """A progress bar on a terminal, and the gain over a baseline."""
 
 import logging
+import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pcka_mmdet.configuration.data_set import METRIC, find_metric
+from pcka_mmdet.checkpoints.student import student_path
+from pcka_mmdet.configuration.data_set import METRIC, evaluators, find_metric
+from pcka_mmdet.configuration.distillation import is_distillation
+from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.registry import HOOKS
 
 
@@ -43,6 +48,7 @@ class ProgressHook(Hook):
         self.console = console or Console()
         self._bar: Progress | None = None
         self._value = value
+        self._trained = False
 
     def before_train(self, runner: Runner) -> None:
         """Show the bar at the iteration that the training begins with."""
@@ -62,9 +68,15 @@ class ProgressHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Take the bar away, and log the gain."""
+        self._trained = True
         self.stop()
         if self.baseline is not None and self._value is not None:
             runner.logger.info(self.said)
+
+    def after_run(self, runner: Runner) -> None:
+        """Log what to do after a training: the student's file, and the command of the report."""
+        if self._trained and (text := _next_step(runner)):
+            runner.logger.info(text)
 
     def before_test(self, runner: Runner) -> None:
         """Show a bar for the images of the test."""
@@ -113,6 +125,24 @@ class ProgressHook(Hook):
     def _move(self, done: int) -> None:
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=done)
+
+
+def _next_step(runner: Runner) -> str:
+    """The file that the training has left, the best if there is one, and the command that reports it; empty where the
+    training keeps no checkpoint."""
+    hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
+    newest = Path(runner.work_dir) / "last_checkpoint"
+    kept = getattr(hook, "best_ckpt_path", None) or (newest.read_text().strip() if newest.is_file() else None)
+    if kept is None:
+        return ""
+    student = student_path(kept)
+    text = f"the student is {student}" if student.is_file() else f"the detector is {kept}"
+    tests = evaluators(runner.cfg, "test_evaluator").values()
+    kinds = [last_name(metric.get("type")) for metric in tests if isinstance(metric, dict)]
+    if not {"CocoMetric", "FasterCocoMetric"} & {*kinds}:
+        return text
+    baseline = " --baseline STUDENT_ALONE" if is_distillation(runner.cfg) else ""
+    return f"{text}; next: pcka-mmdet report {shlex.quote(str(runner.work_dir))}{baseline}"
 
 
 def _redirect_logs() -> None:

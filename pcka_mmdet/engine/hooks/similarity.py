@@ -17,6 +17,7 @@ from pcka_mmdet.models.levels import Level, LevelPair, neck_levels, pair_levels
 from pcka_mmdet.models.sources import Record
 from pcka_mmdet.registry import HOOKS
 
+from ..log_processor import MEASURED
 from ..runner import unwrapped_model
 
 OF_DISTILLATION = ("distill.", "similarity.", "balance.")
@@ -27,11 +28,11 @@ OF_DISTILLATION = ("distill.", "similarity.", "balance.")
 class SimilarityHook(Hook):
     """Logs how similar the neck maps of student and teacher are; `tools/train.py` registers it for a distillation.
 
-    In the training: `similarity.cka_s8`, `similarity.cka_debiased_s8`, `similarity.cosine_s8` and
-    `similarity.norm_ratio_s8` for each stride that both have, of one batch of the first process, and `similarity.cka`,
-    the mean over strides. At each validation: `similarity.cka_s8_teacher_s16` for each level of the student and each of
-    the teacher, the debiased CKA over the first batches. No training depends on them. Once the distillation has
-    stopped, its values leave the log.
+    In the training, every `interval` iterations and in the last one of each epoch: `similarity.cka_s8`,
+    `similarity.cka_debiased_s8`, `similarity.cosine_s8` and `similarity.norm_ratio_s8` for each stride that both have,
+    of one batch of the first process, and `similarity.cka`, the mean over strides. At each validation:
+    `similarity.cka_s8_teacher_s16` for each level of the student and each of the teacher, the debiased CKA over the
+    first batches. No training depends on them. Once the distillation has stopped, its values leave the log.
 
     Args:
         interval: Iterations from one measurement to the next.
@@ -88,8 +89,11 @@ class SimilarityHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Ask for the maps of this iteration if it is one to measure."""
-        measures = self._model is not None and is_main_process() and runner.iter % self.interval == 0
-        if measures and self._find_pairs():
+        if self._model is None or not is_main_process():
+            return
+        due = runner.iter % self.interval == 0 or self.is_last_train_iter(runner)
+        due = due or self.end_of_epoch(runner.train_dataloader, batch_idx)
+        if due and self._find_pairs():
             self._model.observe_maps = self._measure  # until a step in which the teacher runs
 
     @torch.no_grad()
@@ -112,6 +116,7 @@ class SimilarityHook(Hook):
         cka = [value for name, value in found.items() if name.startswith("similarity.cka_s")]
         if cka:
             found["similarity.cka"] = sum(cka) / len(cka)
+        runner.message_hub.update_info(MEASURED, runner.iter)
         for name, value in found.items():
             runner.message_hub.update_scalar(f"train/{name}", value)
         self._found = {}

@@ -8,6 +8,7 @@ import numpy as np
 
 from pcka_mmdet.configuration.installed import releases
 
+from ..bootstrap import SAMPLES
 from ..confusion import confusion_figure, confusion_matrix
 from ..run import Run, check_same_data
 from . import changes, charts, tables
@@ -43,10 +44,10 @@ def write_page(plain: Sequence[Run], distilled: Sequence[Run], teacher: Run | No
     paired, alone = with_partners(list(sides.values()))
     sides = dict(zip(sides, paired, strict=True))
     check_same_data([*distilled, *plain, *([] if teacher is None else [teacher])])
-    scores = score(paired)
+    scores = score(paired, teacher)
     if not np.isfinite(scores.whole.shown.value):
         raise ValueError("the test images hold no object of these classes: without one there is no AP to report")
-    told = " ".join([headline(sides, scores, teacher), *notes(sides, alone)])
+    told = " ".join([headline(sides, scores), *notes(sides, alone)])
     out.parent.mkdir(parents=True, exist_ok=True)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(Path(__file__).with_name("page.html").read_text())
@@ -80,12 +81,15 @@ def _content(sides: Sides, teacher: Run | None, scores: Scores, told: str, out: 
         verdict=verdict,
         verdict_class=kind,
         images=scores.images,
+        which=last.which,
         results=tables.results(sides, everyone, scores),
         curves=[chart(name, charts.lines(name, found, unit), charts.TITLES[name]) for name, found in curves.items()],
+        similarity="similarity" in curves,
         ends=tables.ends(drawn, curves),
         parts=[chart(name, charts.intervals(*part), part[1]) for name, part in parts.items()],
         compared=len(sides) > 1,
-        over_seeds=scores.seeds is not None,
+        samples=SAMPLES,
+        over=scores.over,
         several=any(len(side) > 1 for side in sides.values()),
         by_class=tables.by_class(sides, scores),
         confusion=[
@@ -98,7 +102,9 @@ def _content(sides: Sides, teacher: Run | None, scores: Scores, told: str, out: 
         ],
         confusions=[tables.confusions(name, matrix, last.classes) for name, matrix in matrices.items()],
         sides=[short(name) for name in sides],
-        pictures=_pictures(list(first.values())),
+        teacher=teacher is not None,
+        threshold=changes.THRESHOLD,
+        pictures=_pictures(list(first.values()), teacher),
         costs=tables.costs(runs),
         commands=[(name, run.command) for name, run in runs.items() if run.command],
         versions=_versions(runs),
@@ -106,11 +112,14 @@ def _content(sides: Sides, teacher: Run | None, scores: Scores, told: str, out: 
     )
 
 
-def _pictures(runs: Sequence[Run]) -> dict[str, list[tuple[changes.Change, str]]]:
-    """Images with boxes by heading."""
+def _pictures(runs: Sequence[Run], teacher: Run | None) -> dict[str, list[tuple[changes.Change, list[str]]]]:
+    """Images with boxes by heading, one picture for each run."""
     better, worse = changes.largest(runs)
     groups = {"Largest gain": better, "Largest loss": worse} if len(runs) > 1 else {"Most errors": worse}
-    return {heading: [(change, changes.draw(runs, change)) for change in found] for heading, found in groups.items()}
+    return {
+        heading: [(change, changes.draw(runs, change, teacher)) for change in found]
+        for heading, found in groups.items()
+    }
 
 
 def _versions(runs: Mapping[str, Run]) -> list[str]:

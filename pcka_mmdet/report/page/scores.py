@@ -1,20 +1,20 @@
-"""AP of one side of the page or of two, and the gain of the second, with intervals over samples of the test images.
+"""AP of one side of the page or of two, and the gain of the second, with intervals over seeds and test images.
 
 A side is the trainings of one method, one for each seed. The baseline comes first.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pcka_mmdet.configuration.nested import without
 
-from ..bootstrap import SIZES, Estimate, mean_over_classes, sample_images
+from ..bootstrap import SIZES, mean_over_classes, sample_images
+from ..estimate import Estimate, estimate
 from ..run import Run
-from ..trials import Interval, paired_difference, unpaired_difference
 
-OF_ONE_SEED = {
+SEED_SETTINGS = {
     *("checkpoint", "ckpt", "init_student", "load_from", "teacher_ckpt"),
     *("ann_file", "data_prefix", "data_root"),
     *("experiment_name", "randomness", "resume", "timestamp", "work_dir"),
@@ -45,41 +45,51 @@ class Scores:
     whole: Score
     classes: list[Score]
     sizes: list[Score]
-    seeds: Interval | None
-    """Difference over the seeds that both sides have, or else over all trainings; `None` for less than two."""
+    teacher: Estimate | None
+    """AP of the teacher, if there is its training."""
     images: int
     """Number of test images."""
+    trainings: int
+    """Trainings of the side that has fewer. Of one, an interval is over the images alone."""
     by_seed: bool
     """Whether the trainings of each side are one training with several seeds."""
     paired: bool
-    """Whether `seeds` is of differences seed by seed."""
+    """Whether both sides have the same seeds, so that differences are seed by seed."""
+
+    @property
+    def over(self) -> str:
+        """What the interval of the difference, or of the single side, is over."""
+        if self.trainings == 1:
+            return "test images"
+        return f"{'seeds' if self.by_seed else 'trainings'} and test images"
 
 
-def score(sides: Sequence[Sequence[Run]]) -> Scores:
-    """AP of one or two sides on the same test images, which are drawn with repetition; see `bootstrap`."""
+def score(sides: Sequence[Sequence[Run]], teacher: Run | None = None) -> Scores:
+    """AP of one or two sides on the same test images, and of a teacher; see `estimate` for the intervals."""
+    by_seed = all(map(_have_seeds, sides))
+    paired = by_seed and len(sides) == 2 and {run.seed for run in sides[0]} == {run.seed for run in sides[1]}
+    if paired:
+        sides = [sorted(side, key=lambda run: run.seed) for side in sides]
     first = sides[-1][0].matches
     weights = sample_images(len(first.images))
-    by_size = {
-        size: [np.mean([run.matches.average_precision(weights, size) for run in side], axis=0) for side in sides]
+    by_class = {
+        size: [np.stack([run.matches.average_precision(weights, size) for run in side], axis=-1) for side in sides]
         for size in SIZES
     }
-    every = by_size["all"]
-    classes = [_score(name, every, lambda by_class, i=i: by_class[:, i]) for i, name in enumerate(first.classes)]
-    sizes = [_score(size, by_size[size], mean_over_classes) for size in SIZES[1:]]
-    by_seed = all(map(_have_seeds, sides))
-    values = [{run.seed: run.average_precision for run in side} for side in reversed(sides)]
-    seeds = paired_difference(*values) if by_seed and len(sides) == 2 else None
-    paired = seeds is not None
-    if not paired and len(sides) == 2:
-        seeds = unpaired_difference(*([run.average_precision for run in side] for side in reversed(sides)))
+    mean = {size: [mean_over_classes(side) for side in found] for size, found in by_class.items()}
+    classes = [
+        _score(name, [side[:, index] for side in by_class["all"]], paired) for index, name in enumerate(first.classes)
+    ]
+    sizes = [_score(size, mean[size], paired) for size in SIZES[1:]]
     return Scores(
-        _score("all", every, mean_over_classes),
-        [found for found in classes if np.isfinite(found.shown.value)],
-        [found for found in sizes if np.isfinite(found.shown.value)],
-        seeds,
-        len(first.images),
-        by_seed,
-        paired,
+        whole=_score("all", mean["all"], paired),
+        classes=[found for found in classes if np.isfinite(found.shown.value)],
+        sizes=[found for found in sizes if np.isfinite(found.shown.value)],
+        teacher=teacher and estimate([mean_over_classes(teacher.matches.average_precision(weights))[:, None]]),
+        images=len(first.images),
+        trainings=min(map(len, sides)),
+        by_seed=by_seed,
+        paired=paired,
     )
 
 
@@ -95,7 +105,7 @@ def with_partners(sides: Sequence[Sequence[Run]]) -> tuple[list[Sequence[Run]], 
 
 def are_unlike(runs: Sequence[Run]) -> bool:
     """Whether trainings differ in more than their seeds."""
-    first, *others = [without(run.config.to_dict(), OF_ONE_SEED) for run in runs]
+    first, *others = [without(run.config.to_dict(), SEED_SETTINGS) for run in runs]
     return any(other != first for other in others)
 
 
@@ -105,8 +115,7 @@ def _have_seeds(runs: Sequence[Run]) -> bool:
     return None not in seeds and len(seeds) == len(runs) and not are_unlike(runs)
 
 
-def _score(name: str, sides: Sequence[np.ndarray], of: Callable[[np.ndarray], np.ndarray]) -> Score:
-    values = [of(side) for side in sides]
-    difference = [values[1] - values[0]] if len(values) == 2 else []
-    found = [Estimate.of(value[0], value[1:]) for value in (*values, *difference)]
-    return Score(name, found[: len(values)], found[-1] if difference else None)
+def _score(name: str, sides: Sequence[np.ndarray], paired: bool) -> Score:
+    """From the values of each side, `(1 + samples, trainings)`."""
+    difference = estimate(sides, paired) if len(sides) == 2 else None
+    return Score(name, [estimate([side]) for side in sides], difference)

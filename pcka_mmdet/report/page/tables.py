@@ -1,7 +1,6 @@
 """The tables of the page."""
 
 import logging
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,16 +8,16 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from pcka_mmdet.configuration.complexity import complexity_in_test
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.nested import leaves
 
-from ..complexity import complexity_in_test
 from ..run import Run
-from ..scalars import training_records, training_seconds
+from ..scalars import median_step, training_records, training_seconds
 from .charts import TITLES, Curves
 from .scores import Score, Scores
-from .words import Sides, interval, rounded, short, titles
+from .words import TEACHER, Sides, interval, rounded, short, titles
 
 
 @dataclass(frozen=True)
@@ -39,21 +38,33 @@ class Table:
 def results(sides: Sides, everyone: Sides, scores: Scores) -> Table:
     """AP of each training, the teacher's too; the means over seeds where there are several; and the difference."""
     whole = list(zip(sides.items(), scores.whole.sides, strict=True))
-    alone = {runs[0].folder: interval(found, "{:.3f}") for (_, runs), found in whole if len(runs) == 1}
-    rows = [[name, f"{run.average_precision:.3f}", alone.get(run.folder, "")] for name, run in titles(everyone).items()]
+    alone = {runs[0].folder: found for (_, runs), found in whole if len(runs) == 1}
+    if scores.teacher is not None:
+        alone[everyone[TEACHER][0].folder] = scores.teacher
+    rows = []
+    for name, run in titles(everyone).items():
+        found = alone.get(run.folder)
+        over = [interval(found, "{:.3f}"), "test images"] if found else ["", ""]
+        rows.append([name, f"{run.average_precision:.3f}", *over])
+    several = f"{'seeds' if scores.by_seed else 'trainings'} and test images"
     rows += [
-        [f"{short(name)}, mean", f"{found.value:.3f}", interval(found, "{:.3f}")]
+        [f"{short(name)}, mean", f"{found.value:.3f}", interval(found, "{:.3f}"), several]
         for (name, runs), found in whole
         if len(runs) > 1
     ]
     if difference := scores.whole.difference:
-        rows.append(["difference", f"{rounded(difference.value):+.3f}", interval(difference)])
-    return Table("AP on the test images", ["", "AP", "95 % interval over images"], rows)
+        rows.append(["difference", f"{rounded(difference.value):+.3f}", interval(difference), scores.over])
+    return Table("AP on the test images", ["", "AP", "95 % interval", "over"], rows)
 
 
 def by_class(sides: Sides, scores: Scores) -> Table:
     """AP and difference of each class and size."""
-    header = ["", *map(short, sides), *(["difference"] if scores.whole.difference else []), "95 % interval"]
+    header = [
+        "",
+        *map(short, sides),
+        *(["difference"] if scores.whole.difference else []),
+        f"95 % interval over {scores.over}",
+    ]
     return Table(
         "AP by class and by size of the objects", header, [_by_side(s) for s in (*scores.classes, *scores.sizes)]
     )
@@ -67,10 +78,13 @@ def _by_side(score: Score) -> list[str]:
 
 
 def ends(sides: Sides, curves: Mapping[str, Curves]) -> Table:
-    """The last value of each curve."""
+    """The last value of each curve, and the best AP on val with its epoch."""
     columns = [[f"{ys[-1]:.3f}" if ys else "" for side in kind.values() for _, ys in side] for kind in curves.values()]
-    rows = [list(row) for row in zip(titles(sides), *columns, strict=True)]
-    return Table("Where the curves end", ["", *(TITLES[name] for name in curves)], rows).filled()
+    found = [curve for side in curves.get("precision", {}).values() for curve in side]
+    columns.append([f"{max(ys):.3f} at {xs[ys.index(max(ys))]:g}" if ys else "" for xs, ys in found])
+    rows = [list(row) for row in zip(titles(sides), *filter(None, columns), strict=True)]
+    header = ["", *(TITLES[name] for name in curves), *(["best AP on val"] if found else [])]
+    return Table("Where the curves end", header, rows).filled()
 
 
 def confusions(name: str, matrix: np.ndarray, classes: Sequence[str]) -> Table:
@@ -119,14 +133,14 @@ def _cost(run: Run) -> list[str]:
     cells = _counts(run)
     if not records:
         return [*cells, "", "", "", ""]
-    times = [record["time"] for record in records if "time" in record]
+    step = median_step(records)
     seconds = training_seconds(run.records, records[-1]["iter"])
     return [
         *cells,
-        f"{statistics.median(times):.3f}" if times else "",
+        f"{step:.3f}" if step else "",
         f"{max(memory):.0f}" if memory else "",
         str(records[-1].get("epoch", "")),
-        f"{seconds / 3600:.2f}" if times else "",
+        f"{seconds / 3600:.2f}" if step else "",
     ]
 
 

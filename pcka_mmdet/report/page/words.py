@@ -2,13 +2,18 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from pcka_mmdet.configuration.distillation import is_distillation
-from pcka_mmdet.configuration.nested import without
+from mmengine.config import Config
 
-from ..bootstrap import Estimate
+from pcka_mmdet.configuration.data_set import annotation_path, innermost
+from pcka_mmdet.configuration.detector import model_config
+from pcka_mmdet.configuration.distillation import is_distillation, teachers_of
+from pcka_mmdet.configuration.nested import last_name, without
+
+from ..estimate import Estimate
 from ..run import Run
-from ..trials import Interval
 from .scores import Scores, are_unlike
 
 Sides = Mapping[str, Sequence[Run]]
@@ -17,10 +22,15 @@ Sides = Mapping[str, Sequence[Run]]
 FEW_IMAGES = 20
 """Fewer test images get no verdict: an interval over so few says little."""
 
+FEW_SEEDS = 3
+"""Seeds a side that the page advises."""
+
+LEARNED = 0.02
+"""A lower AP on all sides says that none has learned."""
+
 TEACHER, STUDENT, DISTILLED = "the teacher", "the student alone", "the distilled student"
 
-
-NOT_OF_THE_NETWORK = ("_scope_", "data_preprocessor", "init_cfg", "pretrained", "test_cfg", "train_cfg")
+OUTSIDE_NETWORK = ("_scope_", "data_preprocessor", "init_cfg", "pretrained", "test_cfg", "train_cfg")
 """Settings in which a student alone may differ from the student of a distillation."""
 
 
@@ -62,36 +72,63 @@ def short(name: str) -> str:
 
 
 def title(sides: Sides) -> str:
-    """The heading of the page."""
-    if len(sides) == 1:
-        return "What the training did"
-    return "What distillation did" if _of_a_student(sides) else "Two trainings compared"
+    """The heading of the page, with the names of detectors and data."""
+    config = list(sides.values())[-1][0].config
+    data, distils = data_name(config), is_distillation(config)
+    if len(sides) == 2 and not _is_student_and_distilled(sides):
+        return f"Two trainings compared on {data}"
+    what = "distillation" if len(sides) == 2 else "the training"
+    student = detector_name(config.model.architecture if distils else config.model)
+    specs = [spec for spec, _ in teachers_of(config.model) if spec] if distils else []
+    taught = f", taught by {' and '.join(map(detector_name, specs))}" if specs else ""
+    return f"What {what} did: {student}{taught}, on {data}"
 
 
-def headline(sides: Sides, scores: Scores, teacher: Run | None) -> str:
+def detector_name(model: Any) -> str:
+    """Detector and backbone, such as `RetinaNet (ResNet-18, 12 channels)`; the name of a file that is gone."""
+    try:
+        model = model_config(model)
+    except (FileNotFoundError, ValueError):
+        return Path(str(model.get("cfg_path") if isinstance(model, Mapping) else model)).stem
+    backbone, name = model.get("backbone") or {}, last_name(model.get("type"))
+    size = next((f"-{backbone[key]:g}" for key in ("depth", "widen_factor") if _is_number(backbone.get(key))), "")
+    if backbone.get("base_channels", 64) != 64:
+        size += f", {backbone.base_channels} channels"
+    return f"{name} ({last_name(backbone.get('type'))}{size})" if backbone else str(name)
+
+
+def data_name(config: Config) -> str:
+    """The folder of the test images, or else the name of their annotation file."""
+    dataset = innermost(config.test_dataloader.dataset)
+    return Path(dataset.get("data_root") or Path(annotation_path(dataset)).stem).name
+
+
+def headline(sides: Sides, scores: Scores) -> str:
     """The result in one sentence or two."""
     whole, (name, runs) = scores.whole, list(sides.items())[-1]
     over = f", the mean over {len(runs)} {'seeds' if scores.by_seed else 'trainings'}" if len(runs) > 1 else ""
     text = f"{_begin(name)} reaches AP {whole.sides[-1].value:.3f}{over}"
     if whole.difference is None:
-        text += f" ({interval(whole.shown, '{:.3f}')} over samples of the images)."
+        text += f" ({interval(whole.shown, '{:.3f}')} over {scores.over})."
     else:
         text += f", {next(iter(sides))} {whole.sides[0].value:.3f}: {rounded(whole.difference.value):+.3f} "
-        text += f"({interval(whole.difference)} over samples of the images"
-        if scores.seeds is not None:
-            over = "seeds" if scores.paired else "trainings, which have no common seeds to be paired by"
-            text += f", {interval(scores.seeds)} over {over}"
-        text += ")."
-    return text if teacher is None else f"{text} {_begin(TEACHER)} reaches {teacher.average_precision:.3f}."
+        unpaired = ", which have no common seeds to be paired by" if scores.trainings > 1 and not scores.paired else ""
+        text += f"({interval(whole.difference)} over {scores.over}{unpaired})."
+    teacher = scores.teacher
+    return text if teacher is None else f"{text} {_begin(TEACHER)} reaches {teacher.value:.3f}."
 
 
 def notes(sides: Sides, left_out: Sequence[int]) -> list[str]:
-    """What a reader has to know of the mean of a side: seeds that were left out, and trainings that are unlike."""
+    """What limits the result: seeds that were left out, trainings that are unlike, a test on the validation set."""
     found = [f"Seeds of one side only are left out: {', '.join(map(str, left_out))}."] if left_out else []
     for name, runs in sides.items():
         if are_unlike(runs):
             folders = ", ".join(str(run.folder) for run in runs)
             found.append(f"A mean over {name} says little: these differ in more than their seeds: {folders}.")
+    if any(_tests_on_val(run.config) for runs in sides.values() for run in runs):
+        found.append(
+            "The test images are those of val: where they chose a setting or a checkpoint, AP and gain are too high."
+        )
     return found
 
 
@@ -104,34 +141,42 @@ def apart(sides: Sides) -> Sides:
 
 
 def judge(sides: Sides, scores: Scores) -> tuple[str, str]:
-    """What the difference means, by all intervals that there are, and the class of the text's colour; empty without
-    a difference."""
-    if scores.whole.difference is None:
+    """What the difference means, and the class of the text's colour; empty without a difference."""
+    whole = scores.whole
+    if all(side.value < LEARNED for side in whole.sides):
+        who = "Neither has" if len(whole.sides) == 2 else "The detector has not"
+        return f"{who} learned (AP below {LEARNED}): train longer.", "note"
+    if whole.difference is None:
         return "", ""
     if scores.images < FEW_IMAGES:
         few = f"Too few test images ({scores.images}) to tell a gain from chance"
         return f"{few}: test on {FEW_IMAGES} or more.", "note"
-    several = "the seeds" if scores.paired else "the trainings"
-    intervals = {"these images": scores.whole.difference, several: scores.seeds}
-    signs = {what: _sign(found) for what, found in intervals.items() if found is not None}
-    both, name = " and ".join(signs), _begin(list(sides)[-1])
-    if set(signs.values()) == {1}:
-        text = "Distillation helped" if _of_a_student(sides) else f"{name} is better"
-        return f"{text}: the gain is larger than chance among {both} explains.", "good"
-    if set(signs.values()) == {-1}:
-        text = "Distillation did harm" if _of_a_student(sides) else f"{name} is worse"
-        return f"{text}: the loss is larger than chance among {both} explains.", "bad"
-    parts = [
-        f"the {'gain' if sign > 0 else 'loss'} is larger than chance among {what} explains"
-        for what, sign in signs.items()
-        if sign
-    ]
-    if unclear := " and ".join(what for what, sign in signs.items() if not sign):
-        parts.append(f"{unclear} allow for a gain as well as for a loss")
-    return f"No clear difference: {', but '.join(parts)}.", "note"
+    sign = int(whole.difference.low > 0) - int(whole.difference.high < 0)
+    change = "gain" if whole.difference.value > 0 else "loss"
+    if scores.trainings == 1:
+        return (
+            "One training a side gives no verdict. "
+            + (
+                f"Other test images would hardly turn this {change} around, but other seeds may"
+                if sign
+                else "Other test images alone could turn it around"
+            )
+            + f": compare {FEW_SEEDS} seeds a side or more.",
+            "note",
+        )
+    name = _begin(list(sides)[-1])
+    if not sign:
+        return f"No clear difference: {scores.over} allow for a gain as well as for a loss.", "note"
+    helped, harmed = ("Distillation helped", "Distillation did harm")
+    if not _is_student_and_distilled(sides):
+        helped, harmed = (f"{name} is better", f"{name} is worse")
+    return (
+        f"{helped if sign > 0 else harmed}: the {change} is larger than chance among {scores.over} explains.",
+        "good" if sign > 0 else "bad",
+    )
 
 
-def interval(found: Estimate | Interval, form: str = "{:+.3f}") -> str:
+def interval(found: Estimate, form: str = "{:+.3f}") -> str:
     """Both ends of an interval."""
     return f"{form.format(rounded(found.low))} to {form.format(rounded(found.high))}"
 
@@ -141,13 +186,21 @@ def rounded(value: float) -> float:
     return round(value, 3) + 0.0
 
 
-def _sign(found: Estimate | Interval) -> int:
-    """1 for a gain, -1 for a loss, 0 for an interval that holds 0."""
-    return int(found.low > 0) - int(found.high < 0)
-
-
-def _of_a_student(sides: Sides) -> bool:
+def _is_student_and_distilled(sides: Sides) -> bool:
     return list(sides) == [STUDENT, DISTILLED]
+
+
+def _tests_on_val(config: Config) -> bool:
+    """Whether a config tests on the annotations that it validates on."""
+    loaders = [config.get(f"{split}_dataloader") for split in ("val", "test")]
+    if not all(loaders):
+        return False
+    val, test = (annotation_path(loader.dataset) for loader in loaders)
+    return val == test
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def _distils(run: Run) -> bool:
@@ -161,7 +214,7 @@ def _is_student_of(run: Run, distillation: Run) -> bool:
     student = distillation.config.model.architecture
     if isinstance(student, str) or "cfg_path" in student:
         return True
-    alone, architecture = (without(model.to_dict(), NOT_OF_THE_NETWORK) for model in (run.config.model, student))
+    alone, architecture = (without(model.to_dict(), OUTSIDE_NETWORK) for model in (run.config.model, student))
     return alone == architecture
 
 

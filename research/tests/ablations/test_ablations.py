@@ -13,8 +13,8 @@ from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.recipes import write_out_recipe
-from pcka_mmdet.report.trials import Trial
 from research.ablations.ablations import FOLDER, HEADER, PCKA, Ablation, Variant, read_ablations, trainings, vary
+from research.trials import Trial
 from tests.detectors import step
 
 TEACHER = dict(teacher=dict(cfg_path="configs/demo/teacher.py"), teacher_ckpt="random")

@@ -11,10 +11,10 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from pcka_mmdet.configuration.complexity import complexity
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.schedule import training_iterations
 from pcka_mmdet.demo.stage_config import move_data_root
-from pcka_mmdet.report.complexity import complexity
 from research import CONFIGS
 from research.data.bccd import CLASSES, DESCRIPTION
 from tests.processes import ROOT

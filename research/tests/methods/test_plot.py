@@ -2,9 +2,9 @@
 
 import pytest
 
-from pcka_mmdet.report.trials import rows
 from research.methods.plot import plot_comparison
-from tests.report.test_trials import BETTER, PLAIN, trial
+from research.tests.test_trials import BETTER, PLAIN, trial
+from research.trials import rows
 
 
 def test_the_plot_shows_every_seed_and_the_plain_students_mean(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from mmengine.hooks import CheckpointHook
 from rich.console import Console
 
 from pcka_mmdet.cli import make_parser
@@ -15,8 +16,9 @@ from tests.detectors import build, retinanet
 from tests.runners import runner, validation
 
 
-def train(tmp_path, hook, **options):
-    run = runner(build(retinanet()), tmp_path, epochs=2, log_level="INFO", **validation(), **options)
+def train(tmp_path, hook, checkpoint=None):
+    hooks = dict(logger=dict(type="LoggerHook", interval=1), checkpoint=checkpoint)
+    run = runner(build(retinanet()), tmp_path, epochs=2, log_level="INFO", default_hooks=hooks, **validation())
     run.register_hook(hook)
     run.train()
     return run
@@ -62,6 +64,23 @@ def test_the_gain_over_a_baseline(tmp_path, capsys):
     assert (
         ProgressHook(0.25, value=0.2).said == "AP 0.200, -0.050 over the baseline's 0.250"
     )  # nothing is left to train
+
+
+def test_the_last_line_says_what_is_next(tmp_path, capsys):
+    """The newest checkpoint of a detector, the best student of a distillation; nothing after a test."""
+    checkpoint = dict(type="pcka_mmdet.StudentCheckpointHook", interval=1)
+    run = train(tmp_path / "plain", ProgressHook(console=Console(file=io.StringIO())), checkpoint)
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"the detector is {tmp_path / 'plain' / 'epoch_2.pth'}")
+    run.cfg.update(test_evaluator=[dict(type="CocoMetric")], model=dict(architecture={}))
+    best = tmp_path / "best_score_epoch_1.pth"
+    (tmp_path / "student_best_score_epoch_1.pth").touch()
+    next(one for one in run.hooks if isinstance(one, CheckpointHook)).best_ckpt_path = str(best)
+    assert progress_bar._next_step(run) == (
+        f"the student is {tmp_path / 'student_best_score_epoch_1.pth'}; next: pcka-mmdet report {tmp_path / 'plain'} "
+        "--baseline STUDENT_ALONE"
+    )
+    ProgressHook(console=Console(file=io.StringIO())).after_run(run)
+    assert "the student is" not in capsys.readouterr().out
 
 
 def test_a_test_has_a_bar():

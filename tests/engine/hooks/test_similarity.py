@@ -1,5 +1,6 @@
 """SimilarityHook in a run: what it logs and when, and that nothing else changes."""
 
+import re
 from typing import ClassVar
 
 import pytest
@@ -33,7 +34,7 @@ def own_head():
 
 
 def test_every_so_many_iterations(tmp_path):
-    """The values are those of the maps of that step; MMEngine's log has the newest."""
+    """And in the last one of each epoch of three. The values are those of the maps of that step."""
     run = runner(own_head(), tmp_path, epochs=2, custom_hooks=[hook(interval=4)])
     seen, measure = [], {}
 
@@ -45,11 +46,21 @@ def test_every_so_many_iterations(tmp_path):
     measure["original"], found._measure = found._measure, keep
     run.train()
     values = logged(run)
-    assert len(seen) == 2 and set(NAMES) <= values.keys()
+    assert len(seen) == 4 and set(NAMES) <= values.keys()  # of the iterations 0, 2, 4 and 5
     for name, value in seen[1].items():
         assert values[f"similarity.{name}_s8"][1] == pytest.approx(value.item(), rel=1e-6)
     strides = [values[f"similarity.cka_s{s}"][0] for s in (8, 16, 32, 64) if f"similarity.cka_s{s}" in values]
     assert values["similarity.cka"][0] == pytest.approx(sum(strides) / len(strides))
+
+
+def test_the_console_has_the_age(tmp_path, capsys):
+    """The log's line of a step without a measurement says how old the similarity is."""
+    processor = dict(type="pcka_mmdet.LevelLogProcessor")
+    options = dict(custom_hooks=[hook(interval=50)], log_processor=processor, log_level="INFO")
+    runner(own_head(), tmp_path, epochs=2, **options).train()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "Epoch(train)" in line]
+    found = [re.findall(r"similarity\.cka: [\d.]+(?: \((\d) steps ago\))?", line) for line in lines]
+    assert found == [[""], ["1"], [""], ["1"], ["2"], [""]]
 
 
 @VISBACKENDS.register_module()
@@ -136,7 +147,7 @@ def test_a_teacher_like_the_student_has_similarity_1(tmp_path):
     run.model.init_weights()
     run.model.teacher.load_state_dict(run.model.student.state_dict())
     run.train()
-    assert logged(run)["similarity.cka_s8"] == pytest.approx([1.0], abs=1e-4)
+    assert logged(run)["similarity.cka_s8"] == pytest.approx([1.0] * 2, abs=1e-4)
     assert logged(run, "val")["similarity.cka_s16_teacher_s16"] == pytest.approx([1.0], abs=1e-4)
 
 
@@ -160,7 +171,7 @@ def test_a_step_without_a_teacher_is_measured_later(tmp_path):
     schedule = dict(type="pcka_mmdet.LossScheduleHook", ramp=3)  # the factor of the first step is 0
     run = runner(distillation(), tmp_path, custom_hooks=[schedule, hook()])
     run.train()
-    assert len(logged(run)["similarity.cka_s8"]) == 1
+    assert len(logged(run)["similarity.cka_s8"]) == 2  # in the second step for the first, and in the last
 
 
 def test_a_model_without_pairs_of_neck_maps(tmp_path):

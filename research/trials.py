@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from scipy.stats import t as student_t
-from scipy.stats import ttest_ind
 
 CONFIDENCE = 0.95
 
@@ -66,17 +65,6 @@ def paired_difference(values: dict[int, float], others: dict[int, float]) -> Int
     error = statistics.stdev(differences) / math.sqrt(len(differences))
     margin = student_t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1) * error
     return Interval(mean, mean - margin, mean + margin)
-
-
-def unpaired_difference(values: Sequence[float], others: Sequence[float]) -> Interval | None:
-    """Difference of two means, with a 95 % interval by Welch's t; `None` below two values on either side."""
-    if min(len(values), len(others)) < 2:
-        return None
-    mean = statistics.fmean(values) - statistics.fmean(others)
-    if len({*values}) == len({*others}) == 1:  # Welch's t divides by the deviations
-        return Interval(mean, mean, mean)
-    found = ttest_ind(values, others, equal_var=False).confidence_interval(CONFIDENCE)
-    return Interval(mean, float(found.low), float(found.high))
 
 
 def best_setting(trials: Iterable[Trial], method: str) -> float:

@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from pcka_mmdet.report.trials import (
+from research.trials import (
     Interval,
     Trial,
     best_setting,
@@ -11,7 +11,6 @@ from pcka_mmdet.report.trials import (
     choice,
     paired_difference,
     rows,
-    unpaired_difference,
 )
 
 PLAIN = {0: 0.30, 1: 0.32, 2: 0.31}
@@ -20,17 +19,6 @@ BETTER = {0: 0.33, 1: 0.36, 2: 0.32, 5: 0.90}
 
 def trial(method, setting=1.0, seed=0, val=0.5, test=None, seconds=10.0):
     return Trial("short", method, setting, seed, val, test, seconds)
-
-
-def test_the_interval_of_unpaired_differences():
-    """Means 0.5 and 0.4, variances of the means 0.0001 / 3 and 0.0004 / 3: Welch's formula by hand."""
-    found = unpaired_difference([0.49, 0.50, 0.51], [0.38, 0.40, 0.42])
-    variances = [0.0001 / 3, 0.0004 / 3]
-    freedom = sum(variances) ** 2 / sum(value**2 / 2 for value in variances)
-    margin = stats.t.ppf(0.975, freedom) * sum(variances) ** 0.5
-    assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.1 - margin, 0.1 + margin))
-    assert unpaired_difference([0.5], [0.4, 0.5]) is None
-    assert unpaired_difference([0.5, 0.5], [0.4, 0.4]) == Interval(*[pytest.approx(0.1)] * 3)
 
 
 def test_the_interval_of_paired_differences():

@@ -3,8 +3,8 @@
 import torch
 from mmengine.analysis import get_model_complexity_info
 
+from pcka_mmdet.configuration.complexity import complexity
 from pcka_mmdet.configuration.detector import model_config
-from pcka_mmdet.report.complexity import complexity
 from tests.detectors import build, distillation, retinanet
 
 
