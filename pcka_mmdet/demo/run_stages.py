@@ -144,10 +144,13 @@ def _start(stage: Stage, display: Display, threads: int, inherit: Sequence[int])
 
 @contextlib.contextmanager
 def session(work_dir: Path) -> Iterator[int]:
-    """Lock the work directory during a run. If the run fails or is interrupted, exit with a message, no traceback.
+    """Lock the work directory during a run. If a child fails, exit with its code and the end of its log.
 
     Yields:
         The lock's file descriptor, which children inherit.
+
+    Raises:
+        KeyboardInterrupt: The run was interrupted; the message says how to go on.
     """
     try:
         with exclusive(work_dir) as lock, termination_as_interrupt():
