@@ -12,6 +12,7 @@ from mmengine.optim import OptimWrapper
 from tests.detectors import build, raw_batch
 from tests.simulated_device import NAME, Event, SimulatedDevice, on_cpu, simulated_device
 
+
 class Bfloat16(OptimWrapper):
     """Autocast on any device; MMEngine's own asks for a GPU."""
 

@@ -66,9 +66,9 @@ def trouble_of_file(path: Path) -> Trouble | None:
         head = file.read(64)
     if not head:
         return Trouble("an empty file", AGAIN)
-    for start, said in HEADS.items():
+    for start, kind in HEADS.items():
         if head[: len(start)].lower() == start.lower():
-            return Trouble(*said)
+            return Trouble(*kind)
     if head.startswith(b"PK"):
         return _trouble_of_archive(path)
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:

@@ -266,9 +266,10 @@ class _Side:
     """
 
     def __init__(self, gradients: Gradients, like: Tensor):
-        self.at = [level for level, gradient in enumerate(gradients) if gradient is not None]
+        found = {level: gradient.float() for level, gradient in enumerate(gradients) if gradient is not None}
+        self.at = list(found)
         """The levels that have one."""
-        self.levels = [gradients[level].float() for level in self.at]
+        self.levels = list(found.values())
         self.norm = _norm(self.levels, like)
         self._directions: list[Tensor] | None = None
 
@@ -287,7 +288,7 @@ class _Side:
         return sum(products, start=torch.zeros_like(self.norm))
 
 
-def _norm(gradients: Sequence[Tensor], like: Tensor) -> Tensor:
+def _norm(gradients: list[Tensor], like: Tensor) -> Tensor:
     """Norm of all gradients together. It is taken of values up to 1: squares may overflow, as with a loss scale. The
     norm of subnormal values is 0: their inverse would overflow."""
     zero = like.new_zeros(())
@@ -299,7 +300,7 @@ def _norm(gradients: Sequence[Tensor], like: Tensor) -> Tensor:
     return largest * torch.stack([zero, *torch._foreach_norm(scaled)]).norm()
 
 
-def _times(gradients: Sequence[Tensor], factor: Tensor) -> list[Tensor]:
+def _times(gradients: list[Tensor], factor: Tensor) -> list[Tensor]:
     return list(torch._foreach_mul(gradients, factor)) if gradients else []
 
 

@@ -120,12 +120,12 @@ class _Ranked:
         """
         objects = self.objects @ drawn.astype(np.float64)
         hits = np.stack([_sum(drawn, self.image[right]) for right in self.right])
-        always = self.counted.all(0)
+        always = np.asarray(self.counted.all(0))
         seen = _sum(drawn, self.image[always])
         seen_at = np.stack([_sum(drawn, self.image[counted & ~always]) for counted in self.counted])
         best, total = np.zeros_like(hits), np.zeros(len(objects))
         reached = _reached(hits / np.maximum(objects, 1), recalls)
-        any_right = self.right.any(0)
+        any_right = np.asarray(self.right.any(0))
         for detection in reversed(range(len(self.image))):
             row = drawn[self.image[detection]]
             if any_right[detection]:

@@ -95,7 +95,7 @@ def _layer(name: str, found: Boxes, true: Boxes, classes: Sequence[str], side: i
     """Boxes with their classes: of detections above the box, with the score; of objects below it. A teacher's boxes are
     grey, within the others."""
     line, marks = side / 200, []
-    scores = found.scores or [None] * len(found.boxes)
+    scores: Sequence[float | None] = found.scores or [None] * len(found.boxes)
     for box, label, score, right in zip(found.boxes, found.labels, scores, correct(found, true), strict=True):
         x1, y1, x2, y2 = box
         dash = "" if right else f' stroke-dasharray="{2 * line:.2f} {line:.2f}"'

@@ -69,7 +69,7 @@ def score(sides: Sequence[Sequence[Run]], teacher: Run | None = None) -> Scores:
     by_seed = all(map(_have_seeds, sides))
     paired = by_seed and len(sides) == 2 and {run.seed for run in sides[0]} == {run.seed for run in sides[1]}
     if paired:
-        sides = [sorted(side, key=lambda run: run.seed) for side in sides]
+        sides = [sorted(side, key=lambda run: run.seed or 0) for side in sides]
     first = sides[-1][0].matches
     weights = sample_images(len(first.images))
     by_class = {

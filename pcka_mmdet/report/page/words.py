@@ -93,7 +93,7 @@ def detector_name(model: Any) -> str:
     backbone, name = model.get("backbone") or {}, last_name(model.get("type"))
     size = next((f"-{backbone[key]:g}" for key in ("depth", "widen_factor") if _is_number(backbone.get(key))), "")
     if backbone.get("base_channels", 64) != 64:
-        size += f", {backbone.base_channels} channels"
+        size += f", {backbone['base_channels']} channels"
     return f"{name} ({last_name(backbone.get('type'))}{size})" if backbone else str(name)
 
 
