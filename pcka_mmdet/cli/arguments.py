@@ -1,4 +1,4 @@
-"""The options that the command line tools share, and the config that they make."""
+"""The options that commands share, the config that they make, and the console."""
 
 import argparse
 import os

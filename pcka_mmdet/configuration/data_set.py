@@ -1,4 +1,4 @@
-"""Read the annotation path and the classes from a data set's config."""
+"""Annotation paths, classes, evaluators and metrics of a config's data sets."""
 
 import os
 from collections.abc import Mapping

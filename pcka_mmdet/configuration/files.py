@@ -1,4 +1,4 @@
-"""Config files, by their paths or by the names that packages give them."""
+"""Config files, by their paths or by the names that packages give them, and those that come with the package."""
 
 from importlib.util import find_spec
 from pathlib import Path

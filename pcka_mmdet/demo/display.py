@@ -1,4 +1,4 @@
-"""Remaining time, from the measured pace and from rough relative costs of stages that have not run yet."""
+"""Progress and remaining time of a run: bars on a terminal, elsewhere a line every `INTERVAL` seconds."""
 
 import time
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The names of classes and splits, and the random numbers that a scene is made from."""
+"""Random numbers and scaled images that are the same on every machine; and the names of classes and splits."""
 
 from functools import lru_cache
 

@@ -1,4 +1,4 @@
-"""Child processes that log to a file and end together with this process."""
+"""Run stages as child processes, one after the other or several at once."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Move a config to another data folder."""
+"""The complete config of a training that runs as a stage, and its data."""
 
 from pathlib import Path
 from typing import Any

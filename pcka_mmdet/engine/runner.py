@@ -1,4 +1,4 @@
-"""Build the runner of a config, and change the config before that."""
+"""Build the runner of a config, and change the config before that; the states of all random number generators."""
 
 import atexit
 import gc

@@ -1,4 +1,4 @@
-"""Centred kernel alignment (CKA) of two representations, with its gradient in closed form."""
+"""Centred kernel alignment (CKA), with its gradient in closed form; of many batches without keeping them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Metrics of the last validation alone."""
+"""Two small repairs of a training: metrics of the last validation alone, and gradients that are clipped apart."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The loss modules of one entry of `losses`: one for each pair of levels, or one for all of them."""
+"""The entries of `losses`: one for each teacher, and their loss modules, one for each pair of levels or for all."""
 
 import copy
 import difflib

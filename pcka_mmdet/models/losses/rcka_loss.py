@@ -1,4 +1,4 @@
-"""Centred kernel alignment over the samples of a batch."""
+"""Centred kernel alignment over the samples of a batch, of one process or gathered from all."""
 
 import logging
 from collections.abc import Sequence
