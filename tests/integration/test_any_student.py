@@ -176,6 +176,7 @@ def test_a_teacher_that_is_no_good_is_told_before_the_training(command, digits, 
 )
 def test_options_that_do_not_go_together(command, arguments, message, digit_scenes, tmp_path):
     settings = [f"{split}_dataloader.dataset.data_root={digit_scenes}/" for split in ("train", "val")]
+    settings += [f"val_evaluator.ann_file={digit_scenes}/annotations/val.json"]
     words = ["tools/train.py", "configs/demo/student.py", "--work-dir", tmp_path, *arguments]
     done = command(*words, "--cfg-options", *settings, check=False)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr

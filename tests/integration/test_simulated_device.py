@@ -80,9 +80,13 @@ CONFIGS = {
 }
 
 
+IN_MMDETECTION = dict.fromkeys(("both heads of reppoints", "two stages"), ("models/teacher/heads.py",))
+"""Where a head of MMDetection itself waits or uploads: RepPoints' offsets, the RPN's NMS, the RoI extractor."""
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_step_has_the_cpus_losses_and_gradients_and_does_not_wait(name):
-    check(CONFIGS[name]())
+    check(CONFIGS[name](), left_out=IN_MMDETECTION.get(name, ()))
 
 
 @pytest.mark.xfail(strict=False, reason="the number of objects is a shape; MMDetection's RoI head waits likewise")
@@ -160,7 +164,8 @@ def device(monkeypatch) -> Iterator[Any]:
 
 
 def test_the_hooks_of_a_training(tmp_path, device, monkeypatch):
-    """`SimilarityHook` measures in the first and the fifth iteration, and reads its values after the step."""
+    """`SimilarityHook` measures in the first iteration, in the third, which ends an epoch, and in the fifth, the first with
+    a teacher after its interval. It reads its values after the step."""
     options = dict(custom_hooks=[*HOOKS, dict(type="pcka_mmdet.NonFiniteLossHook")])
     options["optim_wrapper"] = dict(optimizer=dict(type="SGD", lr=1e-3), clip_grad=dict(max_norm=1.0))
     simulated, watch = training(tmp_path / "simulated", device, **options)
@@ -168,7 +173,8 @@ def test_the_hooks_of_a_training(tmp_path, device, monkeypatch):
     monkeypatch.setattr(mmengine.device.utils, "DEVICE", "cpu")
     plain, _ = training(tmp_path / "plain", **options)
     plain.train()
-    assert watch.ours() == [[], [], ["engine/hooks/similarity.py"], []]
+    read = ["engine/hooks/similarity.py"]
+    assert watch.ours() == [read, [], read, []]
     one, other = (
         {k: v for k, v in made.message_hub.log_scalars.items() if not k.endswith("time")} for made in (simulated, plain)
     )
