@@ -21,7 +21,7 @@ DEFAULT, PCKA, TEACHERS, STOCK, FUNCTIONAL = re.findall(
 
 @pytest.mark.parametrize(
     "texts, names",
-    [([DEFAULT], ["own", "head"]), ([DEFAULT, PCKA], ["pcka", "mimic"]), ([STOCK], ["pcka"])],
+    [([DEFAULT], ["head", "own"]), ([DEFAULT, PCKA], ["pcka", "mimic"]), ([STOCK], ["pcka"])],
     ids=["default", "pcka", "stock"],
 )
 @pytest.mark.filterwarnings("ignore:PCKALoss leaves out levels")

@@ -11,6 +11,9 @@ from research.ablations.ablations import trainings as trainings_of
 from research.methods.data_sets import DATA_SETS
 from research.methods.methods import HALF_MORE, HEADS_HALF_MORE, LONGER, PLAIN
 from research.trials import Interval, Row, Trial, paired_difference, rows
+from research.verdict.methods import Setting
+from research.verdict.trials import Student
+from research.verdict.trials import Trial as VerdictTrial
 
 FIRST_PAGES = ("README.md", "README_zh-CN.md", "docs/index.md")
 README, CHINESE, BENCHMARK, PERFORMANCE = (
@@ -112,6 +115,18 @@ def test_what_to_expect(page, row):
     (teacher,) = (trial.test for trial in trials(name) if trial.method == "teacher")
     assert cells[1:4] == [f"{value:.3f}" for value in (teacher, plain.mean, distilled.mean)]
     assert cells[4] == difference(distilled)
+
+
+@pytest.mark.parametrize("page", FIRST_PAGES)
+def test_the_limits_name_the_tuned_student(page):
+    """AP on val of the student alone in the tuned comparison, and of the distilled student of the table."""
+    (limits,) = re.findall(r"\n\*\*(?:Limits|局限).+?\n\n", Path(page).read_text(), flags=re.DOTALL)
+    rate, decay, tuned, distilled = re.findall(r"\d\.\d+", limits)
+    student = Student(float(rate), DATA_SETS["bccd"].epochs["converged"], float(decay))
+    results = json.loads(Path("research/verdict/results/bccd.json").read_text())
+    assert tuned == f"{results[VerdictTrial('bccd', Setting(), CHOOSING_SEED, student).name]['val']:.3f}"
+    (row,) = found("bccd", "val", (EXPECTED[0][1], 1.0))
+    assert distilled == f"{row.mean:.3f}" and distilled < tuned and str(CHOOSING_SEED) in limits
 
 
 @pytest.mark.parametrize("text", [README, CHINESE], ids=["english", "chinese"])
