@@ -190,7 +190,8 @@ def after_demo(demo, tmp_path):
     (tmp_path / "work_dirs/demo/teacher/epoch_20.pth").symlink_to(demo.work_dir / "teacher" / "epoch_3.pth")
     (tmp_path / "work_dirs" / "demo" / "student").symlink_to(demo.work_dir / "student")
     (tmp_path / "docs" / "images").mkdir(parents=True)
-    return tmp_path, {str(path.relative_to(ROOT)): path for path in (ROOT / "configs" / "demo").glob("*.py")}
+    configs = [path for folder in ("configs", "research/configs") for path in (ROOT / folder / "demo").glob("*.py")]
+    return tmp_path, {str(path.relative_to(ROOT)): path for path in configs}
 
 
 @pytest.mark.full  # two trainings
