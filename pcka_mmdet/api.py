@@ -72,8 +72,8 @@ def distill(
         teacher: Config of the teacher, likewise.
         teacher_ckpt: File or URL of the teacher's weights.
         work_dir: Folder for logs and checkpoints.
-        recipe: A key of `pcka_mmdet.models.recipes.RECIPES`, such as `'both-heads'`; `None` chooses what suits the pair,
-            see `pcka_mmdet.engine.recipe.suitable_recipe`.
+        recipe: A key of `pcka_mmdet.models.recipes.RECIPES`, such as `'both-heads'`; `None` chooses what suits the
+            pair, see `pcka_mmdet.engine.recipe.suitable_recipe`.
         cfg_options: Settings of the config, such as `{'train_cfg.max_epochs': 24}`.
         **options: See `pcka_mmdet.engine.training.TrainingOptions`.
 

@@ -164,8 +164,8 @@ def device(monkeypatch) -> Iterator[Any]:
 
 
 def test_the_hooks_of_a_training(tmp_path, device, monkeypatch):
-    """`SimilarityHook` measures in the first iteration, in the third (it ends an epoch), and in the fifth (the first with
-    a teacher after its interval). It reads its values after the step."""
+    """`SimilarityHook` measures in the first iteration, in the third, which ends an epoch, and in the fifth, the first
+    with a teacher after its interval. It reads its values after the step."""
     options = dict(custom_hooks=[*HOOKS, dict(type="pcka_mmdet.NonFiniteLossHook")])
     options["optim_wrapper"] = dict(optimizer=dict(type="SGD", lr=1e-3), clip_grad=dict(max_norm=1.0))
     simulated, watch = training(tmp_path / "simulated", device, **options)
