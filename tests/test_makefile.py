@@ -38,7 +38,9 @@ def test_the_stack_is_that_of_the_environment(tmp_path):
 
 
 def test_lint_and_the_hook_of_commits():
-    done = subprocess.run(["make", "--dry-run", "lint"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "--dry-run", "lint"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     commands = [line.removeprefix(".venv/bin/") for line in done.stdout.splitlines()]
     assert commands[-3:] == ["ruff check", "ruff format --check", "python -m mypy"]
     (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
