@@ -20,15 +20,18 @@ CHOOSING_SEEDS = (1000, 1001)
 def tuned_student(results: Results, pair: str) -> Student:
     """Step 1: the setting of the student alone that is best on val.
 
-    Half of the length and the length for each learning rate; twice the length for the best two; then weight decay and
+    Half of the length and the length for each learning rate, and beyond the grid while the best is at its end; twice the
+    length for the best two; then weight decay and
     augmentation at the best; then the best three again with another seed.
     """
     grid = PAIRS[pair]
     if grid.student_of is not None:
         return tuned_student(results, grid.student_of)
-    tried = [Student(rate, epochs) for epochs in (grid.epochs // 2, grid.epochs) for rate in grid.learning_rates]
-    scores = _scores(results, pair, tried)
-    best_of_rate = {rate: max(s for t, s in scores.items() if t.learning_rate == rate) for rate in grid.learning_rates}
+    rates, scores = list(grid.learning_rates), {}
+    while not scores or max(scores, key=scores.get).learning_rate in (extended := _beyond(rates)):
+        rates += [extended[max(scores, key=scores.get).learning_rate]] if scores else []
+        scores = _scores(results, pair, [Student(r, e) for e in (grid.epochs // 2, grid.epochs) for r in rates])
+    best_of_rate = {rate: max(s for t, s in scores.items() if t.learning_rate == rate) for rate in rates}
     best_rates = sorted(best_of_rate, key=best_of_rate.get, reverse=True)[:2]
     scores |= _scores(results, pair, [Student(rate, 2 * grid.epochs) for rate in best_rates])
     best = max(scores, key=scores.get)
@@ -40,6 +43,11 @@ def tuned_student(results: Results, pair: str) -> Student:
     finalists = sorted(scores, key=scores.get, reverse=True)[:3]
     again = _scores(results, pair, finalists, CHOOSING_SEEDS[1])
     return max(finalists, key=lambda student: mean([scores[student], again[student]]))
+
+
+def _beyond(rates: Sequence[float]) -> dict[float, float]:
+    """The next learning rate beyond each end of a grid."""
+    return {max(rates): 2 * max(rates), min(rates): min(rates) / 3}
 
 
 def look_first(results: Results, pair: str) -> None:
