@@ -51,10 +51,14 @@ def _beyond(rates: Sequence[float]) -> dict[float, float]:
 
 
 def look_first(results: Results, pair: str) -> None:
-    """PCKA and L2 on the finest levels, short, beside the student alone."""
-    student = short(tuned_student(results, pair), pair)
-    settings = [Setting(), *first_look()]
-    results.val([Trial(pair, setting, CHOOSING_SEEDS[0], student) for setting in settings])
+    """PCKA and L2 on the finest levels, short, beside the student alone and the recipe of today; and the recipe and L2
+    for the tuned length."""
+    tuned = tuned_student(results, pair)
+    recipe = [Setting("both-heads")] if PAIRS[pair].own_head else []
+    settings = [Setting(), *recipe, *first_look()]
+    shorter, seed = short(tuned, pair), CHOOSING_SEEDS[0]
+    whole = [Trial(pair, setting, seed, tuned) for setting in [Setting(), *recipe, Setting("l2", 1.0, "two")]]
+    results.val(whole + [Trial(pair, setting, seed, shorter) for setting in settings])
 
 
 def short(student: Student, pair: str) -> Student:
