@@ -20,8 +20,8 @@ CHOOSING_SEEDS = (1000, 1001)
 def tuned_student(results: Results, pair: str) -> Student:
     """Step 1: the setting of the student alone that is best on val.
 
-    Half of the length and the length for each learning rate, and beyond the grid while the best is at its end; twice the
-    length for the best two; then weight decay and
+    Half of the length and the length for each learning rate, and beyond the grid while the best is at its end; twice
+    the length for the best two; then weight decay and
     augmentation at the best; then the best three again with another seed.
     """
     grid = PAIRS[pair]
