@@ -1,4 +1,5 @@
-"""`python -m research.verdict run`: run what the protocol needs next; `left`: show what is left."""
+"""`python -m research.verdict run`: run what the protocol needs next; `left`: show what is left; `again PAIR NAME`: train
+the row of that name anew, and compare."""
 
 import argparse
 from pathlib import Path
@@ -10,13 +11,15 @@ from pcka_mmdet.experiments.children import ChildFailed, termination_as_interrup
 
 from .queue import ChangedCode, Queue, fail, yield_to_others
 from .results import Results
+from .trials import Trial
 
 HERE = Path(__file__).parent
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m research.verdict", description=__doc__)
-    parser.add_argument("action", choices=["run", "left"])
+    parser.add_argument("action", choices=["run", "left", "again"])
+    parser.add_argument("row", nargs="*", metavar="PAIR NAME", help="for `again`: the row of the results")
     parser.add_argument("--data-root", type=Path, default=Path("data"), help="folder of the data sets")
     parser.add_argument("--weights", type=Path, required=True, help="ImageNet weights of MobileNetV2")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/verdict"))
@@ -33,6 +36,12 @@ def main() -> None:
         if args.action == "left":
             for trial in queue.wanted():
                 console.print(f"{trial.pair} {trial.name}", highlight=False)
+            return
+        if args.action == "again":
+            pair, name = args.row
+            row = queue.results.rows(pair)[name]
+            value = queue.again(Trial.of_row(row))
+            console.print(f"{pair} {name}: val {value:.3f}, recorded {row['val']:.3f}", highlight=False)
             return
         yield_to_others()
         args.work_dir.mkdir(parents=True, exist_ok=True)

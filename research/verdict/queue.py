@@ -4,6 +4,7 @@ It goes on after an interruption: a training resumes from its last epoch, and on
 repeated.
 """
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -96,6 +97,25 @@ class Queue:
             for _, child in self._running.values():
                 child.stop()
 
+    def again(self, trial: Trial) -> float:
+        """Train one trial anew, beside the others, without touching the results; its AP on val.
+
+        Raises:
+            ChildFailed: The training failed.
+        """
+        training = self.stage(trial)
+        for stage in (*training.requires, training):
+            if stage.is_done():
+                continue
+            stage.prepare()
+            child = Child(stage.arguments(), stage.log, threads=1)
+            while (code := child.poll()) is None:
+                time.sleep(POLL)
+            if code:
+                raise ChildFailed(stage.name, code, stage.log)
+            stage.finish()
+        return training.record["val"]["bbox_mAP"]
+
     def _start_more(self) -> bool:
         """Start trainings while there is room; whether anything was wanted."""
         if len(self._running) >= self.jobs:
@@ -139,13 +159,12 @@ class Queue:
         record = training.record
         curve = validation_records(read_scalars(training.folder))
         row = {
+            "trial": dataclasses.asdict(trial),
             "val": record["val"]["bbox_mAP"],
             "curve": {str(epoch): metrics["bbox_mAP"] for epoch, metrics in curve.items()},
             "seconds": record["seconds"],
             "iterations": training.iterations,
-            "seed": trial.seed,
-            "command": "python tools/train.py "
-            + " ".join(training.arguments()[1:2]).replace(str(self.work_dir), "WORK"),
+            "command": f"python -m research.verdict again {trial.pair} {trial.name}",
             **(record.get("provenance") or {}),
             "code": self.code,
             "inputs": self._inputs(trial, training),

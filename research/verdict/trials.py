@@ -85,6 +85,13 @@ class Trial:
             return None
         return Trial(self.pair, Setting("teacher"), 0)
 
+    @classmethod
+    def of_row(cls, row: dict[str, Any]) -> "Trial":
+        """The trial of a row of the results."""
+        fields = dict(row["trial"])
+        student = fields.pop("student")
+        return cls(setting=Setting(**fields.pop("setting")), student=Student(**student) if student else None, **fields)
+
     def on_test(self) -> "Trial":
         """The same training, also tested."""
         return replace(self, tested=True)
