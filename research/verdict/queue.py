@@ -191,9 +191,9 @@ class Queue:
         files = {split: file_sha256(annotation_file(loader.dataset))[:16] for split, loader in loaders.items()}
         if trial.teacher is not None:
             files["teacher"] = file_sha256(training.requires[0].checkpoint)[:16]
-        if trial.student is None:
-            files["weights"] = file_sha256(self.weights)[:16]
         text = json.dumps(training.config.to_dict(), sort_keys=True, default=str)
+        if str(self.weights) in text:
+            files["weights"] = file_sha256(self.weights)[:16]
         for place, name in ((self.work_dir, "WORK"), (self.data_root, "DATA"), (self.weights, "WEIGHTS")):
             text = text.replace(str(place), name)
         return files | {"config": hashlib.sha256(text.encode()).hexdigest()[:16]}
