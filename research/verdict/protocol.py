@@ -21,16 +21,14 @@ def tuned_student(results: Results, pair: str) -> Student:
     """Step 1: the setting of the student alone that is best on val.
 
     Half of the length and the length for each learning rate, and beyond the grid while the best is at its end; twice
-    the length for the best two; then weight decay and
-    augmentation at the best; then the best three again with another seed.
+    the length for the best two; then weight decay and augmentation at the best; then the best three again with
+    another seed.
     """
     grid = PAIRS[pair]
     if grid.student_of is not None:
         return tuned_student(results, grid.student_of)
-    rates, scores = list(grid.learning_rates), {}
-    while not scores or max(scores, key=scores.get).learning_rate in (extended := _beyond(rates)):
-        rates += [extended[max(scores, key=scores.get).learning_rate]] if scores else []
-        scores = _scores(results, pair, [Student(r, e) for e in (grid.epochs // 2, grid.epochs) for r in rates])
+    scores = _scores_of_rates(results, pair)
+    rates = {student.learning_rate for student in scores}
     best_of_rate = {rate: max(s for t, s in scores.items() if t.learning_rate == rate) for rate in rates}
     best_rates = sorted(best_of_rate, key=best_of_rate.get, reverse=True)[:2]
     scores |= _scores(results, pair, [Student(rate, 2 * grid.epochs) for rate in best_rates])
@@ -45,9 +43,18 @@ def tuned_student(results: Results, pair: str) -> Student:
     return max(finalists, key=lambda student: mean([scores[student], again[student]]))
 
 
-def _beyond(rates: Sequence[float]) -> dict[float, float]:
-    """The next learning rate beyond each end of a grid."""
-    return {max(rates): 2 * max(rates), min(rates): min(rates) / 3}
+def _scores_of_rates(results: Results, pair: str) -> dict[Student, float]:
+    """AP of each learning rate at both lengths. The grid grows while the best rate is at an end of it."""
+    rates, epochs = sorted(PAIRS[pair].learning_rates), PAIRS[pair].epochs
+    while True:
+        scores = _scores(results, pair, [Student(rate, length) for length in (epochs // 2, epochs) for rate in rates])
+        best = max(scores, key=scores.get).learning_rate
+        if best == rates[-1]:
+            rates.append(2 * best)
+        elif best == rates[0]:
+            rates.insert(0, best / 3)
+        else:
+            return scores
 
 
 def look_first(results: Results, pair: str) -> None:
