@@ -21,8 +21,8 @@ def tuned_student(results: Results, pair: str) -> Student:
     """Step 1: the setting of the student alone that is best on val.
 
     Half of the length and the length for each learning rate, and beyond the grid while the best is at its end; twice
-    the length for the best two; then weight decay and augmentation at the best; then the best three again with
-    another seed.
+    the length for the best two; then weight decay and augmentation at the best, likewise beyond the grid; then the
+    best three again with another seed.
     """
     grid = PAIRS[pair]
     if grid.student_of is not None:
@@ -32,12 +32,7 @@ def tuned_student(results: Results, pair: str) -> Student:
     best_of_rate = {rate: max(s for t, s in scores.items() if t.learning_rate == rate) for rate in rates}
     best_rates = sorted(best_of_rate, key=best_of_rate.get, reverse=True)[:2]
     scores |= _scores(results, pair, [Student(rate, 2 * grid.epochs) for rate in best_rates])
-    best = max(scores, key=scores.get)
-    variants = [
-        Student(best.learning_rate, best.epochs, decay, augmentation)
-        for decay, augmentation in product(grid.decays, AUGMENTATIONS)
-    ]
-    scores |= _scores(results, pair, variants)
+    scores |= _scores_of_variants(results, pair, max(scores, key=scores.get))
     finalists = sorted(scores, key=scores.get, reverse=True)[:3]
     again = _scores(results, pair, finalists, CHOOSING_SEEDS[1])
     return max(finalists, key=lambda student: mean([scores[student], again[student]]))
@@ -55,6 +50,20 @@ def _scores_of_rates(results: Results, pair: str) -> dict[Student, float]:
             rates.insert(0, best / 3)
         else:
             return scores
+
+
+def _scores_of_variants(results: Results, pair: str, student: Student) -> dict[Student, float]:
+    """AP of weight decays and augmentations. The largest decay grows threefold while it is the best."""
+    decays = list(PAIRS[pair].decays)
+    while True:
+        variants = [
+            Student(student.learning_rate, student.epochs, decay, augmentation)
+            for decay, augmentation in product(decays, AUGMENTATIONS)
+        ]
+        scores = _scores(results, pair, variants)
+        if max(scores, key=scores.get).decay < decays[-1]:
+            return scores
+        decays.append(3 * decays[-1])
 
 
 def look_first(results: Results, pair: str) -> None:
