@@ -119,8 +119,9 @@ def is_local_coco(dataset: dict, scope: str | None) -> bool:
 
 
 def _check_image_folder(loader: str, dataset: dict) -> None:
-    """Refuse a folder of images that is missing."""
-    prefix = (dataset.get("data_prefix") or {}).get("img")
+    """Refuse a folder of images that is missing. MMPretrain's prefix is a string, and some of its sets download it."""
+    prefix = dataset.get("data_prefix")
+    prefix = prefix.get("img") if isinstance(prefix, dict) else None
     if prefix is None or not _is_local(dataset):
         return
     folder = os.path.join(dataset.get("data_root") or "", prefix)
