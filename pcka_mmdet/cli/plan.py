@@ -14,7 +14,7 @@ from pcka_mmdet.configuration.distillation import is_fpn_distill
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.engine import plan
-from pcka_mmdet.models.recipes import write_out_recipe
+from pcka_mmdet.models.recipes import losses_of, write_out_recipe
 from pcka_mmdet.report.scalars import median_step, read_scalars
 from pcka_mmdet.report.theme import console_table
 
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
     images = args.images or plan.training_images(config, args.config)
     size = args.size or plan.training_size(config, args.config)
     DefaultScope.get_instance("plan", scope_name="mmdet")
-    losses, model = plan.losses_of(config), plan.build_untrained(config)
+    losses, model = losses_of(config.model), plan.build_untrained(config)
     student = multiply_adds(model.student.eval(), *size)
     teacher = plan.count_teacher(config.model.teacher, size, losses)
     passes = plan.head_passes(losses)

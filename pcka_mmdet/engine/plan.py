@@ -25,6 +25,7 @@ from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.configuration.schedule import num_images
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.losses import RoIHeadLoss
+from pcka_mmdet.models.recipes import losses_of
 from pcka_mmdet.models.sources import dense_head, stages
 from pcka_mmdet.models.teacher.heads import run_roi_head
 
@@ -70,11 +71,6 @@ class Memory:
     def checkpoint(self) -> int:
         """A checkpoint of the distillation."""
         return self.student + self.optimizer + self.average
-
-
-def losses_of(config: Config) -> dict[str, dict]:
-    """The losses of a distillation's config by name; `None` leaves one out."""
-    return {name: loss for name, loss in config.model.distiller.losses.items() if loss}
 
 
 def build_untrained(config: Config) -> FPNDistill:
@@ -142,7 +138,7 @@ def count_memory(model: FPNDistill, config: Config, size: Sequence[int]) -> Memo
     """
     from mmdet.testing import demo_mm_inputs  # here: the rest runs without MMDetection
 
-    halved = any(loss.get("images", 1) < 1 for loss in losses_of(config).values())  # of a single image it is all
+    halved = any(loss.get("images", 1) < 1 for loss in losses_of(config.model).values())  # of a single image it is all
     images, student = 2 if halved else 1, model.student
     batch = demo_mm_inputs(
         images,
