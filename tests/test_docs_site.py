@@ -17,7 +17,7 @@ HOOKS = runpy.run_path(str(ROOT / "docs" / "site_pages.py"))
         ("results/methods/bccd.md", "../../../configs/README.md", "../../configs/README.md"),
         ("configs/README.md", "../docs/own-detector.md", "../own-detector.md"),
         ("configs/README.md", "fcos/README.md", "fcos/README.md"),
-        ("configs/classification/README.md", "../../docs/images/logits.png", "../../images/logits.png"),
+        ("configs/fcos/README.md", "../../docs/images/logits.png", "../../images/logits.png"),
         ("index.md", "../LICENSE", "../LICENSE"),  # not on the site: MkDocs warns of it
     ],
 )

@@ -1,4 +1,4 @@
-"""Classes that configs name: losses, distiller, algorithm. Backbones of classifiers are imported when one is named."""
+"""Classes that configs name: losses, distiller, algorithm."""
 
 from .algorithms import FPNDistill
 from .distillers import FPNDistiller

@@ -75,7 +75,7 @@ HEAD_RECIPES = ("both-heads", "own-head", "teacher-head")
 
 CLASSIFIER_RECIPES: dict[str, dict[str, Any]] = {
     # CKA of the samples of a batch, of pooled features and of logits; for logits also of the classes. On 8 GPUs of 32
-    # samples it compares 256. With constant weights of 1 the student of research/configs/digit_classification learned
+    # samples it compares 256. With constant weights of 1 the student of research/configs/classification/digits learned
     # nothing for 40 of 60 epochs (ten labels of each class, one run)
     "rcka": _balanced(
         1.0,
@@ -87,7 +87,7 @@ CLASSIFIER_RECIPES: dict[str, dict[str, Any]] = {
         0.2, pcka=dict(type="pcka_mmdet.PCKALoss", source="backbone", patch_size=2, centering="center")
     ),
     # Hinton et al. 2015: KL divergence at a temperature of 4, times its square. Weights of this and the next were
-    # chosen on val of the digits: configs/classification/README.md
+    # chosen on val of the digits: research/configs/classification/README.md
     "kd": _constant(logits=dict(type="mmrazor.KLDivergence", source="logits", tau=4, loss_weight=0.1)),
     # Huang et al. 2022: correlation of the softmax over classes and over samples
     "dist": _constant(

@@ -26,7 +26,7 @@ from research.trials import Trial, cells, rows
 
 from .digit_images import build_digit_images
 
-FOLDER = CONFIGS / "digit_classification"
+FOLDER = CONFIGS / "classification" / "digits"
 STUDENT = "student"
 METHODS = (STUDENT, "rcka", "kd", "dist", "pcka")
 COSTS = {"teacher": 2.5, STUDENT: 1.0}

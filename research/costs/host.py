@@ -1,13 +1,15 @@
 """The host's work in a step of a distillation besides the computing: `python -m research.costs.host --against FOLDER`.
 
 It is that of hooks, recorder, teacher and balance, in Python's calls and torch's operators a step, which other load on
-the machine does not change, and in milliseconds on the CPU. MMEngine's runner trains tiny detectors of random weights.
+the machine does not change, and in milliseconds on the CPU, the median over steps. MMEngine's runner trains tiny
+detectors of random weights.
 From a step of the distillation a step of the student alone, the teacher's backbone and neck, and the losses are
 subtracted. `FOLDER` is a checkout to compare with; it is measured in turns with this one.
 """
 
 import argparse
 import cProfile
+import itertools
 import json
 import os
 import statistics
@@ -30,6 +32,7 @@ from pcka_mmdet.configuration.detector import model_config
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 12
+TIMED_STEPS = 104
 FIRST = 4
 """Steps before it are not counted: the teacher is optimised in them."""
 
@@ -45,7 +48,8 @@ HOOKS = ("NonFiniteLossHook", "SimilarityHook", "BalanceAdviceHook", "SeparateCl
 class Images(BaseDataset):
     """Random images with boxes, in memory."""
 
-    def __init__(self):
+    def __init__(self, steps: int):
+        self.steps = steps
         self.item = demo_mm_inputs(1, [(3, 64, 64)], num_items=[2], num_classes=2)
         self._metainfo = dict(classes=("a", "b"))
 
@@ -53,7 +57,7 @@ class Images(BaseDataset):
         """Nothing is left to load."""
 
     def __len__(self) -> int:
-        return 2 * STEPS
+        return 2 * self.steps
 
     def __getitem__(self, index: int) -> dict:
         return dict(inputs=self.item["inputs"][0], data_samples=self.item["data_samples"][0].clone())
@@ -69,30 +73,40 @@ class Operators(TorchDispatchMode):
         return operator(*args, **(kwargs or {}))
 
 
-class Counter(Hook):
-    """Measures the steps from `FIRST` on."""
+class StepStart(Hook):
+    """Calls a function at the start of each step from `FIRST` on."""
 
     priority = "HIGHEST"
 
-    def __init__(self, start: Callable[[], Any]):
-        self.start = start
+    def __init__(self, call: Callable[[], Any]):
+        self.call = call
 
     def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        if runner.iter == FIRST:
-            self.start()
+        if runner.iter >= FIRST:
+            self.call()
 
 
-def costs(run: Callable[[Callable[[], Any]], Any], steps: int) -> dict[str, float]:
-    """Calls, operators and milliseconds a step of a function, which calls what it is given where counting starts."""
-    profile, operators, begin = cProfile.Profile(), Operators(), [0.0]
-    run(profile.enable)
+def costs(run: Callable[[Callable[[], Any], int], Any]) -> dict[str, float]:
+    """Calls, operators and milliseconds a step.
+
+    Args:
+        run: Takes a number of steps, and calls its first argument at the start of each step that counts.
+    """
+    profile, operators = cProfile.Profile(), Operators()
+    counted: list[int] = []
+    times: list[float] = []
+    run(profile.enable, STEPS)
     profile.disable()
     calls = sum(entry.callcount for entry in profile.getstats())
     with operators:
-        run(lambda: setattr(operators, "count", 0))
-    run(lambda: begin.__setitem__(0, time.perf_counter()))
-    seconds = time.perf_counter() - begin[0]
-    return dict(calls=calls / steps, operators=operators.count / steps, milliseconds=1000 * seconds / steps)
+        run(lambda: counted.append(operators.count), STEPS)
+    run(lambda: times.append(time.perf_counter()), TIMED_STEPS)
+    seconds = statistics.median(after - before for before, after in itertools.pairwise(times))
+    return dict(
+        calls=calls / (STEPS - FIRST),
+        operators=(operators.count - counted[0]) / (STEPS - FIRST),
+        milliseconds=1000 * seconds,
+    )
 
 
 def detector(width: int, **preprocessing: Any) -> dict[str, Any]:
@@ -105,13 +119,15 @@ def detector(width: int, **preprocessing: Any) -> dict[str, Any]:
     return model
 
 
-def train(model: dict, wrapper: dict | None, hooks: tuple[str, ...], start: Callable[[], Any]) -> Runner:
-    """Train for `STEPS` steps."""
+def train(model: dict, wrapper: dict | None, hooks: tuple[str, ...], call: Callable[[], Any], steps: int) -> Runner:
+    """Train, and call a function at the start of each step from `FIRST` on."""
+    sampler = dict(type="DefaultSampler")
+    loader = dict(dataset=Images(steps), batch_size=2, sampler=sampler, num_workers=0)
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(
             model=model,
             work_dir=folder,
-            train_dataloader=dict(dataset=Images(), batch_size=2, sampler=dict(type="DefaultSampler"), num_workers=0),
+            train_dataloader=loader,
             train_cfg=dict(by_epoch=True, max_epochs=1),
             optim_wrapper=wrapper or dict(optimizer=dict(type="SGD", lr=1e-6)),
             default_scope="mmdet",
@@ -119,7 +135,7 @@ def train(model: dict, wrapper: dict | None, hooks: tuple[str, ...], start: Call
             log_level="ERROR",
             experiment_name=str(time.time()),
             default_hooks=dict(checkpoint=None, logger=dict(type="LoggerHook", interval=1000)),
-            custom_hooks=[*(dict(type=f"pcka_mmdet.{name}") for name in hooks), Counter(start)],
+            custom_hooks=[*(dict(type=f"pcka_mmdet.{name}") for name in hooks), StepStart(call)],
         )
         runner.train()
     return runner
@@ -136,21 +152,23 @@ def added(balance: dict, wrapper: dict | None) -> dict[str, float]:
         distiller=dict(type="pcka_mmdet.FPNDistiller", losses=losses),
         balance=balance,
     )
-    whole = costs(lambda start: train(distillation, wrapper, HOOKS, start), STEPS - FIRST)
-    student = costs(lambda start: train(detector(8), wrapper, (), start), STEPS - FIRST)
-    model = train(distillation, None, (), lambda: None).model
+    whole = costs(lambda call, steps: train(distillation, wrapper, HOOKS, call, steps))
+    student = costs(lambda call, steps: train(detector(8), wrapper, (), call, steps))
+    model = train(distillation, None, (), lambda: None, FIRST).model
     images = torch.randn(2, 3, 64, 64)
     maps = model.student.extract_feat(images)
     sides = [[level.detach().requires_grad_(own) for level in maps] for own in (True, False)]
 
-    def teacher_and_losses(start: Callable[[], Any]) -> None:
-        start()
-        with torch.no_grad():
-            model.teacher.extract_feat(images)
-        pairs = zip(model.distiller.all_terms, *sides, strict=True)
-        sum(term.loss(*pair, None) for term, *pair in pairs).backward()
+    def teacher_and_losses(call: Callable[[], Any], steps: int) -> None:
+        for step in range(steps):
+            if step >= FIRST:
+                call()
+            with torch.no_grad():
+                model.teacher.extract_feat(images)
+            pairs = zip(model.distiller.all_terms, *sides, strict=True)
+            sum(term.loss(*pair, None) for term, *pair in pairs).backward()
 
-    computing = costs(teacher_and_losses, steps=1)
+    computing = costs(teacher_and_losses)
     return {key: whole[key] - student[key] - computing[key] for key in whole}
 
 
@@ -180,7 +198,7 @@ def main() -> None:
         for key in ("calls", "operators", "milliseconds"):
             before, now = (statistics.median(turn[when][case][key] for turn in rounds) for when in folders)
             results.setdefault(case, {})[key] = dict(before=before, now=now, ratio=now / before)
-            print(f"{case}: {key} {before:.0f} -> {now:.0f}, {now / before:.0%}")
+            print(f"{case}: {key} {before:.4g} -> {now:.4g}, {now / before:.0%}")
     from .measure import save  # not in the process that measures another checkout
 
     save(args, added=results)

@@ -20,7 +20,7 @@ README, CHINESE, BENCHMARK, PERFORMANCE = (
     " ".join(Path(page).read_text().split())
     for page in ("README.md", "README_zh-CN.md", "research/benchmark.md", "docs/performance.md")
 )
-CLASSIFIERS = "configs/classification/README.md"
+CLASSIFIERS = "research/configs/classification/README.md"
 
 TABLES = {
     page: [

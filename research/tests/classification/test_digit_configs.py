@@ -14,7 +14,7 @@ from tests.classification.test_configs import a_step_and_a_prediction, batch
 
 pytest.importorskip("mmpretrain", reason="MMPretrain is not in this environment: make classification")
 
-CONFIGS = sorted(Path("research/configs/digit_classification").glob("*.py"))
+CONFIGS = sorted(Path("research/configs/classification/digits").glob("*.py"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -25,7 +25,7 @@ def test_a_config(path):
 def test_null_with_no_weight_the_student_trains_as_it_would_alone():
     states = []
     for name in ("student", "rcka"):
-        config = Config.fromfile(f"research/configs/digit_classification/{name}.py")
+        config = Config.fromfile(f"research/configs/classification/digits/{name}.py")
         init_default_scope("mmpretrain")
         torch.manual_seed(0)
         if is_distillation(config):
@@ -49,7 +49,7 @@ def test_null_with_no_weight_the_student_trains_as_it_would_alone():
 def test_the_configs_preprocessor_is_the_students():
     """MMPretrain's models always have one, and the runner passes that of the config."""
     init_default_scope("mmpretrain")
-    config = Config.fromfile("research/configs/digit_classification/kd.py")
+    config = Config.fromfile("research/configs/classification/digits/kd.py")
     config.model.architecture.pop("data_preprocessor", None)
     config.model.update(teacher_ckpt="random", data_preprocessor=dict(mean=[1, 2, 3], std=[4, 5, 6], to_rgb=True))
     model = build_detector(config.model)

@@ -16,7 +16,7 @@ from research.classification.digit_images import build_digit_images
 
 pytest.importorskip("mmpretrain", reason="MMPretrain is not in this environment: make classification")
 
-DIGITS = "research/configs/digit_classification"
+DIGITS = "research/configs/classification/digits"
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +29,13 @@ def test_training_and_test(command, data, tmp_path):
     options = [f"{split}_dataloader.dataset.data_root={data}" for split in ("train", "val", "test")]
     options += ["train_cfg.max_epochs=1", "train_cfg.val_interval=1", "test_dataloader.dataset.ann_file=val.txt"]
     one_epoch = ["--cfg-options", *options, "model.teacher_ckpt=random", "param_scheduler.0.total_steps=1"]
-    done = command("tools/train.py", f"{DIGITS}/rcka.py", "--work-dir", tmp_path / "run", *one_epoch)
+    done = command("-m", "pcka_mmdet", "train", f"{DIGITS}/rcka.py", "--work-dir", tmp_path / "run", *one_epoch)
     accuracy = accuracy_in(done)
     student = torch.load(tmp_path / "run" / "student_epoch_1.pth", weights_only=True)["state_dict"]
     assert not [key for key in student if key.startswith(("architecture", "distiller", "teacher"))]
     for config in (f"{DIGITS}/student.py", f"{DIGITS}/rcka.py"):
         words = [config, tmp_path / "run" / "student_epoch_1.pth", "--work-dir", tmp_path / "test"]
-        assert accuracy_in(command("tools/test.py", *words, "--cfg-options", *options)) == accuracy
+        assert accuracy_in(command("-m", "pcka_mmdet", "test", *words, "--cfg-options", *options)) == accuracy
 
 
 def accuracy_in(done) -> str:
@@ -47,9 +47,11 @@ def test_cifar_without_a_network(command, tmp_path):
     """The message names the file and the folder. Nothing answers at the proxy's address."""
     nowhere = "http://127.0.0.1:9"
     options = ["--cfg-options", *(f"{split}_dataloader.dataset.data_root={tmp_path}" for split in ("train", "val"))]
-    config = "configs/classification/cifar100/resnet20_cifar100.py"
+    config = "research/configs/classification/cifar100/resnet20_cifar100.py"
     done = command(
-        "tools/train.py",
+        "-m",
+        "pcka_mmdet",
+        "train",
         config,
         "--work-dir",
         tmp_path / "run",
@@ -84,7 +86,7 @@ def test_cifar_from_its_archive(place, tmp_path, monkeypatch):
     monkeypatch.setattr(CIFAR100, "train_list", [["train", digests["train"]]])
     monkeypatch.setattr(CIFAR100, "test_list", [["test", digests["test"]]])
     monkeypatch.setattr(CIFAR100, "meta", dict(CIFAR100.meta, md5=digests["meta"]))
-    config = Config.fromfile("configs/classification/cifar100/resnet20_cifar100.py")
+    config = Config.fromfile("research/configs/classification/cifar100/resnet20_cifar100.py")
     init_default_scope("mmpretrain")
     images = DATASETS.build(dict(config.train_dataloader.dataset, data_root=str(root)))
     assert [images[index]["data_samples"].gt_label.item() for index in range(len(images))] == [3, 1, 2, 0]

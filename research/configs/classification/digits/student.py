@@ -1,5 +1,5 @@
 # A small ResNet on 50 labelled digits, five of each class.
-_base_ = "../../../configs/classification/_base_/runtime.py"
+_base_ = "../_base_/runtime.py"
 
 data_root = "data/digit_images/"
 

@@ -1,4 +1,5 @@
 default_scope = "mmpretrain"
+custom_imports = dict(imports=["research.classification.backbones"])
 
 default_hooks = dict(
     timer=dict(type="IterTimerHook"),

@@ -1,11 +1,11 @@
-"""The backbones of the classifiers: the parameters that the benchmark's models have, and their maps."""
+"""The backbones of CIFAR classifiers: the parameters that the benchmark's models have, and their maps."""
 
 import pytest
 import torch
 from torch import nn
 
-from pcka_mmdet.models import classifiers
 from pcka_mmdet.registry import MODELS
+from research.classification import backbones
 
 WIDE = (32, 64, 128, 256)
 CIFAR = {
@@ -74,7 +74,7 @@ def test_initial_weights(name):
 
 def test_a_shuffle_mixes_the_groups():
     channels = torch.arange(6.0).reshape(1, 6, 1, 1)
-    assert classifiers.shufflenet.Shuffle(3)(channels).flatten().tolist() == [0, 2, 4, 1, 3, 5]
+    assert backbones.shufflenet.Shuffle(3)(channels).flatten().tolist() == [0, 2, 4, 1, 3, 5]
 
 
 @pytest.mark.parametrize(
