@@ -104,7 +104,7 @@ def test_the_queue_trains_keeps_and_does_not_repeat(monkeypatch, tmp_path, digit
     (tmp_path / "data" / "digit_scenes").symlink_to(digit_scenes)
     student = Student(3e-3, 2)
     trials = [Trial("digits", Setting(), 1000, student), Trial("digits", Setting("l2", 1.0, "two"), 1000, student)]
-    monkeypatch.setattr(queue, "STEPS", (((lambda results, pair: results.val(trials)), ("digits",)),))
+    monkeypatch.setattr(queue, "STEPS", (lambda results: results.val(trials),))
     monkeypatch.setattr(queue, "code_digest", lambda: "digest")
     monkeypatch.setitem(PAIRS, "digits", PAIRS["digits"].__class__("demo", "digit_scenes", 2, 1, 2))
     results = Results(tmp_path / "results")
