@@ -77,16 +77,37 @@ class Setting:
         return dict(ratio={name: self.maps_ratio if name == "beside" else self.ratio for name in self.losses()})
 
 
-def grid(map_levels: tuple[str, ...] = ("two", "all"), own_head: bool = True) -> Iterator[Setting]:
-    """The settings of all methods that have the same budget."""
+METHODS = {
+    "L2": ("l2",),
+    "PKD": ("pkd",),
+    "channel-wise": ("channel-wise",),
+    "MGD": ("mgd",),
+    "PCKA": ("pcka-none", "pcka-center", "pcka-debias"),
+    "DIST": ("dist",),
+    "own head": ("own-head",),
+    "both heads": ("both-heads",),
+}
+"""The methods of equal budget, each with the names of its forms."""
+
+
+def grid(own_head: bool = True) -> Iterator[Setting]:
+    """The settings of `METHODS`."""
     for method in MAP_LOSSES:
-        yield from (Setting(method, ratio, levels) for levels in map_levels for ratio in RATIOS)
+        yield from (Setting(method, ratio, levels) for levels in ("two", "all") for ratio in RATIOS)
     if own_head:
         for method in ("dist", "own-head", "both-heads"):
             yield from (Setting(method, ratio) for ratio in RATIOS)
     # the paper's schedule and its two losses, each with a ratio of its own
     yield from (Setting("pcka-center", ratio, "two", stop=0.5) for ratio in RATIOS)
     yield from (Setting("pcka-center", ratio, "two", "l2", ratio / 3) for ratio in RATIOS)
+
+
+def defaults() -> Iterator[Setting]:
+    """Both heads with a loss on maps beside them: what a default might be."""
+    for maps in ("l2", "pcka-center"):
+        yield from (
+            Setting("both-heads", 1.0, levels, maps, ratio) for levels in ("finest", "two") for ratio in (0.1, 0.3, 1.0)
+        )
 
 
 def first_look() -> Iterator[Setting]:

@@ -4,17 +4,28 @@ A step asks for results by `Results.val`. Where results are missing it raises `M
 needed next; the queue runs them and asks again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import product
 from statistics import mean
+from typing import TypeVar
 
-from .methods import Setting, first_look
+from .methods import METHODS, Setting, defaults, first_look, grid
 from .pairs import PAIRS
-from .results import Results
+from .results import Missing, Results
 from .trials import AUGMENTATIONS, Student, Trial
+
+T = TypeVar("T")
 
 CHOOSING_SEEDS = (1000, 1001)
 """Seeds of the trainings that choose; no result has them."""
+
+CHOOSING_PAIRS = ("bccd", "deeppcb", "deeppcb-imagenet")
+"""Pairs on which methods and the default are chosen. The digits take the choice over."""
+
+HOPELESS = 0.05
+"""A setting whose short training is this far below the student alone is dropped."""
 
 
 def tuned_student(results: Results, pair: str) -> Student:
@@ -77,9 +88,97 @@ def look_first(results: Results, pair: str) -> None:
     results.val(whole + [Trial(pair, setting, seed, shorter) for setting in settings])
 
 
+def each_method(results: Results, pair: str) -> dict[Setting, float]:
+    """Step 3: AP of the best three settings of each method at the tuned length, by successive halving.
+
+    All settings in the short regime; the better third of all that are not hopeless, and the best three of each method,
+    again with another seed. A method that is hopeless keeps its best setting.
+    """
+    tuned = tuned_student(results, pair)
+    shorter = short(tuned, pair)
+    settings = [Setting(), *grid(PAIRS[pair].own_head)]
+    first = _scores_of_settings(results, pair, settings, shorter)
+    plain = first.pop(Setting())
+    hopeful = {setting: score for setting, score in first.items() if score > plain - HOPELESS}
+    again = [*_best(hopeful, len(hopeful) // 3), *_best_of_methods(hopeful), *_best_of_methods(first, 1)]
+    second = _scores_of_settings(results, pair, again, shorter, CHOOSING_SEEDS[1])
+    finalists = _best_of_methods({setting: mean([first[setting], score]) for setting, score in second.items()})
+    return _scores_of_settings(results, pair, finalists, tuned)
+
+
+def hopeless(results: Results, pair: str) -> list[Setting]:
+    """The settings that step 3 drops after their short training."""
+    shorter = short(tuned_student(results, pair), pair)
+    scores = _scores_of_settings(results, pair, [Setting(), *grid(PAIRS[pair].own_head)], shorter)
+    return [setting for setting, score in scores.items() if score <= scores[Setting()] - HOPELESS]
+
+
+def default(results: Results) -> Setting:
+    """Step 4: the setting with the best mean AP over the pairs.
+
+    Candidates are both heads with a loss on maps beside them, and the three best settings of step 3 by their mean. The
+    best four in the short regime train at the tuned length with both seeds; so do stops of the best at 50 and 75 %.
+    """
+    tuned = _of_each_pair(lambda pair: tuned_student(results, pair))
+    _of_each_pair(lambda pair: each_method(results, pair))
+    settings = [*grid(), *defaults()]
+    shorts = _means(results, settings, {pair: short(student, pair) for pair, student in tuned.items()})
+    candidates = [*_best({one: shorts[one] for one in grid()}, 3), *_best({one: shorts[one] for one in defaults()}, 4)]
+    scores = _means(results, candidates, tuned, CHOOSING_SEEDS)
+    best = max(scores, key=scores.get)
+    scores |= _means(results, [replace(best, stop=stop) for stop in (0.5, 0.75)], tuned, CHOOSING_SEEDS)
+    return max(scores, key=scores.get)
+
+
 def short(student: Student, pair: str) -> Student:
     """The tuned setting in the short regime."""
     return Student(student.learning_rate, PAIRS[pair].short_epochs, student.decay, student.augmentation)
+
+
+def _best(scores: dict[Setting, float], count: int) -> list[Setting]:
+    return sorted(scores, key=scores.get, reverse=True)[:count]
+
+
+def _best_of_methods(scores: dict[Setting, float], count: int = 3) -> list[Setting]:
+    """The best settings of each method."""
+    chosen = []
+    for names in METHODS.values():
+        chosen += _best({one: score for one, score in scores.items() if one.method in names}, count)
+    return chosen
+
+
+def _of_each_pair(ask: Callable[[str], T]) -> dict[str, T]:
+    """The answers for all pairs. What they miss is asked for together, so that no core is idle."""
+    answers, missing = {}, []
+    for pair in CHOOSING_PAIRS:
+        try:
+            answers[pair] = ask(pair)
+        except Missing as error:
+            missing += error.trials
+    if missing:
+        raise Missing(missing)
+    return answers
+
+
+def _means(
+    results: Results,
+    settings: Sequence[Setting],
+    students: dict[str, Student],
+    seeds: Sequence[int] = CHOOSING_SEEDS[:1],
+) -> dict[Setting, float]:
+    """Mean AP over the pairs and seeds."""
+    scores = _of_each_pair(
+        lambda pair: [_scores_of_settings(results, pair, settings, students[pair], seed) for seed in seeds]
+    )
+    return {one: mean(of_seed[one] for of_pair in scores.values() for of_seed in of_pair) for one in settings}
+
+
+def _scores_of_settings(
+    results: Results, pair: str, settings: Iterable[Setting], student: Student, seed: int = CHOOSING_SEEDS[0]
+) -> dict[Setting, float]:
+    settings = list(dict.fromkeys(settings))
+    values = results.val([Trial(pair, setting, seed, student) for setting in settings])
+    return dict(zip(settings, values, strict=True))
 
 
 def _scores(
@@ -94,10 +193,12 @@ def check_teacher(results: Results, pair: str) -> None:
     results.val([Trial(pair, Setting("teacher"), 0)])
 
 
-STEPS: tuple[tuple[Callable[[Results, str], object], tuple[str, ...]], ...] = (
-    (tuned_student, ("bccd", "deeppcb", "deeppcb-imagenet")),
-    (check_teacher, ("deeppcb-imagenet",)),
-    (look_first, ("bccd", "bccd-families", "bccd-classes", "deeppcb")),
-    (tuned_student, ("digits",)),
+STEPS: tuple[Callable[[Results], object], ...] = (
+    *(partial(tuned_student, pair=pair) for pair in CHOOSING_PAIRS),
+    partial(check_teacher, pair="deeppcb-imagenet"),
+    *(partial(look_first, pair=pair) for pair in ("bccd", "bccd-families", "bccd-classes", "deeppcb")),
+    *(partial(each_method, pair=pair) for pair in CHOOSING_PAIRS),
+    default,
+    partial(tuned_student, pair="digits"),
 )
-"""The steps in their order, each with its pairs. Steps of several pairs run side by side."""
+"""The steps in their order. A later one uses the cores that an earlier one leaves idle."""

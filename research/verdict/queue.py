@@ -65,12 +65,11 @@ class Queue:
     def wanted(self) -> list[Trial]:
         """The trainings whose results the protocol needs next, each after its teacher's."""
         found: list[Trial] = []
-        for step, pairs in STEPS:
-            for pair in pairs:
-                try:
-                    step(self.results, pair)
-                except Missing as missing:  # a later step uses the cores that this one leaves idle
-                    found += [one for trial in missing.trials for one in (trial.teacher, trial) if one is not None]
+        for step in STEPS:
+            try:
+                step(self.results)
+            except Missing as missing:  # a later step uses the cores that this one leaves idle
+                found += [one for trial in missing.trials for one in (trial.teacher, trial) if one is not None]
         return [trial for trial in dict.fromkeys(found) if not self.results.has(trial)]
 
     def stage(self, trial: Trial) -> Training:
