@@ -81,11 +81,12 @@ def look_first(results: Results, pair: str) -> None:
     """PCKA and L2 on the finest levels, short, beside the student alone and the recipe of today; and the recipe and L2
     for the tuned length."""
     tuned = tuned_student(results, pair)
-    recipe = [Setting("both-heads")] if PAIRS[pair].own_head else []
-    settings = [Setting(), *recipe, *first_look()]
     shorter, seed = short(tuned, pair), CHOOSING_SEEDS[0]
-    whole = [Trial(pair, setting, seed, tuned) for setting in [Setting(), *recipe, Setting("l2", 1.0, "two")]]
-    results.val(whole + [Trial(pair, setting, seed, shorter) for setting in settings])
+    alone = PAIRS[pair].student_of or pair
+    recipe = [Setting("both-heads")] if PAIRS[pair].own_head else []
+    whole = [Trial(pair, setting, seed, tuned) for setting in [*recipe, Setting("l2", 1.0, "two")]]
+    shorts = [Trial(pair, setting, seed, shorter) for setting in [*recipe, *first_look()]]
+    results.val([Trial(alone, Setting(), seed, student) for student in (tuned, shorter)] + whole + shorts)
 
 
 def each_method(results: Results, pair: str) -> dict[Setting, float]:
