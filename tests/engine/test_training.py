@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from pcka_mmdet.engine import training
+from pcka_mmdet.engine.hooks import StudentCheckpointHook
 from pcka_mmdet.engine.training import TrainingOptions
 from tests.detectors import distillation, retinanet
 
@@ -94,3 +96,33 @@ def test_validations_of_a_training_by_iterations_are_logged_by_iteration(train_c
     assert config.default_hooks.checkpoint.get("by_epoch") == (None if expected is None else False)
     assert config.get("log_processor", {}).get("by_epoch") == (None if expected is None else False)
     assert expected is None or config.default_hooks.logger.type == "LoggerHook"
+
+
+def test_a_checkpoint_hook_without_a_type_is_mmengines():
+    config = plain(default_hooks=dict(checkpoint=dict(interval=2)))
+    TrainingOptions().apply(config)
+    assert config.default_hooks.checkpoint == dict(type="pcka_mmdet.StudentCheckpointHook", interval=2)
+
+
+class UsersHook(StudentCheckpointHook):
+    pass
+
+
+@pytest.mark.parametrize(
+    "hook, name",
+    [
+        (None, "None"),
+        (dict(type="CheckpointHook", backend_args=dict(backend="petrel")), "CheckpointHook"),
+        (dict(type="CheckpointHook", out_dir="s3://bucket/runs"), "CheckpointHook"),
+        (dict(type="pcka_mmdet.StudentCheckpointHook"), None),
+        (dict(type=UsersHook), None),
+    ],
+)
+def test_allow_teacher_change_says_where_it_has_no_effect(hook, name, monkeypatch):
+    """MMEngine's hook would hand an option that it does not know to its runner, at the first save."""
+    lines = []
+    monkeypatch.setattr(training, "warn", lines.append)
+    config = plain(default_hooks=dict(checkpoint=hook))
+    TrainingOptions(allow_teacher_change=True).apply(config)
+    assert bool(lines) == (name is not None) == ("allow_teacher_change" not in (config.default_hooks.checkpoint or {}))
+    assert not lines or f"changes nothing: default_hooks.checkpoint is {name}, and only Student" in lines[0]

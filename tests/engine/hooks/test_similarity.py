@@ -126,7 +126,7 @@ def test_a_matrix_at_each_validation(tmp_path):
     assert set(names) <= values.keys() and all(len(value) == 2 for value in values.values())
     assert all(-1 <= value <= 1.001 for found in values.values() for value in found)
     (measuring,) = (one for one in run.hooks if isinstance(one, SimilarityHook))
-    assert measuring._student == {}  # the maps of the batch are held no longer
+    assert measuring._record == {}  # the maps of the batch are held no longer
 
 
 def test_the_names_of_a_validations_matrix(tmp_path, monkeypatch):

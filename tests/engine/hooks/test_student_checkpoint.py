@@ -123,8 +123,7 @@ def test_a_checkpoint_that_no_training_can_go_on_from(lacking, tmp_path):
 
 def test_other_epochs_after_a_resume_are_told(tmp_path, monkeypatch):
     said = []
-    for module in (student_checkpoint, engine_runner):
-        monkeypatch.setattr(module, "print_log", lambda text, *_, **__: said.append(text))
+    monkeypatch.setattr(engine_runner, "print_log", lambda text, *_, **__: said.append(text))
     train(tmp_path, epochs=1)
     sampler = dict(type="DefaultSampler", shuffle=True)
     loader = dict(dataset=RandomScenes(4), batch_size=2, sampler=sampler, num_workers=0)
@@ -132,12 +131,6 @@ def test_other_epochs_after_a_resume_are_told(tmp_path, monkeypatch):
     assert [text.partition(":")[0] for text in said] == [
         "epochs have 2 iterations now, and 3 iterations were done in 1 epochs before"
     ]
-
-
-def test_a_hook_without_a_type_is_mmengines():
-    config = Config(dict(default_hooks=dict(checkpoint=dict(interval=2))))
-    student_checkpoint.use_student_checkpoints(config)
-    assert config.default_hooks.checkpoint == dict(type="pcka_mmdet.StudentCheckpointHook", interval=2)
 
 
 def test_what_other_hooks_save_has_no_student_here(tmp_path):
@@ -243,8 +236,7 @@ def test_a_copy_of_a_work_directory_leaves_the_originals_best(tmp_path):
 def test_a_student_that_is_missing_is_made_up_for(tmp_path, monkeypatch):
     """The kill came between checkpoint and student, or the training is finished: no epoch is left."""
     said = []
-    for module in (student_checkpoint, engine_runner):
-        monkeypatch.setattr(module, "print_log", lambda text, *_, **__: said.append(text))
+    monkeypatch.setattr(engine_runner, "print_log", lambda text, *_, **__: said.append(text))
     hook = dict(save_best="score", rule="greater")
     run = train(tmp_path, epochs=1, hook=hook)
     run.train_loop._epoch = 1
@@ -279,30 +271,6 @@ def test_an_option_that_the_hook_does_not_have():
     """MMEngine finds it out at the first save."""
     with pytest.raises(ValueError, match="the checkpoint hook has no option 'save_bset': did you mean 'save_best'?"):
         student_checkpoint.StudentCheckpointHook(save_bset="auto")
-
-
-class OwnHook(student_checkpoint.StudentCheckpointHook):
-    pass
-
-
-@pytest.mark.parametrize(
-    "hook, name",
-    [
-        (None, "None"),
-        (dict(type="CheckpointHook", backend_args=dict(backend="petrel")), "CheckpointHook"),
-        (dict(type="CheckpointHook", out_dir="s3://bucket/runs"), "CheckpointHook"),
-        (dict(type="pcka_mmdet.StudentCheckpointHook"), None),
-        (dict(type=OwnHook), None),
-    ],
-)
-def test_allow_teacher_change_says_where_it_has_no_effect(hook, name, monkeypatch):
-    """MMEngine's hook would hand an option that it does not know to its runner, at the first save."""
-    said = []
-    monkeypatch.setattr(student_checkpoint, "print_log", lambda text, *_, **__: said.append(text))
-    config = Config(dict(default_hooks=dict(checkpoint=hook)))
-    student_checkpoint.use_student_checkpoints(config, allow_teacher_change=True)
-    assert bool(said) == (name is not None) == ("allow_teacher_change" not in (config.default_hooks.checkpoint or {}))
-    assert not said or f"changes nothing: default_hooks.checkpoint is {name}, and Student" in said[0]
 
 
 def saved_teacher(path, seed):
