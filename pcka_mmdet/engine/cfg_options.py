@@ -35,12 +35,7 @@ _PLACES = {
 
 
 def apply_common(config: Config, options: Mapping[str, Any] | None, work_dir: str | None) -> None:
-    """Apply `--cfg-options` and `--work-dir`, in place.
-
-    Raises:
-        FileNotFoundError: The config of a detector that it names does not exist.
-        ValueError: That config is invalid; see also `merge_options`.
-    """
+    """Apply `--cfg-options` and `--work-dir`, in place, and write out detectors that MMRazor would build wrongly."""
     merge_options(config, options or {})
     write_out_mmrazor_detectors(config)
     if work_dir is not None:
@@ -55,7 +50,7 @@ def merge_options(config: Config, options: Mapping[str, Any]) -> None:
     A recipe is written out first (see `pcka_mmdet.models.recipes`), so that options may name its parts.
 
     Raises:
-        ValueError: The recipe is unknown, or the config has none to replace; see also `check_names`.
+        ValueError: A name is refused (see `check_names`), or the recipe.
     """
     if not is_fpn_distill(config):
         check_names(config, options)
@@ -86,7 +81,7 @@ def merge_options(config: Config, options: Mapping[str, Any]) -> None:
 
 
 def _merge_recipe(config: Config, options: Mapping[str, Any]) -> None:
-    """Write out the recipe of a distillation's config, with the teachers of the options, which it depends on."""
+    """Write out a distillation's recipe. It depends on the teachers, so their options are merged first."""
     model, recipe = config.model, options.get("model.recipe")
     if recipe is not None and model.get("recipe") is None and model.get("distiller") is not None:
         raise ValueError(

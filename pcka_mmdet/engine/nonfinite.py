@@ -98,7 +98,7 @@ def read_batch(path: str, config: Config | None = None) -> tuple[Config, dict, d
 
     Raises:
         FileNotFoundError: The file is missing.
-        ValueError: It cannot be read, or its config names code to run; see `refuse_code`.
+        ValueError: The file is no saved step, or its config names code to run (see `refuse_code`).
     """
     content = load_file(path, "saved step")
     if not isinstance(content, dict) or not {"inputs", "samples", "config"} <= content.keys():

@@ -1,8 +1,4 @@
-"""The cost of a distillation, from its config: multiply-adds, memory, images.
-
-Detectors run with random weights, on zero images or in one step of losses without a backward. The formulas are those of
-docs/performance.md.
-"""
+"""The cost of a distillation with random weights: multiply-adds and memory, by the formulas of docs/performance.md."""
 
 import inspect
 import logging
@@ -100,10 +96,8 @@ def count_teacher(spec: dict, size: Sequence[int], losses: dict[str, dict]) -> T
 
 
 def head_passes(losses: dict[str, dict]) -> float:
-    """Passes through the teacher's dense head in a step with these losses, a forward and a backward being one each.
-
-    One is on the teacher's maps, two are on the student's.
-    """
+    """Passes through the teacher's dense head in a step: a forward on the teacher's maps; a forward and a backward on
+    the student's."""
     shares = {last_name(loss["type"]): loss.get("images", 1.0) for loss in losses.values()}
     if "HeadLoss" in shares:
         return 1 + 2 * shares["HeadLoss"]
@@ -117,13 +111,8 @@ def compared_proposals(losses: dict[str, dict]) -> int:
 
 
 def count_memory(model: FPNDistill, config: Config, size: Sequence[int]) -> Memory:
-    """Bytes of a training in float32. The weights of the model, of `build_untrained`, change.
-
-    Args:
-        model: The distillation.
-        config: Its config, for the optimizer and `EMAHook`.
-        size: Height and width of the padded image.
-    """
+    """Bytes of a training in float32, for images padded to a height and width. Trains the model of `build_untrained`
+    for one step of the config's optimizer."""
     from mmdet.testing import demo_mm_inputs  # here: the rest runs without MMDetection
 
     halved = any(loss.get("images", 1) < 1 for loss in losses_of(config.model).values())  # of a single image it is all
@@ -156,10 +145,8 @@ def count_memory(model: FPNDistill, config: Config, size: Sequence[int]) -> Memo
 
 @contextmanager
 def kept_for_backward(*models: nn.Module) -> Iterator[dict[StorageWeakRef, int]]:
-    """Count the bytes that autograd would keep of the steps in the context, by storage, without keeping them.
-
-    No backward can follow. Weights of the models do not count.
-    """
+    """Count the bytes that autograd would keep of the steps in the context, by storage, without the models' weights.
+    They are not kept, so no backward can follow."""
     tensors = [tensor for model in models for tensor in model.state_dict(keep_vars=True).values()]
     known = {StorageWeakRef(tensor.untyped_storage()) for tensor in tensors}
     kept: dict[StorageWeakRef, int] = {}
@@ -208,11 +195,7 @@ def optimizer_state(model: nn.Module, config: Config) -> int:
 
 
 def training_images(config: Config, name: str) -> int:
-    """Images of an epoch; those of COCO are known without its file. Messages call the config by its name.
-
-    Raises:
-        ValueError: The training set is not one file in COCO's format, or the file is not there.
-    """
+    """Images of an epoch of the config of that name; a ValueError asks for them where one COCO file does not tell."""
     dataset, *more = all_innermost(config.train_dataloader.dataset)
     if more or not str(dataset.get("ann_file", "")).endswith(".json"):
         raise ValueError(f"the training set of {name} is not one file in COCO's format: give --images")
@@ -225,11 +208,7 @@ def training_images(config: Config, name: str) -> int:
 
 
 def training_size(config: Config, name: str) -> tuple[int, int]:
-    """Height and width of the padded images. Messages call the config by its name.
-
-    Raises:
-        ValueError: The pipeline does not state it.
-    """
+    """Height and width of the padded images; a ValueError asks for them where the pipeline does not tell."""
     if size := padded_size(config):
         return size
     raise ValueError(f"the pipeline of {name} has no Resize, RandomCrop or Pad with a size: give --size HEIGHT WIDTH")

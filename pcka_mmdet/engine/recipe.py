@@ -20,9 +20,6 @@ from .cfg_options import merge_options
 from .checks.teacher_check import check_classes_of_weights, num_classes
 from .hooks.console import shorten_console_lines
 
-RUN_SETTINGS = ("work_dir", "launcher")
-"""Settings of a config in a work directory that a distillation must not take over."""
-
 Classes = tuple[str, ...] | None
 
 
@@ -43,13 +40,11 @@ def distillation_config(
         options: `--cfg-options`. Those of student, teacher and data are merged before a recipe is chosen.
 
     Returns:
-        A config named `RECIPE_TEACHER_STUDENT.py`, which reads no file but the teacher's config; and a sentence on
-        which recipe it has, and why.
+        A config named `RECIPE_TEACHER_STUDENT.py`, and a sentence on which recipe it has, and why.
 
     Raises:
         FileNotFoundError: A config does not exist.
-        ValueError: The recipe is none of `RECIPES`, a config is a distillation's already, has no model or one that
-            holds a detector (semi-supervised, tracking), or the name of an option is misspelt.
+        ValueError: The recipe is unknown, a config is a distillation's or has no detector, or an option is misspelt.
     """
     if recipe not in (None, *RECIPES):
         raise ValueError(f"there is no recipe {recipe!r}: write one of {tuple(RECIPES)}, or leave it out")
@@ -91,7 +86,7 @@ def distillation_config(
     content = plain_dict(config)
     if content.get("resume"):
         content.update(resume=False, load_from=None)  # from where that run went on
-    for key in RUN_SETTINGS:
+    for key in ("work_dir", "launcher"):  # of a config in a work directory
         content.pop(key, None)
     config = Config(content, cfg_text=config.text, filename="_".join(names) + ".py")
     return config, f"recipe {recipe}: {reason}"
@@ -105,11 +100,7 @@ def suitable_recipe(
     The teacher's head runs on the student's maps. If both heads have the same classes, anchors and box coder, the
     outputs of the student's head are compared with the teacher's too. Without the same classes, or without a
     teacher's head whose outputs are known, the neck maps are compared. See also `HeadReader.gradients_of_one_scale`.
-
-    Args:
-        student: The student.
-        teacher: The teacher.
-        classes: Names of the classes of the student's and of the teacher's training set; `None` where unknown.
+    `classes` are the names of the classes of both training sets, `None` where unknown.
 
     Raises:
         ValueError: The student is a classifier.
@@ -158,14 +149,7 @@ def _has_neck(detector: nn.Module) -> bool:
 
 
 def make_distillation(config: Config, sides: dict[str, Any], distiller: dict, balance: dict | None = None) -> None:
-    """Turn a student's config into its distillation's, in place.
-
-    Args:
-        config: The student's config.
-        sides: `architecture`, `teacher` and `teacher_ckpt` of `FPNDistill`, and options beside them.
-        distiller: See `FPNDistill`.
-        balance: See `FPNDistill`.
-    """
+    """Turn a student's config into its distillation's, in place. `sides` are the other arguments of `FPNDistill`."""
     balanced = {} if balance is None else {"balance": balance}
     config.model = dict(type="pcka_mmdet.FPNDistill", **sides, distiller=distiller, **balanced)
     shorten_console_lines(config)

@@ -54,18 +54,13 @@ def _use_cpu_processes(config: Config) -> None:
 
 
 def _end_processes() -> None:
-    """End gloo's process group. The runner is freed first: a thread of gloo that still holds a tensor when the
-    interpreter ends aborts the process."""
+    """End gloo's process group. A thread of gloo that holds a tensor when the interpreter ends aborts the process."""
     gc.collect()  # the runner, its model and DDP are in cycles
     torch.distributed.destroy_process_group()
 
 
 def build_training_set(runner: Runner) -> None:
-    """Build the training loop with its data set, as `Runner.train` does first.
-
-    Raises:
-        ValueError: The data set is empty.
-    """
+    """Build the training loop with its data set, as `Runner.train` does first; a ValueError explains an empty set."""
     with explains_an_empty_set("train_dataloader"):
         runner.train_loop  # noqa: B018  (a property that builds)
 
@@ -127,11 +122,7 @@ RandomState = dict[str, Any]
 
 
 def random_state(gpus: bool = True) -> RandomState:
-    """The states of Python's, NumPy's and torch's generators, in types that torch's safe loader accepts.
-
-    Args:
-        gpus: Whether to add those of the GPUs.
-    """
+    """The states of Python's, NumPy's and torch's generators, in types that torch's safe loader accepts."""
     name, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),

@@ -54,11 +54,7 @@ class TrainingOptions:
             raise ValueError(f"check_teacher is a number of validation images; got {number}: write check_teacher=500")
 
     def apply(self, config: Config) -> None:
-        """Change the config, in place.
-
-        Raises:
-            ValueError: An option does not fit the config.
-        """
+        """Change the config, in place; a ValueError says which option does not fit it."""
         distils = is_fpn_distill(config)
         if distils:
             write_out_recipe(config.model)
@@ -143,13 +139,7 @@ def _count_iterations(config: Config) -> None:
 def run_training(
     config: Config, options: TrainingOptions, notes: Sequence[str] = (), hooks: Sequence[Hook] = ()
 ) -> Runner:
-    """Check the config, and train.
-
-    Args:
-        config: The complete config; it is changed.
-        options: Options.
-        notes: Lines for the log.
-        hooks: Hooks beside the config's.
+    """Apply the options to a complete config, check it, and train. Log the notes; add the hooks to the config's.
 
     Raises:
         ConnectionError: Initial weights or data could not be downloaded.

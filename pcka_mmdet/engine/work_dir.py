@@ -31,17 +31,13 @@ RANKS = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RAN
 
 @contextlib.contextmanager
 def reserved(config: Config, resumes: bool) -> Iterator[None]:
-    """Reserve a work directory for a training while the context lasts; only the first process does so.
-
-    Args:
-        config: The training's.
-        resumes: Whether it resumes from a checkpoint.
+    """Reserve the work directory of a training while the context lasts; only the first process does so.
 
     Raises:
         BlockingIOError: Another run uses the folder.
         OSError: The folder cannot be written to.
-        ValueError: It holds another training, see `check_record`; or another work directory's checkpoints are in the
-            folder (`out_dir`) that this training's checkpoints go to.
+        ValueError: It holds another training, see `check_record`; or the folder of the checkpoints (`out_dir`) holds
+            those of another work directory.
     """
     work_dir = Path(config.work_dir)
     try:
@@ -65,8 +61,7 @@ def reserved(config: Config, resumes: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _reserved_checkpoints(config: Config) -> Iterator[None]:
-    """Reserve a local `out_dir` of the checkpoints. MMEngine adds only the last part of the work directory's path to
-    it, which two work directories may have in common."""
+    """Reserve a local `out_dir`: MMEngine adds only the last part of the work directory's path to it."""
     hook = (config.get("default_hooks") or {}).get("checkpoint") or {}
     out_dir, work_dir = str(hook.get("out_dir") or config.work_dir), Path(config.work_dir).resolve()
     folder = Path(out_dir).resolve() / work_dir.name
@@ -86,13 +81,8 @@ def _reserved_checkpoints(config: Config) -> Iterator[None]:
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[int]:
-    """Lock a folder against other runs; yields the lock's descriptor, for child processes to inherit and hold.
-
-    The system frees the lock when its holders end, killed or not.
-
-    Raises:
-        BlockingIOError: Another run uses the folder.
-    """
+    """Lock a folder, or raise a BlockingIOError if another run holds it. Yields the lock's descriptor, which child
+    processes may inherit and hold. The system frees the lock when its holders end, killed or not."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+") as file:
         deadline = time.monotonic() + PATIENCE

@@ -12,6 +12,21 @@ from pcka_mmdet.registry import HOOKS
 
 from ..runner import fpn_distill, unwrapped_model, warn
 
+AGAINST = -0.05
+"""Mean cosine below which a loss works against the task."""
+
+DROWNS = 5.0
+"""Mean ratio of gradients, after scaling, above which a loss drowns the task."""
+
+VANISHES = 0.01
+"""Mean ratio of gradients, after scaling, below which a loss does nothing."""
+
+SHORTEST = 50
+"""Least iterations whose means are judged: the balance's averages are over as many."""
+
+COSINE = "balance.cosine_"
+"""Beginning of the logged names of the cosines; the name of the loss follows."""
+
 
 @HOOKS.register_module()
 class LossScheduleHook(Hook):
@@ -82,22 +97,6 @@ class SeparateClippingHook(Hook):
             return clip(student, **options) if student else None
 
         wrapper.clip_func = clip_apart
-
-
-AGAINST = -0.05
-"""Mean cosine below which a loss works against the task."""
-
-DROWNS = 5.0
-"""Mean ratio of gradients, after scaling, above which a loss drowns the task."""
-
-VANISHES = 0.01
-"""Mean ratio of gradients, after scaling, below which a loss does nothing."""
-
-SHORTEST = 50
-"""Least iterations whose means are judged: the balance's averages are over as many."""
-
-COSINE = "balance.cosine_"
-"""Beginning of the logged names of the cosines; the name of the loss follows."""
 
 
 @HOOKS.register_module()

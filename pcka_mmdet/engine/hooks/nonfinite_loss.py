@@ -98,7 +98,10 @@ class NonFiniteLossHook(Hook):
         scaled = _scales(wrapper) and not getattr(wrapper.optimizer, "_step_supports_amp_scaling", False)
 
         def drop_nan(optimizer: Optimizer, *_: Any) -> None:
-            self._stepped = scaled or _all_finite([p.grad for p in parameters if p.grad is not None])
+            gradients = [] if scaled else [p.grad for p in parameters if p.grad is not None]
+            # here the host waits
+            finite = torch.stack(torch._foreach_norm(gradients, torch.inf)).isfinite().all() if gradients else True
+            self._stepped = bool(finite)
             if not self._stepped:
                 optimizer.zero_grad(set_to_none=True)  # optimizers leave a parameter without a gradient as it is
 
@@ -124,10 +127,8 @@ class NonFiniteLossHook(Hook):
             data_batch = {**data_batch, "data_samples": copy.deepcopy(data_batch["data_samples"])}
         # a saved step is repeated on the CPU: the states of GPUs are of no use to it
         self._held = data_batch, random_state(gpus=False), [_plain_state(augment) for augment in augments]
-        if self._limit and not self._holds_copies:
-            self._copy_buffers(model)
-
-    def _copy_buffers(self, model: nn.Module) -> None:
+        if not self._limit or self._holds_copies:
+            return
         if not self._buffers:
             groups: dict[torch.dtype, list[Tensor]] = {}
             for buffer in model.buffers():
@@ -194,11 +195,6 @@ def _scales(wrapper: OptimWrapper) -> bool:
     """Whether an optimizer wrapper scales the loss by a `GradScaler`."""
     scaler = getattr(wrapper, "loss_scaler", None)
     return scaler is not None and scaler.is_enabled()
-
-
-def _all_finite(gradients: Sequence[Tensor]) -> bool:
-    """Whether no gradient has a value that is NaN or infinite. The host waits for the answer."""
-    return not gradients or bool(torch.stack(torch._foreach_norm(gradients, torch.inf)).isfinite().all())
 
 
 def _without_nan(clip: Callable[..., Tensor | None]) -> Callable[..., float | None]:

@@ -1,4 +1,4 @@
-"""The progress bar, and the gain over a baseline."""
+"""The progress bar, the gain over a baseline, and the metrics of a validation that gives none."""
 
 import io
 import re
@@ -6,13 +6,15 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import CheckpointHook
 from rich.console import Console
 
 from pcka_mmdet.cli import make_parser
 from pcka_mmdet.cli import train as tool
-from pcka_mmdet.engine.hooks import ProgressHook, console
-from tests.detectors import build, retinanet
+from pcka_mmdet.engine.hooks import FreshMetricsHook, ProgressHook, console
+from pcka_mmdet.report.scalars import read_scalars, validation_records
+from tests.detectors import build, distillation, retinanet
 from tests.runners import runner, validation
 
 
@@ -116,3 +118,27 @@ def test_an_error_takes_the_bar_away(monkeypatch):
     with pytest.raises(RuntimeError, match="no luck"):
         tool.run(make_parser("train").parse_args())
     assert len(stopped) == 1
+
+
+class Once(BaseMetric):
+    """Gives a metric in the first validation alone, as MMDetection's does where later ones detect nothing."""
+
+    validations = 0
+
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        self.validations += 1
+        return dict(bbox_mAP=0.42) if self.validations == 1 else {}
+
+
+def test_the_last_metric_is_not_repeated(tmp_path):
+    found = {}
+    for hooks in ([], [FreshMetricsHook()]):
+        settings = validation() | dict(val_evaluator=Evaluator(Once(prefix="coco")))
+        run = runner(distillation(), tmp_path / str(len(hooks)), 2, custom_hooks=hooks, **settings)
+        run.train()
+        records = validation_records(read_scalars(tmp_path / str(len(hooks))))
+        found[len(hooks)] = [values["bbox_mAP"] for values in records.values()]
+    assert found == {0: [0.42, 0.42], 1: [0.42, 0.0]}
