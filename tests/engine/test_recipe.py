@@ -19,7 +19,7 @@ from tests.detectors import atss, build, faster_rcnn, fcos, retinanet, rtmdet, y
 
 STUDENT, TEACHER = (
     "mmdet::yolo/yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py",
-    "mmdet::rtmdet/rtmdet_l_8xb32-300e_coco.py",
+    "mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py",
 )
 
 PAPERS = ("pcka", "pcka-mimic")
@@ -82,7 +82,7 @@ def test_our_recipes_are_balanced(made, recipe, losses, ratio, precision):
     assert config.model.get("teacher_precision") == precision
 
 
-RETINANET = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
+RETINANET = "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py"
 
 
 DINO = "mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py"
@@ -137,7 +137,7 @@ def test_configs_of_pairs(student, teacher, choice, losses):
 
 def test_a_teachers_config_of_other_classes_than_its_weights(tmp_path):
     """Else the recipe would be `maps`, since the student has 10 classes and the teacher 80."""
-    teacher, file = "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py", str(tmp_path / "teacher.pth")
+    teacher, file = RETINANET, str(tmp_path / "teacher.pth")
     torch.save(build_detector(dict(cfg_path=teacher, bbox_head=dict(num_classes=10))).state_dict(), file)
     said = "the teacher's config has 80 classes, and its weights '.*teacher.pth' have 10: .*head.num_classes=10. --reci"
     for recipe in (None, "teacher-head"):
@@ -235,7 +235,7 @@ def test_an_option_that_is_misspelt(option, right):
 
 def test_its_name_says_recipe_teacher_and_student():
     config, _ = distillation_config(STUDENT, TEACHER, "teacher.pth")
-    assert config.filename == "teacher-head_rtmdet_l_8xb32-300e_coco_yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py"
+    assert config.filename == "teacher-head_rtmdet_tiny_8xb32-300e_coco_yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py"
 
 
 @pytest.mark.parametrize("detector, name", [(retinanet, "nms"), (faster_rcnn, "RoIAlign")], ids=["nms", "RoIAlign"])
