@@ -101,16 +101,13 @@ def _students(runner: Runner) -> tuple[Student | None, Student | None]:
     """The best and the last student of a training, each with the metrics of its validation."""
     paths = kept_checkpoints(runner)
     if paths == (None, None):
-        raise ValueError(
-            f"the training in {runner.work_dir!r} is done, but its config keeps no checkpoint: set "
-            "default_hooks.checkpoint (interval, save_best)"
-        )
+        raise ValueError(f"{runner.work_dir!r} keeps no checkpoint: set default_hooks.checkpoint (interval, save_best)")
     files = [path and student_path(path) for path in paths]
     if any(file and not file.is_file() for file in files):
         hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
         raise ValueError(
-            f"the training in {runner.work_dir!r} is done, but its checkpoint hook, {type(hook).__name__}, writes no "
-            "student: use pcka_mmdet.StudentCheckpointHook, or `pcka-mmdet export CHECKPOINT`"
+            f"the checkpoint hook of {runner.work_dir!r}, {type(hook).__name__}, writes no student: use "
+            "pcka_mmdet.StudentCheckpointHook, or `pcka-mmdet export CHECKPOINT`"
         )
     validations = validation_records(read_scalars(Path(runner.work_dir)))
 

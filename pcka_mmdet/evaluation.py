@@ -35,9 +35,7 @@ class FasterCocoMetric(CocoMetric):
 
     def __init__(self, *args: Any, **options: Any):
         if find_spec("faster_coco_eval") is None:
-            raise ImportError(
-                "FasterCocoMetric needs faster-coco-eval: pip install faster-coco-eval, or write type='CocoMetric'"
-            )
+            raise ImportError("FasterCocoMetric: pip install faster-coco-eval, or write type='CocoMetric'")
         super().__init__(*args, **options)
 
     def compute_metrics(self, results: list) -> dict[str, float]:

@@ -47,10 +47,7 @@ class CpuAmpOptimWrapper(AmpOptimWrapper):
         if hasattr(torch.amp, "GradScaler"):
             self.loss_scaler = torch.amp.GradScaler("cpu", enabled=dtype == "float16", **scaling)
         elif dtype == "float16":
-            raise ValueError(
-                f"CpuAmpOptimWrapper: dtype='float16' needs torch 2.3 or newer, this is {torch.__version__}: write "
-                "dtype='bfloat16'"
-            )
+            raise ValueError(f"float16 needs torch 2.3 or newer, got {torch.__version__}: write dtype='bfloat16'")
         else:
             self.loss_scaler = torch.cuda.amp.GradScaler(enabled=False)
 

@@ -59,10 +59,7 @@ def export_onnx(
     divisor = size_divisor(detector)
     if any(side % divisor for side in shape):
         padded = " ".join(str(side + -side % divisor) for side in shape)
-        raise ValueError(
-            f"the detector pads its images to multiples of {divisor}, and {shape[0]} x {shape[1]} is none: give the "
-            f"padded size, --shape {padded}"
-        )
+        raise ValueError(f"the detector pads {shape[0]} x {shape[1]} to multiples of {divisor}: give --shape {padded}")
     strides = [level.stride for level in neck_levels(detector)]
     images, model = torch.zeros(1, 3, *shape), HeadMaps(detector).eval()
     with torch.no_grad():

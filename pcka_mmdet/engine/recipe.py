@@ -52,9 +52,7 @@ def distillation_config(
     if is_distillation(config):
         raise ValueError(f"{student!r} is the config of a distillation already: train it without --teacher")
     if is_distillation(teacher_config):
-        raise ValueError(
-            f"{teacher!r} is the config of a distillation: give the student_config.py beside its checkpoints as teacher"
-        )
+        raise ValueError(f"{teacher!r} is a distillation's config: give the student_config.py beside its checkpoints")
     for path, side in ((student, config), (teacher, teacher_config)):
         model = side.get("model") or {}
         if "detector" in model and "backbone" not in model:

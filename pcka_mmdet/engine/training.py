@@ -183,8 +183,6 @@ def _train(config: Config, notes: Sequence[str], hooks: Sequence[Hook], start: s
         if failed is None:  # another process failed, and saves its step
             raise
         path = save_step(runner, failed)
-        raise FloatingPointError(
-            f"{error}. Batch and weights are in {path}; `pcka-mmdet replay {path}` (tools/replay_nonfinite.py) "
-            "repeats the step"
-        ) from error
+        saved = f"Batch and weights are in {path}; `pcka-mmdet replay {path}` repeats the step"
+        raise FloatingPointError(f"{error}. {saved}") from error
     return runner

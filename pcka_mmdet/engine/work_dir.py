@@ -45,10 +45,8 @@ def reserved(config: Config, resumes: bool) -> Iterator[None]:
         with tempfile.TemporaryFile(dir=work_dir):
             pass
     except OSError as error:
-        raise OSError(
-            f"the work directory {config.work_dir!r} cannot be written to ({error.strerror}): name another by "
-            "--work-dir"
-        ) from error
+        reason = f"cannot be written to ({error.strerror}): name another by --work-dir"
+        raise OSError(f"the work directory {config.work_dir!r} {reason}") from error
     if os.environ.get(RANKS.get(config.launcher, ""), "0") != "0":
         yield
         return

@@ -67,7 +67,7 @@ def test_a_map_that_belongs_to_no_level(tmp_path):
 def test_what_cannot_be_exported(tmp_path):
     model = build(retinanet())
     whole = save(tmp_path / "whole.pth", model, retinanet())
-    with pytest.raises(ValueError, match="multiples of 32, and 60 x 96 is none: give the padded size, --shape 64 96"):
+    with pytest.raises(ValueError, match="the detector pads 60 x 96 to multiples of 32: give --shape 64 96"):
         export_onnx(whole, tmp_path / "whole.onnx", (60, 96))
     with pytest.raises(
         ValueError,

@@ -46,9 +46,7 @@ class LossScheduleHook(Hook):
 
     def __init__(self, ramp: int = 0, every: int = 1, stop: int | None = None):
         if ramp < 0 or every < 1 or (stop is not None and stop < 1):
-            raise ValueError(
-                f"LossScheduleHook: ramp is at least 0, every and stop at least 1, got {ramp=}, {every=}, {stop=}"
-            )
+            raise ValueError(f"ramp is at least 0, every and stop at least 1, got {ramp=}, {every=}, {stop=}")
         self.ramp = ramp
         self.every = every
         self.stop = stop
@@ -61,10 +59,8 @@ class LossScheduleHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         if fpn_distill(runner) is None:
-            raise ValueError(
-                f"LossScheduleHook schedules the losses of pcka_mmdet.FPNDistill, and the model is a "
-                f"{type(unwrapped_model(runner)).__name__}: take it out of custom_hooks"
-            )
+            kind = type(unwrapped_model(runner)).__name__
+            raise ValueError(f"LossScheduleHook is for an FPNDistill, got a {kind}: take it out of custom_hooks")
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         model = unwrapped_model(runner)

@@ -46,9 +46,7 @@ class SimilarityHook(Hook):
 
     def __init__(self, interval: int = 50, val_batches: int = 8):
         if interval < 1 or val_batches < 0:
-            raise ValueError(
-                f"SimilarityHook: interval is at least 1 and val_batches at least 0, got {interval=}, {val_batches=}"
-            )
+            raise ValueError(f"interval is at least 1 and val_batches at least 0, got {interval=}, {val_batches=}")
         self.interval = interval
         self.val_batches = val_batches
         self._model: FPNDistill | None = None

@@ -125,9 +125,8 @@ class StudentCheckpointHook(CheckpointHook):
         lacking = [name for name in needed if name not in checkpoint]
         if lacking:
             raise ValueError(
-                f"--resume: this checkpoint holds no {' and no '.join(lacking)} to go on from: resume from an "
-                "epoch_N.pth, which holds them by default (default_hooks.checkpoint.save_optimizer, "
-                "save_param_scheduler). The best checkpoint and a student's never do"
+                f"--resume: this checkpoint holds no {' and no '.join(lacking)}: resume from an epoch_N.pth, neither "
+                "the best nor a student's, and leave save_optimizer and save_param_scheduler of the checkpoint hook on"
             )
         meta, model = checkpoint.get("meta", {}), unwrapped_model(runner)
         meta.pop("config", None)  # written by old MMCV; MMEngine would run it as Python
