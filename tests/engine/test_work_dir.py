@@ -70,7 +70,7 @@ def test_resume_where_nothing_was_trained(train, tmp_path):
 
 
 def test_two_trainings_whose_checkpoints_go_to_one_folder(tmp_path):
-    """MMEngine names it after the last part of the work directory alone."""
+    """MMEngine names it after only the last part of the work directory."""
 
     def trained(seed: str, out_dir: str = "checkpoints") -> None:
         hooks = dict(checkpoint=dict(type="CheckpointHook", out_dir=str(tmp_path / out_dir)))
@@ -83,22 +83,22 @@ def test_two_trainings_whose_checkpoints_go_to_one_folder(tmp_path):
         ValueError, match="the checkpoints of '.*seed0/run' are in '.*checkpoints/run', and would be ov"
     ):
         trained("seed1")
-    trained("seed1", out_dir="seed1")  # its own work directory
+    trained("seed1", out_dir="seed1")  # the work directory
     (tmp_path / "seed0").rename(tmp_path / "moved")
     trained("moved")
 
 
 def test_of_several_processes_the_first_one_keeps_the_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(work_dir, "PATIENCE", 0)
-    ours = config(tmp_path)
+    settings = config(tmp_path)
     for launcher, variable in (("pytorch", "RANK"), ("slurm", "SLURM_PROCID"), ("mpi", "OMPI_COMM_WORLD_RANK")):
-        ours.launcher = launcher
+        settings.launcher = launcher
         monkeypatch.setenv(variable, "0")
-        with reserved(ours, resumes=False):
-            with pytest.raises(BlockingIOError, match="in use by another run"), reserved(ours, resumes=False):
+        with reserved(settings, resumes=False):
+            with pytest.raises(BlockingIOError, match="in use by another run"), reserved(settings, resumes=False):
                 pass
             monkeypatch.setenv(variable, "1")
-            with reserved(ours, resumes=False):
+            with reserved(settings, resumes=False):
                 pass
     assert json.loads((tmp_path / ".training.json").read_text())["model"]["type"] == "pcka_mmdet.FPNDistill"
 

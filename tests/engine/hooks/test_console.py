@@ -121,7 +121,7 @@ def test_an_error_takes_the_bar_away(monkeypatch):
 
 
 class Once(BaseMetric):
-    """Gives a metric in the first validation alone, as MMDetection's does where later ones detect nothing."""
+    """Gives a metric in the first validation only, as MMDetection's does where later validations detect nothing."""
 
     validations = 0
 
@@ -134,11 +134,11 @@ class Once(BaseMetric):
 
 
 def test_the_last_metric_is_not_repeated(tmp_path):
-    found = {}
+    metrics = {}
     for hooks in ([], [FreshMetricsHook()]):
         settings = validation() | dict(val_evaluator=Evaluator(Once(prefix="coco")))
         run = runner(distillation(), tmp_path / str(len(hooks)), 2, custom_hooks=hooks, **settings)
         run.train()
         records = validation_records(read_scalars(tmp_path / str(len(hooks))))
-        found[len(hooks)] = [values["bbox_mAP"] for values in records.values()]
-    assert found == {0: [0.42, 0.42], 1: [0.42, 0.0]}
+        metrics[len(hooks)] = [values["bbox_mAP"] for values in records.values()]
+    assert metrics == {0: [0.42, 0.42], 1: [0.42, 0.0]}

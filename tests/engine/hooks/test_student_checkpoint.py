@@ -42,7 +42,7 @@ def load(path):
 
 
 def test_no_teacher_and_a_plain_student_beside_each(tmp_path):
-    """Where files of the user's own name both detectors: no checkpoint needs them to be exported."""
+    """Where a user's files name both detectors: no checkpoint needs them to be exported."""
     files = {side: tmp_path / f"{side}.py" for side in ("architecture", "teacher")}
     files["architecture"].write_text(f"model = {retinanet()!r}")
     files["teacher"].write_text(f"model = {retinanet(width=12)!r}")
@@ -110,7 +110,7 @@ def test_a_best_value_that_the_validation_does_not_give(tmp_path):
 
 
 def test_a_validation_without_the_best_value_saves_none(tmp_path):
-    """MMDetection's metric gives nothing where nothing was detected, and another evaluator may give its own."""
+    """MMDetection's metric gives nothing where nothing was detected, and a second evaluator may give a value."""
     run = train(tmp_path, epochs=1, hook=dict(save_best="coco/bbox_mAP", rule="greater"))
     checkpoint_hook(run).after_val_epoch(run, {"pascal_voc/mAP": 0.5})
     assert not list(tmp_path.glob("*best*.pth"))
@@ -217,25 +217,25 @@ def test_a_resumed_training_does_not_ask_for_what_its_student_started_from(make,
 
 
 def test_a_copy_of_a_work_directory_leaves_the_originals_best(tmp_path):
-    """Both with one metric and with two, of which each has its own best."""
-    hook = dict(save_best=["score", "other"], rule="greater")
+    """With one metric, and with two that have different best checkpoints."""
+    hook = dict(save_best=["score", "recall"], rule="greater")
     run = train(tmp_path / "original", epochs=1, hook=hook)
     run.train_loop._epoch = 1
-    checkpoint_hook(run).after_val_epoch(run, dict(score=0.5, other=0.5))
+    checkpoint_hook(run).after_val_epoch(run, dict(score=0.5, recall=0.5))
     run.save_checkpoint(str(tmp_path / "original"), "epoch_1.pth")
     before = sorted(path.name for path in (tmp_path / "original").iterdir())
     shutil.copytree(tmp_path / "original", tmp_path / "copy")
     newest = str(tmp_path / "copy" / "epoch_1.pth")
     run = train(tmp_path / "copy", epochs=2, hook=hook, resume=True, load_from=newest)
-    checkpoint_hook(run).after_val_epoch(run, dict(score=0.6, other=0.4))
+    checkpoint_hook(run).after_val_epoch(run, dict(score=0.6, recall=0.4))
     assert sorted(path.name for path in (tmp_path / "original").iterdir()) == before
     best = sorted(path.name for path in (tmp_path / "copy").glob("best*"))
-    assert best == ["best_other_epoch_1.pth", "best_score_epoch_2.pth"]
-    hook = dict(save_best="other", rule="greater")
+    assert best == ["best_recall_epoch_1.pth", "best_score_epoch_2.pth"]
+    hook = dict(save_best="recall", rule="greater")
     saver = checkpoint_hook(train(tmp_path / "one", epochs=1, hook=hook))
-    saver.best_ckpt_path = str(tmp_path / "original" / "best_other_epoch_1.pth")
+    saver.best_ckpt_path = str(tmp_path / "original" / "best_recall_epoch_1.pth")
     saver._keep_to_own_folder()
-    assert saver.best_ckpt_path == str(tmp_path / "one" / "best_other_epoch_1.pth")
+    assert saver.best_ckpt_path == str(tmp_path / "one" / "best_recall_epoch_1.pth")
 
 
 def test_a_student_that_is_missing_is_made_up_for(tmp_path, monkeypatch):
@@ -331,7 +331,7 @@ def test_a_checkpoint_is_as_large_as_the_plain_students_and_the_connectors(tmp_p
     """Weights and the optimizer's state, without anything of the teacher."""
     config = distillation(teacher=retinanet(channels=24))
     momentum = dict(optimizer=dict(type="SGD", lr=0.01, momentum=0.9))
-    run = train(tmp_path / "ours", epochs=1, config=config, optim_wrapper=copy.deepcopy(momentum))
+    run = train(tmp_path / "distilled", epochs=1, config=config, optim_wrapper=copy.deepcopy(momentum))
     train(tmp_path / "plain", epochs=1, config=retinanet(), optim_wrapper=copy.deepcopy(momentum))
 
     def size(folder):
@@ -339,4 +339,4 @@ def test_a_checkpoint_is_as_large_as_the_plain_students_and_the_connectors(tmp_p
         return sum(tensor.nbytes for tensor in tensors([content["state_dict"], content["optimizer"]]))
 
     connectors = 2 * sum(parameter.nbytes for parameter in run.model.distiller.parameters())
-    assert connectors > 0 and size(tmp_path / "ours") == size(tmp_path / "plain") + connectors
+    assert connectors > 0 and size(tmp_path / "distilled") == size(tmp_path / "plain") + connectors
