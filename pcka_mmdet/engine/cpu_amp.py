@@ -41,8 +41,8 @@ class CpuAmpOptimWrapper(AmpOptimWrapper):
             scaling = {"init_scale": float(loss_scale)}
         else:
             raise ValueError(
-                "CpuAmpOptimWrapper: loss_scale must be 'dynamic', a number above 0 such as 512, or a dict of options "
-                f"of torch.amp.GradScaler such as dict(init_scale=512.0), got {loss_scale!r}"
+                "CpuAmpOptimWrapper: loss_scale must be 'dynamic', a number above 0 (512), or options of "
+                f"torch.amp.GradScaler (dict(init_scale=512.0)), got {loss_scale!r}"
             )
         if hasattr(torch.amp, "GradScaler"):
             self.loss_scaler = torch.amp.GradScaler("cpu", enabled=dtype == "float16", **scaling)

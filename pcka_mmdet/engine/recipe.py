@@ -147,7 +147,7 @@ def _has_neck(detector: nn.Module) -> bool:
 
 
 def make_distillation(config: Config, sides: dict[str, Any], distiller: dict, balance: dict | None = None) -> None:
-    """Turn a student's config into its distillation's, in place. `sides` are the other arguments of `FPNDistill`."""
+    """Turn a student's config into its distillation's, in place. `sides` are further arguments of `FPNDistill`."""
     balanced = {} if balance is None else {"balance": balance}
     config.model = dict(type="pcka_mmdet.FPNDistill", **sides, distiller=distiller, **balanced)
     shorten_console_lines(config)
