@@ -1,7 +1,7 @@
 """PCKA distillation for MMDetection.
 
-Importing the package makes the old MM packages work on today's torch (:mod:`pcka_mmdet.compat`) and nothing else:
-models, hooks and data sets are imported when a config names them, and :mod:`pcka_mmdet.functional` needs torch alone.
+Importing the package makes the old MM packages work on today's torch (:mod:`pcka_mmdet.compat`). Models, hooks and data
+sets are imported when a config names them. :mod:`pcka_mmdet.functional` needs only torch.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ activate()
 
 
 def __getattr__(name: str) -> Any:
-    """The functions of `pcka_mmdet.api`, which is imported when one is asked for."""
+    """Import `pcka_mmdet.api` when one of its functions is used."""
     if name in ("distill", "load_student"):
         from . import api
 

@@ -19,6 +19,7 @@ from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.configuration.nested import replaced
 from pcka_mmdet.engine.cfg_options import apply_common
 from pcka_mmdet.engine.recipe import distillation_config
+from pcka_mmdet.engine.runner import kept_checkpoints
 from pcka_mmdet.engine.training import TrainingOptions, run_training
 from pcka_mmdet.report.scalars import read_scalars, validation_records
 
@@ -30,7 +31,7 @@ class Student:
     checkpoint: Path
     """A plain MMDetection checkpoint."""
     metrics: dict[str, float]
-    """Metrics of its own validation, such as `bbox_mAP`; empty if it was not validated."""
+    """Metrics of its validation, by names like `bbox_mAP`; empty if it was not validated."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ class Distilled:
     best: Student | None
     """The best student on val, if the config has `save_best`."""
     last: Student | None
-    """The student at the end; `None` if the config keeps the best alone."""
+    """The student at the end; `None` if the config keeps only the best."""
     recipe: str
     """A sentence: which recipe was taken, and why."""
 
     @property
     def checkpoint(self) -> Path:
-        """The student's file: the best, or else the last."""
+        """The file of the best student, or else of the last."""
         return (self.best or self.last).checkpoint
 
     @property
@@ -69,20 +70,20 @@ def distill(
 
     Args:
         student: Config of the student: a file, or `'mmdet::...'`.
-        teacher: Config of the teacher, likewise.
+        teacher: Config of the teacher: a file, or `'mmdet::...'`.
         teacher_ckpt: File or URL of the teacher's weights.
         work_dir: Folder for logs and checkpoints.
-        recipe: A key of `pcka_mmdet.models.recipes.RECIPES`, such as `'both-heads'`; `None` chooses what suits the
-            pair, see `pcka_mmdet.engine.recipe.suitable_recipe`.
-        cfg_options: Settings of the config, such as `{'train_cfg.max_epochs': 24}`.
+        recipe: A key of `pcka_mmdet.models.recipes.RECIPES`; `None` chooses by `suitable_recipe` of
+            `pcka_mmdet.engine.recipe`.
+        cfg_options: Settings of the config: `{'train_cfg.max_epochs': 24}`.
         **options: See `pcka_mmdet.engine.training.TrainingOptions`.
 
     Raises:
-        FileNotFoundError: There is no such config, checkpoint or data file.
+        FileNotFoundError: A config, checkpoint or data file is missing.
         FloatingPointError: The loss is not finite.
         OSError: The work directory is in use or cannot be written to, or a download failed.
         TypeError: An option is none of `TrainingOptions`.
-        ValueError: A config, the recipe, a setting or the work directory is refused. All messages say what to do.
+        ValueError: A config, the recipe, a setting or the work directory is refused.
     """
     sides = str(student), str(teacher), str(teacher_ckpt)
     cfg_options = replaced(dict(cfg_options or {}), str, Path)  # MMEngine writes a path as if it were code
@@ -96,6 +97,27 @@ def distill(
     return Distilled(Path(work_dir), *_students(runner), choice)
 
 
+def _students(runner: Runner) -> tuple[Student | None, Student | None]:
+    """The best and the last student of a training, each with the metrics of its validation."""
+    paths = kept_checkpoints(runner)
+    if paths == (None, None):
+        raise ValueError(f"{runner.work_dir!r} keeps no checkpoint: set default_hooks.checkpoint (interval, save_best)")
+    files = [path and student_path(path) for path in paths]
+    if any(file and not file.is_file() for file in files):
+        hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
+        raise ValueError(
+            f"the checkpoint hook of {runner.work_dir!r}, {type(hook).__name__}, writes no student: use "
+            "pcka_mmdet.StudentCheckpointHook, or `pcka-mmdet export CHECKPOINT`"
+        )
+    validations = validation_records(read_scalars(Path(runner.work_dir)))
+
+    def student(file: Path | None) -> Student | None:
+        step = file and re.search(r"\d+$", file.stem)  # the epoch or iteration
+        return file and Student(file, validations.get(step and int(step[0]), {}))
+
+    return student(files[0]), student(files[1])
+
+
 def load_student(checkpoint: str | Path, config: str | Path | Config | None = None) -> BaseModel:
     """The student of a checkpoint, in evaluation mode: ready for `mmdet.apis.inference_detector(model, image)`.
 
@@ -104,8 +126,8 @@ def load_student(checkpoint: str | Path, config: str | Path | Config | None = No
         config: Its config, or its path, for a checkpoint that holds none.
 
     Raises:
-        FileNotFoundError: There is no such checkpoint, or no such config.
-        ValueError: See `pcka_mmdet.checkpoints.student.read_student`; or there is no config.
+        FileNotFoundError: The checkpoint or the config is missing.
+        ValueError: See `pcka_mmdet.checkpoints.student.read_student`; or the checkpoint holds no config.
     """
     config = load_config(str(config)) if isinstance(config, (str, Path)) else config
     content, model = read_student(str(checkpoint), config)
@@ -115,31 +137,3 @@ def load_student(checkpoint: str | Path, config: str | Path | Config | None = No
     model.dataset_meta = content["meta"].get("dataset_meta", {})
     init_default_scope(model.cfg.get("default_scope") or "mmdet")  # for the pipeline of `inference_detector`
     return model.eval()
-
-
-def _students(runner: Runner) -> tuple[Student | None, Student | None]:
-    """The best and the last student of a training, each with the metrics of its own validation."""
-    hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
-    several = getattr(hook, "best_ckpt_path_dict", {}).values()
-    best = next(filter(None, [getattr(hook, "best_ckpt_path", None), *several]), None)
-    newest = Path(runner.work_dir) / "last_checkpoint"
-    last = newest.read_text().strip() if newest.is_file() else None
-    if best is None and last is None:
-        raise ValueError(
-            f"the training in {runner.work_dir!r} is done, but its config keeps no checkpoint: set "
-            "default_hooks.checkpoint (interval, save_best)"
-        )
-    validations = validation_records(read_scalars(Path(runner.work_dir)))
-    students = [path and student_path(path) for path in (best, last)]
-    if any(student and not student.is_file() for student in students):
-        raise ValueError(
-            f"the training in {runner.work_dir!r} is done, but its checkpoint hook, {type(hook).__name__}, writes no "
-            "student: use pcka_mmdet.StudentCheckpointHook, or `pcka-mmdet export CHECKPOINT`"
-        )
-    return tuple(student and Student(student, validations.get(_step(student), {})) for student in students)
-
-
-def _step(checkpoint: Path) -> int | None:
-    """The epoch or iteration at the end of a checkpoint's name."""
-    found = re.search(r"\d+$", checkpoint.stem)
-    return found and int(found[0])

@@ -1,6 +1,5 @@
 """COCO's metric by faster-coco-eval: the same numbers in less time."""
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +27,7 @@ class FasterCocoMetric(CocoMetric):
 
     Args:
         *args: See `mmdet.evaluation.CocoMetric`.
-        **options: Likewise.
+        **options: See `mmdet.evaluation.CocoMetric`.
 
     Raises:
         ImportError: faster-coco-eval is not installed.
@@ -36,41 +35,31 @@ class FasterCocoMetric(CocoMetric):
 
     def __init__(self, *args: Any, **options: Any):
         if find_spec("faster_coco_eval") is None:
-            raise ImportError(
-                "FasterCocoMetric needs faster-coco-eval: pip install faster-coco-eval, or write type='CocoMetric'"
-            )
+            raise ImportError("FasterCocoMetric: pip install faster-coco-eval, or write type='CocoMetric'")
         super().__init__(*args, **options)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Write the detections as `CocoMetric` does for `format_only`, and evaluate the files.
-
-        Args:
-            results: See `mmdet.evaluation.CocoMetric.compute_metrics`.
-
-        Raises:
-            KeyError: `metric_items` has an unknown name.
-        """
-        given, logger, found = (self.format_only, self.outfile_prefix), MMLogger.get_current_instance(), {}
+        """Let `CocoMetric` write the detections and compute `proposal_fast`; compute the rest from the files."""
+        logger, values = MMLogger.get_current_instance(), {}
+        metrics, outfile_prefix = self.metrics, self.outfile_prefix
         with TemporaryDirectory() as folder:
-            prefix = self.outfile_prefix or str(Path(folder, "results"))
-            self.format_only, self.outfile_prefix = True, prefix
+            prefix = outfile_prefix or str(Path(folder, "results"))
+            self.metrics, self.outfile_prefix = [name for name in metrics if name == "proposal_fast"], prefix
             try:
-                super().compute_metrics(results)
+                recalls = super().compute_metrics(results)
             finally:
-                self.format_only, self.outfile_prefix = given
-            for metric in () if self.format_only else self.metrics:
-                logger.info(f"Evaluating {metric}...")
+                self.metrics, self.outfile_prefix = metrics, outfile_prefix
+            for metric in () if self.format_only else metrics:
                 if metric == "proposal_fast":
-                    detections = [detection for _, detection in results]
-                    recalls = self.fast_eval_recall(detections, self.proposal_nums, self.iou_thrs, logger=logger)
-                    found |= {f"AR@{number}": value for number, value in zip(self.proposal_nums, recalls, strict=True)}
-                    logger.info(", ".join(f"AR@{n} {value:.4f}" for n, value in zip(self.proposal_nums, recalls)))
-                elif detections := load(f"{prefix}.{'segm' if metric == 'segm' else 'bbox'}.json"):
-                    found |= self._values(metric, self._evaluate(metric, detections), logger)
-                else:
+                    values |= recalls
+                    continue
+                logger.info(f"Evaluating {metric}...")
+                detections = load(f"{prefix}.{'segm' if metric == 'segm' else 'bbox'}.json")
+                if not detections:
                     logger.error("The testing results of the whole dataset is empty.")
                     break
-        return found
+                values |= self._values(metric, self._evaluate(metric, detections), logger)
+        return values
 
     def _evaluate(self, metric: str, detections: list[dict]) -> COCOeval:
         """Match and accumulate; print pycocotools' summary, since faster-coco-eval's takes AP at the largest number of
@@ -98,20 +87,21 @@ class FasterCocoMetric(CocoMetric):
             raise KeyError(f'metric item "{unknown[0]}" is not supported')
         if metric == "proposal":
             return {item: round(float(stats[item]), 3) for item in items}
-        found = {}
+        values = {}
         if self.classwise:
-            rows = [self._of_class(evaluation.eval["precision"][:, :, index]) for index in range(len(self.cat_ids))]
-            names = [self._coco_api.loadCats(number)[0]["name"] for number in self.cat_ids]
-            found = {f"{name}_precision": row[0] for name, row in zip(names, rows, strict=True)}
-            cells = [[name, *map(str, row)] for name, row in zip(names, rows, strict=True)]
-            logger.info("\n" + AsciiTable([["category", *PRECISIONS], *cells]).table)
+            rows = []
+            for index, category in enumerate(self._coco_api.loadCats(self.cat_ids)):
+                precisions = _class_precisions(evaluation.eval["precision"][:, :, index])
+                values[f"{category['name']}_precision"] = precisions[0]
+                rows.append([category["name"], *map(str, precisions)])
+            logger.info("\n" + AsciiTable([["category", *PRECISIONS], *rows]).table)
         logger.info(f"{metric}_mAP_copypaste: {' '.join(f'{stats[item]:.3f}' for item in PRECISIONS)}")
-        return found | {f"{metric}_{item}": round(float(stats[item]), 3) for item in items}
+        return values | {f"{metric}_{item}": round(float(stats[item]), 3) for item in items}
 
-    @staticmethod
-    def _of_class(precision: np.ndarray) -> Sequence[float]:
-        """AP of a class as in `PRECISIONS`, from `(IoU, recall, size, detections)`; -1 stands for no object."""
-        parts = [precision[:, :, 0, -1], precision[0, :, 0, -1], precision[5, :, 0, -1]]
-        parts += [precision[:, :, size, -1] for size in (1, 2, 3)]
-        kept = [part[part > -1] for part in parts]
-        return [round(float(part.mean()), 3) if part.size else float("nan") for part in kept]
+
+def _class_precisions(precision: np.ndarray) -> list[float]:
+    """AP of a class as in `PRECISIONS`, from `(IoU, recall, size, detections)`; -1 stands for no object."""
+    parts = [precision[:, :, 0, -1], precision[0, :, 0, -1], precision[5, :, 0, -1]]
+    parts += [precision[:, :, size, -1] for size in (1, 2, 3)]
+    valid = [part[part > -1] for part in parts]
+    return [round(float(part.mean()), 3) if part.size else float("nan") for part in valid]

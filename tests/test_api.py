@@ -4,9 +4,11 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 from mmengine.hooks import CheckpointHook
 
-from pcka_mmdet.api import Distilled, Student, _students
+from pcka_mmdet.api import Distilled, Student, _students, distill
+from pcka_mmdet.configuration.detector import build_detector
 
 
 @pytest.fixture
@@ -42,8 +44,16 @@ def test_a_training_that_keeps_one_of_them(runner, tmp_path):
     with pytest.raises(ValueError, match="keeps no checkpoint: set default_hooks.checkpoint"):
         _students(runner)
     (tmp_path / "last_checkpoint").write_text("epoch_4.pth")
-    with pytest.raises(ValueError, match="its checkpoint hook, CheckpointHook, writes no student"):
+    with pytest.raises(ValueError, match="the checkpoint hook of '.*', CheckpointHook, writes no student"):
         _students(runner)
     (tmp_path / "student_epoch_4.pth").touch()
     (tmp_path / "last_checkpoint").write_text(str(tmp_path / "epoch_4.pth"))
     assert _students(runner) == (None, Student(tmp_path / "student_epoch_4.pth", {}))
+
+
+def test_a_teacher_with_another_number_of_classes_than_its_weights(tmp_path):
+    weights = build_detector(dict(cfg_path="configs/demo/teacher.py", bbox_head=dict(num_classes=4))).state_dict()
+    torch.save(weights, tmp_path / "teacher.pth")
+    with pytest.raises(ValueError, match="the teacher's config has 10 classes, and its weights '.*teacher.pth' have 4"):
+        distill("configs/demo/student.py", "configs/demo/teacher.py", tmp_path / "teacher.pth", tmp_path / "work")
+    assert not (tmp_path / "work").exists()

@@ -46,10 +46,10 @@ def scene(tmp_path):
             entry = dict(bbox=[*box[:2].tolist(), width, height], area=width * height, segmentation=rle(box))
             entry |= dict(id=10 * image + i + 1, image_id=image, category_id=i % 2 + 1, iscrowd=int(i == 4))
             annotations.append(entry)
-        found = torch.cat([truth + 4 * torch.randn(5, 4, generator=generator), boxes(generator, 3)])
-        masks = torch.from_numpy(np.stack([mask(box) for box in found])).bool()
+        detected = torch.cat([truth + 4 * torch.randn(5, 4, generator=generator), boxes(generator, 3)])
+        masks = torch.from_numpy(np.stack([mask(box) for box in detected])).bool()
         labels = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1])
-        instances = dict(bboxes=found, scores=torch.rand(8, generator=generator), labels=labels, masks=masks)
+        instances = dict(bboxes=detected, scores=torch.rand(8, generator=generator), labels=labels, masks=masks)
         samples.append(dict(img_id=image, ori_shape=(SIDE, SIDE), pred_instances=instances))
     images = [dict(id=image, width=SIDE, height=SIDE, file_name=f"{image}.png") for image in range(6)]
     categories = [dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)]
@@ -92,13 +92,13 @@ def test_the_table_is_pycocotools(scene, capsys):
 
 
 def test_more_detections_than_ap_counts(scene):
-    """AP counts the 100 best of an image; with a box 150 times, false ones push others out."""
+    """AP counts the 100 best of an image; with a box 150 times, false detections push true ones out."""
     path, samples = scene
     for sample in samples:
-        found = sample["pred_instances"]
+        detected = sample["pred_instances"]
         for key in ("bboxes", "labels", "masks"):
-            found[key] = torch.cat([found[key], found[key][-1:].expand(150, *found[key].shape[1:])])
-        found["scores"] = torch.cat([found["scores"], torch.linspace(0.2, 0.9, 150)])
+            detected[key] = torch.cat([detected[key], detected[key][-1:].expand(150, *detected[key].shape[1:])])
+        detected["scores"] = torch.cat([detected["scores"], torch.linspace(0.2, 0.9, 150)])
     expected = evaluate("mmdet.CocoMetric", path, samples)
     assert evaluate("pcka_mmdet.FasterCocoMetric", path, samples) == pytest.approx(expected, nan_ok=True)
 
@@ -106,7 +106,7 @@ def test_more_detections_than_ap_counts(scene):
 def test_nothing_detected_and_files_alone(scene, tmp_path):
     """As with CocoMetric there are no values then; the file of the detections stays where it is asked for."""
     path, samples = scene
-    prefix = tmp_path / "found" / "results"
+    prefix = tmp_path / "detections" / "results"
     prefix.parent.mkdir()
     options = dict(format_only=True, outfile_prefix=str(prefix))
     assert evaluate("pcka_mmdet.FasterCocoMetric", path, samples, **options) == {}

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from pcka_mmdet.engine.lock import exclusive
+from pcka_mmdet.engine.work_dir import exclusive
 
 from .display import Display
 from .stages import Stage

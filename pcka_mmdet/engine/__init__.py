@@ -1,3 +1,3 @@
 """Running a training: recipes, hooks, logs, checks before it starts. Importing it registers hooks and wrappers."""
 
-from . import cpu_amp, hooks, log_processor  # noqa: F401
+from . import cpu_amp, hooks  # noqa: F401

@@ -35,12 +35,7 @@ _PLACES = {
 
 
 def apply_common(config: Config, options: Mapping[str, Any] | None, work_dir: str | None) -> None:
-    """Apply `--cfg-options` and `--work-dir`, in place.
-
-    Raises:
-        FileNotFoundError: The config of a detector that it names does not exist.
-        ValueError: That config is invalid; see also `check_names`.
-    """
+    """Apply `--cfg-options` and `--work-dir`, in place, and write out detectors that MMRazor would build wrongly."""
     merge_options(config, options or {})
     write_out_mmrazor_detectors(config)
     if work_dir is not None:
@@ -49,110 +44,44 @@ def apply_common(config: Config, options: Mapping[str, Any] | None, work_dir: st
         config.work_dir = str(Path("work_dirs") / Path(config.filename).stem)
 
 
-def check_names(config: Config, options: Mapping[str, Any]) -> None:
-    """Refuse options that nearly are a setting of MMEngine's, of ours, or of a default hook, or lack its place.
-
-    MMEngine adds what a config lacks, so a misspelt setting would be silent. A name that begins with a setting's, such
-    as `train_cfg_stage2`, passes, as does every other name that the config has. A variable of the file (`max_epochs`,
-    `balance`) is refused: the settings made from it have been read.
-
-    Raises:
-        ValueError: There is such an option.
-    """
-    known = {"": _RUNNER_SETTINGS}
-    known["default_hooks."] = set(config.get("default_hooks") or {})
-    places = dict(_PLACES)
-    if is_fpn_distill(config):
-        known["model."] = _DISTILLATION_SETTINGS
-        places |= {name: f"model.{name}" for name in _DISTILLATION_SETTINGS} | {"losses": "model.distiller.losses"}
-    there = {"": config, "default_hooks.": known["default_hooks."], "model.": config.get("model") or {}}
-    for option in options:
-        name, dot, rest = option.partition(".")
-        if name in places:
-            meant = places[name] + dot + (_of_a_loss(config, rest) if name == "losses" else rest)
-            raise ValueError(f"there is no setting {option!r}: did you mean {meant!r}?")
-        for prefix, names in known.items():
-            if (meant := _meant(option, prefix, names, there[prefix])) is not None:
-                raise ValueError(f"there is no setting {option!r}: did you mean {meant!r}?")
-
-
-def doubtful_names(config: Config) -> list[str]:
-    """A sentence for each name at the top of a config that nearly is a setting of MMEngine's, which ignores it."""
-    meant = {name: _meant(name, "", _RUNNER_SETTINGS, (), CUTOFF_IN_FILES) for name in config}
-    return [
-        f"the config has {name!r}, which MMEngine does not read: did you mean {right!r}?"
-        for name, right in meant.items()
-        if right is not None
-    ]
-
-
-def _of_a_loss(config: Config, option: str) -> str:
-    """An option below `losses`, with the name of a loss that the config has in the place of a misspelt one.
-
-    Args:
-        config: The config of a distillation.
-        option: Such as `'pckaa.loss_weight'`. One that sets a type (`'pcka2.type'`) adds a loss and is left as it is.
-    """
-    name, dot, rest = option.partition(".")
-    there = config.model.get("distiller", {}).get("losses") or {}
-    adds = name in there or rest in ("", "type")
-    close = [] if adds else difflib.get_close_matches(name, there, n=1, cutoff=CUTOFF)
-    return f"{close[0]}{dot}{rest}" if close else option
-
-
-def _meant(
-    option: str, prefix: str, names: Collection[str], there: Collection[str], cutoff: float = CUTOFF
-) -> str | None:
-    """The option whose name below `prefix` is misspelt; `None` if it is not.
-
-    Args:
-        option: The option.
-        prefix: Such as `'model.'`.
-        names: Names of settings that a config may have there.
-        there: Names that this config has there.
-        cutoff: Least similarity.
-    """
-    if not option.startswith(prefix):
-        return None
-    name, dot, rest = option.removeprefix(prefix).partition(".")
-    if name in there or name in names or name.startswith(tuple(f"{setting}_" for setting in names)):
-        return None
-    close = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
-    return prefix + close[0] + dot + rest if close else None
-
-
 def merge_options(config: Config, options: Mapping[str, Any]) -> None:
     """Merge options; in a distillation, a detector's options (`model.bbox_head.num_classes`) go to the student.
 
     A recipe is written out first (see `pcka_mmdet.models.recipes`), so that options may name its parts.
 
     Raises:
-        ValueError: There is no such recipe, or the config has none to replace; see also `check_names`.
+        ValueError: A name is refused (see `check_names`), or the recipe.
     """
-    if is_fpn_distill(config):
-        _merge_recipe(config, options)
-        options = {key: value for key, value in options.items() if key != "model.recipe"}
-    check_names(config, options)
-    of_student = {
-        key: value
-        for key, value in options.items()
-        if is_fpn_distill(config) and key.startswith("model.") and key.split(".")[1] not in _DISTILLATION_SETTINGS
-    }
-    ratios = {key: value for key, value in options.items() if key.startswith("model.balance.ratio.")}
-    config.merge_from_dict({key: options[key] for key in options if key not in (*of_student, *ratios)})
-    _merge_ratios(config, ratios)
-    if is_fpn_distill(config) and "data_preprocessor" in config and "data_preprocessor" in config.model.architecture:
-        # the student has a copy of the one at the top
-        of_student |= {f"model.{key}": value for key, value in options.items() if key.startswith("data_preprocessor")}
-    if not of_student:
+    if not is_fpn_distill(config):
+        check_names(config, options)
+        config.merge_from_dict(dict(options))
         return
-    if isinstance(config.model.architecture, str):
+    _merge_recipe(config, options)
+    options = {key: value for key, value in options.items() if key != "model.recipe"}
+    check_names(config, options)
+    student, ratios, rest = {}, {}, {}
+    for key, value in options.items():
+        if key.startswith("model.") and key.split(".")[1] not in _DISTILLATION_SETTINGS:
+            student[key.removeprefix("model.")] = value
+        elif key.startswith("model.balance.ratio."):
+            ratios[key] = value
+        else:
+            rest[key] = value
+    config.merge_from_dict(rest)
+    if ratios and not isinstance(ratio_of(config.model), Mapping):
+        # MMEngine merges no dict into a number: the losses without an option keep the number
+        config.model.balance = dict(ratio=ratios_by_name(ratio_of(config.model), losses_of(config.model)))
+    config.merge_from_dict(ratios)
+    if "data_preprocessor" in config and "data_preprocessor" in config.model.architecture:
+        # the student has a copy of the one at the top
+        student |= {key: value for key, value in options.items() if key.startswith("data_preprocessor")}
+    if student and isinstance(config.model.architecture, str):
         config.model.architecture = dict(cfg_path=config.model.architecture)
-    config.merge_from_dict({f"model.architecture.{key.removeprefix('model.')}": v for key, v in of_student.items()})
+    config.merge_from_dict({f"model.architecture.{key}": value for key, value in student.items()})
 
 
 def _merge_recipe(config: Config, options: Mapping[str, Any]) -> None:
-    """Write out the recipe of a distillation's config, with the teachers of the options, which it depends on."""
+    """Write out a distillation's recipe. It depends on the teachers, so their options are merged first."""
     model, recipe = config.model, options.get("model.recipe")
     if recipe is not None and model.get("recipe") is None and model.get("distiller") is not None:
         raise ValueError(
@@ -164,8 +93,51 @@ def _merge_recipe(config: Config, options: Mapping[str, Any]) -> None:
     write_out_recipe(config.model)
 
 
-def _merge_ratios(config: Config, ratios: Mapping[str, Any]) -> None:
-    """Merge ratios of single losses. MMEngine merges no dict into a number: the other losses keep that number."""
-    if ratios and not isinstance(ratio_of(config.model), Mapping):
-        config.model.balance = dict(ratio=ratios_by_name(ratio_of(config.model), losses_of(config.model)))
-    config.merge_from_dict(dict(ratios))
+def check_names(config: Config, options: Mapping[str, Any]) -> None:
+    """Refuse misspelt settings of MMEngine, `FPNDistill` and the default hooks, which MMEngine would add in silence.
+
+    Names that the config has pass, and names that begin with a setting's (`train_cfg_stage2`). A variable of the file
+    (`max_epochs`, `balance`) is refused: the settings made from it have been read.
+
+    Raises:
+        ValueError: An option is misspelt or lacks its place.
+    """
+    hooks = config.get("default_hooks") or {}
+    # names of settings below each prefix, and the names that this config has there
+    known: dict[str, tuple[Collection[str], Collection[str]]]
+    known = {"": (_RUNNER_SETTINGS, config), "default_hooks.": (hooks, hooks)}
+    places, losses = dict(_PLACES), {}
+    if is_fpn_distill(config):
+        known["model."] = _DISTILLATION_SETTINGS, config.model
+        places |= {name: f"model.{name}" for name in _DISTILLATION_SETTINGS} | {"losses": "model.distiller.losses"}
+        losses = losses_of(config.model)
+    for option in options:
+        name, dot, rest = option.partition(".")
+        if name == "losses" and "." in rest and not rest.endswith(".type"):  # a type would add a loss
+            rest = _corrected(rest, losses, losses) or rest
+        meant = places[name] + dot + rest if name in places else None
+        for prefix, (settings, given) in known.items():
+            if meant is None and option.startswith(prefix):
+                right = _corrected(option.removeprefix(prefix), settings, given)
+                meant = right and prefix + right
+        if meant is not None:
+            raise ValueError(f"there is no setting {option!r}: did you mean {meant!r}?")
+
+
+def doubtful_names(config: Config) -> list[str]:
+    """A sentence for each name at the top of a config that nearly is a setting of MMEngine's, which ignores it."""
+    meant = {name: _corrected(name, _RUNNER_SETTINGS, (), CUTOFF_IN_FILES) for name in config}
+    return [
+        f"the config has {name!r}, which MMEngine does not read: did you mean {right!r}?"
+        for name, right in meant.items()
+        if right is not None
+    ]
+
+
+def _corrected(option: str, settings: Collection[str], given: Collection[str], cutoff: float = CUTOFF) -> str | None:
+    """The option with its first name corrected to the setting that is meant; `None` if it is a setting or given."""
+    name, dot, rest = option.partition(".")
+    if name in given or name in settings or name.startswith(tuple(f"{setting}_" for setting in settings)):
+        return None
+    close = difflib.get_close_matches(name, settings, n=1, cutoff=cutoff)
+    return close[0] + dot + rest if close else None

@@ -1,9 +1,8 @@
 """Neck maps of trained detectors, for pictures and comparisons."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -43,8 +42,8 @@ def maps_of_image(config: Config, checkpoints: Mapping[str, str], image: Path) -
         By name of the level, the maps `(1, C, H, W)` of `'teacher'` and of each student, without the padding.
 
     Raises:
-        FileNotFoundError: There is no such image.
-        ValueError: The config is no distillation's, or a checkpoint is not of its student.
+        FileNotFoundError: The image is missing.
+        ValueError: The config is no distillation's, or backbone and neck of a checkpoint are not its student's.
     """
     if not is_fpn_distill(config):
         raise ValueError("the maps are compared with a teacher's: give the config of a distillation")
@@ -59,31 +58,19 @@ def maps_of_image(config: Config, checkpoints: Mapping[str, str], image: Path) -
     images, samples = batch["inputs"], batch["data_samples"]
     maps = {TEACHER: model.teacher_maps(images, samples)}
     for name, checkpoint in checkpoints.items():
-        _load_to_neck(model.student, checkpoint)
+        weights, _ = read_weights(checkpoint, "the checkpoint")
+        _, problems = load_what_fits(model.student, student_weights(weights))
+        problems = [problem for part in PARTS for problem in of_part(problems, part)]
+        if problems:
+            raise ValueError(f"{checkpoint!r} is not of this config's student: {summarise(problems)}")
         maps[name] = listed(model.student.eval().extract_feat(images))
     height, width = samples[0].img_shape
-    image = images[:, :, :height, :width]
-    pairs = pair_levels(neck_levels(model.student), neck_levels(model.teacher))
-    return {
-        pair.name: {
-            name: crop_to_image(levels[(pair.teacher if name == TEACHER else pair.student).index], image, images)
-            for name, levels in maps.items()
-        }
-        for pair in pairs
-    }
-
-
-def _load_to_neck(student: BaseModel, checkpoint: str) -> None:
-    """Load the student's weights; all of backbone and neck must fit.
-
-    Raises:
-        ValueError: They do not.
-    """
-    weights, _ = read_weights(checkpoint, "the checkpoint")
-    _, problems = load_what_fits(student, student_weights(weights))
-    problems = [problem for part in PARTS for problem in of_part(problems, part)]
-    if problems:
-        raise ValueError(f"{checkpoint!r} is not of this config's student: {summarise(problems)}")
+    unpadded = images[:, :, :height, :width]
+    levels: dict[str, dict[str, Tensor]] = {}
+    for pair in pair_levels(neck_levels(model.student), neck_levels(model.teacher)):
+        index = dict.fromkeys(maps, pair.student.index) | {TEACHER: pair.teacher.index}
+        levels[pair.name] = {name: crop_to_image(maps[name][index[name]], unpadded, images) for name in maps}
+    return levels
 
 
 @torch.no_grad()
@@ -94,9 +81,9 @@ def compare_levels(
 
     Args:
         first: A detector; images are read and normalised as it expects.
-        second: Another; images are normalised and padded anew for it.
+        second: A detector; images are normalised and padded anew for it.
         config: A config with `test_dataloader`.
-        images: After how many images to stop, in whole batches.
+        images: Images to compare, rounded up to whole batches.
 
     Returns:
         CKA `(levels of first, levels of second)`, and the names of both sides' levels.
@@ -105,19 +92,13 @@ def compare_levels(
     loader = copy.deepcopy(config.test_dataloader)
     loader.update(num_workers=0, persistent_workers=False)
     names = [[level.name for level in neck_levels(detector)] for detector in (first, second)]
-    other, normalisation = Teacher(second, "random"), Normalisation.of(first.data_preprocessor)
-    total = LevelMatrix((len(names[0]), len(names[1])))
-    for data in _until(Runner.build_dataloader(loader), images):
+    teacher, normalisation = Teacher(second, "random"), Normalisation.of(first.data_preprocessor)
+    matrix, compared = LevelMatrix((len(names[0]), len(names[1]))), 0
+    for data in Runner.build_dataloader(loader):
+        if compared >= images:
+            break
+        compared += len(data["inputs"])
         batch = first.data_preprocessor(data, False)
-        maps = other(batch["inputs"], batch["data_samples"], normalisation)["neck"]
-        total.add(listed(first.eval().extract_feat(batch["inputs"])), maps)
-    return total.values(), *names
-
-
-def _until(loader: Any, images: int) -> Iterator[Any]:
-    seen = 0
-    for data in loader:
-        if seen >= images:
-            return
-        seen += len(data["inputs"])
-        yield data
+        maps = teacher(batch["inputs"], batch["data_samples"], normalisation)["neck"]
+        matrix.add(listed(first.eval().extract_feat(batch["inputs"])), maps)
+    return matrix.values(), *names

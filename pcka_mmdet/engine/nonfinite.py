@@ -1,13 +1,12 @@
 """Save a step whose loss is not finite, and repeat it."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import MessageHub, print_log
+from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement, InstanceData
@@ -21,15 +20,11 @@ from pcka_mmdet.configuration.distillation import self_contained
 from pcka_mmdet.models.outputs import box_tensor
 
 from .hooks.nonfinite_loss import FailedStep, batch_augments
-from .runner import set_random_state, unwrapped_model
+from .runner import set_random_state, unwrapped_model, warn
 
 
 def save_step(runner: Runner, step: FailedStep) -> Path:
-    """Save a failed step in `work_dir/nonfinite/`: batch, weights, config and all else that its losses depend on.
-
-    Returns:
-        The file, for `replay`.
-    """
+    """Save what the losses of a failed step depend on, for `replay`. Returns the file, in `work_dir/nonfinite/`."""
     model = unwrapped_model(runner)
     content = {
         "inputs": list(step.batch["inputs"]),
@@ -49,7 +44,7 @@ def save_step(runner: Runner, step: FailedStep) -> Path:
 
 
 def autocast_dtype(runner: Runner) -> str | None:
-    """The autocast dtype of the optimizer wrapper, such as `'float16'`; `None` without mixed precision."""
+    """The autocast dtype of the optimizer wrapper: `'float16'` or `'bfloat16'`; `None` without mixed precision."""
     probe = torch.ones(1, 1, device=next(runner.model.parameters()).device)
     with runner.optim_wrapper.optim_context(runner.model):
         dtype = (probe @ probe).dtype
@@ -61,28 +56,22 @@ class Replay:
     """The result of a repeated step."""
 
     losses: dict[str, float]
-    problem: str | None
-    """Which losses are not finite, and where that begins; `None` if all are finite."""
-    weights: list[str]
-    """Names of the parameters and buffers that were not finite before the step."""
+    problem: str | None  # which losses are not finite, and where that begins
+    weights: list[str]  # names of the parameters and buffers that were not finite before the step
 
 
 def replay(path: str, config: Config | None = None) -> Replay:
-    """Repeat the forward of a saved step, on the CPU.
-
-    Args:
-        path: The file.
-        config: See `read_batch`.
-
-    Raises:
-        FileNotFoundError: See `read_batch`.
-        ValueError: See `read_batch`.
-    """
+    """Repeat the forward of a saved step, on the CPU. See `read_batch` for arguments and errors."""
     config, content, batch = read_batch(path, config)
     init_default_scope(config.get("default_scope", "mmdet"))
     model = build_detector(model_of(config, path)).train()
     model.load_state_dict(content["state_dict"])
-    _warn_of_another_teacher(content["teacher_sha256"], model.teacher_sha256)
+    before, now = content["teacher_sha256"], model.teacher_sha256
+    if before is None or before != now:
+        warn(
+            f"the teacher's file had the sha256 {before} in the training and has {now} here: its maps, and so the "
+            "distillation losses, may differ (None: random weights, or a file that is not on this machine)"
+        )
     distillation, precision = content["distillation"], content["precision"]
     MessageHub.get_current_instance().update_info_dict(
         {key: distillation[key] for key in ("epoch", "iter", "max_iters", "seed") if key in distillation}
@@ -100,16 +89,6 @@ def replay(path: str, config: Config | None = None) -> Replay:
     return Replay(losses, model.nonfinite, weights)
 
 
-def _warn_of_another_teacher(before: str | None, now: str | None) -> None:
-    if before is None or before != now:
-        print_log(
-            f"the teacher's file had the sha256 {before} in the training and has {now} here: its maps, and so the "
-            "distillation losses, may differ (None: random weights, or a file that is not on this machine)",
-            "current",
-            level=logging.WARNING,
-        )
-
-
 def read_batch(path: str, config: Config | None = None) -> tuple[Config, dict, dict]:
     """The config, the whole content and the batch of a saved step.
 
@@ -118,8 +97,8 @@ def read_batch(path: str, config: Config | None = None) -> tuple[Config, dict, d
         config: The config of the training. By default the text in the file, which is read as data.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It cannot be read, or its config names code to run; see `refuse_code`.
+        FileNotFoundError: The file is missing.
+        ValueError: The file is no saved step, or its config names code to run (see `refuse_code`).
     """
     content = load_file(path, "saved step")
     if not isinstance(content, dict) or not {"inputs", "samples", "config"} <= content.keys():

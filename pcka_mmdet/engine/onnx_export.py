@@ -22,16 +22,16 @@ INPUT = "images"
 def export_onnx(
     checkpoint: str | Path, target: str | Path, shape: tuple[int, int], config: Config | None = None
 ) -> list[str]:
-    """Write the student of a checkpoint as an ONNX model.
+    """Write the student of a checkpoint as an ONNX model, atomically.
 
     Its input `images` is one normalised, padded image `(1, 3, height, width)`. Its outputs are the head's maps, named
-    after the arguments of the head's `predict_by_feat` and the stride, such as `cls_scores_s8`; a map that belongs to
-    no level (RTMDet-Ins' `mask_feat`) after the argument alone. Metadata of the model: `config` (the detector's, as
-    text), `strides`, `mean`, `std`, `bgr_to_rgb` and `classes` (JSON).
+    after the arguments of the head's `predict_by_feat` and the stride: `cls_scores_s8`. A map that belongs to no level
+    (RTMDet-Ins' `mask_feat`) has the argument's name. Metadata of the model: `config` (the detector's, as text),
+    `strides`, `mean`, `std`, `bgr_to_rgb` and `classes` (JSON).
 
     Args:
         checkpoint: File or URL of a plain MMDetection checkpoint or a distillation's.
-        target: The file to write; it is written atomically.
+        target: The file to write.
         shape: Height and width of the image in pixels.
         config: See `pcka_mmdet.checkpoints.student.read_student`.
 
@@ -39,28 +39,34 @@ def export_onnx(
         The names of the outputs.
 
     Raises:
-        FileNotFoundError: There is no such checkpoint.
+        FileNotFoundError: The checkpoint is missing.
         ImportError: `onnx` or `onnxscript` is not installed.
         ValueError: See `read_student`; or the detector is not a one-stage detector, pads images of that shape, or has
             an operator that torch cannot export.
     """
+    from mmdet.models.detectors import SingleStageDetector  # here, as classifiers train without MMDetection
+
     if not all(map(importlib.util.find_spec, ("onnx", "onnxscript"))):
         raise ImportError("torch exports with the packages onnx and onnxscript: pip install onnx onnxscript")
-    detector, text, classes = _detector(str(checkpoint), config)
+    content, detector = read_student(str(checkpoint), config)
+    if detector is None:
+        raise ValueError(f"the student of {str(checkpoint)!r} cannot be read: there is no config in it; {GIVE_CONFIG}")
+    if not isinstance(detector, SingleStageDetector):
+        raise ValueError(
+            f"{str(checkpoint)!r} is a {type(detector).__name__}, and only one-stage detectors (RetinaNet, FCOS, GFL "
+            "...) can be exported: use MMDeploy for this one"
+        )
     divisor = size_divisor(detector)
     if any(side % divisor for side in shape):
         padded = " ".join(str(side + -side % divisor) for side in shape)
-        raise ValueError(
-            f"the detector pads its images to multiples of {divisor}, and {shape[0]} x {shape[1]} is none: give the "
-            f"padded size, --shape {padded}"
-        )
+        raise ValueError(f"the detector pads {shape[0]} x {shape[1]} to multiples of {divisor}: give --shape {padded}")
     strides = [level.stride for level in neck_levels(detector)]
     images, model = torch.zeros(1, 3, *shape), HeadMaps(detector).eval()
     with torch.no_grad():
-        kinds = zip(inspect.signature(detector.bbox_head.predict_by_feat).parameters, detector(images, mode="tensor"))
+        outputs = detector(images, mode="tensor")
     names = []
-    for argument, outputs in kinds:
-        names += [argument] if isinstance(outputs, Tensor) else [f"{argument}_s{stride}" for stride in strides]
+    for argument, maps in zip(inspect.signature(detector.bbox_head.predict_by_feat).parameters, outputs):
+        names += [argument] if isinstance(maps, Tensor) else [f"{argument}_s{stride}" for stride in strides]
     try:
         program = torch.onnx.export(
             model, (images,), dynamo=True, input_names=[INPUT], output_names=names, verbose=False
@@ -69,12 +75,12 @@ def export_onnx(
         raise ValueError(f"torch cannot export this {type(detector).__name__}: {error}") from error
     normalisation = Normalisation.of(detector.data_preprocessor)
     program.model.metadata_props.update(
-        config=text,
+        config=content["meta"]["cfg"],
         strides=json.dumps(strides),
         mean=json.dumps(normalisation.mean),
         std=json.dumps(normalisation.std),
         bgr_to_rgb=json.dumps(normalisation.swaps_channels),
-        classes=json.dumps(classes),
+        classes=json.dumps(list(content["meta"].get("dataset_meta", {}).get("classes", []))),
     )
     atomic_write(Path(target), program.model_proto.SerializeToString())
     return names
@@ -91,19 +97,3 @@ class HeadMaps(nn.Module):
         """Maps of normalised images `(B, 3, H, W)`."""
         kinds = self.detector(images, mode="tensor")
         return tuple(output for kind in kinds for output in ([kind] if isinstance(kind, Tensor) else kind))
-
-
-def _detector(checkpoint: str, config: Config | None) -> tuple[BaseModel, str, list[str]]:
-    """The one-stage detector of a checkpoint, its config as text, and its classes."""
-    from mmdet.models.detectors import SingleStageDetector  # here, as classifiers train without MMDetection
-
-    content, detector = read_student(checkpoint, config)
-    if detector is None:
-        raise ValueError(f"the student of {checkpoint!r} cannot be read: there is no config in it; {GIVE_CONFIG}")
-    if not isinstance(detector, SingleStageDetector):
-        raise ValueError(
-            f"{checkpoint!r} is a {type(detector).__name__}, and only one-stage detectors (RetinaNet, FCOS, GFL ...) "
-            "can be exported: use MMDeploy for this one"
-        )
-    classes = content["meta"].get("dataset_meta", {}).get("classes", [])
-    return detector.eval(), content["meta"]["cfg"], list(classes)

@@ -1,12 +1,8 @@
-"""The cost of a distillation, computed from its config: multiply-adds, memory, and what a training of it takes.
-
-Each detector runs forward on zero images, and the distillation takes one step of losses without a backward, with random
-weights. The formulas are those of docs/performance.md.
-"""
+"""The cost of a distillation with random weights: multiply-adds and memory, by the formulas of docs/performance.md."""
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -35,37 +31,26 @@ COCO, COCO_IMAGES = "instances_train2017.json", 117_266
 
 @dataclass(frozen=True)
 class TeacherCounts:
-    """Multiply-adds of the teacher, for one image."""
+    """Multiply-adds of the teacher, for one image; 0 for a head that no loss needs."""
 
     to_neck: int
-    """Of backbone and neck."""
-    head: int
-    """Of the dense head, or RPN; 0 where no loss needs it."""
-    roi_head: int
-    """Of the RoI head, for the proposals that are compared."""
+    head: int  # the dense head, or RPN
+    roi_head: int  # for the proposals that are compared
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that a training holds, by what they are for. Weights include buffers."""
+    """Bytes that a training holds, by what they are for."""
 
-    student: int
-    """Weights of the student, and of connectors and generators."""
-    student_alone: int
-    """Weights of the student."""
+    student: int  # parameters and buffers, with those of connectors and generators
+    student_alone: int  # parameters and buffers of the student
     gradients: int
-    optimizer: int
-    """State of the config's optimizer, such as momentum."""
-    average: int
-    """The averaged copy of `EMAHook`."""
-    teacher: int
-    """Weights of the teacher."""
-    teacher_maps: int
-    """The neck's maps, of one image."""
-    kept_alone: int
-    """What a step of the student alone keeps for its backward, of one image."""
-    kept: int
-    """The same of a distilled step: with the losses on maps and heads."""
+    optimizer: int  # state of the config's optimizer
+    average: int  # EMAHook's copy
+    teacher: int  # parameters and buffers
+    teacher_maps: int  # of the neck, for one image
+    kept_alone: int  # tensors that a step of the undistilled student keeps for its backward, for one image
+    kept: int  # the same of a distilled step, with the losses on maps and heads
 
     @property
     def checkpoint(self) -> int:
@@ -111,10 +96,8 @@ def count_teacher(spec: dict, size: Sequence[int], losses: dict[str, dict]) -> T
 
 
 def head_passes(losses: dict[str, dict]) -> float:
-    """Passes through the teacher's dense head in a step with these losses, a forward and a backward being one each.
-
-    One is on the teacher's maps, two are on the student's.
-    """
+    """Passes through the teacher's dense head in a step: a forward on the teacher's maps; a forward and a backward on
+    the student's."""
     shares = {last_name(loss["type"]): loss.get("images", 1.0) for loss in losses.values()}
     if "HeadLoss" in shares:
         return 1 + 2 * shares["HeadLoss"]
@@ -123,32 +106,22 @@ def head_passes(losses: dict[str, dict]) -> float:
 
 def compared_proposals(losses: dict[str, dict]) -> int:
     """Proposals of an image for which the teacher's RoI head is compared."""
-    options = [loss for loss in losses.values() if last_name(loss["type"]) == "RoIHeadLoss"]
     default = inspect.signature(RoIHeadLoss).parameters["proposals"].default
-    return sum(loss.get("proposals", default) for loss in options)
+    return sum(loss.get("proposals", default) for loss in losses.values() if last_name(loss["type"]) == "RoIHeadLoss")
 
 
 def count_memory(model: FPNDistill, config: Config, size: Sequence[int]) -> Memory:
-    """Bytes of a training in float32; the model's weights change.
-
-    Args:
-        model: See `build_untrained`.
-        config: Its config, for the optimizer and `EMAHook`.
-        size: Height and width of the padded image.
-    """
+    """Bytes of a training in float32, for images padded to a height and width. Trains the model of `build_untrained`
+    for one step of the config's optimizer."""
     from mmdet.testing import demo_mm_inputs  # here: the rest runs without MMDetection
 
     halved = any(loss.get("images", 1) < 1 for loss in losses_of(config.model).values())  # of a single image it is all
     images, student = 2 if halved else 1, model.student
-    batch = demo_mm_inputs(
-        images,
-        [(3, *size)] * images,
-        num_items=[8] * images,
-        num_classes=2,
-        with_mask=bool(getattr(getattr(student, "roi_head", None), "with_mask", False)),
-    )
+    with_mask = bool(getattr(getattr(student, "roi_head", None), "with_mask", False))
+    shapes = [(3, *size)] * images
+    batch = demo_mm_inputs(images, shapes, num_items=[8] * images, num_classes=2, with_mask=with_mask)
     for sample in batch["data_samples"]:
-        sample.gt_instances.labels.zero_()  # a detector of one class has no other
+        sample.gt_instances.labels.zero_()  # the only class that every detector has
     batch = model.train().data_preprocessor(batch, True)
     with kept_for_backward(student) as kept_alone:
         student(**batch, mode="loss")
@@ -156,15 +129,15 @@ def count_memory(model: FPNDistill, config: Config, size: Sequence[int]) -> Memo
         model(**batch, mode="loss")
     with torch.no_grad():
         maps = model.teacher_maps(batch["inputs"], batch["data_samples"])
-    copied = any(last_name(hook["type"]).endswith("EMAHook") for hook in config.get("custom_hooks") or [])
+    averaged = any(last_name(hook["type"]).endswith("EMAHook") for hook in config.get("custom_hooks") or [])
     return Memory(
         student=weights(model),
         student_alone=weights(student),
-        gradients=sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad),
+        gradients=num_bytes(parameter for parameter in model.parameters() if parameter.requires_grad),
         optimizer=optimizer_state(model, config),
-        average=weights(model) if copied else 0,
+        average=weights(model) if averaged else 0,
         teacher=weights(model.teacher),
-        teacher_maps=sum(m.numel() * m.element_size() for m in maps) // images,
+        teacher_maps=num_bytes(maps) // images,
         kept_alone=sum(kept_alone.values()) // images,
         kept=sum(kept.values()) // images,
     )
@@ -172,32 +145,33 @@ def count_memory(model: FPNDistill, config: Config, size: Sequence[int]) -> Memo
 
 @contextmanager
 def kept_for_backward(*models: nn.Module) -> Iterator[dict[StorageWeakRef, int]]:
-    """Count the bytes that autograd would keep of the steps in the context, by storage. They are not kept: what is
-    computed here has no backward.
-
-    Args:
-        *models: Their weights, which are there anyway, do not count.
-    """
+    """Count the bytes that autograd would keep of the steps in the context, by storage, without the models' weights.
+    They are not kept, so no backward can follow."""
     tensors = [tensor for model in models for tensor in model.state_dict(keep_vars=True).values()]
     known = {StorageWeakRef(tensor.untyped_storage()) for tensor in tensors}
-    found: dict[StorageWeakRef, int] = {}
+    kept: dict[StorageWeakRef, int] = {}
 
     def pack(tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
-        place = StorageWeakRef(storage)  # while it is held, no other storage has its address
-        if place not in known:
-            found[place] = storage.nbytes()
+        reference = StorageWeakRef(storage)  # while it is held, no new storage gets its address
+        if reference not in known:
+            kept[reference] = storage.nbytes()
 
     def unpack(_: None) -> Tensor:
         raise RuntimeError("kept_for_backward keeps nothing: run no backward in it")
 
     with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
-        yield found
+        yield kept
+
+
+def num_bytes(tensors: Iterable[Tensor]) -> int:
+    """Bytes of the values of tensors."""
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def weights(model: nn.Module) -> int:
     """Bytes of parameters and buffers."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    return num_bytes(model.state_dict().values())
 
 
 def optimizer_state(model: nn.Module, config: Config) -> int:
@@ -216,25 +190,16 @@ def optimizer_state(model: nn.Module, config: Config) -> int:
             parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     model.zero_grad(set_to_none=True)
-    tensors = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    states = [value for state in optimizer.state.values() for value in state.values()]
+    return num_bytes(value for value in states if isinstance(value, Tensor))
 
 
 def training_images(config: Config, name: str) -> int:
-    """Images of an epoch; those of COCO are known without its file.
-
-    Args:
-        config: The config.
-        name: Its name, for the messages.
-
-    Raises:
-        ValueError: The training set is not one file in COCO's format, or the file is not there.
-    """
-    datasets, times = all_innermost(config.train_dataloader.dataset), repeats(config.train_dataloader.dataset)
-    dataset = datasets[0]
-    if len(datasets) > 1 or not str(dataset.get("ann_file", "")).endswith(".json"):
+    """Images of an epoch of the config of that name; a ValueError asks for them where one COCO file does not tell."""
+    dataset, *more = all_innermost(config.train_dataloader.dataset)
+    if more or not str(dataset.get("ann_file", "")).endswith(".json"):
         raise ValueError(f"the training set of {name} is not one file in COCO's format: give --images")
-    path = annotation_file(dataset)
+    path, times = annotation_file(dataset), repeats(config.train_dataloader.dataset)
     if path.is_file():
         return num_images(dataset) * times
     if path.name == COCO:
@@ -243,14 +208,7 @@ def training_images(config: Config, name: str) -> int:
 
 
 def training_size(config: Config, name: str) -> tuple[int, int]:
-    """Height and width of the padded images.
-
-    Raises:
-        ValueError: The pipeline does not state it.
-    """
-    size = padded_size(config)
-    if size is None:
-        raise ValueError(
-            f"the pipeline of {name} has no Resize, RandomCrop or Pad with a size: give --size HEIGHT WIDTH"
-        )
-    return size
+    """Height and width of the padded images; a ValueError asks for them where the pipeline does not tell."""
+    if size := padded_size(config):
+        return size
+    raise ValueError(f"the pipeline of {name} has no Resize, RandomCrop or Pad with a size: give --size HEIGHT WIDTH")

@@ -18,10 +18,7 @@ from pcka_mmdet.models.sources import dense_head
 
 from .cfg_options import merge_options
 from .checks.teacher_check import check_classes_of_weights, num_classes
-from .log_processor import shorten_console_lines
-
-RUN_SETTINGS = ("work_dir", "launcher")
-"""Settings that MMEngine writes into the config in a work directory, and that a distillation of it must not have."""
+from .hooks.console import shorten_console_lines
 
 Classes = tuple[str, ...] | None
 
@@ -33,90 +30,75 @@ def distillation_config(
     recipe: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> tuple[Config, str]:
-    """The student's config with its model distilled from the teacher; all else is unchanged.
+    """The student's config with its model distilled from the teacher.
 
     Args:
         student: Path of the student's config; see `pcka_mmdet.configuration.files.load_config`.
-        teacher: Path of the teacher's.
+        teacher: Path of the teacher's config.
         teacher_ckpt: File or URL of the teacher's weights.
         recipe: A key of `pcka_mmdet.models.recipes.RECIPES`; `None` chooses, see `suitable_recipe`.
         options: `--cfg-options`. Those of student, teacher and data are merged before a recipe is chosen.
 
     Returns:
-        A config named `RECIPE_TEACHER_STUDENT.py`, which needs only the teacher's config besides it; and a sentence on
-        which recipe it has, and why.
+        A config named `RECIPE_TEACHER_STUDENT.py`, and a sentence on which recipe it has, and why.
 
     Raises:
         FileNotFoundError: A config does not exist.
-        ValueError: The recipe is none of `RECIPES`, a config is a distillation's already, has no model or one that
-            holds a detector (semi-supervised, tracking), or the name of an option is misspelt.
+        ValueError: The recipe is unknown, a config is a distillation's or has no detector, or an option is misspelt.
     """
     if recipe not in (None, *RECIPES):
         raise ValueError(f"there is no recipe {recipe!r}: write one of {tuple(RECIPES)}, or leave it out")
-    config = load_config(student)
+    config, teacher_config = load_config(student), load_config(teacher)
     if is_distillation(config):
         raise ValueError(f"{student!r} is the config of a distillation already: train it without --teacher")
-    of_teacher = load_config(teacher)
-    if is_distillation(of_teacher):
-        raise ValueError(
-            f"{teacher!r} is the config of a distillation: give the student_config.py beside its checkpoints as teacher"
-        )
-    for path, side in ((student, config), (teacher, of_teacher)):
+    if is_distillation(teacher_config):
+        raise ValueError(f"{teacher!r} is a distillation's config: give the student_config.py beside its checkpoints")
+    for path, side in ((student, config), (teacher, teacher_config)):
         model = side.get("model") or {}
         if "detector" in model and "backbone" not in model:
             raise ValueError(
                 f"{path!r} is the config of a {model.type}, which holds a detector, model.detector: give the config of "
-                "that detector, and as --teacher-ckpt its weights by their own names (backbone.*, not teacher.*)"
+                "that detector, and as --teacher-ckpt its weights under the names backbone.*, not teacher.*"
             )
     sides = dict(architecture=model_of(config, student), teacher=dict(cfg_path=teacher), teacher_ckpt=teacher_ckpt)
     make_distillation(config, sides, distiller={})
-    losses = ("model.distiller.", "model.balance.")
-    merge_options(config, {key: value for key, value in (options or {}).items() if not key.startswith(losses)})
-    reason = "as given"
-    reads_heads = recipe in (None, *HEAD_RECIPES)
-    teacher_model = build_detector(model_config(config.model.teacher), plain_norms=True) if reads_heads else None
-    if reads_heads:
+    of_losses = ("model.distiller.", "model.balance.")
+    merge_options(config, {key: value for key, value in (options or {}).items() if not key.startswith(of_losses)})
+    reason, teacher_model, lacks_neck = "as given", None, False
+    if recipe in (None, *HEAD_RECIPES):
+        teacher_model = build_detector(model_config(config.model.teacher), plain_norms=True)
         check_classes_of_weights(teacher_model, config.model.teacher_ckpt)
-    built = ()
     if recipe is None:
-        built = build_detector(config.model.architecture, plain_norms=True), teacher_model
-        classes = known_classes(config), _classes_of_teacher(of_teacher)
-        recipe, reason = suitable_recipe(*built, classes)
+        student_model = build_detector(config.model.architecture, plain_norms=True)
+        try:
+            teacher_classes = known_classes(teacher_config)
+        except ValueError:  # they are in a file of another machine
+            teacher_classes = None
+        recipe, reason = suitable_recipe(student_model, teacher_model, (known_classes(config), teacher_classes))
+        lacks_neck = not (_has_neck(student_model) and _has_neck(teacher_model))
     config.model.update(recipe_settings(recipe, [teacher_model]))
-    if any(map(_lacks_neck, built)):
+    if lacks_neck:
         for loss in config.model.distiller.losses.values():
             loss.source = "backbone"
     names = [recipe, *(Path(path.rpartition("::")[2]).stem for path in (teacher, student))]
     content = plain_dict(config)
     if content.get("resume"):
         content.update(resume=False, load_from=None)  # from where that run went on
-    for key in RUN_SETTINGS:
+    for key in ("work_dir", "launcher"):  # of a config in a work directory
         content.pop(key, None)
     config = Config(content, cfg_text=config.text, filename="_".join(names) + ".py")
     return config, f"recipe {recipe}: {reason}"
 
 
-def _classes_of_teacher(config: Config) -> Classes:
-    """As `known_classes`; `None`, too, if they are in a file that is not here."""
-    try:
-        return known_classes(config)
-    except ValueError:
-        return None
-
-
 def suitable_recipe(
     student: nn.Module, teacher: nn.Module, classes: tuple[Classes, Classes] = (None, None)
 ) -> tuple[str, str]:
-    """The recipe of ours for a pair of detectors, and the reason.
+    """The recipe for a pair of detectors, and the reason.
 
     The teacher's head runs on the student's maps. If both heads have the same classes, anchors and box coder, the
-    outputs of the student's own head are compared with the teacher's too. Without the same classes, or without a
+    outputs of the student's head are compared with the teacher's too. Without the same classes, or without a
     teacher's head whose outputs are known, the neck maps are compared. See also `HeadReader.gradients_of_one_scale`.
-
-    Args:
-        student: The student.
-        teacher: The teacher.
-        classes: Names of the classes of the student's and of the teacher's training set; `None` where unknown.
+    `classes` are the names of the classes of both training sets, `None` where unknown.
 
     Raises:
         ValueError: The student is a classifier.
@@ -127,7 +109,7 @@ def suitable_recipe(
             "config with its losses, as those of configs/classification, and train that without --teacher"
         )
     for side, detector in (("student", student), ("teacher", teacher)):
-        if _lacks_neck(detector):
+        if not _has_neck(detector):
             return "maps", f"the {side} has no neck, so maps of the backbones are compared"
     counts = [num_classes(detector) for detector in (student, teacher)]
     if counts[0] != counts[1]:
@@ -148,28 +130,24 @@ def suitable_recipe(
     if not difference and not reader.gradients_of_one_scale:
         difference = f"equal norms at the outputs of a {reader.family} are far from equal at the neck"
     if difference:
-        return "teacher-head", f"the teacher's head runs on the student's maps alone, since {difference}"
+        return (
+            "teacher-head",
+            f"the teacher's head reads the student's maps; heads are not compared, since {difference}",
+        )
     return "both-heads", "both dense heads have the same classes, anchors and box coder"
 
 
 def _without_advice(error: ValueError) -> str:
-    """What an error says, without the loss that it advises: the recipe is the answer to it."""
+    """The message without the loss that it advises: the recipe is the answer to it."""
     return str(error).partition(": use a loss")[0]
 
 
-def _lacks_neck(detector: nn.Module) -> bool:
-    return getattr(detector, "neck", None) is None
+def _has_neck(detector: nn.Module) -> bool:
+    return getattr(detector, "neck", None) is not None
 
 
 def make_distillation(config: Config, sides: dict[str, Any], distiller: dict, balance: dict | None = None) -> None:
-    """Turn a student's config into its distillation's, in place.
-
-    Args:
-        config: The student's.
-        sides: `architecture`, `teacher` and `teacher_ckpt` of `FPNDistill`.
-        distiller: Config of the distiller.
-        balance: See `FPNDistill`.
-    """
+    """Turn a student's config into its distillation's, in place. `sides` are further arguments of `FPNDistill`."""
     balanced = {} if balance is None else {"balance": balance}
     config.model = dict(type="pcka_mmdet.FPNDistill", **sides, distiller=distiller, **balanced)
     shorten_console_lines(config)

@@ -1,15 +1,17 @@
-"""Build the runner of a config, and change the config before that; the states of all random number generators."""
+"""Build the runner of a config, ask it what a training needs to know, and save random states."""
 
 import atexit
 import gc
 import logging
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
@@ -20,6 +22,11 @@ from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.models import FPNDistill
 
 from .checks.images import explains_an_empty_set
+
+
+def warn(text: str) -> None:
+    """Log a warning by MMEngine's current logger."""
+    print_log(text, "current", level=logging.WARNING)
 
 
 def on_cpu() -> bool:
@@ -41,20 +48,21 @@ def _use_cpu_processes(config: Config) -> None:
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
         atexit.register(_end_processes)
-    given = config.get("model_wrapper_cfg") or {}
-    config.model_wrapper_cfg = dict(
-        type="MMDistributedDataParallel",
-        broadcast_buffers=False,
-        find_unused_parameters=config.get("find_unused_parameters", False),
-    )
-    config.model_wrapper_cfg.update(given, device_ids=None)
+    defaults = dict(type="MMDistributedDataParallel", broadcast_buffers=False)
+    defaults["find_unused_parameters"] = config.get("find_unused_parameters", False)
+    config.model_wrapper_cfg = {**defaults, **(config.get("model_wrapper_cfg") or {}), "device_ids": None}
 
 
 def _end_processes() -> None:
-    """End gloo's process group. The runner is freed first: a thread of gloo that still holds a tensor when the
-    interpreter ends aborts the process."""
+    """End gloo's process group. A thread of gloo that holds a tensor when the interpreter ends aborts the process."""
     gc.collect()  # the runner, its model and DDP are in cycles
     torch.distributed.destroy_process_group()
+
+
+def build_training_set(runner: Runner) -> None:
+    """Build the training loop with its data set, as `Runner.train` does first; a ValueError explains an empty set."""
+    with explains_an_empty_set("train_dataloader"):
+        runner.train_loop  # noqa: B018  (a property that builds)
 
 
 def unwrapped_model(runner: Runner) -> nn.Module:
@@ -63,11 +71,26 @@ def unwrapped_model(runner: Runner) -> nn.Module:
     return model.module if not isinstance(model, FPNDistill) and is_model_wrapper(model) else model
 
 
+def fpn_distill(runner: Runner) -> FPNDistill | None:
+    """A runner's model if it is an `FPNDistill`."""
+    model = unwrapped_model(runner)
+    return model if isinstance(model, FPNDistill) else None
+
+
 def resumed_checkpoint(runner: Runner) -> str | None:
     """The checkpoint that a runner resumes from; `None` if it does not resume."""
     if isinstance(runner._resume, str):  # a FlexibleRunner's
         return runner._resume
     return (runner._load_from or find_latest_checkpoint(runner.work_dir)) if runner._resume else None
+
+
+def kept_checkpoints(runner: Runner) -> tuple[str | None, str | None]:
+    """The best checkpoint of a training (of several metrics, the first's) and the newest; `None` where none is kept."""
+    hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
+    several = getattr(hook, "best_ckpt_path_dict", {}).values()
+    best = next(filter(None, [getattr(hook, "best_ckpt_path", None), *several]), None)
+    pointer = Path(runner.work_dir) / "last_checkpoint"
+    return best, pointer.read_text().strip() if pointer.is_file() else None
 
 
 def forget_initial_weights(runner: Runner) -> None:
@@ -81,7 +104,7 @@ def forget_initial_weights(runner: Runner) -> None:
         model.update(init_student=None, inherit=[])  # a FlexibleRunner builds and initialises it when it trains
 
 
-def say_what_is_done(runner: Runner) -> None:
+def log_finished_training(runner: Runner) -> None:
     """Log that a resumed training is complete, or that its epochs have another length now."""
     by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
     unit = "epochs" if by_epoch else "iterations"
@@ -89,33 +112,17 @@ def say_what_is_done(runner: Runner) -> None:
     if done >= whole:
         print_log(f"the training is complete: all {whole} {unit} are done", "current")
     elif by_epoch and runner.iter != runner.epoch * len(runner.train_dataloader):
-        print_log(
+        warn(
             f"epochs have {len(runner.train_dataloader)} iterations now, and {runner.iter} iterations were done in "
-            f"{runner.epoch} epochs before: until, since and the progress bar count iterations, so they shift",
-            "current",
-            level=logging.WARNING,
+            f"{runner.epoch} epochs before: until, since and the progress bar count iterations, so they shift"
         )
-
-
-def build_training_set(runner: Runner) -> None:
-    """Build the training loop with its data set, as `Runner.train` does first.
-
-    Raises:
-        ValueError: The data set is empty.
-    """
-    with explains_an_empty_set("train_dataloader"):
-        runner.train_loop  # noqa: B018  (a property that builds)
 
 
 RandomState = dict[str, Any]
 
 
 def random_state(gpus: bool = True) -> RandomState:
-    """The states of Python's, NumPy's and torch's generators, in types that torch's safe loader accepts.
-
-    Args:
-        gpus: Whether to add those of the GPUs.
-    """
+    """The states of Python's, NumPy's and torch's generators, in types that torch's safe loader accepts."""
     name, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),

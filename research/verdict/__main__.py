@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pcka_mmdet.demo.run_stages import ChildFailed, termination_as_interrupt
-from pcka_mmdet.engine.lock import exclusive
+from pcka_mmdet.engine.work_dir import exclusive
 
 from .queue import ChangedCode, Queue, fail, yield_to_others
 from .results import Results

@@ -87,7 +87,7 @@ def test_nothing_of_the_run_is_in_it():
     config.optim_wrapper.update(type="pcka_mmdet.CpuAmpOptimWrapper", loss_scale="dynamic", dtype="float16")
     config.custom_imports = dict(imports="pcka_mmdet")
     config.custom_hooks = [dict(type="StopDistillHook", _scope_="mmrazor")]
-    config.log_processor.type = "pcka_mmdet.engine.log_processor.LevelLogProcessor"  # as of a Python-style config
+    config.log_processor.type = "pcka_mmdet.engine.hooks.console.LevelLogProcessor"  # as of a Python-style config
     config.default_hooks.checkpoint = dict(type="StudentCheckpointHook", _scope_="pcka_mmdet")
     config.default_hooks.update(similarity=dict(type="pcka_mmdet.SimilarityHook"), visualization=None)
     config.distiller, config.balance = dict(), dict()  # at the top of older configs

@@ -13,8 +13,8 @@ from pcka_mmdet.demo import stages
 from pcka_mmdet.demo.display import Display, clock, track
 from pcka_mmdet.demo.run_stages import Child, ChildFailed, run_stages, session, termination_as_interrupt
 from pcka_mmdet.demo.stages import Stage, with_requirements
-from pcka_mmdet.engine import lock
-from pcka_mmdet.engine.lock import exclusive
+from pcka_mmdet.engine import work_dir
+from pcka_mmdet.engine.work_dir import exclusive
 
 WRITE = "import pathlib, sys; pathlib.Path(sys.argv[1]).open('a').write('x')"
 
@@ -144,7 +144,7 @@ def test_children_get_their_threads_and_do_not_spin(tmp_path, monkeypatch):
 
 
 def test_a_work_directory_in_use_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock, "PATIENCE", 0)
+    monkeypatch.setattr(work_dir, "PATIENCE", 0)
     with (
         exclusive(tmp_path),
         pytest.raises(BlockingIOError, match=rf"in use by another run \(process {os.getpid()}"),

@@ -107,26 +107,26 @@ def memory(optimizer, losses, hooks=(), size=(64, 64)):
 
 
 def test_the_memory_of_head_losses():
-    """A teacher's head on the student's maps keeps what the student's own head keeps, and grows with the image."""
+    """A teacher's head on the student's maps keeps as much as the student's head, and grows with the image."""
     sgd = dict(type="SGD", lr=0.1)
-    found = {name: memory(sgd, {name: HEADS[name]})[1] for name in ("mimic", "own", "head")}
-    extra = {name: each.kept - each.kept_alone for name, each in found.items()}
+    counted = {name: memory(sgd, {name: HEADS[name]})[1] for name in ("mimic", "own", "head")}
+    extra = {name: each.kept - each.kept_alone for name, each in counted.items()}
     assert 0 < extra["mimic"] < extra["head"] and extra["own"] < extra["head"]
-    assert len({each.kept_alone for each in found.values()}) == 1
+    assert len({each.kept_alone for each in counted.values()}) == 1
     _, large = memory(sgd, dict(head=HEADS["head"]), size=(128, 128))
     assert large.kept - large.kept_alone == pytest.approx(4 * extra["head"], rel=0.1)
 
 
 @pytest.mark.parametrize("kind, states", [("SGD", 0), ("AdamW", 2)])
 def test_the_memory_of_the_optimizer_and_of_averaged_weights(kind, states):
-    model, found = memory(dict(type=kind, lr=0.1), dict(mimic=HEADS["mimic"]), [dict(type="EMAHook")])
+    model, counted = memory(dict(type=kind, lr=0.1), dict(mimic=HEADS["mimic"]), [dict(type="EMAHook")])
     trained = [p for p in model.parameters() if p.requires_grad]
     values = 4 * sum(p.numel() for p in trained)
     counters = 4 * len(trained) if states else 0  # AdamW's `step` of each parameter
-    assert found.gradients == values and found.optimizer == states * values + counters
-    assert found.average == found.student == weights(model) > found.student_alone == weights(model.student)
-    assert found.checkpoint == 2 * found.student + found.optimizer
-    assert found.teacher == weights(model.teacher)
+    assert counted.gradients == values and counted.optimizer == states * values + counters
+    assert counted.average == counted.student == weights(model) > counted.student_alone == weights(model.student)
+    assert counted.checkpoint == 2 * counted.student + counted.optimizer
+    assert counted.teacher == weights(model.teacher)
     momentum = Config(dict(optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1, momentum=0.9))))
     assert optimizer_state(model, momentum) == values and optimizer_state(model, Config()) == 0
 

@@ -19,7 +19,7 @@ from tests.detectors import atss, build, faster_rcnn, fcos, retinanet, rtmdet, y
 
 STUDENT, TEACHER = (
     "mmdet::yolo/yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py",
-    "mmdet::rtmdet/rtmdet_l_8xb32-300e_coco.py",
+    "mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py",
 )
 
 PAPERS = ("pcka", "pcka-mimic")
@@ -46,7 +46,7 @@ def test_only_the_model_and_the_log_change(made, recipe):
     assert config["log_processor"] == {**student["log_processor"], "type": "pcka_mmdet.LevelLogProcessor"}
     model = config["model"]
     assert model["architecture"] == {**student["model"], "_scope_": "mmdet"}
-    assert config["find_unused_parameters"] is True  # YOLOv3's own
+    assert config["find_unused_parameters"] is True  # in YOLOv3's config
     assert model["teacher"] == dict(cfg_path=TEACHER) and model["teacher_ckpt"] == "teacher.pth"
 
 
@@ -57,7 +57,7 @@ def test_the_papers_recipes_are_the_zoos(made, recipe):
     zoo = Config.fromfile("configs/retinanet/pcka-mimic_fpn_retinanet_x101_retinanet_r50_2x_coco.py")
     write_out_recipe(zoo.model)
     expected = zoo.model.distiller.losses
-    del expected.pcka["strides"]  # a student of one's own may have other levels
+    del expected.pcka["strides"]  # a user's student may have different levels
     assert losses == {name: expected[name] for name in losses}
 
 
@@ -82,13 +82,13 @@ def test_our_recipes_are_balanced(made, recipe, losses, ratio, precision):
     assert config.model.get("teacher_precision") == precision
 
 
-RETINANET = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
+RETINANET = "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py"
 
 
 DINO = "mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py"
 
 QUERIES = "works on queries, which have no levels to pair$"
-"""The reason alone: the loss that an error would advise is another than the recipe's."""
+"""Only the reason: an error would advise a loss that the recipe does not have."""
 
 
 def retinanet_of_large_anchors() -> dict:
@@ -112,8 +112,8 @@ def retinanet_of_large_anchors() -> dict:
     ],
 )
 def test_the_pair_chooses_the_recipe(student, teacher, choice):
-    found = " ".join(suitable_recipe(build(student()), build(teacher())))
-    assert re.match(choice, found), found
+    chosen = " ".join(suitable_recipe(build(student()), build(teacher())))
+    assert re.match(choice, chosen), chosen
 
 
 @pytest.mark.parametrize(
@@ -125,19 +125,19 @@ def test_the_pair_chooses_the_recipe(student, teacher, choice):
         ("configs/demo/student.py", RETINANET, "maps: the student has 10 classes, the teacher 80", ["pcka"]),
         (RETINANET, "mmdet::tood/tood_r50_fpn_1x_coco.py", "maps: the outputs of TOODHead are not known", ["pcka"]),
         (RETINANET, "mmdet::detr/detr_r50_8xb2-150e_coco.py", f"maps: the head of DETR {QUERIES}", ["pcka"]),
-        (DINO, RETINANET, f"teacher-head: .* the student's maps alone, since the head of DINO {QUERIES}", ["head"]),
+        (DINO, RETINANET, f"teacher-head: .* heads are not compared, since the head of DINO {QUERIES}", ["head"]),
     ],
 )
 def test_configs_of_pairs(student, teacher, choice, losses):
-    config, found = distillation_config(student, teacher, "teacher.pth")
-    assert re.match(f"recipe {choice}", found), found
+    config, chosen = distillation_config(student, teacher, "teacher.pth")
+    assert re.match(f"recipe {choice}", chosen), chosen
     assert list(config.model.distiller.losses) == losses
-    assert found.startswith(f"recipe {config.filename.partition('_')[0]}: ")
+    assert chosen.startswith(f"recipe {config.filename.partition('_')[0]}: ")
 
 
 def test_a_teachers_config_of_other_classes_than_its_weights(tmp_path):
     """Else the recipe would be `maps`, since the student has 10 classes and the teacher 80."""
-    teacher, file = "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py", str(tmp_path / "teacher.pth")
+    teacher, file = RETINANET, str(tmp_path / "teacher.pth")
     torch.save(build_detector(dict(cfg_path=teacher, bbox_head=dict(num_classes=10))).state_dict(), file)
     said = "the teacher's config has 80 classes, and its weights '.*teacher.pth' have 10: .*head.num_classes=10. --reci"
     for recipe in (None, "teacher-head"):
@@ -177,7 +177,7 @@ def test_classes_of_joined_data_sets(cells):
 
 def test_a_teachers_classes_in_a_file_of_another_machine(tmp_path):
     path = tmp_path / "teacher.py"
-    classes = 'train_dataloader = dict(dataset=dict(metainfo=dict(_delete_=True, classes="/other/classes.txt")))'
+    classes = 'train_dataloader = dict(dataset=dict(metainfo=dict(_delete_=True, classes="/elsewhere/classes.txt")))'
     path.write_text(f"_base_ = {RETINANET!r}\n{classes}\n")
     assert distillation_config(RETINANET, str(path), "teacher.pth")[1].startswith("recipe both-heads")
 
@@ -194,8 +194,8 @@ def test_norms_that_need_connected_processes():
 
 def test_a_student_without_neck():
     student = dict(retinanet(), neck=None)
-    found = suitable_recipe(build_detector(student), build(retinanet()))
-    assert found == ("maps", "the student has no neck, so maps of the backbones are compared")
+    chosen = suitable_recipe(build_detector(student), build(retinanet()))
+    assert chosen == ("maps", "the student has no neck, so maps of the backbones are compared")
 
 
 C4 = "mmdet::faster_rcnn/faster-rcnn_r50-caffe_c4-1x_coco.py"
@@ -210,7 +210,7 @@ def test_a_pair_of_which_one_has_no_neck(sides):
 
 
 def test_names_of_classes_that_the_head_does_not_have():
-    """The teacher's config names COCO's, and its head was trained for others."""
+    """The teacher's config names COCO's, and its head was trained for three classes."""
     options = {"model.bbox_head.num_classes": 3, "train_dataloader.dataset.metainfo.classes": ("RBC", "WBC", "cat")}
     options["model.teacher.bbox_head.num_classes"] = 3
     assert distillation_config(RETINANET, RETINANET, "teacher.pth", options=options)[1].startswith("recipe both-heads")
@@ -235,7 +235,7 @@ def test_an_option_that_is_misspelt(option, right):
 
 def test_its_name_says_recipe_teacher_and_student():
     config, _ = distillation_config(STUDENT, TEACHER, "teacher.pth")
-    assert config.filename == "teacher-head_rtmdet_l_8xb32-300e_coco_yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py"
+    assert config.filename == "teacher-head_rtmdet_tiny_8xb32-300e_coco_yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py"
 
 
 @pytest.mark.parametrize("detector, name", [(retinanet, "nms"), (faster_rcnn, "RoIAlign")], ids=["nms", "RoIAlign"])

@@ -14,7 +14,7 @@ from pcka_mmdet.engine import hooks, runner, training
     "device, gloo", [("cpu", True), ("mps", True), ("cuda", False), ("npu", False), ("mlu", False)]
 )
 def test_several_processes_use_gloo_where_there_is_no_gpu_or_its_like(device, gloo, monkeypatch):
-    """MMEngine starts each of the others by its own backend, and chooses its device."""
+    """MMEngine starts processes on accelerators by their backends, and chooses the device."""
     monkeypatch.setattr(runner, "get_device", lambda: device)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: device == "cuda")
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
@@ -25,11 +25,11 @@ def test_several_processes_use_gloo_where_there_is_no_gpu_or_its_like(device, gl
 
 def test_a_training_has_our_hooks(monkeypatch):
     """Those of the config, else with their default options; the caller's come last."""
-    own, more = hooks.SimilarityHook(), hooks.ProgressHook()
-    run = SimpleNamespace(hooks=[own], train_loop=None, train=lambda: None, logger=SimpleNamespace(info=print))
+    given, more = hooks.SimilarityHook(), hooks.ProgressHook()
+    run = SimpleNamespace(hooks=[given], train_loop=None, train=lambda: None, logger=SimpleNamespace(info=print))
     run.register_hook = run.hooks.append
     monkeypatch.setattr(training, "build_runner", lambda config: run)
     training._train(Config(), [], [more], None)
-    assert run.hooks[0] is own and run.hooks[-1] is more
+    assert run.hooks[0] is given and run.hooks[-1] is more
     kinds = [type(hook).__name__ for hook in run.hooks]
     assert sorted(kinds[1:-1]) == ["BalanceAdviceHook", "FreshMetricsHook", "NonFiniteLossHook", "SeparateClippingHook"]

@@ -10,9 +10,8 @@ from mmengine.config import Config
 
 from pcka_mmdet.cli import make_parser
 from pcka_mmdet.cli import train as train_command
-from pcka_mmdet.engine import lock
-from pcka_mmdet.engine.lock import exclusive
-from pcka_mmdet.engine.work_dir import reserved
+from pcka_mmdet.engine import work_dir
+from pcka_mmdet.engine.work_dir import exclusive, reserved
 from tests.detectors import distillation
 from tests.integration.conftest import tiny_demo
 
@@ -20,7 +19,7 @@ from tests.integration.conftest import tiny_demo
 @pytest.fixture
 def train(digit_scenes, tmp_path, monkeypatch):
     """`tools/train.py` on the demo's distillation, in this process: it refuses before anything is built."""
-    monkeypatch.setattr(lock, "PATIENCE", 0)
+    monkeypatch.setattr(work_dir, "PATIENCE", 0)
     monkeypatch.setenv("LOCAL_RANK", "0")
 
     def run(*options):
@@ -46,7 +45,7 @@ def test_two_trainings_at_once(train, tmp_path):
 
 def test_a_folder_is_free_again_though_a_child_still_lives(tmp_path, monkeypatch):
     """As workers of a loader in a notebook, whose training has failed."""
-    monkeypatch.setattr(lock, "PATIENCE", 0)
+    monkeypatch.setattr(work_dir, "PATIENCE", 0)
     for _ in range(2):
         with exclusive(tmp_path) as descriptor:
             child = subprocess.Popen(["sleep", "60"], pass_fds=[descriptor])
@@ -71,7 +70,7 @@ def test_resume_where_nothing_was_trained(train, tmp_path):
 
 
 def test_two_trainings_whose_checkpoints_go_to_one_folder(tmp_path):
-    """MMEngine names it after the last part of the work directory alone."""
+    """MMEngine names it after only the last part of the work directory."""
 
     def trained(seed: str, out_dir: str = "checkpoints") -> None:
         hooks = dict(checkpoint=dict(type="CheckpointHook", out_dir=str(tmp_path / out_dir)))
@@ -84,30 +83,30 @@ def test_two_trainings_whose_checkpoints_go_to_one_folder(tmp_path):
         ValueError, match="the checkpoints of '.*seed0/run' are in '.*checkpoints/run', and would be ov"
     ):
         trained("seed1")
-    trained("seed1", out_dir="seed1")  # its own work directory
+    trained("seed1", out_dir="seed1")  # the work directory
     (tmp_path / "seed0").rename(tmp_path / "moved")
     trained("moved")
 
 
 def test_of_several_processes_the_first_one_keeps_the_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock, "PATIENCE", 0)
-    ours = config(tmp_path)
+    monkeypatch.setattr(work_dir, "PATIENCE", 0)
+    settings = config(tmp_path)
     for launcher, variable in (("pytorch", "RANK"), ("slurm", "SLURM_PROCID"), ("mpi", "OMPI_COMM_WORLD_RANK")):
-        ours.launcher = launcher
+        settings.launcher = launcher
         monkeypatch.setenv(variable, "0")
-        with reserved(ours, resumes=False):
-            with pytest.raises(BlockingIOError, match="in use by another run"), reserved(ours, resumes=False):
+        with reserved(settings, resumes=False):
+            with pytest.raises(BlockingIOError, match="in use by another run"), reserved(settings, resumes=False):
                 pass
             monkeypatch.setenv(variable, "1")
-            with reserved(ours, resumes=False):
+            with reserved(settings, resumes=False):
                 pass
     assert json.loads((tmp_path / ".training.json").read_text())["model"]["type"] == "pcka_mmdet.FPNDistill"
 
 
 def test_a_file_system_without_locks(tmp_path, monkeypatch):
     def flock(*_):
-        raise OSError(lock.NO_LOCKS[0], "no locks available")
+        raise OSError(work_dir.NO_LOCKS[0], "no locks available")
 
-    monkeypatch.setattr(lock.fcntl, "flock", flock)
+    monkeypatch.setattr(work_dir.fcntl, "flock", flock)
     with reserved(config(tmp_path), resumes=False), reserved(config(tmp_path), resumes=False):
         pass

@@ -1,17 +1,19 @@
-"""Hooks of MMEngine's runner."""
+"""Hooks of MMEngine's runner, and its log processor."""
 
-from .balance_advice import BalanceAdviceHook
-from .housekeeping import FreshMetricsHook, SeparateClippingHook
-from .loss_schedule import LossScheduleHook
+from .console import FreshMetricsHook, LevelLogProcessor, ProgressHook
+from .distillation import BalanceAdviceHook, LossScheduleHook, SeparateClippingHook
 from .nonfinite_loss import NonFiniteLossHook
-from .progress_bar import ProgressHook
 from .similarity import SimilarityHook
-from .student_checkpoint import StudentCheckpointHook
-from .student_weights import StudentWeightsHook
+from .student_checkpoint import StudentCheckpointHook, StudentWeightsHook
+
+EVERY_TRAINING = (NonFiniteLossHook, SimilarityHook, BalanceAdviceHook, SeparateClippingHook, FreshMetricsHook)
+"""Hooks that `run_training` adds, with their default options, where a config has none of the kind."""
 
 __all__ = [
+    "EVERY_TRAINING",
     "BalanceAdviceHook",
     "FreshMetricsHook",
+    "LevelLogProcessor",
     "LossScheduleHook",
     "NonFiniteLossHook",
     "ProgressHook",

@@ -1,7 +1,6 @@
 """Skip steps whose loss is not finite, and hold the failed step so that it can be saved."""
 
 import copy
-import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,17 +9,15 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.outputs import ADVICE
 from pcka_mmdet.registry import HOOKS
 
-from ..runner import RandomState, random_state, unwrapped_model
+from ..runner import RandomState, fpn_distill, random_state, unwrapped_model, warn
 
 SKIPS_IN_MIXED_PRECISION = 10
 """The default of `max_skips` in mixed precision. A `GradScaler` has no limit; a diverged model should stop."""
@@ -32,25 +29,20 @@ class FailedStep:
 
     batch: dict
     random_state: RandomState
-    augments: list[dict[str, Any]]
-    """State of the preprocessor's batch augmentations, such as YOLOX's image size."""
-    distillation: dict[str, Any]
-    """State that hooks set in the model: `factor` and `stopped`; and how far the training is."""
-    problem: str
-    """Which losses are not finite, and where that begins."""
+    augments: list[dict[str, Any]]  # state of the preprocessor's batch augmentations: YOLOX's image size
+    distillation: dict[str, Any]  # `factor` and `stopped`, which hooks set in the model, and the training's progress
+    problem: str  # which losses are not finite, and where that begins
 
 
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
-    """Skips the steps of an `FPNDistill` whose loss or gradient is not finite.
+    """Skips the steps of an `FPNDistill` whose loss or gradient is not finite; ends the training after too many.
 
-    After too many in a row it ends the training.
-
-    In a skipped step the optimizer does not step, accumulated gradients are dropped, and batch norm statistics are
-    restored, and the log gets neither its losses nor its `grad_norm`. Schedules and the iteration count go on. All
-    processes skip together: in the process with the bad loss the gradients are NaN, and the all-reduce carries the NaN
-    to the others. So finite steps need no further communication. The host reads once a step whether all gradients are
-    finite, after the backward pass; with a `GradScaler` it is the scaler that does so.
+    In a skipped step the optimizer does not step, accumulated gradients are dropped, batch norm statistics are
+    restored, and neither the losses nor `grad_norm` are logged. Schedules and the iteration count go on. All
+    processes skip together: the bad loss has gradients of NaN, which the all-reduce carries to all processes. So finite
+    steps need no further communication. Once a step, after the backward pass, the host reads whether all gradients are
+    finite; with a `GradScaler` the scaler does so.
 
     Args:
         max_skips: How many steps in a row may be skipped; one more ends the training. Default: 10 in mixed precision
@@ -66,23 +58,18 @@ class NonFiniteLossHook(Hook):
         if max_skips is not None and max_skips < 0:
             raise ValueError(f"NonFiniteLossHook: max_skips is at least 0, got {max_skips}")
         self.max_skips = max_skips
+        # the batch of the current forward, and the states of random numbers and batch augmentations before it
         self._held: tuple[dict, RandomState, list[dict]] | None = None
-        """The batch of the current forward, and the states of random numbers and batch augmentations before it."""
-        self._failed: FailedStep | None = None
-        """The first failed step of this process since the last update."""
+        self._failed: FailedStep | None = None  # the first of this process since the last update
         self._limit = 0
         self._in_a_row = 0
         self._stepped = False
-        self._buffers: list[list[Tensor]] = []
-        """The model's buffers, by type."""
-        self._saved: list[list[Tensor]] = []
-        """Their values before the step."""
-        self._holds_saved = False
-        """Whether they are of the step whose gradients are accumulated now."""
-        self._handles: list[Any] = []
+        self._buffers: list[tuple[list[Tensor], list[Tensor]]] = []  # of the model, by type, and copies of their values
+        self._holds_copies = False  # made before the step whose gradients are accumulated now
+        self._handle: Any = None
 
     def failed_step(self, runner: Runner) -> FailedStep | None:
-        """The step that failed in this process; `None` if it failed in another one."""
+        """The step that failed in this process; `None` where none did."""
         model = unwrapped_model(runner)
         if self._failed is None and getattr(model, "nonfinite", None):
             distillation = dict(
@@ -98,65 +85,63 @@ class NonFiniteLossHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Watch the optimizer if steps may be skipped."""
-        model, mixed = unwrapped_model(runner), isinstance(runner.optim_wrapper, AmpOptimWrapper)
-        default = SKIPS_IN_MIXED_PRECISION if mixed else 0
+        model, wrapper = fpn_distill(runner), runner.optim_wrapper
+        if model is None:
+            return
+        default = SKIPS_IN_MIXED_PRECISION if isinstance(wrapper, AmpOptimWrapper) else 0
         self._limit = default if self.max_skips is None else self.max_skips
-        if not isinstance(model, FPNDistill):
-            self._limit = 0
         if not self._limit:
             return
         model.skips_nonfinite = True
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter.numel()]
-        optimizer, wrapper = runner.optim_wrapper.optimizer, runner.optim_wrapper
-        # a GradScaler steps with finite gradients alone, unless the optimizer looks at them by itself
-        scaled = _scales(wrapper) and not getattr(optimizer, "_step_supports_amp_scaling", False)
+        # a GradScaler steps with finite gradients only, unless the optimizer looks at them by itself
+        scaled = _scales(wrapper) and not getattr(wrapper.optimizer, "_step_supports_amp_scaling", False)
 
         def drop_nan(optimizer: Optimizer, *_: Any) -> None:
-            self._stepped = scaled or _all_finite([p.grad for p in parameters if p.grad is not None])
+            gradients = [] if scaled else [p.grad for p in parameters if p.grad is not None]
+            # here the host waits
+            finite = torch.stack(torch._foreach_norm(gradients, torch.inf)).isfinite().all() if gradients else True
+            self._stepped = bool(finite)
             if not self._stepped:
                 optimizer.zero_grad(set_to_none=True)  # optimizers leave a parameter without a gradient as it is
 
-        self._handles = [optimizer.register_step_pre_hook(drop_nan)]
+        self._handle = wrapper.optimizer.register_step_pre_hook(drop_nan)
         if getattr(wrapper, "clip_grad_kwargs", None):
             wrapper.clip_func = _without_nan(wrapper.clip_func)
 
     def after_train(self, runner: Runner) -> None:
-        """Remove the hooks from model and optimizer."""
-        for handle in self._handles:
-            handle.remove()
         if self._limit:
+            self._handle.remove()
             unwrapped_model(runner).skips_nonfinite = False
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        self._buffers = []  # a hook may have changed the model
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Hold the batch and the state before the step of a distillation."""
-        if not isinstance(unwrapped_model(runner), FPNDistill):
+        model = fpn_distill(runner)
+        if model is None:
             return
-        augments = batch_augments(unwrapped_model(runner))
+        augments = batch_augments(model)
         if augments:  # they change boxes in place
             data_batch = {**data_batch, "data_samples": copy.deepcopy(data_batch["data_samples"])}
         # a saved step is repeated on the CPU: the states of GPUs are of no use to it
         self._held = data_batch, random_state(gpus=False), [_plain_state(augment) for augment in augments]
-        if self._limit and not self._holds_saved:
-            self._save_buffers(unwrapped_model(runner))
-
-    def before_train_epoch(self, runner: Runner) -> None:
-        """Look for the buffers again: another hook may have changed the model."""
-        self._buffers = []
-
-    def _save_buffers(self, model: nn.Module) -> None:
-        """Keep the values of all buffers, such as running statistics."""
+        if not self._limit or self._holds_copies:
+            return
         if not self._buffers:
-            buffers = list(model.buffers())
-            dtypes = dict.fromkeys(buffer.dtype for buffer in buffers)
-            self._buffers = [[buffer for buffer in buffers if buffer.dtype is dtype] for dtype in dtypes]
-            self._saved = [[torch.empty_like(buffer) for buffer in group] for group in self._buffers]
-        _copy(self._saved, self._buffers)
-        self._holds_saved = True
+            groups: dict[torch.dtype, list[Tensor]] = {}
+            for buffer in model.buffers():
+                groups.setdefault(buffer.dtype, []).append(buffer)
+            self._buffers = [(group, list(map(torch.empty_like, group))) for group in groups.values()]
+        for buffers, copies in self._buffers:
+            torch._foreach_copy_(copies, buffers)
+        self._holds_copies = True
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Restore the buffers of a skipped step, and log it without the losses that are not finite: MMEngine's means
+        """Restore the buffers of a skipped step, and take losses that are not finite out of its log: MMEngine's means
         would be NaN for as long as they look back.
 
         Raises:
@@ -174,7 +159,7 @@ class NonFiniteLossHook(Hook):
             self._in_a_row = 0
         else:
             self._skip(runner, failed and failed.problem)
-        self._stepped, self._holds_saved, self._failed = False, False, None
+        self._stepped, self._holds_copies, self._failed = False, False, None
 
     def _skip(self, runner: Runner, problem: str | None) -> None:
         problems = all_gather_object(problem)
@@ -182,7 +167,8 @@ class NonFiniteLossHook(Hook):
             if _scales(runner.optim_wrapper):
                 return  # the gradients overflowed by the loss scale, which the GradScaler has now lowered
             problems = [f"a gradient is not finite; the losses are finite. {ADVICE}"]
-        _copy(self._buffers, self._saved)
+        for buffers, copies in self._buffers:
+            torch._foreach_copy_(buffers, copies)
         self._in_a_row += 1
         several = len(problems) > 1
         text = "; ".join(f"process {rank}: {p}" if several else p for rank, p in enumerate(problems) if p)
@@ -192,11 +178,11 @@ class NonFiniteLossHook(Hook):
                 "(NonFiniteLossHook's max_skips)"
             )
         where = f"iteration {runner.iter + 1} is skipped ({self._in_a_row} in a row, at most {self._limit})"
-        print_log(f"{where}: {text}", "current", level=logging.WARNING)
+        warn(f"{where}: {text}")
 
 
 def batch_augments(model: nn.Module) -> list[nn.Module]:
-    """The batch augmentations of a detector's preprocessor. MMPretrain's is another object, which keeps no state."""
+    """The batch augmentations of a detector's preprocessor. MMPretrain's is no module list, and keeps no state."""
     augments = getattr(model.data_preprocessor, "batch_augments", None)
     return list(augments) if isinstance(augments, nn.ModuleList) else []
 
@@ -211,13 +197,8 @@ def _scales(wrapper: OptimWrapper) -> bool:
     return scaler is not None and scaler.is_enabled()
 
 
-def _all_finite(gradients: Sequence[Tensor]) -> bool:
-    """Whether no gradient has a value that is NaN or infinite. The host waits for the answer."""
-    return not gradients or bool(torch.stack(torch._foreach_norm(gradients, torch.inf)).isfinite().all())
-
-
 def _without_nan(clip: Callable[..., Tensor | None]) -> Callable[..., float | None]:
-    """A function that clips gradients, and gives no norm where that is not finite: MMEngine would log it."""
+    """Clip gradients, and return no norm that is not finite: MMEngine would log it."""
 
     def clip_func(parameters: Sequence[Tensor], **options: Any) -> float | None:
         norm = clip(parameters, **options)
@@ -225,8 +206,3 @@ def _without_nan(clip: Callable[..., Tensor | None]) -> Callable[..., float | No
         return norm if norm is not None and math.isfinite(norm) else None
 
     return clip_func
-
-
-def _copy(targets: Sequence[Sequence[Tensor]], sources: Sequence[Sequence[Tensor]]) -> None:
-    for target, source in zip(targets, sources, strict=True):
-        torch._foreach_copy_(target, source)

@@ -17,11 +17,11 @@ from pcka_mmdet.models.levels import Level, LevelPair, neck_levels, pair_levels
 from pcka_mmdet.models.sources import Record
 from pcka_mmdet.registry import HOOKS
 
-from ..log_processor import MEASURED
-from ..runner import unwrapped_model
+from ..runner import fpn_distill
+from .console import MEASURED
 
-OF_DISTILLATION = ("distill.", "similarity.", "balance.")
-"""Beginnings of the names in the log that a distillation alone has."""
+DISTILLATION_SCALARS = ("distill.", "similarity.", "balance.")
+"""Beginnings of the names that only a distillation has in the log."""
 
 
 @HOOKS.register_module()
@@ -46,49 +46,41 @@ class SimilarityHook(Hook):
 
     def __init__(self, interval: int = 50, val_batches: int = 8):
         if interval < 1 or val_batches < 0:
-            raise ValueError(
-                f"SimilarityHook: interval is at least 1 and val_batches at least 0, got {interval=}, {val_batches=}"
-            )
+            raise ValueError(f"interval is at least 1 and val_batches at least 0, got {interval=}, {val_batches=}")
         self.interval = interval
         self.val_batches = val_batches
         self._model: FPNDistill | None = None
-        self._of: nn.Module | None = None
-        """The teacher that the levels are of."""
-        self._levels: tuple[list[Level], list[Level]] = [], []
-        """Levels of the student and of that teacher."""
+        self._teacher: nn.Module | None = None  # to which levels and pairs belong
+        self._levels: tuple[list[Level], list[Level]] = [], []  # of the student and of the teacher
         self._pairs: list[LevelPair] = []
-        self._found: dict[str, Tensor] = {}
-        """What the current step has measured; it stays on the device until the step ends."""
-        self._cleared = False
-        """Whether the distillation has stopped, and its values have left the log."""
-        self._total: LevelMatrix | None = None
+        self._measured: dict[str, Tensor] = {}  # in the current step; on the device until it ends
+        self._stopped = False
+        self._matrix: LevelMatrix | None = None  # sums of the current validation
         self._recording = ExitStack()
-        self._student: Record = {}
-        """Of the batch that is validated."""
+        self._record: Record = {}  # the student's maps of the batch that is validated
 
     def before_train(self, runner: Runner) -> None:
-        """Find the levels; where they do not pair up, the log says so."""
-        model = unwrapped_model(runner)
-        if isinstance(model, FPNDistill):
-            self._model = model
+        self._model = fpn_distill(runner)
+        if self._model is not None:
             self._find_pairs()
 
     def _find_pairs(self) -> list[LevelPair]:
-        """Pairs of neck levels of the student and of the teacher that teaches now; none where the maps do not pair."""
-        if self._of is not self._model.teacher:  # one of several teachers follows another
-            self._of, self._levels, self._pairs = self._model.teacher, ([], []), []
+        """Pairs of neck levels of the student and the current teacher. None, with a line in the log, where the maps do
+        not pair up."""
+        if self._teacher is not self._model.teacher:  # several teachers follow one another
+            self._teacher, self._levels, self._pairs = self._model.teacher, ([], []), []
             try:
-                levels = neck_levels(self._model.student), neck_levels(self._of)
+                levels = neck_levels(self._model.student), neck_levels(self._teacher)
                 pairs = pair_levels(*levels)
             except ValueError as error:
                 print_log(f"the similarity of neck maps is not logged: {error}", "current")
-                return self._pairs
+                return []
             if all(pair.stride is not None for pair in pairs):
                 self._levels, self._pairs = levels, pairs
         return self._pairs
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Ask for the maps of this iteration if it is one to measure."""
+        """Ask for the maps of this iteration if it is due."""
         if self._model is None or not is_main_process():
             return
         due = runner.iter % self.interval == 0 or self.is_last_train_iter(runner)
@@ -100,69 +92,65 @@ class SimilarityHook(Hook):
     def _measure(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> None:
         for pair in self._find_pairs():
             values = similarities(student[pair.student.index], teacher[pair.teacher.index])
-            self._found.update({f"similarity.{name}_{pair.name}": value for name, value in values.items()})
+            self._measured.update({f"similarity.{name}_{pair.name}": value for name, value in values.items()})
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Log what was measured. Forget it, and the balance's values, when nothing is distilled any more."""
-        model = unwrapped_model(runner)
-        if isinstance(model, FPNDistill) and model.distillation_stopped:
-            self._clear(runner, outputs or {})
-        if not self._found:
+        """Log the measured similarities; once the distillation has stopped, delete its values from the log."""
+        if self._model is not None and self._model.distillation_stopped:
+            self._clear_log(runner, outputs or {})
+        if not self._measured:
             return
         self._model.observe_maps = None
-        found = dict(zip(self._found, torch.stack(list(self._found.values())).tolist(), strict=True))
-        cka = [value for name, value in found.items() if name.startswith("similarity.cka_s")]
+        values = dict(zip(self._measured, torch.stack(list(self._measured.values())).tolist(), strict=True))
+        self._measured = {}
+        cka = [value for name, value in values.items() if name.startswith("similarity.cka_s")]
         if cka:
-            found["similarity.cka"] = sum(cka) / len(cka)
+            values["similarity.cka"] = sum(cka) / len(cka)
         runner.message_hub.update_info(MEASURED, runner.iter)
-        for name, value in found.items():
+        for name, value in values.items():
             runner.message_hub.update_scalar(f"train/{name}", value)
-        self._found = {}
 
-    def _clear(self, runner: Runner, outputs: dict) -> None:
-        """Take the values of distillation out of the log. The log shows means, so the total starts anew."""
+    def _clear_log(self, runner: Runner, outputs: dict) -> None:
+        """Delete the distillation's values. The total is logged as a mean, so it starts anew when they stop."""
         scalars = runner.message_hub.log_scalars
-        for name in [name for name in scalars if name.partition("/")[2].startswith(OF_DISTILLATION)]:
+        for name in [name for name in scalars if name.partition("/")[2].startswith(DISTILLATION_SCALARS)]:
             del scalars[name]
-        if not self._cleared and "loss" in outputs:
+        if not self._stopped and "loss" in outputs:
             scalars.pop("train/loss", None)
             runner.message_hub.update_scalar("train/loss", outputs["loss"])
-        self._cleared = True
+        self._stopped = True
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Start the sums."""
         stopped = self._model is None or self._model.distillation_stopped or not self._find_pairs()
-        self._total = None if stopped or not self.val_batches else LevelMatrix(tuple(map(len, self._levels)))
+        self._matrix = None if stopped or not self.val_batches else LevelMatrix(tuple(map(len, self._levels)))
 
     def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Record the student's maps of this batch."""
-        if self._total is not None and batch_idx < self.val_batches:
-            self._student = self._recording.enter_context(self._model.distiller.recorder.recording())
+        if self._matrix is not None and batch_idx < self.val_batches:
+            self._record = self._recording.enter_context(self._model.distiller.recorder.recording())
 
     @torch.no_grad()
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None
     ) -> None:
-        """Compare them with the teacher's."""
-        if self._total is None or batch_idx >= self.val_batches:
+        """Compare the recorded maps with the teacher's."""
+        if self._matrix is None or batch_idx >= self.val_batches:
             return
         self._recording.close()
-        record, self._student = self._student, {}  # the maps are held no longer than their batch
+        record, self._record = self._record, {}  # the maps are held no longer than their batch
         if "neck" not in record:  # another model is validated, as by MMRazor's loop
             return
         batch = self._model.data_preprocessor(data_batch, False)
         teacher = self._model.teacher_maps(batch["inputs"], batch["data_samples"])
         sides = zip((record["neck"], teacher), self._levels, strict=True)
-        self._total.add(*([maps[level.index] for level in levels] for maps, levels in sides))
+        self._matrix.add(*([maps[level.index] for level in levels] for maps, levels in sides))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Log the matrix."""
-        if self._total is None:
+        if self._matrix is None:
             return
-        all_reduce(self._total.sums)
-        values, (own, others) = self._total.values(), self._levels
+        all_reduce(self._matrix.sums)
+        values, (rows, columns) = self._matrix.values(), self._levels
         for i, j in values.isfinite().nonzero().tolist():
-            name = f"similarity.cka_{own[i].name}_teacher_{others[j].name}"
+            name = f"similarity.cka_{rows[i].name}_teacher_{columns[j].name}"
             runner.message_hub.update_scalar(f"val/{name}", values[i, j].item())

@@ -6,15 +6,15 @@ import pytest
 from mmengine.logging import MessageHub
 from torch.utils.data import DataLoader
 
-from pcka_mmdet.engine.hooks import BalanceAdviceHook, balance_advice
-from tests.detectors import distillation
+from pcka_mmdet.engine.hooks import BalanceAdviceHook, distillation
+from tests import detectors
 from tests.runners import runner
 
 
 @pytest.fixture
 def said(monkeypatch):
     texts = []
-    monkeypatch.setattr(balance_advice, "print_log", lambda text, *_, **__: texts.append(text))
+    monkeypatch.setattr(distillation, "warn", texts.append)
     return texts
 
 
@@ -55,13 +55,13 @@ def test_the_mean_counts(said):
 
 def test_a_training(said, tmp_path):
     """A ratio of 9 is far above what helps."""
-    model = distillation(balance=dict(ratio=dict(pcka=0.1, mimic=9.0)))
+    model = detectors.distillation(balance=dict(ratio=dict(pcka=0.1, mimic=9.0)))
     runner(model, tmp_path, epochs=2, custom_hooks=[dict(type="pcka_mmdet.BalanceAdviceHook", iterations=3)]).train()
     assert [text for text in said if "(mimic) was" in text] and not [text for text in said if "pcka" in text]
 
 
 def test_constant_weights_are_measured_too(said, tmp_path):
-    model = distillation(balance=dict(ratio=None))
+    model = detectors.distillation(balance=dict(ratio=None))
     for loss in model["distiller"]["losses"].values():
         loss["loss_weight"] = 1e4
     trained = runner(model, tmp_path, custom_hooks=[dict(type="pcka_mmdet.BalanceAdviceHook", iterations=2)])
@@ -80,7 +80,7 @@ def test_nothing_is_said_once_the_distillation_has_stopped(said):
     assert len(said) == 2
 
 
-@pytest.mark.parametrize(("batches", "expected"), [(3, balance_advice.SHORTEST), (60, 60)])
+@pytest.mark.parametrize(("batches", "expected"), [(3, distillation.SHORTEST), (60, 60)])
 def test_an_epoch_is_judged_or_as_many_iterations_as_say_something(batches, expected):
     hook = BalanceAdviceHook()
     hook.before_train(SimpleNamespace(train_dataloader=DataLoader(range(batches))))

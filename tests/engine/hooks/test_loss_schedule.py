@@ -61,5 +61,5 @@ def test_values_out_of_range(options):
 
 def test_a_model_that_distils_nothing(tmp_path):
     run = runner(retinanet(), tmp_path, custom_hooks=[dict(type="pcka_mmdet.LossScheduleHook")])
-    with pytest.raises(ValueError, match="the model is a RetinaNet: take it out of custom_hooks"):
+    with pytest.raises(ValueError, match="is for an FPNDistill, got a RetinaNet: take it out of custom_hooks"):
         run.train()

@@ -122,11 +122,11 @@ def test_one_too_many_in_a_row_ends_the_training(tmp_path, capsys):
 class NanGradient(MimicLoss):
     """Finite, but its gradient is not, when it is called for the second and third time."""
 
-    def forward(self, student, *others):
+    def forward(self, student, *teacher):
         self.calls = getattr(self, "calls", 0) + 1
         if self.calls in (2, 3):
             student.register_hook(lambda gradient: gradient * torch.nan)
-        return super().forward(student, *others)
+        return super().forward(student, *teacher)
 
 
 def dead_channel(student):

@@ -42,8 +42,8 @@ def test_every_so_many_iterations(tmp_path):
         seen.append(similarities(student[0].detach(), teacher[0]))
         measure["original"](student, teacher)
 
-    found = next(h for h in run.hooks if isinstance(h, SimilarityHook))
-    measure["original"], found._measure = found._measure, keep
+    measuring = next(h for h in run.hooks if isinstance(h, SimilarityHook))
+    measure["original"], measuring._measure = measuring._measure, keep
     run.train()
     values = logged(run)
     assert len(seen) == 4 and set(NAMES) <= values.keys()  # of the iterations 0, 2, 4 and 5
@@ -59,13 +59,13 @@ def test_the_console_has_the_age(tmp_path, capsys):
     options = dict(custom_hooks=[hook(interval=50)], log_processor=processor, log_level="INFO")
     runner(own_head(), tmp_path, epochs=2, **options).train()
     lines = [line for line in capsys.readouterr().out.splitlines() if "Epoch(train)" in line]
-    found = [re.findall(r"similarity\.cka: [\d.]+(?: \((\d) steps ago\))?", line) for line in lines]
-    assert found == [[""], ["1"], [""], ["1"], ["2"], [""]]
+    ages = [re.findall(r"similarity\.cka: [\d.]+(?: \((\d) steps ago\))?", line) for line in lines]
+    assert ages == [[""], ["1"], [""], ["1"], ["2"], [""]]
 
 
 @VISBACKENDS.register_module()
 class Kept(BaseVisBackend):
-    """Keeps what TensorBoard, WandB and others are given."""
+    """Keeps the scalars that TensorBoard or WandB would get."""
 
     scalars: ClassVar[dict] = {}
     experiment = None
@@ -94,7 +94,7 @@ def test_the_training_is_the_same_without_it(tmp_path):
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_losses_on_backbones_get_backbones(tmp_path, first):
-    """A measured step asks the teacher for neck maps too; the other steps do not."""
+    """A measured step asks the teacher for neck maps too; steps without a measurement do not."""
     losses = dict(pcka=dict(type="pcka_mmdet.PCKALoss", source="backbone", average="batch", patch_size=2))
     model = distillation(distiller=dict(type="pcka_mmdet.FPNDistiller", losses=losses))
     run = runner(model, tmp_path, custom_hooks=[hook(interval=2)], **validation())
@@ -113,8 +113,8 @@ def test_losses_on_backbones_get_backbones(tmp_path, first):
     if first:  # as a training that is resumed at an iteration that is not measured
         forward(torch.zeros(1, 3, 64, 64), ["backbone"])
     run.train()
-    whole, alone = dict(backbone=[12, 24, 48, 96], neck=[16] * 4), dict(backbone=[12, 24, 48, 96])
-    assert seen == [whole, alone, whole, dict(neck=[16] * 4), dict(neck=[16] * 4)]
+    whole, backbones = dict(backbone=[12, 24, 48, 96], neck=[16] * 4), dict(backbone=[12, 24, 48, 96])
+    assert seen == [whole, backbones, whole, dict(neck=[16] * 4), dict(neck=[16] * 4)]
 
 
 def test_a_matrix_at_each_validation(tmp_path):
@@ -122,11 +122,11 @@ def test_a_matrix_at_each_validation(tmp_path):
     run = runner(own_head(), tmp_path, epochs=2, custom_hooks=[hook(val_batches=1)], **validation())
     run.train()
     values = logged(run, "val")
-    names = [f"similarity.cka_s{own}_teacher_s{other}" for own in (8, 16) for other in (8, 16)]
+    names = [f"similarity.cka_s{row}_teacher_s{column}" for row in (8, 16) for column in (8, 16)]
     assert set(names) <= values.keys() and all(len(value) == 2 for value in values.values())
-    assert all(-1 <= value <= 1.001 for found in values.values() for value in found)
+    assert all(-1 <= value <= 1.001 for series in values.values() for value in series)
     (measuring,) = (one for one in run.hooks if isinstance(one, SimilarityHook))
-    assert measuring._student == {}  # the maps of the batch are held no longer
+    assert measuring._record == {}  # the maps of the batch are held no longer
 
 
 def test_the_names_of_a_validations_matrix(tmp_path, monkeypatch):
@@ -135,8 +135,8 @@ def test_the_names_of_a_validations_matrix(tmp_path, monkeypatch):
     run = runner(own_head(), tmp_path, epochs=1, custom_hooks=[hook(val_batches=1)], **validation())
     run.train()
     values, strides = logged(run, "val"), (8, 16, 32, 64)
-    found = [values[f"similarity.cka_s{own}_teacher_s{other}"] for own in strides for other in strides]
-    assert found == [[float(number)] for number in range(16)]
+    matrix = [values[f"similarity.cka_s{row}_teacher_s{column}"] for row in strides for column in strides]
+    assert matrix == [[float(number)] for number in range(16)]
 
 
 def test_a_teacher_like_the_student_has_similarity_1(tmp_path):
@@ -162,7 +162,7 @@ def test_values_leave_the_log_when_the_distillation_stops(stop, tmp_path):
     scalars = run.message_hub.log_scalars
     assert logged(run) == {} and not [name for name in scalars if "balance" in name or "distill" in name]
     total, classes, boxes = (scalars[f"train/{name}"] for name in ("loss", "student.loss_cls", "student.loss_bbox"))
-    steps = len(total.data[0])  # of the second epoch alone
+    steps = len(total.data[0])  # of the second epoch only
     assert steps < len(classes.data[0]) and total.mean() == pytest.approx(classes.mean(steps) + boxes.mean(steps))
     assert all(len(value) == 1 for value in logged(run, "val").values())
 

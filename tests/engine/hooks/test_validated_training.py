@@ -48,7 +48,7 @@ def trainings(tmp_path_factory) -> tuple[Runner, Runner]:
 
 
 def scores(run: Runner) -> list[float]:
-    """What the validation of each epoch found."""
+    """The score of each epoch's validation."""
     return run.message_hub.get_scalar("val/score").data[0].tolist()
 
 
@@ -56,10 +56,10 @@ def checkpoints(run: Runner) -> dict[str, dict]:
     return {path.name: torch.load(path, weights_only=True) for path in Path(run.work_dir).glob("*.pth")}
 
 
-def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    assert one.keys() == other.keys()
+def assert_equal(one: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == second.keys()
     for key, value in one.items():
-        assert torch.equal(value, other[key]), key
+        assert torch.equal(value, second[key]), key
 
 
 def test_a_resumed_training_ends_as_if_nothing_had_happened(trainings):
@@ -70,8 +70,8 @@ def test_a_resumed_training_ends_as_if_nothing_had_happened(trainings):
         for part in {"state_dict", "ema_state_dict"} & content.keys():
             assert_equal(content[part], resumed[name][part])
     states = (files[f"epoch_{EPOCHS}.pth"]["optimizer"]["state"] for files in (whole, resumed))
-    for one, other in zip(*(state.values() for state in states), strict=True):
-        assert_equal(one, other)
+    for one, second in zip(*(state.values() for state in states), strict=True):
+        assert_equal(one, second)
     assert len(set(scores(trainings[0]))) == EPOCHS and scores(trainings[0]) == scores(trainings[1])
 
 
@@ -86,10 +86,10 @@ def test_the_average_is_another_model_than_the_trained_one(trainings):
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_best_student_of_each_metric_reaches_it_alone(trainings, metric, tmp_path):
     """Without distillation or average; those that were best before are gone."""
-    found = [value if metric == "score" else -value for value in scores(trainings[1])]
-    best = f"best_{metric}_epoch_{found.index(max(found)) + 1}.pth"
+    values = [value if metric == "score" else -value for value in scores(trainings[1])]
+    best = f"best_{metric}_epoch_{values.index(max(values)) + 1}.pth"
     folder = Path(trainings[1].work_dir)
     assert [path.name for path in folder.glob(f"best_{metric}_*")] == [best]
     assert [path.name for path in folder.glob(f"student_best_{metric}_*")] == [f"student_{best}"]
-    alone = runner(build(retinanet()), tmp_path, load_from=str(folder / f"student_{best}"), **validation())
-    assert alone.val()[metric] == pytest.approx(max(found), rel=1e-6)
+    student = runner(build(retinanet()), tmp_path, load_from=str(folder / f"student_{best}"), **validation())
+    assert student.val()[metric] == pytest.approx(max(values), rel=1e-6)

@@ -1,4 +1,4 @@
-"""The progress bar, and the gain over a baseline."""
+"""The progress bar, the gain over a baseline, and the metrics of a validation that gives none."""
 
 import io
 import re
@@ -6,13 +6,15 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import CheckpointHook
 from rich.console import Console
 
 from pcka_mmdet.cli import make_parser
 from pcka_mmdet.cli import train as tool
-from pcka_mmdet.engine.hooks import ProgressHook, progress_bar
-from tests.detectors import build, retinanet
+from pcka_mmdet.engine.hooks import FreshMetricsHook, ProgressHook, console
+from pcka_mmdet.report.scalars import read_scalars, validation_records
+from tests.detectors import build, distillation, retinanet
 from tests.runners import runner, validation
 
 
@@ -42,7 +44,7 @@ def test_elsewhere_there_is_none(tmp_path):
 
 
 def test_only_the_first_process_has_one(monkeypatch):
-    monkeypatch.setattr(progress_bar, "is_main_process", lambda: False)
+    monkeypatch.setattr(console, "is_main_process", lambda: False)
     shown = Console(file=io.StringIO(), force_terminal=True)
     hook = ProgressHook(console=shown)
     hook.before_test(SimpleNamespace(test_dataloader=[0]))
@@ -51,18 +53,19 @@ def test_only_the_first_process_has_one(monkeypatch):
 
 def test_the_gain_over_a_baseline(tmp_path, capsys):
     hook = ProgressHook(baseline=0.25, console=Console(file=io.StringIO()))
-    assert hook.said == ""
+    assert hook.summary == ""
     run = runner(retinanet(), tmp_path, log_level="INFO")
     hook.after_val_epoch(run, {"coco/bbox_mAP_50": 0.9, "coco/bbox_mAP": 0.3})
-    hook.after_train(run)
-    assert hook.said == "AP 0.300, +0.050 over the baseline's 0.250"
-    assert hook.said in capsys.readouterr().out
-    assert ProgressHook().said == ""
+    hook._trains = True
+    hook.after_run(run)
+    assert hook.summary == "AP 0.300, +0.050 over the baseline's 0.250"
+    assert hook.summary in capsys.readouterr().out
+    assert ProgressHook().summary == ""
     hook = ProgressHook(0.25, metric="pascal_voc/mAP")
     hook.after_val_epoch(run, {"pascal_voc/mAP": 0.5})
-    assert hook.said == "pascal_voc/mAP 0.500, +0.250 over the baseline's 0.250"
+    assert hook.summary == "pascal_voc/mAP 0.500, +0.250 over the baseline's 0.250"
     assert (
-        ProgressHook(0.25, value=0.2).said == "AP 0.200, -0.050 over the baseline's 0.250"
+        ProgressHook(0.25, value=0.2).summary == "AP 0.200, -0.050 over the baseline's 0.250"
     )  # nothing is left to train
 
 
@@ -75,7 +78,7 @@ def test_the_last_line_says_what_is_next(tmp_path, capsys):
     best = tmp_path / "best_score_epoch_1.pth"
     (tmp_path / "student_best_score_epoch_1.pth").touch()
     next(one for one in run.hooks if isinstance(one, CheckpointHook)).best_ckpt_path = str(best)
-    assert progress_bar._next_step(run) == (
+    assert console._next_step(run) == (
         f"the student is {tmp_path / 'student_best_score_epoch_1.pth'}; next: pcka-mmdet report {tmp_path / 'plain'} "
         "--baseline STUDENT_ALONE"
     )
@@ -89,7 +92,7 @@ def test_a_test_has_a_bar():
     hook = ProgressHook(console=shown)
     hook.before_test(run)
     hook.after_test_iter(run, 0)
-    hook.after_test(run)
+    hook.after_run(run)
     assert "test" in shown.file.getvalue() and "1/3" in shown.file.getvalue()
 
 
@@ -115,3 +118,27 @@ def test_an_error_takes_the_bar_away(monkeypatch):
     with pytest.raises(RuntimeError, match="no luck"):
         tool.run(make_parser("train").parse_args())
     assert len(stopped) == 1
+
+
+class Once(BaseMetric):
+    """Gives a metric in the first validation only, as MMDetection's does where later validations detect nothing."""
+
+    validations = 0
+
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        self.validations += 1
+        return dict(bbox_mAP=0.42) if self.validations == 1 else {}
+
+
+def test_the_last_metric_is_not_repeated(tmp_path):
+    metrics = {}
+    for hooks in ([], [FreshMetricsHook()]):
+        settings = validation() | dict(val_evaluator=Evaluator(Once(prefix="coco")))
+        run = runner(distillation(), tmp_path / str(len(hooks)), 2, custom_hooks=hooks, **settings)
+        run.train()
+        records = validation_records(read_scalars(tmp_path / str(len(hooks))))
+        metrics[len(hooks)] = [values["bbox_mAP"] for values in records.values()]
+    assert metrics == {0: [0.42, 0.42], 1: [0.42, 0.0]}
