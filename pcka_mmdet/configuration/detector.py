@@ -10,9 +10,6 @@ from mmengine.registry import MODELS, DefaultScope
 from .files import OURS, load_config
 from .nested import replaced
 
-SCOPES_WITHOUT_DETECTORS = ("mmengine", "mmrazor", OURS)
-"""With one of these as the default scope, detectors are looked up in MMDetection."""
-
 
 def plain_dict(config: Config | ConfigDict) -> dict:
     """A config's content with the objects of a Python-style config by their registered names."""
@@ -90,7 +87,7 @@ def build_detector(spec: str | dict | BaseModel, plain_norms: bool = False) -> B
         if plain_norms:
             config = ConfigDict(replaced(config, lambda name: "BN" if name == "MMSyncBN" else name))
         scope = DefaultScope.get_current_instance()
-        if scope is None or scope.scope_name in SCOPES_WITHOUT_DETECTORS:
+        if scope is None or scope.scope_name in ("mmengine", "mmrazor", OURS):  # they have no detectors
             config.setdefault("_scope_", "mmdet")
         spec = MODELS.build(config)
     if not isinstance(spec, BaseModel):

@@ -12,9 +12,6 @@ from .installed import check_package
 
 OURS = "pcka_mmdet"
 
-SUFFIXES = (".py", ".json", ".yaml", ".yml")
-"""Files that MMEngine reads as configs."""
-
 
 def load_config(path: str) -> Config:
     """The config at `path`: `'mmdet::retinanet/...py'`, `'pcka_mmdet::demo/student.py'`, absolute, or relative to the
@@ -32,7 +29,7 @@ def load_config(path: str) -> Config:
             f"no config file at {path!r} (the current directory is {Path.cwd()}). A config of MMDetection itself is "
             "written 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'"
         )
-    if file.suffix not in SUFFIXES:
+    if file.suffix not in (".py", ".json", ".yaml", ".yml"):  # what MMEngine reads
         raise ValueError(
             f"{path!r} is no config: give the file that ends in .py. Weights are given as --teacher-ckpt, "
             "--init-student or a command's CHECKPOINT"

@@ -21,13 +21,7 @@ class Finding:
 
 
 def findings_of(subject: str, check: Callable[[], str | list[str] | None], level: str = ERROR) -> list[Finding]:
-    """Run a check.
-
-    Args:
-        subject: What is checked.
-        check: Returns a list of doubts, or the text of an `OK`. What it raises is a finding of `level`.
-        level: `ERROR` or `WARNING`.
-    """
+    """Run a check, which returns a list of doubts or the text of an `OK`. What it raises is a finding of `level`."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # what packages print
             result = check()

@@ -1,5 +1,6 @@
 """Check that annotation files and image folders exist, and that classes of files, data sets and heads agree."""
 
+import contextlib
 import json
 import os
 import re
@@ -10,7 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from pcka_mmdet.configuration.data_set import annotation_path, data_classes, data_set_class, evaluators
+from pcka_mmdet.configuration import data_set
 from pcka_mmdet.configuration.distillation import student_model
 from pcka_mmdet.configuration.nested import walk
 
@@ -34,11 +35,11 @@ class DataSet:
 
     @property
     def kind(self) -> Any:
-        return data_set_class(self.config, self.scope)
+        return data_set.data_set_class(self.config, self.scope)
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        return data_classes(self.config, self.scope)
+        return data_set.data_classes(self.config, self.scope)
 
     @property
     def is_coco(self) -> bool:
@@ -51,13 +52,13 @@ class DataSet:
 def data_sets(config: Config, loaders: Iterable[str]) -> Iterator[DataSet]:
     """The data sets of some loaders whose annotation file is on this machine."""
     for loader in loaders:
-        for key, value in walk(config.get(loader) or {}):
-            for dataset in value if key == "datasets" else [value] if key == "dataset" else []:
-                if not isinstance(dataset, dict) or not dataset.get("ann_file") or dataset.get("backend_args"):
-                    continue
-                path = annotation_path(dataset)
-                if "://" not in path:
-                    yield DataSet(loader, Path(path), dataset, config.get("default_scope"))
+        for dataset in data_set.all_innermost((config.get(loader) or {}).get("dataset") or {}):
+            if (
+                dataset.get("ann_file")
+                and not dataset.get("backend_args")
+                and "://" not in data_set.annotation_path(dataset)
+            ):
+                yield DataSet(loader, data_set.annotation_file(dataset), dataset, config.get("default_scope"))
 
 
 def check_annotations(config: Config, loaders: Iterable[str] = ("train_dataloader", "val_dataloader")) -> list[str]:
@@ -103,14 +104,11 @@ def check_annotations(config: Config, loaders: Iterable[str] = ("train_dataloade
 
 
 def _check_paths(data: DataSet) -> None:
-    named = (
-        ("annotation file", str(data.path), "ann_file"),
-        ("folder of images", data.image_folder, "data_prefix.img"),
-    )
-    for what, path, option in named:
+    paths = {"ann_file": str(data.path), "data_prefix.img": data.image_folder}
+    for option, path in paths.items():
         if path and "://" not in path and not os.path.exists(path):
             raise FileNotFoundError(
-                f"{data.loader}: there is no {what} at {path!r} (the current directory is {Path.cwd()}): set "
+                f"{data.loader}: {option} {path!r} does not exist (the current directory is {Path.cwd()}): set "
                 f"{data.loader}.dataset.data_root and {option}"
             )
 
@@ -125,17 +123,14 @@ def category_names(path: Path) -> list[str]:
     match = re.search(rb'"categories"\s*:\s*', text)
     start = match.end() if match else 0
     beginning = text[start : start + 1_000_000].decode(errors="ignore")
-    try:
+    with contextlib.suppress(ValueError, KeyError, TypeError):  # very many categories, or a nested key of that name
         return [category["name"] for category in json.JSONDecoder().raw_decode(beginning)[0]]
-    except (ValueError, KeyError, TypeError):  # very many categories, or a nested key of that name
-        pass
-    try:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
         return [category["name"] for category in json.loads(text)["categories"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{str(path)!r} is no annotation file in COCO's format, which has `images`, `annotations` and "
-            "`categories`, a list of dict(id=..., name=...); detections are a JSON list. Make or copy it again"
-        ) from error
+    raise ValueError(
+        f"{str(path)!r} is no annotation file in COCO's format, which has `images`, `annotations` and `categories`, a "
+        "list of dict(id=..., name=...); detections are a JSON list. Make or copy it again"
+    )
 
 
 def _check_classes(data: DataSet, categories: list[str], heads: set[int]) -> None:
@@ -157,7 +152,7 @@ def _check_classes(data: DataSet, categories: list[str], heads: set[int]) -> Non
 def _check_evaluators(config: Config, loader: str) -> None:
     option = loader.replace("dataloader", "evaluator")
     paths = {data.path.resolve() for data in data_sets(config, [loader])}
-    for evaluator in evaluators(config, option).values():
+    for evaluator in data_set.evaluators(config, option).values():
         file = evaluator.get("ann_file")
         if file and "://" not in file and len(paths) == 1 and Path(file).resolve() not in paths:
             raise ValueError(

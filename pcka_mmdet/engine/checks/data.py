@@ -45,7 +45,7 @@ TOLERANCE = 1.0
 CORNERS = 0.1
 """Share of boxes outside their images from which boxes that fit as corners are taken for corners."""
 
-Rule = tuple[str, Sequence[bool], str]
+Rule = tuple[str, Sequence[bool] | np.ndarray, str]
 """Level, which entries break the rule, and what is wrong with them."""
 
 
@@ -184,14 +184,11 @@ def _rules(images: list[dict], annotations: list[dict], categories: list[dict], 
     yield from _rules_of_sizes([[*box, *size] for box, size in boxes if _are_numbers(box, 4) and _are_numbers(size, 2)])
 
 
-def _repeats(entries: list[dict], key: str) -> list[bool]:
+def _repeats(entries: list[dict], key: str) -> np.ndarray:
     """Whether an earlier entry has the same value."""
-    seen: set[str] = set()
-    flags = []
-    for entry in entries:
-        value = str(entry.get(key))
-        flags.append(value in seen and key in entry)
-        seen.add(value)
+    _, first = np.unique([str(entry.get(key)) for entry in entries], return_index=True)
+    flags = np.ones(len(entries), dtype=bool)
+    flags[first] = False
     return flags
 
 

@@ -199,7 +199,9 @@ def test_a_folder_of_images_that_is_missing(digit_scenes):
     """Else a bare errno of the process that loads data."""
     given = config(digit_scenes, **DIGITS)
     given.train_dataloader.dataset.data_prefix = dict(img="trian/")
-    with pytest.raises(FileNotFoundError, match=r"no folder of images at '.*trian/' .*data_root and data_prefix.img"):
+    with pytest.raises(
+        FileNotFoundError, match=r"data_prefix.img '.*trian/' does not exist .*data_root and data_prefix.img"
+    ):
         annotations.check_annotations(given)
     given.train_dataloader.dataset.data_prefix = dict(img="s3://bucket/train/")
     annotations.check_annotations(given)
@@ -244,7 +246,7 @@ def test_an_empty_annotation_file(tmp_path):
 
 
 def test_no_annotation_file(tmp_path):
-    said = r"train_dataloader: there is no annotation file at '.*train.json'.*set train_dataloader"
+    said = r"train_dataloader: ann_file '.*train.json' does not exist .*set train_dataloader"
     with pytest.raises(FileNotFoundError, match=said):
         annotations.check_annotations(config(tmp_path))
 
