@@ -24,7 +24,7 @@ from ..training import TrainingOptions
 from . import ERROR, OK, WARNING, Finding, findings_of
 from .annotations import check_annotations
 from .data import LOADERS, check_images, examine_entries
-from .preflight import CHECKS, check_teacher_checkpoint, download_advice
+from .preflight import CHECKS, download_advice
 from .teacher_check import check_teacher
 
 PARTS = "model, data, optimizer and hooks"
@@ -65,8 +65,7 @@ def examine(
 
 def _examine_config(config: Config) -> Iterator[Finding]:
     for subject, check in CHECKS.items():
-        if check is not check_teacher_checkpoint or is_distillation(config):
-            yield from findings_of(subject, partial(check, config))
+        yield from findings_of(subject, partial(check, config))
     check = partial(check_annotations, config, ("train_dataloader", "test_dataloader"))
     yield from findings_of("annotations and classes of the test", check, WARNING)
     for loader, level in LOADERS.items():

@@ -26,11 +26,9 @@ START_FROM = (
 )
 
 
-def check_teacher_checkpoint(config: Config) -> None:
-    """Refuse an `FPNDistill` whose teacher has no checkpoint, or one that does not exist."""
-    if not is_fpn_distill(config):
-        return
-    for number, (_, path) in enumerate(teachers_of(config.model)):
+def check_weights(config: Config) -> None:
+    """Refuse missing checkpoints (teachers, `load_from`, `init_cfg`), and a `load_from` that is damaged or empty."""
+    for number, (_, path) in enumerate(teachers_of(config.model) if is_fpn_distill(config) else ()):
         option = f"model.teachers.{number}.ckpt" if config.model.get("teachers") else "model.teacher_ckpt"
         if path is None:
             raise ValueError(
@@ -39,10 +37,6 @@ def check_teacher_checkpoint(config: Config) -> None:
             )
         if path != "random":
             _refuse_missing(path, option, f"name a file or a URL in {option}, or by --teacher-ckpt")
-
-
-def check_weights(config: Config) -> None:
-    """Refuse `load_from` and initial weights that do not exist, and a `load_from` that is damaged or empty."""
     start = str(config.get("load_from") or "")
     if start:
         _refuse_missing(start, "load_from", "give a file or a URL")
@@ -130,8 +124,7 @@ def download_advice(config: Config, reason: object) -> str:
 
 
 CHECKS = {
-    "the teacher's file": check_teacher_checkpoint,
-    "initial weights": check_weights,
+    "weights": check_weights,
     "strategy, optimizer and hooks": check_settings,
     "learning rate schedule": check_schedule,
     "annotations and classes": check_annotations,

@@ -145,7 +145,7 @@ def test_what_is_wrong_and_that_no_step_is_tried(config):
     config.model.teacher_ckpt = "none.pth"
     config.model.architecture.bbox_head.num_classes = 3
     found = by_subject(examine(config))
-    assert [s for s, f in found.items() if f.level == ERROR] == ["the teacher's file", "annotations and classes"]
+    assert [s for s, f in found.items() if f.level == ERROR] == ["weights", "annotations and classes"]
     assert found["a step"].level == WARNING and "correct the errors first" in found["a step"].text
 
 
@@ -270,4 +270,3 @@ def test_a_detector_alone(config):
     config.model = config.model.architecture
     found = by_subject(examine(config))
     assert "levels and losses" not in found and found["a step"].level == OK
-    assert "the teacher's file" not in found

@@ -24,7 +24,6 @@ DIGITS = dict(metainfo=dict(classes=tuple("0123456789")))
 
 def test_a_right_config_passes(digit_scenes):
     right = config(digit_scenes, **DIGITS)
-    preflight.check_teacher_checkpoint(right)
     preflight.check_weights(right)
     annotations.check_annotations(right)
     right.train_dataloader.dataset = dict(type="RepeatDataset", times=2, dataset=right.train_dataloader.dataset)
@@ -35,11 +34,11 @@ def test_no_teacher_checkpoint(digit_scenes):
     wrong = config(digit_scenes)
     wrong.model.teacher_ckpt = None
     with pytest.raises(ValueError, match=r"model.teacher_ckpt is left out.*FILE_OR_URL.*write 'random'"):
-        preflight.check_teacher_checkpoint(wrong)
+        preflight.check_weights(wrong)
     wrong.model.teacher_ckpt = "gone.pth"
     with pytest.raises(FileNotFoundError, match="model.teacher_ckpt 'gone.pth' does not exist .*by --teacher-ckpt"):
-        preflight.check_teacher_checkpoint(wrong)
-    preflight.check_teacher_checkpoint(Config(dict(model=retinanet())))  # a student alone has no teacher
+        preflight.check_weights(wrong)
+    preflight.check_weights(Config(dict(model=retinanet())))  # a student alone has no teacher
 
 
 @pytest.mark.parametrize("strategy", ["FSDPStrategy", "mmengine.DeepSpeedStrategy"])
@@ -320,4 +319,4 @@ def test_load_from_without_weights(tmp_path):
 def test_a_folder_as_teacher(tmp_path):
     torch.save({}, tmp_path / "student_epoch_3.pth")
     with pytest.raises(ValueError, match="model.teacher_ckpt '.*' is a folder: .*student_epoch_3.pth'"):
-        preflight.check_teacher_checkpoint(Config(dict(model=distillation(teacher_ckpt=str(tmp_path)))))
+        preflight.check_weights(Config(dict(model=distillation(teacher_ckpt=str(tmp_path)))))
