@@ -43,18 +43,16 @@ def check_package(name: str) -> None:
 def missing() -> list[str]:
     """A sentence for each module that is not installed or too old, and without which nothing runs."""
     names = [name for name in INSTALL if name != "mmdet" and find_spec(name) is None]
-    if names:
-        return [f"the package {name!r} is missing: {INSTALL[name]}" for name in names]
-    try:
+    sentences = [f"the package {name!r} is missing: {INSTALL[name]}" for name in names]
+    with contextlib.suppress(PackageNotFoundError):  # a build without metadata
         torch = version("torch")
-    except PackageNotFoundError:  # a build without metadata
-        return []
-    if tuple(map(int, re.findall(r"\d+", torch)[:2])) >= OLDEST_TORCH:
-        return []
-    oldest = ".".join(map(str, OLDEST_TORCH))
-    return [
-        f"torch {torch} is installed, and pcka_mmdet needs {oldest} or newer: install it, and the mmcv built for it"
-    ]
+        if tuple(map(int, re.findall(r"\d+", torch)[:2])) < OLDEST_TORCH:
+            oldest = ".".join(map(str, OLDEST_TORCH))
+            text = (
+                f"torch {torch} is installed, and pcka_mmdet needs {oldest} or newer: install it, and the mmcv for it"
+            )
+            sentences.append(text)
+    return sentences
 
 
 def release(module: str) -> str | None:

@@ -23,5 +23,5 @@ def test_releases_name_the_forks_where_these_are_installed(monkeypatch):
 def test_a_torch_that_is_too_old(monkeypatch, release, old):
     """pip does not replace it."""
     monkeypatch.setattr(installed, "version", lambda name: release)
-    said = f"torch {release} is installed, and pcka_mmdet needs 2.1 or newer: install it, and the mmcv built for it"
+    said = f"torch {release} is installed, and pcka_mmdet needs 2.1 or newer: install it, and the mmcv for it"
     assert installed.missing() == ([said] if old else [])

@@ -125,12 +125,13 @@ def category_names(path: Path) -> list[str]:
     beginning = text[start : start + 1_000_000].decode(errors="ignore")
     with contextlib.suppress(ValueError, KeyError, TypeError):  # very many categories, or a nested key of that name
         return [category["name"] for category in json.JSONDecoder().raw_decode(beginning)[0]]
-    with contextlib.suppress(ValueError, KeyError, TypeError):
+    try:
         return [category["name"] for category in json.loads(text)["categories"]]
-    raise ValueError(
-        f"{str(path)!r} is no annotation file in COCO's format, which has `images`, `annotations` and `categories`, a "
-        "list of dict(id=..., name=...); detections are a JSON list. Make or copy it again"
-    )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{str(path)!r} is no annotation file in COCO's format ({type(error).__name__}: {error}): it needs "
+            "`images`, `annotations` and `categories`, a list of dict(id=..., name=...); detections are a JSON list"
+        ) from error
 
 
 def _check_classes(data: DataSet, categories: list[str], heads: set[int]) -> None:

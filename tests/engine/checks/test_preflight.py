@@ -190,7 +190,7 @@ def test_files_in_place_of_annotations(digit_scenes, tmp_path):
     detections = [dict(image_id=1, bbox=[1, 2, 3, 4], score=0.5)]
     for content in (detections, dict(categories=["cat"]), dict(images=[], annotations=[])):
         path.write_text(json.dumps(content))
-        with pytest.raises(ValueError, match="given.json' is no annotation file in COCO's format, .* a JSON list"):
+        with pytest.raises(ValueError, match="given.json' is no annotation file in COCO's format .* a JSON list"):
             annotations.check_annotations(given)
 
 
