@@ -53,12 +53,11 @@ def data_sets(config: Config, loaders: Iterable[str]) -> Iterator[DataSet]:
     """The data sets of some loaders whose annotation file is on this machine."""
     for loader in loaders:
         for dataset in data_set.all_innermost((config.get(loader) or {}).get("dataset") or {}):
-            if (
-                dataset.get("ann_file")
-                and not dataset.get("backend_args")
-                and "://" not in data_set.annotation_path(dataset)
-            ):
-                yield DataSet(loader, data_set.annotation_file(dataset), dataset, config.get("default_scope"))
+            if dataset.get("backend_args") or not dataset.get("ann_file"):
+                continue
+            path = data_set.annotation_path(dataset)
+            if "://" not in path:
+                yield DataSet(loader, Path(path), dataset, config.get("default_scope"))
 
 
 def check_annotations(config: Config, loaders: Iterable[str] = ("train_dataloader", "val_dataloader")) -> list[str]:
