@@ -10,7 +10,7 @@ from mmengine.config import Config, DictAction
 from rich.console import Console
 
 from pcka_mmdet.configuration.files import carried, load_config
-from pcka_mmdet.configuration.provenance import cores
+from pcka_mmdet.configuration.installed import cores
 from pcka_mmdet.engine.cfg_options import apply_common
 from pcka_mmdet.engine.recipe import distillation_config
 from pcka_mmdet.engine.work_dir import RANKS

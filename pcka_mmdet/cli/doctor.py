@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.markup import escape
 
+from pcka_mmdet.engine.checks import ERROR, OK, WARNING, Finding
 from pcka_mmdet.engine.checks.examination import examine
-from pcka_mmdet.engine.checks.finding import ERROR, OK, WARNING, Finding
 from pcka_mmdet.engine.checks.installation import examine_installation
 from pcka_mmdet.engine.checks.teacher_check import check_options
 from pcka_mmdet.engine.training import TrainingOptions

@@ -13,7 +13,7 @@ from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.configuration.data_set import all_innermost
 from pcka_mmdet.configuration.detector import plain_dict
 from pcka_mmdet.engine.checks import preflight
-from pcka_mmdet.engine.checks.annotations import check_annotations, log_doubts
+from pcka_mmdet.engine.checks.annotations import check_annotations
 from pcka_mmdet.engine.hooks import ProgressHook, StudentWeightsHook
 from pcka_mmdet.engine.runner import build_runner
 
@@ -68,8 +68,7 @@ def run(args: argparse.Namespace) -> None:
         hooks.setdefault("visualization", dict(type="mmdet.DetVisualizationHook"))
         config = trigger_visualization_hook(config, args)
     preflight.check_operators()
-    check_annotations(config, ["test_dataloader"])
-    log_doubts(config, ["test_dataloader"])
+    preflight.log_doubts(check_annotations(config, ["test_dataloader"]))
     read_weights(args.checkpoint, "checkpoint")  # says what is wrong with it
     if args.tta:
         use_tta(config)

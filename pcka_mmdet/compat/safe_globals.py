@@ -1,14 +1,17 @@
 """MMEngine's checkpoints hold types that torch's safe loader does not know.
 
-Trap: torch >= 2.6 loads with `weights_only=True` unless told otherwise, and MMEngine does not set it. So resume,
-`load_from` and teacher files fail at the first log history (`HistoryBuffer`, numpy arrays) or one-cycle schedule in
-a checkpoint. OneDL's MMEngine falls back to `weights_only=False`, which runs whatever code a file holds.
+Trap 1: torch >= 2.6 loads with `weights_only=True` unless told otherwise, and MMEngine does not set it. So resume,
+`load_from` and teacher files fail at the first log history (`HistoryBuffer`, numpy arrays) or one-cycle schedule in a
+checkpoint. `apply` allows exactly the types that MMEngine writes; the safe loader refuses each further pickled
+global and names it. Before torch 2.6 nothing changes.
 
-This module allows exactly the types that MMEngine writes; the safe loader refuses any other pickled global and names
-it. Our own loads use it whatever a call asks for: see `pcka_mmdet.checkpoints.files`. Before torch 2.6 nothing
-changes.
+Trap 2: OneDL's MMEngine wraps `torch.load` in `torch.serialization.safe_globals` with a list that holds the real
+`getattr`, a way around the safe loader. On exit it removes numpy's types from torch's list. The patch is in torch,
+because MMEngine's loader takes 0.8 s to import. It then falls back to `weights_only=False`, which runs whatever code a
+file holds; our loads do not, see `pcka_mmdet.checkpoints.files`.
 
-Delete when: MMEngine registers its own types, or stores log histories and schedules as plain lists and names.
+Delete when: MMEngine registers its types, or stores log histories and schedules as plain lists and names; and OneDL's
+`mmengine.runner.checkpoint.get_torch_safe_globals` does not return `getattr`.
 """
 
 from collections.abc import Callable
@@ -18,6 +21,7 @@ _STATISTICS = ("min", "max", "mean", "current")
 _ANNEALING = ("_annealing_cos", "_annealing_linear")
 # Placeholder for MMEngine's scheduler of that name: importing the real class takes long.
 _ONE_CYCLE = "OneCycleParamScheduler"
+_LAST_OF_OPENMMLAB = "0.10.7"
 
 
 def apply() -> None:
@@ -37,6 +41,7 @@ def apply() -> None:
             *_numpy_types(),
         ]
     )
+    _guard_lists()
 
 
 def loads_safely() -> bool:
@@ -47,8 +52,27 @@ def loads_safely() -> bool:
     return (int(major), int(minor)) >= (2, 6)
 
 
+def _guard_lists() -> None:
+    """With OneDL's MMEngine, make `safe_globals` ignore `getattr`, and keep what was allowed before."""
+    import mmengine
+    import torch
+    from mmengine.utils import digit_version
+
+    original = torch.serialization.safe_globals
+    is_openmmlab = digit_version(mmengine.__version__) <= digit_version(_LAST_OF_OPENMMLAB)
+    if is_openmmlab or original.__module__ == __name__:
+        return
+
+    class GuardedSafeGlobals(original):
+        def __init__(self, safe_globals: list) -> None:
+            known = torch.serialization.get_safe_globals()
+            super().__init__([entry for entry in safe_globals if entry is not getattr and entry not in known])
+
+    torch.serialization.safe_globals = GuardedSafeGlobals
+
+
 def checkpoint_method(owner: Any, name: str) -> Callable:
-    """Replace `getattr`, by which a pickle names a method: a statistic of a history, the annealing of a schedule.
+    """Replace `getattr`, by which a pickle names a statistic of a history or the annealing of a schedule.
 
     The real `getattr` gives a file every attribute of every allowed object, and through these any code.
     """
@@ -63,18 +87,18 @@ def checkpoint_method(owner: Any, name: str) -> Callable:
     raise ValueError(
         f"the file asks for getattr({owner!r}, {name!r}); a checkpoint of MMEngine asks for HistoryBuffer: "
         f"{', '.join(_STATISTICS)}; {_ONE_CYCLE}: {', '.join(_ANNEALING)}; and nothing else. Do not load this file "
-        "unless you wrote it yourself; if you did, save its weights alone: torch.save({'state_dict': ...}, file)."
+        "unless you wrote it yourself; if you did, save only its weights: torch.save({'state_dict': ...}, file)."
     )
 
 
 def _numpy_types() -> list:
-    """The globals in pickles of arrays and scalars (float, int, bool), under numpy 1's and numpy 2's names."""
+    """The globals in pickles of arrays and scalars (float, int, bool), under the names of numpy 1 and numpy 2."""
     import numpy as np
 
-    reconstruct, scalar = np.zeros(0).__reduce__()[0], np.float64(0).__reduce__()[0]
-    functions = [
+    functions = {"_reconstruct": np.zeros(0).__reduce__()[0], "scalar": np.float64(0).__reduce__()[0]}
+    named = [
         (function, f"numpy.{core}.multiarray.{name}")
         for core in ("core", "_core")
-        for function, name in ((reconstruct, "_reconstruct"), (scalar, "scalar"))
+        for name, function in functions.items()
     ]
-    return [*functions, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in (np.float64, np.int64, np.bool_))]
+    return [*named, np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in (np.float64, np.int64, np.bool_))]

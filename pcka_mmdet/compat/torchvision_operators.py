@@ -1,38 +1,34 @@
 """torchvision does not import on a torch of another build.
 
-Trap: MMPretrain imports torchvision for its transforms. The wheels on PyPI are built for CUDA. On a CPU torch their
+Trap: MMPretrain imports torchvision for its transforms. PyPI's wheels are built for CUDA. On a CPU torch their
 operators do not load, and `import torchvision` ends with "operator torchvision::nms does not exist", because it
-describes two of them to torch. They are declared here, without an implementation: transforms need none, and calling
-them says so.
+describes two of them to torch. They are declared here without an implementation: transforms need none.
 
 Delete when: `import torchvision` of a wheel from PyPI succeeds on a CPU torch.
 """
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 _SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-_DESCRIBED = ("nms", "qnms")
-_declared = None
+_libraries = []  # a declaration lasts as long as its object
 
 
+@cache
 def apply() -> None:
-    """Declare the operators, if torchvision is there and its own do not load."""
-    global _declared
-    found = importlib.util.find_spec("torchvision")
-    if _declared is not None or found is None or found.origin is None:
+    """Declare the operators where torchvision's library does not load."""
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None or importlib.util.find_spec("torch") is None:
         return
-    try:
-        import torch
-    except ImportError:
-        return
+    import torch
 
-    libraries = sorted(Path(found.origin).parent.glob("_C*.*"))
-    if not libraries:
-        return
+    files = sorted(Path(spec.origin).parent.glob("_C*.*"))
     try:
-        torch.ops.load_library(str(libraries[0]))  # as torchvision does
+        if files:
+            torch.ops.load_library(str(files[0]))  # as torchvision does
     except OSError:
-        _declared = torch.library.Library("torchvision", "DEF")
-        for name in _DESCRIBED:
-            _declared.define(name + _SIGNATURE)
+        library = torch.library.Library("torchvision", "DEF")
+        _libraries.append(library)
+        for name in ("nms", "qnms"):
+            library.define(name + _SIGNATURE)

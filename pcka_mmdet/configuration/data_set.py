@@ -9,26 +9,24 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 from mmengine.utils import is_abs
 
+METRIC = "bbox_mAP"
+
 
 def innermost(dataset: dict) -> dict:
-    """The data set inside wrappers such as `RepeatDataset`; of several, as in a `ConcatDataset`, the first."""
+    """The first data set inside wrappers (`RepeatDataset`, `ConcatDataset`)."""
     return all_innermost(dataset)[0]
 
 
 def all_innermost(dataset: dict) -> list[dict]:
-    """All data sets inside wrappers such as `RepeatDataset` and `ConcatDataset`."""
+    """All data sets inside wrappers (`RepeatDataset`, `ConcatDataset`)."""
     if "dataset" in dataset:
         return all_innermost(dataset["dataset"])
-    return [one for part in dataset.get("datasets") or [] for one in all_innermost(part)] or [dataset]
+    return [inner for part in dataset.get("datasets") or [] for inner in all_innermost(part)] or [dataset]
 
 
 def repeats(dataset: dict) -> int:
-    """How often wrappers such as `RepeatDataset` show each image in an epoch."""
-    times = 1
-    while "dataset" in dataset:
-        times *= dataset.get("times", 1)
-        dataset = dataset["dataset"]
-    return times
+    """How often wrappers (`RepeatDataset`) show each image in an epoch."""
+    return dataset.get("times", 1) * repeats(dataset["dataset"]) if "dataset" in dataset else 1
 
 
 def annotation_path(dataset: dict) -> str:
@@ -49,11 +47,7 @@ def annotation_files(dataset: dict) -> list[Path]:
 
 
 def evaluators(config: Config, option: str) -> dict[str, dict]:
-    """The metrics of `val_evaluator` or `test_evaluator`, which may be one, a list, or `dict(metrics=...)`.
-
-    Returns:
-        By place in the config, such as `test_evaluator.0`.
-    """
+    """The metrics of `val_evaluator` or `test_evaluator` by place in the config (`test_evaluator.0`)."""
     place, given = option, config.get(option) or []
     if isinstance(given, dict) and "metrics" in given:
         place, given = f"{option}.metrics", given["metrics"]
@@ -63,12 +57,7 @@ def evaluators(config: Config, option: str) -> dict[str, dict]:
 
 
 def data_set_class(dataset: dict, scope: str | None) -> type[BaseDataset] | None:
-    """The class of a data set's config; `None` if none of that name is registered.
-
-    Args:
-        dataset: The config.
-        scope: The scope of its type where the type names none: the config's `default_scope`.
-    """
+    """The class of a data set, or `None` if it is not registered. `scope` is for a `type` that names no scope."""
     kind = dataset["type"]
     if not isinstance(kind, str):
         return kind
@@ -77,20 +66,16 @@ def data_set_class(dataset: dict, scope: str | None) -> type[BaseDataset] | None
 
 
 def data_classes(dataset: dict, scope: str | None) -> tuple[str, ...] | None:
-    """The class names of a data set's config, as it or else its type states them; `None` if neither does.
-
-    Args:
-        dataset: The config.
-        scope: The scope of its type where the type names none: the config's `default_scope`.
+    """The class names in a data set's config, or else in its class; `None` if neither has them.
 
     Raises:
         ValueError: `metainfo.classes` is a string, and there is no file of that name.
     """
     kind = data_set_class(dataset, scope) if "type" in dataset else None
-    stated = dataset.get("metainfo") or {}
+    metainfo = dataset.get("metainfo") or {}
     if kind and hasattr(kind, "_load_metainfo"):  # a `BaseDataset`; it reads a file of names
-        stated = kind._load_metainfo(stated)
-    classes = stated.get("classes")
+        metainfo = kind._load_metainfo(metainfo)
+    classes = metainfo.get("classes")
     if isinstance(classes, str):
         raise ValueError(
             f"metainfo.classes is the text {classes!r}, and there is no file of that name with one class per line: for "
@@ -103,9 +88,6 @@ def known_classes(config: Config) -> tuple[str, ...] | None:
     """Classes of a detector's training set; see `data_classes`."""
     dataset = innermost((config.get("train_dataloader") or {}).get("dataset", {}))
     return data_classes(dataset, config.get("default_scope"))
-
-
-METRIC = "bbox_mAP"
 
 
 def find_metric(metrics: Mapping[str, float] | None, wanted: str = METRIC) -> tuple[str, float] | None:

@@ -10,33 +10,26 @@ from mmengine.registry import MODELS, DefaultScope
 from .files import OURS, load_config
 from .nested import replaced
 
-OPERATORS = "mmcv.ops."
-"""What MMEngine writes before the name of an operator of mmcv, which mmcv knows by the name alone."""
-
-INITIALIZERS = "mmengine.model."
-"""What it writes before the class of an initializer such as `PretrainedInit`, which is registered as `Pretrained`. By
-its class's name models would not know it, and initialise layers after it has loaded their weights."""
-
-SCOPES_WITHOUT_DETECTORS = ("mmengine", "mmrazor", OURS)
-"""With one of these as the default scope, detectors are looked up in MMDetection."""
-
 
 def plain_dict(config: Config | ConfigDict) -> dict:
-    """A config's content without objects: those of a Python-style config by their names, operators and initializers by
-    those that are known (`nms`, where MMEngine writes `mmcv.ops.nms`)."""
+    """A config's content with the objects of a Python-style config by their registered names."""
     return with_known_names(config.to_dict())
 
 
 def with_known_names(node: Any) -> Any:
-    """Nested values with operators and initializers by the names that are known; see `plain_dict`."""
+    """Nested values with operators and initializers by their registered names (`nms` for `mmcv.ops.nms`).
+
+    MMEngine writes `mmengine.model.PretrainedInit` for `Pretrained`. Models would not know the class by that name, and
+    would initialise layers after it has loaded their weights.
+    """
     return replaced(node, _known_name)
 
 
 def _known_name(name: str) -> str:
     last = name.rpartition(".")[2]
-    if name.startswith(OPERATORS):
+    if name.startswith("mmcv.ops."):
         return last
-    return last.removesuffix("Init") if name.startswith(INITIALIZERS) and last.endswith("Init") else name
+    return last.removesuffix("Init") if name.startswith("mmengine.model.") and last.endswith("Init") else name
 
 
 def model_config(spec: str | dict) -> ConfigDict:
@@ -47,12 +40,10 @@ def model_config(spec: str | dict) -> ConfigDict:
             are merged into that `model`.
 
     Raises:
-        FileNotFoundError: There is no such config.
+        FileNotFoundError: The config does not exist.
         ValueError: The config has no `model`.
     """
-    if isinstance(spec, str):
-        spec = dict(cfg_path=spec)
-    overrides: dict[str, Any] = copy.deepcopy(dict(spec))
+    overrides: dict[str, Any] = dict(cfg_path=spec) if isinstance(spec, str) else copy.deepcopy(dict(spec))
     path = overrides.pop("cfg_path", None)
     if path is None:
         return ConfigDict(overrides)
@@ -61,12 +52,7 @@ def model_config(spec: str | dict) -> ConfigDict:
 
 
 def model_of(config: Config, path: str, overrides: dict[str, Any] | None = None) -> ConfigDict:
-    """The model of a detector's config. Preprocessor, default scope and overrides are added to it, in place.
-
-    Args:
-        config: It is changed.
-        path: The config's name, for the message.
-        overrides: Merged into the model.
+    """The model of the detector's config at `path`, to which preprocessor, scope and overrides are added in place.
 
     Raises:
         ValueError: The config has no `model`.
@@ -76,22 +62,19 @@ def model_of(config: Config, path: str, overrides: dict[str, Any] | None = None)
     if "data_preprocessor" in config:
         config.model.setdefault("data_preprocessor", config.data_preprocessor)
     config.merge_from_dict(dict(model=overrides or {}))
-    model = config.model
-    model.setdefault("_scope_", config.get("default_scope", "mmdet"))
-    return model
+    config.model.setdefault("_scope_", config.get("default_scope", "mmdet"))
+    return config.model
 
 
 def build_detector(spec: str | dict | BaseModel, plain_norms: bool = False) -> BaseModel:
     """Build a detector, with MMDetection as the default scope; `init_weights()` is not called.
 
     Args:
-        spec: As for `model_config`, or the detector itself.
-        plain_norms: Take `BN` in place of `MMSyncBN`, which cannot be built before the processes of a training are
-            connected. Frozen, both are the same.
+        spec: See `model_config`; or a detector, which is returned.
+        plain_norms: Replace `MMSyncBN`, which cannot be built before processes are connected, by `BN`.
 
     Raises:
-        FileNotFoundError: See `model_config`.
-        ValueError: See `model_config`; or `pretrained` is set, which MMRazor alone follows.
+        ValueError: `pretrained` is set, which only MMRazor reads. See also `model_config`.
         TypeError: `spec` does not give an MMEngine `BaseModel`.
     """
     if isinstance(spec, dict) and "cfg_path" in spec and spec.get("pretrained"):
@@ -104,7 +87,7 @@ def build_detector(spec: str | dict | BaseModel, plain_norms: bool = False) -> B
         if plain_norms:
             config = ConfigDict(replaced(config, lambda name: "BN" if name == "MMSyncBN" else name))
         scope = DefaultScope.get_current_instance()
-        if scope is None or scope.scope_name in SCOPES_WITHOUT_DETECTORS:
+        if scope is None or scope.scope_name in ("mmengine", "mmrazor", OURS):  # they have no detectors
             config.setdefault("_scope_", "mmdet")
         spec = MODELS.build(config)
     if not isinstance(spec, BaseModel):

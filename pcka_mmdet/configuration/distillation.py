@@ -1,4 +1,4 @@
-"""What the config of a distillation holds: a student and its teachers."""
+"""Student and teachers in the config of a distillation, and the size of its images."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from .detector import model_config
 from .nested import last_name
 
 STUDENT_CONFIG = "student_config.py"
-"""The file of the student's own config, in the work directory of a distillation."""
+"""The file of the student's config in the work directory of a distillation."""
 
 RECIPE_SETTINGS = ("distiller", "balance", "teacher_precision")
 """Settings of `FPNDistill` that a recipe has; see `pcka_mmdet.models.recipes`."""
@@ -49,12 +49,7 @@ def split_teacher(entry: Mapping[str, Any]) -> tuple[dict, dict]:
 
 
 def write_out_sides(model: dict) -> None:
-    """Put the model dicts of student and teachers in place of their config files, in the model of a distillation.
-
-    Raises:
-        FileNotFoundError: See `model_config`.
-        ValueError: See `model_config`.
-    """
+    """Replace config files by model dicts in the model of a distillation. Raises what `model_config` raises."""
     for side in ("architecture", "teacher"):
         if model.get(side) is not None:
             model[side] = model_config(model[side])
@@ -64,12 +59,7 @@ def write_out_sides(model: dict) -> None:
 
 
 def self_contained(config: Config) -> Config:
-    """A distillation's config with the model dicts of student and teachers in place of their config files.
-
-    Raises:
-        FileNotFoundError: See `model_config`.
-        ValueError: See `model_config`.
-    """
+    """A copy of a distillation's config that needs no config files of student and teachers; another config as it is."""
     if not is_distillation(config):
         return config
     config = copy.deepcopy(config)
@@ -84,8 +74,7 @@ def write_out_mmrazor_detectors(config: Config) -> None:
     model has, and fails on a local path.
 
     Raises:
-        FileNotFoundError: See `model_config`.
-        ValueError: See `model_config`; or `pretrained` is set together with overrides or a local path.
+        ValueError: `pretrained` is set together with overrides or a local path. See also `model_config`.
     """
     if is_distillation(config) and not is_fpn_distill(config):
         config.model = _written_out(config.model)
@@ -111,28 +100,23 @@ def _written_out(node: Any) -> Any:
 def padded_size(config: Config, loader: str = "train_dataloader") -> tuple[int, int] | None:
     """Height and width of the padded images, landscape; `None` where the pipeline does not state them.
 
-    The last `Pad` or `RandomCrop` to a size in pixels decides, as in RTMDet's pipeline, or else the first step with a
-    scale, such as `Resize` or `RandomResize`.
-
-    Args:
-        config: A detector's config, or a distillation's.
-        loader: Whose pipeline.
+    The last `Pad` or `RandomCrop` to a size in pixels decides, or else the first `Resize`.
     """
-    steps = innermost(config[loader].dataset).get("pipeline") or []
-    cut = [_cut_size(step) for step in steps if _cut_size(step)]
-    scaled = [step["scale"] for step in steps if last_name(step["type"]).endswith("Resize") and step.get("scale")]
-    if not (cut or scaled):
+    scales, cuts = [], []
+    for step in innermost(config[loader].dataset).get("pipeline") or []:
+        name = last_name(step["type"])
+        if name == "Pad":
+            cuts.append(step.get("size"))
+        elif name == "RandomCrop" and step.get("crop_type", "absolute") == "absolute":
+            cuts.append(step["crop_size"])
+        elif name.endswith("Resize"):
+            scales.append(step.get("scale"))
+    sizes = [*reversed(cuts), *scales]
+    scale = next((size for size in sizes if size), None)
+    if scale is None:
         return None
     preprocessor = student_model(config).get("data_preprocessor") or config.get("data_preprocessor") or {}
     divisor = preprocessor.get("pad_size_divisor", 1)
-    scale = cut[-1] if cut else scaled[0]
-    scale = scale if isinstance(scale, Sequence) else (scale, scale)
-    height, width = (side + -side % divisor for side in sorted(scale))
+    sides = scale if isinstance(scale, Sequence) else (scale, scale)
+    height, width = (side + -side % divisor for side in sorted(sides))
     return height, width
-
-
-def _cut_size(step: Mapping[str, Any]) -> Any:
-    """The size in pixels to which a step of a pipeline pads or crops; `None` if it does neither."""
-    if last_name(step["type"]) == "RandomCrop":
-        return step["crop_size"] if step.get("crop_type", "absolute") == "absolute" else None
-    return step.get("size") if last_name(step["type"]) == "Pad" else None

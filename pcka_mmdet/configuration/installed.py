@@ -1,9 +1,16 @@
-"""The packages that this one needs, and what installs them."""
+"""The packages that this one needs, what installs them, and the code, packages and machine behind a result."""
 
+import contextlib
+import os
+import platform
 import re
+import shutil
+import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
+from pathlib import Path
 
 from pcka_mmdet import __version__
 
@@ -16,24 +23,15 @@ INSTALL = {
     "ordered_set": "pip install ordered-set",
     "joblib": "pip install joblib",
 }
-"""By module, what to run if it is missing."""
+"""By module, the command that installs it. Classifiers need no mmdet."""
 
-STACK = {"torch": ("torch",), "mmengine": ("mmengine", "onedl-mmengine"), "mmcv": ("mmcv", "mmcv-lite", "onedl-mmcv")}
-STACK |= {"mmdet": ("mmdet", "onedl-mmdetection"), "mmrazor.models": ("mmrazor",)}
-"""Modules, and the distributions that bring them."""
-
-FOR_CLASSIFIERS = {"mmpretrain": ("mmpretrain", "onedl-mmpretrain")}
-"""Likewise, for classifiers alone."""
+STACK = ("torch", "mmengine", "mmcv", "mmdet", "mmrazor.models")
 
 OLDEST_TORCH = (2, 1)
-"""Major and minor version."""
-
-FOR_DETECTORS = ("mmdet",)
-"""Modules that a classifier does without."""
 
 
 def check_package(name: str) -> None:
-    """Refuse to go on without a package of `INSTALL`; others are left to those who import them.
+    """Refuse to go on without a package of `INSTALL`; whoever imports another one says what is missing.
 
     Raises:
         ValueError: It is not installed.
@@ -44,37 +42,76 @@ def check_package(name: str) -> None:
 
 def missing() -> list[str]:
     """A sentence for each module that is not installed or too old, and without which nothing runs."""
-    names = [name for name in INSTALL if name not in FOR_DETECTORS and find_spec(name) is None]
-    return [f"the package {name!r} is missing: {INSTALL[name]}" for name in names] or _too_old()
-
-
-def _too_old() -> list[str]:
-    try:
-        release = version("torch")
-    except PackageNotFoundError:  # a build without metadata
-        return []
-    found = re.match(r"(\d+)\.(\d+)", release)
-    if found is None or tuple(map(int, found.groups())) >= OLDEST_TORCH:
-        return []
-    oldest = ".".join(map(str, OLDEST_TORCH))
-    return [
-        f"torch {release} is installed, and pcka_mmdet needs {oldest} or newer: install it, and the mmcv built for it"
-    ]
+    names = [name for name in INSTALL if name != "mmdet" and find_spec(name) is None]
+    sentences = [f"the package {name!r} is missing: {INSTALL[name]}" for name in names]
+    with contextlib.suppress(PackageNotFoundError):  # a build without metadata
+        torch = version("torch")
+        if tuple(map(int, re.findall(r"\d+", torch)[:2])) < OLDEST_TORCH:
+            oldest = ".".join(map(str, OLDEST_TORCH))
+            text = (
+                f"torch {torch} is installed, and pcka_mmdet needs {oldest} or newer: install it, and the mmcv for it"
+            )
+            sentences.append(text)
+    return sentences
 
 
 def release(module: str) -> str | None:
-    """The distribution that brings a module of the stack, and its version (`onedl-mmcv 2.3.6`); `None` without one."""
-    package = sys.modules.get(module.partition(".")[0])
-    stated = getattr(package, "__version__", None)  # torch's names its CUDA, too
-    for name in (STACK | FOR_CLASSIFIERS)[module]:
-        try:
-            installed = version(name)
-        except PackageNotFoundError:
-            continue
-        return f"{name} {stated or installed}"
-    return None
+    """The distribution that has a module, and its version (`onedl-mmcv 2.3.6`); `None` without one."""
+    package = module.partition(".")[0]
+    names = _distributions().get(package)
+    if not names:
+        return None
+    stated = getattr(sys.modules.get(package), "__version__", None)  # torch's names its CUDA, too
+    return f"{names[0]} {stated or version(names[0])}"
+
+
+_distributions = cache(packages_distributions)
 
 
 def releases() -> str:
-    """What is installed: this package and the distributions of the stack, with their versions."""
-    return ", ".join([f"pcka_mmdet {__version__}", *filter(None, map(release, STACK | FOR_CLASSIFIERS))])
+    """This package and the installed distributions of the stack, with their versions."""
+    return ", ".join([f"pcka_mmdet {__version__}", *filter(None, map(release, (*STACK, "mmpretrain")))])
+
+
+def provenance() -> dict[str, object]:
+    """`version` of the code, installed `packages`, and `machine` without this process's number of threads."""
+    described = {name: value for name, value in machine().items() if name != "threads"}
+    return dict(version=_commit() or __version__, packages=releases(), machine=described)
+
+
+def _commit() -> str | None:
+    """The commit of the code, with `+` if it has been changed since; `None` without a repository."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        return None
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True).stdout.strip()
+
+    changed = "+" if git("status", "--porcelain", "--", "pcka_mmdet", "configs", "tools") else ""
+    return git("rev-parse", "--short=12", "HEAD") + changed
+
+
+def machine() -> dict[str, str | int]:
+    """The hardware and software that times depend on."""
+    import torch  # not by a command that says that it is missing
+
+    processor = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+        processor = names[0] if names else processor
+    described: dict[str, str | int] = {
+        "processor": processor,
+        "threads": torch.get_num_threads(),
+        "cores": cores(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+    if torch.cuda.is_available():
+        described["gpu"] = torch.cuda.get_device_name()
+    return described
+
+
+def cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,13 +5,11 @@ import math
 
 from mmengine.config import Config
 
-from pcka_mmdet.configuration.data_set import all_innermost, annotation_file, repeats
+from .data_set import all_innermost, annotation_file, repeats
 
-OF_SCHEDULERS = ("begin", "end", "total_steps", "T_max")
-"""Settings of schedulers that are shares of the training."""
-
-OF_HOOKS = ("begin_epoch", "stop_epoch", "switch_epoch", "num_last_epochs", "stop")
-"""Settings of hooks that are shares of the training. `stop`, of `LossScheduleHook`, counts iterations."""
+SCALED_IN_SCHEDULERS = ("begin", "end", "total_steps", "T_max")
+SCALED_IN_HOOKS = ("begin_epoch", "stop_epoch", "switch_epoch", "num_last_epochs", "stop")
+"""Settings that are shares of the training. `stop`, of `LossScheduleHook`, counts iterations."""
 
 
 def training_iterations(config: Config) -> int:
@@ -22,18 +20,14 @@ def training_iterations(config: Config) -> int:
 
 
 def num_images(dataset: dict) -> int:
-    """Images that a training sees of files in COCO's format, or lines of a classifier's lists.
-
-    Args:
-        dataset: The data set's config. With `filter_empty_gt` only images with boxes count.
-    """
+    """Images in files of COCO's format (with boxes, if `filter_empty_gt` is set), or lines of a classifier's lists."""
     return sum(map(_num_images, all_innermost(dataset)))
 
 
 def _num_images(dataset: dict) -> int:
-    annotations = annotation_file(dataset)
-    text = annotations.read_text()
-    if annotations.suffix == ".txt":
+    path = annotation_file(dataset)
+    text = path.read_text()
+    if path.suffix == ".txt":
         return len(text.splitlines())
     content = json.loads(text)
     if (dataset.get("filter_cfg") or {}).get("filter_empty_gt", False):
@@ -43,8 +37,6 @@ def _num_images(dataset: dict) -> int:
 
 def set_epochs(config: Config, epochs: int) -> None:
     """Set the number of epochs, and scale the schedules of learning rate and distillation with it.
-
-    Changing `train_cfg.max_epochs` alone would cut off a one-cycle schedule, or run beyond its end.
 
     Raises:
         ValueError: `epochs` is below 1.
@@ -59,8 +51,9 @@ def set_epochs(config: Config, epochs: int) -> None:
         config.max_epochs = epochs
     schedulers = config.get("param_scheduler") or []
     schedulers = [schedulers] if isinstance(schedulers, dict) else schedulers
-    scaled = [(settings, OF_SCHEDULERS) for settings in schedulers if settings.get("by_epoch", True)]
-    for settings, keys in [*scaled, *((hook, OF_HOOKS) for hook in config.get("custom_hooks") or [])]:
+    scaled = [(settings, SCALED_IN_SCHEDULERS) for settings in schedulers if settings.get("by_epoch", True)]
+    hooks = [(hook, SCALED_IN_HOOKS) for hook in config.get("custom_hooks") or []]
+    for settings, keys in [*scaled, *hooks]:
         for key in keys:
             if settings.get(key) and isinstance(settings[key], int):
                 settings[key] = max(1, round(settings[key] * factor))

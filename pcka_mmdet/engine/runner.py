@@ -21,7 +21,7 @@ from torch import nn
 from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.models import FPNDistill
 
-from .checks.images import explains_an_empty_set
+from .checks.data import explains_an_empty_set
 
 
 def warn(text: str) -> None:

@@ -77,7 +77,7 @@ def group_losses(ratio: float | Mapping[str, float] | None, sources: Mapping[str
 
 
 def _is_ratio(value: object) -> bool:
-    return isinstance(value, (int, float)) and 0 <= value < float("inf")
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
 
 
 class GradientBalance(nn.Module):

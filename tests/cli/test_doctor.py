@@ -3,7 +3,7 @@
 import pytest
 
 from pcka_mmdet.cli import doctor, make_parser
-from pcka_mmdet.engine.checks.finding import OK, Finding
+from pcka_mmdet.engine.checks import OK, Finding
 from pcka_mmdet.engine.training import TrainingOptions
 
 

@@ -147,8 +147,8 @@ def test_an_error_of_a_process_that_loads_data():
         "doctor CONFIG counts the images that are missing"
     )
     empty = cv2.error(text.replace("OSError: gone", "cv2.error: !buf.empty()\n"))
-    said = "cv2.error: !buf.empty(). pcka-mmdet doctor CONFIG names image files that are missing or empty. "
-    assert sentence(empty).startswith(f"{said}To see which other image it is, set num_workers=0")
+    said = "cv2.error: !buf.empty(). pcka-mmdet doctor CONFIG names image files that are missing or damaged. "
+    assert sentence(empty).startswith(f"{said}To see the image, set num_workers=0")
 
 
 def test_names_of_exceptions_that_say_little_without():

@@ -4,7 +4,7 @@ import mmrazor
 import torch
 from mmengine.utils import digit_version
 
-from pcka_mmdet.compat import mmcv_ceiling, torch_gate
+from pcka_mmdet.compat import mmrazor_import
 from tests.processes import run_python
 
 
@@ -40,6 +40,5 @@ def test_mmrazor_is_misled_about_torch_alone() -> None:
 
 def test_applying_twice_is_applying_once() -> None:
     before = mmrazor.digit_version
-    mmcv_ceiling.apply()
-    torch_gate.apply()
+    mmrazor_import.apply()
     assert mmrazor.digit_version is before

@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import mmengine
 import numpy as np
 import pytest
 import torch
@@ -152,6 +153,33 @@ def test_torch_without_such_a_list_is_left_alone(monkeypatch: pytest.MonkeyPatch
     safe_globals.apply()
     with safe_loading():
         assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ  # it would refuse every checkpoint of MMEngine there
+
+
+@pytest.fixture
+def onedl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend to be on the OneDL stack, and put torch back afterwards."""
+    monkeypatch.setattr(mmengine, "__version__", "0.10.12")
+    monkeypatch.setattr(torch.serialization, "safe_globals", torch.serialization.safe_globals)
+    safe_globals.apply()
+
+
+@needs_safe_loader
+@pytest.mark.usefixtures("onedl")
+def test_getattr_stays_guarded_and_our_types_stay_allowed() -> None:
+    before = torch.serialization.get_safe_globals()
+    with torch.serialization.safe_globals([getattr, np.dtype, range]):
+        inside = torch.serialization.get_safe_globals()
+    assert getattr not in inside
+    assert range in inside
+    assert set(torch.serialization.get_safe_globals()) == set(before)
+
+
+@needs_safe_loader
+@pytest.mark.usefixtures("onedl")
+def test_a_list_is_guarded_once() -> None:
+    guarded = torch.serialization.safe_globals
+    safe_globals.apply()
+    assert torch.serialization.safe_globals is guarded
 
 
 def allowed_names() -> list[str]:

@@ -31,7 +31,5 @@ def test_a_config_that_does_not_exist(path, said):
 @pytest.mark.parametrize("name", ["best.pt", "epoch_3.pth", "config"])
 def test_weights_in_place_of_a_config(name, tmp_path):
     (tmp_path / name).write_bytes(b"PK")
-    with pytest.raises(
-        ValueError, match=f"{name}' is no config: give the file that ends in .py. Weights are given bes"
-    ):
+    with pytest.raises(ValueError, match=f"{name}' is no config: give the file that ends in .py. Weights are given as"):
         load_config(str(tmp_path / name))

@@ -68,7 +68,7 @@ def test_distil_twice_and_use_the_student(digit_scenes, tmp_path):
     for name in ("first", "second"):  # each has its own log
         assert len(list((tmp_path / name).glob("*/vis_data/scalars.json"))) == 1
         assert f"INFO - versions: pcka_mmdet {__version__}, torch {torch.__version__}, " in last_log(tmp_path / name)
-    assert refused.startswith("there is no teacher's checkpoint at 'none.pth'")
+    assert refused.startswith("model.teacher_ckpt 'none.pth' does not exist")
     assert unknown.startswith("there is no recipe 'fitnet': write one of ('both-heads', ")
 
 

@@ -58,7 +58,7 @@ def test_an_annotation_file_that_is_broken(train, scenes):
     path.write_text(path.read_text()[:3000])
     done = train()
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert f"{str(path)!r} is no valid JSON: " in done.stderr
+    assert f"{str(path)!r} is no annotation file in COCO's format (JSONDecodeError: " in done.stderr
 
 
 def test_a_misspelt_option_and_the_closest_name(train, tmp_path):

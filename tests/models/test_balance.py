@@ -257,7 +257,7 @@ def test_ratio_0_changes_no_bit():
         assert torch.equal(found.view(torch.int32), expected.view(torch.int32))
 
 
-@pytest.mark.parametrize("ratio", [-1, float("nan"), float("inf"), "high", [1.0]])
+@pytest.mark.parametrize("ratio", [-1, float("nan"), float("inf"), "high", [1.0], True])
 def test_a_ratio_that_is_none(ratio):
     with pytest.raises(ValueError, match=r"a ratio is a number of 0 or more, such as 1.0; got \{'all'"):
         GradientBalance(dict(all=ratio))

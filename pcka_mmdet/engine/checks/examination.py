@@ -1,96 +1,160 @@
-"""Findings about a training's config: what `pcka-mmdet train` checks, and all that needs the data or a step."""
+"""Findings about a training's config: what `train` checks, all data, one step, and the teacher."""
 
 import contextlib
 import io
+import platform
+import statistics
+import time
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
+from urllib.error import URLError
 
+import torch
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.sentence import sentence
+from pcka_mmdet.models import FPNDistill
 
-from ..cfg_options import doubtful_names
+from ..nonfinite import autocast_dtype
+from ..runner import build_runner, build_training_set, unwrapped_model
 from ..training import TrainingOptions
-from .annotations import check_annotations, doubts_of_annotations
-from .entries import examine_entries
-from .finding import ERROR, OK, WARNING, Finding, finding_of
-from .images import check_images
-from .preflight import CHECKS, check_operators, check_teacher_checkpoint
-from .step import STEP, examine_step
+from . import ERROR, OK, WARNING, Finding, findings_of
+from .annotations import check_annotations
+from .data import LOADERS, check_images, examine_entries
+from .preflight import CHECKS, download_advice
 from .teacher_check import check_teacher
 
-TEACHER_CHECK = "the teacher on the validation data"
+PARTS = "model, data, optimizer and hooks"
+STEP = "a step"
 
-LOADERS = {"train_dataloader": ERROR, "val_dataloader": ERROR, "test_dataloader": WARNING}
-"""Data loaders, and how bad it is if their images are missing: a training does without those for test."""
+STEPS = 3
+"""Measured steps, after one that is not."""
 
 
 def examine(
     config: Config, images: int | None = None, baseline: float | None = None, options: TrainingOptions | None = None
 ) -> Iterator[Finding]:
-    """A training's config: what a training checks first, the data, then a step on one batch.
+    """Check the config and its data; if nothing is wrong, try a step and the teacher.
 
     Args:
         config: The complete config.
-        images: Evaluate the teacher on so many validation images; `None` does not.
-        baseline: Metric of the student alone on all validation images. The teacher is evaluated on all of them then.
-        options: Those of the training.
+        images: Number of validation images to evaluate the teacher on; `None` does not evaluate it.
+        baseline: Metric of the student without a teacher, on all validation images. The teacher is evaluated on all.
+        options: The options of the training.
     """
-    wrong = False
-    left_out = [check_operators]  # `examine_installation` has it
-    if not is_distillation(config):
-        left_out.append(check_teacher_checkpoint)
-    named = [(subject, check) for subject, check in CHECKS.items() if check not in left_out]
-    checks = [(subject, partial(check, config), ERROR) for subject, check in named]
-    test = "annotations and classes of the test"
-    checks.append((test, partial(check_annotations, config, ("train_dataloader", "test_dataloader")), WARNING))
-    checks += [(f"images of {name}", partial(check_images, config, name), level) for name, level in LOADERS.items()]
-    readable = list(LOADERS)
-    for subject, check, level in checks:
-        finding = finding_of(subject, check, level)
-        wrong = wrong or finding.level == ERROR
-        if subject == test and finding.level != OK:
-            readable.remove("test_dataloader")
+    texts, is_wrong = set(), False
+    for finding in _examine_config(config):
+        if finding.level != OK and finding.text in texts:
+            continue  # the check of the test reads the annotations of the training, too
+        texts.add(finding.text)
+        is_wrong = is_wrong or finding.level == ERROR
         yield finding
-    for text in doubtful_names(config):
-        yield Finding(WARNING, "names of settings", text)
-    for text in [] if wrong else doubts_of_annotations(config, readable):
-        yield Finding(WARNING, "annotations and classes", text)
-    for finding in examine_entries(config):
-        wrong = wrong or (finding.level == ERROR)
-        yield finding
-    if wrong:
-        yield Finding(WARNING, STEP, "not tried: mend what is wrong first")
+    if is_wrong:
+        yield Finding(WARNING, STEP, "not tried: correct the errors first")
         return
     with contextlib.redirect_stdout(io.StringIO()):  # what packages print
-        findings = list(examine_step(config, options or TrainingOptions()))
+        findings = _examine_step(config, options or TrainingOptions())
     yield from findings
-    if not images and baseline is None:
-        return
-    if not is_distillation(config):
-        level = ERROR if images else WARNING
-        yield Finding(level, TEACHER_CHECK, "not tried: this config has no teacher. Add --teacher and --teacher-ckpt")
-        return
-    with contextlib.redirect_stdout(io.StringIO()):
-        finding = _teacher(config, images, baseline)
-    yield finding
+    if images or baseline is not None:
+        subject = "the teacher on the validation data"
+        yield from findings_of(subject, partial(_compare_teacher, config, images, baseline))
 
 
-def _teacher(config: Config, images: int | None, baseline: float | None) -> Finding:
+def _examine_config(config: Config) -> Iterator[Finding]:
+    for subject, check in CHECKS.items():
+        yield from findings_of(subject, partial(check, config))
+    check = partial(check_annotations, config, ("train_dataloader", "test_dataloader"))
+    yield from findings_of("annotations and classes of the test", check, WARNING)
+    for loader, level in LOADERS.items():
+        yield from findings_of(f"images of {loader}", partial(check_images, config, loader), level)
+    yield from examine_entries(config)
+
+
+def _examine_step(config: Config, options: TrainingOptions) -> list[Finding]:
+    """Build what a training builds, and time the step of the distillation and of the student on one batch."""
+    if config.get("runner_type"):
+        return [Finding(WARNING, STEP, f"not tried: it needs MMEngine's Runner, and this is {config.runner_type}")]
+    subject = PARTS
     try:
-        best = max(check_teacher(config, images if baseline is None else None))
+        runner = _build(config, options)
+        subject = STEP
+        batch = next(iter(runner.train_dataloader))
+        seconds, memory = _time(runner, batch)
     except Exception as error:
-        return Finding(ERROR, TEACHER_CHECK, sentence(error))
+        return [Finding(ERROR, subject, sentence(error))]
+    device = "GPU" if torch.cuda.is_available() else "process"
+    precision = f" in {dtype}" if (dtype := autocast_dtype(runner)) else ""
+    text = f"{seconds:.3f} s{precision}; the {device} used {memory:.0f} MB with the optimizer's states"
+    model = unwrapped_model(runner)
+    if not isinstance(model, FPNDistill):
+        return [Finding(OK, STEP, text)]
+    weights = Finding(WARNING, "the teacher's weights", "they are random, or no local file of them is left")
+    if model.teacher_sha256:
+        weights = Finding(OK, "the teacher's weights", f"sha256 {model.teacher_sha256[:16]}...")
+    inactive = list(model.distiller.inactive.values())
+    table = "\n".join(["", model.level_table, *inactive])
+    model.distillation_stopped = True
+    student_seconds, _ = _time(runner, batch)
+    return [
+        weights,
+        Finding(WARNING if inactive else OK, "levels and losses", table),
+        Finding(OK, STEP, f"{text}; the student without distillation takes {student_seconds:.3f} s"),
+    ]
+
+
+def _build(config: Config, options: TrainingOptions) -> Runner:
+    """Build what a training builds. The config is changed."""
+    options.apply(config)
+    config.visualizer = dict(type="Visualizer")  # starts no run of WandB or another tracker
+    try:
+        runner = build_runner(config)
+        runner._init_model_weights()
+        build_training_set(runner)
+        runner.optim_wrapper = runner.build_optim_wrapper(config.optim_wrapper)
+        if config.get("param_scheduler"):
+            runner.build_param_scheduler(config.param_scheduler)
+        if config.get("val_cfg") is not None:
+            runner.val_loop  # noqa: B018  (a property that builds)
+    except URLError as error:
+        raise ConnectionError(download_advice(config, error.reason)) from error
+    return runner
+
+
+def _time(runner: Runner, batch: Any) -> tuple[float, float]:
+    """Median seconds of a step, and the peak memory of the GPU, if there is one, else of the process, in mebibytes."""
+    seconds = []
+    unwrapped_model(runner).train()
+    runner.message_hub.update_info_dict(dict(epoch=0, iter=0))  # what a training notes; YOLOX and TOOD read it
+    for _ in range(STEPS + 1):
+        start = time.perf_counter()
+        runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    if torch.cuda.is_available():
+        return statistics.median(seconds[1:]), torch.cuda.max_memory_allocated() / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return statistics.median(seconds[1:]), float("nan")
+    unit = 1 if platform.system() == "Darwin" else 2**10
+    return statistics.median(seconds[1:]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def _compare_teacher(config: Config, images: int | None, baseline: float | None) -> str | list[str]:
+    """The metric of the best teacher. It is a doubt if the student reaches it without a teacher."""
+    if not images and not is_distillation(config):
+        return ["not tried: this config has no teacher. Add --teacher and --teacher-ckpt"]
     if baseline is None:
-        text = f"{best:.3f} on {images} images, or all there are; --baseline WORK_DIR of the student alone compares it"
-        return Finding(OK, TEACHER_CHECK, text)
-    text = f"{best:.3f} on all images"
-    if best <= baseline:
-        return Finding(
-            WARNING,
-            TEACHER_CHECK,
-            f"{text}, and the student alone has {baseline:.3f}: there is nothing to learn from it. Train the teacher "
-            "longer, or take a better one",
-        )
-    return Finding(OK, TEACHER_CHECK, f"{text}, {best - baseline:+.3f} over the student alone")
+        best = max(check_teacher(config, images))
+        return f"{best:.3f} on {images} images, or all there are; --baseline WORK_DIR of the student compares it"
+    best = max(check_teacher(config, None))
+    if best > baseline:
+        return f"{best:.3f} on all images, {best - baseline:+.3f} over the student without a teacher"
+    return [
+        f"{best:.3f} on all images, and the student without a teacher has {baseline:.3f}: there is nothing to learn "
+        "from this teacher. Train it longer, or take a better one"
+    ]

@@ -1,4 +1,4 @@
-"""Evaluate the teacher on the student's validation data before the training starts."""
+"""Check the classes of the teacher's weights, and evaluate the teacher on the student's validation data."""
 
 import copy
 import gc
@@ -14,15 +14,7 @@ from torch import nn
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.files import is_missing, read_weights
 from pcka_mmdet.checkpoints.matching import summarise
-from pcka_mmdet.configuration.data_set import (
-    METRIC,
-    all_innermost,
-    annotation_path,
-    data_classes,
-    evaluators,
-    find_metric,
-    innermost,
-)
+from pcka_mmdet.configuration import data_set
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import teachers_of
 from pcka_mmdet.models.sources import stages
@@ -31,28 +23,27 @@ from pcka_mmdet.models.teacher import load_strictly, size_divisor
 from ..runner import build_runner, unwrapped_model
 from .annotations import head_classes
 
-DEFAULTS = dict(metric=METRIC, at_least=0.05)
-"""Options of the config's `teacher_check`: the end of the metric's name, and the lowest value that is accepted."""
+DEFAULTS = dict(metric=data_set.METRIC, at_least=0.05)
+"""Options of `teacher_check` in a config: the end of the metric's name, and the lowest accepted value."""
+
+KEPT = ("env_cfg", "default_scope", "launcher", "custom_imports", "log_level")
+"""Settings for the evaluation of the teacher, beside those that begin with `val_`."""
 
 
 def check_options(config: Config) -> dict[str, Any]:
-    """The config's `teacher_check`, with `DEFAULTS` for what it leaves out.
+    """The config's `teacher_check`, completed by `DEFAULTS`.
 
     Raises:
-        ValueError: It has other options.
+        ValueError: It has an unknown option.
     """
-    given = config.get("teacher_check") or {}
-    if unknown := sorted(given.keys() - DEFAULTS.keys()):
+    options = {**DEFAULTS, **(config.get("teacher_check") or {})}
+    if unknown := sorted(options.keys() - DEFAULTS.keys()):
         raise ValueError(f"teacher_check has the options {sorted(DEFAULTS)}, and no {unknown}")
-    return {**DEFAULTS, **given}
+    return options
 
 
 def check_classes_of_weights(teacher: nn.Module, checkpoint: str) -> None:
-    """Refuse weights whose head has another number of classes than the teacher's config.
-
-    Args:
-        teacher: The teacher, as its config says.
-        checkpoint: File or URL of its weights. One that is missing is left to `check_teacher_checkpoint`.
+    """Refuse weights whose head has another number of classes than the teacher; a missing file is ignored.
 
     Raises:
         ValueError: The numbers differ, or the file cannot be read.
@@ -62,26 +53,25 @@ def check_classes_of_weights(teacher: nn.Module, checkpoint: str) -> None:
         return
     weights, _ = read_weights(checkpoint)
     for key, value in teacher.state_dict().items():
-        if "cls" not in key or not value.ndim or key not in weights or weights[key].shape[:1] == value.shape[:1]:
+        if "cls" not in key or not value.ndim or key not in weights or not weights[key].ndim:
             continue
-        given = _classes_of_outputs(len(weights[key]), len(value), classes) if weights[key].ndim else None
-        if given is None:
+        given = _classes_of_outputs(len(weights[key]), len(value), classes)
+        if given in (None, classes):
             continue
         head = "roi_head.bbox_head" if key.startswith("roi_head") else "bbox_head"
         raise ValueError(
             f"the teacher's config has {classes} classes, and its weights {checkpoint!r} have {given}: give the config "
-            f"of their training, or write --cfg-options model.teacher.{head}.num_classes={given}. --recipe maps takes "
-            "the weights without their head, and compares neck maps alone"
+            f"of their training, write --cfg-options model.teacher.{head}.num_classes={given}, or compare only neck "
+            "maps by --recipe maps"
         )
 
 
 def _classes_of_outputs(given: int, expected: int, classes: int) -> int | None:
-    """The number of classes of a layer with `given` outputs, where `expected` outputs are for `classes`; `None` if they
-    are not a multiple of the classes, with or without a background."""
+    """The number of classes for which a layer has `given` outputs, if it has `expected` ones for `classes`."""
     for background in (0, 1):
-        each, rest = divmod(expected, classes + background)
-        if rest == 0 and given % each == 0:
-            return given // each - background
+        per_class, rest = divmod(expected, classes + background)
+        if rest == 0 and given % per_class == 0:
+            return given // per_class - background
     return None
 
 
@@ -93,14 +83,7 @@ def num_classes(detector: nn.Module) -> int | None:
 
 
 def check_teacher(config: Config, images: int | None) -> list[float]:
-    """Evaluate each teacher, head included, on the student's first validation images, by the student's own evaluator.
-
-    Args:
-        config: The config of a distillation.
-        images: How many images; `None` takes all.
-
-    Returns:
-        The metric of each teacher.
+    """The metric of each teacher, with its head, on the student's first validation images, or on all (`None`).
 
     Raises:
         ValueError: The config is not a distillation, the checkpoint does not match the teacher and its head, or the
@@ -112,15 +95,15 @@ def check_teacher(config: Config, images: int | None) -> list[float]:
 
 
 def _check(config: Config, images: int | None, teacher: str | dict, checkpoint: str) -> float:
-    wanted = check_options(config)
-    evaluation = _evaluation(config, images, teacher, wanted["metric"])
+    options = check_options(config)
+    evaluation = _evaluation(config, images, teacher, options["metric"])
     heads = head_classes(evaluation.model)
-    classes = data_classes(innermost(evaluation.val_dataloader.dataset), evaluation.get("default_scope"))
+    dataset = data_set.innermost(evaluation.val_dataloader.dataset)
+    classes = data_set.data_classes(dataset, evaluation.get("default_scope"))
     if heads and classes is not None and heads != {len(classes)}:
         raise ValueError(
             f"--check-teacher: the teacher's head has num_classes={sorted(heads)}, and the validation data have "
-            f"{len(classes)} classes {list(classes)[:5]}: its AP here would mean nothing. Leave --check-teacher out, "
-            "and distil neck maps alone: losses on the head's outputs need its classes"
+            f"{len(classes)} classes {list(classes)[:5]}: leave --check-teacher out, and distil only neck maps"
         )
     runner = build_runner(evaluation)
     detector = unwrapped_model(runner).eval()
@@ -132,84 +115,66 @@ def _check(config: Config, images: int | None, teacher: str | dict, checkpoint: 
             f"{summarise(problems)}. Set num_classes in the teacher's config to the number that it was trained with"
         )
     metrics = runner.val()
-    found = find_metric(metrics, wanted["metric"])
     count = len(runner.val_loop.dataloader.dataset)
     del runner, detector
     gc.collect()  # they refer to each other, and would stay in a GPU's memory beside the training
-    if found is None:
+    metric = data_set.find_metric(metrics, options["metric"])
+    if metric is None:
         raise ValueError(
-            f"the evaluation gives {sorted(metrics)}, and none ends with {wanted['metric']!r}: name one in the config, "
+            f"the evaluation gives {sorted(metrics)}, and none ends with {options['metric']!r}: name one by "
             "teacher_check=dict(metric=..., at_least=...)"
         )
-    name, value = found
+    name, value = metric
     which = f"all {count}" if images is None else f"the first {count}"
-    said = f"the teacher's {name} on {which} validation images is {value:.3f}"
-    if not value >= wanted["at_least"]:
+    text = f"the teacher's {name} on {which} validation images is {value:.3f}"
+    if not value >= options["at_least"]:
         raise ValueError(
-            f"{said}, below {wanted['at_least']}. Do checkpoint and config belong together? Are its classes in the "
-            "order of this data set? Is its normalisation the one of its training? To use this teacher all the same, "
-            "set teacher_check=dict(at_least=...) in the config"
+            f"{text}, below {options['at_least']}. Do checkpoint and config belong together? Are its classes in the "
+            "order of this data set? Is its normalisation that of its training? To use it nevertheless, set "
+            "teacher_check=dict(at_least=...) in the config"
         )
-    print_log(said, "current")
+    print_log(text, "current")
     return value
 
 
 def _evaluation(config: Config, images: int | None, teacher: str | dict, metric: str) -> Config:
     """The config of a validation of the teacher on the first images, or on all, that gives the metric."""
     if not config.get("val_dataloader"):
-        raise ValueError(
-            "--check-teacher needs a val_dataloader with the images to evaluate the teacher on; there is none"
-        )
-    kept = (
-        "val_dataloader",
-        "val_evaluator",
-        "val_cfg",
-        "env_cfg",
-        "default_scope",
-        "launcher",
-        "custom_imports",
-        "log_level",
-    )
-    evaluation = Config(copy.deepcopy({key: config[key] for key in kept if key in config}))
+        raise ValueError("--check-teacher needs a val_dataloader to evaluate the teacher on; there is none")
+    evaluation = Config(copy.deepcopy({key: config[key] for key in config if key in KEPT or key.startswith("val_")}))
     evaluation.model = model_config(teacher)
     half = (evaluation.get("val_cfg") or {}).get("fp16", False)
     evaluation.val_cfg = dict(type="ValLoop", fp16=half)  # MMRazor's loop needs a distiller
-    metrics = evaluators(evaluation, "val_evaluator").values()
-    for evaluator in metrics:
+    for evaluator in data_set.evaluators(evaluation, "val_evaluator").values():
         kinds = evaluator.get("metric")
         if isinstance(kinds, (list, tuple)) and "bbox" in kinds:
             evaluator.metric = [kind for kind in kinds if kind != "segm" or "segm" in metric]  # it may have no masks
     evaluation.merge_from_dict(dict(experiment_name="teacher_check", work_dir=f"{config.work_dir}/teacher_check"))
-    if images is None:
-        return evaluation
-    dataset, *others = all_innermost(evaluation.val_dataloader.dataset)
-    if others or "ann_file" not in dataset:
-        raise ValueError("--check-teacher needs a val_dataloader with one data set that has an ann_file")
-    content = _read_json(annotation_path(dataset), dataset.get("backend_args"))
-    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
-        dataset.indices = images
-        return evaluation
-    # COCO's metric counts the objects of all images in its file, so it needs a shorter file
-    subset = Path(evaluation.work_dir, "annotations.json").resolve()
-    _write_subset(content, images, subset)
-    for reader in [dataset, *metrics]:
-        if "ann_file" in reader:
-            reader.update(ann_file=str(subset), backend_args=None)  # of the annotations only; images have their own
+    if images is not None:
+        _limit(evaluation, images)
     return evaluation
 
 
-def _read_json(path: str, backend_args: dict | None) -> Any:
-    """The content of a JSON file, by MMEngine's file backends; `None` for other files."""
-    if not path.endswith(".json"):
-        return None
-    try:
-        return json.loads(get_text(path, backend_args=backend_args))
-    except (OSError, ImportError) as error:
-        raise ValueError(f"--check-teacher cannot read the annotation file {path!r}: {error}") from error
-
-
-def _write_subset(content: dict, images: int, subset: Path) -> None:
+def _limit(evaluation: Config, images: int) -> None:
+    """Validate on the first images."""
+    dataset, *rest = data_set.all_innermost(evaluation.val_dataloader.dataset)
+    if rest or "ann_file" not in dataset:
+        raise ValueError("--check-teacher needs a val_dataloader with one data set that has an ann_file")
+    path, content = data_set.annotation_path(dataset), None
+    if path.endswith(".json"):
+        try:
+            content = json.loads(get_text(path, backend_args=dataset.get("backend_args")))
+        except (OSError, ImportError) as error:
+            raise ValueError(f"--check-teacher cannot read the annotation file {path!r}: {error}") from error
+    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
+        dataset.indices = images
+        return
+    # COCO's metric counts the objects of all images in its file, so it needs a shorter file
     content["images"] = content["images"][:images]
-    kept = {image["id"] for image in content["images"]}
-    content["annotations"] = [a for a in content["annotations"] if a["image_id"] in kept]
+    ids = {image["id"] for image in content["images"]}
+    content["annotations"] = [box for box in content["annotations"] if box["image_id"] in ids]
+    subset = Path(evaluation.work_dir, "annotations.json").resolve()
     write_json(subset, content)
+    for reader in (dataset, *data_set.evaluators(evaluation, "val_evaluator").values()):
+        if "ann_file" in reader:
+            reader.update(ann_file=str(subset), backend_args=None)  # of the annotations; images keep `backend_args`

@@ -135,7 +135,7 @@ def test_a_checkpoint_without_the_head(config):
 def test_a_teacher_of_other_classes(config):
     config.model.teacher = dict(cfg_path="mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py")
     with pytest.raises(
-        ValueError, match=r"num_classes=\[80\], and the validation data have 10 classes .* Leave --check"
+        ValueError, match=r"num_classes=\[80\], and the validation data have 10 classes .* leave --check"
     ):
         check_teacher(config, 2)
 

@@ -187,7 +187,7 @@ def test_config_files_records_and_checkpoints(tmp_path):
     whole = self_contained(config)
     assert [one["backbone"]["base_channels"] for one in whole.model.teachers] == [16, 32]
     assert whole.model.teachers[0]["until"] == 0.5 and whole.model.teachers[0]["ckpt"] == "random"
-    preflight.check_teacher_checkpoint(config)
+    preflight.check_weights(config)
     record = training_record(config)
     (tmp_path / ".training.json").write_text(json.dumps(record))
     (tmp_path / "epoch_1.pth").touch()
@@ -196,11 +196,11 @@ def test_config_files_records_and_checkpoints(tmp_path):
     with pytest.raises(ValueError, match="teachers was "):
         check_record(training_record(config), tmp_path, resumes=True)
     config.model.teachers[0].ckpt = "none.pth"
-    with pytest.raises(FileNotFoundError, match=r"no teacher's checkpoint at 'none.pth' .* model.teachers.0.ckpt"):
-        preflight.check_teacher_checkpoint(config)
+    with pytest.raises(FileNotFoundError, match=r"model.teachers.0.ckpt 'none.pth' does not exist"):
+        preflight.check_weights(config)
     del config.model.teachers[0]["ckpt"]
     with pytest.raises(ValueError, match="model.teachers.0.ckpt is left out"):
-        preflight.check_teacher_checkpoint(config)
+        preflight.check_weights(config)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,8 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from pcka_mmdet.engine.checks.entries import examine_entries
-from pcka_mmdet.engine.checks.finding import ERROR, OK, WARNING
-from pcka_mmdet.engine.checks.images import check_images
+from pcka_mmdet.engine.checks import ERROR, OK, WARNING
+from pcka_mmdet.engine.checks.data import check_images, examine_entries
 from tests.coco import write_coco
 
 
@@ -70,7 +69,7 @@ def first_box(**values):
 
 
 CASES = {
-    "iscrowd": (without("iscrowd", 3), ERROR, "3 of 8 annotations lack 'iscrowd', without which COCO's metric fails"),
+    "iscrowd": (without("iscrowd", 3), ERROR, "3 of 8 annotations lack 'iscrowd', .* COCO's metric reads: write 0"),
     "area": (without("area"), ERROR, "8 of 8 annotations lack 'area', .*: write width times height of the box"),
     "corners": (
         of_boxes(lambda i, x, y, w, h: [x + 100, y + 80, x + 100 + w, y + 80 + h]),
@@ -92,7 +91,7 @@ CASES = {
     "name twice": (of_images(file_name="0.jpg"), WARNING, "1 of 4 images are in the file twice"),
     "no height": (lambda content: content["images"][0].pop("height"), ERROR, "1 of 4 images lack 'height'"),
     "box twice": (first_box(id=2), ERROR, "1 of 8 annotations have the id of another, and COCO's metric would lose"),
-    "id 0": (first_box(id=0), WARNING, "1 of 8 annotations have the id 0, which COCO's metric takes for not found"),
+    "id 0": (first_box(id=0), WARNING, "1 of 8 annotations have the id 0, which COCO's metric takes for no match"),
     "category": (first_box(category_id=9), WARNING, "1 of 8 annotations are of a category that the file does not"),
     "image": (first_box(image_id=77), WARNING, "1 of 8 annotations are of an image that the file does not list"),
     "image as list": (first_box(image_id=[7]), WARNING, "1 of 8 annotations are of an image that the file does not"),
@@ -118,22 +117,22 @@ def test_what_a_training_does_not_read_is_no_error(root):
 
 
 def test_files_and_images_of_two_purposes(root):
-    found = findings(root, test="val.json")
-    assert found[1][:2] == (OK, "entries of val and test")
-    assert found[2][:2] == (WARNING, "val and test are one file") and "keep some images for the test" in found[2][2]
-    found = findings(root, train="val.json", test=None)
-    assert (WARNING, "train and val are one file") in [entry[:2] for entry in found]
+    found = config(root, test="val.json")
+    found.test_dataloader.dataset.data_prefix = found.val_dataloader.dataset.data_prefix
+    *_, last = examine_entries(found)
+    assert (last.level, last.subject) == (WARNING, "val and test share images")
+    assert last.text.endswith("keep some images for the test")
     shared = config(root)
     shared.val_dataloader.dataset.data_prefix = shared.train_dataloader.dataset.data_prefix
     (found,) = [finding for finding in examine_entries(shared) if finding.level == WARNING]
     assert found.subject == "train and val share images" and found.text.startswith("4, such as '0.jpg': the AP would")
 
 
-def test_files_that_other_checks_refuse_are_passed_over(root):
+def test_files_in_another_format(root):
     (root / "train.json").write_text("{")
     change(root, "test.json", lambda content: content.update(images=3, annotations=[7]))
     (root / "val.json").write_text('[{"image_id": 1, "score": 0.5}]')
-    assert [level for level, *_ in findings(root)] == [OK]
+    assert [level for level, *_ in findings(root)] == [ERROR, WARNING]
     wrong = config(root)
     wrong.train_dataloader.dataset.metainfo.classes = "cat"
     list(examine_entries(wrong))
@@ -146,7 +145,7 @@ def test_half_a_jpeg_and_an_image_of_another_size(root):
     path = root / "images" / "2.jpg"
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=r"1 of 4 .* such as '.*2.jpg' \(image file is truncated .*: copy them again"):
+    with pytest.raises(ValueError, match=r"1 of 4 .* '.*2.jpg' \(image file is truncated .* copy the files again"):
         check_images(loader, "val_dataloader")
     Image.new("RGB", (64, 48)).save(path)
     with pytest.raises(ValueError, match=r"2.jpg' \(64 x 48 pixels, and 320 x 160 in the annotation file\)"):

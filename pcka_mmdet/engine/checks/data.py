@@ -1,0 +1,225 @@
+"""Decode each image, and check each entry of annotation files, for `pcka-mmdet doctor`."""
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from pcka_mmdet.configuration.installed import cores
+from pcka_mmdet.configuration.nested import walk
+
+from . import ERROR, OK, WARNING, Finding
+from .annotations import DataSet, data_sets
+
+LOADERS = {"train_dataloader": ERROR, "val_dataloader": ERROR, "test_dataloader": WARNING}
+"""Data loaders, and the level of what is wrong with their files. A training needs none for the test."""
+
+SEEN = "the AP would be that of images seen in the training: take different images"
+CHOSEN_ON = (
+    "the best checkpoint is chosen on the images that it is tested on, so its AP on them is too high: keep some images "
+    "for the test"
+)
+SHARED = {("train", "val"): SEEN, ("train", "test"): SEEN, ("val", "test"): CHOSEN_ON}
+"""What is wrong with images that two splits share."""
+
+IMAGE_KEYS = ("id", "file_name", "width", "height")
+ANNOTATION_KEYS = dict.fromkeys(("id", "image_id", "category_id", "bbox"), "write it")
+ANNOTATION_KEYS |= {"area": "write width times height of the box", "iscrowd": "write 0"}
+"""What to do where a key is missing. Only COCO's metric reads `iscrowd`."""
+
+TOLERANCE = 1.0
+"""Pixels by which a box may leave its image."""
+
+CORNERS = 0.1
+"""Share of boxes outside their images from which boxes that fit as corners are taken for corners."""
+
+Rule = tuple[str, Sequence[bool] | np.ndarray, str]
+"""Level, which entries break the rule, and what is wrong with them."""
+
+
+@contextlib.contextmanager
+def explains_an_empty_set(loader: str) -> Iterator[None]:
+    """While a data set is built, replace numpy's error for one without images by a `ValueError` that says so."""
+    try:
+        yield
+    except ValueError as error:
+        if "need at least one array to concatenate" not in str(error):
+            raise
+        raise ValueError(
+            f"the data set of {loader} is empty: no image is left after filtering (filter_cfg, classes without an "
+            "annotation). Check its data_root, ann_file and metainfo"
+        ) from error
+
+
+def check_images(config: Config, loader: str) -> str:
+    """Decode the image files of a data loader (`'val_dataloader'`), with a progress bar on a terminal's stderr.
+
+    Returns:
+        The number of files, and the seconds for 1,000 of them; or why they were not decoded.
+
+    Raises:
+        ValueError: Files are missing, damaged or of another size than annotated, or there is no image.
+        Exception: Whatever the data set raises when it is built.
+    """
+    if not config.get(loader):
+        return "there is none"
+    if any(key in ("backend_args", "file_client_args") and value for key, value in walk(config[loader].dataset)):
+        return "not decoded: they are not on this machine"
+    init_default_scope(config.get("default_scope") or "mmdet")
+    with explains_an_empty_set(loader):
+        dataset = DATASETS.build(config[loader].dataset)
+    while not hasattr(dataset, "get_data_info") and hasattr(dataset, "dataset"):  # a MultiImageMixDataset's
+        dataset = dataset.dataset
+    infos = map(dataset.get_data_info, range(len(dataset))) if hasattr(dataset, "get_data_info") else ()
+    sizes = {str(info["img_path"]): (info.get("width"), info.get("height")) for info in infos if "img_path" in info}
+    if not sizes or any("://" in path for path in sizes):
+        return "not decoded: the data set lists no files on this machine"
+    console = Console(stderr=True)
+    options = dict(total=len(sizes), console=console, transient=True, disable=not console.is_terminal)
+    start = time.perf_counter()
+    with ThreadPoolExecutor(cores()) as pool:
+        results = track(pool.map(_problem, sizes.items()), f"images of {loader}", **options)
+        problems = {path: problem for path, problem in zip(sizes, results) if problem}
+    seconds = time.perf_counter() - start
+    if problems:
+        path, problem = next(iter(problems.items()))
+        raise ValueError(
+            f"{len(problems)} of {len(sizes)} image files are missing, damaged or of another size than the annotation "
+            f"file says, such as {path!r} ({problem}): check data_root and data_prefix of {loader}.dataset, copy the "
+            "files again, or take them out of the annotation file"
+        )
+    return f"{len(sizes)} files decoded in {seconds:.1f} s, {1000 * seconds / len(sizes):.1f} s per 1,000"
+
+
+def _problem(image: tuple[str, tuple[int | None, int | None]]) -> str | None:
+    """What is wrong with an image file of a stated width and height."""
+    path, (width, height) = image
+    if not os.path.isfile(path) or not os.path.getsize(path):
+        return "missing or empty"
+    try:
+        with Image.open(path) as picture:
+            picture.load()  # OpenCV would fill the rest of half a JPEG with grey
+    except Exception as error:  # decoders raise exceptions of many kinds
+        return str(error).replace(repr(path), "it")
+    if width and height and {width, height} != set(picture.size):
+        return f"{picture.width} x {picture.height} pixels, and {width} x {height} in the annotation file"
+    return None
+
+
+def examine_entries(config: Config) -> Iterator[Finding]:
+    """Findings on the entries of local files in COCO's format, and on images that two splits share."""
+    images: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for data in data_sets(config, LOADERS):
+        split = data.loader.removesuffix("_dataloader")
+        try:
+            if not data.is_coco:
+                continue
+            content = json.loads(data.path.read_text())
+            findings = list(_examine_file(content, data, f"entries of {split}"))
+        except (OSError, ValueError):  # `check_annotations` says so
+            continue
+        except (KeyError, TypeError, AttributeError) as error:
+            text = f"{str(data.path)!r} is not in COCO's format ({error!r}): make or copy it again"
+            yield Finding(LOADERS[data.loader], f"entries of {split}", text)
+            continue
+        yield from findings
+        images[split] |= {(data.image_folder, str(image.get("file_name"))) for image in content["images"]}
+    for (first, second), advice in SHARED.items():
+        if shared := images[first] & images[second]:
+            text = f"{len(shared)}, such as {min(shared)[1]!r}: {advice}"
+            yield Finding(WARNING, f"{first} and {second} share images", text)
+
+
+def _examine_file(content: dict, data: DataSet, subject: str) -> Iterator[Finding]:
+    images, annotations = content["images"], content["annotations"]
+    rules = _rules(images, annotations, content["categories"], is_evaluated=data.loader != "train_dataloader")
+    is_right = True
+    for level, flags, text in rules:
+        if any(flags):
+            is_right = False
+            level = WARNING if LOADERS[data.loader] == WARNING else level
+            yield Finding(level, subject, f"{sum(flags)} of {len(flags)} {text} ({str(data.path)!r})")
+    if is_right:
+        yield Finding(OK, subject, f"{len(images)} images, {len(annotations)} boxes")
+
+
+def _rules(images: list[dict], annotations: list[dict], categories: list[dict], is_evaluated: bool) -> Iterator[Rule]:
+    for key in IMAGE_KEYS:
+        missing = [key not in image for image in images]
+        yield ERROR, missing, f"images lack {key!r}, which MMDetection reads: write it"
+    text = "images have the id of another: their boxes would be mixed; number the images anew"
+    yield ERROR, _repeats(images, "id"), text
+    text = "images are in the file twice: leave each in once, with all of its boxes"
+    yield WARNING, _repeats(images, "file_name"), text
+
+    for key, advice in ANNOTATION_KEYS.items():
+        missing = [key not in box and (key != "iscrowd" or is_evaluated) for box in annotations]
+        yield ERROR, missing, f"annotations lack {key!r}, which MMDetection or COCO's metric reads: {advice}"
+    text = "annotations have the id of another, and COCO's metric would lose one: number them anew"
+    yield ERROR, _repeats(annotations, "id"), text
+    text = "annotations have the id 0, which COCO's metric takes for no match: count from 1"
+    yield WARNING, [box.get("id") == 0 and is_evaluated for box in annotations], text
+    sizes = {str(image.get("id")): [image.get("width"), image.get("height")] for image in images}
+    unlisted = [str(box.get("image_id")) not in sizes for box in annotations]
+    yield WARNING, unlisted, "annotations are of an image that the file does not list, and are left out: list it"
+    names = {str(category.get("id")) for category in categories}
+    unlisted = [str(box.get("category_id")) not in names for box in annotations]
+    yield WARNING, unlisted, "annotations are of a category that the file does not list, and are left out: list it"
+
+    boxes = [(box.get("bbox"), sizes.get(str(box.get("image_id")))) for box in annotations]
+    text = "boxes are not four numbers x, y, width, height (or are NaN or infinite): mend or delete them"
+    yield ERROR, [not _are_numbers(box, 4) for box, _ in boxes], text
+    yield from _rules_of_sizes([[*box, *size] for box, size in boxes if _are_numbers(box, 4) and _are_numbers(size, 2)])
+
+
+def _repeats(entries: list[dict], key: str) -> np.ndarray:
+    """Whether an earlier entry has the same value."""
+    _, first = np.unique([str(entry.get(key)) for entry in entries], return_index=True)
+    flags = np.ones(len(entries), dtype=bool)
+    flags[first] = False
+    return flags
+
+
+def _rules_of_sizes(boxes: list[list[float]]) -> Iterator[Rule]:
+    """Rules of boxes `x, y, width, height` in pixels, each with width and height of its image."""
+    x, y, width, height, image_width, image_height = np.array(boxes, dtype=float).reshape(-1, 6).T
+    largest = np.max([x, y, width, height], axis=0)
+    fractions = (largest > 0) & (largest <= 1.5) & (np.minimum(image_width, image_height) > 8)
+    right, bottom = image_width + TOLERANCE, image_height + TOLERANCE
+    outside = (np.minimum(x, y) < -TOLERANCE) | (x + width > right) | (y + height > bottom)
+    fit_as_corners = (width >= x) & (height >= y) & (width <= right) & (height <= bottom)
+    if fractions.sum() > len(boxes) / 2:
+        text = (
+            "boxes are fractions of the image's size: MMDetection reads pixels, so multiply x and width by the image's "
+            "width, y and height by its height"
+        )
+        yield ERROR, fractions, text
+    elif outside.sum() > CORNERS * len(boxes) and fit_as_corners.all():
+        text = (
+            "boxes leave their images, and all would fit as corners x1, y1, x2, y2: COCO has x, y, width, height, so "
+            "write x2 - x1 and y2 - y1 in their place"
+        )
+        yield ERROR, outside, text
+    else:
+        text = "boxes leave their images: are width and height of those right? Cut the boxes"
+        yield WARNING, outside, text
+        text = "boxes are narrower or lower than a pixel, and MMDetection leaves them out: delete them"
+        yield WARNING, np.minimum(width, height) < 1, text
+
+
+def _are_numbers(values: Any, count: int) -> bool:
+    if not isinstance(values, list) or len(values) != count:
+        return False
+    return all(isinstance(side, (int, float)) and not isinstance(side, bool) and math.isfinite(side) for side in values)
