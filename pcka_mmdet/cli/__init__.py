@@ -51,10 +51,10 @@ def main(words: Sequence[str] | None = None, command: str | None = None) -> None
         command: The command, if `words` do not begin with it.
     """
     words = [*([command] if command else []), *(sys.argv[1:] if words is None else words)]
-    asked = next((word for word in words if not word.startswith("-")), None)
-    if asked not in COMMANDS:
+    name = next((word for word in words if not word.startswith("-")), None)
+    if name not in COMMANDS:
         args = make_parser().parse_args(words)
-        print(releases() if args.version else make_parser().format_help(), end="\n" if args.version else "")
+        print(releases() if args.version else make_parser().format_help().rstrip())
         return
     if sentences := missing():
         print(*sentences, sep="\n", file=sys.stderr)
@@ -62,7 +62,7 @@ def main(words: Sequence[str] | None = None, command: str | None = None) -> None
     from .errors import run_tool  # here: it takes seconds
 
     sys.argv = ["pcka-mmdet", *words]  # for the log, and without a tool's path
-    run_tool(lambda: _module(asked).run(make_parser(asked).parse_args()))
+    run_tool(lambda: _module(name).run(make_parser(name).parse_args()))
 
 
 def _module(command: str):

@@ -21,8 +21,8 @@ CALL = re.compile(r"""^[^=]+=(?!').*\w\([^)]*,""")
 
 
 class ConfigOptions(DictAction):
-    """MMEngine's `--cfg-options`, but a single value, such as a path, keeps its spaces, and one within quotes (`'a,b'`)
-    its commas."""
+    """MMEngine's `--cfg-options`, but a single value, such as a path, keeps its spaces, and in quotes (`'a,b'`) its
+    commas."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list, *rest) -> None:
         """Refuse what is no KEY=VALUE."""
@@ -44,25 +44,23 @@ class ConfigOptions(DictAction):
     @staticmethod
     def _parse_iterable(val: str) -> Any:
         value = val.strip("'\" ")
-        if val == f"'{value}'" and "'" not in value and not value.startswith(("(", "[")) and "," in value:
+        is_list = value.startswith(("(", "["))
+        if val == f"'{value}'" and "'" not in value and not is_list and "," in value:
             return value
-        is_single = "," not in value and not value.startswith(("(", "["))
-        return DictAction._parse_int_float_bool(value) if is_single else DictAction._parse_iterable(val)
+        if is_list or "," in value:
+            return DictAction._parse_iterable(val)
+        return DictAction._parse_int_float_bool(value)
 
 
 def positive(word: str) -> int:
-    """A number of 1 or more, for `type` of an argument.
-
-    Raises:
-        ArgumentTypeError: It is none.
-    """
+    """A number of 1 or more, for `type` of an argument."""
     if not word.isdecimal() or int(word) < 1:
         raise argparse.ArgumentTypeError(f"a number of 1 or more is expected, got {word!r}")
     return int(word)
 
 
 def add_cfg_options(parser: argparse.ArgumentParser, what: str, option: str = "--cfg-options") -> None:
-    """Add an option for settings of a config, by dotted key; `what` is its help. Without it there are none, `{}`."""
+    """Add an option for settings of a config, by dotted key; `what` is its help. Its default is `{}`."""
     parser.add_argument(option, nargs="+", action=ConfigOptions, default={}, metavar="KEY=VALUE", help=what)
 
 
@@ -80,30 +78,10 @@ def add_common_arguments(parser: argparse.ArgumentParser, config_is_optional: bo
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by the launcher")
 
 
-def add_config_argument(parser: argparse.ArgumentParser) -> None:
-    """Add `--config`, for checkpoints whose config needs the user's own files or modules."""
-    parser.add_argument(
-        "--config",
-        type=_config_file,
-        metavar="FILE",
-        help="config file of the training; needed where it uses modules or files of your own",
-    )
-
-
-def _config_file(path: str) -> Config:
-    try:
-        return load_config(path)
-    except (FileNotFoundError, ValueError) as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def add_amp(parser: argparse.ArgumentParser) -> None:
-    """Add `--amp`."""
+def add_training_arguments(parser: argparse.ArgumentParser, config_is_optional: bool = False) -> None:
+    """Add the options of both `train` and `doctor`; with `--teacher` a detector's config becomes a distillation's."""
+    add_common_arguments(parser, config_is_optional)
     parser.add_argument("--amp", action="store_true", help="train in mixed precision")
-
-
-def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that make a detector's config a distillation's."""
     parser.add_argument(
         "--teacher", metavar="CONFIG", help="config of the teacher, to distil the detector of the first CONFIG"
     )
@@ -121,9 +99,30 @@ def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="first evaluate the teacher on N validation images (default: 500); too low an accuracy is an error",
     )
+    parser.add_argument("--baseline", type=Path, metavar="WORK_DIR", help="training of the student alone, to compare")
+
+
+def add_config_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--config`, for checkpoints whose config needs files or modules of the user."""
     parser.add_argument(
-        "--baseline", type=Path, metavar="WORK_DIR", help="training of the student alone, to compare with"
+        "--config",
+        type=_config_file,
+        metavar="FILE",
+        help="config file of the training; needed where it uses modules or files of your own",
     )
+
+
+def _config_file(path: str) -> Config:
+    try:
+        return load_config(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def add_size_argument(parser: argparse.ArgumentParser, option: str, what: str, required: bool = False) -> None:
+    """Add an option for the height and width of an image; `what` is its help."""
+    names = ("HEIGHT", "WIDTH")
+    parser.add_argument(option, type=positive, nargs=2, metavar=names, required=required, help=what)
 
 
 def config_of_arguments(args: argparse.Namespace) -> tuple[Config | None, str]:
@@ -160,42 +159,37 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
     return config
 
 
+class NamedFolders(argparse.Action):
+    """Arguments NAME=DIR: work directories by their name in a table or a picture."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list, *rest) -> None:
+        """Refuse what is no NAME=DIR, and two of one name."""
+        folders: dict[str, Path] = {}
+        for word in values:
+            name, _, folder = word.partition("=")
+            if not (name and folder):
+                parser.error(f"write NAME=DIR, such as heads=work_dirs/distilled; got {word!r}")
+            if name in folders:
+                parser.error(f"two trainings are called {name!r}")
+            folders[name] = Path(folder)
+        setattr(namespace, self.dest, folders)
+
+
 def add_runs_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the argument `runs` of the tools that compare trainings: folders by name, from words NAME=DIR."""
-    parser.add_argument(
-        "runs",
-        nargs="+",
-        action=NamedFolders,
-        metavar="NAME=DIR",
-        help="work directories of trainings, with their names",
-    )
+    """Add the argument `runs` of the commands that compare trainings."""
+    what = "work directories of trainings, with their names"
+    parser.add_argument("runs", nargs="+", action=NamedFolders, metavar="NAME=DIR", help=what)
 
 
-def add_picture_argument(parser: argparse.ArgumentParser, default: str | None, said: str = "%(default)s") -> None:
+def add_picture_argument(parser: argparse.ArgumentParser, default: str | None, shown: str = "%(default)s") -> None:
     """Add `--out`, the file of a picture. Its folder is made at once, so that no work is lost."""
-    parser.add_argument("--out", type=_in_a_folder, default=default, help=f"default: {said}")
+    parser.add_argument("--out", type=_in_a_folder, default=default, help=f"default: {shown}")
 
 
 def _in_a_folder(file: str) -> Path:
     path = Path(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-class NamedFolders(argparse.Action):
-    """Arguments NAME=DIR: work directories by what they are called in a table or a picture."""
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list, *rest) -> None:
-        """Read them, and refuse what is no NAME=DIR, and two of one name."""
-        found: dict[str, Path] = {}
-        for word in values:
-            name, _, folder = word.partition("=")
-            if not (name and folder):
-                parser.error(f"write NAME=DIR, such as heads=work_dirs/distilled; got {word!r}")
-            if name in found:
-                parser.error(f"two trainings are called {name!r}")
-            found[name] = Path(folder)
-        setattr(namespace, self.dest, found)
 
 
 MOST_THREADS = 4  # more do not speed up trainings as small as the demo's

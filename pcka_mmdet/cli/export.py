@@ -9,7 +9,6 @@ from .arguments import add_config_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     parser.add_argument("checkpoint", help="checkpoint of a distillation")
     parser.add_argument("out", nargs="?", type=Path, help="file to write (default: student_CHECKPOINT beside it)")
     parser.add_argument(
@@ -19,7 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
     if args.out is None and "://" in args.checkpoint:
         raise ValueError(f"the checkpoint is at a URL: give the file to write too, after {args.checkpoint}")
     out = (args.out or student_path(args.checkpoint)).expanduser()

@@ -24,7 +24,6 @@ TTA_META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor",
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     add_common_arguments(parser)
     parser.add_argument("checkpoint", help="checkpoint file or URL")
     parser.add_argument("--out", help="write the predictions to this .pkl file")
@@ -35,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def use_tta(config: Config) -> None:
-    """Test on each image and its mirror image, or by the config's own `tta_pipeline` and `tta_model`."""
+    """Test on each image and its mirror image, or by the config's `tta_pipeline` and `tta_model`."""
     from mmdet.models import DetTTAModel  # noqa: F401  (MMDetection registers it with MMEngine)
 
     # metrics such as VOC's read the objects of the first view
@@ -48,7 +47,6 @@ def use_tta(config: Config) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
     if args.out and not args.out.endswith((".pkl", ".pickle")):
         raise ValueError(f"--out writes a pickle, so its name must end in .pkl or .pickle; got {args.out!r}")
     asked = runner_config(args)

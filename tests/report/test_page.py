@@ -7,21 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mmengine.config import Config
+from matplotlib.figure import Figure
 
 from pcka_mmdet.configuration.installed import releases
-from pcka_mmdet.report.bootstrap import Matches, mean_over_classes
-from pcka_mmdet.report.page import charts, tables
-from pcka_mmdet.report.page.changes import draw, largest
-from pcka_mmdet.report.page.charts import svg
-from pcka_mmdet.report.page.page import write_page
+from pcka_mmdet.report.curves import along
+from pcka_mmdet.report.page import svg, tables, write_page
+from pcka_mmdet.report.page.changes import largest
 from pcka_mmdet.report.page.scores import score, with_partners
-from pcka_mmdet.report.page.tables import differences
-from pcka_mmdet.report.page.words import DISTILLED, STUDENT, TEACHER, apart, headline
-from pcka_mmdet.report.run import RESULTS, Run, coco_evaluator
+from pcka_mmdet.report.page.words import DISTILLED, STUDENT, apart, headline
+from pcka_mmdet.report.run import RESULTS, Run
+from tests.report.cases import CLASSES, dump, random_case
 from tests.report.conftest import work_dir
-from tests.report.test_bootstrap import CLASSES, coco_file
-from tests.report.test_confusion import random_case
 
 
 def test_the_gain_is_of_the_means_over_seeds(runs):
@@ -68,7 +64,7 @@ def test_trainings_without_common_seeds_are_not_paired(runs, seeds, by_seed, mon
     assert scores.whole.difference.value == pytest.approx(np.mean(values[0]) - np.mean(values[1]))
 
 
-def test_trainings_of_two_methods_are_no_seeds(runs, monkeypatch):
+def test_trainings_of_two_methods_are_no_seeds(runs, monkeypatch, figures, tmp_path):
     plain, distilled, _ = runs
     monkeypatch.setitem(distilled[1].config._cfg_dict, "optim_wrapper", dict(optimizer=dict(lr=7)))
     scores = score([plain, distilled])
@@ -77,14 +73,13 @@ def test_trainings_of_two_methods_are_no_seeds(runs, monkeypatch):
     assert "the mean over 2 trainings, " in headline(sides, scores)
     found = apart(sides)
     assert found == {STUDENT: plain, **{str(run.folder): [run] for run in distilled}}
-    curves, unit = charts.along(found)
-    drawn = [line.get_color() for line in charts.lines("precision", curves["precision"], unit).axes[0].get_lines()]
+    write_page(plain, distilled, None, tmp_path / "report.html")
+    drawn = [line.get_color() for line in figures[0].axes[0].get_lines()]
     assert len(drawn) == 4 and len(set(drawn)) == 3 and drawn[0] == drawn[1]  # the student's two seeds
 
 
 def test_runs_on_other_images_are_refused(runs, tmp_path):
-    truth, _ = random_case(images=5)
-    other = work_dir(tmp_path / "other", coco_file({i: truth[i % 5] for i in range(20, 40)}, tmp_path / "a.json"))
+    other = work_dir(tmp_path / "other", dump(random_case(images=5, first=20)[0], tmp_path / "a.json"))
     (other.folder / RESULTS).write_text("[]")
     with pytest.raises(ValueError, match="other' was tested on other images, classes or objects than"):
         write_page([other], runs[1], None, tmp_path / "report.html")
@@ -94,8 +89,10 @@ def test_runs_on_other_images_are_refused(runs, tmp_path):
 
 def test_runs_on_other_objects_are_refused(runs, tmp_path):
     """Files of two splits may number their images alike."""
-    truth = runs[0][0].truth
-    other = work_dir(tmp_path / "other", coco_file({i: truth[(i + 1) % 20] for i in truth}, tmp_path / "a.json"))
+    content, _ = random_case()
+    for one in content["annotations"]:
+        one["image_id"] = (one["image_id"] + 1) % 20
+    other = work_dir(tmp_path / "other", dump(content, tmp_path / "a.json"))
     with pytest.raises(ValueError, match="other' was tested on other images, classes or objects than"):
         write_page([other], runs[1], None, tmp_path / "report.html")
 
@@ -106,16 +103,11 @@ def test_a_teacher_without_a_log(runs, tmp_path):
     folder = shutil.copytree(teacher.folder, tmp_path / "teacher", ignore=shutil.ignore_patterns("2026*"))
     unlogged = Run(folder, teacher.config)
     assert unlogged.records == []
-    sides = {TEACHER: [unlogged], STUDENT: plain, DISTILLED: distilled}
-    curves, unit = charts.along(sides)
+    sides = {"teacher": [unlogged], "student": plain, "distilled": distilled}
+    curves, unit = along({name: [run.records for run in side] for name, side in sides.items()})
     table = tables.ends(sides, curves)
     assert unit == "epoch" and len(table.rows) == 5
     assert table.header[-1] == "best AP on val" and [row[-1] for row in table.rows] == ["", *["0.300 at 2"] * 4]
-
-
-def test_a_curve_of_one_record_is_seen():
-    axes = charts.lines("loss", {STUDENT: [([1.0], [2.0])], DISTILLED: [([1.0, 2.0], [2.0, 1.0])]}, "epoch").axes[0]
-    assert [line.get_marker() for line in axes.get_lines()] == ["o", "None"]
 
 
 def test_seeds_without_a_partner_are_left_out(runs):
@@ -126,27 +118,9 @@ def test_seeds_without_a_partner_are_left_out(runs):
 
 
 def test_results_are_read_for_every_image(runs):
-    run = runs[0][0]
-    assert [p["img_id"] for p in run.detections] == list(range(20))
-    assert all((np.diff(p["pred_instances"]["scores"]) <= 0).all() for p in run.detections)
-    once = mean_over_classes(Matches(run.annotations, run.detections, CLASSES).average_precision(np.ones((1, 20))))
-    assert once[0] == pytest.approx(run.average_precision)
-
-
-def test_what_the_report_cannot_read():
-    place, metric = coco_evaluator(Config(dict(test_evaluator=dict(type="CocoMetric", ann_file="a.json"))))
-    assert (place, metric["ann_file"]) == ("test_evaluator", "a.json")
-    needed = r"needs a CocoMetric with an ann_file and metric='bbox' in test_evaluator, and there is \[\('"
-    with pytest.raises(ValueError, match=f"{needed}VOCMetric'"):
-        coco_evaluator(Config(dict(test_evaluator=dict(type="VOCMetric"))))
-    masks = dict(type="CocoMetric", ann_file="a.json", metric="segm")
-    with pytest.raises(ValueError, match=f"{needed}CocoMetric', 'segm'"):
-        coco_evaluator(Config(dict(test_evaluator=masks)))
-    both = [masks, dict(masks, metric=["bbox", "segm"])]
-    assert coco_evaluator(Config(dict(test_evaluator=both)))[0] == "test_evaluator.1"
-    assert coco_evaluator(Config(dict(test_evaluator=dict(metrics=both))))[0] == "test_evaluator.metrics.1"
-    alone = dict(metrics=dict(masks, metric="bbox"))
-    assert coco_evaluator(Config(dict(test_evaluator=alone)))[0] == "test_evaluator.metrics"
+    detections = runs[0][0].matches.detections(0)
+    assert list(detections) == list(range(20))
+    assert all(sorted(boxes, key=lambda box: -box.score) == boxes for boxes in detections.values())
 
 
 def test_images_of_largest_change(runs):
@@ -154,37 +128,48 @@ def test_images_of_largest_change(runs):
     better, worse = largest([one, other])
     assert len(better) == 3 and better[0].gain >= better[1].gain >= better[2].gain > 0 and worse == []
     change = better[0]
-    (right, wrong), (right_now, wrong_now) = change.found
-    assert change.objects == 4 and right_now - right - wrong_now + wrong == change.gain
+    before, after = (sum(box.correct for box in boxes) for boxes in change.detections)
+    assert before < after and change.file.name == f"{change.image}.png"
+    errors = [len(boxes) - hits for boxes, hits in zip(change.detections, (before, after), strict=True)]
+    assert change.gain == after - before - errors[1] + errors[0]
     assert [c.gain for c in largest([other, one])[1]] == [-c.gain for c in better]
-    pictures = draw([one, other], change, runs[2])
-    layers = [dict(re.findall(r'class="layer-(\w+)">(.*?)</g>', picture)) for picture in pictures]
-    boxes = [{name: layer.count("<rect") for name, layer in found.items()} for found in layers]
-    assert boxes[0] == {"truth": 4, "teacher": 4, "run": right + wrong} and right < right_now
-    assert boxes[1] == {"truth": 4, "teacher": 4, "run": right_now + wrong_now}
-    assert [picture.count("data:image/jpeg") for picture in pictures] == [1, 0]
-    (pixels,) = re.findall(r'<image id="([^"]+)"', pictures[0])
-    assert f'<use href="#{pixels}"/>' in pictures[1]
-    assert "%</text>" in layers[0]["run"] and "%" not in layers[0]["truth"] and ">teacher " in layers[0]["teacher"]
 
 
 def test_images_of_most_errors_of_a_run_alone(runs):
     better, worse = largest([runs[0][0]])
     assert better == [] and len(worse) == 3 and worse[0].gain <= worse[1].gain <= worse[2].gain < 0
-    ((right, wrong),) = worse[0].found
-    assert worse[0].gain == right - wrong - worse[0].objects
-    (drawn,) = draw([runs[0][0]], worse[0])
-    assert re.findall(r'class="layer-(\w+)"', drawn) == ["truth", "run"]
+    (boxes,) = worse[0].detections
+    hits = sum(box.correct for box in boxes)
+    assert worse[0].gain == hits - (len(boxes) - hits) - len(worse[0].objects)
+
+
+def test_layers_of_boxes(page, page_of_one, runs):
+    text = page.read_text()
+    pictures = re.findall(r"<figure>\s*(<svg.*?</svg>)", text, flags=re.DOTALL)
+    layers = [dict(re.findall(r'class="layer-(\w+)">(.*?)</g>', drawn, flags=re.DOTALL)) for drawn in pictures]
+    change = largest([runs[0][0], runs[1][0]])[0][0]
+    for side in (0, 1):
+        count = len(change.detections[side])
+        boxes = {name: layer.count("<rect") for name, layer in layers[side].items()}
+        assert boxes == {"truth": len(change.objects), "teacher": len(change.objects), "run": count}
+        x, y, width, height = change.detections[side][0].bbox
+        assert f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"' in layers[side]["run"]
+    assert [picture.count("data:image/jpeg") for picture in pictures] == [1, 0] * 3
+    pixels = [re.search(r'<image id="([^"]+)"', picture)[1] for picture in pictures[::2]]
+    assert len(set(pixels)) == 3
+    assert all(f'<use href="#{place}"/>' in picture for place, picture in zip(pixels, pictures[1::2], strict=True))
+    assert "%</text>" in layers[0]["run"] and "%" not in layers[0]["truth"] and ">teacher " in layers[0]["teacher"]
+    assert re.findall(r'class="layer-(\w+)"', page_of_one.read_text()) == ["truth", "run"] * 3
 
 
 def test_configs_differ_by_the_distillation_alone(runs):
     configs = [run.config.to_dict() for run in (runs[0][0], runs[1][0])]
-    table = differences([STUDENT, DISTILLED], configs)
+    table = tables.differences(["student alone", "distilled student"], configs)
     keys = [row[0] for row in table.rows]
     assert "distillation.balance.ratio" in keys and not [key for key in keys if key.startswith("model.")]
     assert table.header == ["setting", "student alone", "distilled student"]
     changed = [configs[0], dict(configs[1], randomness=dict(seed=5))]
-    assert ["randomness.seed", "0", "5"] in differences([STUDENT, DISTILLED], changed).rows
+    assert ["randomness.seed", "0", "5"] in tables.differences([STUDENT, DISTILLED], changed).rows
 
 
 def test_a_confusion_matrix_in_words():
@@ -209,23 +194,6 @@ def test_what_a_training_cost(runs, tmp_path):
     table = tables.costs({"student": Run.read(folder)})
     assert table.header[3:] == ["seconds a step", "memory, MB", "epochs", "hours of training"]
     assert table.rows[0][3:] == ["1.800", "7", "2", "2.00"]
-
-
-def test_versions_are_those_of_the_training(runs, tmp_path):
-    run = Run(tmp_path, runs[0][0].config)
-
-    def log(name: str, text: str, trains: bool = True) -> None:
-        (tmp_path / name / "vis_data").mkdir(parents=True)
-        (tmp_path / name / f"{name}.log").write_text(text)
-        if trains:
-            (tmp_path / name / "vis_data" / "scalars.json").write_text("{}")
-
-    assert run.versions == "" and run.command is None
-    log("1", "System environment:\n    PyTorch: 2.1.0+cu121\n    OpenCV: 5.0.0\n    MMEngine: 0.10.7\n")
-    log("9", "a test\n    PyTorch: 9.9\n", trains=False)
-    assert Run(tmp_path, run.config).versions == "PyTorch 2.1.0+cu121, MMEngine 0.10.7"
-    log("2", "x - mmengine - INFO - versions: pcka_mmdet 0.1.0, onedl-mmcv 2.3.6\n    PyTorch: 2.1.0\n")
-    assert Run(tmp_path, run.config).versions == "pcka_mmdet 0.1.0, onedl-mmcv 2.3.6"
 
 
 def test_one_file_with_all_that_it_shows(page):
@@ -275,7 +243,7 @@ def test_a_run_without_a_log(runs, tmp_path):
     assert (
         "Along the training" not in text
         and "CKA of 1" not in text
-        and "The log tells no versions: distilled student." in text
+        and "The log has no versions: distilled student." in text
     )
 
 
@@ -291,8 +259,6 @@ def test_the_page_says_which_checkpoints_were_tested(runs, page, tmp_path):
 
 
 def test_black_is_replaced_as_a_colour_alone():
-    from matplotlib.figure import Figure
-
     figure = Figure()
     figure.subplots().set_title("black-rook")
     drawn = svg(figure, "a <figure>")

@@ -5,13 +5,11 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from pcka_mmdet.report.estimate import Estimate
-from pcka_mmdet.report.page.scores import Score, Scores
+from pcka_mmdet.report.page.scores import Estimate, Score, Scores
 from pcka_mmdet.report.page.words import (
     DISTILLED,
     FEW_IMAGES,
     STUDENT,
-    data_name,
     detector_name,
     headline,
     judge,
@@ -136,7 +134,6 @@ def test_the_title_names_detectors_and_data():
     assert detector_name(small) == "RTMDet (CSPNeXt-0.375)" and detector_name(dict(type="DETR")) == "DETR"
     thin = dict(type="RetinaNet", backbone=dict(type="ResNet", depth=18, base_channels=12))
     assert detector_name(thin) == "RetinaNet (ResNet-18, 12 channels)"
-    assert data_name(distilled.config) == "val2017"
 
 
 def test_a_test_on_the_validation_set_is_noted():

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
-from pcka_mmdet.report.estimate import estimate
+from pcka_mmdet.report.page.scores import estimate, sample_images
 
 
 def naive(sides, paired, seed=0):
@@ -96,3 +96,9 @@ def test_how_often_a_known_gain_is_covered(count, paired, deviation):
         found = estimate([weights @ values[0], weights @ values[1]], paired)
         covered += found.low <= gain <= found.high
     assert covered / trials >= 0.915
+
+
+def test_samples():
+    weights = sample_images(7, samples=4)
+    assert weights.shape == (5, 7) and weights[0].tolist() == [1] * 7 and (weights.sum(1) == 7).all()
+    assert np.array_equal(weights, sample_images(7, samples=4))
