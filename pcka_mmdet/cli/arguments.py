@@ -21,21 +21,23 @@ CALL = re.compile(r"""^[^=]+=(?!').*\w\([^)]*,""")
 
 
 class ConfigOptions(DictAction):
-    """MMEngine's `--cfg-options`, but a single value, such as a path, keeps its spaces, and in quotes (`'a,b'`) its
-    commas."""
+    """MMEngine's `--cfg-options`, but a single value, such as a path, keeps its spaces, and in quotes its commas."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list, *rest) -> None:
         """Refuse what is no KEY=VALUE."""
-        wrong = next((word for word in values if not word.partition("=")[0] or "=" not in word), None)
-        if wrong is not None:
-            parser.error(f"--cfg-options takes KEY=VALUE, such as train_cfg.max_epochs=2; got {wrong!r}")
-        unreadable = next((word for word in values if CALL.search(word)), None)
+        unreadable = ""
+        for word in values:
+            key, equals, _ = word.partition("=")
+            if not (key and equals):
+                parser.error(f"--cfg-options takes KEY=VALUE, such as train_cfg.max_epochs=2; got {word!r}")
+            if CALL.search(word):
+                unreadable = word
         try:
-            if unreadable is None:
+            if not unreadable:
                 super().__call__(parser, namespace, values, *rest)
         except AssertionError:  # brackets without a partner
             unreadable = " ".join(values)
-        if unreadable is not None:
+        if unreadable:
             parser.error(
                 f"--cfg-options takes words, numbers and lists of them, such as key=[1,2]; got {unreadable!r}. Write "
                 "dicts in a config file"
@@ -68,12 +70,11 @@ def add_common_arguments(parser: argparse.ArgumentParser, config_is_optional: bo
     """Add the options of both `tools/train.py` and `tools/test.py`, named as in MMDetection."""
     parser.add_argument("config", nargs="?" if config_is_optional else None, help="config file")
     parser.add_argument("--work-dir", help="folder for logs and checkpoints (default: work_dirs/CONFIG'S NAME)")
-    add_cfg_options(
-        parser,
+    what = (
         'override settings of the config, such as train_cfg.max_epochs=2 or key="[a,b]"; quote values with spaces or '
-        "brackets, and write lists without spaces. In a distillation, settings of a detector's model apply to the "
-        "student",
+        "brackets, and write lists without spaces. In a distillation, settings of a detector's model are the student's"
     )
+    add_cfg_options(parser, what)
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by the launcher")
 
@@ -82,34 +83,19 @@ def add_training_arguments(parser: argparse.ArgumentParser, config_is_optional: 
     """Add the options of both `train` and `doctor`; with `--teacher` a detector's config becomes a distillation's."""
     add_common_arguments(parser, config_is_optional)
     parser.add_argument("--amp", action="store_true", help="train in mixed precision")
-    parser.add_argument(
-        "--teacher", metavar="CONFIG", help="config of the teacher, to distil the detector of the first CONFIG"
-    )
+    parser.add_argument("--teacher", metavar="CONFIG", help="config of a teacher, to distil the detector of CONFIG")
     parser.add_argument("--teacher-ckpt", metavar="FILE", help="weights of --teacher: file or URL")
-    parser.add_argument(
-        "--recipe",
-        choices=RECIPES,
-        help="losses of the distillation with --teacher (default: both-heads, teacher-head or maps, as suits the pair)",
-    )
-    parser.add_argument(
-        "--check-teacher",
-        nargs="?",
-        type=positive,
-        const=500,
-        metavar="N",
-        help="first evaluate the teacher on N validation images (default: 500); too low an accuracy is an error",
-    )
+    what = "losses with --teacher (default: both-heads, teacher-head or maps, as suits the pair)"
+    parser.add_argument("--recipe", choices=RECIPES, help=what)
+    what = "first evaluate the teacher on N validation images (default: 500); too low an accuracy is an error"
+    parser.add_argument("--check-teacher", nargs="?", type=positive, const=500, metavar="N", help=what)
     parser.add_argument("--baseline", type=Path, metavar="WORK_DIR", help="training of the student alone, to compare")
 
 
 def add_config_argument(parser: argparse.ArgumentParser) -> None:
     """Add `--config`, for checkpoints whose config needs files or modules of the user."""
-    parser.add_argument(
-        "--config",
-        type=_config_file,
-        metavar="FILE",
-        help="config file of the training; needed where it uses modules or files of your own",
-    )
+    what = "config file of the training, where it uses modules or files that you wrote"
+    parser.add_argument("--config", type=_config_file, metavar="FILE", help=what)
 
 
 def _config_file(path: str) -> Config:
@@ -125,19 +111,21 @@ def add_size_argument(parser: argparse.ArgumentParser, option: str, what: str, r
     parser.add_argument(option, type=positive, nargs=2, metavar=names, required=required, help=what)
 
 
-def config_of_arguments(args: argparse.Namespace) -> tuple[Config | None, str]:
-    """The distillation's config of `--teacher`, and a sentence on its recipe; `None` and nothing without that option.
+def training_config(args: argparse.Namespace) -> tuple[Config, str]:
+    """The config of `train` and `doctor`, and a sentence on the recipe where `--teacher` makes it a distillation's.
 
     Raises:
-        ValueError: The options do not go together; see also `distillation_config`.
+        FileNotFoundError: See `runner_config`.
+        ValueError: The options do not go together; see also `runner_config` and `distillation_config`.
     """
     if bool(args.teacher) != bool(args.teacher_ckpt):
         raise ValueError("give --teacher CONFIG and --teacher-ckpt FILE together")
     if args.recipe and not args.teacher:
         raise ValueError("--recipe needs --teacher; a distillation's config already holds its losses")
     if not args.teacher:
-        return None, ""
-    return distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, args.cfg_options)
+        return runner_config(args), ""
+    config, recipe = distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, args.cfg_options)
+    return runner_config(args, config), recipe
 
 
 def runner_config(args: argparse.Namespace, config: Config | None = None) -> Config:
@@ -148,10 +136,11 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
         ValueError: One of them is invalid, a setting is refused (see `check_names`), or no launcher started this.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    if args.launcher in RANKS and RANKS[args.launcher] not in os.environ:
+    rank = RANKS.get(args.launcher)
+    if rank and rank not in os.environ:
         raise ValueError(
-            f"--launcher {args.launcher} is for processes that it has started, and {RANKS[args.launcher]} is not set: "
-            "use tools/dist_train.sh, tools/slurm_train.sh or mpirun, or leave --launcher out"
+            f"--launcher {args.launcher} is for processes that it has started, and {rank} is not set: use "
+            "tools/dist_train.sh, tools/slurm_train.sh or mpirun, or leave --launcher out"
         )
     config = config or load_config(args.config)
     config.launcher = args.launcher

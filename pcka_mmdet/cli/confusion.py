@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     runs = comparable_runs(args.runs)
     matrices = {name: confusion_matrix(run.matches, args.threshold) for name, run in runs.items()}
-    confusion_figure(matrices, next(iter(runs.values())).classes).savefig(args.out, dpi=128)
+    confusion_figure(matrices, next(iter(runs.values())).matches.classes).savefig(args.out, dpi=128)
     for name, matrix in matrices.items():
         objects, correct = matrix[:-1, :-1].sum(), matrix[:-1, :-1].trace()
         print(

@@ -18,7 +18,7 @@ from pcka_mmdet.engine.checks.teacher_check import check_options
 from pcka_mmdet.engine.training import TrainingOptions
 from pcka_mmdet.report.scalars import last_metric
 
-from .arguments import add_training_arguments, config_of_arguments, runner_config
+from .arguments import add_training_arguments, training_config
 from .errors import STATUS
 
 COLOURS = {OK: "green", WARNING: "yellow", ERROR: "red"}
@@ -40,10 +40,9 @@ def findings(args: argparse.Namespace, scratch: str) -> Iterator[Finding]:
     yield from examine_installation()
     if args.config is None:
         return
-    distillation, choice = config_of_arguments(args)
-    config = runner_config(args, distillation)
-    if choice:
-        yield Finding(OK, "losses", choice)
+    config, recipe = training_config(args)
+    if recipe:
+        yield Finding(OK, "losses", recipe)
     config.work_dir, config.log_level = scratch, "ERROR"
     baseline = args.baseline and last_metric(args.baseline, check_options(config)["metric"])
     yield from examine(config, args.check_teacher, baseline, TrainingOptions(amp=args.amp))

@@ -11,9 +11,8 @@ from .arguments import add_config_argument
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", help="checkpoint of a distillation")
     parser.add_argument("out", nargs="?", type=Path, help="file to write (default: student_CHECKPOINT beside it)")
-    parser.add_argument(
-        "--publish", action="store_true", help="copy the file to a name with the first 8 digits of its sha256"
-    )
+    what = "copy the file to a name with the first 8 digits of its sha256"
+    parser.add_argument("--publish", action="store_true", help=what)
     add_config_argument(parser)
 
 

@@ -30,11 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_size_argument(parser, "--size", "of the padded image in pixels (default: of the config's pipeline)")
     parser.add_argument("--epochs", type=positive, help="default: the config's")
     parser.add_argument("--images", type=positive, help="default: those of the annotation file (COCO's are known)")
-    measured = "seconds per step {}, or a work directory whose log has them{}"
-    parser.add_argument("--student-step", metavar="STEP", help=measured.format("of the student alone", ""))
-    parser.add_argument(
-        "--step", metavar="STEP", help=measured.format("of the distillation", " (default: the config's folder)")
-    )
+    what = "seconds per step of the {}, or a work directory whose log has them"
+    parser.add_argument("--student-step", metavar="STEP", help=what.format("student alone"))
+    what += " (default: the config's folder)"
+    parser.add_argument("--step", metavar="STEP", help=what.format("distillation"))
 
 
 def seconds_per_step(given: str | None) -> float | None:
@@ -96,6 +95,7 @@ def run(args: argparse.Namespace) -> None:
     formula = "1 + (T + nH + 3R) / 3S" if teacher.roi_head else "1 + (T + nH) / 3S"
     measured = f"{distilled / alone:.2f}" if alone and distilled else None
     has_pcka = any(last_name(loss["type"]) == "PCKALoss" for loss in losses.values())
+    pcka = mebibytes(min(6 * maps, 2 * maps + 320 * MEBI)) if has_pcka else None
     cells = {
         "student's multiply-adds an image, S": f"{student / 1e9:.3g} G",
         "teacher's to its neck, T": f"{teacher.to_neck / 1e9:.3g} G",
@@ -111,9 +111,7 @@ def run(args: argparse.Namespace) -> None:
         "the same by the distillation's losses, heads included": mebibytes(batch * (memory.kept - memory.kept_alone)),
         "teacher's weights in float32, its head included": mebibytes(memory.teacher),
         "teacher's maps": mebibytes(maps),
-        "PCKA on a GPU: 6 x maps, or 2 x maps + 320": mebibytes(min(6 * maps, 2 * maps + 320 * MEBI))
-        if has_pcka
-        else None,
+        "PCKA on a GPU: 6 x maps, or 2 x maps + 320": pcka,
         "a checkpoint: weights, optimizer, EMA": mebibytes(memory.checkpoint),
         "a student's checkpoint: weights": mebibytes(memory.student_alone),
     }
@@ -130,6 +128,4 @@ def run(args: argparse.Namespace) -> None:
     how = "distilled, measured" if distilled else "distilled, by the formula"
     header = ["GPUs", "steps", "sent by a GPU a step", "student alone", how]
     console.print(console_table(header, rows, title=f"{images:,} images, {epochs} epochs"))
-    console.print(
-        "A GPU sends 2 (n - 1) / n times the student's gradients (ring all-reduce), and nothing of the teacher."
-    )
+    console.print("A GPU sends 2 (n - 1) / n times the student's gradients (ring all-reduce), nothing of the teacher.")

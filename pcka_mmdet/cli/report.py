@@ -17,9 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("work_dir", type=Path, nargs="+", help="work directory of the distillation; of several seeds")
     parser.add_argument("--baseline", nargs="+", default=[], help="training of the student alone, to compare", **folder)
     parser.add_argument("--teacher", help="training of the teacher", **folder)
-    parser.add_argument(
-        "--which", choices=("last", "best"), default="last", help="checkpoint of each training (default: %(default)s)"
-    )
+    what = "checkpoint of each training (default: %(default)s)"
+    parser.add_argument("--which", choices=("last", "best"), default="last", help=what)
     parser.add_argument("--out", type=Path, help="file to write (default: report.html in the first work directory)")
 
 

@@ -1,6 +1,6 @@
 """Evaluate a detector: `tools/test.py CONFIG CHECKPOINT`.
 
-CONFIG and CHECKPOINT may be a distillation's or the student's own. Only the student is built.
+CONFIG and CHECKPOINT may be a distillation's or the student's. Only the student is built.
 """
 
 import argparse

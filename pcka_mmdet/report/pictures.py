@@ -33,11 +33,9 @@ def evenly_spaced(count: int, wanted: int) -> list[int]:
 
 
 def plot_gallery(runs: Mapping[str, Run], path: Path, images: int = 3, threshold: float = 0.3) -> None:
-    """Draw test images as rows; ground truth and trainings as columns. Wrong detections are dashed.
+    """Draw test images as rows; ground truth and trainings, by title, as columns. Wrong detections are dashed.
 
     Args:
-        runs: Trainings on the same test images, by column title.
-        path: File of the plot.
         images: Number of images.
         threshold: Lowest score of the detections that are shown.
 
@@ -94,17 +92,11 @@ def _draw(axes: Axes, boxes: Sequence[Box], classes: Sequence[str]) -> None:
 
 
 def confusion_matrix(matches: Matches, threshold: float = 0.3) -> np.ndarray:
-    """Pairs of an object's class (row) and a detection's class (column); the last row and column are the background.
+    """Pairs of an object's class (row) and a detection's class (column), `(K + 1, K + 1)`; the last is the background.
 
-    Counts as MMDetection's `confusion_matrix.py`, except that crowds are no objects. A detection counts for each object
-    that it overlaps, at an IoU of 0.5. An object that no detection of its class overlaps counts as background too.
-
-    Args:
-        matches: Objects and detections.
-        threshold: Lowest score of the detections that count.
-
-    Returns:
-        Counts `(K + 1, K + 1)`.
+    Counts as MMDetection's `confusion_matrix.py`, except that crowds are no objects. A detection with a score of at
+    least `threshold` counts for each object that it overlaps, at an IoU of 0.5. An object that no detection of its
+    class overlaps counts as background too.
     """
     count = len(matches.classes)
     matrix = np.zeros((count + 1, count + 1), dtype=int)
@@ -122,36 +114,55 @@ def confusion_matrix(matches: Matches, threshold: float = 0.3) -> np.ndarray:
 
 
 def confusion_figure(matrices: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
-    """Matrices side by side, each row in percent.
-
-    Args:
-        matrices: See `confusion_matrix`, by title.
-        classes: Class names.
-    """
+    """Draw matrices of `confusion_matrix`, given by title, side by side; each row in percent."""
     names = [*classes, "none"]
     side = 1.5 + 0.42 * len(names)
     figure = Figure(figsize=(side * len(matrices), side + 0.8), layout="constrained")
     grid = figure.subplots(1, len(matrices), squeeze=False)[0]
     for axes, (title, matrix) in zip(grid, matrices.items(), strict=True):
         percent = 100 * matrix / matrix.sum(1, keepdims=True).clip(min=1)
-        axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
-        for (row, column), value in np.ndenumerate(percent):
-            if value >= 0.5:
-                colour = "white" if value > 60 else "#111111"  # not black: it stays on these cells in dark mode
-                axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=9, color=colour)
-        axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
-        axes.set_yticks(range(len(names)), names)
+        _draw_matrix(axes, np.where(percent < 0.5, np.nan, percent), names, names, 100, "{:.0f}")
+        axes.tick_params(axis="x", rotation=90)
         axes.set_xlabel("detected")
         axes.set_ylabel("object, % of the row")
         axes.set_title(title)
     return figure
 
 
-def principal_components(feature_map: Tensor) -> Tensor:
-    """The first principal components of a map over its positions, `(H, W, 3)`, each with variance 1.
+def plot_similarity(
+    matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], titles: tuple[str, str], path: Path
+) -> None:
+    """Draw the CKA of each level of one model, `rows`, with each level of another, `columns`.
 
     Args:
-        feature_map: `(C, H, W)`; missing components, of a map of fewer channels or positions, are 0.
+        matrix: CKA `(rows, columns)`.
+        titles: Names of the models.
+    """
+    figure = Figure(figsize=(1.8 + 0.6 * len(columns), 1.4 + 0.6 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    _draw_matrix(axes, matrix, rows, columns, 1, "{:.2f}")
+    axes.set_ylabel(titles[0])
+    axes.set_xlabel(titles[1])
+    figure.savefig(path, dpi=128)
+
+
+def _draw_matrix(
+    axes: Axes, matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], limit: float, form: str
+) -> None:
+    """Cells from white at 0 to blue at `limit`, with their values; a NaN is white and has none."""
+    axes.imshow(np.nan_to_num(matrix), cmap="Blues", vmin=0, vmax=limit)
+    for (row, column), value in np.ndenumerate(matrix):
+        if np.isfinite(value):
+            colour = "white" if value > 0.6 * limit else "#111111"  # not black: it stays on these cells in dark mode
+            axes.text(column, row, form.format(value), ha="center", va="center", fontsize=9, color=colour)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+
+
+def principal_components(feature_map: Tensor) -> Tensor:
+    """The first principal components of a map `(C, H, W)` over its positions, `(H, W, 3)`, each with variance 1.
+
+    Components that a map of few channels or positions lacks are 0.
     """
     channels, height, width = feature_map.shape
     x = feature_map.detach().double().reshape(channels, -1).T
@@ -174,14 +185,12 @@ def plot_features(
     path: Path,
     channels: Sequence[int],
 ) -> None:
-    """Draw levels as rows; for each model its channel mean, its components and chosen channels, and local CKA.
+    """Draw levels as rows; for each model its channel mean, its components and `channels`, and local CKA.
 
     Args:
         picture: The image `(H, W, 3)`, RGB.
         levels: By name of the level, each model's map `(C, H, W)`; the first model is the teacher.
         local: By name of the level and of the model, its CKA to the teacher in each patch, `(rows, columns)`.
-        path: File of the plot.
-        channels: Channels to show.
     """
     models = list(next(iter(levels.values())))
     columns = len(models) * (2 + len(channels)) + len(models) - 1
@@ -213,27 +222,3 @@ def _show(axes: Axes, values: Tensor, title: str, **options: str) -> None:
     axes.imshow(values.detach().numpy(), interpolation="nearest", **options)
     axes.set_title(title, fontsize=8)
     axes.set_axis_off()
-
-
-def plot_matrix(
-    matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], titles: tuple[str, str], path: Path
-) -> None:
-    """Draw the similarity of each level of one model with each of another.
-
-    Args:
-        matrix: CKA `(rows, columns)`.
-        rows: Names of the first model's levels.
-        columns: Names of the second model's levels.
-        titles: Names of the models.
-        path: File of the plot.
-    """
-    figure = Figure(figsize=(1.8 + 0.6 * len(columns), 1.4 + 0.6 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(matrix, cmap="viridis", vmin=0, vmax=1)
-    for (row, column), value in np.ndenumerate(matrix):
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.6 else "black")
-    axes.set_yticks(range(len(rows)), rows)
-    axes.set_xticks(range(len(columns)), columns)
-    axes.set_ylabel(titles[0])
-    axes.set_xlabel(titles[1])
-    figure.savefig(path, dpi=128)

@@ -35,13 +35,17 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path, which: str = "last") -> "Run":
-        """A run from its work directory, whose config is read as data.
+        """A run from its work directory, whose newest config is read as data.
 
         Raises:
-            FileNotFoundError: See `config_in`.
+            FileNotFoundError: There is no config.
             ValueError: The config is not as MMEngine writes it.
         """
-        path = config_in(folder)
+        configs = [path for path in folder.glob("*.py") if not re.fullmatch(r"\d{8}_\d{6}", path.stem)]  # no test's
+        if not configs:
+            raise FileNotFoundError(f"there is no config in {str(folder)!r}: give the work directory of a training")
+        # a distillation writes its student's config too, which can also be trained
+        path = max(configs, key=lambda path: (path.name != STUDENT_CONFIG, path.stat().st_mtime))
         try:
             config = read_config(path.read_text())
         except ValueError as error:
@@ -67,15 +71,12 @@ class Run:
 
     @cached_property
     def command(self) -> str | None:
-        """The command that started the training, as its log says; `None` for logs without it."""
+        """The command that started the training, if its log says so."""
         return self._noted("command")
 
     @cached_property
     def versions(self) -> str:
-        """Versions of the packages that trained, as the log says; empty for logs without them.
-
-        A log of MMDetection's tools has the versions of torch and MMEngine.
-        """
+        """Versions of the packages that trained, as the log says, also one of MMDetection's tools; empty without."""
         stated = re.findall(r"^ +(PyTorch|MMEngine|MMCV|MMDetection): (\S+)$", self._log, flags=re.MULTILINE)
         return self._noted("versions") or ", ".join(f"{name} {version}" for name, version in stated)
 
@@ -89,24 +90,19 @@ class Run:
         line = re.search(rf"^.*INFO - {key}: (.+)$", self._log, flags=re.MULTILINE)
         return line and line[1]
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names.
-
-        Raises:
-            ValueError: Neither the test set nor the training set states them.
-        """
-        tested = innermost(self.config.test_dataloader.dataset)
-        classes = data_classes(tested, self.config.get("default_scope")) or known_classes(self.config)
-        if classes is None:
-            raise ValueError(f"the config of {str(self.folder)!r} states no classes (metainfo of its data sets)")
-        return classes
-
     @cached_property
     def matches(self) -> Matches:
-        """Objects and detections on the test images. Raises what `coco_evaluator` and `Matches` raise."""
-        annotations = Path(coco_evaluator(self.config)[1]["ann_file"])
-        return Matches(annotations, self.results, self.classes)
+        """Objects and detections on the test images.
+
+        Raises:
+            ValueError: Neither the test set nor the training set states the classes; see also `coco_evaluator` and
+                `Matches`.
+        """
+        dataset = innermost(self.config.test_dataloader.dataset)
+        classes = data_classes(dataset, self.config.get("default_scope")) or known_classes(self.config)
+        if classes is None:
+            raise ValueError(f"the config of {str(self.folder)!r} states no classes (metainfo of its data sets)")
+        return Matches(Path(coco_evaluator(self.config)[1]["ann_file"]), self.results, classes)
 
     @cached_property
     def average_precision(self) -> float:
@@ -122,11 +118,7 @@ class Run:
 
 
 def check_same_data(runs: Sequence[Run]) -> None:
-    """Refuse trainings that cannot be compared.
-
-    Raises:
-        ValueError: One was tested on other images, classes or objects than the first.
-    """
+    """Raise `ValueError` if a training was tested on other images, classes or objects than the first."""
     first = runs[0]
     for run in runs:
         if (run.matches.classes, run.matches.objects) != (first.matches.classes, first.matches.objects):
@@ -144,10 +136,10 @@ def comparable_runs(folders: Mapping[str, Path]) -> dict[str, Run]:
 
 
 def coco_evaluator(config: Config) -> tuple[str, dict]:
-    """Where a config has its `CocoMetric` of boxes, such as `test_evaluator.0`, and that metric.
+    """Place of the `CocoMetric` of boxes in a config, such as `test_evaluator.0`, and that metric.
 
     Raises:
-        ValueError: It has none, or one without an annotation file.
+        ValueError: There is none with an annotation file.
     """
     metrics = evaluators(config, "test_evaluator")
     for place, metric in metrics.items():
@@ -161,29 +153,16 @@ def coco_evaluator(config: Config) -> tuple[str, dict]:
     )
 
 
-def config_in(folder: Path) -> Path:
-    """The newest config in a work directory, where MMEngine writes it.
-
-    Raises:
-        FileNotFoundError: There is none.
-    """
-    configs = [path for path in folder.glob("*.py") if not re.fullmatch(r"\d{8}_\d{6}", path.stem)]  # no test's
-    if not configs:
-        raise FileNotFoundError(f"there is no config in {str(folder)!r}: give the work directory of a training")
-    # a distillation writes its student's config too, which can also be trained
-    return max(configs, key=lambda path: (path.name != STUDENT_CONFIG, path.stat().st_mtime))
-
-
 def tested(folders: Sequence[Path], which: str = "last") -> list[Run]:
     """The runs of work directories; those whose checkpoint was not tested are tested.
 
     Args:
         folders: Work directories.
-        which: `'last'` tests the newest checkpoint, or the best one where a training keeps only that. `'best'` tests
-            the best on val.
+        which: `'best'` tests the best checkpoint on val. `'last'` tests the newest checkpoint, or the best one where a
+            training keeps only that.
 
     Raises:
-        ValueError: A test failed, or a folder has no such checkpoint; see also `coco_evaluator`.
+        ValueError: A test failed, or there is no checkpoint to test; see also `coco_evaluator`.
     """
     runs = [Run.read(folder, which) for folder in folders]
     for run in runs:
@@ -208,17 +187,7 @@ def tested(folders: Sequence[Path], which: str = "last") -> list[Run]:
 
 
 def words_of_test(config: Config, config_file: str | Path, checkpoint: str | Path, results: Path) -> list[str]:
-    """Arguments of `pcka-mmdet test` that write the detections of a training to a file.
-
-    Args:
-        config: The training's config.
-        config_file: Its file.
-        checkpoint: The checkpoint to test.
-        results: The file, such as `RESULTS` in the training's work directory.
-
-    Raises:
-        ValueError: See `coco_evaluator`.
-    """
+    """Arguments of `pcka-mmdet test` that write the detections to `results`. Raises what `coco_evaluator` raises."""
     place, _ = coco_evaluator(config)
     prefix = results.with_name(results.name.partition(".")[0])
     options = ["--work-dir", results.parent, "--cfg-options", f"{place}.outfile_prefix='{prefix}'"]

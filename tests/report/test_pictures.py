@@ -21,7 +21,7 @@ from pcka_mmdet.report.pictures import (
     evenly_spaced,
     plot_features,
     plot_gallery,
-    plot_matrix,
+    plot_similarity,
     principal_components,
 )
 from tests.report.cases import CLASSES, IDS, dump, random_case
@@ -174,7 +174,9 @@ def test_pictures(tmp_path, figures):
     picture, overlay = features[8].images
     assert tuple(picture.get_extent()) == tuple(overlay.get_extent()) == (0, 70, 50, 0)
     np.testing.assert_array_equal(overlay.get_array(), local["s8"]["student"])
-    plot_matrix(np.array([[0.1, 0.2], [0.3, 0.4]]), ["s8", "s16"], ["s4", "s2"], ("a", "b"), tmp_path / "matrix.png")
+    plot_similarity(
+        np.array([[0.1, 0.2], [0.3, 0.4]]), ["s8", "s16"], ["s4", "s2"], ("a", "b"), tmp_path / "matrix.png"
+    )
     (axes,) = figures[-1].axes
     written = {text.get_position(): text.get_text() for text in axes.texts}  # by column and row
     assert written == {(0, 0): "0.10", (1, 0): "0.20", (0, 1): "0.30", (1, 1): "0.40"}

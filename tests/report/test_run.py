@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from pcka_mmdet.configuration.distillation import STUDENT_CONFIG
 from pcka_mmdet.report import run as runs
-from pcka_mmdet.report.run import Run, coco_evaluator, config_in
+from pcka_mmdet.report.run import Run, coco_evaluator
 
 
 def test_code_in_a_config_is_not_run(tmp_path):
@@ -29,11 +29,11 @@ def test_the_config_as_mmengine_writes_it(tmp_path):
 
 def test_a_training_of_a_student_config(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no config in"):
-        config_in(tmp_path)
+        Run.read(tmp_path)
     (tmp_path / STUDENT_CONFIG).write_text("")
-    assert config_in(tmp_path).name == STUDENT_CONFIG
+    assert Run.read(tmp_path).config.filename == str(tmp_path / STUDENT_CONFIG)
     (tmp_path / "distilled.py").write_text("")
-    assert config_in(tmp_path).name == "distilled.py"
+    assert Run.read(tmp_path).config.filename == str(tmp_path / "distilled.py")
 
 
 def test_what_the_report_cannot_read():

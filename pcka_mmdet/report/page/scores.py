@@ -145,7 +145,7 @@ def _have_seeds(runs: Sequence[Run]) -> bool:
     return None not in seeds and len(seeds) == len(runs) and not are_unlike(runs)
 
 
-def estimate(sides: Sequence[np.ndarray], paired: bool = False, seed: int = 0) -> Estimate:
+def estimate(sides: Sequence[np.ndarray], paired: bool = False) -> Estimate:
     """The mean of one side over its seeds, or the second side's minus the first's, with a 95 % interval.
 
     Each sample b draws images, and at the same time seeds, both with repetition (the pigeonhole bootstrap, Owen 2007).
@@ -164,21 +164,18 @@ def estimate(sides: Sequence[np.ndarray], paired: bool = False, seed: int = 0) -
     with i over the sides, or over one side of differences where the seeds are paired. With enough images, or none that
     vary, this is the interval of a t-test over seeds; with seeds that agree, that of the bootstrap over images.
 
-    If a side has one training, no seeds are drawn on either side: the interval is over images.
+    If a side has one training, no seeds are drawn on either side: the interval is over images. Its ends are NaN if no
+    sample has a value.
 
     Args:
         sides: One or two arrays `(1 + S, n)`: the values of n trainings on all images, in the first row, and on S
             samples of the images, the same ones for all. A sample with a NaN is left out.
         paired: Whether both sides have the same seeds, in the same order. They are then drawn together.
-        seed: Of the draws of seeds.
-
-    Returns:
-        The estimate; its ends are NaN if no sample has a value.
     """
     if paired:
         sides = [sides[1] - sides[0]]
     several = min(side.shape[1] for side in sides) > 1
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     value, samples, variances = 0.0, np.zeros(len(sides[0]) - 1), []
     for sign, side in zip([-1.0, 1.0][-len(sides) :], sides, strict=True):
         count = side.shape[1]

@@ -124,20 +124,19 @@ def _cost(run: Run) -> list[str]:
     ]
 
 
-def differences(names: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> Table:
-    """Settings in which two configs differ, none for a single one.
+def differences(runs: Mapping[str, Run]) -> Table:
+    """Settings in which two trainings differ.
 
     `model` is the student on both sides; the remaining settings of a distillation's model are `distillation`.
     """
-    sides = [leaves(_student_first(config)) for config in configs]
+    sides = [leaves(_student_first(run.config.to_dict())) for run in runs.values()]
     keys = dict.fromkeys(key for side in sides for key in side)
     rows = [[key, *(repr(side[key]) if key in side else "" for side in sides)] for key in keys]
     kept = [row for row in rows if row[1] != row[-1] and row[0] not in ("work_dir", "timestamp")]
-    return Table("Settings that differ", ["setting", *names], kept)
+    return Table("Settings that differ", ["setting", *runs], kept)
 
 
-def _student_first(config: Mapping[str, Any]) -> dict[str, Any]:
-    config = dict(config)
+def _student_first(config: dict[str, Any]) -> dict[str, Any]:
     if is_distillation(config):
         model = dict(config["model"])
         student = model_config(model.pop("architecture"))
