@@ -12,14 +12,9 @@ from mmengine.logging import MMLogger
 from pcka_mmdet.checkpoints.files import safe_loading
 from pcka_mmdet.configuration.sentence import SENTENCES, sentence
 
-STATUS = 2
-"""Exit status of a command that has failed."""
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as of a shell."""
-
-OPTION = "--traceback"
-"""Shows the traceback; all commands take it."""
+STATUS = 2  # exit status of a command that has failed
+INTERRUPTED = 130  # exit status after Ctrl-C, as of a shell
+OPTION = "--traceback"  # shows the traceback; all commands take it
 
 
 def run_tool(main: Callable[[], None]) -> None:

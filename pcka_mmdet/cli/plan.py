@@ -122,9 +122,8 @@ def run(args: argparse.Namespace) -> None:
     for gpus in args.gpus:
         steps = images * epochs // (batch * gpus)
         sent = mebibytes(2 * (gpus - 1) / gpus * memory.gradients)
-        rows.append(
-            [f"{gpus}", f"{steps:,}", sent, *(duration(seconds and steps * seconds) for seconds in (alone, step))]
-        )
+        times = [duration(seconds and steps * seconds) for seconds in (alone, step)]
+        rows.append([f"{gpus}", f"{steps:,}", sent, *times])
     how = "distilled, measured" if distilled else "distilled, by the formula"
     header = ["GPUs", "steps", "sent by a GPU a step", "student alone", how]
     console.print(console_table(header, rows, title=f"{images:,} images, {epochs} epochs"))

@@ -49,15 +49,13 @@ def use_tta(config: Config) -> None:
 def run(args: argparse.Namespace) -> None:
     if args.out and not args.out.endswith((".pkl", ".pickle")):
         raise ValueError(f"--out writes a pickle, so its name must end in .pkl or .pickle; got {args.out!r}")
-    asked = runner_config(args)
-    if asked.get("default_scope") == "mmpretrain" and (args.tta or args.show or args.show_dir):
-        raise ValueError(
-            "--tta, --show and --show-dir are for detectors, and this config is a classifier's: leave it out"
-        )
-    config = student_config(asked)
-    if config is asked:
+    given = runner_config(args)
+    if given.get("default_scope") == "mmpretrain" and (args.tta or args.show or args.show_dir):
+        raise ValueError("--tta, --show and --show-dir are for detectors: leave them out for this classifier")
+    config = student_config(given)
+    if config is given:
         config = Config(plain_dict(config))  # without a name: MMEngine would write it over the training's
-    config.work_dir, config.launcher = asked.work_dir, asked.launcher
+    config.work_dir, config.launcher = given.work_dir, given.launcher
     config.load_from, config.resume = args.checkpoint, False
     if args.show or args.show_dir:
         from mmdet.engine.hooks.utils import trigger_visualization_hook

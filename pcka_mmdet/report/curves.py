@@ -24,8 +24,7 @@ TASK_LOSS = re.compile(r"(?!loss$|distill\.)[\w.]*loss\w*")
 SIMILARITIES = (re.compile(r"similarity\.cka_s\d+"), re.compile(r"similarity\.[pr]cka(?:_\w+?)?_s\d+"))
 """Names of the neck maps' CKA, which each distillation logs; and of the CKA that losses optimise."""
 
-LETTERS = 24
-"""Longest line of a legend."""
+LETTERS = 24  # longest line of a legend
 
 Curve = tuple[list[float], list[float]]
 Curves = dict[str, list[Curve]]

@@ -1,8 +1,7 @@
-"""Which detections match annotated objects, and the AP of samples of the test images, from files in COCO's format.
+"""Which detections match annotated objects, by pycocotools; and the AP of samples of the test images.
 
-COCO's AP is no mean over images, so each sample needs its AP computed. The matches do not depend on the sample:
-pycocotools computes them once. Shape shorthand: S samples, D detections, T IoU thresholds. Boxes are
-`(x, y, width, height)` in pixels of the original image.
+COCO's AP is no mean over images, so it is computed for each sample; the matches are the same for all. Shape shorthand:
+S samples, D detections, T IoU thresholds. Boxes are `(x, y, width, height)` in pixels of the original image.
 """
 
 import contextlib
@@ -10,6 +9,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scipy.sparse import csr_matrix
 
-SIZES = ("all", "small", "medium", "large")
-"""COCO's ranges of an object's area: below 32², below 96² pixels, larger."""
-
-BLOCK = 250
-"""Samples that are computed at once; each takes 4 bytes an image, and some 40 bytes a matched detection of a class."""
+SIZES = ("all", "small", "medium", "large")  # COCO's ranges of an object's area: below 32², below 96² pixels, larger
+RECALLS = np.linspace(0, 1, 101)  # COCO's recall thresholds
+BLOCK = 250  # samples computed at once; each takes 4 bytes an image, and some 40 bytes a matched detection of a class
 
 
 @dataclass(frozen=True)
@@ -30,41 +28,29 @@ class Box:
 
     bbox: list[float]
     label: int
-    score: float | None = None
-    """`None` for an object."""
-    correct: bool = True
-    """Whether a detection matches an object of its class, at an IoU of 0.5."""
+    score: float | None = None  # of a detection
+    correct: bool = True  # whether a detection matches an object of its class, at an IoU of 0.5
 
 
 @dataclass(frozen=True)
 class _Ranked:
     """Detections of one class and size by falling score, without those that COCO ignores at each threshold."""
 
-    image: np.ndarray
-    """Index of the image, `(D,)`."""
-    bbox: np.ndarray
-    """`(D, 4)`."""
-    score: np.ndarray
-    """`(D,)`."""
-    matched: np.ndarray
-    """Whether a detection matches an object, `(T, D)`."""
-    counted: np.ndarray
-    """Whether COCO counts a detection: it does not match an ignored object, such as a crowd, `(T, D)`."""
-    objects: np.ndarray
-    """Objects in each image."""
+    image: np.ndarray  # index of the image, (D,)
+    bbox: np.ndarray  # (D, 4)
+    score: np.ndarray  # (D,)
+    matched: np.ndarray  # whether a detection matches an object, (T, D)
+    counted: np.ndarray  # whether it does not match an ignored object, such as a crowd, (T, D)
+    objects: np.ndarray  # number of objects in each image
 
-    def precision(self, drawn: np.ndarray, recalls: np.ndarray) -> np.ndarray:
-        """AP of each sample, as `COCOeval.accumulate` computes it: the mean over IoU and recall thresholds.
+    def precision(self, drawn: np.ndarray) -> np.ndarray:
+        """AP of each sample, `(S,)`, as `COCOeval.accumulate` computes it; NaN where a sample has no object.
 
-        At a recall threshold the precision is the best at this recall or a higher one. A detection without an object
-        lowers it, so the matched detections are enough.
+        It is the mean over IoU and recall thresholds. At a recall threshold the precision is the best at this recall or
+        a higher one. A detection without an object lowers it, so only those of matched detections are computed.
 
         Args:
             drawn: How often each image is in each sample, `(images, S)`.
-            recalls: Recall thresholds, evenly spaced from 0 to 1.
-
-        Returns:
-            `(S,)`; NaN where a sample has no object.
         """
         objects, total = self.objects @ drawn.astype(np.float64), np.zeros(drawn.shape[1])
         for matched, counted in zip(self.matched, self.counted, strict=True):
@@ -75,9 +61,9 @@ class _Ranked:
             seen = (groups @ drawn)[:-1].cumsum(0)
             hits = drawn[image[hit]].cumsum(0)
             best = np.maximum.accumulate((hits / np.maximum(seen, 1))[::-1])[::-1]
-            reached = _thresholds_reached(hits / np.maximum(objects, 1), recalls)
+            reached = _thresholds_reached(hits / np.maximum(objects, 1))
             total += (best * np.diff(reached, axis=0, prepend=0)).sum(0)
-        return np.where(objects > 0, total / (len(self.matched) * len(recalls)), np.nan)
+        return np.where(objects > 0, total / (len(self.matched) * len(RECALLS)), np.nan)
 
 
 class Matches:
@@ -108,22 +94,17 @@ class Matches:
         """Ids of the images, in the order of the weights of `average_precision`."""
         self.file_names = {image: truth.imgs[image]["file_name"] for image in self.images}
         labels = {ids[name]: label for label, name in enumerate(classes)}
-        self.objects: dict[int | str, list[Box]] = {
-            image: [
-                Box(entry["bbox"], labels[entry["category_id"]])
-                for entry in truth.imgToAnns[image]
-                if entry["category_id"] in labels and not entry.get("iscrowd")
-            ]
-            for image in self.images
-        }
+        self.objects: dict[int | str, list[Box]] = {image: [] for image in self.images}
         """Annotated objects by image; a crowd is none."""
-        self._recalls = evaluation.params.recThrs
-        kinds = [(labels[number], size) for number in evaluation.params.catIds for size in SIZES]
-        count = len(self.images)
-        self._ranked = {
-            kind: _rank(evaluation.evalImgs[i * count : (i + 1) * count], detections, len(evaluation.params.iouThrs))
-            for i, kind in enumerate(kinds)
-        }
+        for image, boxes in self.objects.items():
+            for entry in truth.imgToAnns[image]:
+                if entry["category_id"] in labels and not entry.get("iscrowd"):
+                    boxes.append(Box(entry["bbox"], labels[entry["category_id"]]))
+        self._ranked: dict[tuple[int, str], _Ranked] = {}
+        evaluations = iter(evaluation.evalImgs)
+        for category, size in product(evaluation.params.catIds, SIZES):
+            of_images = list(islice(evaluations, len(self.images)))
+            self._ranked[labels[category], size] = _rank(of_images, detections)
 
     def detections(self, threshold: float) -> dict[int | str, list[Box]]:
         """Detections with a score of at least `threshold` by image, best first.
@@ -153,7 +134,7 @@ class Matches:
         for start in range(0, len(weights), BLOCK):
             drawn = np.ascontiguousarray(weights[start : start + BLOCK].T, dtype=np.float32)
             ranked = [self._ranked[label, size] for label in range(len(self.classes))]
-            blocks.append(np.stack([one.precision(drawn, self._recalls) for one in ranked], axis=1))
+            blocks.append(np.stack([one.precision(drawn) for one in ranked], axis=1))
         return np.concatenate(blocks)
 
 
@@ -173,7 +154,7 @@ def _read_results(truth: COCO, path: Path) -> COCO:
     return nothing
 
 
-def _rank(evaluations: Sequence[dict | None], detections: COCO, thresholds: int) -> _Ranked:
+def _rank(evaluations: Sequence[dict | None], detections: COCO) -> _Ranked:
     """From pycocotools' evaluation of each image; `None` where it has neither object nor detection."""
     present = [(i, evaluation) for i, evaluation in enumerate(evaluations) if evaluation is not None]
     objects = np.zeros(len(evaluations), dtype=int)
@@ -182,7 +163,7 @@ def _rank(evaluations: Sequence[dict | None], detections: COCO, thresholds: int)
     image = np.array([i for i, evaluation in present for _ in evaluation["dtIds"]], dtype=int)
     boxes = [detections.anns[number]["bbox"] for _, evaluation in present for number in evaluation["dtIds"]]
     score = np.array([score for _, evaluation in present for score in evaluation["dtScores"]])
-    none = np.zeros((thresholds, 0))
+    none = np.zeros((10, 0))  # COCO has 10 IoU thresholds
     matched = np.concatenate([none, *(evaluation["dtMatches"] for _, evaluation in present)], axis=1) > 0
     counted = np.concatenate([none, *(evaluation["dtIgnore"] for _, evaluation in present)], axis=1) == 0
     order = np.argsort(-score, kind="mergesort")
@@ -197,7 +178,7 @@ def _rank(evaluations: Sequence[dict | None], detections: COCO, thresholds: int)
     )
 
 
-def _thresholds_reached(recall: np.ndarray, recalls: np.ndarray) -> np.ndarray:
-    """How many of the evenly spaced thresholds are at most `recall`, to the last digit as `numpy.searchsorted`."""
-    nearest = np.rint((len(recalls) - 1) * recall).astype(np.intp)
-    return nearest + (recalls.take(nearest) <= recall)
+def _thresholds_reached(recall: np.ndarray) -> np.ndarray:
+    """How many of `RECALLS` are at most `recall`, to the last digit as `numpy.searchsorted`, but faster."""
+    nearest = np.rint((len(RECALLS) - 1) * recall).astype(np.intp)
+    return nearest + (RECALLS.take(nearest) <= recall)

@@ -16,8 +16,7 @@ from . import theme
 from .matches import Box, Matches
 from .run import Run
 
-COMPONENTS = 3
-"""Principal components that are shown, as red, green and blue."""
+COMPONENTS = 3  # principal components, shown as red, green and blue
 
 HOW_TO_READ = (
     "Mean: where a map responds. Components: places of one colour have like features, in all models of a row.\n"

@@ -35,7 +35,7 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path, which: str = "last") -> "Run":
-        """A run from its work directory, whose newest config is read as data.
+        """A run from its work directory, whose newest config is read without running it.
 
         Raises:
             FileNotFoundError: There is no config.
@@ -49,9 +49,7 @@ class Run:
         try:
             config = read_config(path.read_text())
         except ValueError as error:
-            raise ValueError(
-                f"{str(path)!r} holds more than settings: give a work directory as a training left it"
-            ) from error
+            raise ValueError(f"{str(path)!r} holds code: give a work directory as a training left it") from error
         return cls(folder, Config(config.to_dict(), filename=str(path)), which)
 
     @property
@@ -129,7 +127,7 @@ def check_same_data(runs: Sequence[Run]) -> None:
 
 
 def comparable_runs(folders: Mapping[str, Path]) -> dict[str, Run]:
-    """The runs of work directories by name, tested on the same data; see `tested` and `check_same_data`."""
+    """The runs of work directories by name; see `tested` and `check_same_data`."""
     runs = tested(list(folders.values()))
     check_same_data(runs)
     return dict(zip(folders, runs, strict=True))

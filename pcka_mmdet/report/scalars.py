@@ -13,8 +13,7 @@ from pathlib import Path
 
 from pcka_mmdet.configuration.data_set import METRIC, find_metric
 
-ACCURACY = "accuracy/top1"
-"""Metric of a classifier, in percent."""
+ACCURACY = "accuracy/top1"  # metric of a classifier, in percent
 
 
 def read_scalars(folder: Path) -> list[dict]:

@@ -9,7 +9,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from pcka_mmdet.report.matches import SIZES, Box, Matches, _Ranked, _thresholds_reached, mean_over_classes
+from pcka_mmdet.report.matches import RECALLS, SIZES, Box, Matches, _Ranked, _thresholds_reached, mean_over_classes
 from pcka_mmdet.report.page.scores import sample_images
 from tests.report.cases import CLASSES, IDS, dump, random_case
 
@@ -99,7 +99,7 @@ def test_images_whose_ids_are_no_numbers(match):
     assert list(names.detections(0.3).values()) == list(numbers.detections(0.3).values())
 
 
-def naive(ranked, weights, recalls):
+def naive(ranked, weights):
     """AP of one sample by loops over thresholds and detections."""
     objects, values = sum(w * n for w, n in zip(weights, ranked.objects.tolist(), strict=True)), []
     if not objects:
@@ -109,7 +109,7 @@ def naive(ranked, weights, recalls):
         for image, hit, counts in zip(ranked.image, matched, counted, strict=True):
             hits, seen = hits + weights[image] * hit, seen + weights[image] * counts
             curve.append((hits / objects, hits / seen if seen else 0.0))
-        values += [max((p for r, p in curve if r >= recall), default=0.0) for recall in recalls.tolist()]
+        values += [max((p for r, p in curve if r >= recall), default=0.0) for recall in RECALLS.tolist()]
     return sum(values) / len(values)
 
 
@@ -124,20 +124,19 @@ def test_against_loops_in_float64(detections):
     objects[:3] += 2
     objects[3:] = np.minimum(objects[3:], 100)
     ranked = _Ranked(image, np.zeros((detections, 4)), np.zeros(detections), matched, counted, objects)
-    weights, recalls = sample_images(12, samples=20, seed=1), np.linspace(0, 1, 101)
+    weights = sample_images(12, samples=20, seed=1)
     weights[-1] = 0  # no object
-    values = ranked.precision(weights.T.astype(np.float32), recalls)
-    expected = [naive(ranked, row.tolist(), recalls) for row in weights]
+    values = ranked.precision(weights.T.astype(np.float32))
+    expected = [naive(ranked, row.tolist()) for row in weights]
     assert values == pytest.approx(np.array(expected), rel=1e-5, nan_ok=True) and np.isnan(values[-1])
     assert not detections > 1 or 0 < values[0] < 1
 
 
 def test_recall_thresholds_are_met_as_pycocotools_meets_them():
     """`numpy.linspace` has 0.35 a digit above 35 / 100, which therefore does not reach it."""
-    recalls = np.linspace(0, 1, 101)
     recall = np.array([number / objects for objects in (3, 7, 20, 100, 200) for number in range(objects + 1)])
-    assert recalls[35] > 0.35
-    assert _thresholds_reached(recall, recalls).tolist() == np.searchsorted(recalls, recall, side="right").tolist()
+    assert RECALLS[35] > 0.35
+    assert _thresholds_reached(recall).tolist() == np.searchsorted(RECALLS, recall, side="right").tolist()
 
 
 def case_by_hand(objects, detections):

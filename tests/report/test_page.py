@@ -112,9 +112,9 @@ def test_a_teacher_without_a_log(runs, tmp_path):
 
 def test_seeds_without_a_partner_are_left_out(runs):
     plain, distilled, _ = runs
-    assert with_partners([plain[:1], distilled]) == ([plain[:1], distilled[:1]], [1])
-    assert with_partners([plain, distilled]) == ([plain, distilled], [])
-    assert with_partners([distilled]) == ([distilled], [])
+    assert with_partners(dict(a=plain[:1], b=distilled)) == (dict(a=plain[:1], b=distilled[:1]), [1])
+    assert with_partners(dict(a=plain, b=distilled)) == (dict(a=plain, b=distilled), [])
+    assert with_partners(dict(b=distilled)) == (dict(b=distilled), [])
 
 
 def test_results_are_read_for_every_image(runs):

@@ -14,7 +14,7 @@ from pcka_mmdet.report.run import Run, coco_evaluator
 def test_code_in_a_config_is_not_run(tmp_path):
     """The folder may be somebody else's."""
     (tmp_path / "config.py").write_text(f"x = open({str(tmp_path / 'written')!r}, 'w')")
-    with pytest.raises(ValueError, match="config.py' holds more than settings: give a work directory as"):
+    with pytest.raises(ValueError, match="config.py' holds code: give a work directory as"):
         Run.read(tmp_path)
     assert not (tmp_path / "written").exists()
 

@@ -21,11 +21,8 @@ from . import changes, tables
 from .scores import SAMPLES, Score, score, with_partners
 from .words import TEACHER, apart, headline, judge, named, notes, short, title, titles
 
-MOST_CLASSES = 100
-"""More are not drawn as confusion matrices."""
-
-WIDTH = 3.4
-"""Inches of 96 pixels: a chart fits a phone's screen in its natural size, so that its text stays readable."""
+MOST_CLASSES = 100  # of a confusion matrix that is drawn
+WIDTH = 3.4  # inches of 96 pixels: a chart fits a phone's screen in its natural size, with readable text
 
 
 def write_page(plain: Sequence[Run], distilled: Sequence[Run], teacher: Run | None, out: Path) -> str:
@@ -40,11 +37,9 @@ def write_page(plain: Sequence[Run], distilled: Sequence[Run], teacher: Run | No
     Raises:
         ValueError: The test images hold no object; see also `check_same_data`.
     """
-    sides = named(plain, distilled)
-    paired, unpaired = with_partners(list(sides.values()))
-    sides = dict(zip(sides, paired, strict=True))
+    sides, unpaired = with_partners(named(plain, distilled))
     check_same_data([*distilled, *plain, *([] if teacher is None else [teacher])])
-    scores = score(paired, teacher)
+    scores = score(list(sides.values()), teacher)
     if not np.isfinite(scores.whole.shown.value):
         raise ValueError("the test images hold no object of these classes: without one there is no AP to report")
     result, verdict = " ".join([headline(sides, scores), *notes(sides, unpaired)]), judge(sides, scores)

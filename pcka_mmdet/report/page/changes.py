@@ -10,14 +10,9 @@ import cv2
 from ..matches import Box
 from ..run import Run
 
-THRESHOLD = 0.3
-"""Lowest score of the detections that count."""
-
-MOST_IMAGES = 3
-"""Images of each kind that are shown."""
-
-WIDEST = 640
-"""Side of a picture in pixels, at most."""
+THRESHOLD = 0.3  # lowest score of the detections that count
+MOST_IMAGES = 3  # of each kind
+MOST_PIXELS = 640  # longer side of a picture
 
 
 @dataclass(frozen=True)
@@ -54,12 +49,12 @@ def largest(runs: Sequence[Run]) -> tuple[list[Change], list[Change]]:
 
 
 def photo(file: Path) -> tuple[int, int, str] | None:
-    """Width, height, and the image as a small JPEG in base64; `None` if it cannot be read."""
+    """Width and height, and the image as a small JPEG in base64; `None` if it cannot be read."""
     picture = cv2.imread(str(file))
     if picture is None:
         return None
     height, width = picture.shape[:2]
-    scale = min(1.0, WIDEST / max(height, width))
+    scale = min(1.0, MOST_PIXELS / max(height, width))
     if scale < 1:
         picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]

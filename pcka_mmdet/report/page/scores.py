@@ -5,7 +5,7 @@ test images, n trainings.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +17,12 @@ from pcka_mmdet.configuration.nested import without
 from ..matches import SIZES, mean_over_classes
 from ..run import Run
 
-SAMPLES = 2000
-"""Samples of the test images; the ends of an interval then have an error of about 0.06 standard deviations."""
+Sides = Mapping[str, Sequence[Run]]
+"""Trainings by the name of their side, as it stands in a sentence; the baseline comes first."""
 
-ENDS = (0.025, 0.975)
-"""Quantiles at the ends of an interval."""
-
+SAMPLES = 2000  # of the test images; the ends of an interval then have an error of about 0.06 standard deviations
+ENDS = (0.025, 0.975)  # quantiles at the ends of an interval
+SIGNED = "{:+.3f}"  # form of a difference
 SEED_SETTINGS = {
     *("checkpoint", "ckpt", "init_student", "load_from", "teacher_ckpt"),
     *("ann_file", "data_prefix", "data_root"),
@@ -39,16 +39,19 @@ class Estimate:
     low: float
     high: float
 
+    def written(self, form: str = "{:.3f}") -> list[str]:
+        """The value and the interval, without the sign of -0.000."""
+        value, low, high = (form.format(round(number, 3) + 0.0) for number in (self.value, self.low, self.high))
+        return [value, f"{low} to {high}"]
+
 
 @dataclass(frozen=True)
 class Score:
     """AP of all objects, of a class or of a size."""
 
     name: str
-    sides: list[Estimate]
-    """By side, the mean over its seeds."""
-    difference: Estimate | None
-    """Second side minus first; `None` for a single side."""
+    sides: list[Estimate]  # the mean over the seeds of each side
+    difference: Estimate | None  # second side minus first; none for a single side
 
     @property
     def shown(self) -> Estimate:
@@ -64,14 +67,10 @@ class Scores:
     classes: list[Score]
     sizes: list[Score]
     teacher: Estimate | None
-    images: int
-    """Number of test images."""
-    trainings: int
-    """Trainings of the side that has fewer. With one, an interval is over the test images only."""
-    by_seed: bool
-    """Whether each side is one training with several seeds."""
-    paired: bool
-    """Whether both sides have the same seeds, so that differences are seed by seed."""
+    images: int  # number of test images
+    trainings: int  # of the side that has fewer; with one, an interval is over the test images only
+    by_seed: bool  # whether each side is one training with several seeds
+    paired: bool  # whether both sides have the same seeds, so that differences are seed by seed
 
     @property
     def over(self) -> str:
@@ -104,7 +103,7 @@ def score(sides: Sequence[Sequence[Run]], teacher: Run | None = None) -> Scores:
         whole=compare("all", [mean_over_classes(values) for values in by_class]),
         classes=[one for one in classes if np.isfinite(one.shown.value)],
         sizes=[one for one in sizes if np.isfinite(one.shown.value)],
-        teacher=teacher and estimate([mean_over_classes(precision([teacher], "all"))]),
+        teacher=estimate([mean_over_classes(precision([teacher], "all"))]) if teacher else None,
         images=len(first.images),
         trainings=min(map(len, sides)),
         by_seed=by_seed,
@@ -121,16 +120,16 @@ def sample_images(num_images: int, samples: int, seed: int = 0) -> np.ndarray:
     return weights
 
 
-def with_partners(sides: Sequence[Sequence[Run]]) -> tuple[list[Sequence[Run]], list[int]]:
+def with_partners(sides: Sides) -> tuple[Sides, list[int]]:
     """Two sides without the seeds that one of them lacks, and these seeds.
 
     Sides that have no seed in common, or are not the seeds of one training each, are left as they are.
     """
-    seeds = [{run.seed for run in side} for side in sides]
-    common = set.intersection(*seeds)
-    if len(sides) < 2 or not common or not all(map(_have_seeds, sides)):
-        return list(sides), []
-    return [[run for run in side if run.seed in common] for side in sides], sorted(set.union(*seeds) - common)
+    common = set.intersection(*({run.seed for run in runs} for runs in sides.values()))
+    if len(sides) < 2 or not common or not all(map(_have_seeds, sides.values())):
+        return sides, []
+    unpaired = {run.seed for runs in sides.values() for run in runs if run.seed is not None} - common
+    return {name: [run for run in runs if run.seed in common] for name, runs in sides.items()}, sorted(unpaired)
 
 
 def are_unlike(runs: Sequence[Run]) -> bool:

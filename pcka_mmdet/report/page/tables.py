@@ -17,8 +17,8 @@ from pcka_mmdet.configuration.nested import leaves
 from ..curves import TITLES, Curves
 from ..run import Run
 from ..scalars import median_step, training_records, training_seconds
-from .scores import Estimate, Scores
-from .words import TEACHER, Sides, interval, short, signed, titles
+from .scores import SIGNED, Scores, Sides
+from .words import TEACHER, short, titles
 
 
 @dataclass(frozen=True)
@@ -37,29 +37,23 @@ def results(sides: Sides, everyone: Sides, scores: Scores) -> Table:
         estimates[TEACHER] = scores.teacher
     rows = []
     for name, runs in everyone.items():
-        over = _ap(estimates[name])[1:] + ["test images"] if len(runs) == 1 else ["", ""]
+        over = [estimates[name].written()[1], "test images"] if len(runs) == 1 else ["", ""]
         rows += [[title, f"{run.average_precision:.3f}", *over] for title, run in titles({name: runs}).items()]
     several = f"{'seeds' if scores.by_seed else 'trainings'} and test images"
-    rows += [[f"{short(name)}, mean", *_ap(estimates[name]), several] for name, runs in sides.items() if len(runs) > 1]
-    if difference := scores.whole.difference:
-        rows.append(["difference", signed(difference.value), interval(difference), scores.over])
+    means = {name: estimates[name] for name, runs in sides.items() if len(runs) > 1}
+    rows += [[f"{short(name)}, mean", *estimate.written(), several] for name, estimate in means.items()]
+    if scores.whole.difference:
+        rows.append(["difference", *scores.whole.difference.written(SIGNED), scores.over])
     return Table("AP on the test images", ["", "AP", "95 % interval", "over"], rows)
-
-
-def _ap(estimate: Estimate) -> list[str]:
-    """AP and its interval."""
-    return [f"{estimate.value:.3f}", interval(estimate, "{:.3f}")]
 
 
 def by_class(sides: Sides, scores: Scores) -> Table:
     """AP of each class and size, and the difference; the interval is that of the last column of values."""
     rows = []
     for score in (*scores.classes, *scores.sizes):
-        cells = [f"{estimate.value:.3f}" for estimate in score.sides]
-        if score.difference is None:
-            cells = _ap(score.shown)
-        else:
-            cells += [signed(score.difference.value), interval(score.difference)]
+        cells = score.shown.written()
+        if score.difference:
+            cells = [side.written()[0] for side in score.sides] + score.difference.written(SIGNED)
         rows.append([score.name, *cells])
     difference = ["difference"] if scores.whole.difference else []
     header = ["", *map(short, sides), *difference, f"95 % interval over {scores.over}"]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,11 @@ from pcka_mmdet.configuration.distillation import is_distillation, teachers_of
 from pcka_mmdet.configuration.nested import last_name, without
 
 from ..run import Run
-from .scores import Estimate, Scores, are_unlike
+from .scores import SIGNED, Scores, Sides, are_unlike
 
-Sides = Mapping[str, Sequence[Run]]
-"""Trainings by the name of their side, as it stands in a sentence; the baseline comes first."""
-
-FEW_IMAGES = 20
-"""Fewer test images get no verdict: an interval over so few says little."""
-
-FEW_SEEDS = 3
-"""Seeds a side that the page advises."""
-
-LEARNED = 0.02
-"""A side with a lower AP has not learned."""
-
+FEW_IMAGES = 20  # fewer test images get no verdict: an interval over so few says little
+FEW_SEEDS = 3  # advised on each side
+LEARNED = 0.02  # a side with a lower AP has not learned
 TEACHER, STUDENT, DISTILLED = "the teacher", "the student alone", "the distilled student"
 
 OUTSIDE_NETWORK = ("_scope_", "data_preprocessor", "init_cfg", "pretrained", "test_cfg", "train_cfg")
@@ -34,15 +26,11 @@ OUTSIDE_NETWORK = ("_scope_", "data_preprocessor", "init_cfg", "pretrained", "te
 
 
 def named(plain: Sequence[Run], distilled: Sequence[Run]) -> Sides:
-    """The sides by name.
+    """The sides by name: `STUDENT` and `DISTILLED` for a student and its distillations, else by their folders.
 
     Args:
         plain: The baseline; may be empty.
         distilled: The trainings that the page is about.
-
-    Returns:
-        `STUDENT` and `DISTILLED` for plain trainings of a student and its distillations, else the names of their
-        folders.
     """
     if not plain:
         distils = all(is_distillation(run.config) for run in distilled)
@@ -54,7 +42,7 @@ def named(plain: Sequence[Run], distilled: Sequence[Run]) -> Sides:
 
 
 def _is_student_of(config: Config, distillation: Config) -> bool:
-    """Whether a config trains the student of a distillation alone. A student that is a file is taken for it."""
+    """Whether a config trains the student of a distillation; so it seems if the distillation names a student's file."""
     if is_distillation(config) or not is_distillation(distillation):
         return False
     student = distillation.model.architecture
@@ -86,7 +74,6 @@ def short(name: str) -> str:
 
 
 def _begin(name: str) -> str:
-    """The name of a side where a sentence begins."""
     return re.sub("^the ", "The ", name)
 
 
@@ -106,7 +93,7 @@ def title(sides: Sides) -> str:
 
 
 def detector_name(model: Any) -> str:
-    """Detector and backbone, such as `RetinaNet (ResNet-18, 12 channels)`; the name of a file that is gone."""
+    """Detector and backbone, such as `RetinaNet (ResNet-18, 12 channels)`; the name of a missing file."""
     try:
         model = model_config(model)
     except (FileNotFoundError, ValueError):
@@ -123,15 +110,16 @@ def headline(sides: Sides, scores: Scores) -> str:
     """The result in one sentence or two."""
     whole, (name, runs) = scores.whole, list(sides.items())[-1]
     over = f", the mean over {len(runs)} {'seeds' if scores.by_seed else 'trainings'}" if len(runs) > 1 else ""
-    text = f"{_begin(name)} reaches AP {whole.sides[-1].value:.3f}{over}"
+    value, interval = whole.sides[-1].written()
+    text = f"{_begin(name)} reaches AP {value}{over}"
     if whole.difference is None:
-        text += f" ({interval(whole.shown, '{:.3f}')} over {scores.over})."
+        text += f" ({interval} over {scores.over})."
     else:
-        text += f", {next(iter(sides))} {whole.sides[0].value:.3f}: {signed(whole.difference.value)} "
+        difference, interval = whole.difference.written(SIGNED)
         unpaired = ", which have no common seeds to be paired by" if scores.trainings > 1 and not scores.paired else ""
-        text += f"({interval(whole.difference)} over {scores.over}{unpaired})."
-    teacher = scores.teacher
-    return text if teacher is None else f"{text} {_begin(TEACHER)} reaches {teacher.value:.3f}."
+        baseline = f"{next(iter(sides))} {whole.sides[0].written()[0]}"
+        text += f", {baseline}: {difference} ({interval} over {scores.over}{unpaired})."
+    return f"{text} {_begin(TEACHER)} reaches {scores.teacher.written()[0]}." if scores.teacher else text
 
 
 def notes(sides: Sides, left_out: Sequence[int]) -> list[str]:
@@ -141,17 +129,11 @@ def notes(sides: Sides, left_out: Sequence[int]) -> list[str]:
         if are_unlike(runs):
             folders = ", ".join(str(run.folder) for run in runs)
             sentences.append(f"A mean over {name} says little: these differ in more than their seeds: {folders}.")
-    if any(_tests_on_val(run.config) for runs in sides.values() for run in runs):
-        sentences.append(
-            "The test images are those of val: where they chose a setting or a checkpoint, AP and gain are too high."
-        )
+    loaders = [(run.config.get("val_dataloader"), run.config.get("test_dataloader")) for run in chain(*sides.values())]
+    if any(val and test and annotation_path(val.dataset) == annotation_path(test.dataset) for val, test in loaders):
+        of_val = "where they chose a setting or a checkpoint, AP and gain are too high"
+        sentences.append(f"The test images are those of val: {of_val}.")
     return sentences
-
-
-def _tests_on_val(config: Config) -> bool:
-    """Whether a config tests on the annotations that it validates on."""
-    loaders = [config.get(f"{split}_dataloader") for split in ("val", "test")]
-    return all(loaders) and len({annotation_path(loader.dataset) for loader in loaders}) == 1
 
 
 def apart(sides: Sides) -> Sides:
@@ -189,14 +171,3 @@ def judge(sides: Sides, scores: Scores) -> tuple[str, str]:
         result = f"{_begin(list(sides)[-1])} is {'better' if sign > 0 else 'worse'}"
     reason = f"the {change} is larger than chance among {scores.over} explains"
     return f"{result}: {reason}.", "good" if sign > 0 else "bad"
-
-
-def interval(estimate: Estimate, form: str = "{:+.3f}") -> str:
-    """Both ends of an interval; `+ 0.0` makes -0.000 +0.000."""
-    low, high = (form.format(round(end, 3) + 0.0) for end in (estimate.low, estimate.high))
-    return f"{low} to {high}"
-
-
-def signed(value: float) -> str:
-    """A difference of AP with its sign; `+ 0.0` makes -0.000 +0.000."""
-    return f"{round(value, 3) + 0.0:+.3f}"
