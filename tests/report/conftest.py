@@ -87,7 +87,7 @@ def page(runs, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def page_of_one(runs, tmp_path_factory):
-    """A distillation alone."""
+    """A single distillation."""
     out = tmp_path_factory.mktemp("page_of_one") / "report.html"
     write_page([], runs[1][:1], None, out)
     return out

@@ -25,8 +25,8 @@ def test_curves_compare_the_detectors_own_losses():
     for prefix in ("", "student."):  # of Cascade R-CNN, and of a decoder's layers
         stages = {f"{prefix}{name}": 0.5 for name in ("loss_rpn_cls", "s0.loss_cls", "s1.loss_bbox", "d0.loss_cls")}
         assert loss_curve([stages | {"iter": 10, "distill.loss_head": 9.0, "loss": 11.0}], 10) == ([1.0], [2.0])
-    others = {"enc_loss_cls": 1.0, "d0.dn_loss_iou": 2.0, "det_loss": 4.0, "distill.loss_head": 9.0, "loss": 16.0}
-    assert loss_curve([others | {"iter": 10}], 10) == ([1.0], [7.0])  # of DINO and CornerNet
+    logged = {"enc_loss_cls": 1.0, "d0.dn_loss_iou": 2.0, "det_loss": 4.0, "distill.loss_head": 9.0, "loss": 16.0}
+    assert loss_curve([logged | {"iter": 10}], 10) == ([1.0], [7.0])  # of DINO and CornerNet
 
 
 def test_the_mean_similarity_over_levels():

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from pcka_mmdet.configuration.installed import releases
 from pcka_mmdet.report.curves import along
-from pcka_mmdet.report.page import svg, tables, write_page
+from pcka_mmdet.report.page import lines, svg, tables, write_page
 from pcka_mmdet.report.page.changes import largest
 from pcka_mmdet.report.page.scores import score, with_partners
 from pcka_mmdet.report.page.words import DISTILLED, STUDENT, apart, headline
@@ -25,27 +25,27 @@ def test_the_gain_is_of_the_means_over_seeds(runs):
     scores = score([plain, distilled])
     means = [np.mean([run.average_precision for run in side]) for side in (plain, distilled)]
     whole = scores.whole
-    assert [found.value for found in whole.sides] == pytest.approx(means)
+    assert [side.value for side in whole.sides] == pytest.approx(means)
     assert whole.difference.value == pytest.approx(means[1] - means[0]) and whole.difference.low > 0
-    assert [found.name for found in scores.classes] == list(CLASSES)
+    assert [one.name for one in scores.classes] == list(CLASSES)
     assert (scores.over, scores.trainings, scores.paired) == ("seeds and test images", 2, True)
-    alone = score([plain[:1], distilled[:1]])
-    assert (alone.over, alone.trainings) == ("test images", 1)
-    assert whole.difference.high - whole.difference.low > alone.whole.difference.high - alone.whole.difference.low
+    single = score([plain[:1], distilled[:1]])
+    assert (single.over, single.trainings) == ("test images", 1)
+    assert whole.difference.high - whole.difference.low > single.whole.difference.high - single.whole.difference.low
     weights = np.ones((1, 20))
-    for index, found in enumerate(scores.classes):
+    for index, one in enumerate(scores.classes):
         values = [run.matches.average_precision(weights)[0, index] for run in distilled]
-        assert found.sides[1].value == pytest.approx(np.mean(values)) and found.shown is found.difference
+        assert one.sides[1].value == pytest.approx(np.mean(values)) and one.shown is one.difference
     assert scores.teacher is None and teacher.average_precision > means[1]
-    found = score([plain, distilled], teacher).teacher
-    assert found.value == pytest.approx(teacher.average_precision) and found.low <= found.value <= found.high
+    ap = score([plain, distilled], teacher).teacher
+    assert ap.value == pytest.approx(teacher.average_precision) and ap.low <= ap.value <= ap.high
 
 
 def test_a_side_alone_has_no_difference(runs):
-    both, alone = score(runs[:2]), score(runs[1:2])
-    assert alone.whole.sides == both.whole.sides[1:] and alone.whole.shown is alone.whole.sides[0]
-    assert alone.whole.difference is None and alone.over == "seeds and test images"
-    assert [found.name for found in alone.classes] == list(CLASSES)
+    both, single = score(runs[:2]), score(runs[1:2])
+    assert single.whole.sides == both.whole.sides[1:] and single.whole.shown is single.whole.sides[0]
+    assert single.whole.difference is None and single.over == "seeds and test images"
+    assert [one.name for one in single.classes] == list(CLASSES)
 
 
 @pytest.mark.parametrize("seeds, by_seed", [([None] * 4, False), ([0, 1, 2, 3], True)], ids=["none", "not common"])
@@ -64,27 +64,27 @@ def test_trainings_without_common_seeds_are_not_paired(runs, seeds, by_seed, mon
     assert scores.whole.difference.value == pytest.approx(np.mean(values[0]) - np.mean(values[1]))
 
 
-def test_trainings_of_two_methods_are_no_seeds(runs, monkeypatch, figures, tmp_path):
+def test_trainings_of_two_methods_are_no_seeds(runs, monkeypatch):
     plain, distilled, _ = runs
     monkeypatch.setitem(distilled[1].config._cfg_dict, "optim_wrapper", dict(optimizer=dict(lr=7)))
     scores = score([plain, distilled])
     assert not scores.by_seed
     sides = {STUDENT: plain, DISTILLED: distilled}
     assert "the mean over 2 trainings, " in headline(sides, scores)
-    found = apart(sides)
-    assert found == {STUDENT: plain, **{str(run.folder): [run] for run in distilled}}
-    write_page(plain, distilled, None, tmp_path / "report.html")
-    drawn = [line.get_color() for line in figures[0].axes[0].get_lines()]
+    separate = apart(sides)
+    assert separate == {STUDENT: plain, **{str(run.folder): [run] for run in distilled}}
+    curves, unit = along({name: [run.records for run in side] for name, side in separate.items()})
+    drawn = [line.get_color() for line in lines("precision", curves["precision"], unit).axes[0].get_lines()]
     assert len(drawn) == 4 and len(set(drawn)) == 3 and drawn[0] == drawn[1]  # the student's two seeds
 
 
 def test_runs_on_other_images_are_refused(runs, tmp_path):
-    other = work_dir(tmp_path / "other", dump(random_case(images=5, first=20)[0], tmp_path / "a.json"))
-    (other.folder / RESULTS).write_text("[]")
-    with pytest.raises(ValueError, match="other' was tested on other images, classes or objects than"):
-        write_page([other], runs[1], None, tmp_path / "report.html")
-    with pytest.raises(ValueError, match="other' was tested on other images, classes or objects than"):
-        write_page([], runs[1], other, tmp_path / "report.html")
+    foreign = work_dir(tmp_path / "foreign", dump(random_case(images=5, first=20)[0], tmp_path / "a.json"))
+    (foreign.folder / RESULTS).write_text("[]")
+    with pytest.raises(ValueError, match="foreign' was tested on other images, classes or objects than"):
+        write_page([foreign], runs[1], None, tmp_path / "report.html")
+    with pytest.raises(ValueError, match="foreign' was tested on other images, classes or objects than"):
+        write_page([], runs[1], foreign, tmp_path / "report.html")
 
 
 def test_runs_on_other_objects_are_refused(runs, tmp_path):
@@ -92,13 +92,13 @@ def test_runs_on_other_objects_are_refused(runs, tmp_path):
     content, _ = random_case()
     for one in content["annotations"]:
         one["image_id"] = (one["image_id"] + 1) % 20
-    other = work_dir(tmp_path / "other", dump(content, tmp_path / "a.json"))
-    with pytest.raises(ValueError, match="other' was tested on other images, classes or objects than"):
-        write_page([other], runs[1], None, tmp_path / "report.html")
+    foreign = work_dir(tmp_path / "foreign", dump(content, tmp_path / "a.json"))
+    with pytest.raises(ValueError, match="foreign' was tested on other images, classes or objects than"):
+        write_page([foreign], runs[1], None, tmp_path / "report.html")
 
 
 def test_a_teacher_without_a_log(runs, tmp_path):
-    """Its folder has a test alone; the others' curves are by epochs."""
+    """Its folder has only a test; the curves of the students are by epochs."""
     plain, distilled, teacher = runs
     folder = shutil.copytree(teacher.folder, tmp_path / "teacher", ignore=shutil.ignore_patterns("2026*"))
     unlogged = Run(folder, teacher.config)
@@ -124,15 +124,15 @@ def test_results_are_read_for_every_image(runs):
 
 
 def test_images_of_largest_change(runs):
-    one, other = runs[0][0], runs[1][0]
-    better, worse = largest([one, other])
+    plain, distilled = runs[0][0], runs[1][0]
+    better, worse = largest([plain, distilled])
     assert len(better) == 3 and better[0].gain >= better[1].gain >= better[2].gain > 0 and worse == []
     change = better[0]
     before, after = (sum(box.correct for box in boxes) for boxes in change.detections)
     assert before < after and change.file.name == f"{change.image}.png"
     errors = [len(boxes) - hits for boxes, hits in zip(change.detections, (before, after), strict=True)]
     assert change.gain == after - before - errors[1] + errors[0]
-    assert [c.gain for c in largest([other, one])[1]] == [-c.gain for c in better]
+    assert [c.gain for c in largest([distilled, plain])[1]] == [-c.gain for c in better]
 
 
 def test_images_of_most_errors_of_a_run_alone(runs):
@@ -202,9 +202,9 @@ def test_one_file_with_all_that_it_shows(page):
     assert "command" not in text and "tools/train.py &lt;x&gt;.py" in text  # escaped
     assert "over seeds and test images" in text and "The teacher reaches" in text
     assert text.count("<table>") == text.count("<caption>") == 7
-    found = {path.name for path in page.parent.glob("*.png")}
+    files = {path.name for path in page.parent.glob("*.png")}
     names = "precision", "loss", "similarity", "classes", "sizes", "confusion1", "confusion2"
-    assert found == {f"report_{name}.png" for name in names}
+    assert files == {f"report_{name}.png" for name in names}
     trained = "torch 2.1.0, onedl-mmengine 0.10.12"
     assert f"Trained with {trained}: teacher, student alone, seed 0, student alone, seed 1, distilled student" in text
     assert f"Report written with {releases()}." in text
@@ -247,7 +247,7 @@ def test_a_run_without_a_log(runs, tmp_path):
 
 
 def test_the_page_says_which_checkpoints_were_tested(runs, page, tmp_path):
-    """The best ones have results of their own."""
+    """The best ones have separate results."""
     run = replace(runs[1][0], folder=tmp_path / "best", which="best")
     run.results.parent.mkdir(parents=True)
     run.results.write_bytes((runs[1][0].folder / RESULTS).read_bytes())

@@ -134,17 +134,17 @@ def random_map(channels, height=5, width=7, seed=0):
 
 
 def test_components_are_those_of_scikit_learn():
-    found = principal_components(random_map(6))
+    components = principal_components(random_map(6))
     expected = PCA(3, whiten=True).fit_transform(random_map(6).reshape(6, -1).T.numpy())
     for i in range(3):
-        correlation = np.corrcoef(found[..., i].flatten(), expected[:, i])[0, 1]
+        correlation = np.corrcoef(components[..., i].flatten(), expected[:, i])[0, 1]
         assert abs(correlation) == pytest.approx(1, abs=1e-5)
-    assert found.reshape(-1, 3).var(0, unbiased=False).tolist() == pytest.approx([1.0] * 3)
+    assert components.reshape(-1, 3).var(0, unbiased=False).tolist() == pytest.approx([1.0] * 3)
 
 
 def test_components_that_are_missing_are_0():
-    found = principal_components(random_map(2))
-    assert found[..., 2].abs().max() == 0 and found[..., 1].abs().max() > 0
+    components = principal_components(random_map(2))
+    assert components[..., 2].abs().max() == 0 and components[..., 1].abs().max() > 0
     assert principal_components(torch.ones(4, 2, 2)).abs().max() == 0
 
 

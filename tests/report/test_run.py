@@ -48,8 +48,8 @@ def test_what_the_report_cannot_read():
     both = [masks, dict(masks, metric=["bbox", "segm"])]
     assert coco_evaluator(Config(dict(test_evaluator=both)))[0] == "test_evaluator.1"
     assert coco_evaluator(Config(dict(test_evaluator=dict(metrics=both))))[0] == "test_evaluator.metrics.1"
-    alone = dict(metrics=dict(masks, metric="bbox"))
-    assert coco_evaluator(Config(dict(test_evaluator=alone)))[0] == "test_evaluator.metrics"
+    single = dict(metrics=dict(masks, metric="bbox"))
+    assert coco_evaluator(Config(dict(test_evaluator=single)))[0] == "test_evaluator.metrics"
 
 
 def test_versions_are_those_of_the_training(tmp_path):

@@ -1,4 +1,4 @@
-"""What the page's sentences say of intervals, and what they call the sides."""
+"""The page's sentences on intervals, and the names of the sides."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def test_verdicts_of_several_seeds(ends, kind, begin):
 
 
 def test_one_training_a_side_gives_no_verdict():
-    """It is said what one training can say: how far the difference depends on the test images."""
+    """It only says how far the difference depends on the test images."""
     advice = "compare 3 seeds a side or more."
     expected = {
         GAIN: f"Other test images would hardly turn this gain around, but other seeds may: {advice}",
@@ -56,8 +56,8 @@ def test_one_training_a_side_gives_no_verdict():
         NEITHER: f"Other test images alone could turn it around: {advice}",
     }
     for ends, text in expected.items():
-        found = judge(STUDENTS, scores(ends, trainings=1))
-        assert found == (f"One training a side gives no verdict. {text}", "note")
+        verdict = judge(STUDENTS, scores(ends, trainings=1))
+        assert verdict == (f"One training a side gives no verdict. {text}", "note")
 
 
 def test_few_images_get_no_verdict():
@@ -69,8 +69,8 @@ def test_few_images_get_no_verdict():
 def test_detectors_that_have_not_learned():
     text = "learned (AP below 0.02): train longer."
     assert judge(STUDENTS, scores(GAIN, value=0.019)) == (f"Neither has {text}", "note")
-    alone = Scores(Score("all", [Estimate(0.001, 0, 0.01)], None), [], [], None, 50, 1, True, False)
-    assert judge({DISTILLED: []}, alone) == (f"The detector has not {text}", "note")
+    single = Scores(Score("all", [Estimate(0.001, 0, 0.01)], None), [], [], None, 50, 1, True, False)
+    assert judge({DISTILLED: []}, single) == (f"The detector has not {text}", "note")
     assert judge(STUDENTS, scores(GAIN, value=0.021))[1] == "good"
 
 
