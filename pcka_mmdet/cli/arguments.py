@@ -17,7 +17,7 @@ from pcka_mmdet.engine.work_dir import RANKS
 from pcka_mmdet.models.recipes import RECIPES
 
 CALL = re.compile(r"""^[^=]+=(?!').*\w\([^)]*,""")
-"""A value such as `dict(a=1,b=2)`, not within quotes: MMEngine's parser does not come to its end."""
+"""An unquoted value like `dict(a=1,b=2)`, on which MMEngine's parser hangs."""
 
 
 class ConfigOptions(DictAction):
@@ -59,6 +59,9 @@ def positive(word: str) -> int:
     if not word.isdecimal() or int(word) < 1:
         raise argparse.ArgumentTypeError(f"a number of 1 or more is expected, got {word!r}")
     return int(word)
+
+
+SIZE = dict(type=positive, nargs=2, metavar=("HEIGHT", "WIDTH"))  # of an option for an image's size
 
 
 def add_cfg_options(parser: argparse.ArgumentParser, what: str, option: str = "--cfg-options") -> None:
@@ -105,17 +108,10 @@ def _config_file(path: str) -> Config:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def add_size_argument(parser: argparse.ArgumentParser, option: str, what: str, required: bool = False) -> None:
-    """Add an option for the height and width of an image; `what` is its help."""
-    names = ("HEIGHT", "WIDTH")
-    parser.add_argument(option, type=positive, nargs=2, metavar=names, required=required, help=what)
-
-
 def training_config(args: argparse.Namespace) -> tuple[Config, str]:
     """The config of `train` and `doctor`, and a sentence on the recipe where `--teacher` makes it a distillation's.
 
     Raises:
-        FileNotFoundError: See `runner_config`.
         ValueError: The options do not go together; see also `runner_config` and `distillation_config`.
     """
     if bool(args.teacher) != bool(args.teacher_ckpt):

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from pcka_mmdet.engine.onnx_export import export_onnx
 
-from .arguments import add_config_argument, add_size_argument
+from .arguments import SIZE, add_config_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", help="checkpoint file or URL")
     default = "CHECKPOINT with the suffix .onnx; for a URL, in the current folder"
     parser.add_argument("out", nargs="?", type=Path, help=f"file to write (default: {default})")
-    add_size_argument(parser, "--shape", "size of the padded image in pixels", required=True)
+    parser.add_argument("--shape", required=True, help="size of the padded image in pixels", **SIZE)
     add_config_argument(parser)
 
 

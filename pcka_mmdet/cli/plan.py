@@ -18,7 +18,7 @@ from pcka_mmdet.models.recipes import losses_of, write_out_recipe
 from pcka_mmdet.report.scalars import median_step, read_scalars
 from pcka_mmdet.report.theme import console_table
 
-from .arguments import add_size_argument, positive
+from .arguments import SIZE, positive
 
 MEBI = 2**20
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="config of a distillation")
     parser.add_argument("--gpus", type=positive, nargs="+", default=[8, 64])
     parser.add_argument("--batch", type=positive, help="images per GPU (default: the config's)")
-    add_size_argument(parser, "--size", "of the padded image in pixels (default: of the config's pipeline)")
+    parser.add_argument("--size", help="of the padded image in pixels (default: of the config's pipeline)", **SIZE)
     parser.add_argument("--epochs", type=positive, help="default: the config's")
     parser.add_argument("--images", type=positive, help="default: those of the annotation file (COCO's are known)")
     what = "seconds per step of the {}, or a work directory whose log has them"
@@ -37,11 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def seconds_per_step(given: str | None) -> float | None:
-    """The value of `--step`: a number, or the median of the steps in a work directory's log.
-
-    Raises:
-        ValueError: It is neither.
-    """
+    """The value of `--step`: a number, or the median of the steps in a work directory's log."""
     if given is None:
         return None
     try:

@@ -32,14 +32,10 @@ Curves = dict[str, list[Curve]]
 
 
 def along(logs: Mapping[str, Sequence[Sequence[dict]]]) -> tuple[dict[str, Curves], str]:
-    """The curves of trainings.
+    """Curves of `TITLES`, without those that no training logged; and their unit.
 
-    Args:
-        logs: By name, the records of one or several trainings; see `read_scalars`.
-
-    Returns:
-        Curves as in `TITLES`, without those that no training logged; and their unit, `'epoch'`, or `'iteration'` if a
-        training does not count epochs.
+    The unit is `'epoch'`, or `'iteration'` if a training does not count epochs. `logs` has, by name, the records of one
+    or several trainings.
     """
     lengths = [iterations_per_epoch(records) for trainings in logs.values() for records in trainings if records]
     by_epoch = all(lengths)

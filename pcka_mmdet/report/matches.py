@@ -70,12 +70,11 @@ class Matches:
     """The objects of a test set and the detections of one detector, matched.
 
     Args:
-        annotations: COCO file.
+        annotations: File in COCO's format.
         results: File of the detections in COCO's format.
         classes: Class names, in the order of the labels.
 
     Raises:
-        FileNotFoundError: A file does not exist.
         ValueError: The annotations lack a class.
     """
 
@@ -109,8 +108,7 @@ class Matches:
     def detections(self, threshold: float) -> dict[int | str, list[Box]]:
         """Detections with a score of at least `threshold` by image, best first.
 
-        As in COCO's AP, a detection does not count if it matches no object and at least half of it is in a crowd of its
-        class.
+        As in COCO's AP, a detection is left out if it matches a crowd, which has at least half of its area.
         """
         boxes: dict[int | str, list[Box]] = {image: [] for image in self.images}
         for label in range(len(self.classes)):
@@ -145,8 +143,7 @@ def mean_over_classes(by_class: np.ndarray) -> np.ndarray:
 
 
 def _read_results(truth: COCO, path: Path) -> COCO:
-    results = json.loads(path.read_text())
-    if results:
+    if results := json.loads(path.read_text()):
         return truth.loadRes(results)
     nothing = COCO()  # `loadRes` fails on an empty list
     nothing.dataset = {**truth.dataset, "annotations": []}

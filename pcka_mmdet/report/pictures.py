@@ -34,9 +34,7 @@ def evenly_spaced(count: int, wanted: int) -> list[int]:
 def plot_gallery(runs: Mapping[str, Run], path: Path, images: int = 3, threshold: float = 0.3) -> None:
     """Draw test images as rows; ground truth and trainings, by title, as columns. Wrong detections are dashed.
 
-    Args:
-        images: Number of images.
-        threshold: Lowest score of the detections that are shown.
+    Detections have a score of at least `threshold`.
 
     Raises:
         FileNotFoundError: A test image is missing.
@@ -131,12 +129,7 @@ def confusion_figure(matrices: Mapping[str, np.ndarray], classes: Sequence[str])
 def plot_similarity(
     matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], titles: tuple[str, str], path: Path
 ) -> None:
-    """Draw the CKA of each level of one model, `rows`, with each level of another, `columns`.
-
-    Args:
-        matrix: CKA `(rows, columns)`.
-        titles: Names of the models.
-    """
+    """Draw the CKA of each level of one model, in `rows`, with each level of another, in `columns`."""
     figure = Figure(figsize=(1.8 + 0.6 * len(columns), 1.4 + 0.6 * len(rows)), layout="constrained")
     axes = figure.subplots()
     _draw_matrix(axes, matrix, rows, columns, 1, "{:.2f}")

@@ -30,8 +30,7 @@ class Run:
 
     folder: Path
     config: Config
-    which: str = "last"
-    """The checkpoint that is tested: `'last'`, or `'best'` on val."""
+    which: str = "last"  # the tested checkpoint, or "best", on val
 
     @classmethod
     def read(cls, folder: Path, which: str = "last") -> "Run":
@@ -44,7 +43,7 @@ class Run:
         configs = [path for path in folder.glob("*.py") if not re.fullmatch(r"\d{8}_\d{6}", path.stem)]  # no test's
         if not configs:
             raise FileNotFoundError(f"there is no config in {str(folder)!r}: give the work directory of a training")
-        # a distillation writes its student's config too, which can also be trained
+        # beside its config, a distillation writes that of its student, which can also be trained
         path = max(configs, key=lambda path: (path.name != STUDENT_CONFIG, path.stat().st_mtime))
         try:
             config = read_config(path.read_text())
@@ -59,12 +58,10 @@ class Run:
 
     @property
     def seed(self) -> int | None:
-        """Seed of the config."""
         return (self.config.get("randomness") or {}).get("seed")
 
     @cached_property
     def records(self) -> list[dict]:
-        """See `scalars.read_scalars`."""
         return read_scalars(self.folder)
 
     @cached_property
@@ -90,11 +87,10 @@ class Run:
 
     @cached_property
     def matches(self) -> Matches:
-        """Objects and detections on the test images.
+        """Objects and detections on the test images. Raises what `coco_evaluator` and `Matches` raise.
 
         Raises:
-            ValueError: Neither the test set nor the training set states the classes; see also `coco_evaluator` and
-                `Matches`.
+            ValueError: Neither the test set nor the training set states the classes.
         """
         dataset = innermost(self.config.test_dataloader.dataset)
         classes = data_classes(dataset, self.config.get("default_scope")) or known_classes(self.config)
@@ -154,10 +150,7 @@ def coco_evaluator(config: Config) -> tuple[str, dict]:
 def tested(folders: Sequence[Path], which: str = "last") -> list[Run]:
     """The runs of work directories; those whose checkpoint was not tested are tested.
 
-    Args:
-        folders: Work directories.
-        which: `'best'` tests the best checkpoint on val. `'last'` tests the newest checkpoint, or the best one where a
-            training keeps only that.
+    `'last'` is the newest checkpoint, or the best one where a training keeps only that; `'best'` is the best on val.
 
     Raises:
         ValueError: A test failed, or there is no checkpoint to test; see also `coco_evaluator`.

@@ -1,7 +1,7 @@
-"""Read MMEngine's logs of a training or a test from its work directory.
+"""Read MMEngine's logs from a work directory.
 
-A run logs to `WORK_DIR/TIMESTAMP/vis_data/scalars.json`, one JSON object per line; a resumed training uses a new
-`TIMESTAMP`. A test writes its metrics to `WORK_DIR/TIMESTAMP/TIMESTAMP.json`.
+A training logs to `TIMESTAMP/vis_data/scalars.json`, one JSON object per line; a resumed one uses a new `TIMESTAMP`. A
+test writes its metrics to `TIMESTAMP/TIMESTAMP.json`.
 """
 
 import json
@@ -41,11 +41,9 @@ def training_records(records: Sequence[dict]) -> list[dict]:
 
 
 def training_seconds(records: Sequence[dict], iterations: int) -> float:
-    """Seconds of training, with data loading, without validation and interruptions.
+    """Seconds of `iterations` of training, with data loading, without validation and interruptions.
 
-    Args:
-        records: See `read_scalars`. A record gives the mean time of the iterations before it.
-        iterations: Iterations of the whole training. Those after the last record are assumed as fast as those before.
+    A record gives the mean time of the iterations before it. Those after the last record are assumed to be as fast.
     """
     seconds, done, pace = 0.0, 0, 0.0
     for record in training_records(records):
@@ -87,11 +85,7 @@ def validation_records(records: Sequence[dict]) -> dict[int, dict[str, float]]:
 
 
 def last_metric(folder: Path, metric: str = METRIC) -> float:
-    """AP, or another metric, of the last validation in a work directory.
-
-    Raises:
-        ValueError: There is none in its log.
-    """
+    """AP, or another metric, of the last validation in a work directory; `ValueError` if its log has none."""
     validations = [record for record in read_scalars(folder) if "iter" not in record]
     if not validations:
         raise ValueError(f"there is no validation in the log of {str(folder)!r}: name the work directory of a training")
@@ -123,11 +117,7 @@ def metrics(record: dict) -> dict[str, float]:
 
 
 def read_test_metrics(folder: Path) -> dict[str, float]:
-    """Metrics of the newest test in a work directory.
-
-    Raises:
-        FileNotFoundError: The folder holds no finished test.
-    """
+    """Metrics of the newest test in a work directory; `FileNotFoundError` if it holds no finished test."""
     files = sorted(path for path in folder.glob("*/*.json") if path.stem == path.parent.name)
     if not files:
         raise FileNotFoundError(f"no metrics of a test in {str(folder)!r}: expected TIMESTAMP/TIMESTAMP.json in it")

@@ -48,17 +48,18 @@ def test_a_side_alone_has_no_difference(runs):
     assert [one.name for one in single.classes] == list(CLASSES)
 
 
-@pytest.mark.parametrize("seeds, by_seed", [([None] * 4, False), ([0, 1, 2, 3], True)], ids=["none", "not common"])
-def test_trainings_without_common_seeds_are_not_paired(runs, seeds, by_seed, monkeypatch):
+@pytest.mark.parametrize(
+    "seeds, repeats", [([None] * 4, "trainings"), ([0, 1, 2, 3], "seeds")], ids=["none", "not common"]
+)
+def test_trainings_without_common_seeds_are_not_paired(runs, seeds, repeats, monkeypatch):
     plain, distilled, _ = runs
     sides = {STUDENT: plain, DISTILLED: distilled}
     paired = score([plain, distilled])
     for run, seed in zip((*plain, *distilled), seeds, strict=True):
         monkeypatch.setitem(run.config._cfg_dict, "randomness", dict(seed=seed))
     scores = score([plain, distilled])
-    assert (paired.paired, scores.paired, scores.by_seed) == (True, False, by_seed)
-    over = "seeds and test images" if by_seed else "trainings and test images"
-    assert f"over {over}, which have no common seeds to be paired by)." in headline(sides, scores)
+    assert (paired.paired, scores.paired, scores.repeats) == (True, False, repeats)
+    assert f"over {repeats} and test images, which have no common seeds to be paired by)." in headline(sides, scores)
     assert "over seeds and test images)." in headline(sides, paired)
     values = [[run.average_precision for run in side] for side in (distilled, plain)]
     assert scores.whole.difference.value == pytest.approx(np.mean(values[0]) - np.mean(values[1]))
@@ -68,7 +69,7 @@ def test_trainings_of_two_methods_are_no_seeds(runs, monkeypatch):
     plain, distilled, _ = runs
     monkeypatch.setitem(distilled[1].config._cfg_dict, "optim_wrapper", dict(optimizer=dict(lr=7)))
     scores = score([plain, distilled])
-    assert not scores.by_seed
+    assert scores.repeats == "trainings"
     sides = {STUDENT: plain, DISTILLED: distilled}
     assert "the mean over 2 trainings, " in headline(sides, scores)
     separate = apart(sides)

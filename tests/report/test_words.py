@@ -25,7 +25,7 @@ GAIN, LOSS, NEITHER = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)
 
 def scores(ends, trainings=3, images=FEW_IMAGES, value=0.4):
     whole = Score("all", [Estimate(value, 0.3, 0.5)] * 2, ends and Estimate(sum(ends) / 2, *ends))
-    return Scores(whole, [], [], None, images, trainings, by_seed=True, paired=True)
+    return Scores(whole, [], [], None, images, trainings, "seeds", paired=True)
 
 
 def run(name, distils=False, depth=18):
@@ -69,7 +69,7 @@ def test_few_images_get_no_verdict():
 def test_detectors_that_have_not_learned():
     text = "learned (AP below 0.02): train longer."
     assert judge(STUDENTS, scores(GAIN, value=0.019)) == (f"Neither has {text}", "note")
-    single = Scores(Score("all", [Estimate(0.001, 0, 0.01)], None), [], [], None, 50, 1, True, False)
+    single = Scores(Score("all", [Estimate(0.001, 0, 0.01)], None), [], [], None, 50, 1, "seeds", False)
     assert judge({DISTILLED: []}, single) == (f"The detector has not {text}", "note")
     assert judge(STUDENTS, scores(GAIN, value=0.021))[1] == "good"
 

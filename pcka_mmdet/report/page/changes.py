@@ -27,17 +27,13 @@ class Change:
 
     @property
     def gain(self) -> int:
-        """Correct minus wrong detections, the last run's minus the first one's; of a single run, minus its errors."""
+        """Correct minus wrong detections, compared with the first run; of a single run, compared with no error."""
         values = [sum(1 if box.correct else -1 for box in boxes) for boxes in self.detections]
         return values[-1] - (values[0] if len(values) > 1 else len(self.objects))
 
 
 def largest(runs: Sequence[Run]) -> tuple[list[Change], list[Change]]:
-    """The images of largest gain and of largest loss, at most `MOST_IMAGES` of each.
-
-    Args:
-        runs: A training, or a baseline and a training.
-    """
+    """The images of largest gain and of largest loss of one training, or of a second one over the first."""
     detections = [run.matches.detections(THRESHOLD) for run in runs]
     changes = [
         Change(image, runs[-1].picture(image), objects, [boxes[image] for boxes in detections])

@@ -1,7 +1,6 @@
 """AP of one side of the page or of two, and the gain of the second, with 95 % intervals over seeds and test images.
 
-A side is the trainings of one method, one for each seed. The baseline comes first. Shape shorthand: S samples of the
-test images, n trainings.
+A side is the trainings of one method, one for each seed. Shape shorthand: S samples of the test images, n trainings.
 """
 
 import math
@@ -69,15 +68,13 @@ class Scores:
     teacher: Estimate | None
     images: int  # number of test images
     trainings: int  # of the side that has fewer; with one, an interval is over the test images only
-    by_seed: bool  # whether each side is one training with several seeds
+    repeats: str  # "seeds" if each side is one training with several seeds, else "trainings"
     paired: bool  # whether both sides have the same seeds, so that differences are seed by seed
 
     @property
     def over(self) -> str:
         """What the interval of the difference, or of the single side, is over."""
-        if self.trainings == 1:
-            return "test images"
-        return f"{'seeds' if self.by_seed else 'trainings'} and test images"
+        return "test images" if self.trainings == 1 else f"{self.repeats} and test images"
 
 
 def score(sides: Sequence[Sequence[Run]], teacher: Run | None = None) -> Scores:
@@ -106,7 +103,7 @@ def score(sides: Sequence[Sequence[Run]], teacher: Run | None = None) -> Scores:
         teacher=estimate([mean_over_classes(precision([teacher], "all"))]) if teacher else None,
         images=len(first.images),
         trainings=min(map(len, sides)),
-        by_seed=by_seed,
+        repeats="seeds" if by_seed else "trainings",
         paired=paired,
     )
 
@@ -121,10 +118,7 @@ def sample_images(num_images: int, samples: int, seed: int = 0) -> np.ndarray:
 
 
 def with_partners(sides: Sides) -> tuple[Sides, list[int]]:
-    """Two sides without the seeds that one of them lacks, and these seeds.
-
-    Sides that have no seed in common, or are not the seeds of one training each, are left as they are.
-    """
+    """Two sides without the seeds that one of them lacks, and these seeds; unchanged without a common seed."""
     common = set.intersection(*({run.seed for run in runs} for runs in sides.values()))
     if len(sides) < 2 or not common or not all(map(_have_seeds, sides.values())):
         return sides, []

@@ -39,9 +39,9 @@ def results(sides: Sides, everyone: Sides, scores: Scores) -> Table:
     for name, runs in everyone.items():
         over = [estimates[name].written()[1], "test images"] if len(runs) == 1 else ["", ""]
         rows += [[title, f"{run.average_precision:.3f}", *over] for title, run in titles({name: runs}).items()]
-    several = f"{'seeds' if scores.by_seed else 'trainings'} and test images"
-    means = {name: estimates[name] for name, runs in sides.items() if len(runs) > 1}
-    rows += [[f"{short(name)}, mean", *estimate.written(), several] for name, estimate in means.items()]
+    for name, runs in sides.items():
+        if len(runs) > 1:
+            rows.append([f"{short(name)}, mean", *estimates[name].written(), f"{scores.repeats} and test images"])
     if scores.whole.difference:
         rows.append(["difference", *scores.whole.difference.written(SIGNED), scores.over])
     return Table("AP on the test images", ["", "AP", "95 % interval", "over"], rows)

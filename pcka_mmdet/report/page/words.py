@@ -109,7 +109,7 @@ def detector_name(model: Any) -> str:
 def headline(sides: Sides, scores: Scores) -> str:
     """The result in one sentence or two."""
     whole, (name, runs) = scores.whole, list(sides.items())[-1]
-    over = f", the mean over {len(runs)} {'seeds' if scores.by_seed else 'trainings'}" if len(runs) > 1 else ""
+    over = f", the mean over {len(runs)} {scores.repeats}" if len(runs) > 1 else ""
     value, interval = whole.sides[-1].written()
     text = f"{_begin(name)} reaches AP {value}{over}"
     if whole.difference is None:
