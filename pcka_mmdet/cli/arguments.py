@@ -92,7 +92,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, config_is_optional: 
     parser.add_argument("--recipe", choices=RECIPES, help=what)
     what = "first evaluate the teacher on N validation images (default: 500); too low an accuracy is an error"
     parser.add_argument("--check-teacher", nargs="?", type=positive, const=500, metavar="N", help=what)
-    parser.add_argument("--baseline", type=Path, metavar="WORK_DIR", help="training of the student alone, to compare")
+    parser.add_argument("--baseline", type=Path, metavar="WORK_DIR", help="the student's training, to compare with")
 
 
 def add_config_argument(parser: argparse.ArgumentParser) -> None:

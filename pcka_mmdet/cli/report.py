@@ -15,7 +15,7 @@ from pcka_mmdet.report.run import tested
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     folder = dict(type=Path, metavar="WORK_DIR")
     parser.add_argument("work_dir", type=Path, nargs="+", help="work directory of the distillation; of several seeds")
-    parser.add_argument("--baseline", nargs="+", default=[], help="training of the student alone, to compare", **folder)
+    parser.add_argument("--baseline", nargs="+", default=[], help="the student's training, to compare with", **folder)
     parser.add_argument("--teacher", help="training of the teacher", **folder)
     what = "checkpoint of each training (default: %(default)s)"
     parser.add_argument("--which", choices=("last", "best"), default="last", help=what)
