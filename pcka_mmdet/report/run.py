@@ -65,25 +65,13 @@ class Run:
         return read_scalars(self.folder)
 
     @cached_property
-    def command(self) -> str | None:
-        """The command that started the training, if its log says so."""
-        return self._noted("command")
-
-    @cached_property
-    def versions(self) -> str:
-        """Versions of the packages that trained, as the log says, also one of MMDetection's tools; empty without."""
-        stated = re.findall(r"^ +(PyTorch|MMEngine|MMCV|MMDetection): (\S+)$", self._log, flags=re.MULTILINE)
-        return self._noted("versions") or ", ".join(f"{name} {version}" for name, version in stated)
-
-    @cached_property
-    def _log(self) -> str:
-        """Text of the newest log of the training; a test's has no scalars beside it."""
+    def notes(self) -> dict[str, str]:
+        """`command` that started the training and `versions` of its packages; empty where its log lacks them."""
         logs = [log for log in self.folder.glob("*/*.log") if (log.parent / "vis_data" / "scalars.json").is_file()]
-        return max(logs).read_text(errors="replace") if logs else ""
-
-    def _noted(self, key: str) -> str | None:
-        line = re.search(rf"^.*INFO - {key}: (.+)$", self._log, flags=re.MULTILINE)
-        return line and line[1]
+        text = max(logs).read_text(errors="replace") if logs else ""  # a test has no scalars beside its log
+        stated = re.findall(r"^ +(PyTorch|MMEngine|MMCV|MMDetection): (\S+)$", text, flags=re.MULTILINE)  # by MMEngine
+        notes = dict(command="", versions=", ".join(f"{name} {version}" for name, version in stated))
+        return notes | dict(re.findall(r"^.*INFO - (command|versions): (.+)$", text, flags=re.MULTILINE))
 
     @cached_property
     def matches(self) -> Matches:

@@ -61,12 +61,12 @@ def test_versions_are_those_of_the_training(tmp_path):
         if trains:
             (tmp_path / name / "vis_data" / "scalars.json").write_text("{}")
 
-    assert Run(tmp_path, config).versions == "" and Run(tmp_path, config).command is None
+    assert Run(tmp_path, config).notes == dict(command="", versions="")
     log("1", "System environment:\n    PyTorch: 2.1.0+cu121\n    OpenCV: 5.0.0\n    MMEngine: 0.10.7\n")
     log("9", "a test\n    PyTorch: 9.9\n", trains=False)
-    assert Run(tmp_path, config).versions == "PyTorch 2.1.0+cu121, MMEngine 0.10.7"
+    assert Run(tmp_path, config).notes["versions"] == "PyTorch 2.1.0+cu121, MMEngine 0.10.7"
     log("2", "x - mmengine - INFO - versions: pcka_mmdet 0.1.0, onedl-mmcv 2.3.6\n    PyTorch: 2.1.0\n")
-    assert Run(tmp_path, config).versions == "pcka_mmdet 0.1.0, onedl-mmcv 2.3.6"
+    assert Run(tmp_path, config).notes["versions"] == "pcka_mmdet 0.1.0, onedl-mmcv 2.3.6"
 
 
 @pytest.fixture
