@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pcka_mmdet.configuration.installed import missing, releases
 
 COMMANDS = {
-    "train": "train a detector, by distillation or alone",
+    "train": "train a detector, by distillation or without a teacher",
     "doctor": "check an installation, and a config before it is trained",
     "test": "evaluate a detector",
     "export": "write the student of a checkpoint as a plain MMDetection checkpoint",
@@ -44,17 +44,12 @@ def make_parser(command: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(words: Sequence[str] | None = None, command: str | None = None) -> None:
-    """Run a command. An error ends the program with its sentence, see `pcka_mmdet.cli.errors`.
-
-    Args:
-        words: The command line; `None` takes the program's.
-        command: The command, if `words` do not begin with it.
-    """
+    """Run the command line `words`, by default the program's. A tool gives its `command`, which is not in `words`."""
     words = [*([command] if command else []), *(sys.argv[1:] if words is None else words)]
-    asked = next((word for word in words if not word.startswith("-")), None)
-    if asked not in COMMANDS:
+    name = next((word for word in words if not word.startswith("-")), None)
+    if name not in COMMANDS:
         args = make_parser().parse_args(words)
-        print(releases() if args.version else make_parser().format_help(), end="\n" if args.version else "")
+        print(releases() if args.version else make_parser().format_help().rstrip())
         return
     if sentences := missing():
         print(*sentences, sep="\n", file=sys.stderr)
@@ -62,7 +57,7 @@ def main(words: Sequence[str] | None = None, command: str | None = None) -> None
     from .errors import run_tool  # here: it takes seconds
 
     sys.argv = ["pcka-mmdet", *words]  # for the log, and without a tool's path
-    run_tool(lambda: _module(asked).run(make_parser(asked).parse_args()))
+    run_tool(lambda: _module(name).run(make_parser(name).parse_args()))
 
 
 def _module(command: str):

@@ -17,25 +17,27 @@ from pcka_mmdet.engine.work_dir import RANKS
 from pcka_mmdet.models.recipes import RECIPES
 
 CALL = re.compile(r"""^[^=]+=(?!').*\w\([^)]*,""")
-"""A value such as `dict(a=1,b=2)`, not within quotes: MMEngine's parser does not come to its end."""
+"""An unquoted value like `dict(a=1,b=2)`, on which MMEngine's parser hangs."""
 
 
 class ConfigOptions(DictAction):
-    """MMEngine's `--cfg-options`, but a single value, such as a path, keeps its spaces, and one within quotes (`'a,b'`)
-    its commas."""
+    """MMEngine's `--cfg-options`, but a single value, such as a path, keeps its spaces, and in quotes its commas."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list, *rest) -> None:
         """Refuse what is no KEY=VALUE."""
-        wrong = next((word for word in values if not word.partition("=")[0] or "=" not in word), None)
-        if wrong is not None:
-            parser.error(f"--cfg-options takes KEY=VALUE, such as train_cfg.max_epochs=2; got {wrong!r}")
-        unreadable = next((word for word in values if CALL.search(word)), None)
+        unreadable = ""
+        for word in values:
+            key, equals, _ = word.partition("=")
+            if not (key and equals):
+                parser.error(f"--cfg-options takes KEY=VALUE, such as train_cfg.max_epochs=2; got {word!r}")
+            if CALL.search(word):
+                unreadable = word
         try:
-            if unreadable is None:
+            if not unreadable:
                 super().__call__(parser, namespace, values, *rest)
         except AssertionError:  # brackets without a partner
             unreadable = " ".join(values)
-        if unreadable is not None:
+        if unreadable:
             parser.error(
                 f"--cfg-options takes words, numbers and lists of them, such as key=[1,2]; got {unreadable!r}. Write "
                 "dicts in a config file"
@@ -44,25 +46,26 @@ class ConfigOptions(DictAction):
     @staticmethod
     def _parse_iterable(val: str) -> Any:
         value = val.strip("'\" ")
-        if val == f"'{value}'" and "'" not in value and not value.startswith(("(", "[")) and "," in value:
+        is_list = value.startswith(("(", "["))
+        if val == f"'{value}'" and "'" not in value and not is_list and "," in value:
             return value
-        is_single = "," not in value and not value.startswith(("(", "["))
-        return DictAction._parse_int_float_bool(value) if is_single else DictAction._parse_iterable(val)
+        if is_list or "," in value:
+            return DictAction._parse_iterable(val)
+        return DictAction._parse_int_float_bool(value)
 
 
 def positive(word: str) -> int:
-    """A number of 1 or more, for `type` of an argument.
-
-    Raises:
-        ArgumentTypeError: It is none.
-    """
+    """A number of 1 or more, for `type` of an argument."""
     if not word.isdecimal() or int(word) < 1:
         raise argparse.ArgumentTypeError(f"a number of 1 or more is expected, got {word!r}")
     return int(word)
 
 
+SIZE = dict(type=positive, nargs=2, metavar=("HEIGHT", "WIDTH"))  # of an option for an image's size
+
+
 def add_cfg_options(parser: argparse.ArgumentParser, what: str, option: str = "--cfg-options") -> None:
-    """Add an option for settings of a config, by dotted key; `what` is its help. Without it there are none, `{}`."""
+    """Add an option for settings of a config, by dotted key; `what` is its help. Its default is `{}`."""
     parser.add_argument(option, nargs="+", action=ConfigOptions, default={}, metavar="KEY=VALUE", help=what)
 
 
@@ -70,24 +73,32 @@ def add_common_arguments(parser: argparse.ArgumentParser, config_is_optional: bo
     """Add the options of both `tools/train.py` and `tools/test.py`, named as in MMDetection."""
     parser.add_argument("config", nargs="?" if config_is_optional else None, help="config file")
     parser.add_argument("--work-dir", help="folder for logs and checkpoints (default: work_dirs/CONFIG'S NAME)")
-    add_cfg_options(
-        parser,
+    what = (
         'override settings of the config, such as train_cfg.max_epochs=2 or key="[a,b]"; quote values with spaces or '
-        "brackets, and write lists without spaces. In a distillation, settings of a detector's model apply to the "
-        "student",
+        "brackets, and write lists without spaces. In a distillation, settings of a detector's model are the student's"
     )
+    add_cfg_options(parser, what)
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by the launcher")
 
 
+def add_training_arguments(parser: argparse.ArgumentParser, config_is_optional: bool = False) -> None:
+    """Add the options of both `train` and `doctor`; with `--teacher` a detector's config becomes a distillation's."""
+    add_common_arguments(parser, config_is_optional)
+    parser.add_argument("--amp", action="store_true", help="train in mixed precision")
+    parser.add_argument("--teacher", metavar="CONFIG", help="config of a teacher, to distil the detector of CONFIG")
+    parser.add_argument("--teacher-ckpt", metavar="FILE", help="weights of --teacher: file or URL")
+    what = "losses with --teacher (default: both-heads, teacher-head or maps, as suits the pair)"
+    parser.add_argument("--recipe", choices=RECIPES, help=what)
+    what = "first evaluate the teacher on N validation images (default: 500); too low an accuracy is an error"
+    parser.add_argument("--check-teacher", nargs="?", type=positive, const=500, metavar="N", help=what)
+    parser.add_argument("--baseline", type=Path, metavar="WORK_DIR", help="the student's training, to compare with")
+
+
 def add_config_argument(parser: argparse.ArgumentParser) -> None:
-    """Add `--config`, for checkpoints whose config needs the user's own files or modules."""
-    parser.add_argument(
-        "--config",
-        type=_config_file,
-        metavar="FILE",
-        help="config file of the training; needed where it uses modules or files of your own",
-    )
+    """Add `--config`, for checkpoints whose config needs files or modules of the user."""
+    what = "config file of the training, where it uses modules or files that you wrote"
+    parser.add_argument("--config", type=_config_file, metavar="FILE", help=what)
 
 
 def _config_file(path: str) -> Config:
@@ -97,48 +108,20 @@ def _config_file(path: str) -> Config:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def add_amp(parser: argparse.ArgumentParser) -> None:
-    """Add `--amp`."""
-    parser.add_argument("--amp", action="store_true", help="train in mixed precision")
-
-
-def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that make a detector's config a distillation's."""
-    parser.add_argument(
-        "--teacher", metavar="CONFIG", help="config of the teacher, to distil the detector of the first CONFIG"
-    )
-    parser.add_argument("--teacher-ckpt", metavar="FILE", help="weights of --teacher: file or URL")
-    parser.add_argument(
-        "--recipe",
-        choices=RECIPES,
-        help="losses of the distillation with --teacher (default: both-heads, teacher-head or maps, as suits the pair)",
-    )
-    parser.add_argument(
-        "--check-teacher",
-        nargs="?",
-        type=positive,
-        const=500,
-        metavar="N",
-        help="first evaluate the teacher on N validation images (default: 500); too low an accuracy is an error",
-    )
-    parser.add_argument(
-        "--baseline", type=Path, metavar="WORK_DIR", help="training of the student alone, to compare with"
-    )
-
-
-def config_of_arguments(args: argparse.Namespace) -> tuple[Config | None, str]:
-    """The distillation's config of `--teacher`, and a sentence on its recipe; `None` and nothing without that option.
+def training_config(args: argparse.Namespace) -> tuple[Config, str]:
+    """The config of `train` and `doctor`, and a sentence on the recipe where `--teacher` makes it a distillation's.
 
     Raises:
-        ValueError: The options do not go together; see also `distillation_config`.
+        ValueError: The options do not go together; see also `runner_config` and `distillation_config`.
     """
     if bool(args.teacher) != bool(args.teacher_ckpt):
         raise ValueError("give --teacher CONFIG and --teacher-ckpt FILE together")
     if args.recipe and not args.teacher:
         raise ValueError("--recipe needs --teacher; a distillation's config already holds its losses")
     if not args.teacher:
-        return None, ""
-    return distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, args.cfg_options)
+        return runner_config(args), ""
+    config, recipe = distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, args.cfg_options)
+    return runner_config(args, config), recipe
 
 
 def runner_config(args: argparse.Namespace, config: Config | None = None) -> Config:
@@ -149,10 +132,11 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
         ValueError: One of them is invalid, a setting is refused (see `check_names`), or no launcher started this.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    if args.launcher in RANKS and RANKS[args.launcher] not in os.environ:
+    rank = RANKS.get(args.launcher)
+    if rank and rank not in os.environ:
         raise ValueError(
-            f"--launcher {args.launcher} is for processes that it has started, and {RANKS[args.launcher]} is not set: "
-            "use tools/dist_train.sh, tools/slurm_train.sh or mpirun, or leave --launcher out"
+            f"--launcher {args.launcher} is for processes that it has started, and {rank} is not set: use "
+            "tools/dist_train.sh, tools/slurm_train.sh or mpirun, or leave --launcher out"
         )
     config = config or load_config(args.config)
     config.launcher = args.launcher
@@ -160,42 +144,37 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
     return config
 
 
+class NamedFolders(argparse.Action):
+    """Arguments NAME=DIR: work directories by their name in a table or a picture."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list, *rest) -> None:
+        """Refuse what is no NAME=DIR, and two of one name."""
+        folders: dict[str, Path] = {}
+        for word in values:
+            name, _, folder = word.partition("=")
+            if not (name and folder):
+                parser.error(f"write NAME=DIR, such as heads=work_dirs/distilled; got {word!r}")
+            if name in folders:
+                parser.error(f"two trainings are called {name!r}")
+            folders[name] = Path(folder)
+        setattr(namespace, self.dest, folders)
+
+
 def add_runs_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the argument `runs` of the tools that compare trainings: folders by name, from words NAME=DIR."""
-    parser.add_argument(
-        "runs",
-        nargs="+",
-        action=NamedFolders,
-        metavar="NAME=DIR",
-        help="work directories of trainings, with their names",
-    )
+    """Add the argument `runs` of the commands that compare trainings."""
+    what = "work directories of trainings, with their names"
+    parser.add_argument("runs", nargs="+", action=NamedFolders, metavar="NAME=DIR", help=what)
 
 
-def add_picture_argument(parser: argparse.ArgumentParser, default: str | None, said: str = "%(default)s") -> None:
+def add_picture_argument(parser: argparse.ArgumentParser, default: str | None, shown: str = "%(default)s") -> None:
     """Add `--out`, the file of a picture. Its folder is made at once, so that no work is lost."""
-    parser.add_argument("--out", type=_in_a_folder, default=default, help=f"default: {said}")
+    parser.add_argument("--out", type=_in_a_folder, default=default, help=f"default: {shown}")
 
 
 def _in_a_folder(file: str) -> Path:
     path = Path(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-class NamedFolders(argparse.Action):
-    """Arguments NAME=DIR: work directories by what they are called in a table or a picture."""
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: list, *rest) -> None:
-        """Read them, and refuse what is no NAME=DIR, and two of one name."""
-        found: dict[str, Path] = {}
-        for word in values:
-            name, _, folder = word.partition("=")
-            if not (name and folder):
-                parser.error(f"write NAME=DIR, such as heads=work_dirs/distilled; got {word!r}")
-            if name in found:
-                parser.error(f"two trainings are called {name!r}")
-            found[name] = Path(folder)
-        setattr(namespace, self.dest, found)
 
 
 MOST_THREADS = 4  # more do not speed up trainings as small as the demo's

@@ -2,28 +2,31 @@
 
 import argparse
 
-from pcka_mmdet.report.curves import plot_similarity
-from pcka_mmdet.report.scalars import iterations_per_epoch, read_scalars, validation_records
+from matplotlib.figure import Figure
+
+from pcka_mmdet.report.curves import along, draw
+from pcka_mmdet.report.scalars import read_scalars, validation_records
+from pcka_mmdet.report.theme import LEVEL_COLOURS
 
 from .arguments import add_picture_argument, add_runs_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     add_runs_argument(parser)
     add_picture_argument(parser, "similarity.png")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
     logs = {name: read_scalars(folder) for name, folder in args.runs.items()}
-    lengths = {name: iterations_per_epoch(records) for name, records in logs.items()}
-    if lacking := [args.runs[name] for name, length in lengths.items() if length is None]:
-        raise ValueError(
-            f"{str(lacking[0])!r} holds no log of a training by epochs: give the work directory of tools/train.py"
-        )
-    plot_similarity(logs, lengths, args.out)
+    if missing := [str(args.runs[name]) for name, records in logs.items() if not records]:
+        raise ValueError(f"{missing[0]!r} holds no log of a training: give the work directory of tools/train.py")
+    curves, unit = along({name: [records] for name, records in logs.items()})
+    colours = dict(zip(logs, LEVEL_COLOURS * len(logs), strict=False))
+    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+    for axes, kind in zip(figure.subplots(1, 2), ("precision", "similarity"), strict=True):
+        draw(axes, kind, curves.get(kind, {}), unit, colours)
+    figure.axes[0].set_ylim(bottom=0)
+    figure.savefig(args.out, dpi=150)
     for name, records in logs.items():
-        validations = validation_records(records)
-        print(f"{name}: {len(validations)} validations, {len(records)} records")
+        print(f"{name}: {len(validation_records(records))} validations, {len(records)} records")
     print(f"the plot is {args.out}")

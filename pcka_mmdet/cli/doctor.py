@@ -18,57 +18,38 @@ from pcka_mmdet.engine.checks.teacher_check import check_options
 from pcka_mmdet.engine.training import TrainingOptions
 from pcka_mmdet.report.scalars import last_metric
 
-from .arguments import add_amp, add_common_arguments, add_teacher_arguments, config_of_arguments, runner_config
+from .arguments import add_training_arguments, training_config
 from .errors import STATUS
 
 COLOURS = {OK: "green", WARNING: "yellow", ERROR: "red"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
-    add_common_arguments(parser, config_is_optional=True)
-    add_amp(parser)
-    add_teacher_arguments(parser)
+    add_training_arguments(parser, config_is_optional=True)
 
 
 def findings(args: argparse.Namespace, scratch: str) -> Iterator[Finding]:
-    """All findings, as they come.
-
-    Raises:
-        ValueError: There are options for a config, and no config.
-    """
-    of_config = (
-        args.teacher,
-        args.teacher_ckpt,
-        args.recipe,
-        args.check_teacher,
-        args.baseline,
-        args.cfg_options,
-        args.amp,
-    )
-    if args.config is None and any(of_config):
+    """All findings, as they come; `ValueError` if there are options for a config, and no config."""
+    options = ("teacher", "teacher_ckpt", "recipe", "check_teacher", "baseline", "cfg_options", "amp")
+    if args.config is None and any(getattr(args, name) for name in options):
         raise ValueError("these options are for a config: write pcka-mmdet doctor CONFIG ...")
     yield from examine_installation()
     if args.config is None:
         return
-    distillation, choice = config_of_arguments(args)
-    config = runner_config(args, distillation)
-    if choice:
-        yield Finding(OK, "losses", choice)
+    config, recipe = training_config(args)
+    if recipe:
+        yield Finding(OK, "losses", recipe)
     config.work_dir, config.log_level = scratch, "ERROR"
-    metric = check_options(config)["metric"]
-    baseline = args.baseline and last_metric(args.baseline, metric)
+    baseline = args.baseline and last_metric(args.baseline, check_options(config)["metric"])
     yield from examine(config, args.check_teacher, baseline, TrainingOptions(amp=args.amp))
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
     console = Console(soft_wrap=True, highlight=False)
     failed = False
     with tempfile.TemporaryDirectory() as scratch:
         for finding in findings(args, scratch):
-            level = f"[{COLOURS[finding.level]}]{finding.level:7}[/]"
             text = f": {escape(finding.text)}" if finding.text else ""
-            console.print(f"{level} {escape(finding.subject)}{text}")
+            console.print(f"[{COLOURS[finding.level]}]{finding.level:7}[/] {escape(finding.subject)}{text}")
             failed |= finding.level == ERROR
     sys.exit(STATUS if failed else 0)

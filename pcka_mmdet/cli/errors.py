@@ -1,4 +1,4 @@
-"""Errors of the command line tools end in one sentence; the traceback goes to the log file."""
+"""An error of a command ends it with one sentence; the traceback goes to the log file."""
 
 import logging
 import sys
@@ -12,21 +12,15 @@ from mmengine.logging import MMLogger
 from pcka_mmdet.checkpoints.files import safe_loading
 from pcka_mmdet.configuration.sentence import SENTENCES, sentence
 
-STATUS = 2
-"""Exit status of a tool that has failed."""
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as of a shell."""
-
-OPTION = "--traceback"
-"""Shows the whole traceback instead; all tools take it."""
+STATUS = 2  # exit status of a command that has failed
+INTERRUPTED = 130  # exit status after Ctrl-C, as of a shell
+OPTION = "--traceback"  # shows the traceback; all commands take it
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool. An exception ends it with `STATUS` and its message on stderr.
+    """Run a command. An exception ends it with `STATUS` and its sentence on stderr.
 
-    The traceback is appended to the log files of the run, if there are any. With `OPTION` on the command line it is
-    shown.
+    The traceback is appended to the log files of the run, and shown with `OPTION` on the command line.
     """
     # MMEngine warns at each config of MMDetection
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
@@ -41,24 +35,22 @@ def run_tool(main: Callable[[], None]) -> None:
     except Exception as error:
         if shows_all:
             traceback.print_exception(error)
-        print(f"{sentence(error)}{_where_the_traceback_is(error, shows_all)}", file=sys.stderr)
+        print(sentence(error), file=sys.stderr)
+        files = _write_to_logs(error)
+        hints = [f"the traceback is in {files[0]}"] if files else []
+        if not shows_all and (files or not isinstance(error, SENTENCES)):
+            hints.append(f"{OPTION} shows it" if files else f"{OPTION} shows the traceback")
+        if hints:
+            print(f"({', and '.join(hints)})", file=sys.stderr)
         sys.exit(STATUS)
 
 
-def _where_the_traceback_is(error: Exception, shown: bool) -> str:
-    """A second line, in brackets: the log file with the traceback, and the option that shows it. Writes that file.
-
-    A sentence of ours without a log file is enough.
-    """
-    text = "".join(traceback.format_exception(error))
-    files = []
-    for logger in MMLogger._instance_dict.values():
-        files += [Path(h.baseFilename) for h in logger.handlers if isinstance(h, logging.FileHandler)]
+def _write_to_logs(error: Exception) -> list[Path]:
+    """Append the traceback to the log files of the run, and return them."""
+    handlers = [handler for logger in MMLogger._instance_dict.values() for handler in logger.handlers]
+    files = [Path(handler.baseFilename) for handler in handlers if isinstance(handler, logging.FileHandler)]
     files = [file for file in files if file.is_file()]
     for file in files:
         with file.open("a") as log:
-            log.write(text)
-    said = [f"the traceback is in {files[0]}"] if files else []
-    if not shown and (files or not isinstance(error, SENTENCES)):
-        said.append(f"{OPTION} shows it" if files else f"{OPTION} shows the traceback")
-    return f"\n({', and '.join(said)})" if said else ""
+            log.write("".join(traceback.format_exception(error)))
+    return files

@@ -9,17 +9,14 @@ from .arguments import add_config_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     parser.add_argument("checkpoint", help="checkpoint of a distillation")
     parser.add_argument("out", nargs="?", type=Path, help="file to write (default: student_CHECKPOINT beside it)")
-    parser.add_argument(
-        "--publish", action="store_true", help="copy the file to a name with the first 8 digits of its sha256"
-    )
+    what = "copy the file to a name with the first 8 digits of its sha256"
+    parser.add_argument("--publish", action="store_true", help=what)
     add_config_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
     if args.out is None and "://" in args.checkpoint:
         raise ValueError(f"the checkpoint is at a URL: give the file to write too, after {args.checkpoint}")
     out = (args.out or student_path(args.checkpoint)).expanduser()

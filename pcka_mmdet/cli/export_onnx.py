@@ -5,31 +5,18 @@ from pathlib import Path
 
 from pcka_mmdet.engine.onnx_export import export_onnx
 
-from .arguments import add_config_argument, positive
+from .arguments import SIZE, add_config_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     parser.add_argument("checkpoint", help="checkpoint file or URL")
-    parser.add_argument(
-        "out",
-        nargs="?",
-        type=Path,
-        help="file to write (default: CHECKPOINT with the suffix .onnx; for a URL, in the current folder)",
-    )
-    parser.add_argument(
-        "--shape",
-        type=positive,
-        nargs=2,
-        required=True,
-        metavar=("HEIGHT", "WIDTH"),
-        help="size of the padded image in pixels",
-    )
+    default = "CHECKPOINT with the suffix .onnx; for a URL, in the current folder"
+    parser.add_argument("out", nargs="?", type=Path, help=f"file to write (default: {default})")
+    parser.add_argument("--shape", required=True, help="size of the padded image in pixels", **SIZE)
     add_config_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
     source = Path(Path(args.checkpoint).name if "://" in args.checkpoint else args.checkpoint)
     target = args.out or source.with_suffix(".onnx")
     names = export_onnx(args.checkpoint, target, tuple(args.shape), args.config)

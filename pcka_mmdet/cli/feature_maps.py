@@ -13,45 +13,36 @@ from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.cfg_options import merge_options
 from pcka_mmdet.engine.neck_maps import TEACHER, maps_of_image
 from pcka_mmdet.functional.map_similarity import local_cka
-from pcka_mmdet.report.features import HOW_TO_READ, plot_features
+from pcka_mmdet.report.pictures import HOW_TO_READ, plot_features
 
 from .arguments import add_cfg_options, add_picture_argument, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     parser.add_argument("config", help="config of a distillation, whose teacher has its checkpoint")
     parser.add_argument("checkpoint", help="checkpoint of the distilled student")
     parser.add_argument("image", type=Path, help="image file")
     parser.add_argument("--student", metavar="CHECKPOINT", help="checkpoint of the student alone")
-    parser.add_argument("--channels", type=int, nargs="+", default=[], help="channels to show besides")
+    parser.add_argument("--channels", type=int, nargs="+", default=[], help="channels to show too")
     parser.add_argument("--patch", type=positive, default=4, help="side of a patch in positions (default: %(default)s)")
     add_cfg_options(parser, "override settings of the config")
     add_picture_argument(parser, "feature_maps.png")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
     config = load_config(args.config)
     merge_options(config, args.cfg_options)
     checkpoints = {"student": args.student} if args.student else {}
     levels = maps_of_image(config, checkpoints | {"distilled": args.checkpoint}, args.image)
-    fewest = min(m.shape[1] for maps in levels.values() for m in maps.values())
-    wrong = [channel for channel in args.channels if not 0 <= channel < fewest]
-    if wrong:
+    fewest = min(values.shape[1] for maps in levels.values() for values in maps.values())
+    if wrong := [channel for channel in args.channels if not 0 <= channel < fewest]:
         raise ValueError(f"--channels: the maps have channels 0 to {fewest - 1}, got {wrong}")
-    local = {
-        level: {name: local_cka(m, maps[TEACHER], args.patch) for name, m in maps.items() if name != TEACHER}
-        for level, maps in levels.items()
-    }
+    local, first = {}, {}
+    for level, maps in levels.items():
+        local[level] = {name: local_cka(m, maps[TEACHER], args.patch) for name, m in maps.items() if name != TEACHER}
+        first[level] = {name: values[0] for name, values in maps.items()}
     picture = cv2.cvtColor(cv2.imread(str(args.image)), cv2.COLOR_BGR2RGB)
-    plot_features(
-        picture,
-        {level: {name: m[0] for name, m in maps.items()} for level, maps in levels.items()},
-        local,
-        args.out,
-        args.channels,
-    )
+    plot_features(picture, first, local, args.out, args.channels)
     for level, values in local.items():
         print(f"{level}: CKA in patches, mean", *(f"{name} {value.mean():.3f}" for name, value in values.items()))
     print(f"{HOW_TO_READ}\nthe picture is {args.out}")

@@ -18,38 +18,26 @@ from pcka_mmdet.models.recipes import losses_of, write_out_recipe
 from pcka_mmdet.report.scalars import median_step, read_scalars
 from pcka_mmdet.report.theme import console_table
 
-from .arguments import positive
+from .arguments import SIZE, positive
 
-MEGA = 2**20
+MEBI = 2**20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     parser.add_argument("config", help="config of a distillation")
     parser.add_argument("--gpus", type=positive, nargs="+", default=[8, 64])
     parser.add_argument("--batch", type=positive, help="images per GPU (default: the config's)")
-    parser.add_argument(
-        "--size",
-        type=positive,
-        nargs=2,
-        metavar=("HEIGHT", "WIDTH"),
-        help="of the padded image in pixels (default: of the config's pipeline)",
-    )
+    parser.add_argument("--size", help="of the padded image in pixels (default: of the config's pipeline)", **SIZE)
     parser.add_argument("--epochs", type=positive, help="default: the config's")
     parser.add_argument("--images", type=positive, help="default: those of the annotation file (COCO's are known)")
-    measured = "seconds per step {}, or a work directory whose log has them{}"
-    parser.add_argument("--student-step", metavar="STEP", help=measured.format("of the student alone", ""))
-    parser.add_argument(
-        "--step", metavar="STEP", help=measured.format("of the distillation", " (default: the config's own folder)")
-    )
+    what = "seconds per step of the {}, or a work directory whose log has them"
+    parser.add_argument("--student-step", metavar="STEP", help=what.format("student alone"))
+    what += " (default: the config's folder)"
+    parser.add_argument("--step", metavar="STEP", help=what.format("distillation"))
 
 
 def seconds_per_step(given: str | None) -> float | None:
-    """The value of `--step`: a number, or the median of the steps in a work directory's log.
-
-    Raises:
-        ValueError: It is neither.
-    """
+    """The value of `--step`: a number, or the median of the steps in a work directory's log."""
     if given is None:
         return None
     try:
@@ -61,15 +49,20 @@ def seconds_per_step(given: str | None) -> float | None:
     return seconds
 
 
-def duration(seconds: float) -> str:
-    """Hours, minutes below one hour, or seconds below one minute."""
+def duration(seconds: float | None) -> str:
+    """Hours, minutes below one hour, or seconds below one minute; empty if unknown."""
+    if not seconds:
+        return ""
     if seconds >= 3600:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
+def mebibytes(count: float) -> str:
+    return f"{count / MEBI:.0f} MiB"
+
+
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
     console = Console(width=120)
     config = load_config(args.config)
     if not is_fpn_distill(config):
@@ -91,52 +84,43 @@ def run(args: argparse.Namespace) -> None:
     losses, model = losses_of(config.model), plan.build_untrained(config)
     student = multiply_adds(model.student.eval(), *size)
     teacher = plan.count_teacher(config.model.teacher, size, losses)
-    passes = plan.head_passes(losses)
-    more = (teacher.to_neck + passes * teacher.head + 3 * teacher.roi_head) / (3 * student)
+    proposals, passes = plan.compared_proposals(losses), plan.head_passes(losses)
+    factor = 1 + (teacher.to_neck + passes * teacher.head + 3 * teacher.roi_head) / (3 * student)
     memory = plan.count_memory(model, config, size)
-
-    def mib(values: float) -> str:
-        return f"{values / MEGA:.0f} MiB"
-
-    proposals = plan.compared_proposals(losses)
+    maps = batch * memory.teacher_maps
     formula = "1 + (T + nH + 3R) / 3S" if teacher.roi_head else "1 + (T + nH) / 3S"
-    rows = [
-        ["student's multiply-adds an image, S", f"{student / 1e9:.3g} G"],
-        ["teacher's to its neck, T", f"{teacher.to_neck / 1e9:.3g} G"],
-        ["its dense head's, or RPN's, H", f"{teacher.head / 1e9:.3g} G"],
-        ["passes through it in a step, n", f"{passes:g}"],
-        *([[f"its RoI head's for {proposals} proposals, R", f"{teacher.roi_head / 1e9:.3g} G"]] if proposals else []),
-        [f"a step over the student's alone, {formula}", f"{1 + more:.2f}"],
-    ]
-    if alone and distilled:
-        rows.append(["the same, measured", f"{distilled / alone:.2f}"])
-    rows += [
-        ["student: weights and gradients", mib(memory.student + memory.gradients)],
-        [f"state of {config.optim_wrapper.optimizer.type}", mib(memory.optimizer)],
-        *([["averaged weights (EMA)", mib(memory.average)]] if memory.average else []),
-        ["a step keeps for its backward, student alone", mib(batch * memory.kept_alone)],
-        ["the same by the distillation's losses, heads included", mib(batch * (memory.kept - memory.kept_alone))],
-        ["teacher's weights in float32, its head included", mib(memory.teacher)],
-        ["teacher's maps", mib(batch * memory.teacher_maps)],
-    ]
-    if any(last_name(loss["type"]) == "PCKALoss" for loss in losses.values()):
-        maps = batch * memory.teacher_maps / MEGA
-        rows.append(["PCKA on a GPU: 6 x maps, or 2 x maps + 320", f"{min(6 * maps, 2 * maps + 320):.0f} MiB"])
-    rows += [
-        ["a checkpoint: weights, optimizer, EMA", mib(memory.checkpoint)],
-        ["a student's checkpoint: weights", mib(memory.student_alone)],
-    ]
+    measured = f"{distilled / alone:.2f}" if alone and distilled else None
+    has_pcka = any(last_name(loss["type"]) == "PCKALoss" for loss in losses.values())
+    pcka = mebibytes(min(6 * maps, 2 * maps + 320 * MEBI)) if has_pcka else None
+    cells = {
+        "student's multiply-adds an image, S": f"{student / 1e9:.3g} G",
+        "teacher's to its neck, T": f"{teacher.to_neck / 1e9:.3g} G",
+        "its dense head's, or RPN's, H": f"{teacher.head / 1e9:.3g} G",
+        "passes through it in a step, n": f"{passes:g}",
+        f"its RoI head's for {proposals} proposals, R": f"{teacher.roi_head / 1e9:.3g} G" if proposals else None,
+        f"a step over the student's alone, {formula}": f"{factor:.2f}",
+        "the same, measured": measured,
+        "student: weights and gradients": mebibytes(memory.student + memory.gradients),
+        f"state of {config.optim_wrapper.optimizer.type}": mebibytes(memory.optimizer),
+        "averaged weights (EMA)": mebibytes(memory.average) if memory.average else None,
+        "a step keeps for its backward, student alone": mebibytes(batch * memory.kept_alone),
+        "the same by the distillation's losses, heads included": mebibytes(batch * (memory.kept - memory.kept_alone)),
+        "teacher's weights in float32, its head included": mebibytes(memory.teacher),
+        "teacher's maps": mebibytes(maps),
+        "PCKA on a GPU: 6 x maps, or 2 x maps + 320": pcka,
+        "a checkpoint: weights, optimizer, EMA": mebibytes(memory.checkpoint),
+        "a student's checkpoint: weights": mebibytes(memory.student_alone),
+    }
+    rows = [[name, cell] for name, cell in cells.items() if cell is not None]
     console.print(console_table([f"{size[0]}x{size[1]}, batch {batch} a GPU, float32", ""], rows))
+    step = distilled or (alone and alone * factor)
     rows = []
     for gpus in args.gpus:
         steps = images * epochs // (batch * gpus)
-        sent = 2 * (gpus - 1) / gpus * memory.gradients
-        step = distilled or (alone and alone * (1 + more))
-        times = [duration(steps * seconds) if seconds else "" for seconds in (alone, step)]
-        rows.append([f"{gpus}", f"{steps:,}", mib(sent), *times])
+        sent = mebibytes(2 * (gpus - 1) / gpus * memory.gradients)
+        times = [duration(seconds and steps * seconds) for seconds in (alone, step)]
+        rows.append([f"{gpus}", f"{steps:,}", sent, *times])
     how = "distilled, measured" if distilled else "distilled, by the formula"
     header = ["GPUs", "steps", "sent by a GPU a step", "student alone", how]
     console.print(console_table(header, rows, title=f"{images:,} images, {epochs} epochs"))
-    console.print(
-        "A GPU sends 2 (n - 1) / n times the student's gradients (ring all-reduce), and nothing of the teacher."
-    )
+    console.print("A GPU sends 2 (n - 1) / n times the student's gradients (ring all-reduce), nothing of the teacher.")

@@ -11,13 +11,11 @@ from .arguments import add_config_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     parser.add_argument("file", help="file that the training saved in work_dir/nonfinite/")
     add_config_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
     step = replay(args.file, args.config)
     print("weights that are not finite:", ", ".join(step.weights) or "none")
     for name, value in step.losses.items():

@@ -7,31 +7,22 @@ one of each training, or by `--which best` the best on val. Give several folders
 import argparse
 from pathlib import Path
 
-from pcka_mmdet.report.bootstrap import SAMPLES
-from pcka_mmdet.report.page.page import write_page
-from pcka_mmdet.report.tested import tested
+from pcka_mmdet.report.page import write_page
+from pcka_mmdet.report.page.scores import SAMPLES
+from pcka_mmdet.report.run import tested
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
+    folder = dict(type=Path, metavar="WORK_DIR")
     parser.add_argument("work_dir", type=Path, nargs="+", help="work directory of the distillation; of several seeds")
-    parser.add_argument(
-        "--baseline",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="WORK_DIR",
-        help="what it is compared with: the student alone",
-    )
-    parser.add_argument("--teacher", type=Path, metavar="WORK_DIR", help="of the teacher")
-    parser.add_argument(
-        "--which", choices=("last", "best"), default="last", help="checkpoint of each training (default: %(default)s)"
-    )
+    parser.add_argument("--baseline", nargs="+", default=[], help="the student's training, to compare with", **folder)
+    parser.add_argument("--teacher", help="training of the teacher", **folder)
+    what = "checkpoint of each training (default: %(default)s)"
+    parser.add_argument("--which", choices=("last", "best"), default="last", help=what)
     parser.add_argument("--out", type=Path, help="file to write (default: report.html in the first work directory)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
     given = [folder.resolve() for folder in (*args.work_dir, *args.baseline)]
     if twice := sorted({str(folder) for folder in given if given.count(folder) > 1}):
         raise ValueError(f"{twice[0]!r} is given twice: each training counts once")

@@ -1,6 +1,6 @@
 """Evaluate a detector: `tools/test.py CONFIG CHECKPOINT`.
 
-CONFIG and CHECKPOINT may be a distillation's or the student's own. Only the student is built.
+CONFIG and CHECKPOINT may be a distillation's or the student's. Only the student is built.
 """
 
 import argparse
@@ -24,7 +24,6 @@ TTA_META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor",
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     add_common_arguments(parser)
     parser.add_argument("checkpoint", help="checkpoint file or URL")
     parser.add_argument("--out", help="write the predictions to this .pkl file")
@@ -35,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def use_tta(config: Config) -> None:
-    """Test on each image and its mirror image, or by the config's own `tta_pipeline` and `tta_model`."""
+    """Test on each image and its mirror image, or by the config's `tta_pipeline` and `tta_model`."""
     from mmdet.models import DetTTAModel  # noqa: F401  (MMDetection registers it with MMEngine)
 
     # metrics such as VOC's read the objects of the first view
@@ -48,18 +47,15 @@ def use_tta(config: Config) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
     if args.out and not args.out.endswith((".pkl", ".pickle")):
         raise ValueError(f"--out writes a pickle, so its name must end in .pkl or .pickle; got {args.out!r}")
-    asked = runner_config(args)
-    if asked.get("default_scope") == "mmpretrain" and (args.tta or args.show or args.show_dir):
-        raise ValueError(
-            "--tta, --show and --show-dir are for detectors, and this config is a classifier's: leave it out"
-        )
-    config = student_config(asked)
-    if config is asked:
+    given = runner_config(args)
+    if given.get("default_scope") == "mmpretrain" and (args.tta or args.show or args.show_dir):
+        raise ValueError("--tta, --show and --show-dir are for detectors: leave them out for this classifier")
+    config = student_config(given)
+    if config is given:
         config = Config(plain_dict(config))  # without a name: MMEngine would write it over the training's
-    config.work_dir, config.launcher = asked.work_dir, asked.launcher
+    config.work_dir, config.launcher = given.work_dir, given.launcher
     config.load_from, config.resume = args.checkpoint, False
     if args.show or args.show_dir:
         from mmdet.engine.hooks.utils import trigger_visualization_hook

@@ -15,8 +15,7 @@ from pcka_mmdet.configuration.data_set import annotation_files
 from pcka_mmdet.configuration.installed import provenance
 from pcka_mmdet.configuration.schedule import training_iterations
 from pcka_mmdet.report import scalars
-from pcka_mmdet.report.run import RESULTS
-from pcka_mmdet.report.tested import words_of_test
+from pcka_mmdet.report.run import RESULTS, words_of_test
 
 
 class Stage:

@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
-from pcka_mmdet.report.gallery import plot_gallery
-from pcka_mmdet.report.page.page import write_page
+from pcka_mmdet.report.page import write_page
+from pcka_mmdet.report.pictures import plot_gallery
 from pcka_mmdet.report.run import Run
 from pcka_mmdet.report.theme import console_table
 

@@ -1,8 +1,9 @@
 """A training as the report reads it: its config, its log, and its detections on the test images."""
 
-import json
 import re
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,19 +12,16 @@ import numpy as np
 from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.config_text import read_config
+from pcka_mmdet.checkpoints.resume import best_checkpoint, newest_intact_checkpoint
 from pcka_mmdet.configuration.data_set import data_classes, evaluators, innermost, known_classes
 from pcka_mmdet.configuration.distillation import STUDENT_CONFIG
 from pcka_mmdet.configuration.nested import last_name
 
-from .bootstrap import Matches, mean_over_classes
-from .predictions import Boxes, read_ground_truth, read_results
+from .matches import Matches, mean_over_classes
 from .scalars import read_scalars
 
 RESULTS = Path("test", "predictions.bbox.json")
 """Detections of the last checkpoint on the test images, in COCO's format, in a work directory."""
-
-BEST_RESULTS = Path("test_best", RESULTS.name)
-"""The same of the best checkpoint on val."""
 
 
 @dataclass(frozen=True)
@@ -32,95 +30,61 @@ class Run:
 
     folder: Path
     config: Config
-    which: str = "last"
-    """The checkpoint that is tested: `'last'`, or `'best'` on val."""
+    which: str = "last"  # the tested checkpoint, or "best", on val
 
     @classmethod
     def read(cls, folder: Path, which: str = "last") -> "Run":
-        """A run from its work directory, whose config is read as data.
+        """A run from its work directory, whose newest config is read without running it.
 
         Raises:
-            FileNotFoundError: See `config_in`.
+            FileNotFoundError: There is no config.
             ValueError: The config is not as MMEngine writes it.
         """
-        path = config_in(folder)
+        configs = [path for path in folder.glob("*.py") if not re.fullmatch(r"\d{8}_\d{6}", path.stem)]  # no test's
+        if not configs:
+            raise FileNotFoundError(f"there is no config in {str(folder)!r}: give the work directory of a training")
+        # beside its config, a distillation writes that of its student, which can also be trained
+        path = max(configs, key=lambda path: (path.name != STUDENT_CONFIG, path.stat().st_mtime))
         try:
             config = read_config(path.read_text())
         except ValueError as error:
-            raise ValueError(
-                f"{str(path)!r} holds more than settings: give a work directory as a training left it"
-            ) from error
+            raise ValueError(f"{str(path)!r} holds code: give a work directory as a training left it") from error
         return cls(folder, Config(config.to_dict(), filename=str(path)), which)
 
     @property
     def results(self) -> Path:
         """File of the detections on the test images."""
-        return self.folder / (BEST_RESULTS if self.which == "best" else RESULTS)
+        return self.folder / ("test_best" if self.which == "best" else "test") / RESULTS.name
 
     @property
     def seed(self) -> int | None:
-        """Seed of the config."""
         return (self.config.get("randomness") or {}).get("seed")
 
     @cached_property
     def records(self) -> list[dict]:
-        """See `scalars.read_scalars`."""
         return read_scalars(self.folder)
 
     @cached_property
-    def command(self) -> str | None:
-        """The command that started the training, as its log says; `None` for logs without it."""
-        return self._noted("command")
-
-    @cached_property
-    def versions(self) -> str:
-        """Versions of the packages that trained, as the log says; of a log of MMDetection's own tools those of torch
-        and MMEngine. Empty for logs without them."""
-        stated = re.findall(r"^ +(PyTorch|MMEngine|MMCV|MMDetection): (\S+)$", self._log, flags=re.MULTILINE)
-        return self._noted("versions") or ", ".join(f"{name} {version}" for name, version in stated)
-
-    @cached_property
-    def _log(self) -> str:
-        """Text of the newest log of the training; a test's has no scalars beside it."""
+    def notes(self) -> dict[str, str]:
+        """`command` that started the training and `versions` of its packages; empty where its log lacks them."""
         logs = [log for log in self.folder.glob("*/*.log") if (log.parent / "vis_data" / "scalars.json").is_file()]
-        return max(logs).read_text(errors="replace") if logs else ""
-
-    def _noted(self, what: str) -> str | None:
-        found = re.search(rf"^.*INFO - {what}: (.+)$", self._log, flags=re.MULTILINE)
-        return found and found[1]
-
-    @property
-    def annotations(self) -> Path:
-        """COCO file of the test images. Raises what `coco_evaluator` raises."""
-        return Path(coco_evaluator(self.config)[1]["ann_file"])
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names.
-
-        Raises:
-            ValueError: Neither the test set nor the training set states them.
-        """
-        tested = innermost(self.config.test_dataloader.dataset)
-        classes = data_classes(tested, self.config.get("default_scope")) or known_classes(self.config)
-        if classes is None:
-            raise ValueError(f"the config of {str(self.folder)!r} states no classes (metainfo of its data sets)")
-        return classes
-
-    @cached_property
-    def detections(self) -> list[dict]:
-        """Detections of each test image, as `predictions.read_results` gives them."""
-        return read_results(self.results, self.annotations, self.classes)
-
-    @cached_property
-    def detections_by_image(self) -> dict[int | str, dict]:
-        """The same by id of the image."""
-        return {prediction["img_id"]: prediction for prediction in self.detections}
+        text = max(logs).read_text(errors="replace") if logs else ""  # a test has no scalars beside its log
+        stated = re.findall(r"^ +(PyTorch|MMEngine|MMCV|MMDetection): (\S+)$", text, flags=re.MULTILINE)  # by MMEngine
+        notes = dict(command="", versions=", ".join(f"{name} {version}" for name, version in stated))
+        return notes | dict(re.findall(r"^.*INFO - (command|versions): (.+)$", text, flags=re.MULTILINE))
 
     @cached_property
     def matches(self) -> Matches:
-        """Which of them match objects."""
-        return Matches(self.annotations, self.detections, self.classes)
+        """Objects and detections on the test images. Raises what `coco_evaluator` and `Matches` raise.
+
+        Raises:
+            ValueError: Neither the test set nor the training set states the classes.
+        """
+        dataset = innermost(self.config.test_dataloader.dataset)
+        classes = data_classes(dataset, self.config.get("default_scope")) or known_classes(self.config)
+        if classes is None:
+            raise ValueError(f"the config of {str(self.folder)!r} states no classes (metainfo of its data sets)")
+        return Matches(Path(coco_evaluator(self.config)[1]["ann_file"]), self.results, classes)
 
     @cached_property
     def average_precision(self) -> float:
@@ -128,44 +92,36 @@ class Run:
         once = np.ones((1, len(self.matches.images)))
         return float(mean_over_classes(self.matches.average_precision(once))[0])
 
-    @cached_property
-    def truth(self) -> dict[int | str, Boxes]:
-        """Annotated boxes by image."""
-        return read_ground_truth(self.annotations, self.classes)
-
     def picture(self, image: int | str) -> Path:
         """File of a test image."""
         dataset = innermost(self.config.test_dataloader.dataset)
         prefix = (dataset.get("data_prefix") or {}).get("img", "")
-        return Path(dataset.get("data_root") or "") / prefix / self._file_names[image]
-
-    @cached_property
-    def _file_names(self) -> dict[int | str, str]:
-        return {entry["id"]: entry["file_name"] for entry in json.loads(self.annotations.read_text())["images"]}
+        return Path(dataset.get("data_root") or "") / prefix / self.matches.file_names[image]
 
 
 def check_same_data(runs: Sequence[Run]) -> None:
-    """Refuse trainings that cannot be compared.
-
-    Raises:
-        ValueError: One was tested on other images, classes or objects than the first.
-    """
+    """Raise `ValueError` if a training was tested on other images, classes or objects than the first."""
     first = runs[0]
     for run in runs:
-        same = (run.matches.images, run.matches.classes) == (first.matches.images, first.matches.classes)
-        # an annotation file is large: it is read again only where there are two
-        if not same or (run.annotations.resolve() != first.annotations.resolve() and run.truth != first.truth):
+        if (run.matches.classes, run.matches.objects) != (first.matches.classes, first.matches.objects):
             raise ValueError(
                 f"{str(run.folder)!r} was tested on other images, classes or objects than {str(first.folder)!r}: "
                 "compare trainings on one data set"
             )
 
 
+def comparable_runs(folders: Mapping[str, Path]) -> dict[str, Run]:
+    """The runs of work directories by name; see `tested` and `check_same_data`."""
+    runs = tested(list(folders.values()))
+    check_same_data(runs)
+    return dict(zip(folders, runs, strict=True))
+
+
 def coco_evaluator(config: Config) -> tuple[str, dict]:
-    """Where a config has its `CocoMetric` of boxes, such as `test_evaluator.0`, and that metric.
+    """Place of the `CocoMetric` of boxes in a config, such as `test_evaluator.0`, and that metric.
 
     Raises:
-        ValueError: It has none, or one without an annotation file.
+        ValueError: There is none with an annotation file.
     """
     metrics = evaluators(config, "test_evaluator")
     for place, metric in metrics.items():
@@ -179,16 +135,39 @@ def coco_evaluator(config: Config) -> tuple[str, dict]:
     )
 
 
-def config_in(folder: Path) -> Path:
-    """The config of a training, which MMEngine writes into its work directory.
+def tested(folders: Sequence[Path], which: str = "last") -> list[Run]:
+    """The runs of work directories; those whose checkpoint was not tested are tested.
+
+    `'last'` is the newest checkpoint, or the best one where a training keeps only that; `'best'` is the best on val.
 
     Raises:
-        FileNotFoundError: There is none.
+        ValueError: A test failed, or there is no checkpoint to test; see also `coco_evaluator`.
     """
-    written = [path for path in folder.glob("*.py") if not re.fullmatch(r"\d{8}_\d{6}", path.stem)]  # not a test's
-    configs = sorted((path for path in written if path.name != STUDENT_CONFIG), key=lambda path: path.stat().st_mtime)
-    if not configs and (folder / STUDENT_CONFIG).is_file():  # a training of another one's student
-        return folder / STUDENT_CONFIG
-    if not configs:
-        raise FileNotFoundError(f"there is no config in {str(folder)!r}: give the work directory of a training")
-    return configs[-1]
+    runs = [Run.read(folder, which) for folder in folders]
+    for run in runs:
+        best = best_checkpoint(run.folder)
+        checkpoint = best if which == "best" else newest_intact_checkpoint(run.folder) or best
+        since = checkpoint.stat().st_mtime if checkpoint else 0
+        if run.results.is_file() and run.results.stat().st_mtime >= since:
+            continue
+        if checkpoint is None and which == "best":
+            raise ValueError(
+                f"there is no best_*.pth in {str(run.folder)!r}: set default_hooks.checkpoint.save_best=auto, or "
+                "write --which last"
+            )
+        if checkpoint is None:
+            raise ValueError(f"there is no checkpoint in {str(run.folder)!r}: finish that training first")
+        print(f"testing {checkpoint}", flush=True)
+        words = words_of_test(run.config, run.config.filename, checkpoint, run.results)
+        done = subprocess.run([sys.executable, "-m", "pcka_mmdet", "test", *words], capture_output=True, text=True)
+        if done.returncode:
+            raise ValueError(f"the test of {checkpoint} failed: {done.stderr.strip()}")
+    return runs
+
+
+def words_of_test(config: Config, config_file: str | Path, checkpoint: str | Path, results: Path) -> list[str]:
+    """Arguments of `pcka-mmdet test` that write the detections to `results`. Raises what `coco_evaluator` raises."""
+    place, _ = coco_evaluator(config)
+    prefix = results.with_name(results.name.partition(".")[0])
+    options = ["--work-dir", results.parent, "--cfg-options", f"{place}.outfile_prefix='{prefix}'"]
+    return list(map(str, [config_file, checkpoint, *options]))

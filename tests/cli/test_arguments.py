@@ -153,7 +153,7 @@ def test_options_by_stride():
 
 
 def test_a_path_keeps_its_blanks_and_within_quotes_its_commas():
-    """MMEngine's own action removes them, which is as good as a wrong path; lists are its own."""
+    """MMEngine's action removes them, which makes a wrong path."""
     config = parsed(Config(dict(a=1)), "load_from='/my data/of (1, 2).pth'", "a= 2", "b=[1, x]", "c=None", "d=1e-3, 2")
     assert config.load_from == "/my data/of (1, 2).pth"
     assert (config.a, config.b, config.c, config.d) == (2, [1, "x"], None, [1e-3, 2])

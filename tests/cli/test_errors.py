@@ -1,4 +1,4 @@
-"""What the tools say when they fail."""
+"""The messages of commands that fail."""
 
 import json
 import sys
@@ -81,8 +81,8 @@ def test_nothing_fails(words):
 def test_a_misspelt_argument_and_the_closest_name():
     build = dict(type="pcka_mmdet.PCKALoss", loss_wieght=2.0)
     assert sentence(caught(lambda: MODELS.build(build))).endswith("'loss_wieght'. Did you mean loss_weight?")
-    found = sentence(caught(lambda: MODELS.build(dict(type="pcka_mmdet.MimicLoss", xyz=1))))
-    assert "unexpected keyword argument 'xyz'. It takes loss_weight" in found
+    message = sentence(caught(lambda: MODELS.build(dict(type="pcka_mmdet.MimicLoss", xyz=1))))
+    assert "unexpected keyword argument 'xyz'. It takes loss_weight" in message
 
 
 def test_the_class_that_the_message_names():

@@ -29,7 +29,7 @@ def run(monkeypatch, capsys):
 def test_the_list_of_commands(run):
     status, out, _ = run("--help")
     assert status == 0 and all(re.search(rf"^    {name}\s", out, re.MULTILINE) for name in COMMANDS)
-    assert run() == (0, out, "")  # all of it
+    assert run() == (0, out, "")
 
 
 def test_the_versions(run):
@@ -75,9 +75,8 @@ def test_every_command_is_a_module_and_every_tool_a_command():
 
 
 def test_a_tool_is_its_command(command):
-    done = command("tools/export_student.py", "--help")
-    assert done.stdout.startswith("usage: pcka-mmdet export [-h]")
-    assert command("tools/export_student.py", "none.pth", check=False).returncode == 2
+    done = command("tools/export_student.py", check=False)
+    assert done.returncode == 2 and done.stderr.startswith("usage: pcka-mmdet export [-h]")
 
 
 def test_the_doctor_on_an_installation(run):

@@ -247,7 +247,7 @@ def test_pictures_of_what_is_not_there(demo, tmp_path, capsys):
             analyse(tool, f"a={tmp_path}")
         with told(capsys, "write NAME=DIR, such as heads=work_dirs/distilled; got"):
             analyse(tool, tmp_path)
-    with told(capsys, "holds no log of a training by epochs"):
+    with told(capsys, "holds no log of a training"):
         analyse("curves", f"a={tmp_path}")
 
 

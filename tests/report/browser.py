@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by ChromeDriver's own protocol (W3C WebDriver)."""
+"""A headless Chromium, driven by ChromeDriver's protocol (W3C WebDriver)."""
 
 import json
 import re
@@ -41,8 +41,8 @@ class Browser:
 
     def find(self, selector: str) -> list[str]:
         """The elements that a CSS selector finds."""
-        found = self.call("elements", {"using": "css selector", "value": selector})
-        return [next(iter(element.values())) for element in found]
+        elements = self.call("elements", {"using": "css selector", "value": selector})
+        return [next(iter(element.values())) for element in elements]
 
     def click(self, selector: str, number: int = 0) -> None:
         """Click an element that a CSS selector finds, as a user does."""
@@ -69,7 +69,7 @@ def browser(width: int = 1000, height: int = 900) -> Iterator[Browser]:
     """A browser whose window has a size."""
     driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True)
     try:
-        port = next(found[1] for line in driver.stdout if (found := re.search(r"started .* on port (\d+)", line)))
+        port = next(match[1] for line in driver.stdout if (match := re.search(r"started .* on port (\d+)", line)))
         begin = Browser(f"http://127.0.0.1:{port}")
         arguments = ["--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},{height}"]
         chromium = {"binary": shutil.which("chromium"), "args": arguments}

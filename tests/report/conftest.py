@@ -2,15 +2,15 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from mmengine.config import Config
 
-from pcka_mmdet.report.page.page import write_page
+from pcka_mmdet.report.page import scores, write_page
 from pcka_mmdet.report.run import RESULTS, Run
-from tests.report.test_bootstrap import CLASSES, IDS, coco_file
-from tests.report.test_confusion import random_case
+from tests.report.cases import CLASSES, dump, random_case
 
 LOG = """2026/01/01 00:00:00 - mmengine - INFO - command: tools/train.py <x>.py
 2026/01/01 00:00:00 - mmengine - INFO - versions: torch 2.1.0, onedl-mmengine 0.10.12
@@ -19,22 +19,18 @@ LOG = """2026/01/01 00:00:00 - mmengine - INFO - command: tools/train.py <x>.py
 
 def work_dir(folder, annotations, seed=0, distils=False, keep=1.0):
     """A work directory whose student finds the objects, with so many of its scores."""
-    import cv2
-
-    truth, _ = random_case()
+    content = json.loads(annotations.read_text())
     results = []
-    for image, true in truth.items():
-        for number, ((x1, y1, x2, y2), label) in enumerate(zip(true.boxes, true.labels, strict=True)):
-            if (image + number + seed) % 10 < 10 * keep:
-                box = [x1, y1, x2 - x1, y2 - y1]
-                results.append(
-                    dict(image_id=image, category_id=IDS[CLASSES[label]], bbox=box, score=0.9 - 0.1 * number)
-                )
+    for number, one in enumerate(content["annotations"]):
+        image, number = one["image_id"], number % 4
+        if (image + number + seed) % 10 < 10 * keep:
+            score = 0.9 - 0.1 * number
+            results.append(dict(image_id=image, category_id=one["category_id"], bbox=one["bbox"], score=score))
     (folder / "test").mkdir(parents=True)
     (folder / RESULTS).write_text(json.dumps(results))
     (folder / "images").mkdir()
-    for image in truth:
-        cv2.imwrite(str(folder / "images" / f"{image}.png"), np.full((120, 120, 3), 200, dtype=np.uint8))
+    for image in content["images"]:
+        cv2.imwrite(str(folder / "images" / image["file_name"]), np.full((120, 120, 3), 200, dtype=np.uint8))
     log = folder / "20260101_000000"
     (log / "vis_data").mkdir(parents=True)
     (log / "20260101_000000.log").write_text(LOG)
@@ -63,16 +59,19 @@ def work_dir(folder, annotations, seed=0, distils=False, keep=1.0):
     return Run.read(folder)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_samples():
+    """Fewer samples of the test images, for speed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scores, "SAMPLES", 300)
+        yield
+
+
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory):
     """Two seeds of a student that misses objects, two that misses fewer, and a teacher."""
     folder = tmp_path_factory.mktemp("runs")
-    truth, _ = random_case()
-    annotations = coco_file(truth, folder / "annotations.json")
-    content = json.loads(annotations.read_text())
-    for image in content["images"]:
-        image["file_name"] = f"{image['id']}.png"
-    annotations.write_text(json.dumps(content))
+    annotations = dump(random_case()[0], folder / "annotations.json")
     plain = [work_dir(folder / f"plain{seed}", annotations, seed, keep=0.5) for seed in (0, 1)]
     distilled = [work_dir(folder / f"distilled{seed}", annotations, seed, keep=0.8, distils=True) for seed in (0, 1)]
     return plain, distilled, work_dir(folder / "teacher", annotations)
@@ -88,7 +87,7 @@ def page(runs, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def page_of_one(runs, tmp_path_factory):
-    """A distillation alone."""
+    """A single distillation."""
     out = tmp_path_factory.mktemp("page_of_one") / "report.html"
     write_page([], runs[1][:1], None, out)
     return out

@@ -25,7 +25,7 @@ def tab():
 
 @pytest.fixture(params=["page", "page_of_one"])
 def either(request):
-    """The page of a comparison, and that of a run alone."""
+    """The page of a comparison, and that of a single run."""
     return request.getfixturevalue(request.param)
 
 
@@ -45,7 +45,7 @@ def test_switches(tab, page):
 
 
 def test_every_switch_and_every_table(tab, page):
-    """A switch changes the boxes that it names, in its picture alone."""
+    """A switch changes the boxes that it names, only in its picture."""
     tab.open(page)
     layers = "run", "truth", "teacher"
     drawn = f"""[...document.querySelectorAll('.picture')].map(picture => {list(layers)}.map(
@@ -108,12 +108,12 @@ def test_in_the_dark(tab, page):
     assert tab.run(colours)[:2] == ["rgb(0, 0, 0)"] * 2
     tab.emulate("setEmulatedMedia", features=[dict(name="prefers-color-scheme", value="dark")])
     try:
-        found = tab.run(colours)
+        shown = tab.run(colours)
         note = tab.run("getComputedStyle(document.querySelector('.note')).color")
     finally:
         tab.emulate("setEmulatedMedia", features=[])
     cells = {"rgb(17, 17, 17)"}  # numbers on light cells of the confusion matrices
-    assert set(found) - cells == {"rgb(255, 255, 255)"} and note == "rgb(170, 170, 170)"
+    assert set(shown) - cells == {"rgb(255, 255, 255)"} and note == "rgb(170, 170, 170)"
 
 
 def test_what_a_screen_reader_gets(tab, page):

@@ -1,16 +1,20 @@
-"""A training's config as the report reads it."""
+"""A training's config as the report reads it, and which of its checkpoints is tested."""
+
+import subprocess
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.distillation import STUDENT_CONFIG
-from pcka_mmdet.report.run import Run, config_in
+from pcka_mmdet.report import run as runs
+from pcka_mmdet.report.run import Run, coco_evaluator
 
 
 def test_code_in_a_config_is_not_run(tmp_path):
     """The folder may be somebody else's."""
     (tmp_path / "config.py").write_text(f"x = open({str(tmp_path / 'written')!r}, 'w')")
-    with pytest.raises(ValueError, match="config.py' holds more than settings: give a work directory as"):
+    with pytest.raises(ValueError, match="config.py' holds code: give a work directory as"):
         Run.read(tmp_path)
     assert not (tmp_path / "written").exists()
 
@@ -25,8 +29,80 @@ def test_the_config_as_mmengine_writes_it(tmp_path):
 
 def test_a_training_of_a_student_config(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no config in"):
-        config_in(tmp_path)
+        Run.read(tmp_path)
     (tmp_path / STUDENT_CONFIG).write_text("")
-    assert config_in(tmp_path).name == STUDENT_CONFIG
+    assert Run.read(tmp_path).config.filename == str(tmp_path / STUDENT_CONFIG)
     (tmp_path / "distilled.py").write_text("")
-    assert config_in(tmp_path).name == "distilled.py"
+    assert Run.read(tmp_path).config.filename == str(tmp_path / "distilled.py")
+
+
+def test_what_the_report_cannot_read():
+    place, metric = coco_evaluator(Config(dict(test_evaluator=dict(type="CocoMetric", ann_file="a.json"))))
+    assert (place, metric["ann_file"]) == ("test_evaluator", "a.json")
+    needed = r"needs a CocoMetric with an ann_file and metric='bbox' in test_evaluator, and there is \[\('"
+    with pytest.raises(ValueError, match=f"{needed}VOCMetric'"):
+        coco_evaluator(Config(dict(test_evaluator=dict(type="VOCMetric"))))
+    masks = dict(type="CocoMetric", ann_file="a.json", metric="segm")
+    with pytest.raises(ValueError, match=f"{needed}CocoMetric', 'segm'"):
+        coco_evaluator(Config(dict(test_evaluator=masks)))
+    both = [masks, dict(masks, metric=["bbox", "segm"])]
+    assert coco_evaluator(Config(dict(test_evaluator=both)))[0] == "test_evaluator.1"
+    assert coco_evaluator(Config(dict(test_evaluator=dict(metrics=both))))[0] == "test_evaluator.metrics.1"
+    single = dict(metrics=dict(masks, metric="bbox"))
+    assert coco_evaluator(Config(dict(test_evaluator=single)))[0] == "test_evaluator.metrics"
+
+
+def test_versions_are_those_of_the_training(tmp_path):
+    config = Config()
+
+    def log(name: str, text: str, trains: bool = True) -> None:
+        (tmp_path / name / "vis_data").mkdir(parents=True)
+        (tmp_path / name / f"{name}.log").write_text(text)
+        if trains:
+            (tmp_path / name / "vis_data" / "scalars.json").write_text("{}")
+
+    assert Run(tmp_path, config).notes == dict(command="", versions="")
+    log("1", "System environment:\n    PyTorch: 2.1.0+cu121\n    OpenCV: 5.0.0\n    MMEngine: 0.10.7\n")
+    log("9", "a test\n    PyTorch: 9.9\n", trains=False)
+    assert Run(tmp_path, config).notes["versions"] == "PyTorch 2.1.0+cu121, MMEngine 0.10.7"
+    log("2", "x - mmengine - INFO - versions: pcka_mmdet 0.1.0, onedl-mmcv 2.3.6\n    PyTorch: 2.1.0\n")
+    assert Run(tmp_path, config).notes["versions"] == "pcka_mmdet 0.1.0, onedl-mmcv 2.3.6"
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """The tests that are started, none of which runs."""
+    started = []
+
+    def run(words, **options):
+        started.append(list(map(str, words)))
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return started
+
+
+def test_the_newest_checkpoint_or_else_the_best(tmp_path, commands):
+    Config(dict(test_evaluator=dict(type="CocoMetric", ann_file="test.json"))).dump(tmp_path / "config.py")
+    with pytest.raises(ValueError, match="there is no checkpoint in '.*': finish that training first"):
+        runs.tested([tmp_path])
+    for name in ("best_coco_bbox_mAP_epoch_3.pth", "epoch_4.pth"):
+        torch.save({}, tmp_path / name)
+        (run,) = runs.tested([tmp_path])
+        assert run.folder == tmp_path and str(tmp_path / name) in commands[-1]
+        assert str(tmp_path / "test") in commands[-1]
+
+
+def test_the_best_checkpoint_has_results_of_its_own(tmp_path, commands):
+    Config(dict(test_evaluator=dict(type="CocoMetric", ann_file="test.json"))).dump(tmp_path / "config.py")
+    torch.save({}, tmp_path / "epoch_4.pth")
+    with pytest.raises(ValueError, match=r"there is no best_\*.pth in .*save_best=auto, or write --which last"):
+        runs.tested([tmp_path], "best")
+    torch.save({}, tmp_path / "best_coco_bbox_mAP_epoch_3.pth")
+    (run,) = runs.tested([tmp_path], "best")
+    assert (run.which, run.results) == ("best", tmp_path / "test_best" / "predictions.bbox.json")
+    assert {str(tmp_path / "best_coco_bbox_mAP_epoch_3.pth"), str(tmp_path / "test_best")} <= set(commands[-1])
+    run.results.parent.mkdir()
+    run.results.write_text("[]")
+    runs.tested([tmp_path], "best")
+    assert len(commands) == 1  # tested already

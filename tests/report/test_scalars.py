@@ -41,7 +41,7 @@ def test_what_a_resumed_run_repeats_counts_once(tmp_path):
 
 
 def test_nothing_is_left_of_a_training_that_was_begun_anew(tmp_path):
-    """It had other epochs and validations."""
+    """Its epochs and validations differed."""
     abandoned = [record for epoch in (1, 2, 3) for record in (train(50 * epoch, 9.0), validation(epoch, 0.01))]
     write(tmp_path, "20260101_000000", abandoned)
     write(tmp_path, "20260102_000000", [])  # a run that was killed before its first record
@@ -62,8 +62,8 @@ def test_nothing_is_left_of_one_with_another_interval(tmp_path, interval):
 def test_the_last_value_of_any_metric(tmp_path):
     values = {"coco/bbox_mAP": 0.5, "coco/segm_mAP": 0.4, "coco/bbox_mAP_50": 0.7, "time": 0.1, "step": 1}
     write(tmp_path, "20260101_000000", [train(50, 1.0), values])
-    found = [scalars.last_metric(tmp_path, name) for name in ("bbox_mAP", "segm_mAP", "coco/bbox_mAP", "bbox_mAP_50")]
-    assert found == [0.5, 0.4, 0.5, 0.7]
+    values = [scalars.last_metric(tmp_path, name) for name in ("bbox_mAP", "segm_mAP", "coco/bbox_mAP", "bbox_mAP_50")]
+    assert values == [0.5, 0.4, 0.5, 0.7]
     with pytest.raises(
         ValueError, match=r"have no mAP_75, only .*: name one in the config, teacher_check=dict\(metric='"
     ):
@@ -121,8 +121,8 @@ def test_no_test_is_an_error_that_says_where(tmp_path):
 def test_validations_of_a_training_by_iterations():
     """MMEngine writes step 0 for each of them."""
     records = [train(100, 0.1), validation(0, 0.2), train(200, 0.1), validation(0, 0.3)]
-    found = scalars.validation_records(records)
-    assert {step: values["bbox_mAP"] for step, values in found.items()} == {100: 0.2, 200: 0.3}
+    validations = scalars.validation_records(records)
+    assert {step: values["bbox_mAP"] for step, values in validations.items()} == {100: 0.2, 200: 0.3}
 
 
 def test_the_last_metric_of_a_work_directory(tmp_path):

@@ -1,17 +1,15 @@
-"""What the page's sentences say of intervals, and what they call the sides."""
+"""The page's sentences on intervals, and the names of the sides."""
 
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
-from pcka_mmdet.report.estimate import Estimate
-from pcka_mmdet.report.page.scores import Score, Scores
+from pcka_mmdet.report.page.scores import Estimate, Score, Scores
 from pcka_mmdet.report.page.words import (
     DISTILLED,
     FEW_IMAGES,
     STUDENT,
-    data_name,
     detector_name,
     headline,
     judge,
@@ -27,7 +25,7 @@ GAIN, LOSS, NEITHER = (0.01, 0.03), (-0.03, -0.01), (-0.01, 0.02)
 
 def scores(ends, trainings=3, images=FEW_IMAGES, value=0.4):
     whole = Score("all", [Estimate(value, 0.3, 0.5)] * 2, ends and Estimate(sum(ends) / 2, *ends))
-    return Scores(whole, [], [], None, images, trainings, by_seed=True, paired=True)
+    return Scores(whole, [], [], None, images, trainings, "seeds", paired=True)
 
 
 def run(name, distils=False, depth=18):
@@ -50,7 +48,7 @@ def test_verdicts_of_several_seeds(ends, kind, begin):
 
 
 def test_one_training_a_side_gives_no_verdict():
-    """It is said what one training can say: how far the difference depends on the test images."""
+    """It only says how far the difference depends on the test images."""
     advice = "compare 3 seeds a side or more."
     expected = {
         GAIN: f"Other test images would hardly turn this gain around, but other seeds may: {advice}",
@@ -58,8 +56,8 @@ def test_one_training_a_side_gives_no_verdict():
         NEITHER: f"Other test images alone could turn it around: {advice}",
     }
     for ends, text in expected.items():
-        found = judge(STUDENTS, scores(ends, trainings=1))
-        assert found == (f"One training a side gives no verdict. {text}", "note")
+        verdict = judge(STUDENTS, scores(ends, trainings=1))
+        assert verdict == (f"One training a side gives no verdict. {text}", "note")
 
 
 def test_few_images_get_no_verdict():
@@ -71,8 +69,8 @@ def test_few_images_get_no_verdict():
 def test_detectors_that_have_not_learned():
     text = "learned (AP below 0.02): train longer."
     assert judge(STUDENTS, scores(GAIN, value=0.019)) == (f"Neither has {text}", "note")
-    alone = Scores(Score("all", [Estimate(0.001, 0, 0.01)], None), [], [], None, 50, 1, True, False)
-    assert judge({DISTILLED: []}, alone) == (f"The detector has not {text}", "note")
+    single = Scores(Score("all", [Estimate(0.001, 0, 0.01)], None), [], [], None, 50, 1, "seeds", False)
+    assert judge({DISTILLED: []}, single) == (f"The detector has not {text}", "note")
     assert judge(STUDENTS, scores(GAIN, value=0.021))[1] == "good"
 
 
@@ -136,7 +134,6 @@ def test_the_title_names_detectors_and_data():
     assert detector_name(small) == "RTMDet (CSPNeXt-0.375)" and detector_name(dict(type="DETR")) == "DETR"
     thin = dict(type="RetinaNet", backbone=dict(type="ResNet", depth=18, base_channels=12))
     assert detector_name(thin) == "RetinaNet (ResNet-18, 12 channels)"
-    assert data_name(distilled.config) == "val2017"
 
 
 def test_a_test_on_the_validation_set_is_noted():

@@ -1,19 +1,27 @@
-"""AP of one side of the page or of two, and the gain of the second, with intervals over seeds and test images.
+"""AP of one side of the page or of two, and the gain of the second, with 95 % intervals over seeds and test images.
 
-A side is the trainings of one method, one for each seed. The baseline comes first.
+A side is the trainings of one method, one for each seed. Shape shorthand: S samples of the test images, n trainings.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student_t
 
 from pcka_mmdet.configuration.nested import without
 
-from ..bootstrap import SIZES, mean_over_classes, sample_images
-from ..estimate import Estimate, estimate
+from ..matches import SIZES, mean_over_classes
 from ..run import Run
 
+Sides = Mapping[str, Sequence[Run]]
+"""Trainings by the name of their side, as it stands in a sentence; the baseline comes first."""
+
+SAMPLES = 2000  # of the test images; the ends of an interval then have an error of about 0.06 standard deviations
+ENDS = (0.025, 0.975)  # quantiles at the ends of an interval
+SIGNED = "{:+.3f}"  # form of a difference
 SEED_SETTINGS = {
     *("checkpoint", "ckpt", "init_student", "load_from", "teacher_ckpt"),
     *("ann_file", "data_prefix", "data_root"),
@@ -23,14 +31,26 @@ SEED_SETTINGS = {
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A value on all images, the mean over the seeds, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def written(self, form: str = "{:.3f}") -> list[str]:
+        """The value and the interval, without the sign of -0.000."""
+        value, low, high = (form.format(round(number, 3) + 0.0) for number in (self.value, self.low, self.high))
+        return [value, f"{low} to {high}"]
+
+
+@dataclass(frozen=True)
 class Score:
     """AP of all objects, of a class or of a size."""
 
     name: str
-    sides: list[Estimate]
-    """By side, the mean over its seeds."""
-    difference: Estimate | None
-    """Second side minus first; `None` for a single side."""
+    sides: list[Estimate]  # the mean over the seeds of each side
+    difference: Estimate | None  # second side minus first; none for a single side
 
     @property
     def shown(self) -> Estimate:
@@ -46,22 +66,15 @@ class Scores:
     classes: list[Score]
     sizes: list[Score]
     teacher: Estimate | None
-    """AP of the teacher, if there is its training."""
-    images: int
-    """Number of test images."""
-    trainings: int
-    """Trainings of the side that has fewer. Of one, an interval is over the images alone."""
-    by_seed: bool
-    """Whether the trainings of each side are one training with several seeds."""
-    paired: bool
-    """Whether both sides have the same seeds, so that differences are seed by seed."""
+    images: int  # number of test images
+    trainings: int  # of the side that has fewer; with one, an interval is over the test images only
+    repeats: str  # "seeds" if each side is one training with several seeds, else "trainings"
+    paired: bool  # whether both sides have the same seeds, so that differences are seed by seed
 
     @property
     def over(self) -> str:
         """What the interval of the difference, or of the single side, is over."""
-        if self.trainings == 1:
-            return "test images"
-        return f"{'seeds' if self.by_seed else 'trainings'} and test images"
+        return "test images" if self.trainings == 1 else f"{self.repeats} and test images"
 
 
 def score(sides: Sequence[Sequence[Run]], teacher: Run | None = None) -> Scores:
@@ -71,42 +84,52 @@ def score(sides: Sequence[Sequence[Run]], teacher: Run | None = None) -> Scores:
     if paired:
         sides = [sorted(side, key=lambda run: run.seed or 0) for side in sides]
     first = sides[-1][0].matches
-    weights = sample_images(len(first.images))
-    by_class = {
-        size: [np.stack([run.matches.average_precision(weights, size) for run in side], axis=-1) for side in sides]
-        for size in SIZES
-    }
-    mean = {size: [mean_over_classes(side) for side in found] for size, found in by_class.items()}
-    classes = [
-        _score(name, [side[:, index] for side in by_class["all"]], paired) for index, name in enumerate(first.classes)
-    ]
-    sizes = [_score(size, mean[size], paired) for size in SIZES[1:]]
+    weights = sample_images(len(first.images), SAMPLES)
+
+    def precision(side: Sequence[Run], size: str) -> np.ndarray:
+        return np.stack([run.matches.average_precision(weights, size) for run in side], axis=-1)
+
+    def compare(name: str, values: Sequence[np.ndarray]) -> Score:
+        difference = estimate(values, paired) if len(values) == 2 else None
+        return Score(name, [estimate([side]) for side in values], difference)
+
+    by_class = [precision(side, "all") for side in sides]
+    classes = [compare(name, [values[:, i] for values in by_class]) for i, name in enumerate(first.classes)]
+    sizes = [compare(size, [mean_over_classes(precision(side, size)) for side in sides]) for size in SIZES[1:]]
     return Scores(
-        whole=_score("all", mean["all"], paired),
-        classes=[found for found in classes if np.isfinite(found.shown.value)],
-        sizes=[found for found in sizes if np.isfinite(found.shown.value)],
-        teacher=teacher and estimate([mean_over_classes(teacher.matches.average_precision(weights))[:, None]]),
+        whole=compare("all", [mean_over_classes(values) for values in by_class]),
+        classes=[one for one in classes if np.isfinite(one.shown.value)],
+        sizes=[one for one in sizes if np.isfinite(one.shown.value)],
+        teacher=estimate([mean_over_classes(precision([teacher], "all"))]) if teacher else None,
         images=len(first.images),
         trainings=min(map(len, sides)),
-        by_seed=by_seed,
+        repeats="seeds" if by_seed else "trainings",
         paired=paired,
     )
 
 
-def with_partners(sides: Sequence[Sequence[Run]]) -> tuple[list[Sequence[Run]], list[int]]:
-    """Two sides without the seeds that only one of them has, and these seeds. Sides that have no seed in common, or are
-    not the seeds of one training each, are left as they are."""
-    seeds = [{run.seed for run in side} for side in sides]
-    common = set.intersection(*seeds)
-    if len(sides) < 2 or not common or not all(map(_have_seeds, sides)):
-        return list(sides), []
-    return [[run for run in side if run.seed in common] for side in sides], sorted(set.union(*seeds) - common)
+def sample_images(num_images: int, samples: int, seed: int = 0) -> np.ndarray:
+    """How often each image is in each sample, `(1 + samples, images)`; the first row is all images once."""
+    generator = np.random.default_rng(seed)
+    weights = np.ones((1 + samples, num_images), dtype=np.uint16)
+    for row in weights[1:]:
+        row[:] = np.bincount(generator.integers(num_images, size=num_images), minlength=num_images)
+    return weights
+
+
+def with_partners(sides: Sides) -> tuple[Sides, list[int]]:
+    """Two sides without the seeds that one of them lacks, and these seeds; unchanged without a common seed."""
+    common = set.intersection(*({run.seed for run in runs} for runs in sides.values()))
+    if len(sides) < 2 or not common or not all(map(_have_seeds, sides.values())):
+        return sides, []
+    unpaired = {run.seed for runs in sides.values() for run in runs if run.seed is not None} - common
+    return {name: [run for run in runs if run.seed in common] for name, runs in sides.items()}, sorted(unpaired)
 
 
 def are_unlike(runs: Sequence[Run]) -> bool:
     """Whether trainings differ in more than their seeds."""
-    first, *others = [without(run.config.to_dict(), SEED_SETTINGS) for run in runs]
-    return any(other != first for other in others)
+    settings = [without(run.config.to_dict(), SEED_SETTINGS) for run in runs]
+    return any(one != settings[0] for one in settings)
 
 
 def _have_seeds(runs: Sequence[Run]) -> bool:
@@ -115,7 +138,58 @@ def _have_seeds(runs: Sequence[Run]) -> bool:
     return None not in seeds and len(seeds) == len(runs) and not are_unlike(runs)
 
 
-def _score(name: str, sides: Sequence[np.ndarray], paired: bool) -> Score:
-    """From the values of each side, `(1 + samples, trainings)`."""
-    difference = estimate(sides, paired) if len(sides) == 2 else None
-    return Score(name, [estimate([side]) for side in sides], difference)
+def estimate(sides: Sequence[np.ndarray], paired: bool = False) -> Estimate:
+    """The mean of one side over its seeds, or the second side's minus the first's, with a 95 % interval.
+
+    Each sample b draws images, and at the same time seeds, both with repetition (the pigeonhole bootstrap, Owen 2007).
+    With weights `v` of the n seeds of a side,
+
+        D_b = sum_s v_bs AP_s(images of b), of the second side minus the first,
+        interval = D + k (quantiles 2.5 % and 97.5 % of D_b - D).
+
+    Of n seeds n - 1 are drawn, so that the variance of the drawn mean is s²/n without bias (McCarthy and Snowden 1985).
+    The s² of few seeds is uncertain, so k takes the quantile of Student's t in place of the normal z for their part of
+    the variance V of D_b, and the squares of both parts' widths add (Zou and Donner 2008):
+
+        k² = (z² (V - V_s) + t(df)² V_s) / (z² V),
+        V_s = sum_i V_i, V_i = s_i² / n_i, df = V_s² / sum_i V_i² / (n_i - 1)     (Welch 1947)
+
+    with i over the sides, or over one side of differences where the seeds are paired. With enough images, or none that
+    vary, this is the interval of a t-test over seeds; with seeds that agree, that of the bootstrap over images.
+
+    If a side has one training, no seeds are drawn on either side: the interval is over images. Its ends are NaN if no
+    sample has a value.
+
+    Args:
+        sides: One or two arrays `(1 + S, n)`: the values of n trainings on all images, in the first row, and on S
+            samples of the images, the same ones for all. A sample with a NaN is left out.
+        paired: Whether both sides have the same seeds, in the same order. They are then drawn together.
+    """
+    if paired:
+        sides = [sides[1] - sides[0]]
+    several = min(side.shape[1] for side in sides) > 1
+    generator = np.random.default_rng(0)
+    value, samples, variances = 0.0, np.zeros(len(sides[0]) - 1), []
+    for sign, side in zip([-1.0, 1.0][-len(sides) :], sides, strict=True):
+        count = side.shape[1]
+        weights = np.full((len(samples), count), 1 / count)
+        if several:
+            weights = generator.multinomial(count - 1, weights[0], len(samples)) / (count - 1)
+            variances.append((np.var(side[0], ddof=1) / count, count - 1))
+        value += sign * side[0].mean()
+        samples += sign * (weights * side[1:]).sum(1)
+    samples = samples[np.isfinite(samples)]
+    if not len(samples):
+        return Estimate(float(value), np.nan, np.nan)
+    low, high = value + _stretch(samples.var(), variances) * (np.quantile(samples, ENDS) - value)
+    return Estimate(float(value), float(low), float(high))
+
+
+def _stretch(variance: float, parts: Sequence[tuple[float, int]]) -> float:
+    """`k` of `estimate`: from the variance of the samples, and of each side's seeds with its degrees of freedom."""
+    of_seeds = sum(part for part, _ in parts)
+    if not of_seeds:
+        return 1.0
+    freedom = of_seeds**2 / sum(part**2 / freedom for part, freedom in parts)
+    share = min(1.0, of_seeds / variance) if variance else 1.0
+    return math.sqrt(1 - share + share * (student_t.ppf(ENDS[1], freedom) / norm.ppf(ENDS[1])) ** 2)

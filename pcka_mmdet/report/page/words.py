@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,12 @@ from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import is_distillation, teachers_of
 from pcka_mmdet.configuration.nested import last_name, without
 
-from ..estimate import Estimate
 from ..run import Run
-from .scores import Scores, are_unlike
+from .scores import SIGNED, Scores, Sides, are_unlike
 
-Sides = Mapping[str, Sequence[Run]]
-"""Trainings by the name of their side, as it stands in a sentence; the baseline comes first."""
-
-FEW_IMAGES = 20
-"""Fewer test images get no verdict: an interval over so few says little."""
-
-FEW_SEEDS = 3
-"""Seeds a side that the page advises."""
-
-LEARNED = 0.02
-"""A lower AP on all sides says that none has learned."""
-
+FEW_IMAGES = 20  # fewer test images get no verdict: an interval over so few says little
+FEW_SEEDS = 3  # advised on each side
+LEARNED = 0.02  # a side with a lower AP has not learned
 TEACHER, STUDENT, DISTILLED = "the teacher", "the student alone", "the distilled student"
 
 OUTSIDE_NETWORK = ("_scope_", "data_preprocessor", "init_cfg", "pretrained", "test_cfg", "train_cfg")
@@ -35,35 +26,46 @@ OUTSIDE_NETWORK = ("_scope_", "data_preprocessor", "init_cfg", "pretrained", "te
 
 
 def named(plain: Sequence[Run], distilled: Sequence[Run]) -> Sides:
-    """The sides by what they are.
+    """The sides by name: `STUDENT` and `DISTILLED` for a student and its distillations, else by their folders.
 
     Args:
         plain: The baseline; may be empty.
         distilled: The trainings that the page is about.
-
-    Returns:
-        `STUDENT` and `DISTILLED` for plain trainings of a student and its distillations; of two others, the names of
-        their folders.
     """
     if not plain:
-        return {DISTILLED if all(map(_distils, distilled)) else "the detector": distilled}
-    if all(_is_student_of(run, distillation) for run in plain for distillation in distilled):
+        distils = all(is_distillation(run.config) for run in distilled)
+        return {DISTILLED if distils else "the detector": distilled}
+    if all(_is_student_of(run.config, distillation.config) for run in plain for distillation in distilled):
         return {STUDENT: plain, DISTILLED: distilled}
-    names = [_folders(plain), _folders(distilled)]
-    if names[0] == names[1]:
-        names[0] += " (baseline)"
-    return dict(zip(names, (plain, distilled), strict=True))
+    baseline, name = _folder_name(plain), _folder_name(distilled)
+    return {f"{baseline} (baseline)" if baseline == name else baseline: plain, name: distilled}
+
+
+def _is_student_of(config: Config, distillation: Config) -> bool:
+    """Whether a config trains the student of a distillation; so it seems if the distillation names a student's file."""
+    if is_distillation(config) or not is_distillation(distillation):
+        return False
+    student = distillation.model.architecture
+    if isinstance(student, str) or "cfg_path" in student:
+        return True
+    return without(config.model.to_dict(), OUTSIDE_NETWORK) == without(student.to_dict(), OUTSIDE_NETWORK)
+
+
+def _folder_name(runs: Sequence[Run]) -> str:
+    """The first folder's name; of several seeds without the seed at its end."""
+    name = runs[0].folder.resolve().name
+    return (re.sub(r"[\W_]*seed[\W_]*\d+$", "", name) if len(runs) > 1 else "") or name
 
 
 def titles(sides: Sides) -> dict[str, Run]:
     """Each training by its name in tables: its side's, with its seed where there are several."""
-    found: dict[str, Run] = {}
+    runs_by_title: dict[str, Run] = {}
     for name, runs in sides.items():
         for number, run in enumerate(runs, start=1):
             which = f", training {number}" if run.seed is None else f", seed {run.seed}"
             title = short(name) + (which if len(runs) > 1 else "")
-            found[title if title not in found else f"{title} ({run.folder})"] = run
-    return found
+            runs_by_title[f"{title} ({run.folder})" if title in runs_by_title else title] = run
+    return runs_by_title
 
 
 def short(name: str) -> str:
@@ -71,73 +73,75 @@ def short(name: str) -> str:
     return name.removeprefix("the ")
 
 
+def _begin(name: str) -> str:
+    return re.sub("^the ", "The ", name)
+
+
 def title(sides: Sides) -> str:
     """The heading of the page, with the names of detectors and data."""
     config = list(sides.values())[-1][0].config
-    data, distils = data_name(config), is_distillation(config)
-    if len(sides) == 2 and not _is_student_and_distilled(sides):
+    dataset = innermost(config.test_dataloader.dataset)
+    data = Path(dataset.get("data_root") or Path(annotation_path(dataset)).stem).name
+    distils = is_distillation(config)
+    if len(sides) == 2 and list(sides) != [STUDENT, DISTILLED]:
         return f"Two trainings compared on {data}"
     what = "distillation" if len(sides) == 2 else "the training"
     student = detector_name(config.model.architecture if distils else config.model)
-    specs = [spec for spec, _ in teachers_of(config.model) if spec] if distils else []
-    taught = f", taught by {' and '.join(map(detector_name, specs))}" if specs else ""
+    teachers = [detector_name(spec) for spec, _ in teachers_of(config.model) if spec] if distils else []
+    taught = f", taught by {' and '.join(teachers)}" if teachers else ""
     return f"What {what} did: {student}{taught}, on {data}"
 
 
 def detector_name(model: Any) -> str:
-    """Detector and backbone, such as `RetinaNet (ResNet-18, 12 channels)`; the name of a file that is gone."""
+    """Detector and backbone, such as `RetinaNet (ResNet-18, 12 channels)`; the name of a missing file."""
     try:
         model = model_config(model)
     except (FileNotFoundError, ValueError):
         return Path(str(model.get("cfg_path") if isinstance(model, Mapping) else model)).stem
     backbone, name = model.get("backbone") or {}, last_name(model.get("type"))
-    size = next((f"-{backbone[key]:g}" for key in ("depth", "widen_factor") if _is_number(backbone.get(key))), "")
+    numbers = [backbone.get(key) for key in ("depth", "widen_factor")]
+    size = next((f"-{number:g}" for number in numbers if isinstance(number, int | float)), "")
     if backbone.get("base_channels", 64) != 64:
         size += f", {backbone['base_channels']} channels"
-    return f"{name} ({last_name(backbone.get('type'))}{size})" if backbone else str(name)
-
-
-def data_name(config: Config) -> str:
-    """The folder of the test images, or else the name of their annotation file."""
-    dataset = innermost(config.test_dataloader.dataset)
-    return Path(dataset.get("data_root") or Path(annotation_path(dataset)).stem).name
+    return f"{name} ({last_name(backbone.get('type'))}{size})" if backbone else name
 
 
 def headline(sides: Sides, scores: Scores) -> str:
     """The result in one sentence or two."""
     whole, (name, runs) = scores.whole, list(sides.items())[-1]
-    over = f", the mean over {len(runs)} {'seeds' if scores.by_seed else 'trainings'}" if len(runs) > 1 else ""
-    text = f"{_begin(name)} reaches AP {whole.sides[-1].value:.3f}{over}"
+    over = f", the mean over {len(runs)} {scores.repeats}" if len(runs) > 1 else ""
+    value, interval = whole.sides[-1].written()
+    text = f"{_begin(name)} reaches AP {value}{over}"
     if whole.difference is None:
-        text += f" ({interval(whole.shown, '{:.3f}')} over {scores.over})."
+        text += f" ({interval} over {scores.over})."
     else:
-        text += f", {next(iter(sides))} {whole.sides[0].value:.3f}: {rounded(whole.difference.value):+.3f} "
+        difference, interval = whole.difference.written(SIGNED)
         unpaired = ", which have no common seeds to be paired by" if scores.trainings > 1 and not scores.paired else ""
-        text += f"({interval(whole.difference)} over {scores.over}{unpaired})."
-    teacher = scores.teacher
-    return text if teacher is None else f"{text} {_begin(TEACHER)} reaches {teacher.value:.3f}."
+        baseline = f"{next(iter(sides))} {whole.sides[0].written()[0]}"
+        text += f", {baseline}: {difference} ({interval} over {scores.over}{unpaired})."
+    return f"{text} {_begin(TEACHER)} reaches {scores.teacher.written()[0]}." if scores.teacher else text
 
 
 def notes(sides: Sides, left_out: Sequence[int]) -> list[str]:
     """What limits the result: seeds that were left out, trainings that are unlike, a test on the validation set."""
-    found = [f"Seeds of one side only are left out: {', '.join(map(str, left_out))}."] if left_out else []
+    sentences = [f"Seeds of one side only are left out: {', '.join(map(str, left_out))}."] if left_out else []
     for name, runs in sides.items():
         if are_unlike(runs):
             folders = ", ".join(str(run.folder) for run in runs)
-            found.append(f"A mean over {name} says little: these differ in more than their seeds: {folders}.")
-    if any(_tests_on_val(run.config) for runs in sides.values() for run in runs):
-        found.append(
-            "The test images are those of val: where they chose a setting or a checkpoint, AP and gain are too high."
-        )
-    return found
+            sentences.append(f"A mean over {name} says little: these differ in more than their seeds: {folders}.")
+    loaders = [(run.config.get("val_dataloader"), run.config.get("test_dataloader")) for run in chain(*sides.values())]
+    if any(val and test and annotation_path(val.dataset) == annotation_path(test.dataset) for val, test in loaders):
+        of_val = "where they chose a setting or a checkpoint, AP and gain are too high"
+        sentences.append(f"The test images are those of val: {of_val}.")
+    return sentences
 
 
 def apart(sides: Sides) -> Sides:
-    """The sides for curves: of trainings that differ in more than their seeds each is one, named by its folder."""
-    found: dict[str, Sequence[Run]] = {}
+    """The sides for curves: a side whose trainings differ in more than their seeds becomes one side a folder."""
+    separate: dict[str, Sequence[Run]] = {}
     for name, runs in sides.items():
-        found |= {str(run.folder): [run] for run in runs} if are_unlike(runs) else {name: runs}
-    return found
+        separate |= {str(run.folder): [run] for run in runs} if are_unlike(runs) else {name: runs}
+    return separate
 
 
 def judge(sides: Sides, scores: Scores) -> tuple[str, str]:
@@ -154,75 +158,16 @@ def judge(sides: Sides, scores: Scores) -> tuple[str, str]:
     sign = int(whole.difference.low > 0) - int(whole.difference.high < 0)
     change = "gain" if whole.difference.value > 0 else "loss"
     if scores.trainings == 1:
-        return (
-            "One training a side gives no verdict. "
-            + (
-                f"Other test images would hardly turn this {change} around, but other seeds may"
-                if sign
-                else "Other test images alone could turn it around"
-            )
-            + f": compare {FEW_SEEDS} seeds a side or more.",
-            "note",
-        )
-    name = _begin(list(sides)[-1])
+        chance = "Other test images alone could turn it around"
+        if sign:
+            chance = f"Other test images would hardly turn this {change} around, but other seeds may"
+        advice = f"compare {FEW_SEEDS} seeds a side or more"
+        return f"One training a side gives no verdict. {chance}: {advice}.", "note"
     if not sign:
         return f"No clear difference: {scores.over} allow for a gain as well as for a loss.", "note"
-    helped, harmed = ("Distillation helped", "Distillation did harm")
-    if not _is_student_and_distilled(sides):
-        helped, harmed = (f"{name} is better", f"{name} is worse")
-    return (
-        f"{helped if sign > 0 else harmed}: the {change} is larger than chance among {scores.over} explains.",
-        "good" if sign > 0 else "bad",
-    )
-
-
-def interval(found: Estimate, form: str = "{:+.3f}") -> str:
-    """Both ends of an interval."""
-    return f"{form.format(rounded(found.low))} to {form.format(rounded(found.high))}"
-
-
-def rounded(value: float) -> float:
-    """A value as it is shown, without the sign of -0.000."""
-    return round(value, 3) + 0.0
-
-
-def _is_student_and_distilled(sides: Sides) -> bool:
-    return list(sides) == [STUDENT, DISTILLED]
-
-
-def _tests_on_val(config: Config) -> bool:
-    """Whether a config tests on the annotations that it validates on."""
-    loaders = [config.get(f"{split}_dataloader") for split in ("val", "test")]
-    if not all(loaders):
-        return False
-    val, test = (annotation_path(loader.dataset) for loader in loaders)
-    return val == test
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
-
-
-def _distils(run: Run) -> bool:
-    return is_distillation(run.config)
-
-
-def _is_student_of(run: Run, distillation: Run) -> bool:
-    """Whether a training is the student alone of a distillation. A student that is named by its file counts as such."""
-    if _distils(run) or not _distils(distillation):
-        return False
-    student = distillation.config.model.architecture
-    if isinstance(student, str) or "cfg_path" in student:
-        return True
-    alone, architecture = (without(model.to_dict(), OUTSIDE_NETWORK) for model in (run.config.model, student))
-    return alone == architecture
-
-
-def _folders(runs: Sequence[Run]) -> str:
-    """The first folder's name; of several without the seed at its end."""
-    name = runs[0].folder.resolve().name
-    return (re.sub(r"[\W_]*seed[\W_]*\d+$", "", name) if len(runs) > 1 else "") or name
-
-
-def _begin(name: str) -> str:
-    return re.sub("^the ", "The ", name)
+    if list(sides) == [STUDENT, DISTILLED]:
+        result = "Distillation helped" if sign > 0 else "Distillation did harm"
+    else:
+        result = f"{_begin(list(sides)[-1])} is {'better' if sign > 0 else 'worse'}"
+    reason = f"the {change} is larger than chance among {scores.over} explains"
+    return f"{result}: {reason}.", "good" if sign > 0 else "bad"

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
-from pcka_mmdet.report.estimate import estimate
+from pcka_mmdet.report.page.scores import estimate, sample_images
 
 
 def naive(sides, paired, seed=0):
@@ -43,17 +43,17 @@ def test_the_formula(counts, paired):
         generator.normal(0, 0.03, (201, 1)) + generator.normal(0.3, 0.01, (1, n)) + generator.normal(0, 0.01, (201, n))
         for n in counts
     ]
-    found = estimate(sides, paired)
+    result = estimate(sides, paired)
     expected = naive([side.tolist() for side in sides], paired)
-    assert (found.value, found.low, found.high) == pytest.approx(expected, rel=1e-9)
+    assert (result.value, result.low, result.high) == pytest.approx(expected, rel=1e-9)
 
 
 def test_one_training_a_side_is_drawn_over_images():
-    """The quantiles of the samples; the seeds of the other side are not drawn either."""
+    """The quantiles of the samples; nor are seeds drawn on a side of two."""
     samples = np.linspace(0, 1, 101)[:, None]
     side = np.concatenate([[[0.5]], samples])
-    found = estimate([side])
-    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.025, 0.975))
+    result = estimate([side])
+    assert (result.value, result.low, result.high) == pytest.approx((0.5, 0.025, 0.975))
     both = estimate([side, np.concatenate([side - 0.5, side + 0.5], axis=1)])
     assert (both.value, both.low, both.high) == pytest.approx((0, 0, 0), abs=1e-12)
     nothing = estimate([np.full((3, 1), np.nan)])
@@ -72,7 +72,7 @@ def test_errors_add():
     over_seeds = estimate([still, 0.025 + seeds + still], paired=True)
     over_images = estimate([moving, 0.025 + images], paired=True)
     both = estimate([still, 0.025 + seeds + images], paired=True)
-    halves = [(found.high - found.low) / 2 for found in (over_seeds, over_images, both)]
+    halves = [(result.high - result.low) / 2 for result in (over_seeds, over_images, both)]
     assert halves[:2] == pytest.approx([0.018, 0.022], rel=0.06) and halves[2] == pytest.approx(0.0284, rel=0.06)
     assert over_seeds.low > 0 and over_images.low > 0 > both.low
 
@@ -82,7 +82,7 @@ def test_errors_add():
 def test_how_often_a_known_gain_is_covered(count, paired, deviation):
     """Means over 50 images of two sides whose seeds, images and their pairs all add noise.
 
-    With 300 data sets a coverage of 95 % is found as 91.5 to 98.3 % (in 99 of 100 cases). Owen's bootstrap may cover
+    With 300 data sets a coverage of 95 % is measured as 91.5 to 98.3 % (in 99 of 100 cases). The bootstrap may cover
     more, since it counts the noise of pairs three times.
     """
     generator = np.random.default_rng(7)
@@ -93,6 +93,12 @@ def test_how_often_a_known_gain_is_covered(count, paired, deviation):
         values[1] += gain
         drawn = generator.multinomial(images, [1 / images] * images, samples)
         weights = np.concatenate([np.ones((1, images)), drawn]) / images
-        found = estimate([weights @ values[0], weights @ values[1]], paired)
-        covered += found.low <= gain <= found.high
+        result = estimate([weights @ values[0], weights @ values[1]], paired)
+        covered += result.low <= gain <= result.high
     assert covered / trials >= 0.915
+
+
+def test_samples():
+    weights = sample_images(7, samples=4)
+    assert weights.shape == (5, 7) and weights[0].tolist() == [1] * 7 and (weights.sum(1) == 7).all()
+    assert np.array_equal(weights, sample_images(7, samples=4))
