@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from pcka_mmdet.checkpoints.training_record import check_record, training_record, write_record
+from pcka_mmdet.checkpoints.resume import check_record, training_record, write_record
 
 from .lock import exclusive
 

@@ -8,8 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from pcka_mmdet.checkpoints.files import is_missing, read_weights, refuse_folder
-from pcka_mmdet.checkpoints.loaders import SCHEME, weights_url
+from pcka_mmdet.checkpoints.files import SCHEME, is_missing, read_weights, refuse_folder, weights_url
 from pcka_mmdet.configuration.data_set import data_set_class, innermost
 from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill, student_model, teachers_of
 from pcka_mmdet.configuration.nested import last_name, walk
