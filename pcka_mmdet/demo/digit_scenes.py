@@ -1,11 +1,11 @@
-"""The digit scenes as a folder: written completely or not at all, written once, and never over other files.
+"""The digit scenes as a folder: written completely or not at all, written once, and never over foreign files.
 
 Boxes enclose the *visible* pixels, as in COCO: where a later digit or the border hides the end of a digit, its box ends
 there too. There are no segmentations, so `area` is the area of the box. COCO's small, medium and large then sort
 ground truth and detections by the same measure.
 
-Besides COCO's own keys, an image has `photograph` and `crop` (x, y, width, height), the part of the photograph that it
-shows. An annotation has `digit`, its number in scikit-learn's set.
+An image has COCO's keys, and `photograph` and `crop` (x, y, width, height), the part of the photograph that it shows.
+An annotation has COCO's keys, and `digit`, its number in scikit-learn's set.
 """
 
 import json
@@ -15,7 +15,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from .coco import CocoSplit
 from .folder import check_replaceable, write_once
 from .reproducible import CLASSES, SPLITS
 from .scenes import HEIGHT, Scene, compose
@@ -34,7 +33,7 @@ def build_digit_scenes(
     sizes: Mapping[str, int] = SIZES,
     image_size: int = 128,
     seed: int = 0,
-    progress: Callable[[list], Iterable] | None = None,
+    progress: Callable[[list], Iterable] = iter,
 ) -> Path:
     """Write the data set, unless it is there already.
 
@@ -42,7 +41,7 @@ def build_digit_scenes(
     appears only when it is complete: an interrupted call leaves `root` as it was.
 
     Args:
-        root: The folder. One with a set of other parameters is replaced.
+        root: The folder. A set with different parameters in it is replaced.
         sizes: Number of scenes in `train`, `val` and `test`, at least 1 each.
         image_size: Side of the pictures in pixels, 64 to 1024. The digits stay 14 to 56 pixels high.
         seed: 0 to 2**32 - 1. It does not change which digits and photograph regions a split draws from.
@@ -67,8 +66,8 @@ def build_digit_scenes(
     return write_once(
         root,
         is_complete=lambda folder: _is_complete(folder, info),
-        check=lambda folder: check_replaceable(folder, "digit scenes", _is_ours(folder), FILES),
-        write=lambda folder: _write(folder, info, progress or iter),
+        check=lambda folder: check_replaceable(folder, "digit scenes", any(_infos(folder)), FILES),
+        write=lambda folder: _write(folder, info, progress),
     )
 
 
@@ -92,8 +91,11 @@ def _is_integer(value: object, low: int, high: int) -> bool:
 
 
 def _write(folder: Path, info: dict, progress: Callable[[list], Iterable]) -> None:
-    """Write the whole set into a new folder."""
-    contents = {split: CocoSplit(info, CLASSES, supercategory="digit") for split in SPLITS}
+    """Write the whole set into a new folder. Ids start at 1: pycocotools ignores a match with id 0."""
+    categories = [{"id": i, "name": name, "supercategory": "digit"} for i, name in enumerate(CLASSES, start=1)]
+    contents = {
+        split: {"info": dict(info), "images": [], "annotations": [], "categories": categories} for split in SPLITS
+    }
     for name in (*SPLITS, "annotations"):
         (folder / name).mkdir(parents=True)
     scenes = [(split, index) for split in SPLITS for index in range(info["sizes"][split])]
@@ -102,38 +104,53 @@ def _write(folder: Path, info: dict, progress: Callable[[list], Iterable]) -> No
         file_name = f"{index:06d}.png"
         Image.fromarray(scene.image).save(folder / split / file_name, compress_level=1)
         _add_scene(contents[split], scene, file_name)
-    for split, annotations in contents.items():
-        text = json.dumps(annotations.content, separators=(",", ":")) + "\n"
+    for split, content in contents.items():
+        text = json.dumps(content, separators=(",", ":")) + "\n"
         (folder / "annotations" / f"{split}.json").write_bytes(text.encode())
 
 
-def _add_scene(content: CocoSplit, scene: Scene, file_name: str) -> None:
-    """Append a scene, shown by `file_name`."""
+def _add_scene(content: dict, scene: Scene, file_name: str) -> None:
+    """Append a scene, shown by `file_name`, to the content of an annotation file."""
+    images, annotations = content["images"], content["annotations"]
     height, width, _ = scene.image.shape
     top, left, crop_height, crop_width = scene.crop
-    crop = [left, top, crop_width, crop_height]
-    content.add_image(file_name, width, height, photograph=scene.photograph, crop=crop)
+    images.append(
+        {
+            "id": len(images) + 1,
+            "file_name": file_name,
+            "width": width,
+            "height": height,
+            "photograph": scene.photograph,
+            "crop": [left, top, crop_width, crop_height],
+        }
+    )
     for digit, label, box in zip(scene.digits.tolist(), scene.labels.tolist(), scene.boxes.tolist(), strict=True):
-        x, y, box_width, box_height = box
-        content.add_box(CLASSES[label], x, y, x + box_width, y + box_height, digit=digit)
+        annotations.append(
+            {
+                "id": len(annotations) + 1,
+                "image_id": len(images),
+                "category_id": label + 1,
+                "bbox": box,
+                "area": box[2] * box[3],
+                "iscrowd": 0,
+                "digit": digit,
+            }
+        )
 
 
-def _is_ours(root: Path) -> bool:
-    """Whether a folder holds a set of any version and parameters, complete or not."""
-    return any(_read_info(root, split) for split in SPLITS)
-
-
-def _read_info(root: Path, split: str) -> dict | None:
-    """The `info` of an annotation file; None if the file is missing, unreadable or not ours."""
-    try:
-        info = json.loads((root / "annotations" / f"{split}.json").read_bytes())["info"]
-        return info if info["description"] == DESCRIPTION else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _infos(root: Path) -> list[dict | None]:
+    """The `info` of each annotation file; None if it is missing, unreadable or of another data set."""
+    infos = []
+    for split in SPLITS:
+        try:
+            info = json.loads((root / "annotations" / f"{split}.json").read_bytes())["info"]
+            infos.append(info if info["description"] == DESCRIPTION else None)
+        except (OSError, ValueError, KeyError, TypeError):
+            infos.append(None)
+    return infos
 
 
 def _is_complete(root: Path, info: dict) -> bool:
-    return all(
-        _read_info(root, split) == info and len(list((root / split).glob("*.png"))) == info["sizes"][split]
-        for split in SPLITS
-    )
+    """Whether the set of these parameters is there with all its images."""
+    counts = {split: len(list((root / split).glob("*.png"))) for split in SPLITS}
+    return _infos(root) == [info] * len(SPLITS) and counts == info["sizes"]

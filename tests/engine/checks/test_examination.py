@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.configuration.installed import STACK
-from pcka_mmdet.demo.stage_config import move_data_root
+from pcka_mmdet.demo.config import move_data_root
 from pcka_mmdet.engine.checks import examination, installation
 from pcka_mmdet.engine.checks.examination import examine
 from pcka_mmdet.engine.checks.finding import ERROR, OK, WARNING, Finding
