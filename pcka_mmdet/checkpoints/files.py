@@ -39,25 +39,13 @@ class NoCheckpointError(ValueError):
 
 
 @CheckpointLoader.register_scheme(prefixes="", force=True)
-def load_from_local(filename: str, map_location: Any = None) -> Any:
-    """MMEngine's loader of local files, for whole checkpoints only.
-
-    Raises:
-        FileNotFoundError: The file does not exist.
-        NoCheckpointError: It is damaged, or another kind of file.
-    """
+def _load_from_local(filename: str, map_location: Any = None) -> Any:
     _refuse_trouble(Path(filename).expanduser())
     return mmengine_checkpoint.load_from_local(filename, map_location=map_location)
 
 
 @CheckpointLoader.register_scheme(prefixes=("http://", "https://"), force=True)
-def load_from_http(filename: str, map_location: Any = None, **options: Any) -> Any:
-    """MMEngine's loader of downloads, for whole checkpoints only; an earlier download is read again.
-
-    Raises:
-        NoCheckpointError: The downloaded file is damaged, or no checkpoint.
-        urllib.error.URLError: It cannot be downloaded.
-    """
+def _load_from_http(filename: str, map_location: Any = None, **options: Any) -> Any:
     path = _downloaded_file(filename)
     if was_there := path.is_file():
         _refuse_trouble(path)
@@ -68,24 +56,17 @@ def load_from_http(filename: str, map_location: Any = None, **options: Any) -> A
 
 
 @CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)
-def load_from_torchvision(filename: str, map_location: Any = None) -> dict:
-    """Load the weights of `torchvision://NAME` without torchvision.
-
-    Raises:
-        ValueError: The name is not known.
-        urllib.error.URLError: They cannot be downloaded.
-    """
+def _load_from_torchvision(filename: str, map_location: Any = None) -> Any:
     url = weights_url(filename)
     if url is None:
         raise ValueError(f"no URL is known for {filename!r}: install the torchvision that has it, or give a file")
-    return load_from_http(url, map_location=map_location)
+    return _load_from_http(url, map_location=map_location)
 
 
 def weights_url(path: str) -> str | None:
-    """The URL of the weights that `torchvision://NAME` stands for.
+    """The URL of the weights that `torchvision://NAME` stands for; `None` if the name is not known.
 
-    Returns:
-        `None` if the name is not known. Without torchvision, the names of its release 0.12 are known (`resnet50`).
+    Without torchvision, the names of its release 0.12 are known (`resnet50`).
     """
     try:
         urls = mmengine_checkpoint.get_torchvision_models()
@@ -138,11 +119,7 @@ def _reason(error: Exception) -> str:
 
 
 def refuse_folder(named: str, option: str) -> None:
-    """Refuse a folder in place of a file, and name a checkpoint in it.
-
-    Raises:
-        ValueError: It is a folder.
-    """
+    """Raise ValueError for a folder in place of a file, and name a checkpoint in it."""
     folder = Path(named).expanduser()
     if not named or "://" in named or not folder.is_dir():
         return
@@ -157,11 +134,7 @@ def is_missing(named: str) -> bool:
 
 
 def checked_weights(content: Any, file: str) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name.
-
-    Args:
-        content: What `load_file` returns.
-        file: What names the file, for the messages.
+    """The tensors by name in what `load_file` returns; `file` names the file, for the messages.
 
     Raises:
         ValueError: There are none, or values or keys are of another type.
@@ -183,14 +156,10 @@ def checked_weights(content: Any, file: str) -> dict[str, Tensor]:
 
 
 def read_weights(checkpoint: str, option: str = "teacher_ckpt") -> tuple[dict[str, Tensor], str | None]:
-    """The tensors of a checkpoint by name, and the sha256 of its file (`None` if this machine keeps no file).
-
-    Args:
-        checkpoint: See `load_file`.
-        option: See `load_file`.
+    """Load the tensors of a checkpoint by name, and the sha256 of its file (`None` if this machine keeps no file).
 
     Raises:
-        FileNotFoundError: See `load_file`.
+        FileNotFoundError: The file does not exist.
         ValueError: See `load_file`; or it holds no weights, or its sha256 is not the one in the name of the download.
     """
     checkpoint = os.path.expanduser(checkpoint)  # MMEngine opens `~/teacher.pth` too

@@ -94,9 +94,7 @@ def best_checkpoint(work_dir: Path) -> Path | None:
 def newest_intact_checkpoint(work_dir: Path) -> Path | None:
     """The checkpoint that `last_checkpoint` names; if that is damaged or gone, the newest intact one beside it.
 
-    Args:
-        work_dir: The training's. Its `last_checkpoint` tells the folder (`out_dir`) and the names (`filename_tmpl`) of
-            checkpoints.
+    `last_checkpoint` also tells the folder (`out_dir`) and the names (`filename_tmpl`) of checkpoints.
 
     Returns:
         `None` if there is none.
@@ -157,7 +155,6 @@ def training_record(config: Config) -> dict:
 
     Raises:
         FileNotFoundError: A detector's config does not exist.
-        KeyError: The config has no model.
         ValueError: The config of a detector has no model.
     """
     content = {key: value for key, value in config.to_dict().items() if key not in MAY_DIFFER}

@@ -63,16 +63,16 @@ def student_config(config: Config) -> Config:
     if preprocessor is not None:
         model.setdefault("data_preprocessor", preprocessor)
     plain["model"] = model
-    if hooks := plain.get("default_hooks"):
-        plain["default_hooks"] = {
-            name: hook for name, hook in hooks.items() if not (hook and _is_for_distillation(hook)) or _plain_type(hook)
-        }
-    hooks = [hook for hook in plain.get("custom_hooks") or [] if not _is_for_distillation(hook)]
+    for name, hook in dict(plain.get("default_hooks") or {}).items():
+        if hook and _is_for_distillation(hook) and not _plain_type(hook):
+            del plain["default_hooks"][name]
+    hooks = [hook for hook in plain.pop("custom_hooks", None) or [] if not _is_for_distillation(hook)]
     imports = [name for name in imports_of(plain) if name.partition(".")[0] not in DISTILLATION_SCOPES]
-    plain["custom_hooks"], plain["custom_imports"] = hooks, {**(plain.get("custom_imports") or {}), "imports": imports}
-    for name, kept in (("custom_hooks", hooks), ("custom_imports", imports)):
-        if not kept:
-            del plain[name]
+    options = plain.pop("custom_imports", None) or {}
+    if hooks:
+        plain["custom_hooks"] = hooks
+    if imports:
+        plain["custom_imports"] = {**options, "imports": imports}
     return Config(_replaced(plain))
 
 
@@ -130,11 +130,7 @@ def read_student(source: str, config: Config | None = None) -> tuple[dict[str, A
 
 
 def export_student(source: str | Path, target: str | Path, config: Config | None = None) -> Path:
-    """Write the student of a distillation's checkpoint to `target`, atomically; see `read_student`.
-
-    Returns:
-        `target`.
-    """
+    """Write the student of a distillation's checkpoint to `target`, atomically, and return it; see `read_student`."""
     target = Path(target)
     atomic_save(read_student(str(source), config)[0], target)
     return target
@@ -148,11 +144,7 @@ def publish(path: Path) -> Path:
 
 
 def _student_config_within(text: str) -> Config:
-    """The student's config from the config text of a checkpoint.
-
-    Raises:
-        ValueError: It names code to run, see `refuse_code`; or is no detector's.
-    """
+    """The student's config from the config text of a checkpoint, which must name no code to run."""
     config = read_config(text)
     try:
         model = config.get("model", {})
@@ -166,11 +158,7 @@ def _student_config_within(text: str) -> Config:
 
 
 def _detector(config: Config, weights: dict[str, Tensor]) -> BaseModel:
-    """A config's detector with these weights.
-
-    Raises:
-        ValueError: It cannot be built, or names or shapes differ.
-    """
+    """A config's detector with these weights; ValueError if names or shapes differ."""
     try:
         detector = build_detector(model_of(config, "in the checkpoint"))
     except Exception as error:  # constructors raise errors of any kind

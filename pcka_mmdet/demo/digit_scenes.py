@@ -92,10 +92,8 @@ def _is_integer(value: object, low: int, high: int) -> bool:
 
 def _write(folder: Path, info: dict, progress: Callable[[list], Iterable]) -> None:
     """Write the whole set into a new folder. Ids start at 1: pycocotools ignores a match with id 0."""
-    categories = [{"id": i, "name": name, "supercategory": "digit"} for i, name in enumerate(CLASSES, start=1)]
-    contents = {
-        split: {"info": dict(info), "images": [], "annotations": [], "categories": categories} for split in SPLITS
-    }
+    categories = [dict(id=number, name=name, supercategory="digit") for number, name in enumerate(CLASSES, start=1)]
+    contents = {split: dict(info=info, images=[], annotations=[], categories=categories) for split in SPLITS}
     for name in (*SPLITS, "annotations"):
         (folder / name).mkdir(parents=True)
     scenes = [(split, index) for split in SPLITS for index in range(info["sizes"][split])]
@@ -114,28 +112,11 @@ def _add_scene(content: dict, scene: Scene, file_name: str) -> None:
     images, annotations = content["images"], content["annotations"]
     height, width, _ = scene.image.shape
     top, left, crop_height, crop_width = scene.crop
-    images.append(
-        {
-            "id": len(images) + 1,
-            "file_name": file_name,
-            "width": width,
-            "height": height,
-            "photograph": scene.photograph,
-            "crop": [left, top, crop_width, crop_height],
-        }
-    )
+    shown = dict(photograph=scene.photograph, crop=[left, top, crop_width, crop_height])
+    images.append(dict(id=len(images) + 1, file_name=file_name, width=width, height=height, **shown))
     for digit, label, box in zip(scene.digits.tolist(), scene.labels.tolist(), scene.boxes.tolist(), strict=True):
-        annotations.append(
-            {
-                "id": len(annotations) + 1,
-                "image_id": len(images),
-                "category_id": label + 1,
-                "bbox": box,
-                "area": box[2] * box[3],
-                "iscrowd": 0,
-                "digit": digit,
-            }
-        )
+        values = dict(bbox=box, area=box[2] * box[3], iscrowd=0, digit=digit)
+        annotations.append(dict(id=len(annotations) + 1, image_id=len(images), category_id=label + 1, **values))
 
 
 def _infos(root: Path) -> list[dict | None]:

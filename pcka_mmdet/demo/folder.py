@@ -21,7 +21,7 @@ def write_once(
     Args:
         root: The folder.
         is_complete: Whether a folder is complete.
-        check: Refuses a folder at `root` that must not be replaced.
+        check: Raises an error if `root` must not be replaced.
         write: Writes a new folder.
 
     Returns:
