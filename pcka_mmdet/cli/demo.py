@@ -16,6 +16,7 @@ from mmengine.config import Config
 from rich.console import Console
 
 from pcka_mmdet.checkpoints.files import file_sha256, load_file
+from pcka_mmdet.checkpoints.matching import summarise
 from pcka_mmdet.checkpoints.resume import differing, has_begun
 from pcka_mmdet.configuration.files import carried, load_config
 from pcka_mmdet.configuration.nested import leaves, without
@@ -68,14 +69,14 @@ class Training:
             )
             if names := differing(before, now):
                 what = f"{str(self.folder)!r} holds a training of another config"
-                raise ValueError(f"{what}; what differs: {', '.join(names)}. {advice}")
+                raise ValueError(f"{what}; what differs: {summarise(names)}. {advice}")
         if self.teacher and self.checkpoint.is_file():
             teacher = load_file(str(self.checkpoint))["meta"].get("teacher_sha256")
             if teacher not in (None, file_sha256(self.teacher.checkpoint)):
                 raise ValueError(f"{str(self.folder)!r} holds a student of an earlier teacher. {advice}")
 
     def run(self, console: Console) -> None:
-        """Train, or continue a training that was interrupted; print a line if it is complete.
+        """Train, continue a training that was interrupted, or print that it is complete.
 
         Raises:
             ChildProcessError: The training failed.
@@ -98,11 +99,11 @@ class Training:
                 process.wait()
                 raise
         if status:
-            how = f"failed with exit status {status}" if status > 0 else f"was killed by signal {-status}"
+            killed = f"was killed by signal {-status} (9: maybe out of memory)"
             raise ChildProcessError(
-                f"the training {self.folder.name!r} {how}{' (9: maybe out of memory)' if status < 0 else ''}; its "
-                "output is above. Mend the cause, and run the same command again: it continues from the last complete "
-                "epoch"
+                f"the training {self.folder.name!r} {killed if status < 0 else f'failed with exit status {status}'}; "
+                "its output is above. Mend the cause, and run the same command again: it continues from the last "
+                "complete epoch"
             )
 
 
@@ -114,13 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, work_dir: str, trainings: str = "every training") -> None:
-    """Add the options of a comparison of teacher, student and distilled student.
-
-    Args:
-        parser: The parser.
-        work_dir: Default of `--work-dir`.
-        trainings: What `--cfg-options` changes, for its help.
-    """
+    """Add the options of a comparison; `work_dir` is a default, and `--cfg-options` changes `trainings`."""
     parser.add_argument(
         "--work-dir", type=Path, default=Path(work_dir), help="folder for all outputs (default: %(default)s)"
     )

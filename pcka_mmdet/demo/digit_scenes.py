@@ -17,7 +17,7 @@ from PIL import Image
 
 from .folder import check_replaceable, write_once
 from .reproducible import CLASSES, SPLITS
-from .scenes import HEIGHT, Scene, compose
+from .scenes import Scene, compose
 
 DESCRIPTION = "pcka_mmdet digit scenes: handwritten digits (scikit-learn) on photographs (scikit-image, scikit-learn)"
 VERSION = "1"  # raise it with every change that alters a scene: sets of another version are built again
@@ -72,22 +72,11 @@ def build_digit_scenes(
 
 
 def _check_arguments(sizes: Mapping[str, int], image_size: int, seed: int) -> None:
-    if set(sizes) != set(SPLITS) or not all(_is_integer(size, 1, 999_999) for size in sizes.values()):
-        raise ValueError(
-            f"sizes={dict(sizes)!r} should give a number from 1 to 999999 for each of {', '.join(SPLITS)}; write for "
-            f"instance sizes={SIZES}"
-        )
-    if not _is_integer(image_size, *IMAGE_SIZES):
-        raise ValueError(
-            f"image_size={image_size!r} should be an integer from {IMAGE_SIZES[0]} to {IMAGE_SIZES[1]} pixels, "
-            f"because digits are up to {HEIGHT[1]} high; write for instance image_size=128"
-        )
-    if not _is_integer(seed, 0, 2**32 - 1):
-        raise ValueError(f"seed={seed!r} should be an integer from 0 to 2**32 - 1; write for instance seed=0")
-
-
-def _is_integer(value: object, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    limits = {f"sizes[{split!r}]": (sizes.get(split), 1, 999_999) for split in SPLITS}
+    limits |= {"image_size": (image_size, *IMAGE_SIZES), "seed": (seed, 0, 2**32 - 1)}
+    for name, (value, low, high) in limits.items():
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError(f"{name} should be an integer from {low} to {high}, got {value!r}")
 
 
 def _write(folder: Path, info: dict, progress: Callable[[list], Iterable]) -> None:

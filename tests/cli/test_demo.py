@@ -60,7 +60,7 @@ def test_a_complete_training_is_not_repeated(tmp_path, run):
 
 def test_a_training_of_another_config_is_refused(tmp_path, run):
     finish(Training(tmp_path / "student", config()))
-    message = r"student' holds a training of another config; what differs: model.depth, train_cfg.max_epochs\. Delete "
+    message = r"student' holds a training of another config; what differs: model.depth; train_cfg.max_epochs\. Delete "
     with pytest.raises(ValueError, match=message + r"'.*student' to train anew, or give another --work-dir"):
         run(Training(tmp_path / "student", config(3, depth=18)))
     assert Config.fromfile(tmp_path / "student.py").train_cfg.max_epochs == 2
