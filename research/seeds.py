@@ -11,13 +11,14 @@ from pathlib import Path
 from rich.console import Console
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
-from pcka_mmdet.cli.arguments import add_run_arguments, default_threads, make_console, positive
+from pcka_mmdet.cli.arguments import positive
+from pcka_mmdet.cli.demo import add_run_arguments, default_threads, make_console
 from pcka_mmdet.cli.errors import run_tool
-from pcka_mmdet.demo.display import Display
-from pcka_mmdet.demo.run_stages import run_stages, session
-from pcka_mmdet.demo.stage_config import COSTS, ensure_data, stage_config
-from pcka_mmdet.demo.stages import Evaluation, Training, with_requirements
+from pcka_mmdet.demo.config import demo_config, ensure_data
 from pcka_mmdet.report.theme import console_table, markdown_table
+from research.trainings.display import Display
+from research.trainings.run_stages import run_stages, session
+from research.trainings.stages import COSTS, Evaluation, Training, with_requirements
 from research.trials import HEADER, Trial, cells, rows
 
 METHODS = ("student", "distilled")
@@ -33,8 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--teacher-dir",
         type=Path,
-        default=Path("work_dirs/demo/teacher"),
-        help="a teacher that tools/demo.py trained (default: %(default)s); if it is missing, one is trained",
+        help="work directory of a teacher of another comparison (default: a teacher is trained in --work-dir)",
     )
     args = parser.parse_args()
     if args.jobs > 1 and args.threads == default_threads():
@@ -44,13 +44,11 @@ def parse_args() -> argparse.Namespace:
 
 def plan_teacher(args: argparse.Namespace, console: Console) -> Training:
     """The teacher's training, finished or not; it does not depend on the students' seed, length and other settings."""
-    config = stage_config(args.config_dir, "teacher", args.data_root, options=args.teacher_cfg_options)
+    config = demo_config(args.config_dir, "teacher", args.data_root, options=args.teacher_cfg_options)
     ensure_data(config, console)
-    own, found = (
-        Training("teacher", folder, config, COSTS["teacher"])
-        for folder in (args.work_dir / "teacher", args.teacher_dir)
-    )
-    return found if found.is_done() and not own.is_done() else own
+    folders = [args.work_dir / "teacher", *([args.teacher_dir] if args.teacher_dir else [])]
+    teachers = [Training("teacher", folder, config, COSTS["teacher"]) for folder in folders]
+    return next((teacher for teacher in teachers if teacher.is_done()), teachers[0])
 
 
 def plan(args: argparse.Namespace, console: Console) -> dict[tuple[str, int, int], Evaluation]:
@@ -63,7 +61,8 @@ def plan(args: argparse.Namespace, console: Console) -> dict[tuple[str, int, int
             for method in methods:
                 options = args.cfg_options | ({"train_cfg.max_epochs": epochs} if epochs else {})
                 requires = [teacher] if method == "distilled" else []
-                config = stage_config(args.config_dir, method, args.data_root, seed, options, *requires)
+                files = teacher.as_teacher if method == "distilled" else None
+                config = demo_config(args.config_dir, method, args.data_root, seed, options, files)
                 ensure_data(config, console)
                 length = config.train_cfg.max_epochs
                 folder = args.work_dir / f"{method}_{length}e_seed{seed}"

@@ -1,3 +1,3 @@
 """Checkpoints: safe reading, atomic writing, the student's file, resuming."""
 
-from . import loaders  # noqa: F401  (the import registers them with MMEngine)
+from . import files  # noqa: F401  (the import registers its loaders with MMEngine)

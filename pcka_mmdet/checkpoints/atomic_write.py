@@ -16,15 +16,13 @@ ABANDONED = 600
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Write a file atomically: write a scratch file, flush it to the disk, rename it.
-
-    Scratch files of the same file that killed processes left are removed.
+    """Write a scratch file, flush it to the disk, and rename it. Scratch files that killed processes left are removed.
 
     Raises:
         OSError: It could not be written; the file that was at `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # by a process that was killed
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > ABANDONED:
                 left.unlink()
@@ -36,14 +34,12 @@ def atomic_write(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         scratch.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)
         raise OSError(
             error.errno, f"{str(path)!r} could not be written ({error.strerror}); what was there before still is"
         ) from error
-    except BaseException:  # Ctrl-C
-        scratch.unlink(missing_ok=True)
-        raise
+    finally:  # also after Ctrl-C
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
 
 
 def atomic_save(content: Any, path: Path) -> None:

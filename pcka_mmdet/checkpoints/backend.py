@@ -11,7 +11,7 @@ from .atomic_write import atomic_write
 from .student import student_path
 
 BACKEND = "atomic"
-"""The name of the backend, for `backend_args` of MMEngine."""
+"""The backend in `backend_args` of MMEngine."""
 
 
 class CheckpointBackend(LocalBackend):

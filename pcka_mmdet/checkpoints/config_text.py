@@ -80,11 +80,11 @@ def _code(node: ast.AST | None) -> ValueError:
 
 
 def refuse_code(config: Config, *models: Any) -> None:
-    """Refuse untrusted models that name code other than the registered classes of installed packages.
+    """Refuse untrusted models that name code beyond the registered classes of installed packages.
 
     Args:
         config: The result of `read_config`. Its `custom_imports` are not imported; a warning names them.
-        *models: The parts of it that will be built.
+        *models: Its parts that will be built.
 
     Raises:
         ValueError: They name a file that would be run, or a scope or type that no package in `PACKAGES` registers.
@@ -104,16 +104,6 @@ def refuse_code(config: Config, *models: Any) -> None:
             raise ValueError(
                 f"the stored config has the type {kind!r}, which no installed package registers; {GIVE_CONFIG}"
             )
-    _warn_of_imports(config)
-
-
-def imports_of(config: Mapping) -> list[str]:
-    """The modules of a config's `custom_imports`."""
-    imports = (config.get("custom_imports") or {}).get("imports", [])
-    return [imports] if isinstance(imports, str) else imports
-
-
-def _warn_of_imports(config: Config) -> None:
     foreign = [name for name in imports_of(config) if name.partition(".")[0] not in PACKAGES]
     if foreign:
         print_log(
@@ -121,6 +111,12 @@ def _warn_of_imports(config: Config) -> None:
             "current",
             level=logging.WARNING,
         )
+
+
+def imports_of(config: Mapping) -> list[str]:
+    """The modules of a config's `custom_imports`."""
+    imports = (config.get("custom_imports") or {}).get("imports", [])
+    return [imports] if isinstance(imports, str) else imports
 
 
 def _is_of_a_package(path: str) -> bool:
@@ -131,18 +127,18 @@ def _is_of_a_package(path: str) -> bool:
 
 
 def _registered(scopes: set[str]) -> dict[str, list]:
-    """All registered classes of these packages, by name."""
+    """The registered classes of all packages by name; those of `scopes` are imported first."""
     for scope in scopes:
         with contextlib.suppress(ImportError):
             importlib.import_module(f"{scope}.registry")
-    found: dict[str, list] = {}
+    classes: dict[str, list] = {}
     for root in (MODELS, TASK_UTILS, WEIGHT_INITIALIZERS):
         for registry in (root, *root.children.values()):
             if registry.scope in scopes:
                 registry.import_from_location()
             for name, kind in registry.module_dict.items():
-                found.setdefault(name, []).append(kind)
-    return found
+                classes.setdefault(name, []).append(kind)
+    return classes
 
 
 def _is_harmless(kind: str, registered: dict[str, list]) -> bool:

@@ -1,48 +1,10 @@
-"""Tell what a file is that is no whole checkpoint of torch, and what to do with it. Nothing is unpickled."""
+"""Say what a file is that is no whole checkpoint of torch, and what to do with it. Nothing is unpickled."""
 
 import json
 import re
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
-
-AGAIN = "copy or download it again"
-
-EXPECTED = "give a checkpoint that MMDetection has written (epoch_N.pth or best_*.pth of a training)"
-
-HEADS = {
-    b"version https://git-lfs": ("a pointer of Git LFS, not the file itself", "fetch that with `git lfs pull`"),
-    b"\x89HDF": ("an HDF5 file, as Keras writes", f"the format and the model differ: {EXPECTED}"),
-    b"\x1f\x8b": ("compressed by gzip", "unpack it, and give the .pth file in it"),
-    b"<!doctype html": ("a web page", "the download led to a page, such as a login: download the file itself"),
-    b"<html": ("a web page", "the download led to a page, such as a login: download the file itself"),
-}
-"""The first bytes of a file, what it is, and what to do."""
-
-ULTRALYTICS = (
-    "a model of Ultralytics, pickled with classes of that package",
-    "MMDetection has no such model, and its weights fit none. Give as teacher a detector of MMDetection that was "
-    "trained on these classes: train one (mmdet::rtmdet/..., mmdet::retinanet/...), and give its checkpoint",
-)
-
-ONNX = (
-    "an ONNX graph, for inference",
-    "it has no weights by the names of a detector: give the .pth file it was made from",
-)
-
-TORCHSCRIPT = ("a TorchScript model, for inference", "give the .pth file of the training that it was made from")
-
-SAFETENSORS = (
-    "a safetensors file",
-    "convert it: from safetensors.torch import load_file; torch.save({'state_dict': load_file(FILE)}, 'weights.pth'). "
-    "It serves if its keys are those of MMDetection's detector (backbone.*, neck.*, bbox_head.*)",
-)
-
-RESULTS = ("a JSON list of detections, the result of an evaluation", EXPECTED)
-ANNOTATIONS = ("a JSON file of annotations", EXPECTED)
-
-OLD_FORMAT = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
-"""The beginning of a file that `torch.save` wrote before 1.6: the pickle of its magic number."""
 
 
 class Trouble(NamedTuple):
@@ -52,6 +14,38 @@ class Trouble(NamedTuple):
     """What the file is, after "it is"."""
     advice: str
     """What to do."""
+
+
+AGAIN = "copy or download it again"
+EXPECTED = "give a checkpoint that MMDetection has written (epoch_N.pth or best_*.pth of a training)"
+
+PAGE = Trouble("a web page", "the download led to a page, such as a login: download the file itself")
+BEGINNINGS = {
+    b"version https://git-lfs": Trouble("a pointer of Git LFS, not the file itself", "fetch that with `git lfs pull`"),
+    b"\x89HDF": Trouble("an HDF5 file, as Keras writes", f"the format and the model differ: {EXPECTED}"),
+    b"\x1f\x8b": Trouble("compressed by gzip", "unpack it, and give the .pth file in it"),
+    b"<!doctype html": PAGE,
+    b"<html": PAGE,
+}
+"""Kinds of files by their first bytes, in lower case."""
+
+ULTRALYTICS = Trouble(
+    "a model of Ultralytics, pickled with classes of that package",
+    "MMDetection has no such model, and its weights fit none. Give as teacher a detector of MMDetection that was "
+    "trained on these classes: train one (mmdet::rtmdet/..., mmdet::retinanet/...), and give its checkpoint",
+)
+ONNX = Trouble(
+    "an ONNX graph, for inference",
+    "it has no weights by the names of a detector: give the .pth file it was made from",
+)
+SAFETENSORS = Trouble(
+    "a safetensors file",
+    "convert it: from safetensors.torch import load_file; torch.save({'state_dict': load_file(FILE)}, 'weights.pth'). "
+    "It serves if its keys are those of MMDetection's detector (backbone.*, neck.*, bbox_head.*)",
+)
+
+OLD_FORMAT = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
+"""The beginning of a file that `torch.save` wrote before 1.6: the pickle of its magic number."""
 
 
 def trouble_of_file(path: Path) -> Trouble | None:
@@ -66,24 +60,24 @@ def trouble_of_file(path: Path) -> Trouble | None:
         head = file.read(64)
     if not head:
         return Trouble("an empty file", AGAIN)
-    for start, kind in HEADS.items():
-        if head[: len(start)].lower() == start.lower():
-            return Trouble(*kind)
+    for beginning, trouble in BEGINNINGS.items():
+        if head.lower().startswith(beginning.lower()):
+            return trouble
     if head.startswith(b"PK"):
         return _trouble_of_archive(path)
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
-        return Trouble(*SAFETENSORS)
+        return SAFETENSORS
     if path.suffix == ".onnx" or re.match(rb"\x08[\x01-\x20]\x12.[\w.-]+", head, re.DOTALL):
-        return Trouble(*ONNX)
-    if re.match(rb"\s*[\[{]", head) and (said := _kind_of_json(path)):
-        return Trouble(*said)
+        return ONNX
+    if re.match(rb"\s*[\[{]", head) and (kind := _kind_of_json(path)):
+        return Trouble(kind, EXPECTED)
     if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in head):
         return Trouble("a text file", EXPECTED)
     return None
 
 
 def has_no_checksums(path: Path) -> bool:
-    """Whether a file is in torch's format before 1.6, in which damaged numbers cannot be told."""
+    """Whether a file is in torch's format before 1.6, in which damaged numbers are not seen."""
     with path.open("rb") as file:
         return file.read(len(OLD_FORMAT)) == OLD_FORMAT
 
@@ -95,14 +89,15 @@ def _trouble_of_archive(path: Path) -> Trouble | None:
             names = archive.namelist()
             if archive.testzip() is not None:
                 return Trouble("damaged: a checksum is wrong", AGAIN)
-            pickles = [name for name in names if name.endswith("/data.pkl")]
             if any(name.endswith("/constants.pkl") for name in names):
-                return Trouble(*TORCHSCRIPT)
+                advice = "give the .pth file of the training that it was made from"
+                return Trouble("a TorchScript model, for inference", advice)
+            pickles = [name for name in names if name.endswith("/data.pkl")]
             if not pickles:
                 return Trouble("a zip archive that torch has not written", f"unpack it, or {EXPECTED}")
             pickled = archive.read(pickles[0])
             if b"ultralytics" in pickled or b"cmodels.yolo" in pickled:
-                return Trouble(*ULTRALYTICS)
+                return ULTRALYTICS
             # torch writes no folders; where a damaged attribute marks an entry as one, torch reads no array
             if any(record.external_attr for record in archive.infolist()):
                 return Trouble("damaged: an entry of its directory is wrong", AGAIN)
@@ -111,13 +106,13 @@ def _trouble_of_archive(path: Path) -> Trouble | None:
     return None
 
 
-def _kind_of_json(path: Path) -> tuple[str, str] | None:
+def _kind_of_json(path: Path) -> str | None:
     try:
         content = json.loads(path.read_text())
     except ValueError:  # no JSON, or no text
         return None
     if isinstance(content, list) and content and isinstance(content[0], dict) and "score" in content[0]:
-        return RESULTS
+        return "a JSON list of detections, the result of an evaluation"
     if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
-        return ANNOTATIONS
-    return "a JSON file", EXPECTED
+        return "a JSON file of annotations"
+    return "a JSON file"

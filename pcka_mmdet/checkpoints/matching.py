@@ -1,10 +1,13 @@
-"""Load the weights that fit a model, and say which do not."""
+"""Load the weights that fit a model, and list those that do not."""
 
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+
+COUNTER = "num_batches_tracked"
+"""A batch norm's counter."""
 
 
 class Problem(NamedTuple):
@@ -21,8 +24,8 @@ def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[s
     """Load the tensors whose name and shape match the model's; its modules convert old names.
 
     Returns:
-        The loaded names, and the problems, one for each key: missing, unexpected, or of another shape. A batch norm's
-        counter is none: the norm creates it.
+        The loaded names, and a problem for each key that is missing, unexpected, or of another shape, except for a
+        batch norm's counter.
     """
     shapes = {key: value.shape for key, value in model.state_dict().items()}
     misshapen = [key for key, value in weights.items() if shapes.get(key, value.shape) != value.shape]
@@ -40,19 +43,20 @@ def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[s
         renamed = re.findall(r"size mismatch for (\S+):", str(error))
         if not renamed:
             raise
-        # else a module took a key of another model for an old name of its own; the rest was loaded
+        # a module took a key of another model for an old name of one of its keys; the rest was loaded
     finally:
         handle.remove()
-    absent = {*missing, *misshapen, *renamed}
-    shape_of = "{}: shape {} in the checkpoint, {} in the model"  # they come first: they say most
-    problems = [Problem(key, shape_of.format(key, tuple(weights[key].shape), tuple(shapes[key]))) for key in misshapen]
+    problems = [
+        Problem(key, f"{key}: shape {tuple(weights[key].shape)} in the checkpoint, {tuple(shapes[key])} in the model")
+        for key in misshapen
+    ]
     problems += [Problem(key, f"{key}: of another shape in the checkpoint") for key in renamed]
     problems += [Problem(key, f"missing {key}") for key in missing if key not in misshapen]
     problems += [Problem(key, f"unexpected {key}") for key in unexpected]
-    problems = [problem for problem in problems if not problem.key.endswith("num_batches_tracked")]
-    # batch norms without a counter in the checkpoint create one
-    loaded = [key for key in shapes if key not in absent and (key in weights or not key.endswith("batches_tracked"))]
-    return loaded, problems
+    absent = {*missing, *misshapen, *renamed}
+    # a batch norm without a counter in the checkpoint creates one
+    loaded = [key for key in shapes if key not in absent and (key in weights or not key.endswith(COUNTER))]
+    return loaded, [problem for problem in problems if not problem.key.endswith(COUNTER)]
 
 
 def of_part(problems: Iterable[Problem], part: str) -> list[Problem]:
@@ -61,6 +65,6 @@ def of_part(problems: Iterable[Problem], part: str) -> list[Problem]:
 
 
 def summarise(lines: Sequence[str | Problem], most: int = 8) -> str:
-    """The first lines, and the number of others."""
+    """The first lines, and how many more there are."""
     more = f" and {len(lines) - most} more" if len(lines) > most else ""
     return "; ".join(map(str, lines[:most])) + more

@@ -1,21 +1,34 @@
-"""Find the checkpoint that an interrupted training resumes from."""
+"""Resuming: the record of a work directory's training, and the checkpoint that a training goes on from."""
 
+import json
 import logging
 import os
 import pickle
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.logging import print_log
 
+from pcka_mmdet.configuration.distillation import teachers_of, write_out_sides
+from pcka_mmdet.configuration.nested import leaves
+
+from .atomic_write import write_json
 from .file_kind import trouble_of_file
 from .files import is_missing, refuse_folder
-from .training_record import has_begun
+from .matching import summarise
 
 POINTER = "last_checkpoint"
 """MMEngine's file in a work directory that names the newest checkpoint."""
+
+RECORD = ".training.json"
+"""The file in a work directory with its training's config."""
+
+MAY_DIFFER = ("work_dir", "resume", "launcher")
+"""Settings that may differ between two starts of one training."""
 
 
 def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
@@ -39,19 +52,8 @@ def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
         newest = pointer if "://" in pointer else newest_intact_checkpoint(work_dir)
         if newest is not None:
             return str(newest)
-        if named == "newest" and not has_begun(work_dir):
-            raise ValueError(
-                f"--resume: there is no checkpoint in {str(work_dir)!r}, and no training began there. Name its folder "
-                "by --work-dir, or a checkpoint by --resume CHECKPOINT; for a new training leave --resume out, or "
-                "write --resume auto, which begins one where there is none"
-            )
-        best = best_checkpoint(work_dir)
-        if named == "newest" and best is not None:
-            raise ValueError(
-                f"--resume: {best.name!r} is the only checkpoint in {str(work_dir)!r}, and it has no state of "
-                "the optimizer to go on from. Train anew without --resume in another --work-dir; "
-                "default_hooks.checkpoint.interval=1 keeps checkpoints to resume from"
-            )
+        if named == "newest":
+            _refuse_lost_start(work_dir)
         print_log(f"no checkpoint in {str(work_dir)!r} yet: starting from the beginning", "current")
         return None
     named = os.path.expanduser(named)
@@ -68,6 +70,22 @@ def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
     return named
 
 
+def _refuse_lost_start(work_dir: Path) -> None:
+    """Refuse to begin a training in a folder where none began, or where the best checkpoint is left."""
+    if not has_begun(work_dir):
+        raise ValueError(
+            f"--resume: there is no checkpoint in {str(work_dir)!r}, and no training began there. Name its folder "
+            "by --work-dir, or a checkpoint by --resume CHECKPOINT; for a new training leave --resume out, or "
+            "write --resume auto, which begins one where there is none"
+        )
+    if best := best_checkpoint(work_dir):
+        raise ValueError(
+            f"--resume: {best.name!r} is the only checkpoint in {str(work_dir)!r}, and it has no state of "
+            "the optimizer to go on from. Train anew without --resume in another --work-dir; "
+            "default_hooks.checkpoint.interval=1 keeps checkpoints to resume from"
+        )
+
+
 def best_checkpoint(work_dir: Path) -> Path | None:
     """The newest checkpoint that `save_best` kept; `None` if there is none."""
     return max(work_dir.glob("best_*.pth"), key=lambda path: path.stat().st_mtime, default=None)
@@ -76,9 +94,7 @@ def best_checkpoint(work_dir: Path) -> Path | None:
 def newest_intact_checkpoint(work_dir: Path) -> Path | None:
     """The checkpoint that `last_checkpoint` names; if that is damaged or gone, the newest intact one beside it.
 
-    Args:
-        work_dir: The training's. Its `last_checkpoint` tells the folder (`out_dir`) and the names (`filename_tmpl`) of
-            checkpoints.
+    `last_checkpoint` also tells the folder (`out_dir`) and the names (`filename_tmpl`) of checkpoints.
 
     Returns:
         `None` if there is none.
@@ -90,8 +106,8 @@ def newest_intact_checkpoint(work_dir: Path) -> Path | None:
     folder, names = work_dir, [r"(epoch|iter)_\d+\.pth"]
     if named.name:
         names.append(re.sub(r"\d+", r"\\d+", re.escape(named.name)))
-        moved = (work_dir / named.name).is_file() or not named.parent.is_dir()
-        folder = work_dir if moved else named.parent
+        was_moved = (work_dir / named.name).is_file() or not named.parent.is_dir()
+        folder = work_dir if was_moved else named.parent
     written = [path for path in folder.glob("*") if re.fullmatch("|".join(names), path.name)]
     candidates = sorted(written, key=lambda path: (path.name == named.name, _number(path)), reverse=True)
     if named.name and not (folder / named.name).is_file():
@@ -110,7 +126,7 @@ def newest_intact_checkpoint(work_dir: Path) -> Path | None:
 
 
 def _pointed_at(work_dir: Path) -> str:
-    """What `last_checkpoint` says: a file or URL; empty without one, or if it was killed while it was written."""
+    """The file or URL in `last_checkpoint`; empty without one, or if MMEngine was killed while it wrote it."""
     pointer = work_dir / POINTER
     return pointer.read_text(errors="replace").strip() if pointer.is_file() else ""
 
@@ -132,3 +148,105 @@ def is_intact(path: Path) -> bool:
     except Exception:  # torch raises many kinds of errors for damaged lengths, names or flags
         return False
     return True
+
+
+def training_record(config: Config) -> dict:
+    """A training's config in JSON types, with the model dicts of its detectors in place of files.
+
+    Raises:
+        FileNotFoundError: A detector's config does not exist.
+        ValueError: The config of a detector has no model.
+    """
+    content = {key: value for key, value in config.to_dict().items() if key not in MAY_DIFFER}
+    if config.get("resume"):
+        content.pop("load_from", None)  # the checkpoint to resume, not the initial weights
+    write_out_sides(content["model"])
+    # through JSON text, so that it equals the record that is read back: lists for tuples, strings as keys
+    return json.loads(json.dumps(content, default=lambda value: getattr(value, "__qualname__", type(value).__name__)))
+
+
+def write_record(record: dict, work_dir: Path) -> None:
+    """Write a training's record into its work directory."""
+    write_json(work_dir / RECORD, record)
+
+
+def has_begun(work_dir: Path) -> bool:
+    """Whether a training began in a folder, with or without a checkpoint."""
+    return (work_dir / RECORD).is_file()
+
+
+def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
+    """Refuse to overwrite a training's checkpoints, or to resume from another's.
+
+    A new training overwrites no checkpoints, not even those of the same config. A resumed one may change its length,
+    data paths, hooks and numbers, but not the types of model, detectors and losses, and not the classes. Loading
+    refuses weights whose shapes differ.
+
+    Args:
+        record: The record of the training that is about to start.
+        work_dir: Its work directory. One without checkpoints, or one that MMDetection's tools wrote, is accepted.
+        resumes: Whether it resumes from a checkpoint.
+
+    Raises:
+        ValueError: The folder belongs to another training, or a new one would overwrite its checkpoints.
+    """
+    if not has_begun(work_dir) or not ((work_dir / "last_checkpoint").exists() or any(work_dir.glob("*.pth"))):
+        return
+    before, folder = json.loads((work_dir / RECORD).read_text()), str(work_dir)
+    if resumes:
+        _check_resumed(before, record, folder)
+    elif names := differing(leaves(before), leaves(record)):
+        raise ValueError(
+            f"the work directory {folder!r} holds checkpoints of another config, which would be overwritten; what "
+            f"differs: {summarise(names)}. Give another --work-dir, or delete that one; to go on from its checkpoints "
+            "write --resume"
+        )
+    else:
+        raise ValueError(
+            f"the work directory {folder!r} holds checkpoints of this training, which would be overwritten: to "
+            "go on from them write --resume, to train anew give another --work-dir, or delete that one"
+        )
+
+
+def _check_resumed(before: dict, record: dict, work_dir: str) -> None:
+    """Refuse to resume another training, and warn of changes that do nothing."""
+    if names := differing(_optimisation(before), _optimisation(record)):
+        print_log(
+            "optimizer and schedules of a resumed training are those of its checkpoint, so these changes do nothing: "
+            f"{', '.join(names)}",
+            "current",
+            level=logging.WARNING,
+        )
+    old, new = _identity(before), _identity(record)
+    if names := differing(old, new):
+        changes = summarise([f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in names])
+        raise ValueError(
+            f"--resume: the work directory {work_dir!r} holds another training: {changes}. Resume with the config "
+            "that is kept there, or give this training another --work-dir"
+        )
+
+
+def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """The names of settings that differ."""
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+
+
+def _optimisation(record: dict) -> dict[str, Any]:
+    """The settings of optimizer and schedules."""
+    optimizer = (record.get("optim_wrapper") or {}).get("optimizer")
+    return leaves({"optimizer": optimizer, "param_scheduler": record.get("param_scheduler")})
+
+
+def _identity(record: dict) -> dict[str, Any]:
+    """The settings that identify a training; see `check_record`."""
+    model = record["model"]
+    distiller = model.get("distiller") or {}
+    losses = distiller.get("losses") or distiller.get("distill_losses") or {}
+    data = leaves(record.get("train_dataloader") or {})
+    return {
+        **{f"model.{part}.type": model[part].get("type") for part in ("architecture", "teacher") if model.get(part)},
+        "teachers": [teacher["type"] for teacher, _ in teachers_of(model)] if model.get("teachers") else None,
+        **{f"model.distiller.losses.{name}.type": loss.get("type") for name, loss in losses.items() if loss},
+        "model.type": model.get("type"),
+        "classes": [value for key, value in data.items() if key.endswith("metainfo.classes")],
+    }

@@ -1,4 +1,4 @@
-"""The student alone: its config, and its checkpoint in MMDetection's plain form."""
+"""The student without its distillation: its config, and its checkpoint in MMDetection's plain form."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +17,9 @@ from .config_text import GIVE_CONFIG, imports_of, read_config, refuse_code
 from .files import checked_weights, file_sha256, load_file
 from .matching import load_what_fits, summarise
 
+STUDENT = "architecture."
+"""Prefix of the student's keys in a distillation."""
+
 DISTILLATION_SCOPES = ("pcka_mmdet", "mmrazor")
 """Packages that a student no longer needs."""
 
@@ -28,9 +31,9 @@ REPLACEMENTS = {
     "SingleTeacherDistillValLoop": "ValLoop",
     "SelfDistillValLoop": "ValLoop",
 }
-"""Types of ours and of MMRazor's in a distillation's config, and the types that replace them in the student's."""
+"""Types of these packages in a distillation's config, and the types that replace them in the student's."""
 
-OWN_OPTIONS = ("allow_teacher_change", "dtype", "loss_scale")
+REPLACED_OPTIONS = ("allow_teacher_change", "dtype", "loss_scale")
 """Options of the replaced types that the replacements do not have."""
 
 NOT_IN_STUDENT = (*RECIPE_SETTINGS, "teacher_check", "resume", "load_from", "launcher", "work_dir")
@@ -44,34 +47,32 @@ def student_path(checkpoint: str | Path) -> Path:
 
 
 def student_config(config: Config) -> Config:
-    """The config of the student alone, without hooks and imports of this package and MMRazor.
+    """The config of the student, without hooks and imports of this package and MMRazor.
 
     Args:
-        config: A distillation's; any other config is returned as it is.
+        config: A distillation's; a config of another kind is returned as it is.
 
     Raises:
         FileNotFoundError: The student's config file does not exist.
     """
     if not is_distillation(config):
         return config
-    plain = plain_dict(config)
-    for name in NOT_IN_STUDENT:
-        plain.pop(name, None)
+    plain = {key: value for key, value in plain_dict(config).items() if key not in NOT_IN_STUDENT}
     model = plain_dict(model_config(config.model.architecture))
     preprocessor = config.model.get("data_preprocessor") or config.get("data_preprocessor")
     if preprocessor is not None:
         model.setdefault("data_preprocessor", preprocessor)
     plain["model"] = model
-    plain["custom_hooks"] = [hook for hook in plain.get("custom_hooks") or [] if not _is_ours(hook)]
-    hooks = plain.get("default_hooks") or {}
-    for name in [name for name, hook in hooks.items() if hook and _is_ours(hook) and not _plain_type(hook)]:
-        del hooks[name]
+    for name, hook in dict(plain.get("default_hooks") or {}).items():
+        if hook and _is_for_distillation(hook) and not _plain_type(hook):
+            del plain["default_hooks"][name]
+    hooks = [hook for hook in plain.pop("custom_hooks", None) or [] if not _is_for_distillation(hook)]
     imports = [name for name in imports_of(plain) if name.partition(".")[0] not in DISTILLATION_SCOPES]
-    for name, wanted in (("custom_hooks", plain["custom_hooks"]), ("custom_imports", imports)):
-        if not wanted:
-            plain.pop(name, None)
+    options = plain.pop("custom_imports", None) or {}
+    if hooks:
+        plain["custom_hooks"] = hooks
     if imports:
-        plain["custom_imports"]["imports"] = imports
+        plain["custom_imports"] = {**options, "imports": imports}
     return Config(_replaced(plain))
 
 
@@ -92,8 +93,8 @@ def student_checkpoint(checkpoint: Mapping[str, Any], config: str | None = None)
         raise ValueError(f"no key begins with 'architecture.backbone.' or 'backbone.': {list(weights)[:4]} ...")
     meta = checkpoint.get("meta", {})
     if not isinstance(meta, Mapping) or not isinstance(meta.get("cfg", ""), str):
-        wrong = meta["cfg"] if isinstance(meta, Mapping) else meta
-        raise ValueError(f"`meta` is a dict with the config as text in `cfg`, as MMEngine saves it; got {wrong!r:.80}")
+        given = meta["cfg"] if isinstance(meta, Mapping) else meta
+        raise ValueError(f"`meta` is a dict with the config as text in `cfg`, as MMEngine saves it; got {given!r:.80}")
     meta = {str(key): plain for key, value in meta.items() if (plain := _plain(value)) is not None}
     if "CLASSES" in meta:  # of MMDetection 2
         meta.setdefault("dataset_meta", {"classes": meta["CLASSES"]})
@@ -109,14 +110,14 @@ def read_student(source: str, config: Config | None = None) -> tuple[dict[str, A
 
     Args:
         source: File or URL of a checkpoint: a distillation's, of this package or of MMRazor, or a plain one.
-        config: The config of the training, or the student's own. By default the text in the checkpoint, which is read
+        config: The config of the training, or of the student. By default the text in the checkpoint, which is read
             as data.
 
     Returns:
         The checkpoint, and the detector (`None` if there is no config).
 
     Raises:
-        FileNotFoundError: There is no such checkpoint.
+        FileNotFoundError: The checkpoint does not exist.
         ValueError: It cannot be read, holds no student, or the stored config and weights do not match.
     """
     content = load_file(source)
@@ -129,20 +130,7 @@ def read_student(source: str, config: Config | None = None) -> tuple[dict[str, A
 
 
 def export_student(source: str | Path, target: str | Path, config: Config | None = None) -> Path:
-    """Write the student of a distillation's checkpoint atomically.
-
-    Args:
-        source: See `read_student`.
-        target: The file to write.
-        config: See `read_student`.
-
-    Returns:
-        `target`.
-
-    Raises:
-        FileNotFoundError: See `read_student`.
-        ValueError: See `read_student`.
-    """
+    """Write the student of a distillation's checkpoint to `target`, atomically, and return it; see `read_student`."""
     target = Path(target)
     atomic_save(read_student(str(source), config)[0], target)
     return target
@@ -156,11 +144,7 @@ def publish(path: Path) -> Path:
 
 
 def _student_config_within(text: str) -> Config:
-    """The student's config from the config text of a checkpoint.
-
-    Raises:
-        ValueError: It names code to run, see `refuse_code`; or is no detector's.
-    """
+    """The student's config from the config text of a checkpoint, which must name no code to run."""
     config = read_config(text)
     try:
         model = config.get("model", {})
@@ -174,11 +158,7 @@ def _student_config_within(text: str) -> Config:
 
 
 def _detector(config: Config, weights: dict[str, Tensor]) -> BaseModel:
-    """A config's detector with these weights.
-
-    Raises:
-        ValueError: It cannot be built, or names or shapes differ.
-    """
+    """A config's detector with these weights; ValueError if names or shapes differ."""
     try:
         detector = build_detector(model_of(config, "in the checkpoint"))
     except Exception as error:  # constructors raise errors of any kind
@@ -186,29 +166,28 @@ def _detector(config: Config, weights: dict[str, Tensor]) -> BaseModel:
     problems = load_what_fits(detector, weights)[1]
     if problems:
         raise ValueError(
-            f"the stored config and weights do not match: {summarise(problems)}. MMRazor's own algorithms ignore the "
+            f"the stored config and weights do not match: {summarise(problems)}. MMRazor's algorithms ignore the "
             "overrides beside cfg_path. Give the config of the student as it was trained: --config"
         )
     return detector
 
 
-def _is_ours(node: dict) -> bool:
-    """Whether the type of a hook or another part belongs to the distillation, by its scope or its class's package."""
+def _is_for_distillation(node: dict) -> bool:
+    """Whether the type of a hook or another part is of `DISTILLATION_SCOPES`, by its scope or its class's package."""
     kind = node.get("type")
     name = kind if isinstance(kind, str) else getattr(kind, "__module__", "")
     return name.partition(".")[0] in DISTILLATION_SCOPES or node.get("_scope_") in DISTILLATION_SCOPES
 
 
 def _plain_type(node: dict) -> str | None:
-    """The type that replaces one of ours in the student's config."""
+    """The type that replaces a distillation's in the student's config."""
     return REPLACEMENTS.get(last_name(node.get("type", "")))
 
 
 def _replaced(node: Any) -> Any:
     if isinstance(node, dict):
-        if _is_ours(node) and (plain := _plain_type(node)):
-            node = {key: value for key, value in node.items() if key not in OWN_OPTIONS}
-            node["type"] = plain
+        if _is_for_distillation(node) and (kind := _plain_type(node)):
+            node = {key: value for key, value in node.items() if key not in REPLACED_OPTIONS} | {"type": kind}
             if node.get("_scope_") in DISTILLATION_SCOPES:
                 del node["_scope_"]
         return {key: _replaced(value) for key, value in node.items()}
@@ -228,15 +207,10 @@ def _plain(value: Any) -> Any:
     return value if type(value) in (str, int, float, bool) else None
 
 
-STUDENT = "architecture."
-"""Prefix of the student's keys in a distillation."""
-
-
 def student_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The student's weights with a plain checkpoint's keys, from a plain checkpoint or a distillation's."""
     weights = {key.removeprefix("module."): value for key, value in weights.items()}
-    own = {key.removeprefix(STUDENT): value for key, value in weights.items() if key.startswith(STUDENT)}
-    return own or weights
+    return {key.removeprefix(STUDENT): weights[key] for key in weights if key.startswith(STUDENT)} or weights
 
 
 def add_student_prefix(student: nn.Module, state_dict: dict[str, Tensor], prefix: str) -> None:
@@ -244,20 +218,18 @@ def add_student_prefix(student: nn.Module, state_dict: dict[str, Tensor], prefix
 
     Args:
         student: The student.
-        state_dict: What will be loaded into the distillation; a distillation's own is left as it is.
+        state_dict: The weights that will be loaded; a distillation's are left as they are.
         prefix: Prefix of the distillation's keys: `'module.'` under EMAHook.
 
     Raises:
         ValueError: No key is the student's, with or without the prefix. MMEngine would only warn.
     """
-    own = {f"{prefix}{key}" for key in student.state_dict()}
     if not state_dict or any(key.startswith(f"{prefix}{STUDENT}") for key in state_dict):
         return
-    plain = [key for key in state_dict if key in own]
-    if not plain:
+    if not any(f"{prefix}{key}" in state_dict for key in student.state_dict()):
         raise ValueError(
             f"the checkpoint has nothing of the student, a {type(student).__name__}: its keys are "
-            f"{summarise(list(state_dict))}. Give a checkpoint of the student's own config, or of a distillation of it"
+            f"{summarise(list(state_dict))}. Give a checkpoint of the student's config, or of a distillation of it"
         )
     for key in [key for key in state_dict if key.startswith(prefix)]:
         state_dict[f"{prefix}{STUDENT}{key.removeprefix(prefix)}"] = state_dict.pop(key)

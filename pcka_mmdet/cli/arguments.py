@@ -1,4 +1,4 @@
-"""The options that commands share, the config that they make, and the console."""
+"""The options that commands share, and the config that they make."""
 
 import argparse
 import os
@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
-from rich.console import Console
 
-from pcka_mmdet.configuration.files import carried, load_config
-from pcka_mmdet.configuration.installed import cores
+from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.cfg_options import apply_common
 from pcka_mmdet.engine.recipe import distillation_config
 from pcka_mmdet.engine.work_dir import RANKS
@@ -175,39 +173,3 @@ def _in_a_folder(file: str) -> Path:
     path = Path(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-MOST_THREADS = 4  # more do not speed up trainings as small as the demo's
-
-
-def add_run_arguments(parser: argparse.ArgumentParser, work_dir: str, trainings: str = "every training") -> None:
-    """Add the common options; `work_dir` is a default, and `trainings` says what `--cfg-options` changes."""
-    parser.add_argument(
-        "--work-dir", type=Path, default=Path(work_dir), help="folder for all outputs (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--config-dir",
-        type=Path,
-        default=carried("configs") / "demo",
-        help="folder of teacher.py, student.py and distilled.py (default: %(default)s)",
-    )
-    parser.add_argument("--data-root", help="folder of the data (default: the configs' data_root)")
-    parser.add_argument(
-        "--threads",
-        type=positive,
-        default=default_threads(),
-        help="threads of each training (default here: %(default)s)",
-    )
-    add_cfg_options(parser, f"settings of {trainings}")
-    add_cfg_options(parser, "settings of the teacher's training alone", "--teacher-cfg-options")
-
-
-def default_threads() -> int:
-    """Number of this process's cores, at most `MOST_THREADS`."""
-    return min(cores(), MOST_THREADS)
-
-
-def make_console() -> Console:
-    """Console as wide as the terminal; elsewhere wide enough for the tables."""
-    console = Console()
-    return console if console.is_terminal else Console(width=120)

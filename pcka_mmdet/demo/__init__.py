@@ -1,7 +1,7 @@
-"""Data sets: digit scenes and digit images, which are made here; BCCD and DeepPCB, which are fetched and converted.
+"""The demo: digit scenes, made without a network from what scikit-learn and scikit-image ship, and its trainings.
 
-Digits are made from what scikit-learn and scikit-image ship, without a network: `python -m pcka_mmdet.demo.build
-ROOT`. Importing this module loads neither of the two, nor torch or an mm* package.
+`python -m pcka_mmdet.demo.build ROOT` writes the scenes. Importing this module loads neither of the two packages, nor
+torch or an mm* package.
 """
 
 from .digit_scenes import SIZES, build_digit_scenes

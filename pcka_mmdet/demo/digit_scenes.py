@@ -1,11 +1,11 @@
-"""The digit scenes as a folder: written completely or not at all, written once, and never over other files.
+"""The digit scenes as a folder: written completely or not at all, written once, and never over foreign files.
 
 Boxes enclose the *visible* pixels, as in COCO: where a later digit or the border hides the end of a digit, its box ends
 there too. There are no segmentations, so `area` is the area of the box. COCO's small, medium and large then sort
 ground truth and detections by the same measure.
 
-Besides COCO's own keys, an image has `photograph` and `crop` (x, y, width, height), the part of the photograph that it
-shows. An annotation has `digit`, its number in scikit-learn's set.
+An image has COCO's keys, and `photograph` and `crop` (x, y, width, height), the part of the photograph that it shows.
+An annotation has COCO's keys, and `digit`, its number in scikit-learn's set.
 """
 
 import json
@@ -15,10 +15,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from .coco import CocoSplit
 from .folder import check_replaceable, write_once
 from .reproducible import CLASSES, SPLITS
-from .scenes import HEIGHT, Scene, compose
+from .scenes import Scene, compose
 
 DESCRIPTION = "pcka_mmdet digit scenes: handwritten digits (scikit-learn) on photographs (scikit-image, scikit-learn)"
 VERSION = "1"  # raise it with every change that alters a scene: sets of another version are built again
@@ -34,7 +33,7 @@ def build_digit_scenes(
     sizes: Mapping[str, int] = SIZES,
     image_size: int = 128,
     seed: int = 0,
-    progress: Callable[[list], Iterable] | None = None,
+    progress: Callable[[list], Iterable] = iter,
 ) -> Path:
     """Write the data set, unless it is there already.
 
@@ -42,7 +41,7 @@ def build_digit_scenes(
     appears only when it is complete: an interrupted call leaves `root` as it was.
 
     Args:
-        root: The folder. One with a set of other parameters is replaced.
+        root: The folder. A set with different parameters in it is replaced.
         sizes: Number of scenes in `train`, `val` and `test`, at least 1 each.
         image_size: Side of the pictures in pixels, 64 to 1024. The digits stay 14 to 56 pixels high.
         seed: 0 to 2**32 - 1. It does not change which digits and photograph regions a split draws from.
@@ -67,33 +66,23 @@ def build_digit_scenes(
     return write_once(
         root,
         is_complete=lambda folder: _is_complete(folder, info),
-        check=lambda folder: check_replaceable(folder, "digit scenes", _is_ours(folder), FILES),
-        write=lambda folder: _write(folder, info, progress or iter),
+        check=lambda folder: check_replaceable(folder, "digit scenes", any(_infos(folder)), FILES),
+        write=lambda folder: _write(folder, info, progress),
     )
 
 
 def _check_arguments(sizes: Mapping[str, int], image_size: int, seed: int) -> None:
-    if set(sizes) != set(SPLITS) or not all(_is_integer(size, 1, 999_999) for size in sizes.values()):
-        raise ValueError(
-            f"sizes={dict(sizes)!r} should give a number from 1 to 999999 for each of {', '.join(SPLITS)}; write for "
-            f"instance sizes={SIZES}"
-        )
-    if not _is_integer(image_size, *IMAGE_SIZES):
-        raise ValueError(
-            f"image_size={image_size!r} should be an integer from {IMAGE_SIZES[0]} to {IMAGE_SIZES[1]} pixels, "
-            f"because digits are up to {HEIGHT[1]} high; write for instance image_size=128"
-        )
-    if not _is_integer(seed, 0, 2**32 - 1):
-        raise ValueError(f"seed={seed!r} should be an integer from 0 to 2**32 - 1; write for instance seed=0")
-
-
-def _is_integer(value: object, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    limits = {f"sizes[{split!r}]": (sizes.get(split), 1, 999_999) for split in SPLITS}
+    limits |= {"image_size": (image_size, *IMAGE_SIZES), "seed": (seed, 0, 2**32 - 1)}
+    for name, (value, low, high) in limits.items():
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError(f"{name} should be an integer from {low} to {high}, got {value!r}")
 
 
 def _write(folder: Path, info: dict, progress: Callable[[list], Iterable]) -> None:
-    """Write the whole set into a new folder."""
-    contents = {split: CocoSplit(info, CLASSES, supercategory="digit") for split in SPLITS}
+    """Write the whole set into a new folder. Ids start at 1: pycocotools ignores a match with id 0."""
+    categories = [dict(id=number, name=name, supercategory="digit") for number, name in enumerate(CLASSES, start=1)]
+    contents = {split: dict(info=info, images=[], annotations=[], categories=categories) for split in SPLITS}
     for name in (*SPLITS, "annotations"):
         (folder / name).mkdir(parents=True)
     scenes = [(split, index) for split in SPLITS for index in range(info["sizes"][split])]
@@ -102,38 +91,36 @@ def _write(folder: Path, info: dict, progress: Callable[[list], Iterable]) -> No
         file_name = f"{index:06d}.png"
         Image.fromarray(scene.image).save(folder / split / file_name, compress_level=1)
         _add_scene(contents[split], scene, file_name)
-    for split, annotations in contents.items():
-        text = json.dumps(annotations.content, separators=(",", ":")) + "\n"
+    for split, content in contents.items():
+        text = json.dumps(content, separators=(",", ":")) + "\n"
         (folder / "annotations" / f"{split}.json").write_bytes(text.encode())
 
 
-def _add_scene(content: CocoSplit, scene: Scene, file_name: str) -> None:
-    """Append a scene, shown by `file_name`."""
+def _add_scene(content: dict, scene: Scene, file_name: str) -> None:
+    """Append a scene, shown by `file_name`, to the content of an annotation file."""
+    images, annotations = content["images"], content["annotations"]
     height, width, _ = scene.image.shape
     top, left, crop_height, crop_width = scene.crop
-    crop = [left, top, crop_width, crop_height]
-    content.add_image(file_name, width, height, photograph=scene.photograph, crop=crop)
+    shown = dict(photograph=scene.photograph, crop=[left, top, crop_width, crop_height])
+    images.append(dict(id=len(images) + 1, file_name=file_name, width=width, height=height, **shown))
     for digit, label, box in zip(scene.digits.tolist(), scene.labels.tolist(), scene.boxes.tolist(), strict=True):
-        x, y, box_width, box_height = box
-        content.add_box(CLASSES[label], x, y, x + box_width, y + box_height, digit=digit)
+        values = dict(bbox=box, area=box[2] * box[3], iscrowd=0, digit=digit)
+        annotations.append(dict(id=len(annotations) + 1, image_id=len(images), category_id=label + 1, **values))
 
 
-def _is_ours(root: Path) -> bool:
-    """Whether a folder holds a set of any version and parameters, complete or not."""
-    return any(_read_info(root, split) for split in SPLITS)
-
-
-def _read_info(root: Path, split: str) -> dict | None:
-    """The `info` of an annotation file; None if the file is missing, unreadable or not ours."""
-    try:
-        info = json.loads((root / "annotations" / f"{split}.json").read_bytes())["info"]
-        return info if info["description"] == DESCRIPTION else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _infos(root: Path) -> list[dict | None]:
+    """The `info` of each annotation file; None if it is missing, unreadable or of another data set."""
+    infos = []
+    for split in SPLITS:
+        try:
+            info = json.loads((root / "annotations" / f"{split}.json").read_bytes())["info"]
+            infos.append(info if info["description"] == DESCRIPTION else None)
+        except (OSError, ValueError, KeyError, TypeError):
+            infos.append(None)
+    return infos
 
 
 def _is_complete(root: Path, info: dict) -> bool:
-    return all(
-        _read_info(root, split) == info and len(list((root / split).glob("*.png"))) == info["sizes"][split]
-        for split in SPLITS
-    )
+    """Whether the set of these parameters is there with all its images."""
+    counts = {split: len(list((root / split).glob("*.png"))) for split in SPLITS}
+    return _infos(root) == [info] * len(SPLITS) and counts == info["sizes"]

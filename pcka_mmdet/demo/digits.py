@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from .reproducible import CLASSES, Stream, split_number
+from .reproducible import CLASSES, SPLITS, Stream
 
 SHARES = (0.60, 0.15, 0.25)  # of each class, for train, val and test
 GRID = 8  # side of the stored images
@@ -34,8 +34,8 @@ def load() -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=3)
 def indices(split: str) -> np.ndarray:
-    """Which digits belong to a split, ascending; each class is divided by the same shares."""
-    number, (_, classes) = split_number(split), load()
+    """The digits of a split, ascending; each class is divided by the same shares."""
+    number, classes = SPLITS.index(split), load()[1]
     chosen = []
     for label in range(len(CLASSES)):
         of_class = np.flatnonzero(classes == label)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .reproducible import SPLITS, split_number
+from .reproducible import SPLITS
 
 
 class Region(NamedTuple):
@@ -33,7 +33,7 @@ NAMES = tuple(file.rpartition(".")[0] for file in SKIMAGE + SKLEARN)
 # Parts without writing: the astronaut's badges carry names, the motorcycle its maker's.
 LEGIBLE = {"astronaut": Region(0, 0, 335, 512), "motorcycle_left": Region(0, 0, 500, 285)}
 
-TRAIN_SHARE = 0.60  # of the longer side; val and test divide the rest along the other side
+TRAIN_SHARE = 0.60  # of the longer side; val and test divide the rest along the shorter side
 VAL_SHARE = 0.45
 SIDE = (64, 320)  # smallest and largest side of a crop
 
@@ -50,13 +50,13 @@ def path(name: str) -> Path:
     distribution = f"scikit-{package[2:]}"
     if spec is None:
         raise FileNotFoundError(f"the photograph {file} comes with {distribution}; write: pip install {distribution}")
-    found = Path(spec.submodule_search_locations[0], folder, file)
-    if not found.is_file():
+    installed = Path(spec.submodule_search_locations[0], folder, file)
+    if not installed.is_file():
         raise FileNotFoundError(
-            f"the photograph {found} is missing; the wheels of {distribution} on PyPI ship it (a repackaged one may "
-            f"not); write: pip install --force-reinstall --no-deps {distribution}"
+            f"the photograph {installed} is missing; the wheels of {distribution} on PyPI ship it (a repackaged one "
+            f"may not); write: pip install --force-reinstall --no-deps {distribution}"
         )
-    return found
+    return installed
 
 
 @lru_cache(maxsize=len(NAMES))
@@ -75,7 +75,7 @@ def region(name: str, split: str) -> Region:
     The side that a split gets alternates between photographs. With the same side everywhere, val would show skies and
     test would show lawns.
     """
-    number, order = split_number(split), NAMES.index(name)
+    number, order = SPLITS.index(split), NAMES.index(name)
     whole = LEGIBLE.get(name) or Region(0, 0, *load(name).shape[:2])
     along = "height" if whole.height > whole.width else "width"
     across = "width" if along == "height" else "height"
@@ -96,5 +96,5 @@ def _cut(whole: Region, side: str, share: float, flip: bool) -> tuple[Region, Re
 
 @lru_cache(maxsize=len(NAMES))
 def largest_side(name: str) -> int:
-    """The largest side of a crop: the same for all splits, so that none shows photographs closer than others."""
+    """The largest side of a crop: the same for all splits, so that all show photographs equally close."""
     return min(SIDE[1], *(min(region(name, split)[2:]) for split in SPLITS))

@@ -1,4 +1,4 @@
-"""Random numbers and scaled images that are the same on every machine; and the names of classes and splits."""
+"""Random numbers and scaled images that are the same on every machine; the names of classes and splits."""
 
 from functools import lru_cache
 
@@ -8,26 +8,17 @@ CLASSES = tuple("0123456789")
 SPLITS = ("train", "val", "test")
 
 
-def split_number(split: str) -> int:
-    """0, 1 or 2 for `train`, `val` or `test`.
-
-    Raises:
-        ValueError: For any other name.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"split={split!r} is none of the three; write one of {', '.join(map(repr, SPLITS))}")
-    return SPLITS.index(split)
-
-
 class Stream:
     """Random numbers that are the same with every NumPy on every machine.
 
-    NumPy promises this for `RandomState` alone (NEP 19), of which only `random_sample` is used here: its integer
-    and normal draws depend on the platform's integer width and mathematics library.
+    NumPy promises this for `RandomState` only (NEP 19). Its integer and normal draws depend on the platform's integer
+    width and mathematics library, so only `random_sample` is used.
+
+    Args:
+        key: Non-negative integers below `2**32` that determine the stream.
     """
 
     def __init__(self, *key: int) -> None:
-        """Start the stream that belongs to `key`, non-negative integers below `2**32`."""
         self._state = np.random.RandomState(list(key))
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:

@@ -1,7 +1,7 @@
 """One scene: digits on a crop of a photograph, with exact boxes.
 
 `(seed, split, index)` and the image size determine a scene. The layout (which digits, where, how large) is
-drawn from a stream of its own and depends on no pixel of the photograph, so the annotations do not depend on how an
+drawn from a separate stream and depends on no pixel of the photograph, so the annotations do not depend on how an
 image library decodes a JPEG.
 
 Shape shorthand: S the image side, N the number of digits in the scene.
@@ -14,7 +14,7 @@ import numpy as np
 
 from . import digits, photographs
 from .photographs import Region
-from .reproducible import Stream, resize, split_number
+from .reproducible import SPLITS, Stream, resize
 
 HEIGHT = (14, 56)  # pixels, log-uniform
 ROTATION = 20.0  # degrees to either side
@@ -42,7 +42,7 @@ class Scene:
 
 def compose(seed: int, split: str, index: int, image_size: int = 128) -> Scene:
     """Make scene `index` of a split."""
-    key = (seed, split_number(split), index)
+    key = (seed, SPLITS.index(split), index)
     chosen, alphas = _layout(Stream(*key, 0), split, image_size)
     masks = alphas > 0.5
     for later in range(1, len(masks)):

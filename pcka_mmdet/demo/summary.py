@@ -6,12 +6,13 @@ from pathlib import Path
 from rich.console import Console
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.configuration.complexity import complexity_in_test
+from pcka_mmdet.configuration.schedule import training_iterations
 from pcka_mmdet.report.page import write_page
 from pcka_mmdet.report.pictures import plot_gallery
 from pcka_mmdet.report.run import Run
+from pcka_mmdet.report.scalars import read_test_metrics, training_seconds
 from pcka_mmdet.report.theme import console_table
-
-from .stages import Evaluation
 
 Results = Mapping[str, Mapping[str, float]]
 """For each method `bbox_mAP`, `bbox_mAP_50` ..., and `parameters`, `flops` and `seconds` if known."""
@@ -53,15 +54,10 @@ def verdict(results: Results) -> str:
     return f"distilled minus student: {distilled - student:+.3f} AP ({distilled:.3f} - {student:.3f})"
 
 
-def result(test: Evaluation) -> dict[str, float]:
-    """Values of a method for the table."""
-    record = test.record
-    return {
-        **record["test"],
-        "parameters": record["parameters"],
-        "flops": record["flops"],
-        "seconds": test.training.record["seconds"],
-    }
+def result(run: Run) -> dict[str, float]:
+    """Values of a tested training for the table."""
+    seconds = training_seconds(run.records, training_iterations(run.config))
+    return {**read_test_metrics(run.results.parent), **complexity_in_test(run.config), "seconds": round(seconds, 1)}
 
 
 def print_table(results: Results, console: Console) -> None:
@@ -69,11 +65,16 @@ def print_table(results: Results, console: Console) -> None:
     console.print(console_table(["", *COLUMNS], table_rows(results)))
 
 
-def write_report(tests: Mapping[str, Evaluation], work_dir: Path, console: Console) -> None:
-    """Write all files of the report into `work_dir`, and print the table."""
-    results = {method: result(test) for method, test in tests.items()}
+def write_report(runs: Mapping[str, Run], work_dir: Path, console: Console) -> None:
+    """Write all files of the report into `work_dir`, and print the table.
+
+    Args:
+        runs: The tested `teacher`, `student` and `distilled`.
+        work_dir: The folder.
+        console: Output.
+    """
+    results = {method: result(run) for method, run in runs.items()}
     write_json(work_dir / "results.json", results)
-    runs = {method: Run.read(test.training.folder) for method, test in tests.items()}
     titles = {"student": "student alone", "distilled": "distilled student"}
     plot_gallery(
         {f"{title}, AP {results[method]['bbox_mAP']:.3f}": runs[method] for method, title in titles.items()},
@@ -82,5 +83,5 @@ def write_report(tests: Mapping[str, Evaluation], work_dir: Path, console: Conso
     write_page([runs["student"]], [runs["distilled"]], runs["teacher"], work_dir / "report.html")
     print_table(results, console)
     console.print(NOTE, style="dim", highlight=False)
-    said = f"{verdict(results)}\nreport.html, results.json and detections.png are in {work_dir}"
-    console.print(said, highlight=False, soft_wrap=True)
+    console.print(verdict(results), highlight=False)
+    console.print(f"report.html, results.json and detections.png are in {work_dir}", highlight=False, soft_wrap=True)

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from mmengine.config import Config
 
-from pcka_mmdet.checkpoints.training_record import check_record, training_record, write_record
+from pcka_mmdet.checkpoints.resume import check_record, training_record, write_record
 
 try:
     import fcntl

@@ -11,15 +11,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pcka_mmdet.cli.arguments import make_console, positive
+from pcka_mmdet.cli.arguments import positive
+from pcka_mmdet.cli.demo import make_console
 from pcka_mmdet.cli.errors import run_tool
 from pcka_mmdet.configuration.files import load_config
-from pcka_mmdet.demo.run_stages import session
 from pcka_mmdet.models.recipes import write_out_recipe
 from pcka_mmdet.report.theme import console_table
 from research.methods.comparison import Comparison
 from research.methods.data_sets import DATA_SETS
 from research.methods.methods import PLAIN, Method
+from research.trainings.run_stages import session
 
 from .ablations import HEADER, Ablation, file_name, read_ablations, trainings, vary
 

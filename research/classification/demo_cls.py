@@ -13,15 +13,16 @@ from typing import Any
 from rich.console import Console
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
-from pcka_mmdet.cli.arguments import add_cfg_options, default_threads, make_console, positive
+from pcka_mmdet.cli.arguments import add_cfg_options, positive
+from pcka_mmdet.cli.demo import default_threads, make_console
 from pcka_mmdet.cli.errors import run_tool
-from pcka_mmdet.demo.display import Display
-from pcka_mmdet.demo.run_stages import run_stages, session
-from pcka_mmdet.demo.stage_config import stage_config
-from pcka_mmdet.demo.stages import Training, with_requirements
+from pcka_mmdet.demo.config import demo_config
 from pcka_mmdet.report.scalars import ACCURACY
 from pcka_mmdet.report.theme import console_table, markdown_table
 from research import CONFIGS
+from research.trainings.display import Display
+from research.trainings.run_stages import run_stages, session
+from research.trainings.stages import Training, with_requirements
 from research.trials import Trial, cells, rows
 
 from .digit_images import build_digit_images
@@ -64,7 +65,8 @@ def plan(args: argparse.Namespace) -> dict[tuple[str, int], Training]:
     length = {"train_cfg.max_epochs": args.epochs} if args.epochs else {}
 
     def training(name: str, method: str, seed: int, options: Mapping[str, Any], *requires: Training) -> Training:
-        config = stage_config(FOLDER, method, str(args.data_root), seed, {**length, **options}, *requires)
+        teacher = requires[0].as_teacher if requires else None
+        config = demo_config(FOLDER, method, str(args.data_root), seed, {**length, **options}, teacher)
         config.val_dataloader.dataset.ann_file = f"{args.split}.txt"
         config.train_cfg.val_interval = config.train_cfg.max_epochs  # no model is chosen by it
         return Training(name, args.work_dir / name, config, COSTS.get(method, 1.4), requires)

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from pcka_mmdet.demo import digits
-from pcka_mmdet.demo.build import make_parser, run
 from pcka_mmdet.demo.folder import check_replaceable, write_once
 from pcka_mmdet.demo.reproducible import CLASSES, SPLITS, Stream, resize
+from research.data.command import make_parser, run
 
 SIDE = 32
 FEW = 5

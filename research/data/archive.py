@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pcka_mmdet.demo.build import make_parser, run
 from pcka_mmdet.demo.folder import is_missing_or_empty, write_once
 from pcka_mmdet.demo.reproducible import SPLITS
+
+from .command import make_parser, run
 
 CHUNK = 1 << 16
 """Bytes that are read at once."""

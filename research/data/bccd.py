@@ -11,10 +11,10 @@ from xml.etree import ElementTree
 
 from PIL import Image
 
-from pcka_mmdet.demo.coco import CocoSplit
 from pcka_mmdet.demo.reproducible import SPLITS
 
 from .archive import Archive, PublicSet, say
+from .coco import CocoSplit
 
 URL = "https://codeload.github.com/Shenggan/BCCD_Dataset/zip/ec96fe4104e9bb329f0d263db95cf1edd8c09909"
 DESCRIPTION = "BCCD blood cells (github Shenggan/BCCD_Dataset, MIT), VOC boxes converted to COCO"

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pcka_mmdet.demo.coco import CocoSplit
-
 from .archive import Archive, PublicSet, say
+from .coco import CocoSplit
 
 URL = "https://codeload.github.com/tangsanli5201/DeepPCB/zip/refs/heads/master"
 DESCRIPTION = "DeepPCB (github tangsanli5201/DeepPCB, MIT) at half its resolution, boxes converted to COCO"

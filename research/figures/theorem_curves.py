@@ -1,6 +1,6 @@
 """The two sides of the paper's Theorem 2 along a training: `research/figures/theorem_curves.py work_dirs/theorem`.
 
-The training is that of configs/demo/theorem.py, whose two levels have 64 patches each.
+The training is that of research/configs/demo/theorem.py, whose two levels have 64 patches each.
 """
 
 import argparse
@@ -20,7 +20,7 @@ STRIDES = (8, 16)
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="The two sides of Theorem 2 along a training.")
-    parser.add_argument("work_dir", type=Path, help="work directory of a training of configs/demo/theorem.py")
+    parser.add_argument("work_dir", type=Path, help="work directory of a training of research/configs/demo/theorem.py")
     add_picture_argument(parser, "docs/images/theorem.png")
     return parser.parse_args()
 
@@ -29,7 +29,9 @@ def main() -> None:
     args = parse_args()
     records = [record for record in training_records(read_scalars(args.work_dir)) if "distill.loss_mmd_s8" in record]
     if not records:
-        raise ValueError(f"{str(args.work_dir)!r} holds no log of MMD: train configs/demo/theorem.py there first")
+        raise ValueError(
+            f"{str(args.work_dir)!r} holds no log of MMD: train research/configs/demo/theorem.py there first"
+        )
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")
     iterations = [record["iter"] for record in records]
     for axes, stride in zip(figure.subplots(1, len(STRIDES)), STRIDES, strict=True):

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pcka_mmdet.cli.arguments import make_console, positive
+from pcka_mmdet.cli.arguments import positive
+from pcka_mmdet.cli.demo import make_console
 from pcka_mmdet.cli.errors import run_tool
-from pcka_mmdet.demo.run_stages import session
 from pcka_mmdet.report.theme import console_table, markdown_table
+from research.trainings.run_stages import session
 from research.trials import HEADER, Trial, best_setting, cells, choice, rows
 
 from .comparison import Comparison

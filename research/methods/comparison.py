@@ -13,11 +13,11 @@ from rich.console import Console
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.files import file_sha256
 from pcka_mmdet.configuration.data_set import annotation_file
-from pcka_mmdet.demo.display import Display
-from pcka_mmdet.demo.run_stages import run_stages
-from pcka_mmdet.demo.stage_config import COSTS, ensure_data, stage_config
-from pcka_mmdet.demo.stages import Evaluation, Stage, Training, with_requirements
+from pcka_mmdet.demo.config import demo_config, ensure_data
 from research import code_sha256, pair_folder
+from research.trainings.display import Display
+from research.trainings.run_stages import run_stages
+from research.trainings.stages import COSTS, Evaluation, Stage, Training, with_requirements
 from research.trials import Trial
 
 from .data_sets import DataSet
@@ -150,7 +150,7 @@ class Comparison:
         """The config of a training; `with_paths=False` leaves out this machine's paths, to compare configs of two."""
         options = {"train_cfg.max_epochs": epochs, "train_cfg.val_interval": epochs}
         root = str((self._data_root if with_paths else NOWHERE) / self.data_set.data)
-        config = stage_config(pair_folder(self.data_set.folder), method, root, seed, options)
+        config = demo_config(pair_folder(self.data_set.folder), method, root, seed, options)
         if with_paths and self._weights is not None and config.model.backbone.get("init_cfg"):
             config.model.backbone.init_cfg.checkpoint = str(self._weights.resolve())
         return config

@@ -4,7 +4,7 @@ import json
 
 
 def test_the_sides_of_the_theorem(tmp_path, command):
-    """Of a log as configs/demo/theorem.py writes it."""
+    """Of a log as research/configs/demo/theorem.py writes it."""
     records = [
         {f"{key}_s{stride}": value for stride in (8, 16) for key, value in step.items()} | dict(iter=i, time=0.1)
         for i, step in (
@@ -19,4 +19,7 @@ def test_the_sides_of_the_theorem(tmp_path, command):
     assert "stride 8: bound 2.44e-04 to 4.88e-05, MMD 2.00e-05 to 1.00e-06" in done.stdout
     assert (tmp_path / "theorem.png").read_bytes().startswith(b"\x89PNG")
     done = command("-m", "research.figures.theorem_curves", tmp_path / "none", check=False)
-    assert done.returncode == 2 and "holds no log of MMD: train configs/demo/theorem.py there first" in done.stderr
+    assert (
+        done.returncode == 2
+        and "holds no log of MMD: train research/configs/demo/theorem.py there first" in done.stderr
+    )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pcka_mmdet.demo.run_stages import ChildFailed, termination_as_interrupt
 from pcka_mmdet.engine.work_dir import exclusive
+from research.trainings.run_stages import ChildFailed, termination_as_interrupt
 
 from .queue import ChangedCode, Queue, fail, yield_to_others
 from .results import Results

@@ -19,12 +19,12 @@ from rich.console import Console
 from pcka_mmdet.checkpoints.files import file_sha256
 from pcka_mmdet.configuration.data_set import annotation_file
 from pcka_mmdet.configuration.files import carried
-from pcka_mmdet.demo.display import clock
-from pcka_mmdet.demo.run_stages import Child, ChildFailed
-from pcka_mmdet.demo.stage_config import ensure_data
-from pcka_mmdet.demo.stages import Evaluation, Stage, Training
+from pcka_mmdet.demo.config import ensure_data
 from pcka_mmdet.report.run import RESULTS
 from pcka_mmdet.report.scalars import read_scalars, validation_records
+from research.trainings.display import clock
+from research.trainings.run_stages import Child, ChildFailed
+from research.trainings.stages import Evaluation, Stage, Training
 
 from .protocol import STEPS
 from .results import Missing, Results

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.schedule import training_iterations
-from pcka_mmdet.demo.stage_config import stage_config
+from pcka_mmdet.demo.config import demo_config
 from pcka_mmdet.engine.recipe import make_distillation
 from research import pair_folder
 
@@ -108,7 +108,7 @@ class Trial:
         epochs = pair.teacher_epochs if self.student is None else self.student.epochs
         role = "teacher" if self.student is None else "student"
         options = {"train_cfg.max_epochs": epochs, **(pair.teacher_options if self.student is None else {})}
-        config = stage_config(pair_folder(pair.folder), role, str(data_root / pair.data), self.seed, options)
+        config = demo_config(pair_folder(pair.folder), role, str(data_root / pair.data), self.seed, options)
         config.train_cfg.val_interval = max(1, epochs // VALIDATIONS)
         if config.model.backbone.get("init_cfg"):
             config.model.backbone.init_cfg.checkpoint = str(weights)

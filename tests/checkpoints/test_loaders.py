@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from pcka_mmdet.checkpoints.loaders import weights_url
+from pcka_mmdet.checkpoints.files import weights_url
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,7 @@ import random
 import pytest
 import torch
 
-from pcka_mmdet.checkpoints.resume import checkpoint_to_resume, is_intact, newest_intact_checkpoint
-from pcka_mmdet.checkpoints.training_record import write_record
+from pcka_mmdet.checkpoints.resume import checkpoint_to_resume, is_intact, newest_intact_checkpoint, write_record
 from pcka_mmdet.engine.runner import random_state, set_random_state
 
 

@@ -5,8 +5,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from pcka_mmdet.checkpoints.resume import training_record
 from pcka_mmdet.checkpoints.student import student_config
-from pcka_mmdet.checkpoints.training_record import training_record
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.configuration.distillation import padded_size, write_out_mmrazor_detectors
 from tests.detectors import retinanet

@@ -89,11 +89,6 @@ def test_a_scene_shows_nothing_but_its_crop_and_digits(monkeypatch):
     np.testing.assert_array_equal(compose(0, "val", 4).image, scene.image)
 
 
-def test_an_unknown_split_is_named():
-    with pytest.raises(ValueError, match=r"split='valid' is none of the three; write one of 'train', 'val', 'test'"):
-        compose(0, "valid", 0)
-
-
 def test_nothing_is_fetched(monkeypatch):
     """Photographs and digits are read again, with every way to the network shut."""
 

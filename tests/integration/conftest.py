@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.demo.stage_config import move_data_root
+from pcka_mmdet.demo.config import move_data_root
 from tests.pages import split
 from tests.programs import command  # noqa: F401  (a fixture)
 

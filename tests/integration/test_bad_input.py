@@ -12,7 +12,7 @@ import torch
 
 from tests.integration.conftest import tiny_demo
 
-DISTILLED = "configs/demo/paper/distilled.py"
+DISTILLED = "tests/data/distilled.py"
 
 
 @pytest.fixture

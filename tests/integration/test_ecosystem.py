@@ -28,7 +28,7 @@ CONFIGS = ["distilled.py", "student_config.py"]
 def work(command, digit_scenes, tmp_path_factory):
     """A distillation of one epoch, and its student's predictions."""
     folder = tmp_path_factory.mktemp("distillation")
-    command("tools/train.py", "configs/demo/paper/distilled.py", "--work-dir", folder, *tiny_demo(digit_scenes))
+    command("tools/train.py", "tests/data/distilled.py", "--work-dir", folder, *tiny_demo(digit_scenes))
     return folder
 
 
@@ -179,13 +179,13 @@ def test_the_wheel_is_what_is_imported(installed, tmp_path):
 def test_mim_trains_and_the_program_tests_without_the_source_tree(installed, digit_scenes, tmp_path):
     """MIM finds tool and config in the wheel by their names alone; `pcka-mmdet` finds them too."""
     mim = ["python", "-c", "from mim.cli import cli; cli()"]
-    train = ["train", "pcka_mmdet", "theorem.py", "--gpus", "0", "--work-dir", "work"]
+    train = ["train", "pcka_mmdet", "distilled.py", "--gpus", "0", "--work-dir", "work"]
     installed(*mim, *train, *tiny_demo(digit_scenes), cwd=tmp_path)
     assert (tmp_path / "work/student_epoch_1.pth").exists()
     checkpoint, words = "work/epoch_1.pth", ["--work-dir", "test", *tiny_demo(digit_scenes)]
-    tested = installed("pcka-mmdet", "test", "pcka_mmdet::demo/theorem.py", checkpoint, *words, cwd=tmp_path)
+    tested = installed("pcka-mmdet", "test", "pcka_mmdet::demo/distilled.py", checkpoint, *words, cwd=tmp_path)
     again = installed(
-        *mim, "test", "pcka_mmdet", "work/theorem.py", "--checkpoint", checkpoint, "--gpus", "0", cwd=tmp_path
+        *mim, "test", "pcka_mmdet", "work/distilled.py", "--checkpoint", checkpoint, "--gpus", "0", cwd=tmp_path
     )
     results = [text[text.rindex("bbox_mAP_copypaste") :].splitlines()[0] for text in (tested, again)]
     assert results[0] == results[1]

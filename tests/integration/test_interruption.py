@@ -14,7 +14,7 @@ from mmengine.config import Config
 from tests.integration.conftest import tiny_demo
 from tests.programs import ROOT
 
-DISTILLED = "configs/demo/paper/distilled.py"
+DISTILLED = "tests/data/distilled.py"
 EPOCHS = 3
 
 KILLED = """

@@ -15,7 +15,7 @@ import torch
 from tests.integration.conftest import tiny_demo
 from tests.pages import blocks
 
-DISTILLED = "configs/demo/paper/distilled.py"
+DISTILLED = "tests/data/distilled.py"
 MMDET_TOOLS = Path(mmdet.__file__).parent / ".mim" / "tools"
 
 

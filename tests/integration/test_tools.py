@@ -12,12 +12,12 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from pcka_mmdet.cli.test import use_tta
-from pcka_mmdet.demo.stage_config import move_data_root
+from pcka_mmdet.demo.config import move_data_root
 from pcka_mmdet.report.scalars import read_scalars
 from tests.coco import recall
 from tests.integration.conftest import last_log, tiny_demo
 
-DISTILLED = "configs/demo/paper/distilled.py"
+DISTILLED = "tests/data/distilled.py"
 KEEP_BEST = ["default_hooks.checkpoint.save_best=coco/AR@100", "val_evaluator.metric=proposal"]
 """By the recall of all detections: the AP of detectors that have hardly learnt is 0."""
 

@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 from pcka_mmdet.configuration.complexity import complexity
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.schedule import training_iterations
-from pcka_mmdet.demo.stage_config import move_data_root
+from pcka_mmdet.demo.config import move_data_root
 from research import CONFIGS
 from research.data.bccd import CLASSES, DESCRIPTION
 from tests.processes import ROOT

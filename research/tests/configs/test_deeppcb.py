@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.schedule import training_iterations
-from pcka_mmdet.demo.stage_config import move_data_root
+from pcka_mmdet.demo.config import move_data_root
 from research.data.deeppcb import CLASSES
 
 DATA = Path("../shared/data/deeppcb")

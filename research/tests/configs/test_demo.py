@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.detector import build_detector, model_config
 from research import CONFIGS
 
 
@@ -17,3 +17,20 @@ def test_the_losses(name, terms):
     model = build_detector(config.model)
     assert [term.key for term in model.distiller.all_terms] == terms
     assert {name: balance.ratios for name, balance in model.distiller.balances.items()} == {"neck": dict(all=1.0)}
+
+
+@pytest.mark.parametrize(
+    "name, terms",
+    [
+        ("theorem", [f"{loss}_s{stride}" for loss in ("pcka", "mmd") for stride in (8, 16)]),
+        ("paper/distilled", [f"{loss}_s{stride}" for loss in ("pcka", "mimic") for stride in (8, 16, 32, 64)]),
+    ],
+)
+def test_constant_weights(name, terms):
+    """The student and the teacher are the demo's."""
+    init_default_scope("mmdet")
+    config, student = Config.fromfile(CONFIGS / "demo" / f"{name}.py"), Config.fromfile("configs/demo/student.py")
+    assert config.model.architecture == student.model
+    teacher, config.model.teacher_ckpt = model_config(config.model.teacher), "random"
+    assert teacher.backbone == Config.fromfile("configs/demo/teacher.py").model.backbone
+    assert [term.key for term in build_detector(config.model).distiller.all_terms] == terms

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pcka_mmdet.demo.stages import Stage
 from research.methods.comparison import TEACHER, Comparison, _name
 from research.methods.data_sets import DATA_SETS
 from research.methods.methods import METHODS, PLAIN
+from research.trainings.stages import Stage
 
 ANNOTATIONS = dict(images=[], annotations=[], categories=[])
 KEYS = [("short", name, 1.0, 0) for name in (PLAIN, "mimic")]

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.detector import build_detector, model_config
-from pcka_mmdet.demo.stage_config import move_data_root
+from pcka_mmdet.demo.config import move_data_root
 from pcka_mmdet.engine.checks.teacher_check import check_classes_of_weights, check_teacher
 from tests.detectors import build, faster_rcnn, fcos, retinanet, rtmdet, yolox
 

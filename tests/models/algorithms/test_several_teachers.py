@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 
-from pcka_mmdet.checkpoints.training_record import check_record, training_record
+from pcka_mmdet.checkpoints.resume import check_record, training_record
 from pcka_mmdet.configuration.distillation import self_contained
 from pcka_mmdet.engine.checks import preflight
 from pcka_mmdet.models import FPNDistill

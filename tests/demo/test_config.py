@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from pcka_mmdet.demo.stage_config import move_data_root
+from pcka_mmdet.demo.config import move_data_root
 
 
 def test_every_path_below_the_root_moves_and_nothing_else():

@@ -9,12 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pcka_mmdet.demo import stages
-from pcka_mmdet.demo.display import Display, clock, track
-from pcka_mmdet.demo.run_stages import Child, ChildFailed, run_stages, session, termination_as_interrupt
-from pcka_mmdet.demo.stages import Stage, with_requirements
-from pcka_mmdet.engine import work_dir
-from pcka_mmdet.engine.work_dir import exclusive
+from research.trainings import stages
+from research.trainings.display import Display, clock
+from research.trainings.run_stages import Child, ChildFailed, run_stages, session, termination_as_interrupt
+from research.trainings.stages import Stage, with_requirements
 
 WRITE = "import pathlib, sys; pathlib.Path(sys.argv[1]).open('a').write('x')"
 
@@ -143,26 +141,9 @@ def test_children_get_their_threads_and_do_not_spin(tmp_path, monkeypatch):
     assert (tmp_path / "log.txt").read_text() == "2 20000\n"
 
 
-def test_a_work_directory_in_use_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(work_dir, "PATIENCE", 0)
-    with (
-        exclusive(tmp_path),
-        pytest.raises(BlockingIOError, match=rf"in use by another run \(process {os.getpid()}"),
-        exclusive(tmp_path),
-    ):
-        pass
-
-
 def test_progress_on_a_terminal_and_without(tmp_path):
     assert "whole run" in run(Script(tmp_path / "bars"), terminal=True)
     assert "lines 0:15 left; whole run: about 0:15 left" in run(Script(tmp_path / "lines"))
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_a_walk_is_shown(terminal):
-    output = io.StringIO()
-    assert list(track([1, 2, 3], "data set", Console(file=output, force_terminal=terminal))) == [1, 2, 3]
-    assert ("data set" in output.getvalue()) == terminal
 
 
 def test_clock():

@@ -1,5 +1,5 @@
 # The demo's student, distilled by the recipe of the paper: PCKA and mimic with constant weights. All three:
-# tools/demo.py --config-dir configs/demo/paper --work-dir work_dirs/paper
+# tools/demo.py --config-dir research/configs/demo/paper --work-dir work_dirs/paper
 _base_ = "student.py"
 
 model = dict(

@@ -1,7 +1,7 @@
 """Progress and remaining time of a run: bars on a terminal, elsewhere a line every `INTERVAL` seconds."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -123,21 +123,6 @@ class Display:
         if running and not self._console.is_terminal and time.monotonic() - self._last_line >= INTERVAL:
             self._last_line = time.monotonic()
             self.say(f"{'; '.join(notes)}; whole run: about {clock(left)} left")
-
-
-def track(items: Sequence, name: str, console: Console) -> Iterator:
-    """Iterate over a sequence and show the progress."""
-    start = last_line = time.monotonic()
-    with _bars(console) as bars:
-        task = bars.add_task(name, total=len(items), note="")
-        for done, item in enumerate(items):
-            yield item
-            now = time.monotonic()
-            left = clock((now - start) / (done + 1) * (len(items) - done - 1))
-            bars.update(task, completed=done + 1, note=f"{done + 1}/{len(items)}, {left} left")
-            if not console.is_terminal and now - last_line >= INTERVAL:
-                last_line = now
-                console.print(f"{name} {done + 1}/{len(items)}, {left} left", highlight=False)
 
 
 def _bars(console: Console) -> Progress:
