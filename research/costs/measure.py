@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from pcka_mmdet.configuration.installed import machine
+from research.provenance import machine
 
 
 def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int, device: str = "cpu") -> dict[str, float]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from pcka_mmdet.configuration.installed import machine
+from research.provenance import machine
 
 
 def test_the_loss_benchmark_runs(command, tmp_path):

@@ -12,10 +12,10 @@ from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.files import file_sha256
 from pcka_mmdet.configuration.complexity import complexity_in_test
 from pcka_mmdet.configuration.data_set import annotation_files
-from pcka_mmdet.configuration.installed import provenance
 from pcka_mmdet.configuration.schedule import training_iterations
 from pcka_mmdet.report import scalars
 from pcka_mmdet.report.run import RESULTS, words_of_test
+from research.provenance import provenance
 
 COSTS = {"teacher": 2.5, "student": 1.0, "distilled": 1.4}
 """Seconds per iteration relative to the student's; for the remaining time, until the pace is measured."""
