@@ -1,4 +1,4 @@
-"""Centred kernel alignment (CKA), with its gradient in closed form; of many batches without keeping them."""
+"""Centred kernel alignment (CKA), with its gradient in closed form."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .cka_forms import MIN_SAMPLES, SampleForm, check_samples, column, value_and_gradients
+from .cka_forms import check_samples, column, value_and_gradient
 
 
 def cka(x: Tensor, y: Tensor, centering: str = "center") -> Tensor:
@@ -32,66 +32,28 @@ def cka(x: Tensor, y: Tensor, centering: str = "center") -> Tensor:
             "expected (..., N, D1) and (..., N, D2) with the same groups and samples, "
             f"got {tuple(x.shape)} and {tuple(y.shape)}"
         )
-    check_samples(x.shape[-2], centering)
-    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     groups, samples = x.shape[:-2], x.shape[-2]
+    check_samples(samples, centering)  # before reshape, which refuses 0 samples
+    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     x = x.to(dtype).reshape(-1, samples, x.shape[-1])
     y = y.to(dtype).reshape(-1, samples, y.shape[-1])
-    sides = tuple(side for side, z in enumerate((x, y)) if z.requires_grad and torch.is_grad_enabled())
-    return _CKA.apply(x, y, sides, centering).reshape(groups)
+    wanted = tuple(z.requires_grad and torch.is_grad_enabled() for z in (x, y))
+    return _CKA.apply(x, y, centering, wanted).reshape(groups)
 
 
 class _CKA(torch.autograd.Function):
-    """Computes the gradients in `forward`."""
+    """Computes the wanted gradients in `forward`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, sides: tuple[int, ...], centering: str) -> Tensor:
+    def forward(ctx: Any, x: Tensor, y: Tensor, centering: str, wanted: tuple[bool, bool]) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            value, gradients = value_and_gradients(x, y, centering, sides)
-        ctx.save_for_backward(*gradients)
-        ctx.sides = sides
+            value, x_gradient = value_and_gradient(x, y, centering, wanted[0])
+            y_gradient = value_and_gradient(y, x, centering)[1] if wanted[1] else None
+        ctx.save_for_backward(x_gradient, y_gradient)
         return value
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        grads: list[Tensor | None] = [None, None]
-        for side, gradient in zip(ctx.sides, ctx.saved_tensors, strict=True):
-            grads[side] = column(grad) * gradient
-        return (*grads, None, None)
-
-
-class MinibatchCKA:
-    """Debiased CKA of each pair of representations, from batches of samples.
-
-    The unbiased estimates HSIC_1 of the batches are summed before the quotient is taken (Nguyen, Raghu and Kornblith
-    2021, eq. 3), so the result does not depend on the size of the batches, up to noise.
-
-    Args:
-        shape: Numbers of representations on either side.
-    """
-
-    def __init__(self, shape: tuple[int, int]):
-        self.sums = torch.zeros(3, *shape, dtype=torch.float64)
-        """Sums of HSIC_1 for each pair: of both, of the first with itself, of the second with itself. Those of several
-        processes may be added."""
-
-    def update(self, index: tuple[int, int], x: Tensor, y: Tensor) -> None:
-        """Add a batch of one pair; a batch of fewer than 4 samples is left out.
-
-        Args:
-            index: The pair.
-            x: Samples by features, `(N, D1)`.
-            y: The same samples in the other representation, `(N, D2)`.
-        """
-        n = len(x)
-        if n < MIN_SAMPLES["debias"]:
-            return
-        k, el = (SampleForm.gram((z - z.mean(0)).unsqueeze(0), "debias")[0] for z in (x.float(), y.float()))
-        found = torch.stack([(a * b).sum() / (n * (n - 3)) for a, b in ((k, el), (k, k), (el, el))])
-        self.sums[:, index[0], index[1]] += found.cpu().double()
-
-    def values(self) -> Tensor:
-        """CKA of each pair, float64; NaN where a representation was constant, or no batch was large enough."""
-        both, first, second = self.sums
-        return both / (first * second).sqrt()
+        gradients = (None if saved is None else column(grad) * saved for saved in ctx.saved_tensors)
+        return *gradients, None, None

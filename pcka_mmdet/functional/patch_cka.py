@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .cka_forms import check_samples, of_rows_and_columns, rescale, value_and_gradients
+from .cka_forms import check_samples, rescale, rows_and_columns, value_and_gradient
 from .patches import extract_patches, join_patches
 
 PART_BYTES = {"cpu": 2 * 2**20, "gpu": 64 * 2**20}
@@ -36,10 +36,8 @@ def patch_cka(
     Args:
         student: Feature map `(B, C1, H, W)`.
         teacher: Feature map `(B, C2, H, W)`; C2 = C1 for `average='channel'` and for `samples='positions'`.
-        patch_size: See `extract_patches`.
-        average: See `extract_patches`.
+        patch_size: See `extract_patches`, as for `average` and `fit`.
         centering: See `cka`.
-        fit: See `extract_patches`.
         samples: What the Gram matrix compares: `'patches'`, `'positions'` (the features of a patch: the patch matrices
             are transposed), or a tuple of both. With both, patches are cut once, and uncentred terms share products.
 
@@ -49,12 +47,8 @@ def patch_cka(
     Raises:
         ValueError: The maps differ in images, size or channels, an option is unknown, or a map gives too few samples.
     """
-    if (
-        student.dim() != 4
-        or not student.numel()
-        or student.shape[0] != teacher.shape[0]
-        or student.shape[2:] != teacher.shape[2:]
-    ):
+    same = student.shape[:1] + student.shape[2:] == teacher.shape[:1] + teacher.shape[2:]
+    if student.dim() != 4 or not student.numel() or not same:
         raise ValueError(
             "expected two maps (B, C, H, W) of the same images and size, not empty, "
             f"got {tuple(student.shape)} and {tuple(teacher.shape)}"
@@ -86,27 +80,25 @@ class _PatchCKA(torch.autograd.Function):
         *cut: Any,
     ) -> Tensor:
         wide = torch.promote_types(student.dtype, torch.float32)
-        parts: list[list[Tensor]] = [[] for _ in kinds]
+        values: list[Tensor] = []
         gradients = [torch.empty_like(student, dtype=wide) for _ in kinds if wants_gradient]
         with torch.autocast(student.device.type, enabled=False):
             for part in _parts(student, cut):
-                x, y = (extract_patches(m[part].to(wide), *cut) for m in (student, teacher))
+                x, y = (extract_patches(maps[part].to(wide), *cut) for maps in (student, teacher))
                 part_values, part_gradients = _evaluate(x, y, centering, kinds, wants_gradient)
-                for value, found in zip(part_values, parts, strict=True):
-                    found.append(value)
-                for gradient, whole in zip(part_gradients, gradients, strict=True):
+                values.append(torch.stack(part_values))
+                for whole, gradient in zip(gradients, part_gradients, strict=True):
                     whole[part] = join_patches(gradient, student[part].shape, *cut)
-            values = torch.stack([torch.cat(found) for found in parts])
         ctx.save_for_backward(*gradients)
-        ctx.groups, ctx.dtype = values.shape[1], student.dtype
-        return values.mean(1)
+        ctx.groups, ctx.dtype = sum(part.shape[1] for part in values), student.dtype
+        return torch.cat(values, 1).mean(1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        first, *others = zip(grad / ctx.groups, ctx.saved_tensors, strict=True)
+        first, *rest = zip(grad / ctx.groups, ctx.saved_tensors, strict=True)
         total = first[0] * first[1]
-        for factor, gradient in others:
+        for factor, gradient in rest:
             total.addcmul_(factor, gradient)
         return total.to(ctx.dtype), *(None,) * 7
 
@@ -115,23 +107,19 @@ def _evaluate(
     x: Tensor, y: Tensor, centering: str, kinds: tuple[str, ...], wants_gradient: bool
 ) -> tuple[list[Tensor], list[Tensor]]:
     """CKA `(G,)` of patches `(G, N, D)` for each kind of samples and, if wanted, its gradients with respect to `x`."""
-    for kind in kinds:
-        check_samples(x.shape[-2 if kind == "patches" else -1], centering)
     if centering == "none" and kinds == SAMPLES and x.shape == y.shape:
+        check_samples(min(x.shape[1:]), centering)
         (x, scale), (y, _) = rescale(x, centering), rescale(y, centering)
-        values, gradients = of_rows_and_columns(x, y, wants_gradient)
+        values, gradients = rows_and_columns(x, y, wants_gradient)
         return values, [gradient.mul_(scale) for gradient in gradients]
-    found = [_evaluate_kind(x, y, centering, kind, wants_gradient) for kind in kinds]
-    return [value for value, _ in found], [gradient for _, gradients in found for gradient in gradients]
-
-
-def _evaluate_kind(
-    x: Tensor, y: Tensor, centering: str, kind: str, wants_gradient: bool
-) -> tuple[Tensor, list[Tensor]]:
-    if kind == "positions":
-        x, y = x.mT, y.mT
-    value, gradients = value_and_gradients(x, y, centering, (0,) if wants_gradient else ())
-    return value, [gradient.mT if kind == "positions" else gradient for gradient in gradients]
+    values, gradients = [], []
+    for kind in kinds:
+        sides = (x, y) if kind == "patches" else (x.mT, y.mT)
+        value, gradient = value_and_gradient(*sides, centering, wants_gradient)
+        values.append(value)
+        if gradient is not None:
+            gradients.append(gradient if kind == "patches" else gradient.mT)
+    return values, gradients
 
 
 def _parts(feature_map: Tensor, cut: tuple[int, str, str]) -> list[tuple[slice, ...]]:

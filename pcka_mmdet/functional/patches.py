@@ -24,11 +24,7 @@ AVERAGES = tuple(_AXES)
 
 
 def patch_grid(height: int, width: int, patch_size: int = 16, fit: str = "resize") -> tuple[int, int]:
-    """Rows and columns of patches in a map of `height` x `width` positions; see `extract_patches`.
-
-    Raises:
-        ValueError: `patch_size` is below 1, or `fit` is unknown.
-    """
+    """Rows and columns of patches in a map. Raises ValueError for an unknown `fit` or a `patch_size` below 1."""
     if patch_size < 1:
         raise ValueError(f"patch_size must be at least 1, got {patch_size}")
     if fit not in FITS:
@@ -45,9 +41,9 @@ def extract_patches(feat: Tensor, patch_size: int = 16, average: str = "channel"
         feat: Feature maps `(B, C, H, W)`.
         patch_size: Side p of a patch, in positions of the map.
         average: What a group is, and so what a mean over groups averages; see the table above.
-        fit: What is done with a map whose side is no multiple of p: `'resize'` stretches it bilinearly to the next
-            multiple (the paper's released code), `'pad'` adds zeros at the right and bottom, `'crop'` drops positions
-            that do not fill a patch. The last two keep the sampling grid.
+        fit: How to cut a map whose side is no multiple of p: `'resize'` stretches it bilinearly to the next multiple
+            (the paper's released code), `'pad'` adds zeros at the right and bottom, `'crop'` drops positions that do
+            not fill a patch. The last two keep the sampling grid.
 
     Returns:
         Patch matrices `(G, N, D)`; patches are in row-major order.
@@ -83,16 +79,7 @@ def extract_patches(feat: Tensor, patch_size: int = 16, average: str = "channel"
 def join_patches(
     patches: Tensor, shape: Sequence[int], patch_size: int = 16, average: str = "channel", fit: str = "resize"
 ) -> Tensor:
-    """Turn the gradient of patches into the gradient of maps: the adjoint of `extract_patches`, which is linear.
-
-    Args:
-        patches: Patch matrices `(G, N, D)`.
-        shape: Shape `(B, C, H, W)` of the maps that the patches were cut from.
-        patch_size: See `extract_patches`, as for `average` and `fit`.
-
-    Returns:
-        Maps `(B, C, H, W)`. Where the sides are multiples of `patch_size`, this inverts `extract_patches`.
-    """
+    """The adjoint of `extract_patches`: the gradient in maps of the given shape, from that in their patches."""
     batch, channels, height, width = shape
     p = patch_size
     rows, columns = patch_grid(height, width, p, fit)

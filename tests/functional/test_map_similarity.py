@@ -5,6 +5,7 @@ import torch
 
 from pcka_mmdet.functional import cka
 from pcka_mmdet.functional.map_similarity import MAX_POSITIONS, LevelMatrix, local_cka, similarities
+from tests.functional.test_cka import hsic_1
 
 
 def maps(*shape, seed=0):
@@ -82,6 +83,29 @@ def test_the_rows_of_a_matrix_are_the_students_levels():
             side = min(own.shape[-1], other.shape[-1])
             pair = (positions(torch.nn.functional.adaptive_avg_pool2d(m, side)) for m in (own, other))
             assert total.values()[i, j].item() == pytest.approx(cka(*pair, "debias").item(), abs=1e-5), (i, j)
+
+
+def naive_hsic(x, y):
+    return hsic_1(x @ x.T, y @ y.T) / (len(x) * (len(x) - 3))
+
+
+def test_the_estimates_of_the_batches_are_summed():
+    total, sums = LevelMatrix((1, 2)), torch.zeros(3, dtype=torch.float64)
+    for seed, images in enumerate((1, 2, 1)):
+        student = maps(images, 5, 3, 4, seed=seed)
+        teacher = student[:, :3] + 0.5 * maps(images, 3, 3, 4, seed=100 + seed) + 7
+        total.add([student], [torch.zeros(images, 2, 3, 4), teacher])
+        x, y = positions(student), positions(teacher)
+        sums += torch.stack([naive_hsic(x, y), naive_hsic(x, x), naive_hsic(y, y)])
+    torch.testing.assert_close(total.sums[:, 0, 1], sums, rtol=1e-5, atol=0)  # in float32
+    assert total.values()[0, 1].item() == pytest.approx((sums[0] / (sums[1] * sums[2]).sqrt()).item(), rel=1e-5)
+    assert total.values()[0, 0].isnan()  # a constant map
+
+
+def test_a_map_of_too_few_positions_is_left_out():
+    total = LevelMatrix((1, 1))
+    total.add([maps(1, 4, 1, 3)], [maps(1, 4, 1, 3, seed=1)])
+    assert not total.sums.any()
 
 
 def test_local_cka_is_that_of_each_patch():
