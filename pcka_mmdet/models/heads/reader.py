@@ -1,8 +1,8 @@
-"""What a reader of a family of dense heads gives, and how a head finds its reader.
+"""The interface of a reader of dense heads, and the lookup of a head's reader.
 
-Shape shorthand: B images, A anchors (or 1 point) per position, C classes, K values of a box code, H x W positions,
-N = H W A boxes in the order of MMDetection's priors. A head gives one map for each kind of output at a level: class
-logits `(B, A C, H, W)`, box codes `(B, A K, H, W)` and, in some heads, logits of box quality `(B, A, H, W)`.
+Shape shorthand: B images, A anchors (or 1 point) per position, C classes, K values of a box code, H x W positions.
+A head gives one map for each kind of output at a level: class logits `(B, A C, H, W)`, box codes `(B, A K, H, W)` and,
+in some heads, logits of box quality `(B, A, H, W)`.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -32,13 +32,9 @@ class HeadOutputs(NamedTuple):
 class HeadReader:
     """Reads the raw outputs of one family of dense heads.
 
-    A new family is one file in this folder, with a subclass that `reads` names the heads for. It implements
-    `relative_boxes`, and overrides what differs from the defaults here. A reader has no state besides its head: make
-    one where it is needed, by `reader_of`.
-
-    Boxes come in two forms. `read` gives them relative to the anchor or the point, in units of the anchor's sides or of
-    the stride, for losses that compare equal positions. `decode` gives them in pixels of the image, the one form that
-    all families share.
+    A new family is a subclass in `families.py`, with the heads' names in `reads`. It implements `compared_boxes`, and
+    overrides what differs from the defaults here. A reader has no state except its head: `reader_of` makes one where
+    it is needed.
 
     Args:
         head: A head of the family.
@@ -66,24 +62,6 @@ class HeadReader:
         """Class logits `(B, A, C, H, W)` of a level's outputs."""
         return outputs[0].unflatten(1, (-1, self.head.cls_out_channels))
 
-    def box_codes(self, outputs: Sequence[Tensor]) -> Tensor:
-        """Box codes `(B, A, K, H, W)` of a level's outputs."""
-        anchors = outputs[0].shape[1] // self.head.cls_out_channels
-        return outputs[self.box_output].unflatten(1, (anchors, -1))
-
-    def quality_logits(self, outputs: Sequence[Tensor]) -> Tensor | None:
-        """Logits `(B, A, H, W)` of box quality of a level's outputs; `None` without `quality`."""
-        return None if self.quality is None else outputs[2]
-
-    def relative_boxes(self, codes: Tensor, stride: int) -> Tensor:
-        """Corners `(B, A, 4, H, W)` relative to the point, in units of the stride, at most e^`boxes.MOST_LOG_SIZE`.
-
-        Args:
-            codes: `box_codes`.
-            stride: The level's stride in pixels.
-        """
-        raise NotImplementedError
-
     def read(self, outputs: Sequence[Tensor], stride: int) -> HeadOutputs:
         """One level's outputs as a loss compares them, in their precision.
 
@@ -91,74 +69,35 @@ class HeadReader:
             outputs: The head's raw outputs at the level, in float32 or wider.
             stride: The level's stride in pixels.
         """
-        compared = self.compared_boxes(self.box_codes(outputs), stride)
-        return HeadOutputs(self.class_logits(outputs), compared, self.quality_logits(outputs))
+        logits = self.class_logits(outputs)
+        codes = outputs[self.box_output].unflatten(1, (logits.shape[1], -1))
+        quality = None if self.quality is None else outputs[2]
+        return HeadOutputs(logits, self.compared_boxes(codes, stride), quality)
 
     def compared_boxes(self, codes: Tensor, stride: int) -> Tensor:
-        """What `box_difference` compares; see `relative_boxes` for the arguments."""
-        return self.relative_boxes(codes, stride)
+        """Corners `(B, A, 4, H, W)` relative to the point, in units of the stride, at most e^`boxes.MOST_LOG_SIZE`.
+
+        Args:
+            codes: Box codes `(B, A, K, H, W)`.
+            stride: The level's stride in pixels.
+        """
+        raise NotImplementedError
 
     def box_difference(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Difference `(B, A, H, W)` of two sides' `HeadOutputs.boxes`; here 2 (1 - GIoU)."""
         return boxes.difference(student.movedim(2, -1), teacher.movedim(2, -1))
 
-    def class_rows(self, outputs: Sequence[Tensor]) -> Tensor:
-        """Class logits, one row for each anchor at each position: `(B A H W, C)`."""
-        return self.class_logits(outputs).movedim(2, -1).flatten(0, -2)
-
-    def scores(self, outputs: Sequence[Tensor]) -> Tensor:
-        """Scores `(B, N, C)` in [0, 1] of a level's outputs: class probability, times the quality if there is one."""
-        scores, quality = rows(self.class_logits(outputs).sigmoid()), self.quality_logits(outputs)
-        return scores if quality is None else scores * rows(quality.sigmoid().unsqueeze(2))
-
-    def decode(self, outputs: Sequence[Tensor], level: int) -> Tensor:
-        """Boxes `(B, N, 4)` in pixels, not clipped to the image.
-
-        Args:
-            outputs: The head's raw outputs at the level.
-            level: Its index among the head's levels.
-        """
-        stride = self.head.prior_generator.strides[level][0]
-        relative = rows(self.relative_boxes(self.box_codes(outputs), stride))
-        places = self.places(level, outputs[0].shape[2:], relative)
-        centre = (places[:, :2] + places[:, -2:]) / 2
-        return relative * stride + centre.repeat(1, 2)
-
-    def places(self, level: int, size: Sequence[int], like: Tensor) -> Tensor:
-        """Anchors `(N, 4)` or points `(N, 2)` of a map, in pixels; cached, so not to be changed in place.
-
-        Args:
-            level: Index among the head's levels.
-            size: H and W of the map.
-            like: A tensor of the wanted device and precision.
-        """
-        first = tuple(map(tuple, self.first_places(level).tolist()))
-        stride = tuple(self.head.prior_generator.strides[level])
-        return boxes.grid(first, stride, tuple(size), like.device, like.dtype)
-
-    def first_places(self, level: int) -> Tensor:
-        """Anchors `(A, 4)`, or the point `(1, 2)`, at the first position of a level, in pixels, on the CPU."""
-        generator = self.head.prior_generator
-        if hasattr(generator, "base_anchors"):
-            return generator.base_anchors[level]
-        return torch.tensor([[generator.offset * side for side in generator.strides[level]]])
-
     def code(self) -> Hashable:
-        """What two heads must have in common so that their boxes can be compared, besides the places."""
+        """What two heads with the same anchors must have in common so that their boxes can be compared."""
         return type(self).__name__
 
 
-def rows(maps: Tensor) -> Tensor:
-    """Values of each box, `(B, N, K)`, from maps `(B, A, K, H, W)`."""
-    return maps.permute(0, 3, 4, 1, 2).flatten(1, 3)
-
-
 def reads(*heads: str, refuses: Sequence[str] = ()) -> Callable[[type[HeadReader]], type[HeadReader]]:
-    """Register a reader for heads of these class names, and of classes derived from them.
+    """Register a reader for heads of these class names, and for classes derived from them.
 
     Args:
-        heads: Class names; a head is read by the nearest of its base classes.
-        refuses: Class names of heads derived from these whose outputs are of another kind.
+        heads: Class names; the nearest base class of a head decides.
+        refuses: Class names of derived heads whose outputs are of another kind.
     """
 
     def register(reader: type[HeadReader]) -> type[HeadReader]:
@@ -190,13 +129,13 @@ def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[
 
     Args:
         student: The student's head.
-        teacher: The teacher's.
-        pairs: The levels of both that are compared.
+        teacher: The teacher's head.
+        pairs: The levels that are compared.
 
     Raises:
         ValueError: See `reader_of`.
     """
-    readers = [reader_of(head) for head in (student, teacher)]
+    readers = reader_of(student), reader_of(teacher)
     families, qualities = zip(*((reader.family, reader.quality) for reader in readers), strict=True)
     if readers[0].code() != readers[1].code():
         return f"their heads code boxes in different ways ({type(student).__name__} and {type(teacher).__name__})"
@@ -208,7 +147,15 @@ def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[
     if qualities[1] and not qualities[0]:
         return f"only the teacher's head scores the quality of boxes ({' and '.join(families)})"
     for pair in pairs:
-        places = [reader.first_places(level.index) for reader, level in zip(readers, pair, strict=True)]
-        if places[0].shape != places[1].shape or not torch.isclose(*places).all():
+        priors = [_first_priors(head, level.index) for head, level in zip((student, teacher), pair, strict=True)]
+        if priors[0].shape != priors[1].shape or not torch.isclose(*priors).all():
             return "their heads have different anchors"
     return None
+
+
+def _first_priors(head: nn.Module, level: int) -> Tensor:
+    """Anchors `(A, 4)`, or the point `(1, 2)`, at the first position of a level, in pixels."""
+    generator = head.prior_generator
+    if hasattr(generator, "base_anchors"):
+        return generator.base_anchors[level]
+    return torch.tensor([[generator.offset * side for side in generator.strides[level]]])

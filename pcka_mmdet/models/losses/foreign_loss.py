@@ -1,4 +1,4 @@
-"""Losses that know nothing of this package, such as MMRazor's."""
+"""Losses of two tensors that are no `LevelLoss`, for example MMRazor's."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from .level_loss import Batch, LevelLoss
 
 
 class ForeignLoss(LevelLoss):
-    """A loss of two tensors that is no `LevelLoss`, such as one of MMRazor's. It has its own weight.
+    """Wraps a loss of two tensors, which has its own weight.
 
     Of heads it compares the class logits, one row for each proposal (`roi_head`), or for each anchor at each position
     of a level (`head`).
@@ -31,26 +31,25 @@ class ForeignLoss(LevelLoss):
         """Weighted loss as a scalar, from maps, logits, or the outputs of a head.
 
         Raises:
-            ValueError: The heads have other classes, anchors or positions, or one is of an unknown family.
+            ValueError: The heads differ in classes, anchors or positions, or one is of an unknown family.
         """
         if isinstance(student, Tensor):
             return super().forward(student, teacher, batch)
         if isinstance(student, RoIOutputs):
             rows = student.cls_score, teacher.cls_score
         else:
-            heads = dense_head(batch.student), batch.teacher.dense_head
-            rows = [reader_of(head).class_rows(side) for head, side in zip(heads, (student, teacher), strict=True)]
-        shapes = [tuple(side.shape) for side in rows]
-        if shapes[0] != shapes[1]:
+            readers = reader_of(dense_head(batch.student)), reader_of(batch.teacher.dense_head)
+            logits = readers[0].class_logits(student), readers[1].class_logits(teacher)
+            rows = tuple(side.movedim(2, -1).flatten(0, -2) for side in logits)
+        if rows[0].shape != rows[1].shape:
             raise ValueError(
                 f"{type(self.loss).__name__} compares class logits row by row, and the student's head gives "
-                f"{shapes[0]} of them, the teacher's {shapes[1]}: both need the same classes and anchors. Use a loss "
-                "on the neck maps"
+                f"{tuple(rows[0].shape)} of them, the teacher's {tuple(rows[1].shape)}: both need the same classes and "
+                "anchors. Use a loss on the neck maps"
             )
         return self.level_loss(*rows, batch)
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None) -> Tensor:
-        """Loss of one pair of outputs, as the wrapped module gives it."""
         teacher = teacher.detach()
         self.note_cosine(student, teacher)
         return self.loss(student.contiguous(), teacher.contiguous())  # some of MMRazor's take views of them
