@@ -23,7 +23,7 @@ Maps = Tensor | Sequence[Tensor]
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss may read besides the outputs of both sides."""
+    """Data of a step, for a loss that reads more than the outputs it compares."""
 
     samples: Sequence[BaseDataElement] | None
     """Data samples of the images: annotations and sizes."""
@@ -58,18 +58,16 @@ class LevelLoss(nn.Module):
     source: str | tuple[str, str] = "neck"
     """The source to read, of `pcka_mmdet.models.sources.SOURCES`; a pair if student and teacher differ."""
     sources: tuple[str, ...] = MAP_SOURCES
-    """Values that `source` may have in a config. A loss on other sources than maps implements all of `forward`."""
+    """Values that `source` may have in a config. A loss that reads no maps implements all of `forward`."""
     joint = False
     """Whether one loss reads all its levels at once.
 
     `prepare` and `forward` then get lists in place of single levels and outputs, `is_degenerate` a list of sizes.
     """
-
     same_channels: bool = True
     """Whether both sides need equal numbers of channels; where they differ, `prepare` builds a connector."""
     needs_maps = False
-    """Whether it compares maps alone, and no vectors, such as those of a classifier's pooling neck."""
-
+    """Whether the loss refuses vectors, which a classifier's pooling neck gives."""
     metric: str | None = None
     """Name of `similarity` in the log; without "loss"."""
 
@@ -82,10 +80,6 @@ class LevelLoss(nn.Module):
 
     def prepare(self, student: Level, teacher: Level) -> None:
         """Build all parameters, before optimizer, DDP and EMA are set up: here the connector, a 1x1 convolution.
-
-        Args:
-            student: The student's level.
-            teacher: The teacher's level that it is compared with.
 
         Raises:
             ValueError: The loss needs maps, and there are vectors; or logits or other vectors differ in width.
@@ -101,52 +95,61 @@ class LevelLoss(nn.Module):
                 )
             self.connector = nn.Conv2d(student.channels, teacher.channels, kernel_size=1)
 
-    def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
-        """Refuse a pair of models that the loss cannot use, before a training starts.
+    def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
+        """Whether the student's map needs a 1x1 convolution before the loss."""
+        return self.same_channels and student_channels != teacher_channels
 
-        Raises:
-            ValueError: The loss cannot use their outputs.
-        """
+    def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
+        """Raise ValueError for a pair of models that the loss cannot use, before a training starts."""
 
     def forward(self, student: Maps, teacher: Maps, batch: Batch | None = None) -> Tensor:
         """Weighted loss as a scalar.
 
         Args:
-            student: The student's output at the level, float32 or wider.
-            teacher: The teacher's.
-            batch: Data samples, image size and teacher; `None` in other distillers than FPNDistiller.
+            student: The student's output at the level, float32 or wider. A distiller of MMRazor gives all levels.
+            teacher: The teacher's output at the level.
+            batch: Data samples, image size and teacher; `None` unless the distiller is FPNDistiller.
 
         Raises:
             ValueError: The two sides differ in levels, images or (where the loss does not allow it) channels; or no
                 level of two tuples is large enough.
         """
         if isinstance(student, Tensor) and isinstance(teacher, Tensor):
-            return self.level_loss(self.connect(student), teacher, batch)
+            return self.level_loss(student if self.connector is None else self.connector(student), teacher, batch)
         if isinstance(student, Tensor) or isinstance(teacher, Tensor) or len(student) != len(teacher):
             raise ValueError(
                 f"{type(self).__name__} compares two maps, or two tuples of as many levels; got {_shapes(student)} of "
                 f"the student and {_shapes(teacher)} of the teacher: record the same number of levels on both sides"
             )
         problems = [self.problem(level.shape[2:]) for level in student]
-        found = "; ".join(problem for problem in problems if problem)
+        message = "; ".join(problem for problem in problems if problem)
         if all(problems):
-            raise ValueError(f"{type(self).__name__}: no level is left: {found}")
-        if found:
-            warnings.warn(f"{type(self).__name__} leaves out levels: {found}", stacklevel=2)
+            raise ValueError(f"{type(self).__name__}: no level is left: {message}")
+        if message:
+            warnings.warn(f"{type(self).__name__} leaves out levels: {message}", stacklevel=2)
         levels = zip(student, teacher, problems, strict=True)
-        return sum(self(own, other, batch) for own, other, problem in levels if problem is None)
+        return sum(self(*pair, batch) for *pair, problem in levels if problem is None)
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None) -> Tensor:
         """Weighted loss of one pair of outputs; the student's has passed the connector."""
         raise NotImplementedError
 
-    def connect(self, student: Tensor) -> Tensor:
-        """The student's map after the connector, if there is one."""
-        return student if self.connector is None else self.connector(student)
+    def align(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """The teacher's map `(B, C', H', W')`, detached, at the height and width of the student's `(B, C, H, W)`.
 
-    def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
-        """Whether the student's map needs a 1x1 convolution before the loss."""
-        return self.same_channels and student_channels != teacher_channels
+        Raises:
+            ValueError: The maps differ in images or, with `same_channels`, in channels.
+        """
+        if student.shape[0] != teacher.shape[0] or (self.same_channels and student.shape[1] != teacher.shape[1]):
+            raise ValueError(
+                f"{type(self).__name__} got a student map of shape {tuple(student.shape)} and a teacher map of shape "
+                f"{tuple(teacher.shape)}: images and channels must agree. For other channels use "
+                "pcka_mmdet.FPNDistiller, which builds a 1x1 connector, or put a connector before the loss"
+            )
+        teacher = teacher.detach()
+        if student.shape[2:] == teacher.shape[2:]:
+            return teacher
+        return F.interpolate(teacher, student.shape[2:], mode="bilinear", align_corners=False)
 
     @property
     def active(self) -> bool:
@@ -170,7 +173,7 @@ class LevelLoss(nn.Module):
         return {} if self.metric is None or self.similarity is None else {self.metric: self.similarity}
 
     def note_cosine(self, student: Tensor, teacher: Tensor) -> None:
-        """Take the cosine of both sides, each as one vector, as the similarity; none where their shapes differ."""
+        """Set `similarity` to the cosine of both sides, each as one vector; to `None` where their shapes differ."""
         same = student.shape == teacher.shape
         self.similarity = F.cosine_similarity(student.detach().flatten(), teacher.flatten(), dim=0) if same else None
 
@@ -184,29 +187,8 @@ class LevelLoss(nn.Module):
         return ", ".join(words)
 
     def details(self, size: Sequence[int]) -> list[str]:
-        """What `describe` says besides weight and connector."""
+        """Settings that `describe` names between weight and connector."""
         return []
-
-    def align(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """The teacher's map, detached, at the student's height and width.
-
-        Args:
-            student: The student's map `(B, C, H, W)`.
-            teacher: The teacher's `(B, C', H', W')`.
-
-        Raises:
-            ValueError: The maps differ in images or, with `same_channels`, in channels.
-        """
-        if student.shape[0] != teacher.shape[0] or (self.same_channels and student.shape[1] != teacher.shape[1]):
-            raise ValueError(
-                f"{type(self).__name__} got a student map of shape {tuple(student.shape)} and a teacher map of shape "
-                f"{tuple(teacher.shape)}: images and channels must agree. For other channels use "
-                "pcka_mmdet.FPNDistiller, which builds a 1x1 connector, or put a connector of your own before the loss"
-            )
-        teacher = teacher.detach()
-        if student.shape[2:] == teacher.shape[2:]:
-            return teacher
-        return F.interpolate(teacher, student.shape[2:], mode="bilinear", align_corners=False)
 
 
 def _shapes(maps: Maps) -> tuple | list[tuple]:

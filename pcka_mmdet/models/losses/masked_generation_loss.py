@@ -22,8 +22,7 @@ class MaskedGenerationLoss(LevelLoss):
     Some positions of the student's map are set to zero. The generator, two 3x3 convolutions, predicts the teacher's
     whole map from the rest (Yang et al. 2022, "Masked Generative Distillation", eq. 2 to 4). The training's seed and
     iteration, the process and the stride seed the masks. So a resumed training draws the same masks, and the training's
-    random numbers do not change. `FPNDistiller` alone calls `prepare`, which builds the generator: no other distiller
-    can use this loss.
+    random numbers do not change. Only `FPNDistiller` calls `prepare`, which builds the generator.
 
     Args:
         loss_weight: Factor of the squared error, which is summed over channels and positions and divided by the images.
@@ -46,7 +45,6 @@ class MaskedGenerationLoss(LevelLoss):
         """Masks drawn so far, which stand for the iteration in a program without MMEngine's runner."""
 
     def prepare(self, student: Level, teacher: Level) -> None:
-        """Build the connector, where the channels differ, and the generator."""
         super().prepare(student, teacher)
         self.stride = student.stride
         channels = teacher.channels
@@ -55,21 +53,19 @@ class MaskedGenerationLoss(LevelLoss):
         )
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
-        """Weighted loss of one pair of maps `(B, C, H, W)`."""
         teacher = self.align(student, teacher)
         generated = self.generator(student * self.mask(student))
         self.note_cosine(generated, teacher)
         return self.loss_weight * F.mse_loss(generated, teacher, reduction="sum") / len(student)
 
     def mask(self, student: Tensor) -> Tensor:
-        """Random mask `(B, 1, H, W)`, 1 where a position is kept and 0 elsewhere; each iteration has its own."""
+        """A new random mask `(B, 1, H, W)` for each iteration: 1 where a position is kept and 0 elsewhere."""
         number, self._calls = iteration(default=self._calls), self._calls + 1
-        # odd factors: no seed and no iteration repeats another
+        # odd factors keep the masks of all seeds and iterations apart
         mixed = SEED_FACTOR * seed() + 1_000_003 * number + 1009 * get_rank() + self.stride
         source = torch.Generator(device=student.device).manual_seed(mixed % 2**63)
         drawn = torch.rand(len(student), 1, *student.shape[2:], generator=source, device=student.device)
         return (drawn >= self.mask_ratio).to(student)
 
     def details(self, size: tuple[int, int]) -> list[str]:
-        """Share of the masked positions."""
         return [f"{self.mask_ratio:.0%} masked"]

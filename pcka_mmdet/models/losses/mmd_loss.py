@@ -18,9 +18,7 @@ class MMDLoss(PatchLoss):
         loss_weight: Factor of the loss. The linear form is at most 1 / N^2 for N patches, so its weight is large, or
             its gradient is balanced.
         kernel: `'linear'` or `'rbf'`; see `pcka_mmdet.functional.mmd`. `'rbf'` needs equal numbers of channels.
-        patch_size: See `PatchLoss`.
-        average: See `PatchLoss`.
-        fit: See `PatchLoss`.
+        patch_size: See `PatchLoss`, as for `average` and `fit`.
 
     Raises:
         ValueError: An option is unknown.
@@ -41,14 +39,9 @@ class MMDLoss(PatchLoss):
         if kernel not in KERNELS:
             raise ValueError(f"MMDLoss: kernel must be one of {KERNELS}, got {kernel!r}")
         self.kernel = kernel
-
-    @property
-    def same_channels(self) -> bool:
-        """`average='channel'` and the kernel between patches of both sides need it."""
-        return super().same_channels or self.kernel == "rbf"
+        self.same_channels = self.same_channels or kernel == "rbf"
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
-        """Weighted loss of one pair of maps, in float32 or wider."""
         patches = self.cut(student, teacher)
         self.note_cosine(*patches)
         return self.loss_weight * mmd(*patches, self.kernel).mean()

@@ -39,16 +39,16 @@ class PatchLoss(LevelLoss):
         name = type(self).__name__
         if average not in AVERAGES:
             raise ValueError(f"{name}: average must be one of {AVERAGES}, got {average!r}")
-        automatic = patch_size == "auto"
-        if not isinstance(patch_size, int) and not automatic:
+        if not isinstance(patch_size, int) and patch_size != "auto":
             raise ValueError(
-                f"{name}: patch_size is a number or 'auto', in an FPNDistiller also by stride, such as {{8: 2}}; got "
-                f"{patch_size}"
+                f"{name}: patch_size is a number or 'auto', or a number for each stride in an FPNDistiller ({{8: 2}}); "
+                f"got {patch_size}"
             )
-        patch_grid(1, 1, 1 if automatic else patch_size, fit)  # refuses bad values
-        self.patch_size = patch_size
-        self.average = average
-        self.fit = fit
+        patch_grid(1, 1, 1 if patch_size == "auto" else patch_size, fit)  # refuses bad values
+        self.patch_size, self.average, self.fit = patch_size, average, fit
+        self.same_channels = average == "channel"
+        self.requirement = name
+        """What needs `min_patches`, for messages."""
 
     def patch_side(self, height: int, width: int) -> int:
         """Side of the patches of a map of this size."""
@@ -62,11 +62,7 @@ class PatchLoss(LevelLoss):
         return rows * columns
 
     def align(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """The teacher's map, detached, at the student's height and width.
-
-        Raises:
-            ValueError: Images or channels do not agree, or the map has too few patches.
-        """
+        """See `LevelLoss.align`; also raises ValueError where the map has too few patches."""
         teacher = super().align(student, teacher)
         if problem := self.problem(student.shape[2:]):
             raise ValueError(f"{type(self).__name__}: {problem}")
@@ -78,32 +74,19 @@ class PatchLoss(LevelLoss):
         teacher = self.align(student, teacher)
         return extract_patches(student, *options), extract_patches(teacher, *options)
 
-    @property
-    def same_channels(self) -> bool:
-        """`average='channel'` compares channel i with channel i."""
-        return self.average == "channel"
-
     def is_degenerate(self, size: Sequence[int]) -> bool:
-        """Whether the map gives fewer than `min_patches` patches."""
         return self.num_patches(*size) < self.min_patches
 
-    def details(self, size: Sequence[int]) -> list[str]:
-        """Number and side of the patches."""
-        return [f"{_patches(self.num_patches(*size))} of {self.patch_side(*size)}"]
-
     def degenerate_message(self, size: Sequence[int]) -> str:
-        """Why `is_degenerate` says so, and what to write instead."""
         height, width = size
-        count, side = self.num_patches(height, width), self.patch_side(height, width)
-        enough = side > 1 and height * width >= self.min_patches
+        enough = self.patch_side(*size) > 1 and height * width >= self.min_patches
         advice = "use a smaller patch_size" if enough else "leave the level out (strides=...), or use larger images"
-        return f"a map of {height}x{width} has {_patches(count)} of side {side}, and {self.requirement}: {advice}"
+        cut = f"{self._patches(size)} of side {self.patch_side(*size)}"
+        return f"a map of {height}x{width} has {cut}, and {self.requirement} needs {self.min_patches}: {advice}"
 
-    @property
-    def requirement(self) -> str:
-        """How many patches the loss needs, for messages."""
-        return f"{type(self).__name__} needs {self.min_patches}"
+    def details(self, size: Sequence[int]) -> list[str]:
+        return [f"{self._patches(size)} of {self.patch_side(*size)}"]
 
-
-def _patches(count: int) -> str:
-    return "1 patch" if count == 1 else f"{count} patches"
+    def _patches(self, size: Sequence[int]) -> str:
+        count = self.num_patches(*size)
+        return "1 patch" if count == 1 else f"{count} patches"

@@ -27,25 +27,22 @@ class PatchedLoss(PatchLoss):
 
     A group has N patches of D features; see `pcka_mmdet.functional.patches`. The loss gets them in one of two layouts:
 
-    - `'rows'`: `(N, D)`, for losses of logits, such as KL divergence and DIST: one patch takes the place of one sample.
-    - `'maps'`: `(N, D / p^2, p, p)`, for losses of maps, such as attention transfer and channel-wise distillation: one
-      patch takes the place of one image. With `average='channel'` its channels are the images of the batch, with
-      `'batch'` the channels of the map.
+    - `'rows'`: `(N, D)`, for losses of logits (KL divergence, DIST): one patch takes the place of one sample.
+    - `'maps'`: `(N, D / p^2, p, p)`, for losses of maps (attention transfer, channel-wise distillation): one patch
+      takes the place of one image. With `average='channel'` its channels are the images of the batch, with `'batch'`
+      the channels of the map.
 
     Args:
         loss: Config of the loss: a module without parameters that takes the student's and the teacher's tensor.
-        loss_weight: Factor of the loss besides its own weight.
+        loss_weight: Factor of the loss, times its weight in `loss`.
         layout: `'rows'` or `'maps'`.
-        patch_size: See `PatchLoss`.
-        average: See `PatchLoss`. The wrapped loss needs equal numbers of channels, whatever is averaged.
-        fit: See `PatchLoss`.
+        patch_size: See `PatchLoss`, as for `average` and `fit`. The wrapped loss needs equal numbers of channels.
 
     Raises:
-        ValueError: An option is unknown; the loss has parameters; or, found on random maps, patches do not change it
-            (up to a factor), or it is constant on patches.
+        ValueError: An option is unknown; the loss has parameters; or, on random maps, patches do not change it (up to
+            a factor), or it is constant on patches.
     """
 
-    same_channels = True
     metric = "similarity.patched"
     """Cosine of the patches of both maps, each side as one vector."""
 
@@ -68,18 +65,17 @@ class PatchedLoss(PatchLoss):
         if any(True for _ in module.parameters()):
             raise ValueError(f"PatchedLoss: {self.name} has parameters, which the groups of patches cannot share")
         self.loss, self.factor, self.layout = module, loss_weight, layout
+        self.same_channels = True
         if self.active:
-            self._check_effect()
+            self._check_effect(2 if patch_size == "auto" else patch_size)
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
-        """Loss of one pair of maps, in float32 or wider."""
         dtype = torch.promote_types(student.dtype, torch.float32)
         patches = self.cut(student.to(dtype), teacher.to(dtype))
         self.note_cosine(*patches)
-        return self.factor * self._of_groups(*patches, self.patch_side(*student.shape[2:]), self.layout)
+        return self.factor * self._mean_over_groups(*patches, self.patch_side(*student.shape[2:]), self.layout)
 
-    def _of_groups(self, student: Tensor, teacher: Tensor, side: int, layout: str) -> Tensor:
-        """Mean of the loss over groups of patches `(G, N, D)`."""
+    def _mean_over_groups(self, student: Tensor, teacher: Tensor, side: int, layout: str) -> Tensor:
         if layout == "maps":
             student, teacher = (patches.unflatten(2, (-1, side, side)).contiguous() for patches in (student, teacher))
         return vmap(self.loss)(student, teacher).mean()
@@ -89,7 +85,6 @@ class PatchedLoss(PatchLoss):
         return super().is_degenerate(size) or (self.layout == "maps" and self.patch_side(*size) == 1)
 
     def degenerate_message(self, size: Sequence[int]) -> str:
-        """Why `is_degenerate` says so, and what to write instead."""
         if super().is_degenerate(size):
             return super().degenerate_message(size)
         return (
@@ -97,25 +92,24 @@ class PatchedLoss(PatchLoss):
             "patch_size, leave the level out (strides=...), or use layout='rows'"
         )
 
-    def _check_effect(self) -> None:
-        """Refuse what patches do not change: compare gradients on maps of 2x2 patches with those of a single patch."""
-        side = 2 if self.patch_size == "auto" else self.patch_size
+    def _check_effect(self, side: int) -> None:
+        """Refuse a loss whose gradient patches do not change: 2x2 patches of a map against a single one."""
         try:
-            gradients = [self._gradient(2 * side, size, self.layout) for size in (side, 2 * side)]
+            patched, whole = (self._gradient(2 * side, size, self.layout) for size in (side, 2 * side))
         except FAILURES as error:
             raise ValueError(
                 f"PatchedLoss: {self.name} does not take patches as {self.layout} ({error}){self._advice(side)}"
             ) from error
-        whole, patched = (gradient / gradient.norm().clamp(min=1e-30) for gradient in reversed(gradients))
-        if gradients[0].norm() < 1e-12 or not gradients[0].isfinite().all():
+        case = f"with layout={self.layout!r}, average={self.average!r}"
+        if patched.norm() < 1e-12 or not patched.isfinite().all():
             raise ValueError(
-                f"PatchedLoss: {self.name} is constant on patches of side {side} with layout={self.layout!r}, "
-                f"average={self.average!r}: choose another layout or larger patches"
+                f"PatchedLoss: {self.name} is constant on patches of side {side} {case}: choose another layout or "
+                "larger patches"
             )
-        if (patched - whole).norm() < UNCHANGED:
+        if (patched / patched.norm() - whole / whole.norm().clamp(min=1e-30)).norm() < UNCHANGED:
             raise ValueError(
-                f"PatchedLoss: patches do not change {self.name} with layout={self.layout!r}, "
-                f"average={self.average!r}: its gradient has the same direction as for whole maps. Use the loss itself"
+                f"PatchedLoss: patches do not change {self.name} {case}: its gradient has the same direction as for "
+                "whole maps. Use the loss itself"
             )
 
     def _gradient(self, whole: int, side: int, layout: str) -> Tensor:
@@ -123,17 +117,16 @@ class PatchedLoss(PatchLoss):
         generator = torch.Generator().manual_seed(0)
         student, teacher = (torch.randn(2, 3, whole, whole, generator=generator) for _ in range(2))
         patches = (extract_patches(maps, side, self.average) for maps in (student.requires_grad_(), teacher))
-        return torch.autograd.grad(self._of_groups(*patches, side, layout), student)[0].double()
+        return torch.autograd.grad(self._mean_over_groups(*patches, side, layout), student)[0].double()
 
     def _advice(self, side: int) -> str:
         """What to write in place of a layout that the loss does not take."""
-        (other,) = set(LAYOUTS) - {self.layout}
+        (alternative,) = set(LAYOUTS) - {self.layout}
         try:
-            self._gradient(2 * side, side, other)
+            self._gradient(2 * side, side, alternative)
         except FAILURES:
-            return f", nor as {other}: use the loss itself"
-        return f": write layout={other!r}"
+            return f", nor as {alternative}: use the loss itself"
+        return f": write layout={alternative!r}"
 
     def details(self, size: Sequence[int]) -> list[str]:
-        """The wrapped loss, and the patches."""
         return [f"{self.name} on {self.layout}", *super().details(size)]

@@ -21,12 +21,11 @@ class PCKALoss(PatchLoss):
 
     Args:
         loss_weight: Weight of the term over patches.
-        patch_size: See `PatchLoss`.
-        average: See `PatchLoss`. `position_weight` needs equal numbers of channels too.
+        patch_size: See `PatchLoss`, as for `average` and `fit`. `position_weight` needs a number, and equal numbers of
+            channels.
         centering: `'none'` (the paper's released form), `'center'` or `'debias'`; see `pcka_mmdet.functional.cka`.
         position_weight: Weight of the term whose Gram matrices compare the features of a patch in place of patches
             (the released code's "inter" term). 0 leaves it out.
-        fit: See `PatchLoss`.
 
     Raises:
         ValueError: An option is unknown.
@@ -55,31 +54,15 @@ class PCKALoss(PatchLoss):
                 f"{patch_size**2}, and centering={centering!r} needs {MIN_SAMPLES[centering]}: use larger patches, or "
                 "position_weight=0"
             )
-        self.centering = centering
-        self.position_weight = position_weight
+        self.centering, self.position_weight = centering, position_weight
+        self.same_channels = self.same_channels or position_weight != 0
+        self.min_patches, self.requirement = MIN_SAMPLES[centering], f"centering={centering!r}"
 
     @property
     def active(self) -> bool:
-        """Whether either term has any weight."""
         return self.loss_weight != 0 or self.position_weight != 0
 
-    @property
-    def min_patches(self) -> int:
-        """Patches that the estimator needs."""
-        return MIN_SAMPLES[self.centering]
-
-    @property
-    def requirement(self) -> str:
-        """How many, for messages."""
-        return f"centering={self.centering!r} needs {self.min_patches}"
-
-    @property
-    def same_channels(self) -> bool:
-        """The term over positions compares channel i with channel i too."""
-        return super().same_channels or self.position_weight != 0
-
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
-        """Weighted loss of one pair of maps, in float32 or wider."""
         teacher = self.align(student, teacher)
         weights = {"patches": self.loss_weight}
         if self.position_weight:
@@ -90,6 +73,5 @@ class PCKALoss(PatchLoss):
         return sum(weight * (1 - value) for weight, value in zip(weights.values(), similarities, strict=True))
 
     def details(self, size: Sequence[int]) -> list[str]:
-        """Weight of the term over positions, and the patches."""
         positions = [f"positions {self.position_weight:g}"] if self.position_weight else []
         return [*positions, *super().details(size)]

@@ -58,28 +58,22 @@ class RCKALoss(LevelLoss):
         super().__init__(loss_weight)
         if centering not in CENTERINGS:
             raise ValueError(f"RCKALoss: centering must be one of {CENTERINGS}, got {centering!r}")
-        self.centering = centering
-        self.class_weight = class_weight
         if grid is not None and grid < 1:
-            raise ValueError(f"RCKALoss: grid is a number of cells, such as 8, or None; got {grid}")
+            raise ValueError(f"RCKALoss: grid is a number of cells, got {grid}: write 8, or None for whole maps")
+        self.centering, self.class_weight = centering, class_weight
         self.gather, self.grid = gather, grid
+        self.same_channels = class_weight != 0  # Gram matrices of samples compare any widths
         self._warned = False
 
     @property
     def active(self) -> bool:
-        """Whether either term has any weight."""
         return self.loss_weight != 0 or self.class_weight != 0
 
-    @property
-    def same_channels(self) -> bool:
-        """Gram matrices of samples compare any widths; those of classes need the same classes."""
-        return self.class_weight != 0
-
     def prepare(self, student: Level, teacher: Level) -> None:
-        """Refuse a term over classes on maps, or over too few of them.
+        """Refuse a term over classes on maps, or over different or too few classes.
 
         Raises:
-            ValueError: The outputs are maps, or have other or too few classes.
+            ValueError: The term over classes is refused.
         """
         if self.class_weight and student.stride is not None:
             raise ValueError("RCKALoss: class_weight compares classes, and a map has none: use source='logits'")
@@ -88,7 +82,6 @@ class RCKALoss(LevelLoss):
         super().prepare(student, teacher)
 
     def _check_classes(self, count: int) -> None:
-        """Refuse a term over too few classes."""
         if self.class_weight and count < MIN_SAMPLES[self.centering]:
             raise ValueError(
                 f"RCKALoss: class_weight compares classes, and centering={self.centering!r} needs "
@@ -107,7 +100,6 @@ class RCKALoss(LevelLoss):
         return super().forward(student, teacher, batch)
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
-        """Weighted loss of one pair of outputs."""
         x, y = student, teacher.detach()
         if self.grid and x.dim() == 4:
             x, y = (F.adaptive_avg_pool2d(maps, self.grid) for maps in (x, y))
@@ -122,7 +114,7 @@ class RCKALoss(LevelLoss):
         x, y = x.flatten(1), y.flatten(1)
         if len(x) < MIN_SAMPLES[self.centering]:
             self.similarity = None
-            self._warn(len(x))
+            self._warn_once(len(x))
             return zero_of([student], student)
         similarity = cka(x, y, self.centering)
         self.similarity = similarity.detach()
@@ -131,8 +123,7 @@ class RCKALoss(LevelLoss):
             loss = loss + self.class_weight * (1 - cka(x.T, y.T, self.centering))
         return loss
 
-    def _warn(self, samples: int) -> None:
-        """Say once that a batch is too small."""
+    def _warn_once(self, samples: int) -> None:
         if not self._warned:
             where, more = (" of all processes", "") if self.gather else ("", " or, with several processes, gather=True")
             print_log(
@@ -144,23 +135,19 @@ class RCKALoss(LevelLoss):
         self._warned = True
 
     def details(self, size: Sequence[int]) -> list[str]:
-        """Weight of the term over classes, the grid, and where the samples come from."""
         classes = [f"classes {self.class_weight:g}"] if self.class_weight else []
         cells = [f"{self.grid}x{self.grid} cells"] if self.grid and len(size) == 2 else []
         return [*classes, *cells, *(["samples of all processes"] if self.gather else [])]
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """Rows of all processes, in the order of their ranks; gradients reach those of this process.
+    """Rows of all processes, in the order of their ranks; every process must call it.
 
-    Every process must call it. The gradient of the own rows is multiplied by the number of processes, because DDP takes
-    the mean of all gradients: so that mean is the gradient of one process with the whole batch.
+    Gradients reach the rows of this process, times the number of processes: DDP takes the mean of all gradients, which
+    is then the gradient of one process with the whole batch.
 
     Args:
         rows: Rows of this process `(N, ...)`; N may differ between processes.
-
-    Returns:
-        Rows `(sum of N, ...)`.
 
     Raises:
         ValueError: The shape of a row differs between processes; every process raises it.
@@ -178,10 +165,10 @@ def gathered(rows: Tensor) -> Tensor:
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
     padded[: len(rows)] = rows.detach()
     parts = [part[:count] for part, count in zip(all_gather(padded), counts, strict=True)]
-    own = rows.view_as(rows)
-    if own.requires_grad:
-        own.register_hook(lambda gradient: gradient * processes)
-    parts[get_rank()] = own
+    with_gradient = rows.view_as(rows)
+    if with_gradient.requires_grad:
+        with_gradient.register_hook(lambda gradient: gradient * processes)
+    parts[get_rank()] = with_gradient
     return torch.cat(parts)
 
 

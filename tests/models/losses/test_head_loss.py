@@ -11,6 +11,7 @@ from pcka_mmdet.models.distillers import TeacherStep
 from pcka_mmdet.models.heads import reader_of
 from pcka_mmdet.models.losses import Batch
 from pcka_mmdet.models.losses.head_loss import compare as compare_outputs
+from pcka_mmdet.models.losses.head_loss import compare_levels
 from tests.boxes import box_difference, corners
 from tests.detectors import (
     atss,
@@ -212,7 +213,7 @@ def test_a_share_of_the_images():
 
 @pytest.mark.parametrize("share", [0, 1.5])
 def test_a_share_of_the_images_out_of_its_range(share):
-    with pytest.raises(ValueError, match=f"images is a share above 0 and up to 1, such as 0.5; got {share}"):
+    with pytest.raises(ValueError, match=f"images is above 0 and at most 1, got {share}: write 0.5 for half"):
         distilled(retinanet(), images=share)
 
 
@@ -263,19 +264,19 @@ def test_a_wild_code_of_distances(kind, head):
 def test_a_row_or_column_that_only_one_side_has_is_left_out():
     """HRFPN rounds the sides of its coarse levels down."""
     model = distilled(retinanet())
-    loss, head = model.distiller.losses["head"], model._teacher.dense_head
-    own, other = (model._teacher.head(maps(seed)) for seed in (1, 0))
+    student, teacher = (model._teacher.head(maps(seed)) for seed in (1, 0))
+    options = [model._teacher.dense_head] * 2, model.distiller.losses["head"].pairs
 
     def cut(outputs, rows, columns):
         return [[output[:, :, :rows, :columns] for output in outputs[0]], *outputs[1:]]
 
-    expected = loss.compared(cut(own, 15, 15), cut(other, 15, 15), head, head)
-    torch.testing.assert_close(loss.compared(cut(own, 15, 16), cut(other, 16, 15), head, head), expected)
+    expected = compare_levels(cut(student, 15, 15), cut(teacher, 15, 15), *options)
+    torch.testing.assert_close(compare_levels(cut(student, 15, 16), cut(teacher, 16, 15), *options), expected)
 
 
 def test_maps_of_other_sizes_than_the_teachers():
     first, *others = maps(1, channels=24)
-    sizes = r"at stride 8 the student's outputs have \(14, 16\) positions and the teacher's \(16, 16\)"
+    sizes = r"at stride 8 the student's head gives outputs at \(14, 16\) positions, the teacher's at \(16, 16\)"
     with pytest.raises(ValueError, match=sizes):
         compare(distilled(retinanet()), [first[:, :, :14], *others], maps(0))
 

@@ -41,7 +41,7 @@ def test_maps_are_averaged_to_a_grid():
     cells = [maps.unflatten(3, (2, -1)).unflatten(2, (2, -1)).mean((3, 5)) for maps in (student, teacher)]
     torch.testing.assert_close(RCKALoss(grid=2)(student, teacher), RCKALoss()(*cells))
     assert RCKALoss(grid=2).describe((6, 4)) == "weight 1, 2x2 cells"
-    with pytest.raises(ValueError, match="grid is a number of cells, such as 8, or None; got 0"):
+    with pytest.raises(ValueError, match="grid is a number of cells, got 0: write 8, or None"):
         RCKALoss(grid=0)
 
 
