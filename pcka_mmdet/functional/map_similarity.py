@@ -6,24 +6,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .cka import cka
-from .cka_forms import MIN_SAMPLES, SampleForm
+from .cka import MIN_SAMPLES, SampleForm, cka
 
 MAX_POSITIONS = 2048
 """Positions of a pair of maps that are compared, as many of each image, spread evenly."""
 
 
 def similarities(student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
-    """Similarities of two maps of one stride. A map of fewer than 4 positions in all has no CKA.
-
-    Args:
-        student: `(B, C, H, W)`.
-        teacher: `(B, D, H', W')`, resized to the student's height and width where they differ.
+    """Similarities of two maps `(B, C, H, W)`; the teacher's is resized to the student's height and width.
 
     Returns:
-        `cka` (in [0, 1], centred), `cka_debiased` (in [-1, 1]), `norm_ratio` (root mean square of the student's values
-        over the teacher's) and, where both have as many channels, `cosine` (mean over positions of the cosine of the
-        two vectors).
+        `cka` (in [0, 1], centred) and `cka_debiased` (in [-1, 1]), both from 4 positions on; `norm_ratio` (root mean
+        square of the student's values over the teacher's); for equal channels, `cosine` (its mean over positions).
     """
     x, y = _positions([student, teacher], student.shape[2:])
     values = {"norm_ratio": x.square().mean().sqrt() / y.square().mean().sqrt()}
@@ -50,15 +44,11 @@ class LevelMatrix:
         several processes may be added."""
 
     def add(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> None:
-        """Add a batch of maps `(B, C, H, W)`.
-
-        The finer map of a pair is pooled to the coarser one's size. A pair of fewer than 4 positions is left out.
-        """
+        """Add a batch of maps `(B, C, H, W)`. The finer map of a pair is pooled to the coarser one's size."""
         for i, student_map in enumerate(student):
             for j, teacher_map in enumerate(teacher):
                 x, y = _positions([student_map, teacher_map], min(student_map.shape[2:], teacher_map.shape[2:]))
-                n = len(x)
-                if n >= MIN_SAMPLES["debias"]:
+                if (n := len(x)) >= MIN_SAMPLES["debias"]:
                     k, el = (SampleForm.gram((z - z.mean(0)).unsqueeze(0), "debias")[0] for z in (x, y))
                     estimates = [(a * b).sum() / (n * (n - 3)) for a, b in ((k, el), (k, k), (el, el))]
                     self.sums[:, i, j] += torch.stack(estimates).cpu().double()
@@ -90,8 +80,8 @@ def local_cka(student: Tensor, teacher: Tensor, side: int = 4) -> Tensor:
 
     Args:
         student: `(1, C, H, W)`.
-        teacher: `(1, D, H', W')`, resized to the student's height and width where they differ.
-        side: Side of a patch in positions; smaller maps are one patch. Patches are evenly spaced over the map; they
+        teacher: `(1, D, H', W')`, resized to the student's height and width.
+        side: Side of a patch in positions; a smaller map is one patch. Patches cover the map, evenly spaced; they
             overlap where its height or width is no multiple of the side.
 
     Returns:

@@ -1,10 +1,7 @@
-"""CKA between the patches of two feature maps, fast and with little memory.
+"""CKA between the patches of two feature maps, fast and with little memory. See `patches` for the shapes.
 
-Shape shorthand: B images, C channels, H x W positions; G groups of patch matrices, see `pcka_mmdet.functional.patches`.
-
-Equal to `cka(extract_patches(student), extract_patches(teacher)).mean()`. A few groups of patches are processed at a
-time, so that they stay in the processor's cache. The gradient is computed together with the value, and nothing else is
-kept for the backward pass.
+A few groups of patches are processed at a time, so that they stay in the processor's cache. The gradient is computed
+together with the value, and nothing else is kept for the backward pass.
 """
 
 from typing import Any
@@ -13,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .cka_forms import check_samples, rescale, rows_and_columns, value_and_gradient
+from .cka import check_samples, rescale, rows_and_columns, value_and_gradient
 from .patches import extract_patches, join_patches
 
 PART_BYTES = {"cpu": 2 * 2**20, "gpu": 64 * 2**20}
@@ -31,7 +28,9 @@ def patch_cka(
     fit: str = "resize",
     samples: str | tuple[str, ...] = "patches",
 ) -> Tensor:
-    """Mean CKA of the groups of patches, differentiable once in the student's map; the teacher's map is a constant.
+    """Mean of `cka(extract_patches(student), extract_patches(teacher))` over the groups of patches.
+
+    It is differentiable once in the student's map; the teacher's map is a constant.
 
     Args:
         student: Feature map `(B, C1, H, W)`.
@@ -47,8 +46,8 @@ def patch_cka(
     Raises:
         ValueError: The maps differ in images, size or channels, an option is unknown, or a map gives too few samples.
     """
-    same = student.shape[:1] + student.shape[2:] == teacher.shape[:1] + teacher.shape[2:]
-    if student.dim() != 4 or not student.numel() or not same:
+    images_and_sizes = [(maps.shape[:1], maps.shape[2:]) for maps in (student, teacher)]
+    if student.dim() != 4 or not student.numel() or images_and_sizes[0] != images_and_sizes[1]:
         raise ValueError(
             "expected two maps (B, C, H, W) of the same images and size, not empty, "
             f"got {tuple(student.shape)} and {tuple(teacher.shape)}"
@@ -62,7 +61,8 @@ def patch_cka(
             f"got {student.shape[1]} and {teacher.shape[1]} channels"
         )
     wants_gradient = student.requires_grad and torch.is_grad_enabled()
-    means = _PatchCKA.apply(student, teacher.detach(), wants_gradient, centering, kinds, patch_size, average, fit)
+    cut = patch_size, average, fit
+    means = _PatchCKA.apply(student, teacher.detach(), wants_gradient, centering, kinds, cut)
     return means[0] if isinstance(samples, str) else means
 
 
@@ -71,19 +71,13 @@ class _PatchCKA(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        student: Tensor,
-        teacher: Tensor,
-        wants_gradient: bool,
-        centering: str,
-        kinds: tuple[str, ...],
-        *cut: Any,
+        ctx: Any, student: Tensor, teacher: Tensor, wants_gradient: bool, centering: str, kinds: tuple, cut: tuple
     ) -> Tensor:
         wide = torch.promote_types(student.dtype, torch.float32)
         values: list[Tensor] = []
         gradients = [torch.empty_like(student, dtype=wide) for _ in kinds if wants_gradient]
         with torch.autocast(student.device.type, enabled=False):
-            for part in _parts(student, cut):
+            for part in _parts(student, cut[1]):
                 x, y = (extract_patches(maps[part].to(wide), *cut) for maps in (student, teacher))
                 part_values, part_gradients = _evaluate(x, y, centering, kinds, wants_gradient)
                 values.append(torch.stack(part_values))
@@ -100,13 +94,13 @@ class _PatchCKA(torch.autograd.Function):
         total = first[0] * first[1]
         for factor, gradient in rest:
             total.addcmul_(factor, gradient)
-        return total.to(ctx.dtype), *(None,) * 7
+        return total.to(ctx.dtype), *(None,) * 5
 
 
 def _evaluate(
-    x: Tensor, y: Tensor, centering: str, kinds: tuple[str, ...], wants_gradient: bool
+    x: Tensor, y: Tensor, centering: str, kinds: tuple, wants_gradient: bool
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """CKA `(G,)` of patches `(G, N, D)` for each kind of samples and, if wanted, its gradients with respect to `x`."""
+    """CKA `(G,)` of patches `(G, N, D)` for each kind of samples and, if wanted, its gradients in `x`."""
     if centering == "none" and kinds == SAMPLES and x.shape == y.shape:
         check_samples(min(x.shape[1:]), centering)
         (x, scale), (y, _) = rescale(x, centering), rescale(y, centering)
@@ -122,9 +116,9 @@ def _evaluate(
     return values, gradients
 
 
-def _parts(feature_map: Tensor, cut: tuple[int, str, str]) -> list[tuple[slice, ...]]:
+def _parts(feature_map: Tensor, average: str) -> list[tuple[slice, ...]]:
     """Slices of a few groups each, which together cover the map."""
-    axis = {"channel": 1, "batch": 0}.get(cut[1])
+    axis = {"channel": 1, "batch": 0}.get(average)
     if axis is None:  # each group of `average='spatial'` needs the whole map
         return [(slice(None),)]
     groups = feature_map.shape[axis]

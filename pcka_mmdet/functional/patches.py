@@ -1,7 +1,7 @@
-"""Feature maps as groups of patch matrices.
+"""Feature maps as G groups of patch matrices: N x D, one patch per row.
 
 Shape shorthand: B images, C channels, H x W positions, p patch side, N = (H / p) (W / p) patches.
-A group is an N x D matrix with one patch per row. What a row holds depends on what the loss is averaged over:
+What a row holds depends on what the loss is averaged over:
 
     average      groups G    features D
     'channel'    C           B p p

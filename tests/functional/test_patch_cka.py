@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pcka_mmdet.functional import cka, extract_patches, patch_cka
-from pcka_mmdet.functional.cka_forms import CENTERINGS
+from pcka_mmdet.functional.cka import CENTERINGS
 from pcka_mmdet.functional.patches import AVERAGES, FITS, join_patches
 from tests.live_bytes import LiveBytes
 

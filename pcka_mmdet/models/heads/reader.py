@@ -1,8 +1,8 @@
-"""The interface of a reader of dense heads, and the lookup of a head's reader.
+"""The interface of readers of dense heads, and the lookup of a head's reader.
 
 Shape shorthand: B images, A anchors (or 1 point) per position, C classes, K values of a box code, H x W positions.
-A head gives one map for each kind of output at a level: class logits `(B, A C, H, W)`, box codes `(B, A K, H, W)` and,
-in some heads, logits of box quality `(B, A, H, W)`.
+A level's raw outputs are class logits `(B, A C, H, W)`, box codes `(B, A K, H, W)` and, in some heads, logits of box
+quality `(B, A, H, W)`.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -33,8 +33,7 @@ class HeadReader:
     """Reads the raw outputs of one family of dense heads.
 
     A new family is a subclass in `families.py`, with the heads' names in `reads`. It implements `compared_boxes`, and
-    overrides what differs from the defaults here. A reader has no state except its head: `reader_of` makes one where
-    it is needed.
+    overrides what differs from the defaults here. A reader has no state except its head.
 
     Args:
         head: A head of the family.
@@ -63,24 +62,15 @@ class HeadReader:
         return outputs[0].unflatten(1, (-1, self.head.cls_out_channels))
 
     def read(self, outputs: Sequence[Tensor], stride: int) -> HeadOutputs:
-        """One level's outputs as a loss compares them, in their precision.
-
-        Args:
-            outputs: The head's raw outputs at the level, in float32 or wider.
-            stride: The level's stride in pixels.
-        """
+        """Raw outputs of a level of that stride as a loss compares them."""
         logits = self.class_logits(outputs)
         codes = outputs[self.box_output].unflatten(1, (logits.shape[1], -1))
         quality = None if self.quality is None else outputs[2]
         return HeadOutputs(logits, self.compared_boxes(codes, stride), quality)
 
     def compared_boxes(self, codes: Tensor, stride: int) -> Tensor:
-        """Corners `(B, A, 4, H, W)` relative to the point, in units of the stride, at most e^`boxes.MOST_LOG_SIZE`.
-
-        Args:
-            codes: Box codes `(B, A, K, H, W)`.
-            stride: The level's stride in pixels.
-        """
+        """Corners `(B, A, 4, H, W)` relative to the point, in units of the stride, at most e^`boxes.MOST_LOG_SIZE`,
+        from box codes `(B, A, K, H, W)`."""
         raise NotImplementedError
 
     def box_difference(self, student: Tensor, teacher: Tensor) -> Tensor:
@@ -93,12 +83,7 @@ class HeadReader:
 
 
 def reads(*heads: str, refuses: Sequence[str] = ()) -> Callable[[type[HeadReader]], type[HeadReader]]:
-    """Register a reader for heads of these class names, and for classes derived from them.
-
-    Args:
-        heads: Class names; the nearest base class of a head decides.
-        refuses: Class names of derived heads whose outputs are of another kind.
-    """
+    """Register a reader for heads of these class names, and for classes derived from them except `refuses`."""
 
     def register(reader: type[HeadReader]) -> type[HeadReader]:
         READERS.update(dict.fromkeys(refuses), **dict.fromkeys(heads, reader))
@@ -126,11 +111,6 @@ def reader_of(head: nn.Module) -> HeadReader:
 
 def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[LevelPair]) -> str | None:
     """Why the outputs of two heads cannot be compared position by position; `None` if they can.
-
-    Args:
-        student: The student's head.
-        teacher: The teacher's head.
-        pairs: The levels that are compared.
 
     Raises:
         ValueError: See `reader_of`.

@@ -93,10 +93,9 @@ class HeadLoss(JointHeadLoss):
     classes, which the loss does not check; `tools/train.py --teacher` does, if it chooses the recipe.
 
     Args:
-        loss_weight: Factor of the whole loss.
-        box_weight: Factor of the box terms relative to the class term.
-        images: Share of a batch's images that are compared, above 0 and up to 1. They are the first ones; their number
-            is rounded up. The cost of the head's passes for the student's maps falls with it.
+        loss_weight: See `JointHeadLoss`, as for `box_weight`.
+        images: Share of a batch's images that are compared, above 0 and up to 1: the first ones, rounded up. It saves
+            passes of the head for the student's maps.
 
     Raises:
         ValueError: `images` is out of its range.
@@ -138,11 +137,7 @@ class OwnHeadLoss(JointHeadLoss):
     """Compares the outputs of the student's head with those of the teacher's head; see `HeadLoss`.
 
     Both heads must have the same classes, anchors (or points) and box coder. The loss has no parameters, and the
-    teacher's head runs only without gradient.
-
-    Args:
-        loss_weight: Factor of the whole loss.
-        box_weight: Factor of the box terms relative to the class term.
+    teacher's head runs only without gradient. For the arguments see `JointHeadLoss`.
     """
 
     source = "head"
@@ -213,11 +208,6 @@ def compare(reader: HeadReader, student: HeadOutputs, teacher: HeadOutputs) -> S
     score, the largest p_t over the classes of a position. Class scores beside an objectness are conditional on an
     object. So the teacher's objectness multiplies the weights of classes and boxes, and objectness is compared at all
     positions, weighted by its absolute difference.
-
-    Args:
-        reader: The reader of the teacher's head.
-        student: The student's outputs.
-        teacher: The teacher's outputs, detached.
     """
     target, predicted = teacher.logits.sigmoid(), student.logits.detach().sigmoid()
     weight, scores = (predicted - target).abs(), target.amax(2)

@@ -1,19 +1,17 @@
-"""The base class of distillation losses: the contract between distiller and losses. docs/losses.md has an example.
-
-Shape shorthand: a map is `(B, C, H, W)`; neck outputs are a tuple of maps, one per level.
-"""
+"""The base class of distillation losses, and the wrapper of other libraries' losses. A map is `(B, C, H, W)`."""
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ..heads import reader_of
 from ..levels import Level
-from ..sources import MAP_SOURCES
+from ..sources import MAP_SOURCES, RoIOutputs, dense_head
 
 if TYPE_CHECKING:
     from ..teacher import Teacher
@@ -49,7 +47,7 @@ class LevelLoss(nn.Module):
     """Base of the losses that compare an output of the student with one of the teacher.
 
     The distiller builds one loss for each level, calls `prepare` when the model is built, and `forward` in each step.
-    A subclass implements `level_loss`, or all of `forward`.
+    A subclass implements `level_loss`; if it reads no maps, all of `forward`.
 
     Args:
         loss_weight: Factor of the loss. For tuples, the losses of all levels are summed.
@@ -58,12 +56,9 @@ class LevelLoss(nn.Module):
     source: str | tuple[str, str] = "neck"
     """The source to read, of `pcka_mmdet.models.sources.SOURCES`; a pair if student and teacher differ."""
     sources: tuple[str, ...] = MAP_SOURCES
-    """Values that `source` may have in a config. A loss that reads no maps implements all of `forward`."""
+    """Values that `source` may have in a config."""
     joint = False
-    """Whether one loss reads all its levels at once.
-
-    `prepare` and `forward` then get lists in place of single levels and outputs, `is_degenerate` a list of sizes.
-    """
+    """Whether one loss reads all its levels at once: methods then get lists of levels, outputs and sizes."""
     same_channels: bool = True
     """Whether both sides need equal numbers of channels; where they differ, `prepare` builds a connector."""
     needs_maps = False
@@ -75,7 +70,7 @@ class LevelLoss(nn.Module):
         super().__init__()
         self.loss_weight = loss_weight
         self.similarity: Tensor | None = None
-        """How alike both sides were in the last step, detached; a subclass that has a `metric` sets it."""
+        """Similarity of both sides in the last step, detached; a subclass that has a `metric` sets it."""
         self.connector: nn.Conv2d | None = None
 
     def prepare(self, student: Level, teacher: Level) -> None:
@@ -106,13 +101,12 @@ class LevelLoss(nn.Module):
         """Weighted loss as a scalar.
 
         Args:
-            student: The student's output at the level, float32 or wider. A distiller of MMRazor gives all levels.
-            teacher: The teacher's output at the level.
-            batch: Data samples, image size and teacher; `None` unless the distiller is FPNDistiller.
+            student: The student's map at a level, float32 or wider. A distiller of MMRazor gives a tuple of all levels.
+            teacher: The teacher's map, or tuple of maps.
+            batch: `None` unless the distiller is FPNDistiller.
 
         Raises:
-            ValueError: The two sides differ in levels, images or (where the loss does not allow it) channels; or no
-                level of two tuples is large enough.
+            ValueError: The sides differ in levels, images or channels; or no level of two tuples is large enough.
         """
         if isinstance(student, Tensor) and isinstance(teacher, Tensor):
             return self.level_loss(student if self.connector is None else self.connector(student), teacher, batch)
@@ -193,3 +187,49 @@ class LevelLoss(nn.Module):
 
 def _shapes(maps: Maps) -> tuple | list[tuple]:
     return tuple(maps.shape) if isinstance(maps, Tensor) else [tuple(level.shape) for level in maps]
+
+
+class ForeignLoss(LevelLoss):
+    """Wraps a loss of two tensors, which has its own weight.
+
+    Of heads it compares the class logits, one row for each proposal (`roi_head`), or for each anchor at each position
+    of a level (`head`).
+
+    Args:
+        loss: Module whose forward takes the student's and the teacher's output.
+    """
+
+    sources = (*MAP_SOURCES, "logits", "head", "roi_head")
+    metric = "similarity.outputs"
+    """Cosine of what the loss compares, each side as one vector; none where their shapes differ."""
+
+    def __init__(self, loss: nn.Module):
+        super().__init__(getattr(loss, "loss_weight", 1.0))
+        self.loss = loss
+
+    def forward(self, student: Any, teacher: Any, batch: Batch | None = None) -> Tensor:
+        """Weighted loss as a scalar, from maps, logits, or the outputs of a head.
+
+        Raises:
+            ValueError: The heads differ in classes, anchors or positions, or one has no reader.
+        """
+        if isinstance(student, Tensor):
+            return super().forward(student, teacher, batch)
+        if isinstance(student, RoIOutputs):
+            rows = student.cls_score, teacher.cls_score
+        else:
+            readers = reader_of(dense_head(batch.student)), reader_of(batch.teacher.dense_head)
+            logits = readers[0].class_logits(student), readers[1].class_logits(teacher)
+            rows = tuple(side.movedim(2, -1).flatten(0, -2) for side in logits)
+        if rows[0].shape != rows[1].shape:
+            raise ValueError(
+                f"{type(self.loss).__name__} compares class logits row by row, and the student's head gives "
+                f"{tuple(rows[0].shape)} of them, the teacher's {tuple(rows[1].shape)}: both need the same classes and "
+                "anchors. Use a loss on the neck maps"
+            )
+        return self.level_loss(*rows, batch)
+
+    def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None) -> Tensor:
+        teacher = teacher.detach()
+        self.note_cosine(student, teacher)
+        return self.loss(student.contiguous(), teacher.contiguous())  # some of MMRazor's take views of them

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup, get_backend, group, is_gloo_available, new_group
 
 from pcka_mmdet.functional import cka
-from pcka_mmdet.functional.cka_forms import CENTERINGS, MIN_SAMPLES
+from pcka_mmdet.functional.cka import CENTERINGS, MIN_SAMPLES
 from pcka_mmdet.registry import MODELS
 
 from ..levels import Level
@@ -26,9 +26,8 @@ class RCKALoss(LevelLoss):
     """1 - CKA between the student's and the teacher's representation of the samples of a batch (RCKA, the paper's 4.1).
 
     `loss_weight * (1 - CKA(X, Y)) + class_weight * (1 - CKA(X', Y'))`, where X and Y hold one sample a row: a
-    classifier's logits, an image's map as one vector, or the class logits of a proposal. Of a RoI head, the
-    samples are the proposals whose most probable class in the teacher is not the background. With fewer samples than
-    `MIN_SAMPLES` the loss is 0.
+    classifier's logits, an image's map as one vector, or the class logits of a proposal, if the teacher's most probable
+    class is not the background. With fewer samples than `MIN_SAMPLES` the loss is 0.
 
     Args:
         loss_weight: Weight of the term over samples.
@@ -70,36 +69,26 @@ class RCKALoss(LevelLoss):
         return self.loss_weight != 0 or self.class_weight != 0
 
     def prepare(self, student: Level, teacher: Level) -> None:
-        """Refuse a term over classes on maps, or over different or too few classes.
-
-        Raises:
-            ValueError: The term over classes is refused.
-        """
+        """Also raises ValueError for a term over classes where outputs are maps, or have too few classes."""
         if self.class_weight and student.stride is not None:
             raise ValueError("RCKALoss: class_weight compares classes, and a map has none: use source='logits'")
-        if student.channels is not None:  # the classes of a RoI head are known with its outputs
-            self._check_classes(student.channels)
-        super().prepare(student, teacher)
-
-    def _check_classes(self, count: int) -> None:
-        if self.class_weight and count < MIN_SAMPLES[self.centering]:
+        # the classes of a RoI head are known with its outputs
+        if self.class_weight and student.channels is not None and student.channels < MIN_SAMPLES[self.centering]:
             raise ValueError(
                 f"RCKALoss: class_weight compares classes, and centering={self.centering!r} needs "
-                f"{MIN_SAMPLES[self.centering]} of them; there are {count}: use class_weight=0"
+                f"{MIN_SAMPLES[self.centering]} of them; there are {student.channels}: use class_weight=0"
             )
+        super().prepare(student, teacher)
 
     def forward(self, student: Tensor | RoIOutputs, teacher: Tensor | RoIOutputs, batch: Batch | None = None) -> Tensor:
-        """Weighted loss as a scalar, from logits `(B, K)`, maps `(B, C, H, W)`, tuples of maps, or RoI outputs.
-
-        Raises:
-            ValueError: The two sides differ in samples or, for the term over classes, in classes, or have too few.
-        """
+        """Weighted loss as a scalar, from logits `(B, K)`, maps `(B, C, H, W)`, tuples of maps, or RoI outputs."""
         if isinstance(student, RoIOutputs):
             objects = teacher.cls_score.argmax(1) < teacher.cls_score.shape[1] - 1
             return self.level_loss(student.cls_score[objects], teacher.cls_score[objects], batch)
         return super().forward(student, teacher, batch)
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
+        """Raises ValueError where the sides differ in samples or, with `class_weight`, in classes."""
         x, y = student, teacher.detach()
         if self.grid and x.dim() == 4:
             x, y = (F.adaptive_avg_pool2d(maps, self.grid) for maps in (x, y))
@@ -108,7 +97,6 @@ class RCKALoss(LevelLoss):
                 f"RCKALoss got {tuple(student.shape)} of the student and {tuple(teacher.shape)} of the teacher: the "
                 f"samples{' and classes' if self.class_weight else ''} must agree"
             )
-        self._check_classes(x.shape[1:].numel())
         if self.gather:
             x, y = gathered(x), gathered(y)
         x, y = x.flatten(1), y.flatten(1)
@@ -124,14 +112,13 @@ class RCKALoss(LevelLoss):
         return loss
 
     def _warn_once(self, samples: int) -> None:
+        where, more = (" of all processes", "") if self.gather else ("", " or, with several processes, gather=True")
+        message = (
+            f"RCKALoss: a batch{where} has {samples} samples, and centering={self.centering!r} needs "
+            f"{MIN_SAMPLES[self.centering]}: its loss is 0. Use larger batches{more}"
+        )
         if not self._warned:
-            where, more = (" of all processes", "") if self.gather else ("", " or, with several processes, gather=True")
-            print_log(
-                f"RCKALoss: a batch{where} has {samples} samples, and centering={self.centering!r} needs "
-                f"{MIN_SAMPLES[self.centering]}: its loss is 0. Use larger batches{more}",
-                "current",
-                level=logging.WARNING,
-            )
+            print_log(message, "current", level=logging.WARNING)
         self._warned = True
 
     def details(self, size: Sequence[int]) -> list[str]:
@@ -141,13 +128,10 @@ class RCKALoss(LevelLoss):
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """Rows of all processes, in the order of their ranks; every process must call it.
+    """Rows `(N, ...)` of all processes, in the order of their ranks; N may differ. Every process must call it.
 
     Gradients reach the rows of this process, times the number of processes: DDP takes the mean of all gradients, which
     is then the gradient of one process with the whole batch.
-
-    Args:
-        rows: Rows of this process `(N, ...)`; N may differ between processes.
 
     Raises:
         ValueError: The shape of a row differs between processes; every process raises it.

@@ -1,7 +1,4 @@
-"""A loss on the outputs of the teacher's RoI head for the student's maps.
-
-Shape shorthand: R proposals, K classes.
-"""
+"""A loss on the outputs of the teacher's RoI head for the student's maps. R is the number of proposals."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -39,8 +36,7 @@ class RoIHeadLoss(JointHeadLoss):
     `HeadLoss` compares the RPN.
 
     Args:
-        loss_weight: Factor of the whole loss.
-        box_weight: Factor of the box term relative to the class term.
+        loss_weight: See `JointHeadLoss`, as for `box_weight`.
         proposals: Proposals of an image: those with the highest scores.
 
     Raises:
@@ -57,11 +53,7 @@ class RoIHeadLoss(JointHeadLoss):
         self.proposals = proposals
 
     def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
-        """Refuse a teacher whose RoI head is missing, not loaded in full, or of another kind.
-
-        Raises:
-            ValueError: The teacher is refused, or the student has none of its levels.
-        """
+        """Raise ValueError for a RoI head that is missing, not loaded in full, or unknown, or has no common level."""
         if problem := problem_of_roi_head(teacher.detector):
             raise ValueError(f"RoIHeadLoss: {problem}: {ON_RPN}")
         teacher.check_sources(("roi_head",))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pcka_mmdet.functional.cka_forms import CENTERINGS, MIN_SAMPLES
+from pcka_mmdet.functional.cka import CENTERINGS, MIN_SAMPLES
 from pcka_mmdet.models import RCKALoss
 from pcka_mmdet.models.levels import Level
 from pcka_mmdet.models.losses.rcka_loss import gathered
@@ -127,7 +127,7 @@ def test_a_term_over_too_few_classes_is_refused_before_the_training():
     roi_head = Level(0, None, None)  # its classes are known with its outputs
     loss = RCKALoss(class_weight=1.0)
     loss.prepare(roi_head, roi_head)
-    with pytest.raises(ValueError, match="there are 2: use class_weight=0"):
+    with pytest.raises(ValueError, match="centering='center' needs at least 3 samples, got 2: use another centering"):
         loss(roi_outputs(logits(4, 2)), roi_outputs(torch.tensor([[9.0, 0.0]]).repeat(4, 1)))
 
 
