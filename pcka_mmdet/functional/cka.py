@@ -106,10 +106,6 @@ def column(per_group: Tensor) -> Tensor:
     return per_group[:, None, None]
 
 
-def _total(matrix: Tensor) -> Tensor:
-    return matrix.sum((-2, -1))
-
-
 def _inverse(norm_squared: Tensor, gram_norm_squared: Tensor) -> Tensor:
     """1 / |K~| of each group; 0 where |K~| is negligible against |K|: a dead group has no value and no gradient."""
     dead = norm_squared <= 16 * torch.finfo(norm_squared.dtype).eps * gram_norm_squared
@@ -128,13 +124,13 @@ def value_and_gradient(
 
 
 def cheaper_form(samples: int, features: int, teacher_features: int) -> type["SampleForm"] | type["FeatureForm"]:
-    """The form that needs fewer multiply-adds for the value and the gradient of the student's matrix."""
+    """The form that needs fewer multiply-adds for the value and the student's gradient."""
     sizes = samples, features, teacher_features
     return SampleForm if SampleForm.multiply_adds(*sizes) <= FeatureForm.multiply_adds(*sizes) else FeatureForm
 
 
 class SampleForm:
-    """K~ and L~ as N x N matrices."""
+    """K~ and L~ as N x N matrices; the arguments of `evaluate` are rescaled."""
 
     @staticmethod
     def multiply_adds(samples: int, features: int, teacher_features: int) -> int:
@@ -143,10 +139,9 @@ class SampleForm:
 
     @classmethod
     def evaluate(cls, x: Tensor, y: Tensor, centering: str, wants_gradient: bool) -> tuple[Tensor, Tensor | None]:
-        """See `value_and_gradient`; the matrices are rescaled."""
         (k, k_inverse), (el, el_inverse) = cls.gram(x, centering), cls.gram(y, centering)
         both = k_inverse * el_inverse
-        value = _total(k * el) * both
+        value = (k * el).sum((-2, -1)) * both
         if not wants_gradient:
             return value, None
         return value, (column(2 * both) * el + column(-2 * value * k_inverse.square()) * k) @ x
@@ -155,14 +150,14 @@ class SampleForm:
     def gram(x: Tensor, centering: str) -> tuple[Tensor, Tensor]:
         """K~ `(G, N, N)` and 1 / |K~| `(G,)`, 0 for a dead group."""
         gram = x @ x.mT
-        whole = norm = _total(gram * gram)
+        whole = norm = (gram * gram).sum((-2, -1))
         if centering == "debias":
             n = gram.shape[-1]
             gram.diagonal(dim1=-2, dim2=-1).zero_()
             rows = gram.sum(-1, keepdim=True) / (n - 2)
             gram = gram - rows - rows.mT + rows.sum(-2, keepdim=True) / (n - 1)
             gram.diagonal(dim1=-2, dim2=-1).zero_()
-            norm = _total(gram * gram)
+            norm = (gram * gram).sum((-2, -1))
         return gram, _inverse(norm, whole)
 
 
@@ -176,7 +171,6 @@ class FeatureForm:
 
     @classmethod
     def evaluate(cls, x: Tensor, y: Tensor, centering: str, wants_gradient: bool) -> tuple[Tensor, Tensor | None]:
-        """See `value_and_gradient`; the matrices are rescaled."""
         xx, yy, xy = x.mT @ x, y.mT @ y, x.mT @ y
         x_inverse, y_inverse = (_inverse(*cls._inner(z, z, zz, centering)) for z, zz in ((x, xx), (y, yy)))
         both = x_inverse * y_inverse
@@ -202,7 +196,7 @@ class FeatureForm:
     @staticmethod
     def _inner(x: Tensor, y: Tensor, product: Tensor, centering: str) -> tuple[Tensor, Tensor]:
         """<K~, L~> and <K, L> from x'y."""
-        whole = _total(product * product)
+        whole = (product * product).sum((-2, -1))
         if centering != "debias":
             return whole, whole
         # xx' and yy' with zero diagonals: their row sums are minus the diagonals, as the column means are zero
@@ -224,7 +218,7 @@ def rows_and_columns(x: Tensor, y: Tensor, with_gradients: bool) -> tuple[list[T
     (k, k_inverse), (el, el_inverse) = (SampleForm.gram(matrix, "none") for matrix in (x, y))
     m = x @ y.mT
     both = k_inverse * el_inverse
-    values = [_total(k * el) * both, _total(m * m) * both]
+    values = [(k * el).sum((-2, -1)) * both, (m * m).sum((-2, -1)) * both]
     if not with_gradients:
         return values, []
     away = [column(-2 * value * k_inverse.square()) * k for value in values]

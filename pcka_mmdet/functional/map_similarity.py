@@ -32,16 +32,13 @@ class LevelMatrix:
     """Debiased CKA of each of the student's maps with each of the teacher's, over batches.
 
     The unbiased estimates HSIC_1 of the batches are summed before the quotient is taken (Nguyen, Raghu and Kornblith
-    2021, eq. 3), so the result does not depend on the size of the batches, up to noise.
-
-    Args:
-        shape: Numbers of the student's and of the teacher's maps.
+    2021, eq. 3): up to noise, the result does not depend on the size of the batches. `shape` holds the numbers of the
+    student's and of the teacher's maps.
     """
 
     def __init__(self, shape: tuple[int, int]):
         self.sums = torch.zeros(3, *shape, dtype=torch.float64)
-        """Sums of HSIC_1 for each pair: student with teacher, student with itself, teacher with itself. Those of
-        several processes may be added."""
+        """Sums of HSIC_1: student with teacher, student with itself, teacher with itself. Those of processes add up."""
 
     def add(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> None:
         """Add a batch of maps `(B, C, H, W)`. The finer map of a pair is pooled to the coarser one's size."""
@@ -81,8 +78,8 @@ def local_cka(student: Tensor, teacher: Tensor, side: int = 4) -> Tensor:
     Args:
         student: `(1, C, H, W)`.
         teacher: `(1, D, H', W')`, resized to the student's height and width.
-        side: Side of a patch in positions; a smaller map is one patch. Patches cover the map, evenly spaced; they
-            overlap where its height or width is no multiple of the side.
+        side: Side of a patch in positions, at most that of the map. Evenly spaced patches cover the map; they overlap
+            where its height or width is no multiple of the side.
 
     Returns:
         `(rows, columns)`, in [-1, 1]; NaN where a patch has fewer than 4 positions.

@@ -1,14 +1,12 @@
 """CKA of maps equals CKA of the patches that are cut out of them, gradient included."""
 
-import sys
-
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pcka_mmdet.functional import cka, extract_patches, patch_cka
 from pcka_mmdet.functional.cka import CENTERINGS
-from pcka_mmdet.functional.patches import AVERAGES, FITS, join_patches
+from pcka_mmdet.functional.patches import AVERAGES, FITS, PART_BYTES, join_patches
 from tests.live_bytes import LiveBytes
 
 
@@ -34,8 +32,7 @@ def in_two_steps(student, teacher, patch_size, average, centering, fit, samples=
 def parts(request, monkeypatch):
     """As it comes, and with one group at a time."""
     if request.param:
-        module = sys.modules["pcka_mmdet.functional.patch_cka"]  # the package's attribute of that name is the function
-        monkeypatch.setitem(module.PART_BYTES, "cpu", 1)
+        monkeypatch.setitem(PART_BYTES, "cpu", 1)
 
 
 @pytest.mark.parametrize("samples", ["patches", "positions"])

@@ -27,15 +27,10 @@ def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype
 
 
 def decode(coder: Any, codes: Tensor, anchors: Tensor | None = None) -> Tensor:
-    """Boxes `(..., 4)` from the codes `(..., 4)` of a head's `bbox_coder`.
+    """Boxes `(..., 4)` from the codes `(..., 4)` of a head's `bbox_coder`, and anchors that can be expanded to them.
 
-    A coder that is not MMDetection's `DeltaXYWHBBoxCoder` decodes by itself, and may upload its constants each time.
-
-    Args:
-        coder: The head's `bbox_coder`.
-        codes: Outputs of the head.
-        anchors: Boxes `(..., 4)` that can be expanded to `codes`. `None`: an anchor of sides 1 around 0, which gives
-            boxes relative to the anchor, in units of its sides.
+    Without anchors, boxes are relative to the anchor, in units of its sides. A coder that is not MMDetection's
+    `DeltaXYWHBBoxCoder` decodes by itself, and may upload its constants each time.
     """
     if type(coder).__name__ != "DeltaXYWHBBoxCoder" or coder.add_ctr_clamp:
         if anchors is None:

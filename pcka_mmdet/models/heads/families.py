@@ -1,11 +1,10 @@
 """The reader of each family of MMDetection's dense heads. Shape shorthand: see `reader`."""
 
-from collections.abc import Hashable
+import copy
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
 from . import boxes
 from .reader import HeadReader, reads
@@ -17,10 +16,6 @@ class AnchorReader(HeadReader):
 
     def compared_boxes(self, codes: Tensor, stride: int) -> Tensor:
         return boxes.decode(self.head.bbox_coder, codes.movedim(2, -1)).movedim(-1, 2)
-
-    def code(self) -> str:
-        """Boxes of equal anchors compare, whatever the coders' means and deviations."""
-        return "deltas"
 
 
 @reads("ATSSHead", refuses=("ATSSVLFusionHead", "TOODHead", "VFNetHead"))
@@ -80,9 +75,8 @@ class GFLReader(HeadReader):
         log_student, log_teacher = (logits.unflatten(2, (4, -1)).log_softmax(3) for logits in (student, teacher))
         return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum((2, 3))
 
-    def code(self) -> Hashable:
-        """Distributions of different lengths do not compare."""
-        return super().code(), self.head.reg_max
+    def boxes_compare_with(self, reader: HeadReader) -> bool:
+        return super().boxes_compare_with(reader) and self.head.reg_max == reader.head.reg_max
 
 
 @reads("RepPointsHead")
@@ -95,16 +89,6 @@ class RepPointsReader(HeadReader):
         """`moment_transfer`, a parameter of this decoding, gets no gradient: it would bypass the balance."""
         if not self.head.training:
             return codes
-        parameters = {f"head.{name}": value.detach() for name, value in self.head.named_parameters(recurse=False)}
-        return functional_call(_PointBoxes(self.head), parameters, codes.flatten(1, 2)).unsqueeze(1)
-
-
-class _PointBoxes(nn.Module):
-    """The boxes of a head's points."""
-
-    def __init__(self, head: nn.Module):
-        super().__init__()
-        self.head = head
-
-    def forward(self, points: Tensor) -> Tensor:
-        return self.head.points2bbox(points)
+        head = copy.copy(self.head)  # shares everything but the parameters
+        head._parameters = {name: value.detach() for name, value in self.head.named_parameters(recurse=False)}
+        return head.points2bbox(codes.flatten(1, 2)).unsqueeze(1)

@@ -5,7 +5,7 @@ A level's raw outputs are class logits `(B, A C, H, W)`, box codes `(B, A K, H, 
 quality `(B, A, H, W)`.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,43 +14,37 @@ from torch import Tensor, nn
 from ..levels import LevelPair
 from . import boxes
 
+ON_MAPS = "use a loss on the neck maps, for example pcka_mmdet.PCKALoss"
+
 READERS: dict[str, type["HeadReader"] | None] = {}
 """Readers by class name of the head; `None` for heads that are refused."""
 
 
 class HeadOutputs(NamedTuple):
-    """Outputs of a dense head at one level, as a loss compares them."""
+    """Class logits `(B, A, C, H, W)`, boxes `(B, A, K, H, W)` (K = 4 for corners), quality logits `(B, A, H, W)`."""
 
     logits: Tensor
-    """Class logits `(B, A, C, H, W)`."""
     boxes: Tensor
-    """What `HeadReader.box_difference` compares, `(B, A, K, H, W)`: mostly corners, K = 4."""
     quality: Tensor | None
-    """Logits `(B, A, H, W)` of the quality of boxes."""
 
 
 class HeadReader:
     """Reads the raw outputs of one family of dense heads.
 
     A new family is a subclass in `families.py`, with the heads' names in `reads`. It implements `compared_boxes`, and
-    overrides what differs from the defaults here. A reader has no state except its head.
-
-    Args:
-        head: A head of the family.
-        family: Name of the class that the reader is registered for.
+    overrides what differs from the defaults here. `family` is the name that the reader was looked up by.
     """
 
     quality: str | None = None
-    """What the quality output scores: "centerness", "overlap" or "objectness"; `None` if there is none. Class scores of
-    heads with objectness are conditional on an object."""
+    """Kind of the quality output: "centerness", "overlap", "objectness" (class scores are then conditional on an
+    object) or `None`."""
     box_output = 1
     """Index of the box codes among the outputs. Class logits are at 0, quality at 2."""
     gradients_of_one_scale = True
     """Whether class and box gradients are close enough in scale for one norm over both.
 
-    In 40 steps of tiny pairs with `both-heads` at a ratio of 1, the distillation's gradient at the backbone was 4 to 10
-    times the task's for RTMDet and YOLOX, 2 times for RetinaNet and FCOS. No pair of RTMDet or YOLOX was trained, so
-    this is a guess. For two RetinaNet pairs on BCCD, which gained by `both-heads`, it was 2.7 to 4.0 times.
+    A guess: with `both-heads` at a ratio of 1, the distillation's gradient at the backbone was 4 to 10 times the task's
+    for tiny pairs of RTMDet and YOLOX (40 steps), 2 to 4 times for RetinaNet and FCOS.
     """
 
     def __init__(self, head: nn.Module, family: str):
@@ -58,7 +52,7 @@ class HeadReader:
         self.family = family
 
     def class_logits(self, outputs: Sequence[Tensor]) -> Tensor:
-        """Class logits `(B, A, C, H, W)` of a level's outputs."""
+        """Class logits `(B, A, C, H, W)` from raw outputs of a level."""
         return outputs[0].unflatten(1, (-1, self.head.cls_out_channels))
 
     def read(self, outputs: Sequence[Tensor], stride: int) -> HeadOutputs:
@@ -77,9 +71,9 @@ class HeadReader:
         """Difference `(B, A, H, W)` of two sides' `HeadOutputs.boxes`; here 2 (1 - GIoU)."""
         return boxes.difference(student.movedim(2, -1), teacher.movedim(2, -1))
 
-    def code(self) -> Hashable:
-        """What two heads with the same anchors must have in common so that their boxes can be compared."""
-        return type(self).__name__
+    def boxes_compare_with(self, reader: "HeadReader") -> bool:
+        """Whether boxes at the same anchors or points can be compared: here, if one method reads both."""
+        return type(self).compared_boxes is type(reader).compared_boxes
 
 
 def reads(*heads: str, refuses: Sequence[str] = ()) -> Callable[[type[HeadReader]], type[HeadReader]]:
@@ -93,31 +87,25 @@ def reads(*heads: str, refuses: Sequence[str] = ()) -> Callable[[type[HeadReader
 
 
 def reader_of(head: nn.Module) -> HeadReader:
-    """The reader of a head's family.
-
-    Raises:
-        ValueError: The family is not known, or its classes are not scored by a sigmoid.
-    """
+    """The reader of a head's family. Raises ValueError for an unknown family, or class scores without a sigmoid."""
     name = type(head).__name__
     family = next((base.__name__ for base in type(head).__mro__ if base.__name__ in READERS), None)
     reader = READERS.get(family)
     if reader is None:
         known = sorted(name for name, reader in READERS.items() if reader)
-        raise ValueError(f"the outputs of {name} are not known, only those of {known} and of heads derived from them")
+        raise ValueError(
+            f"the outputs of {name} are not known, only those of {known} and of heads derived from them: {ON_MAPS}"
+        )
     if not getattr(head, "use_sigmoid_cls", True):
-        raise ValueError(f"class scores must be by a sigmoid, and this {name} has a softmax")
+        raise ValueError(f"class scores must be by a sigmoid, and this {name} has a softmax: {ON_MAPS}")
     return reader(head, family)
 
 
 def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[LevelPair]) -> str | None:
-    """Why the outputs of two heads cannot be compared position by position; `None` if they can.
-
-    Raises:
-        ValueError: See `reader_of`.
-    """
+    """Why the outputs of two heads cannot be compared position by position; `None` if they can. See `reader_of`."""
     readers = reader_of(student), reader_of(teacher)
     families, qualities = zip(*((reader.family, reader.quality) for reader in readers), strict=True)
-    if readers[0].code() != readers[1].code():
+    if not readers[0].boxes_compare_with(readers[1]):
         return f"their heads code boxes in different ways ({type(student).__name__} and {type(teacher).__name__})"
     if all(qualities) and len(set(qualities)) == 2:
         (one, first), (two, second) = sorted(zip(qualities, families, strict=True))

@@ -1,7 +1,4 @@
-"""Losses on the raw outputs of dense heads: the teacher's head on the student's maps, or the student's head.
-
-Shape shorthand: see `pcka_mmdet.models.heads.reader`.
-"""
+"""Losses on the raw outputs of dense heads: the teacher's head on the student's maps, or the student's head."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +9,7 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..heads import HeadOutputs, HeadReader, difference_of_heads, reader_of
+from ..heads import ON_MAPS, HeadOutputs, HeadReader, difference_of_heads, reader_of
 from ..levels import Level, LevelPair
 from ..sources import dense_head
 from .level_loss import Batch, LevelLoss
@@ -20,30 +17,24 @@ from .level_loss import Batch, LevelLoss
 if TYPE_CHECKING:
     from ..teacher import Teacher
 
-ON_MAPS = "use a loss on the neck maps, such as pcka_mmdet.PCKALoss"
-"""Advice for heads that cannot be read."""
-
 
 class Sums(NamedTuple):
     """Sums over the positions of a level, or over the proposals of a stage."""
 
     classes: Tensor
     boxes: Tensor
-    """Sum of the differences of boxes and of box quality."""
+    """Differences of boxes and of box quality."""
     scores: Tensor
     """The teacher's scores, by which the loss is divided."""
     differences: Tensor
-    """Sum of the absolute differences of class scores, detached."""
+    """Absolute differences of class scores, detached."""
     largest_differences: Tensor
-    """Upper bound of `differences`, detached."""
 
 
 class JointHeadLoss(LevelLoss):
-    """Base of the losses on outputs of heads: one loss for all levels, with a connector where neck maps differ.
+    """Base of the losses on outputs of heads: one loss for all levels, with a connector where channels differ.
 
-    Args:
-        loss_weight: Factor of the whole loss.
-        box_weight: Factor of the box term relative to the class term.
+    `loss_weight` is the factor of the whole loss, `box_weight` that of the box term relative to the class term.
     """
 
     sources = ()
@@ -86,19 +77,14 @@ class HeadLoss(JointHeadLoss):
     """Compares the outputs of the teacher's frozen head for the student's maps with those for the teacher's maps.
 
     The student's neck maps go through a 1x1 connector, where channels differ, and through the teacher's head. The
-    student's head is not read, and may be of any kind. The head of a two-stage teacher is its RPN.
-
-    Class scores are compared by binary cross-entropy, boxes by GIoU or KL divergence; see `compare`. The sum over all
-    levels is divided by the sum of the teacher's scores, or by 1 if that is less. Student and teacher need the same
-    classes, which the loss does not check; `tools/train.py --teacher` does, if it chooses the recipe.
+    student's head is not read, and may be of any kind. The head of a two-stage teacher is its RPN. Student and teacher
+    need the same classes, which the loss does not check; `tools/train.py --teacher` does, if it chooses the recipe.
+    `compare` has the formulas; the sum over all levels is divided by the sum of the teacher's scores, at least 1.
 
     Args:
         loss_weight: See `JointHeadLoss`, as for `box_weight`.
         images: Share of a batch's images that are compared, above 0 and up to 1: the first ones, rounded up. It saves
             passes of the head for the student's maps.
-
-    Raises:
-        ValueError: `images` is out of its range.
     """
 
     source = ("neck", "head")
@@ -113,10 +99,7 @@ class HeadLoss(JointHeadLoss):
 
     def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
         """Raise ValueError for a head of an unknown family."""
-        try:
-            reader_of(teacher.dense_head)
-        except ValueError as error:
-            raise ValueError(f"{error}: {ON_MAPS}") from error
+        reader_of(teacher.dense_head)
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[tuple[Tensor, ...]], batch: Batch) -> Tensor:
         """Weighted loss, from the student's maps `(B, C, H, W)` and the head's outputs for the teacher's, by level."""
@@ -136,22 +119,17 @@ class HeadLoss(JointHeadLoss):
 class OwnHeadLoss(JointHeadLoss):
     """Compares the outputs of the student's head with those of the teacher's head; see `HeadLoss`.
 
-    Both heads must have the same classes, anchors (or points) and box coder. The loss has no parameters, and the
-    teacher's head runs only without gradient. For the arguments see `JointHeadLoss`.
+    Both heads must have the same classes, anchors (or points) and box coder. The teacher's head runs only without
+    gradient. For the arguments see `JointHeadLoss`.
     """
 
     source = "head"
     same_channels = False
     metric = "similarity.own_head"
-    """See `HeadLoss.metric`."""
 
     def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
         """Raise ValueError for heads that differ in classes, anchors or box coder, or are of an unknown family."""
-        try:
-            problem = difference_of_heads(dense_head(student), teacher.dense_head, self.pairs)
-        except ValueError as error:
-            raise ValueError(f"{error}: {ON_MAPS}") from error
-        if problem:
+        if problem := difference_of_heads(dense_head(student), teacher.dense_head, self.pairs):
             raise ValueError(
                 f"OwnHeadLoss compares the heads of student and teacher position by position, but {problem}: use "
                 "pcka_mmdet.HeadLoss, which runs the teacher's head on the student's maps"
@@ -176,11 +154,8 @@ def compare_levels(
 ) -> list[Sums]:
     """Compare the raw outputs of the student's and the teacher's head at each pair of levels.
 
-    A row or column that only one side has is left out: of odd sides some necks make half rounded up (FPN), some
-    rounded down (HRFPN).
-
-    Raises:
-        ValueError: The outputs of a level differ by more than 1 in height or width.
+    A row or column that only one side has is left out: some necks round half of an odd side up (FPN), some down
+    (HRFPN). Raises ValueError where outputs differ by more than 1 in height or width.
     """
     readers = reader_of(heads[0]), reader_of(heads[1])
     sums = []
@@ -201,13 +176,12 @@ def compare_levels(
 
 
 def compare(reader: HeadReader, student: HeadOutputs, teacher: HeadOutputs) -> Sums:
-    """Compare the outputs of two heads of one family, position by position.
+    """Compare the outputs of two heads of one family, position by position; `reader` is the teacher's.
 
     Class scores: binary cross-entropy to the teacher's probabilities p_t, weighted by |p_s - p_t|. Boxes: see
     `HeadReader.box_difference`. Box quality: binary cross-entropy. Boxes and quality are weighted by the teacher's
-    score, the largest p_t over the classes of a position. Class scores beside an objectness are conditional on an
-    object. So the teacher's objectness multiplies the weights of classes and boxes, and objectness is compared at all
-    positions, weighted by its absolute difference.
+    score, the largest p_t over the classes of a position. The teacher's objectness, if any, multiplies the weights of
+    classes and boxes; objectness is compared at all positions, weighted by its absolute difference.
     """
     target, predicted = teacher.logits.sigmoid(), student.logits.detach().sigmoid()
     weight, scores = (predicted - target).abs(), target.amax(2)

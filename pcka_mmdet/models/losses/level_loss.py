@@ -1,4 +1,4 @@
-"""The base class of distillation losses, and the wrapper of other libraries' losses. A map is `(B, C, H, W)`."""
+"""The base class of distillation losses, and the wrapper of foreign ones. A map is `(B, C, H, W)`."""
 
 import warnings
 from collections.abc import Sequence
@@ -76,8 +76,7 @@ class LevelLoss(nn.Module):
     def prepare(self, student: Level, teacher: Level) -> None:
         """Build all parameters, before optimizer, DDP and EMA are set up: here the connector, a 1x1 convolution.
 
-        Raises:
-            ValueError: The loss needs maps, and there are vectors; or logits or other vectors differ in width.
+        Raises ValueError for vectors where the loss needs maps, and for vectors that differ in width.
         """
         if self.needs_maps and student.stride is None:
             raise ValueError(f"{type(self).__name__} compares maps, and the neck gives vectors: use source='backbone'")
@@ -98,15 +97,9 @@ class LevelLoss(nn.Module):
         """Raise ValueError for a pair of models that the loss cannot use, before a training starts."""
 
     def forward(self, student: Maps, teacher: Maps, batch: Batch | None = None) -> Tensor:
-        """Weighted loss as a scalar.
+        """Weighted loss as a scalar, from the maps of a level; without `batch`, also from tuples with a map a level.
 
-        Args:
-            student: The student's map at a level, float32 or wider. A distiller of MMRazor gives a tuple of all levels.
-            teacher: The teacher's map, or tuple of maps.
-            batch: `None` unless the distiller is FPNDistiller.
-
-        Raises:
-            ValueError: The sides differ in levels, images or channels; or no level of two tuples is large enough.
+        Raises ValueError where the sides differ in levels, images or channels, or no level of a tuple is large enough.
         """
         if isinstance(student, Tensor) and isinstance(teacher, Tensor):
             return self.level_loss(student if self.connector is None else self.connector(student), teacher, batch)
@@ -129,15 +122,11 @@ class LevelLoss(nn.Module):
         raise NotImplementedError
 
     def align(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """The teacher's map `(B, C', H', W')`, detached, at the height and width of the student's `(B, C, H, W)`.
-
-        Raises:
-            ValueError: The maps differ in images or, with `same_channels`, in channels.
-        """
+        """The teacher's map, detached, at the student's size. Raises ValueError where images or channels differ."""
         if student.shape[0] != teacher.shape[0] or (self.same_channels and student.shape[1] != teacher.shape[1]):
             raise ValueError(
                 f"{type(self).__name__} got a student map of shape {tuple(student.shape)} and a teacher map of shape "
-                f"{tuple(teacher.shape)}: images and channels must agree. For other channels use "
+                f"{tuple(teacher.shape)}: images and channels must agree. For different channels use "
                 "pcka_mmdet.FPNDistiller, which builds a 1x1 connector, or put a connector before the loss"
             )
         teacher = teacher.detach()
@@ -190,13 +179,10 @@ def _shapes(maps: Maps) -> tuple | list[tuple]:
 
 
 class ForeignLoss(LevelLoss):
-    """Wraps a loss of two tensors, which has its own weight.
+    """Wraps a module that is called with the student's and the teacher's output, and keeps its weight.
 
     Of heads it compares the class logits, one row for each proposal (`roi_head`), or for each anchor at each position
     of a level (`head`).
-
-    Args:
-        loss: Module whose forward takes the student's and the teacher's output.
     """
 
     sources = (*MAP_SOURCES, "logits", "head", "roi_head")
@@ -208,11 +194,7 @@ class ForeignLoss(LevelLoss):
         self.loss = loss
 
     def forward(self, student: Any, teacher: Any, batch: Batch | None = None) -> Tensor:
-        """Weighted loss as a scalar, from maps, logits, or the outputs of a head.
-
-        Raises:
-            ValueError: The heads differ in classes, anchors or positions, or one has no reader.
-        """
+        """Weighted loss as a scalar. Raises ValueError for heads that differ in classes, anchors or positions."""
         if isinstance(student, Tensor):
             return super().forward(student, teacher, batch)
         if isinstance(student, RoIOutputs):

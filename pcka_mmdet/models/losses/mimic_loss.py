@@ -11,9 +11,6 @@ from ..levels import Level
 from ..training_state import iteration, seed
 from .level_loss import Batch, LevelLoss
 
-SEED_FACTOR = 0x9E3779B97F4A7C15
-"""2^64 over the golden ratio (Knuth): it spreads neighbouring seeds."""
-
 
 @MODELS.register_module()
 class MimicLoss(LevelLoss):
@@ -47,15 +44,12 @@ class MaskedGenerationLoss(LevelLoss):
 
     Some positions of the student's map are set to zero. The generator, two 3x3 convolutions, predicts the teacher's
     whole map from the rest (Yang et al. 2022, "Masked Generative Distillation", eq. 2 to 4). The training's seed and
-    iteration, the process and the stride seed the masks: a resumed training draws the same masks, and the training's
+    iteration, the process and the stride seed the masks: a resumed training draws the same ones, and the training's
     random numbers do not change. Only `FPNDistiller` calls `prepare`, which builds the generator.
 
     Args:
         loss_weight: Factor of the squared error, which is summed over channels and positions and divided by the images.
         mask_ratio: Share of the positions that are set to zero, within [0, 1).
-
-    Raises:
-        ValueError: `mask_ratio` is not within [0, 1).
     """
 
     needs_maps = True
@@ -87,8 +81,8 @@ class MaskedGenerationLoss(LevelLoss):
     def mask(self, student: Tensor) -> Tensor:
         """A new random mask `(B, 1, H, W)` for each iteration: 1 where a position is kept and 0 elsewhere."""
         number, self._calls = iteration(default=self._calls), self._calls + 1
-        # odd factors keep the masks of all seeds and iterations apart
-        mixed = SEED_FACTOR * seed() + 1_000_003 * number + 1009 * get_rank() + self.stride
+        # odd factors keep the masks of all seeds and iterations apart; 2^64 over the golden ratio spreads seeds (Knuth)
+        mixed = 0x9E3779B97F4A7C15 * seed() + 1_000_003 * number + 1009 * get_rank() + self.stride
         source = torch.Generator(device=student.device).manual_seed(mixed % 2**63)
         drawn = torch.rand(len(student), 1, *student.shape[2:], generator=source, device=student.device)
         return (drawn >= self.mask_ratio).to(student)

@@ -16,11 +16,6 @@ from .level_loss import Batch, LevelLoss
 AUTO_PATCHES = 64
 """Patches that `patch_size='auto'` aims at: on COCO's 800x1344 pixels it gives sides of 16, 8, 4 and 2."""
 
-LAYOUTS = ("rows", "maps")
-
-UNCHANGED = 1e-6
-"""Sine of the angle between two gradients below which they have one direction."""
-
 
 class PatchLoss(LevelLoss):
     """Base of losses on patches: how maps are cut, and which maps have too few patches.
@@ -31,9 +26,6 @@ class PatchLoss(LevelLoss):
         average: `'channel'`, `'batch'` or `'spatial'`: what the mean over groups of patches averages, see
             `pcka_mmdet.functional.patches`. `'channel'` needs equal numbers of channels.
         fit: `'resize'`, `'pad'` or `'crop'`: how a map is made to hold whole patches.
-
-    Raises:
-        ValueError: An option is unknown.
     """
 
     needs_maps = True
@@ -132,8 +124,8 @@ class PatchedLoss(PatchLoss):
     ):
         module = MODELS.build(loss)
         super().__init__(loss_weight * getattr(module, "loss_weight", 1.0), patch_size, average, fit)
-        if layout not in LAYOUTS:
-            raise ValueError(f"PatchedLoss: layout must be one of {LAYOUTS}, got {layout!r}")
+        if layout not in ("rows", "maps"):
+            raise ValueError(f"PatchedLoss: layout must be 'rows' or 'maps', got {layout!r}")
         if layout == "maps" and average == "spatial":
             raise ValueError("PatchedLoss: average='spatial' leaves no map: write layout='rows' or another average")
         self.name = loss["type"] if isinstance(loss["type"], str) else loss["type"].__name__
@@ -181,7 +173,7 @@ class PatchedLoss(PatchLoss):
                 f"PatchedLoss: {self.name} is constant on patches of side {side} {case}: choose another layout or "
                 "larger patches"
             )
-        if (patched / patched.norm() - whole / whole.norm().clamp(min=1e-30)).norm() < UNCHANGED:
+        if (patched / patched.norm() - whole / whole.norm().clamp(min=1e-30)).norm() < 1e-6:  # the sine of their angle
             raise ValueError(
                 f"PatchedLoss: patches do not change {self.name} {case}: its gradient has the same direction as for "
                 "whole maps. Use the loss without PatchedLoss"

@@ -27,9 +27,6 @@ class PCKALoss(PatchLoss):
         centering: `'none'` (the paper's released form), `'center'` or `'debias'`; see `pcka_mmdet.functional.cka`.
         position_weight: Weight of the term whose Gram matrices compare the features of a patch in place of patches
             (the released code's "inter" term). 0 leaves it out.
-
-    Raises:
-        ValueError: An option is unknown, or patches have too few positions for `position_weight`.
     """
 
     metric = "similarity.pcka"
@@ -87,9 +84,6 @@ class MMDLoss(PatchLoss):
             its gradient is balanced.
         kernel: `'linear'` or `'rbf'`; see `pcka_mmdet.functional.mmd`. `'rbf'` needs equal numbers of channels.
         patch_size: See `PatchLoss`, as for `average` and `fit`.
-
-    Raises:
-        ValueError: An option is unknown.
     """
 
     metric = "similarity.mmd_cosine"

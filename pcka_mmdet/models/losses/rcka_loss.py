@@ -36,9 +36,6 @@ class RCKALoss(LevelLoss):
         gather: Compare the samples of all processes. A Gram matrix of 2 samples says nothing, one of 32 does.
         grid: Average maps to `grid` x `grid` cells first. `gather` needs it where the images of a step are padded to
             different sizes in the processes.
-
-    Raises:
-        ValueError: `centering` is unknown, or `grid` is below 1.
     """
 
     source = "logits"
@@ -131,10 +128,8 @@ def gathered(rows: Tensor) -> Tensor:
     """Rows `(N, ...)` of all processes, in the order of their ranks; N may differ. Every process must call it.
 
     Gradients reach the rows of this process, times the number of processes: DDP takes the mean of all gradients, which
-    is then the gradient of one process with the whole batch.
-
-    Raises:
-        ValueError: The shape of a row differs between processes; every process raises it.
+    is then the gradient of one process with the whole batch. Every process raises ValueError where the shapes of a row
+    differ.
     """
     processes = get_world_size()
     if processes == 1:

@@ -19,28 +19,23 @@ if TYPE_CHECKING:
     from ..teacher import Teacher
 
 ON_RPN = "use pcka_mmdet.HeadLoss, which reads the dense head or the RPN"
-"""Advice for teachers whose RoI head cannot be run."""
 
 
 @MODELS.register_module()
 class RoIHeadLoss(JointHeadLoss):
     """Compares the outputs of the teacher's frozen RoI head for the student's maps with those for the teacher's maps.
 
-    Both are for the teacher's proposals; in a cascade the teacher refines them from stage to stage. The student's neck
-    maps go through a 1x1 connector, where channels differ. The student may be a detector of one stage. Proposals on a
-    level that the student lacks are left out.
+    Both are for the teacher's proposals, which it refines from stage to stage of a cascade; those on a level that the
+    student lacks are left out. The student's neck maps go through a 1x1 connector, where channels differ. The student
+    may be a detector of one stage.
 
     Class scores are compared by cross-entropy to the teacher's probabilities p_t, weighted by half the L1 distance of
     p_s and p_t. Boxes of the teacher's class are compared by 2 (1 - GIoU), weighted by the teacher's score 1 - p_t
     (background). The sum over all stages is divided by the sum of the teacher's scores, or by 1 if that is less.
-    `HeadLoss` compares the RPN.
 
     Args:
         loss_weight: See `JointHeadLoss`, as for `box_weight`.
-        proposals: Proposals of an image: those with the highest scores.
-
-    Raises:
-        ValueError: `proposals` is below 1.
+        proposals: Proposals of an image: those with the highest scores, at least 1.
     """
 
     metric = "similarity.roi_head"

@@ -13,6 +13,7 @@ from mmengine.config import ConfigDict
 from pcka_mmdet.engine.recipe import suitable_recipe
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.heads import HeadOutputs, HeadReader, boxes, reader_of, reads
+from pcka_mmdet.models.heads.families import AnchorReader
 from pcka_mmdet.models.heads.reader import READERS
 from pcka_mmdet.models.losses.head_loss import compare
 from pcka_mmdet.models.sources import by_level, dense_head
@@ -37,7 +38,7 @@ def random_head(config: dict) -> torch.nn.Module:
 def decoded(head: torch.nn.Module, relative: torch.Tensor, level: int) -> torch.Tensor:
     """Boxes `(N, 4)` in pixels from those of a reader, `(1, A, 4, H, W)`, in the order of MMDetection's priors."""
     priors = head.prior_generator.single_level_grid_priors(relative.shape[3:], level, torch.float32, "cpu")
-    of_anchors = reader_of(head).code() == "deltas"
+    of_anchors = isinstance(reader_of(head), AnchorReader)
     unit = priors[:, 2:] - priors[:, :2] if of_anchors else torch.tensor([[8.0 * 2**level]])
     corners = relative.permute(0, 3, 4, 1, 2).reshape(-1, 2, 2)
     return (corners * unit[:, None] + ((priors[:, :2] + priors[:, -2:]) / 2)[:, None]).flatten(1)

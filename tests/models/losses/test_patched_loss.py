@@ -103,7 +103,7 @@ def test_the_gradient_is_that_of_the_value(config, layout):
         (RCKA, dict(layout="rows"), "pcka_mmdet.RCKALoss does not take patches as rows .* or use the loss without"),
         (ACTIVATION, dict(layout="maps"), "mmrazor.ActivationLoss does not take patches as maps .*: write layout='row"),
         (DIST, dict(layout="maps", average="spatial"), "average='spatial' leaves no map: write layout='rows'"),
-        (DIST, dict(layout="image"), r"layout must be one of \('rows', 'maps'\), got 'image'"),
+        (DIST, dict(layout="image"), "layout must be 'rows' or 'maps', got 'image'"),
         (DIST, dict(average="mean"), "average must be one of"),
     ],
 )
