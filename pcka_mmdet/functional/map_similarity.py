@@ -89,7 +89,7 @@ def local_cka(student: Tensor, teacher: Tensor, side: int = 4) -> Tensor:
     rows, columns = (torch.linspace(0, length - side, -(-length // side)).round().long() for length in size)
     if side**2 < MIN_SAMPLES["debias"]:
         return torch.full((len(rows), len(columns)), torch.nan)
-    maps = (student, _pooled(teacher, size))
-    windows = (m[0].detach().float().unfold(1, side, 1).unfold(2, side, 1) for m in maps)
+    maps = (m[0].detach().float() for m in (student, _pooled(teacher, size)))
+    windows = (m.unfold(1, side, 1).unfold(2, side, 1) for m in maps)
     x, y = (m[:, rows][:, :, columns].flatten(3).permute(1, 2, 3, 0).flatten(0, 1) for m in windows)
     return cka(x, y, "debias").reshape(len(rows), len(columns))

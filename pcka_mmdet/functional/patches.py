@@ -159,10 +159,7 @@ def patch_cka(
 
 
 class _PatchCKA(torch.autograd.Function):
-    """Computes value and gradient of a few groups at a time, while they are in the processor's cache.
-
-    Only the gradient is kept for the backward pass.
-    """
+    """Computes value and gradient of a few groups at a time, for the processor's cache, and keeps the gradient only."""
 
     @staticmethod
     def forward(

@@ -208,7 +208,7 @@ def test_functional_needs_torch_alone():
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (9, 2)], ids=["samples", "features"])
-@pytest.mark.parametrize("centering", CENTERINGS)
+@pytest.mark.parametrize("centering", ["center", "debias"])  # the test of patch_cka has all
 def test_compiles_without_a_graph_break(centering, shape):
     x, y = torch.randn(2, 3, *shape, dtype=torch.float64)
     torch._dynamo.reset()

@@ -44,8 +44,7 @@ class JointHeadLoss(LevelLoss):
         super().__init__(loss_weight)
         self.box_weight = box_weight
         self.pairs: list[LevelPair] = []
-        self.connectors = nn.ModuleDict()
-        """1x1 convolutions to the teacher's channels, by name of the level."""
+        self.connectors = nn.ModuleDict()  # 1x1 convolutions to the teacher's channels, by name of the level
 
     def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
         self.pairs = [LevelPair(*pair) for pair in zip(student, teacher, strict=True)]

@@ -45,8 +45,7 @@ class PatchLoss(LevelLoss):
         patch_grid(1, 1, 1 if patch_size == "auto" else patch_size, fit)  # refuses bad values
         self.patch_size, self.average, self.fit = patch_size, average, fit
         self.same_channels = average == "channel"
-        self.requirement = name
-        """What needs `min_patches`, for messages."""
+        self.requirement = name  # what needs `min_patches`, for messages
 
     def patch_side(self, height: int, width: int) -> int:
         """Side of the patches of a map of this size."""

@@ -116,8 +116,8 @@ def problem_of_roi_head(teacher: nn.Module) -> str | None:
     plain = getattr(type(roi_head), "_bbox_forward", None) in forwards
     heads, extractors = (stages(roi_head, part) for part in ("bbox_head", "bbox_roi_extractor"))
     softmax = all(not getattr(head, "custom_activation", True) and getattr(head, "with_reg", False) for head in heads)
-    coders = [getattr(head, "bbox_coder", None) for head in heads]
-    deltas = all(isinstance(coder, (DeltaXYWHBBoxCoder, LegacyDeltaXYWHBBoxCoder)) for coder in coders)
+    coders = DeltaXYWHBBoxCoder, LegacyDeltaXYWHBBoxCoder
+    deltas = all(isinstance(getattr(head, "bbox_coder", None), coders) for head in heads)
     if plain and softmax and deltas and all(hasattr(extractor, "map_roi_levels") for extractor in extractors):
         return None
     return (

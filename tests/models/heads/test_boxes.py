@@ -17,7 +17,7 @@ def random(seed, *shape):
 
 def test_giou_where_both_have_an_area():
     student, teacher = boxes([-1, -1, 1, 2], [0, 0, 3, 1]), boxes([-1, 0, 2, 2], [4, 4, 5, 6])
-    expected = [2 * (1 - reference_giou(one, other)) for one, other in zip(student, teacher, strict=True)]
+    expected = [2 * (1 - reference_giou(first, second)) for first, second in zip(student, teacher, strict=True)]
     torch.testing.assert_close(difference(student, teacher), torch.stack(expected))
 
 
@@ -28,7 +28,7 @@ def test_giou_is_mmdetections():
     corner, sides = random(0, 2, 40, 2), random(1, 2, 40, 2).abs() * torch.logspace(-5, 1, 40)[:, None]
     pair = torch.cat([corner * sides.mean(-1, keepdim=True), corner * sides.mean(-1, keepdim=True) + sides], -1)
     results = []
-    for function in (giou, lambda one, other: bbox_overlaps(one, other, mode="giou", is_aligned=True)):
+    for function in (giou, lambda first, second: bbox_overlaps(first, second, mode="giou", is_aligned=True)):
         student = pair[0].clone().requires_grad_()
         values = function(student, pair[1])
         values.sum().backward()
@@ -70,7 +70,7 @@ def test_a_small_box_of_the_teachers_is_no_unit(side):
 def test_gradient():
     student, teacher = random(0, 20, 4), random(1, 20, 4)
     assert ((student[:, 2:] > student[:, :2]).all(1)).any()
-    assert torch.autograd.gradcheck(lambda own: difference(own, teacher), student.requires_grad_())
+    assert torch.autograd.gradcheck(lambda x: difference(x, teacher), student.requires_grad_())
 
 
 CODERS = {

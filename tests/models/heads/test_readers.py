@@ -1,4 +1,4 @@
-"""The readers: each against MMDetection's own prediction, a new family in one class, and heads that are refused."""
+"""The readers: each against MMDetection's prediction, a new family in one class, and heads that are refused."""
 
 import copy
 import pickle
@@ -58,7 +58,7 @@ def test_boxes_and_scores_are_those_of_mmdetections_prediction(family):
         options = dict(cfg=cfg, with_nms=family == "faster r-cnn", rescale=False)
         (expected,) = head.predict_by_feat(*outputs, batch_img_metas=[dict(img_shape=(128, 128))], **options)
     boxes_of, labels = (t.flatten() for t in torch.meshgrid(*map(torch.arange, scores.shape), indexing="ij"))
-    if family == "yolox":  # it predicts the best class of a box alone
+    if family == "yolox":  # it predicts the best class of a box only
         boxes_of, labels = torch.arange(len(scores)), scores.argmax(1)
     sides = []
     for box, score, label in (
@@ -94,7 +94,7 @@ def test_reading_waits_for_no_device_and_uploads_once(family, monkeypatch):
 
 
 def test_a_model_that_has_run_is_copied_and_pickled_as_one_that_has_not():
-    """The caches are no part of it."""
+    """The caches are not copied."""
     losses = dict(own=dict(type="pcka_mmdet.OwnHeadLoss"))
     distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
     model = FPNDistill(retinanet(), retinanet(), distiller, "random")
@@ -103,10 +103,10 @@ def test_a_model_that_has_run_is_copied_and_pickled_as_one_that_has_not():
     model.zero_grad()
     model.distiller.losses["own"].similarity = None
     assert len(pickle.dumps(model.distiller)) < 1.1 * size
-    other = copy.deepcopy(model).double().float()
+    copied = copy.deepcopy(model).double().float()
     torch.manual_seed(0)
     batch = raw_batch()
-    one, two = (m(**m.data_preprocessor(copy.deepcopy(batch), True), mode="loss") for m in (model, other))
+    one, two = (m(**m.data_preprocessor(copy.deepcopy(batch), True), mode="loss") for m in (model, copied))
     torch.testing.assert_close(one["distill.loss_own"], two["distill.loss_own"])
 
 
@@ -146,7 +146,7 @@ def toy() -> dict:
 
 @pytest.mark.parametrize("gradients_of_one_scale, recipe", [(True, "both-heads"), (False, "teacher-head")])
 def test_a_new_family_is_one_class(gradients_of_one_scale, recipe, monkeypatch):
-    """Nothing else knows of it: neither the losses nor the choice of a recipe."""
+    """Neither the losses nor the choice of a recipe name it."""
     monkeypatch.setitem(MODELS.module_dict, "ToyHead", ToyHead)
     student, teacher = build(toy()), build(toy())
     assert suitable_recipe(student, teacher)[0] == "maps"

@@ -79,8 +79,8 @@ def test_of_a_roi_head_the_proposals_that_the_teacher_takes_for_an_object(warned
     teacher[[1, 5], 3] = 10.0
     objects = [0, 2, 3, 4, 6, 7, 8]
     loss = RCKALoss()
-    found = loss(roi_outputs(student), roi_outputs(teacher))
-    torch.testing.assert_close(found, loss(student[objects], teacher[objects]))
+    actual = loss(roi_outputs(student), roi_outputs(teacher))
+    torch.testing.assert_close(actual, loss(student[objects], teacher[objects]))
     teacher[:, 3] = 10.0
     assert loss(roi_outputs(student), roi_outputs(teacher)) == 0
     assert "a batch has 0 samples" in warned[0]
