@@ -39,8 +39,8 @@ class PatchLoss(LevelLoss):
             raise ValueError(f"{name}: average must be one of {AVERAGES}, got {average!r}")
         if not isinstance(patch_size, int) and patch_size != "auto":
             raise ValueError(
-                f"{name}: patch_size is a number or 'auto', or a number for each stride in an FPNDistiller ({{8: 2}}); "
-                f"got {patch_size}"
+                f"{name}: patch_size is a number or 'auto', in an FPNDistiller also by stride, such as {{8: 2}}; got "
+                f"{patch_size}"
             )
         patch_grid(1, 1, 1 if patch_size == "auto" else patch_size, fit)  # refuses bad values
         self.patch_size, self.average, self.fit = patch_size, average, fit
