@@ -29,6 +29,7 @@ class Sums(NamedTuple):
     differences: Tensor
     """Absolute differences of class scores, detached."""
     largest_differences: Tensor
+    """Upper bound of `differences`."""
 
 
 class JointHeadLoss(LevelLoss):
