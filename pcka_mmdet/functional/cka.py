@@ -112,14 +112,12 @@ def _inverse(norm_squared: Tensor, gram_norm_squared: Tensor) -> Tensor:
     return torch.where(dead, 0.0, norm_squared.rsqrt())
 
 
-def value_and_gradient(
-    x: Tensor, y: Tensor, centering: str, wants_gradient: bool = True
-) -> tuple[Tensor, Tensor | None]:
+def value_and_gradient(x: Tensor, y: Tensor, centering: str, wanted: bool = True) -> tuple[Tensor, Tensor | None]:
     """CKA `(G,)` of `(G, N, D1)` and `(G, N, D2)` by the cheaper form, and its gradient in x if that is wanted."""
     check_samples(x.shape[-2], centering)
     form = cheaper_form(x.shape[-2], x.shape[-1], y.shape[-1])
     (x, scale), (y, _) = rescale(x, centering), rescale(y, centering)
-    value, gradient = form.evaluate(x, y, centering, wants_gradient)
+    value, gradient = form.evaluate(x, y, centering, wanted)
     return value, None if gradient is None else gradient.mul_(scale)
 
 
@@ -138,11 +136,11 @@ class SampleForm:
         return samples**2 * (2 * features + teacher_features)
 
     @classmethod
-    def evaluate(cls, x: Tensor, y: Tensor, centering: str, wants_gradient: bool) -> tuple[Tensor, Tensor | None]:
+    def evaluate(cls, x: Tensor, y: Tensor, centering: str, wanted: bool) -> tuple[Tensor, Tensor | None]:
         (k, k_inverse), (el, el_inverse) = cls.gram(x, centering), cls.gram(y, centering)
         both = k_inverse * el_inverse
         value = (k * el).sum((-2, -1)) * both
-        if not wants_gradient:
+        if not wanted:
             return value, None
         return value, (column(2 * both) * el + column(-2 * value * k_inverse.square()) * k) @ x
 
@@ -170,12 +168,12 @@ class FeatureForm:
         return samples * (2 * features * (features + teacher_features) + teacher_features**2)
 
     @classmethod
-    def evaluate(cls, x: Tensor, y: Tensor, centering: str, wants_gradient: bool) -> tuple[Tensor, Tensor | None]:
+    def evaluate(cls, x: Tensor, y: Tensor, centering: str, wanted: bool) -> tuple[Tensor, Tensor | None]:
         xx, yy, xy = x.mT @ x, y.mT @ y, x.mT @ y
         x_inverse, y_inverse = (_inverse(*cls._inner(z, z, zz, centering)) for z, zz in ((x, xx), (y, yy)))
         both = x_inverse * y_inverse
         value = cls._inner(x, y, xy, centering)[0] * both
-        if not wants_gradient:
+        if not wanted:
             return value, None
         towards, away = column(2 * both), column(-2 * value * x_inverse.square())
         gradient = torch.baddbmm(y @ (towards * xy.mT), x, away * xx)

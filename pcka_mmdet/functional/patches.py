@@ -152,9 +152,8 @@ def patch_cka(
             "average='channel' and samples='positions' compare channel by channel, "
             f"got {student.shape[1]} and {teacher.shape[1]} channels"
         )
-    wants_gradient = student.requires_grad and torch.is_grad_enabled()
-    cut = patch_size, average, fit
-    means = _PatchCKA.apply(student, teacher.detach(), wants_gradient, centering, kinds, cut)
+    wanted = student.requires_grad and torch.is_grad_enabled()
+    means = _PatchCKA.apply(student, teacher.detach(), wanted, centering, kinds, (patch_size, average, fit))
     return means[0] if isinstance(samples, str) else means
 
 
@@ -163,15 +162,15 @@ class _PatchCKA(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, student: Tensor, teacher: Tensor, wants_gradient: bool, centering: str, kinds: tuple, cut: tuple
+        ctx: Any, student: Tensor, teacher: Tensor, wanted: bool, centering: str, kinds: tuple, cut: tuple
     ) -> Tensor:
         wide = torch.promote_types(student.dtype, torch.float32)
         values: list[Tensor] = []
-        gradients = [torch.empty_like(student, dtype=wide) for _ in kinds if wants_gradient]
+        gradients = [torch.empty_like(student, dtype=wide) for _ in kinds if wanted]
         with torch.autocast(student.device.type, enabled=False):
             for part in _parts(student, cut[1]):
                 x, y = (extract_patches(maps[part].to(wide), *cut) for maps in (student, teacher))
-                part_values, part_gradients = _evaluate(x, y, centering, kinds, wants_gradient)
+                part_values, part_gradients = _evaluate(x, y, centering, kinds, wanted)
                 values.append(torch.stack(part_values))
                 for whole, gradient in zip(gradients, part_gradients, strict=True):
                     whole[part] = join_patches(gradient, student[part].shape, *cut)
@@ -189,19 +188,17 @@ class _PatchCKA(torch.autograd.Function):
         return total.to(ctx.dtype), *(None,) * 5
 
 
-def _evaluate(
-    x: Tensor, y: Tensor, centering: str, kinds: tuple, wants_gradient: bool
-) -> tuple[list[Tensor], list[Tensor]]:
+def _evaluate(x: Tensor, y: Tensor, centering: str, kinds: tuple, wanted: bool) -> tuple[list[Tensor], list[Tensor]]:
     """CKA `(G,)` of patches `(G, N, D)` for each kind of samples and, if wanted, its gradients in `x`."""
     if centering == "none" and kinds == SAMPLES and x.shape == y.shape:
         check_samples(min(x.shape[1:]), centering)
         (x, scale), (y, _) = rescale(x, centering), rescale(y, centering)
-        values, gradients = rows_and_columns(x, y, wants_gradient)
+        values, gradients = rows_and_columns(x, y, wanted)
         return values, [gradient.mul_(scale) for gradient in gradients]
     values, gradients = [], []
     for kind in kinds:
         sides = (x, y) if kind == "patches" else (x.mT, y.mT)
-        value, gradient = value_and_gradient(*sides, centering, wants_gradient)
+        value, gradient = value_and_gradient(*sides, centering, wanted)
         values.append(value)
         if gradient is not None:
             gradients.append(gradient if kind == "patches" else gradient.mT)

@@ -33,10 +33,7 @@ class Sums(NamedTuple):
 
 
 class JointHeadLoss(LevelLoss):
-    """Base of the losses on outputs of heads: one loss for all levels, with a connector where channels differ.
-
-    `loss_weight` is the factor of the whole loss, `box_weight` that of the box term relative to the class term.
-    """
+    """Base of the losses on outputs of heads: one loss for all levels, with a connector where channels differ."""
 
     sources = ()
     joint = True
@@ -82,7 +79,8 @@ class HeadLoss(JointHeadLoss):
     `compare` has the formulas; the sum over all levels is divided by the sum of the teacher's scores, at least 1.
 
     Args:
-        loss_weight: See `JointHeadLoss`, as for `box_weight`.
+        loss_weight: Factor of the whole loss.
+        box_weight: Factor of the box term relative to the class term.
         images: Share of a batch's images that are compared, above 0 and up to 1: the first ones, rounded up. It saves
             passes of the head for the student's maps.
     """
@@ -117,10 +115,10 @@ class HeadLoss(JointHeadLoss):
 
 @MODELS.register_module()
 class OwnHeadLoss(JointHeadLoss):
-    """Compares the outputs of the student's head with those of the teacher's head; see `HeadLoss`.
+    """Compares the outputs of the student's head with those of the teacher's head; arguments as for `HeadLoss`.
 
     Both heads must have the same classes, anchors (or points) and box coder. The teacher's head runs only without
-    gradient. For the arguments see `JointHeadLoss`.
+    gradient.
     """
 
     source = "head"

@@ -102,7 +102,9 @@ class PatchedLoss(PatchLoss):
             `'rows'`: `(N, D)`, for losses of logits (KL divergence, DIST): a patch stands for a sample. `'maps'`:
             `(N, D / p^2, p, p)`, for losses of maps (attention transfer, channel-wise distillation): a patch stands for
             an image. Its channels are the images of the batch with `average='channel'`, else the channels of the map.
-        patch_size: See `PatchLoss`, as for `average` and `fit`. The wrapped loss needs equal numbers of channels.
+        patch_size: See `PatchLoss`.
+        average: See `PatchLoss`. The wrapped loss needs equal numbers of channels, whatever is averaged.
+        fit: See `PatchLoss`.
 
     Raises:
         ValueError: An option is unknown; the loss has parameters; on random maps, patches do not change its direction,

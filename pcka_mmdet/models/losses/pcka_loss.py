@@ -22,11 +22,12 @@ class PCKALoss(PatchLoss):
 
     Args:
         loss_weight: Weight of the term over patches.
-        patch_size: See `PatchLoss`, as for `average` and `fit`. `position_weight` needs a number, and equal numbers of
-            channels.
+        patch_size: See `PatchLoss`. `position_weight` needs a number.
+        average: See `PatchLoss`. `position_weight` needs equal numbers of channels too.
         centering: `'none'` (the paper's released form), `'center'` or `'debias'`; see `pcka_mmdet.functional.cka`.
         position_weight: Weight of the term whose Gram matrices compare the features of a patch in place of patches
             (the released code's "inter" term). 0 leaves it out.
+        fit: See `PatchLoss`.
     """
 
     metric = "similarity.pcka"
@@ -83,7 +84,9 @@ class MMDLoss(PatchLoss):
         loss_weight: Factor of the loss. The linear form is at most 1 / N^2 for N patches, so its weight is large, or
             its gradient is balanced.
         kernel: `'linear'` or `'rbf'`; see `pcka_mmdet.functional.mmd`. `'rbf'` needs equal numbers of channels.
-        patch_size: See `PatchLoss`, as for `average` and `fit`.
+        patch_size: See `PatchLoss`.
+        average: See `PatchLoss`.
+        fit: See `PatchLoss`.
     """
 
     metric = "similarity.mmd_cosine"

@@ -34,7 +34,8 @@ class RoIHeadLoss(JointHeadLoss):
     (background). The sum over all stages is divided by the sum of the teacher's scores, or by 1 if that is less.
 
     Args:
-        loss_weight: See `JointHeadLoss`, as for `box_weight`.
+        loss_weight: Factor of the whole loss.
+        box_weight: Factor of the box term relative to the class term.
         proposals: Proposals of an image: those with the highest scores, at least 1.
     """
 
