@@ -1,8 +1,7 @@
-"""The mathematics of CKA distillation, in torch alone: usable with any torch model, mm* packages or not."""
+"""The mathematics of CKA distillation. It needs torch only, and works with any torch model."""
 
 from .cka import cka
 from .mmd import mmd
-from .patch_cka import patch_cka
-from .patches import extract_patches
+from .patches import extract_patches, patch_cka
 
 __all__ = ["cka", "extract_patches", "mmd", "patch_cka"]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .cka_forms import rescale
+from .cka import rescale
 
 KERNELS = ("linear", "rbf")
 
@@ -12,9 +12,9 @@ def mmd(x: Tensor, y: Tensor, kernel: str = "linear") -> Tensor:
     """Squared maximum mean discrepancy, in one of two forms.
 
     `'linear'`: (mean K^ - mean L^)^2, where K^ and L^ are the Gram matrices xx' and yy', scaled to a Frobenius norm of
-    1, and the mean is taken over their N^2 entries. It is the quantity that the paper's Theorem 2 bounds: at most
-    2 (1 - CKA) / N^2, with the uncentred CKA, by Jensen's inequality. It is within [0, 1 / N^2] and does not depend on
-    the scale of x or y. A Gram matrix of zeros has the mean 0.
+    1, and the mean is taken over their N^2 entries. The paper's Theorem 2 bounds it by 2 (1 - CKA) / N^2, with the
+    uncentred CKA. It is within [0, 1 / N^2] and does not depend on the scale of x or y. A Gram matrix of zeros has the
+    mean 0.
 
     `'rbf'`: the unbiased two-sample estimate between the rows of x and the rows of y (Gretton et al. 2012, eq. 3), with
     the kernel exp(-|a - b|^2 / (2 s^2)). s is the median distance between two rows of both (1 if that is 0), and a
@@ -26,7 +26,7 @@ def mmd(x: Tensor, y: Tensor, kernel: str = "linear") -> Tensor:
         kernel: `'linear'` or `'rbf'`.
 
     Returns:
-        Values `(...,)` in float32, or float64 if an input is float64. Differentiable in both arguments.
+        Values `(...,)` in float32 or wider, differentiable in both arguments.
 
     Raises:
         ValueError: The shapes do not match, `kernel` is unknown, or N is below 2.

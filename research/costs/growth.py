@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from pcka_mmdet.cli.errors import run_tool
-from pcka_mmdet.functional.cka_forms import SampleForm, cheaper_form
+from pcka_mmdet.functional.cka import SampleForm, cheaper_form
 from pcka_mmdet.models import PCKALoss
 from pcka_mmdet.report.theme import console_table
 

@@ -10,10 +10,10 @@ from pcka_mmdet.functional import cka, mmd
 from pcka_mmdet.functional.mmd import KERNELS
 
 
-def pair(*shape, other=None, seed=0, dtype=torch.float64):
+def pair(*shape, second_shape=None, seed=0, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(*shape, generator=generator, dtype=dtype) + 0.5
-    y = torch.randn(*(other or shape), generator=generator, dtype=dtype)
+    y = torch.randn(*(second_shape or shape), generator=generator, dtype=dtype)
     return x, y
 
 
@@ -39,7 +39,7 @@ def naive_mmd(x, y, kernel):
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("shape", [(2, 3), (5, 9), (12, 3)], ids=str)
 def test_equals_the_naive_definition(kernel, shape):
-    x, y = pair(3, *shape, other=(3, shape[0], 4 if kernel == "linear" else shape[1]))
+    x, y = pair(3, *shape, second_shape=(3, shape[0], 4 if kernel == "linear" else shape[1]))
     expected = torch.stack([naive_mmd(a, b, kernel) for a, b in zip(x, y, strict=True)])
     torch.testing.assert_close(mmd(x, y, kernel), expected, rtol=1e-9, atol=1e-15)
     scale = 1 / shape[0] ** 2 if kernel == "linear" else 1.0
@@ -65,8 +65,8 @@ def test_gradient_in_both_arguments(kernel, samples):
         off = ~torch.eye(samples, dtype=torch.bool)
         return aa[:, off].mean(-1) + bb[:, off].mean(-1) - 2 * ab.mean((-2, -1))
 
-    found = torch.autograd.grad(mmd(x, y, kernel).sum(), (x, y))
-    torch.testing.assert_close(found, torch.autograd.grad(fixed(x, y).sum(), (x, y)))
+    actual = torch.autograd.grad(mmd(x, y, kernel).sum(), (x, y))
+    torch.testing.assert_close(actual, torch.autograd.grad(fixed(x, y).sum(), (x, y)))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -1,21 +1,19 @@
 """CKA of maps equals CKA of the patches that are cut out of them, gradient included."""
 
-import sys
-
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pcka_mmdet.functional import cka, extract_patches, patch_cka
-from pcka_mmdet.functional.cka_forms import CENTERINGS
-from pcka_mmdet.functional.patches import AVERAGES, FITS, join_patches
+from pcka_mmdet.functional.cka import CENTERINGS
+from pcka_mmdet.functional.patches import AVERAGES, FITS, PART_BYTES, join_patches
 from tests.live_bytes import LiveBytes
 
 
 def maps(*shape, channels=None, dtype=torch.float64):
     generator = torch.Generator().manual_seed(0)
-    other = (shape[0], channels or shape[1], *shape[2:])
-    return tuple(torch.randn(s, generator=generator, dtype=dtype) for s in (shape, other))
+    teacher_shape = (shape[0], channels or shape[1], *shape[2:])
+    return tuple(torch.randn(s, generator=generator, dtype=dtype) for s in (shape, teacher_shape))
 
 
 def value_and_gradient(function, student, *arguments):
@@ -34,8 +32,7 @@ def in_two_steps(student, teacher, patch_size, average, centering, fit, samples=
 def parts(request, monkeypatch):
     """As it comes, and with one group at a time."""
     if request.param:
-        module = sys.modules["pcka_mmdet.functional.patch_cka"]  # the package's attribute of that name is the function
-        monkeypatch.setitem(module.PART_BYTES, "cpu", 1)
+        monkeypatch.setitem(PART_BYTES, "cpu", 1)
 
 
 @pytest.mark.parametrize("samples", ["patches", "positions"])
@@ -47,15 +44,15 @@ def test_equals_cka_of_extracted_patches(parts, centering, average, fit, samples
     for size in ((7, 9), (8, 12)):
         student, teacher = maps(3, 4, *size)
         options = 2, average, centering, fit, samples
-        ours, expected = (value_and_gradient(f, student, teacher, *options) for f in (patch_cka, in_two_steps))
-        for mine, theirs in zip(ours, expected, strict=True):
-            torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+        actual, expected = (value_and_gradient(f, student, teacher, *options) for f in (patch_cka, in_two_steps))
+        for actual_part, expected_part in zip(actual, expected, strict=True):
+            torch.testing.assert_close(actual_part, expected_part, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("centering", CENTERINGS)
 @pytest.mark.parametrize("patch_size", [1, 3])
 def test_gradcheck(parts, centering, patch_size):
-    student, teacher = maps(2, 3, 5, 7)
+    student, teacher = maps(2, 2, 4, 5)
     student.requires_grad_()
     assert torch.autograd.gradcheck(lambda s: patch_cka(s, teacher, patch_size, centering=centering), student)
 
@@ -76,14 +73,14 @@ def test_several_kinds_of_samples_at_once(parts, centering, patch_size):
         options = patch_size, "channel", centering, "resize"
         return sum(w * in_two_steps(student, teacher, *options, kind) for w, kind in zip(weights, kinds, strict=True))
 
-    ours, expected = (value_and_gradient(f, student, teacher) for f in (both, apart))
-    torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
-    assert ours[1][:, 0].abs().max() > 0 and not ours[1][:, 1].any()
+    actual, expected = (value_and_gradient(f, student, teacher) for f in (both, apart))
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
+    assert actual[1][:, 0].abs().max() > 0 and not actual[1][:, 1].any()
 
 
-@pytest.mark.parametrize("patches, alone", [(4, 8), (6, 7), (8, 6), (12, 7.5), (100, 8)])
-def test_multiply_adds_of_both_kinds(patches, alone):
-    """In products of the shorter side of a matrix of 8 features: six, where each kind alone adds up to eight."""
+@pytest.mark.parametrize("patches, separate", [(4, 8), (6, 7), (8, 6), (12, 7.5), (100, 8)])
+def test_multiply_adds_of_both_kinds(patches, separate):
+    """In products of the shorter side of a matrix of 8 features: six, where each kind by itself adds up to eight."""
     student, teacher = maps(2, 3, 2 * patches, 2, dtype=torch.float32)
     kinds = "patches", "positions"
 
@@ -93,7 +90,7 @@ def test_multiply_adds_of_both_kinds(patches, alone):
                 patch_cka(student.requires_grad_(), teacher, 2, centering="none", samples=samples)
         return counter.get_total_flops() / (2 * 3 * patches * 8 * min(patches, 8))
 
-    assert (products(kinds), products(*kinds)) == (6, alone)
+    assert (products(kinds), products(*kinds)) == (6, separate)
 
 
 def test_peak_memory_on_a_processor():
@@ -127,8 +124,8 @@ def test_map_in_channels_last_and_in_half_precision():
     with torch.autocast("cpu", torch.bfloat16):
         value, gradient = value_and_gradient(patch_cka, student.bfloat16(), teacher.bfloat16(), 2)
     assert value.dtype == torch.float32 and gradient.dtype == torch.bfloat16
-    for ours, exact in zip((value, gradient), expected, strict=True):
-        assert (ours - exact).abs().max() < 0.03 * exact.abs().max()
+    for actual, exact in zip((value, gradient), expected, strict=True):
+        assert (actual - exact).abs().max() < 0.03 * exact.abs().max()
 
 
 def test_nothing_but_the_gradient_is_kept():
@@ -160,9 +157,9 @@ def test_joining_is_the_adjoint_of_cutting(average, fit):
     for size in ((7, 9), (8, 12)):
         feature_map = maps(3, 4, *size)[0]
         patches = extract_patches(feature_map, 4, average, fit)
-        others = torch.randn_like(patches)
-        joined = join_patches(others, feature_map.shape, 4, average, fit)
-        torch.testing.assert_close((patches * others).sum(), (feature_map * joined).sum())
+        directions = torch.randn_like(patches)
+        joined = join_patches(directions, feature_map.shape, 4, average, fit)
+        torch.testing.assert_close((patches * directions).sum(), (feature_map * joined).sum())
 
 
 def test_joining_where_algorithms_must_be_deterministic():
@@ -174,8 +171,8 @@ def test_joining_where_algorithms_must_be_deterministic():
         torch.testing.assert_close(join_patches(patches, feature_map.shape, 4), expected)
         student, teacher = maps(2, 3, 5, 7)
         options = teacher, 2, "channel", "center", "resize"
-        ours, expected = (value_and_gradient(f, student, *options) for f in (patch_cka, in_two_steps))
-        torch.testing.assert_close(ours, expected)
+        actual, expected = (value_and_gradient(f, student, *options) for f in (patch_cka, in_two_steps))
+        torch.testing.assert_close(actual, expected)
     finally:
         torch.use_deterministic_algorithms(False)
 
@@ -196,15 +193,19 @@ def test_bad_arguments():
         patch_cka(student, teacher, 2, centering="unbiased")
 
 
-@pytest.mark.parametrize("average", ["channel", "spatial"])
-@pytest.mark.parametrize("centering", CENTERINGS)
+@pytest.mark.parametrize(
+    "parts, average, centering",
+    [(False, "channel", centering) for centering in CENTERINGS]
+    + [(False, "spatial", "debias"), (True, "channel", "none")],
+    indirect=["parts"],
+)
 @pytest.mark.parametrize("patch_size", [pytest.param(1, marks=pytest.mark.full), 3])
 def test_compiles_without_a_graph_break(parts, average, centering, patch_size):
     """Either form of CKA (by patch_size), and maps that are resized; for large patches, positions too."""
-    student, teacher = maps(2, 3, 5, 7)
+    student, teacher = maps(2, 2, 5, 7)
     options = teacher, patch_size, average, centering, "resize"
     options += (("patches", "positions"),) if patch_size == 3 else ()
     torch._dynamo.reset()
     compiled = torch.compile(lambda *a: patch_cka(*a).mean(), fullgraph=True, backend="aot_eager")
-    ours, expected = (value_and_gradient(f, student, *options) for f in (compiled, lambda *a: patch_cka(*a).mean()))
-    torch.testing.assert_close(ours, expected)
+    actual, expected = (value_and_gradient(f, student, *options) for f in (compiled, lambda *a: patch_cka(*a).mean()))
+    torch.testing.assert_close(actual, expected)

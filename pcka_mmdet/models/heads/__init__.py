@@ -1,11 +1,6 @@
-"""Readers of dense heads: one file for each family, found without a list. See `HeadReader` for how to add one."""
+"""Readers of the outputs of dense heads. See `HeadReader` for how to add a family."""
 
-from importlib import import_module
-from pkgutil import iter_modules
+from . import families  # registers its readers
+from .reader import ON_MAPS, HeadOutputs, HeadReader, difference_of_heads, reader_of, reads
 
-from .reader import HeadOutputs, HeadReader, difference_of_heads, reader_of, reads
-
-for _module in iter_modules(__path__, f"{__name__}."):
-    import_module(_module.name)
-
-__all__ = ["HeadOutputs", "HeadReader", "difference_of_heads", "reader_of", "reads"]
+__all__ = ["ON_MAPS", "HeadOutputs", "HeadReader", "difference_of_heads", "families", "reader_of", "reads"]

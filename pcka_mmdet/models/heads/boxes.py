@@ -1,8 +1,4 @@
-"""Boxes as corners x1, y1, x2, y2: decoded from a coder's deltas, laid out on a grid, and compared by GIoU.
-
-Constants and grids are cached on their device, so that a step uploads nothing. The caches belong to the process, not to
-a model: no copy, checkpoint or `.to(device)` of a model meets them.
-"""
+"""Boxes as corners x1, y1, x2, y2: decoded from a coder's deltas, and compared by GIoU."""
 
 import math
 from functools import lru_cache
@@ -22,10 +18,6 @@ MOST_LOG_SIZE = 10.0
 EPSILON = 1e-6
 """Least area that GIoU divides by, as in MMDetection's `bbox_overlaps`."""
 
-MOST_GRIDS = 64
-"""Grids in the cache. With five levels these are the last 12 sizes of images: RetinaNet's 9 anchors at 800x1333 pixels
-take 3 MiB a size. Training at more sizes than these computes a grid again, and the cache does not grow."""
-
 
 @lru_cache(maxsize=256)
 def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -34,40 +26,11 @@ def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype
         return torch.tensor(values, device=device, dtype=dtype)
 
 
-@lru_cache(maxsize=MOST_GRIDS)
-def grid(
-    first: tuple[tuple[float, ...], ...],
-    stride: tuple[int, int],
-    size: tuple[int, int],
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Tensor:
-    """Boxes or points at each position of a map: `(H W A, K)` in pixels, in the order of MMDetection's priors.
-
-    Args:
-        first: K coordinates, x and y in turn, of the A boxes or points at the first position.
-        stride: Pixels between positions, by x and y.
-        size: H and W of the map.
-        device: Where the grid is.
-        dtype: Its precision.
-    """
-    with torch.inference_mode(False):
-        x, y = (torch.arange(n, device=device, dtype=dtype) * s for n, s in zip(size[::-1], stride, strict=True))
-        shifts = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
-        places = torch.tensor(first, device=device, dtype=dtype)
-        return (places + shifts.repeat(1, 1, places.shape[1] // 2)[:, :, None]).flatten(0, 2)
-
-
 def decode(coder: Any, codes: Tensor, anchors: Tensor | None = None) -> Tensor:
-    """Boxes `(..., 4)` from codes `(..., 4)`.
+    """Boxes `(..., 4)` from the codes `(..., 4)` of a head's `bbox_coder`, and anchors that can be expanded to them.
 
-    Coders other than MMDetection's `DeltaXYWHBBoxCoder` decode by themselves, and may upload their constants each time.
-
-    Args:
-        coder: A head's `bbox_coder`.
-        codes: What the head gives for each box.
-        anchors: Boxes `(..., 4)` that can be expanded to `codes`. `None`: an anchor of sides 1 around 0, which gives
-            boxes relative to the anchor, in units of its sides.
+    Without anchors, boxes are relative to the anchor, in units of its sides. A coder that is not MMDetection's
+    `DeltaXYWHBBoxCoder` decodes by itself, and may upload its constants each time.
     """
     if type(coder).__name__ != "DeltaXYWHBBoxCoder" or coder.add_ctr_clamp:
         if anchors is None:
@@ -83,12 +46,7 @@ def decode(coder: Any, codes: Tensor, anchors: Tensor | None = None) -> Tensor:
 
 
 def codes_of_class(codes: Tensor, classes: Tensor) -> Tensor:
-    """Box codes `(R, 4)` of a class for each proposal.
-
-    Args:
-        codes: Box codes `(R, 4)`, equal for all classes, or `(R, 4 K)`.
-        classes: Indices of classes, `(R,)`.
-    """
+    """Codes `(R, 4)` of a class `(R,)` for each proposal, from `(R, 4 K)`, or `(R, 4)` that hold for all classes."""
     codes = codes.unflatten(1, (-1, 4))
     return codes[:, 0] if codes.shape[1] == 1 else codes.gather(1, classes[:, None, None].expand(-1, 1, 4))[:, 0]
 
@@ -103,12 +61,12 @@ def from_distances(distances: Tensor) -> Tensor:
 def difference(student: Tensor, teacher: Tensor) -> Tensor:
     """2 (1 - GIoU) of boxes `(..., 4)`, relative to an anchor or a point: `(...)`, in [0, 4] if both have an area.
 
-    GIoU is by Rezatofighi et al. 2019; most heads of MMDetection give this loss the weight 2 beside a class loss.
+    GIoU is by Rezatofighi et al. 2019; most heads of MMDetection give it the weight 2 beside a class loss.
 
     RTMDet's raw distances may be negative, and GIoU of a box without an area means nothing. Where the teacher's box has
-    no area, the difference is 0. Where only the student's has none, it is 2 plus the sum of the corners' distances in
-    units of the teacher's half perimeter, or of 1 (the stride or the anchor's side) if that is larger. This part has no
-    upper bound, but its derivative by a coordinate is at most 1.
+    no area, the difference is 0. Where only the student's has none, it is 2 plus the corners' distances over the
+    teacher's half perimeter, which counts as 1 (the stride or the anchor's side) at least. This part has no upper
+    bound, but its derivative by a coordinate is at most 1.
     """
     teacher_has_area, student_has_area = _has_area(teacher), _has_area(student)
     any_box = constant((0, 0, 1, 1), teacher.device, teacher.dtype)
@@ -120,11 +78,11 @@ def difference(student: Tensor, teacher: Tensor) -> Tensor:
     return torch.where(student_has_area, by_overlap, by_corners) * teacher_has_area
 
 
-def giou(one: Tensor, other: Tensor) -> Tensor:
+def giou(first: Tensor, second: Tensor) -> Tensor:
     """Generalised IoU of pairs of boxes `(..., 4)`: `(...)`, in [-1, 1]. MMDetection's uploads a constant each time."""
-    areas = [(box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1]) for box in (one, other)]
-    common = (torch.min(one[..., 2:], other[..., 2:]) - torch.max(one[..., :2], other[..., :2])).clamp(min=0)
-    hull = (torch.max(one[..., 2:], other[..., 2:]) - torch.min(one[..., :2], other[..., :2])).clamp(min=0)
+    areas = [(box[..., 2] - box[..., 0]) * (box[..., 3] - box[..., 1]) for box in (first, second)]
+    common = (torch.min(first[..., 2:], second[..., 2:]) - torch.max(first[..., :2], second[..., :2])).clamp(min=0)
+    hull = (torch.max(first[..., 2:], second[..., 2:]) - torch.min(first[..., :2], second[..., :2])).clamp(min=0)
     overlap = common[..., 0] * common[..., 1]
     union = (areas[0] + areas[1] - overlap).clamp(min=EPSILON)
     hull_area = (hull[..., 0] * hull[..., 1]).clamp(min=EPSILON)

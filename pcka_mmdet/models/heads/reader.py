@@ -1,11 +1,11 @@
-"""What a reader of a family of dense heads gives, and how a head finds its reader.
+"""The interface of readers of dense heads, and the lookup of a head's reader.
 
-Shape shorthand: B images, A anchors (or 1 point) per position, C classes, K values of a box code, H x W positions,
-N = H W A boxes in the order of MMDetection's priors. A head gives one map for each kind of output at a level: class
-logits `(B, A C, H, W)`, box codes `(B, A K, H, W)` and, in some heads, logits of box quality `(B, A, H, W)`.
+Shape shorthand: B images, A anchors (or 1 point) per position, C classes, K values of a box code, H x W positions.
+A level's raw outputs are class logits `(B, A C, H, W)`, box codes `(B, A K, H, W)` and, in some heads, logits of box
+quality `(B, A, H, W)`.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,48 +14,37 @@ from torch import Tensor, nn
 from ..levels import LevelPair
 from . import boxes
 
+ON_MAPS = "use a loss on the neck maps, for example pcka_mmdet.PCKALoss"
+
 READERS: dict[str, type["HeadReader"] | None] = {}
 """Readers by class name of the head; `None` for heads that are refused."""
 
 
 class HeadOutputs(NamedTuple):
-    """Outputs of a dense head at one level, as a loss compares them."""
+    """Class logits `(B, A, C, H, W)`, boxes `(B, A, K, H, W)` (K = 4 for corners), quality logits `(B, A, H, W)`."""
 
     logits: Tensor
-    """Class logits `(B, A, C, H, W)`."""
     boxes: Tensor
-    """What `HeadReader.box_difference` compares, `(B, A, K, H, W)`: mostly corners, K = 4."""
     quality: Tensor | None
-    """Logits `(B, A, H, W)` of the quality of boxes."""
 
 
 class HeadReader:
     """Reads the raw outputs of one family of dense heads.
 
-    A new family is one file in this folder, with a subclass that `reads` names the heads for. It implements
-    `relative_boxes`, and overrides what differs from the defaults here. A reader has no state besides its head: make
-    one where it is needed, by `reader_of`.
-
-    Boxes come in two forms. `read` gives them relative to the anchor or the point, in units of the anchor's sides or of
-    the stride, for losses that compare equal positions. `decode` gives them in pixels of the image, the one form that
-    all families share.
-
-    Args:
-        head: A head of the family.
-        family: Name of the class that the reader is registered for.
+    A new family is a subclass in `families.py`, with the heads' names in `reads`. It implements `compared_boxes`, and
+    overrides what differs from the defaults here. `family` is the name that the reader was looked up by.
     """
 
     quality: str | None = None
-    """What the quality output scores: "centerness", "overlap" or "objectness"; `None` if there is none. Class scores of
-    heads with objectness are conditional on an object."""
+    """Kind of the quality output: "centerness", "overlap", "objectness" (class scores are then conditional on an
+    object) or `None`."""
     box_output = 1
     """Index of the box codes among the outputs. Class logits are at 0, quality at 2."""
     gradients_of_one_scale = True
     """Whether class and box gradients are close enough in scale for one norm over both.
 
-    In 40 steps of tiny pairs with `both-heads` at a ratio of 1, the distillation's gradient at the backbone was 4 to 10
-    times the task's for RTMDet and YOLOX, 2 times for RetinaNet and FCOS. No pair of RTMDet or YOLOX was trained, so
-    this is a guess. For two RetinaNet pairs on BCCD, which gained by `both-heads`, it was 2.7 to 4.0 times.
+    A guess: with `both-heads` at a ratio of 1, the distillation's gradient at the backbone was 4 to 10 times the task's
+    for tiny pairs of RTMDet and YOLOX (40 steps), 2 to 4 times for RetinaNet and FCOS.
     """
 
     def __init__(self, head: nn.Module, family: str):
@@ -63,103 +52,32 @@ class HeadReader:
         self.family = family
 
     def class_logits(self, outputs: Sequence[Tensor]) -> Tensor:
-        """Class logits `(B, A, C, H, W)` of a level's outputs."""
+        """Class logits `(B, A, C, H, W)` from raw outputs of a level."""
         return outputs[0].unflatten(1, (-1, self.head.cls_out_channels))
 
-    def box_codes(self, outputs: Sequence[Tensor]) -> Tensor:
-        """Box codes `(B, A, K, H, W)` of a level's outputs."""
-        anchors = outputs[0].shape[1] // self.head.cls_out_channels
-        return outputs[self.box_output].unflatten(1, (anchors, -1))
-
-    def quality_logits(self, outputs: Sequence[Tensor]) -> Tensor | None:
-        """Logits `(B, A, H, W)` of box quality of a level's outputs; `None` without `quality`."""
-        return None if self.quality is None else outputs[2]
-
-    def relative_boxes(self, codes: Tensor, stride: int) -> Tensor:
-        """Corners `(B, A, 4, H, W)` relative to the point, in units of the stride, at most e^`boxes.MOST_LOG_SIZE`.
-
-        Args:
-            codes: `box_codes`.
-            stride: The level's stride in pixels.
-        """
-        raise NotImplementedError
-
     def read(self, outputs: Sequence[Tensor], stride: int) -> HeadOutputs:
-        """One level's outputs as a loss compares them, in their precision.
-
-        Args:
-            outputs: The head's raw outputs at the level, in float32 or wider.
-            stride: The level's stride in pixels.
-        """
-        compared = self.compared_boxes(self.box_codes(outputs), stride)
-        return HeadOutputs(self.class_logits(outputs), compared, self.quality_logits(outputs))
+        """Raw outputs of a level of that stride as a loss compares them."""
+        logits = self.class_logits(outputs)
+        codes = outputs[self.box_output].unflatten(1, (logits.shape[1], -1))
+        quality = None if self.quality is None else outputs[2]
+        return HeadOutputs(logits, self.compared_boxes(codes, stride), quality)
 
     def compared_boxes(self, codes: Tensor, stride: int) -> Tensor:
-        """What `box_difference` compares; see `relative_boxes` for the arguments."""
-        return self.relative_boxes(codes, stride)
+        """Corners `(B, A, 4, H, W)` relative to the point, in units of the stride, at most e^`boxes.MOST_LOG_SIZE`,
+        from box codes `(B, A, K, H, W)`."""
+        raise NotImplementedError
 
     def box_difference(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Difference `(B, A, H, W)` of two sides' `HeadOutputs.boxes`; here 2 (1 - GIoU)."""
         return boxes.difference(student.movedim(2, -1), teacher.movedim(2, -1))
 
-    def class_rows(self, outputs: Sequence[Tensor]) -> Tensor:
-        """Class logits, one row for each anchor at each position: `(B A H W, C)`."""
-        return self.class_logits(outputs).movedim(2, -1).flatten(0, -2)
-
-    def scores(self, outputs: Sequence[Tensor]) -> Tensor:
-        """Scores `(B, N, C)` in [0, 1] of a level's outputs: class probability, times the quality if there is one."""
-        scores, quality = rows(self.class_logits(outputs).sigmoid()), self.quality_logits(outputs)
-        return scores if quality is None else scores * rows(quality.sigmoid().unsqueeze(2))
-
-    def decode(self, outputs: Sequence[Tensor], level: int) -> Tensor:
-        """Boxes `(B, N, 4)` in pixels, not clipped to the image.
-
-        Args:
-            outputs: The head's raw outputs at the level.
-            level: Its index among the head's levels.
-        """
-        stride = self.head.prior_generator.strides[level][0]
-        relative = rows(self.relative_boxes(self.box_codes(outputs), stride))
-        places = self.places(level, outputs[0].shape[2:], relative)
-        centre = (places[:, :2] + places[:, -2:]) / 2
-        return relative * stride + centre.repeat(1, 2)
-
-    def places(self, level: int, size: Sequence[int], like: Tensor) -> Tensor:
-        """Anchors `(N, 4)` or points `(N, 2)` of a map, in pixels; cached, so not to be changed in place.
-
-        Args:
-            level: Index among the head's levels.
-            size: H and W of the map.
-            like: A tensor of the wanted device and precision.
-        """
-        first = tuple(map(tuple, self.first_places(level).tolist()))
-        stride = tuple(self.head.prior_generator.strides[level])
-        return boxes.grid(first, stride, tuple(size), like.device, like.dtype)
-
-    def first_places(self, level: int) -> Tensor:
-        """Anchors `(A, 4)`, or the point `(1, 2)`, at the first position of a level, in pixels, on the CPU."""
-        generator = self.head.prior_generator
-        if hasattr(generator, "base_anchors"):
-            return generator.base_anchors[level]
-        return torch.tensor([[generator.offset * side for side in generator.strides[level]]])
-
-    def code(self) -> Hashable:
-        """What two heads must have in common so that their boxes can be compared, besides the places."""
-        return type(self).__name__
-
-
-def rows(maps: Tensor) -> Tensor:
-    """Values of each box, `(B, N, K)`, from maps `(B, A, K, H, W)`."""
-    return maps.permute(0, 3, 4, 1, 2).flatten(1, 3)
+    def boxes_compare_with(self, reader: "HeadReader") -> bool:
+        """Whether boxes at the same anchors or points can be compared: here, if one method reads both."""
+        return type(self).compared_boxes is type(reader).compared_boxes
 
 
 def reads(*heads: str, refuses: Sequence[str] = ()) -> Callable[[type[HeadReader]], type[HeadReader]]:
-    """Register a reader for heads of these class names, and of classes derived from them.
-
-    Args:
-        heads: Class names; a head is read by the nearest of its base classes.
-        refuses: Class names of heads derived from these whose outputs are of another kind.
-    """
+    """Register a reader for heads of these class names, and for classes derived from them except `refuses`."""
 
     def register(reader: type[HeadReader]) -> type[HeadReader]:
         READERS.update(dict.fromkeys(refuses), **dict.fromkeys(heads, reader))
@@ -169,36 +87,25 @@ def reads(*heads: str, refuses: Sequence[str] = ()) -> Callable[[type[HeadReader
 
 
 def reader_of(head: nn.Module) -> HeadReader:
-    """The reader of a head's family.
-
-    Raises:
-        ValueError: The family is not known, or its classes are not scored by a sigmoid.
-    """
+    """The reader of a head's family. Raises ValueError for an unknown family, or class scores without a sigmoid."""
     name = type(head).__name__
     family = next((base.__name__ for base in type(head).__mro__ if base.__name__ in READERS), None)
     reader = READERS.get(family)
     if reader is None:
         known = sorted(name for name, reader in READERS.items() if reader)
-        raise ValueError(f"the outputs of {name} are not known, only those of {known} and of heads derived from them")
+        raise ValueError(
+            f"the outputs of {name} are not known, only those of {known} and of heads derived from them: {ON_MAPS}"
+        )
     if not getattr(head, "use_sigmoid_cls", True):
-        raise ValueError(f"class scores must be by a sigmoid, and this {name} has a softmax")
+        raise ValueError(f"class scores must be by a sigmoid, and this {name} has a softmax: {ON_MAPS}")
     return reader(head, family)
 
 
 def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[LevelPair]) -> str | None:
-    """Why the outputs of two heads cannot be compared position by position; `None` if they can.
-
-    Args:
-        student: The student's head.
-        teacher: The teacher's.
-        pairs: The levels of both that are compared.
-
-    Raises:
-        ValueError: See `reader_of`.
-    """
-    readers = [reader_of(head) for head in (student, teacher)]
+    """Why the outputs of two heads cannot be compared position by position; `None` if they can. See `reader_of`."""
+    readers = reader_of(student), reader_of(teacher)
     families, qualities = zip(*((reader.family, reader.quality) for reader in readers), strict=True)
-    if readers[0].code() != readers[1].code():
+    if not readers[0].boxes_compare_with(readers[1]):
         return f"their heads code boxes in different ways ({type(student).__name__} and {type(teacher).__name__})"
     if all(qualities) and len(set(qualities)) == 2:
         (one, first), (two, second) = sorted(zip(qualities, families, strict=True))
@@ -208,7 +115,15 @@ def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[
     if qualities[1] and not qualities[0]:
         return f"only the teacher's head scores the quality of boxes ({' and '.join(families)})"
     for pair in pairs:
-        places = [reader.first_places(level.index) for reader, level in zip(readers, pair, strict=True)]
-        if places[0].shape != places[1].shape or not torch.isclose(*places).all():
+        priors = [_first_priors(head, level.index) for head, level in zip((student, teacher), pair, strict=True)]
+        if priors[0].shape != priors[1].shape or not torch.isclose(*priors).all():
             return "their heads have different anchors"
     return None
+
+
+def _first_priors(head: nn.Module, level: int) -> Tensor:
+    """Anchors `(A, 4)`, or the point `(1, 2)`, at the first position of a level, in pixels."""
+    generator = head.prior_generator
+    if hasattr(generator, "base_anchors"):
+        return generator.base_anchors[level]
+    return torch.tensor([[generator.offset * side for side in generator.strides[level]]])

@@ -1,13 +1,10 @@
 """Distillation losses: on maps, on outputs of heads, and on logits."""
 
-from .foreign_loss import ForeignLoss
 from .head_loss import HeadLoss, OwnHeadLoss
-from .level_loss import Batch, LevelLoss
-from .masked_generation_loss import MaskedGenerationLoss
-from .mimic_loss import MimicLoss
-from .mmd_loss import MMDLoss
-from .patched_loss import PatchedLoss
-from .pcka_loss import PCKALoss
+from .level_loss import Batch, ForeignLoss, LevelLoss
+from .mimic_loss import MaskedGenerationLoss, MimicLoss
+from .patch_loss import PatchedLoss
+from .pcka_loss import MMDLoss, PCKALoss
 from .rcka_loss import RCKALoss
 from .roi_head_loss import RoIHeadLoss
 

@@ -1,7 +1,4 @@
-"""Losses on the raw outputs of dense heads: the teacher's head on the student's maps, or the student's own head.
-
-Shape shorthand: see `pcka_mmdet.models.heads.reader`.
-"""
+"""Losses on the raw outputs of dense heads: the teacher's head on the student's maps, or the student's head."""
 
 import math
 from collections.abc import Sequence
@@ -12,200 +9,125 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..heads import HeadOutputs, HeadReader, difference_of_heads, reader_of
+from ..heads import ON_MAPS, HeadOutputs, HeadReader, difference_of_heads, reader_of
 from ..levels import Level, LevelPair
 from ..sources import dense_head
-from .connectors import Connectors
 from .level_loss import Batch, LevelLoss
 
 if TYPE_CHECKING:
     from ..teacher import Teacher
 
-ON_MAPS = "use a loss on the neck maps, such as pcka_mmdet.PCKALoss"
-"""What to do without a head that has a reader."""
-
 
 class Sums(NamedTuple):
-    """Sums over the positions of a level."""
+    """Sums over the positions of a level, or over the proposals of a stage."""
 
     classes: Tensor
     boxes: Tensor
-    """Sum of the differences of boxes and of box quality."""
+    """Differences of boxes and of box quality."""
     scores: Tensor
-    """The teacher's scores, which the other sums are divided by."""
+    """The teacher's scores, by which the loss is divided."""
     differences: Tensor
-    """Sum of the absolute differences of both sides' class scores, detached."""
-    all_scores: Tensor
-    """Class scores of both sides, detached: the largest that `differences` can be."""
+    """Absolute differences of class scores, detached."""
+    largest_differences: Tensor
+    """Upper bound of `differences`."""
 
 
-def compare(reader: HeadReader, student: HeadOutputs, teacher: HeadOutputs) -> Sums:
-    """Compare the outputs of two heads of one family, position by position.
-
-    Class scores: binary cross-entropy to the teacher's probabilities p_t, weighted by |p_s - p_t|. Boxes: see
-    `HeadReader.box_difference`. Box quality: binary cross-entropy. Boxes and quality are weighted by the teacher's
-    score, the largest p_t over the classes of a position. Class scores beside an objectness are conditional on an
-    object. So the teacher's objectness multiplies the weights of classes and boxes, and objectness is compared at all
-    positions, weighted by its absolute difference.
-
-    Args:
-        reader: The reader of the teacher's head.
-        student: The student's outputs.
-        teacher: The teacher's, detached.
-    """
-    target, predicted = teacher.logits.sigmoid(), student.logits.detach().sigmoid()
-    weight, scores = (predicted - target).abs(), target.amax(2)
-    differences, all_scores = weight.sum(), (predicted + target).sum()
-    quality = None if teacher.quality is None else teacher.quality.sigmoid()
-    if reader.quality == "objectness":
-        weight, scores = weight * quality[:, :, None], scores * quality
-    classes = (F.binary_cross_entropy_with_logits(student.logits, target, reduction="none") * weight).sum()
-    box_sum = (reader.box_difference(student.boxes, teacher.boxes) * scores).sum()
-    if quality is not None:
-        entropy = F.binary_cross_entropy_with_logits(student.quality, quality, reduction="none")
-        where = (student.quality.detach().sigmoid() - quality).abs() if reader.quality == "objectness" else scores
-        box_sum = box_sum + (entropy * where).sum()
-    return Sums(classes, box_sum, scores.sum(), differences, all_scores)
-
-
-class _HeadOutputLoss(LevelLoss):
-    """Compares the outputs of two dense heads; see `HeadLoss`."""
+class JointHeadLoss(LevelLoss):
+    """Base of the losses on outputs of heads: one loss for all levels, with a connector where channels differ."""
 
     sources = ()
     joint = True
-    metric: str
-    """Similarity of the class scores of both sides: 1 - the sum of |p_s - p_t| over that of p_s + p_t, in [0, 1]."""
 
     def __init__(self, loss_weight: float = 1.0, box_weight: float = 1.0):
         super().__init__(loss_weight)
         self.box_weight = box_weight
         self.pairs: list[LevelPair] = []
+        self.connectors = nn.ModuleDict()  # 1x1 convolutions to the teacher's channels, by name of the level
 
     def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
-        """Note the levels."""
         self.pairs = [LevelPair(*pair) for pair in zip(student, teacher, strict=True)]
+        for pair in self.pairs:
+            channels = pair.student.channels, pair.teacher.channels
+            if self.needs_connector(*channels):
+                self.connectors[pair.name] = nn.Conv2d(*channels, kernel_size=1)
 
-    def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
-        """Refuse a head of an unknown family.
+    def connected(self, maps: Sequence[Tensor], num_levels: int) -> list[Tensor | None]:
+        """The student's maps after the connectors, each at the index of the teacher's level; `None` elsewhere."""
+        placed: list[Tensor | None] = [None] * num_levels
+        for pair, student_map in zip(self.pairs, maps, strict=True):
+            connected = self.connectors[pair.name](student_map) if pair.name in self.connectors else student_map
+            placed[pair.teacher.index] = connected
+        return placed
 
-        Raises:
-            ValueError: See `reader_of`.
-        """
-        try:
-            reader_of(teacher.dense_head)
-        except ValueError as error:
-            raise ValueError(f"{error}: {ON_MAPS}") from error
-
-    def compared(
-        self,
-        student: Sequence[Sequence[Tensor]],
-        teacher: Sequence[Sequence[Tensor]],
-        student_head: nn.Module,
-        teacher_head: nn.Module,
-    ) -> Tensor:
-        """Weighted loss of the raw outputs of two heads, by level.
-
-        Where one side has one row or column more, it is left out: of odd sides some necks make half rounded up (FPN),
-        others rounded down (HRFPN).
-
-        Raises:
-            ValueError: They differ by more in height or width at a level.
-        """
-        readers = reader_of(student_head), reader_of(teacher_head)
-        sums = []
-        for *sides, pair in zip(student, teacher, self.pairs, strict=True):
-            (height, width), (rows, columns) = sizes = [tuple(outputs[0].shape[2:]) for outputs in sides]
-            if abs(height - rows) > 1 or abs(width - columns) > 1:
-                raise ValueError(
-                    f"{type(self).__name__}: at stride {pair.stride} the student's outputs have {sizes[0]} positions "
-                    f"and the teacher's {sizes[1]}. Outputs of heads are not resized: use a loss on the neck maps"
-                )
-            height, width = min(height, rows), min(width, columns)
-            outputs = (
-                reader.read([output[:, :, :height, :width] for output in side], pair.stride)
-                for reader, side in zip(readers, sides, strict=True)
-            )
-            sums.append(compare(readers[1], *outputs))
-        classes, boxes, scores, differences, all_scores = (sum(values) for values in zip(*sums, strict=True))
-        self.similarity = 1 - differences / all_scores.clamp(min=1e-6)
+    def weighted(self, sums: Sequence[Sums]) -> Tensor:
+        """Loss of the sums of all levels or stages. Sets the similarity: 1 - differences over their upper bound."""
+        classes, boxes, scores, differences, largest = (sum(values) for values in zip(*sums, strict=True))
+        self.similarity = 1 - differences / largest.clamp(min=1e-6)
         return self.loss_weight * (classes + self.box_weight * boxes) / scores.clamp(min=1)
+
+    def details(self, size: Sequence[Sequence[int]]) -> list[str]:
+        return [f"connectors at {', '.join(self.connectors)}"] if len(self.connectors) else []
 
 
 @MODELS.register_module()
-class HeadLoss(_HeadOutputLoss):
+class HeadLoss(JointHeadLoss):
     """Compares the outputs of the teacher's frozen head for the student's maps with those for the teacher's maps.
 
     The student's neck maps go through a 1x1 connector, where channels differ, and through the teacher's head. The
-    student's own head may be of any kind: it is not read. Of a two-stage teacher, the head is the RPN.
-
-    Class scores are compared by binary cross-entropy, boxes by GIoU or KL divergence; see `compare`. The
-    sum over all levels is divided by the sum of the teacher's scores, or by 1 if that is less. Student and teacher need
-    the same classes, which the loss does not check; `tools/train.py --teacher` does, if it chooses the recipe.
+    student's head is not read, and may be of any kind. The head of a two-stage teacher is its RPN. Student and teacher
+    need the same classes, which the loss does not check; `tools/train.py --teacher` does, if it chooses the recipe.
+    `compare` has the formulas; the sum over all levels is divided by the sum of the teacher's scores, at least 1.
 
     Args:
         loss_weight: Factor of the whole loss.
-        box_weight: Factor of the box terms relative to the class term.
-        images: Share of a batch's images that are compared, above 0 and up to 1. They are the first ones; their number
-            is rounded up. The cost of the head's passes for the student's maps falls with it.
-
-    Raises:
-        ValueError: `images` is out of its range.
+        box_weight: Factor of the box term relative to the class term.
+        images: Share of a batch's images that are compared, above 0 and up to 1: the first ones, rounded up. It saves
+            passes of the head for the student's maps.
     """
 
     source = ("neck", "head")
     metric = "similarity.head"
+    """1 - the sum of |p_s - p_t| over that of p_s + p_t, of the class scores, in [0, 1]."""
 
     def __init__(self, loss_weight: float = 1.0, box_weight: float = 1.0, images: float = 1.0):
         super().__init__(loss_weight, box_weight)
         if not 0 < images <= 1:
-            raise ValueError(f"HeadLoss: images is a share above 0 and up to 1, such as 0.5; got {images}")
+            raise ValueError(f"HeadLoss: images is above 0 and at most 1, got {images}: write 0.5 for half of them")
         self.images = images
 
-    def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
-        """Build a connector for each level whose channels differ."""
-        super().prepare(student, teacher)
-        self.connectors = Connectors(self.pairs)
+    def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
+        """Raise ValueError for a head of an unknown family."""
+        reader_of(teacher.dense_head)
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[tuple[Tensor, ...]], batch: Batch) -> Tensor:
         """Weighted loss, from the student's maps `(B, C, H, W)` and the head's outputs for the teacher's, by level."""
         head, count = batch.teacher.dense_head, math.ceil(self.images * len(student[0]))
-        maps = self.connectors.placed([level[:count] for level in student], batch.teacher.num_levels)
+        maps = self.connected([level[:count] for level in student], batch.teacher.num_levels)
         outputs = batch.teacher.head(maps)
-        teacher = [[output[:count] for output in level] for level in teacher]
-        return self.compared([outputs[pair.teacher.index] for pair in self.pairs], teacher, head, head)
+        student_outputs = [outputs[pair.teacher.index] for pair in self.pairs]
+        teacher_outputs = [[output[:count] for output in level] for level in teacher]
+        return self.weighted(compare_levels(student_outputs, teacher_outputs, (head, head), self.pairs))
 
     def details(self, size: Sequence[Sequence[int]]) -> list[str]:
-        """Share of the images, and connectors."""
         share = f" on {self.images:.0%} of the images" if self.images < 1 else ""
-        return [f"the teacher's head{share}", *self.connectors.details()]
+        return [f"the teacher's head{share}", *super().details(size)]
 
 
 @MODELS.register_module()
-class OwnHeadLoss(_HeadOutputLoss):
-    """Compares the outputs of the student's own head with those of the teacher's head; see `HeadLoss`.
+class OwnHeadLoss(JointHeadLoss):
+    """Compares the outputs of the student's head with those of the teacher's head; arguments as for `HeadLoss`.
 
-    Both heads must have the same classes, anchors (or points) and box coder. It has no parameters, and the teacher's
-    head runs only without gradient.
-
-    Args:
-        loss_weight: Factor of the whole loss.
-        box_weight: Factor of the box terms relative to the class term.
+    Both heads must have the same classes, anchors (or points) and box coder. The teacher's head runs only without
+    gradient.
     """
 
     source = "head"
+    same_channels = False
     metric = "similarity.own_head"
 
     def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
-        """Refuse a pair of heads that cannot be compared.
-
-        Raises:
-            ValueError: They differ in classes, anchors or box coder, or one of them is of an unknown family.
-        """
-        try:
-            problem = difference_of_heads(dense_head(student), teacher.dense_head, self.pairs)
-        except ValueError as error:
-            raise ValueError(f"{error}: {ON_MAPS}") from error
-        if problem:
+        """Raise ValueError for heads that differ in classes, anchors or box coder, or are of an unknown family."""
+        if problem := difference_of_heads(dense_head(student), teacher.dense_head, self.pairs):
             raise ValueError(
                 f"OwnHeadLoss compares the heads of student and teacher position by position, but {problem}: use "
                 "pcka_mmdet.HeadLoss, which runs the teacher's head on the student's maps"
@@ -215,8 +137,60 @@ class OwnHeadLoss(_HeadOutputLoss):
         self, student: Sequence[tuple[Tensor, ...]], teacher: Sequence[tuple[Tensor, ...]], batch: Batch
     ) -> Tensor:
         """Weighted loss of the raw outputs of both heads, by level."""
-        return self.compared(student, teacher, dense_head(batch.student), batch.teacher.dense_head)
+        heads = dense_head(batch.student), batch.teacher.dense_head
+        return self.weighted(compare_levels(student, teacher, heads, self.pairs))
 
     def details(self, size: Sequence[Sequence[int]]) -> list[str]:
-        """Whose head it is."""
         return ["the student's head"]
+
+
+def compare_levels(
+    student: Sequence[Sequence[Tensor]],
+    teacher: Sequence[Sequence[Tensor]],
+    heads: tuple[nn.Module, nn.Module],
+    pairs: Sequence[LevelPair],
+) -> list[Sums]:
+    """Compare the raw outputs of the student's and the teacher's head at each pair of levels.
+
+    A row or column that only one side has is left out: some necks round half of an odd side up (FPN), some down
+    (HRFPN). Raises ValueError where outputs differ by more than 1 in height or width.
+    """
+    readers = reader_of(heads[0]), reader_of(heads[1])
+    sums = []
+    for *sides, pair in zip(student, teacher, pairs, strict=True):
+        sizes = [tuple(outputs[0].shape[2:]) for outputs in sides]
+        if any(abs(first - second) > 1 for first, second in zip(*sizes, strict=True)):
+            raise ValueError(
+                f"at stride {pair.stride} the student's head gives outputs at {sizes[0]} positions, the teacher's at "
+                f"{sizes[1]}. Outputs of heads are not resized: {ON_MAPS}"
+            )
+        height, width = map(min, *sizes)
+        outputs = (
+            reader.read([output[:, :, :height, :width] for output in side], pair.stride)
+            for reader, side in zip(readers, sides, strict=True)
+        )
+        sums.append(compare(readers[1], *outputs))
+    return sums
+
+
+def compare(reader: HeadReader, student: HeadOutputs, teacher: HeadOutputs) -> Sums:
+    """Compare the outputs of two heads of one family, position by position; `reader` is the teacher's.
+
+    Class scores: binary cross-entropy to the teacher's probabilities p_t, weighted by |p_s - p_t|. Boxes: see
+    `HeadReader.box_difference`. Box quality: binary cross-entropy. Boxes and quality are weighted by the teacher's
+    score, the largest p_t over the classes of a position. The teacher's objectness, if any, multiplies the weights of
+    classes and boxes; objectness is compared at all positions, weighted by its absolute difference.
+    """
+    target, predicted = teacher.logits.sigmoid(), student.logits.detach().sigmoid()
+    weight, scores = (predicted - target).abs(), target.amax(2)
+    differences, largest_differences = weight.sum(), (predicted + target).sum()
+    quality = None if teacher.quality is None else teacher.quality.sigmoid()
+    if reader.quality == "objectness":
+        weight, scores = weight * quality[:, :, None], scores * quality
+    classes = (F.binary_cross_entropy_with_logits(student.logits, target, reduction="none") * weight).sum()
+    boxes = (reader.box_difference(student.boxes, teacher.boxes) * scores).sum()
+    if quality is not None:
+        entropy = F.binary_cross_entropy_with_logits(student.quality, quality, reduction="none")
+        where = (student.quality.detach().sigmoid() - quality).abs() if reader.quality == "objectness" else scores
+        boxes = boxes + (entropy * where).sum()
+    return Sums(classes, boxes, scores.sum(), differences, largest_differences)

@@ -1,19 +1,17 @@
-"""The base class of distillation losses: the contract between distiller and losses. docs/losses.md has an example.
-
-Shape shorthand: a map is `(B, C, H, W)`; neck outputs are a tuple of maps, one per level.
-"""
+"""The base class of distillation losses, and the wrapper of foreign ones. A map is `(B, C, H, W)`."""
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ..heads import reader_of
 from ..levels import Level
-from ..sources import MAP_SOURCES
+from ..sources import MAP_SOURCES, RoIOutputs, dense_head
 
 if TYPE_CHECKING:
     from ..teacher import Teacher
@@ -23,7 +21,7 @@ Maps = Tensor | Sequence[Tensor]
 
 @dataclass(frozen=True)
 class Batch:
-    """What a loss may read besides the outputs of both sides."""
+    """Data of a step, for a loss that reads more than the outputs it compares."""
 
     samples: Sequence[BaseDataElement] | None
     """Data samples of the images: annotations and sizes."""
@@ -49,7 +47,7 @@ class LevelLoss(nn.Module):
     """Base of the losses that compare an output of the student with one of the teacher.
 
     The distiller builds one loss for each level, calls `prepare` when the model is built, and `forward` in each step.
-    A subclass implements `level_loss`, or all of `forward`.
+    A subclass implements `level_loss`; if it reads no maps, all of `forward`.
 
     Args:
         loss_weight: Factor of the loss. For tuples, the losses of all levels are summed.
@@ -58,18 +56,13 @@ class LevelLoss(nn.Module):
     source: str | tuple[str, str] = "neck"
     """The source to read, of `pcka_mmdet.models.sources.SOURCES`; a pair if student and teacher differ."""
     sources: tuple[str, ...] = MAP_SOURCES
-    """Values that `source` may have in a config. A loss on other sources than maps implements all of `forward`."""
+    """Values that `source` may have in a config."""
     joint = False
-    """Whether one loss reads all its levels at once.
-
-    `prepare` and `forward` then get lists in place of single levels and outputs, `is_degenerate` a list of sizes.
-    """
-
+    """Whether one loss reads all its levels at once: methods then get lists of levels, outputs and sizes."""
     same_channels: bool = True
     """Whether both sides need equal numbers of channels; where they differ, `prepare` builds a connector."""
     needs_maps = False
-    """Whether it compares maps alone, and no vectors, such as those of a classifier's pooling neck."""
-
+    """Whether the loss refuses vectors, which a classifier's pooling neck gives."""
     metric: str | None = None
     """Name of `similarity` in the log; without "loss"."""
 
@@ -77,18 +70,13 @@ class LevelLoss(nn.Module):
         super().__init__()
         self.loss_weight = loss_weight
         self.similarity: Tensor | None = None
-        """How alike both sides were in the last step, detached; a subclass that has a `metric` sets it."""
+        """Similarity of both sides in the last step, detached; a subclass that has a `metric` sets it."""
         self.connector: nn.Conv2d | None = None
 
     def prepare(self, student: Level, teacher: Level) -> None:
         """Build all parameters, before optimizer, DDP and EMA are set up: here the connector, a 1x1 convolution.
 
-        Args:
-            student: The student's level.
-            teacher: The teacher's level that it is compared with.
-
-        Raises:
-            ValueError: The loss needs maps, and there are vectors; or logits or other vectors differ in width.
+        Raises ValueError for vectors where the loss needs maps, and for vectors that differ in width.
         """
         if self.needs_maps and student.stride is None:
             raise ValueError(f"{type(self).__name__} compares maps, and the neck gives vectors: use source='backbone'")
@@ -101,52 +89,50 @@ class LevelLoss(nn.Module):
                 )
             self.connector = nn.Conv2d(student.channels, teacher.channels, kernel_size=1)
 
-    def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
-        """Refuse a pair of models that the loss cannot use, before a training starts.
+    def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
+        """Whether the student's map needs a 1x1 convolution before the loss."""
+        return self.same_channels and student_channels != teacher_channels
 
-        Raises:
-            ValueError: The loss cannot use their outputs.
-        """
+    def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
+        """Raise ValueError for a pair of models that the loss cannot use, before a training starts."""
 
     def forward(self, student: Maps, teacher: Maps, batch: Batch | None = None) -> Tensor:
-        """Weighted loss as a scalar.
+        """Weighted loss as a scalar, from the maps of a level; without `batch`, also from tuples with a map a level.
 
-        Args:
-            student: The student's output at the level, float32 or wider.
-            teacher: The teacher's.
-            batch: Data samples, image size and teacher; `None` in other distillers than FPNDistiller.
-
-        Raises:
-            ValueError: The two sides differ in levels, images or (where the loss does not allow it) channels; or no
-                level of two tuples is large enough.
+        Raises ValueError where the sides differ in levels, images or channels, or no level of a tuple is large enough.
         """
         if isinstance(student, Tensor) and isinstance(teacher, Tensor):
-            return self.level_loss(self.connect(student), teacher, batch)
+            return self.level_loss(student if self.connector is None else self.connector(student), teacher, batch)
         if isinstance(student, Tensor) or isinstance(teacher, Tensor) or len(student) != len(teacher):
             raise ValueError(
                 f"{type(self).__name__} compares two maps, or two tuples of as many levels; got {_shapes(student)} of "
                 f"the student and {_shapes(teacher)} of the teacher: record the same number of levels on both sides"
             )
         problems = [self.problem(level.shape[2:]) for level in student]
-        found = "; ".join(problem for problem in problems if problem)
+        message = "; ".join(problem for problem in problems if problem)
         if all(problems):
-            raise ValueError(f"{type(self).__name__}: no level is left: {found}")
-        if found:
-            warnings.warn(f"{type(self).__name__} leaves out levels: {found}", stacklevel=2)
+            raise ValueError(f"{type(self).__name__}: no level is left: {message}")
+        if message:
+            warnings.warn(f"{type(self).__name__} leaves out levels: {message}", stacklevel=2)
         levels = zip(student, teacher, problems, strict=True)
-        return sum(self(own, other, batch) for own, other, problem in levels if problem is None)
+        return sum(self(*pair, batch) for *pair, problem in levels if problem is None)
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None) -> Tensor:
         """Weighted loss of one pair of outputs; the student's has passed the connector."""
         raise NotImplementedError
 
-    def connect(self, student: Tensor) -> Tensor:
-        """The student's map after the connector, if there is one."""
-        return student if self.connector is None else self.connector(student)
-
-    def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
-        """Whether the student's map needs a 1x1 convolution before the loss."""
-        return self.same_channels and student_channels != teacher_channels
+    def align(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """The teacher's map, detached, at the student's size. Raises ValueError where images or channels differ."""
+        if student.shape[0] != teacher.shape[0] or (self.same_channels and student.shape[1] != teacher.shape[1]):
+            raise ValueError(
+                f"{type(self).__name__} got a student map of shape {tuple(student.shape)} and a teacher map of shape "
+                f"{tuple(teacher.shape)}: images and channels must agree. For different channels use "
+                "pcka_mmdet.FPNDistiller, which builds a 1x1 connector, or put a connector before the loss"
+            )
+        teacher = teacher.detach()
+        if student.shape[2:] == teacher.shape[2:]:
+            return teacher
+        return F.interpolate(teacher, student.shape[2:], mode="bilinear", align_corners=False)
 
     @property
     def active(self) -> bool:
@@ -170,7 +156,7 @@ class LevelLoss(nn.Module):
         return {} if self.metric is None or self.similarity is None else {self.metric: self.similarity}
 
     def note_cosine(self, student: Tensor, teacher: Tensor) -> None:
-        """Take the cosine of both sides, each as one vector, as the similarity; none where their shapes differ."""
+        """Set `similarity` to the cosine of both sides, each as one vector; to `None` where their shapes differ."""
         same = student.shape == teacher.shape
         self.similarity = F.cosine_similarity(student.detach().flatten(), teacher.flatten(), dim=0) if same else None
 
@@ -184,30 +170,48 @@ class LevelLoss(nn.Module):
         return ", ".join(words)
 
     def details(self, size: Sequence[int]) -> list[str]:
-        """What `describe` says besides weight and connector."""
+        """Settings that `describe` names between weight and connector."""
         return []
-
-    def align(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """The teacher's map, detached, at the student's height and width.
-
-        Args:
-            student: The student's map `(B, C, H, W)`.
-            teacher: The teacher's `(B, C', H', W')`.
-
-        Raises:
-            ValueError: The maps differ in images or, with `same_channels`, in channels.
-        """
-        if student.shape[0] != teacher.shape[0] or (self.same_channels and student.shape[1] != teacher.shape[1]):
-            raise ValueError(
-                f"{type(self).__name__} got a student map of shape {tuple(student.shape)} and a teacher map of shape "
-                f"{tuple(teacher.shape)}: images and channels must agree. For other channels use "
-                "pcka_mmdet.FPNDistiller, which builds a 1x1 connector, or put a connector of your own before the loss"
-            )
-        teacher = teacher.detach()
-        if student.shape[2:] == teacher.shape[2:]:
-            return teacher
-        return F.interpolate(teacher, student.shape[2:], mode="bilinear", align_corners=False)
 
 
 def _shapes(maps: Maps) -> tuple | list[tuple]:
     return tuple(maps.shape) if isinstance(maps, Tensor) else [tuple(level.shape) for level in maps]
+
+
+class ForeignLoss(LevelLoss):
+    """Wraps a module that is called with the student's and the teacher's output, and keeps its weight.
+
+    Of heads it compares the class logits, one row for each proposal (`roi_head`), or for each anchor at each position
+    of a level (`head`).
+    """
+
+    sources = (*MAP_SOURCES, "logits", "head", "roi_head")
+    metric = "similarity.outputs"
+    """Cosine of what the loss compares, each side as one vector; none where their shapes differ."""
+
+    def __init__(self, loss: nn.Module):
+        super().__init__(getattr(loss, "loss_weight", 1.0))
+        self.loss = loss
+
+    def forward(self, student: Any, teacher: Any, batch: Batch | None = None) -> Tensor:
+        """Weighted loss as a scalar. Raises ValueError for heads that differ in classes, anchors or positions."""
+        if isinstance(student, Tensor):
+            return super().forward(student, teacher, batch)
+        if isinstance(student, RoIOutputs):
+            rows = student.cls_score, teacher.cls_score
+        else:
+            readers = reader_of(dense_head(batch.student)), reader_of(batch.teacher.dense_head)
+            logits = readers[0].class_logits(student), readers[1].class_logits(teacher)
+            rows = tuple(side.movedim(2, -1).flatten(0, -2) for side in logits)
+        if rows[0].shape != rows[1].shape:
+            raise ValueError(
+                f"{type(self.loss).__name__} compares class logits row by row, and the student's head gives "
+                f"{tuple(rows[0].shape)} of them, the teacher's {tuple(rows[1].shape)}: both need the same classes and "
+                "anchors. Use a loss on the neck maps"
+            )
+        return self.level_loss(*rows, batch)
+
+    def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None) -> Tensor:
+        teacher = teacher.detach()
+        self.note_cosine(student, teacher)
+        return self.loss(student.contiguous(), teacher.contiguous())  # some of MMRazor's take views of them

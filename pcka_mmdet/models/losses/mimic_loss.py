@@ -1,11 +1,14 @@
-"""Feature mimicking."""
+"""Regression of the teacher's map: mimicking, and generation from the student's masked map."""
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from mmengine.dist import get_rank
+from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
+from ..levels import Level
+from ..training_state import iteration, seed
 from .level_loss import Batch, LevelLoss
 
 
@@ -13,8 +16,7 @@ from .level_loss import Batch, LevelLoss
 class MimicLoss(LevelLoss):
     """Mean squared error between the teacher's map and the student's after a 1x1 convolution (Huang et al. 2022, DIST).
 
-    `prepare` builds the convolution at every level, whatever the channels. Only `FPNDistiller` calls it: in another
-    distiller put a connector of your own before the loss.
+    Only `FPNDistiller` calls `prepare`, which builds the convolution at every level, whatever the channels.
 
     Args:
         loss_weight: Weight of the mean over all elements of a map.
@@ -25,13 +27,65 @@ class MimicLoss(LevelLoss):
     """Cosine of the connected map and the teacher's, each as one vector."""
 
     def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
-        """Always: the convolution leaves the student free to keep features of its own."""
+        """Always: the convolution leaves the student free to keep its features."""
         return True
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
-        """Weighted loss of one pair of maps, in float32 or wider."""
         teacher = self.align(student, teacher)
         dtype = torch.promote_types(student.dtype, torch.float32)
         student, teacher = student.to(dtype), teacher.to(dtype)
         self.note_cosine(student, teacher)
         return self.loss_weight * F.mse_loss(student, teacher)
+
+
+@MODELS.register_module()
+class MaskedGenerationLoss(LevelLoss):
+    """Squared error between the teacher's map and the one generated from the student's masked map (MGD).
+
+    Some positions of the student's map are set to zero. The generator, two 3x3 convolutions, predicts the teacher's
+    whole map from the rest (Yang et al. 2022, "Masked Generative Distillation", eq. 2 to 4). The training's seed and
+    iteration, the process and the stride seed the masks: a resumed training draws the same ones, and the training's
+    random numbers do not change. Only `FPNDistiller` calls `prepare`, which builds the generator.
+
+    Args:
+        loss_weight: Factor of the squared error, which is summed over channels and positions and divided by the images.
+        mask_ratio: Share of the positions that are set to zero, within [0, 1).
+    """
+
+    needs_maps = True
+    metric = "similarity.generation"
+    """Cosine of the generated map and the teacher's, each as one vector."""
+
+    def __init__(self, loss_weight: float = 2e-5, mask_ratio: float = 0.65):
+        super().__init__(loss_weight)
+        if not 0 <= mask_ratio < 1:
+            raise ValueError(f"MaskedGenerationLoss: mask_ratio is at least 0 and below 1, got {mask_ratio}")
+        self.mask_ratio = mask_ratio
+        self._calls = 0
+        """Masks drawn so far, which stand for the iteration in a program without MMEngine's runner."""
+
+    def prepare(self, student: Level, teacher: Level) -> None:
+        super().prepare(student, teacher)
+        self.stride = student.stride
+        channels = teacher.channels
+        self.generator = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)
+        )
+
+    def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
+        teacher = self.align(student, teacher)
+        generated = self.generator(student * self.mask(student))
+        self.note_cosine(generated, teacher)
+        return self.loss_weight * F.mse_loss(generated, teacher, reduction="sum") / len(student)
+
+    def mask(self, student: Tensor) -> Tensor:
+        """A new random mask `(B, 1, H, W)` for each iteration: 1 where a position is kept and 0 elsewhere."""
+        number, self._calls = iteration(default=self._calls), self._calls + 1
+        # odd factors keep the masks of all seeds and iterations apart; 2^64 over the golden ratio spreads seeds (Knuth)
+        mixed = 0x9E3779B97F4A7C15 * seed() + 1_000_003 * number + 1009 * get_rank() + self.stride
+        source = torch.Generator(device=student.device).manual_seed(mixed % 2**63)
+        drawn = torch.rand(len(student), 1, *student.shape[2:], generator=source, device=student.device)
+        return (drawn >= self.mask_ratio).to(student)
+
+    def details(self, size: tuple[int, int]) -> list[str]:
+        return [f"{self.mask_ratio:.0%} masked"]

@@ -1,11 +1,12 @@
-"""Patch-based centred kernel alignment."""
+"""Patch-based centred kernel alignment, and the maximum mean discrepancy of patches, its ablation."""
 
 from collections.abc import Sequence
 
 from torch import Tensor
 
-from pcka_mmdet.functional import patch_cka
-from pcka_mmdet.functional.cka_forms import CENTERINGS, MIN_SAMPLES
+from pcka_mmdet.functional import mmd, patch_cka
+from pcka_mmdet.functional.cka import CENTERINGS, MIN_SAMPLES
+from pcka_mmdet.functional.mmd import KERNELS
 from pcka_mmdet.registry import MODELS
 
 from .level_loss import Batch
@@ -21,15 +22,12 @@ class PCKALoss(PatchLoss):
 
     Args:
         loss_weight: Weight of the term over patches.
-        patch_size: See `PatchLoss`.
+        patch_size: See `PatchLoss`. `position_weight` needs a number.
         average: See `PatchLoss`. `position_weight` needs equal numbers of channels too.
         centering: `'none'` (the paper's released form), `'center'` or `'debias'`; see `pcka_mmdet.functional.cka`.
         position_weight: Weight of the term whose Gram matrices compare the features of a patch in place of patches
             (the released code's "inter" term). 0 leaves it out.
         fit: See `PatchLoss`.
-
-    Raises:
-        ValueError: An option is unknown.
     """
 
     metric = "similarity.pcka"
@@ -55,31 +53,15 @@ class PCKALoss(PatchLoss):
                 f"{patch_size**2}, and centering={centering!r} needs {MIN_SAMPLES[centering]}: use larger patches, or "
                 "position_weight=0"
             )
-        self.centering = centering
-        self.position_weight = position_weight
+        self.centering, self.position_weight = centering, position_weight
+        self.same_channels = self.same_channels or position_weight != 0
+        self.min_patches, self.requirement = MIN_SAMPLES[centering], f"centering={centering!r}"
 
     @property
     def active(self) -> bool:
-        """Whether either term has any weight."""
         return self.loss_weight != 0 or self.position_weight != 0
 
-    @property
-    def min_patches(self) -> int:
-        """Patches that the estimator needs."""
-        return MIN_SAMPLES[self.centering]
-
-    @property
-    def requirement(self) -> str:
-        """How many, for messages."""
-        return f"centering={self.centering!r} needs {self.min_patches}"
-
-    @property
-    def same_channels(self) -> bool:
-        """The term over positions compares channel i with channel i too."""
-        return super().same_channels or self.position_weight != 0
-
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
-        """Weighted loss of one pair of maps, in float32 or wider."""
         teacher = self.align(student, teacher)
         weights = {"patches": self.loss_weight}
         if self.position_weight:
@@ -90,6 +72,41 @@ class PCKALoss(PatchLoss):
         return sum(weight * (1 - value) for weight, value in zip(weights.values(), similarities, strict=True))
 
     def details(self, size: Sequence[int]) -> list[str]:
-        """Weight of the term over positions, and the patches."""
         positions = [f"positions {self.position_weight:g}"] if self.position_weight else []
         return [*positions, *super().details(size)]
+
+
+@MODELS.register_module()
+class MMDLoss(PatchLoss):
+    """Squared maximum mean discrepancy between the patches of both maps, the mean over groups of patches.
+
+    Args:
+        loss_weight: Factor of the loss. The linear form is at most 1 / N^2 for N patches, so its weight is large, or
+            its gradient is balanced.
+        kernel: `'linear'` or `'rbf'`; see `pcka_mmdet.functional.mmd`. `'rbf'` needs equal numbers of channels.
+        patch_size: See `PatchLoss`.
+        average: See `PatchLoss`.
+        fit: See `PatchLoss`.
+    """
+
+    metric = "similarity.mmd_cosine"
+    """Cosine of the patches of both maps, each side as one vector; none where they differ in channels."""
+
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        kernel: str = "linear",
+        patch_size: int | str = 16,
+        average: str = "channel",
+        fit: str = "resize",
+    ):
+        super().__init__(loss_weight, patch_size, average, fit)
+        if kernel not in KERNELS:
+            raise ValueError(f"MMDLoss: kernel must be one of {KERNELS}, got {kernel!r}")
+        self.kernel = kernel
+        self.same_channels = self.same_channels or kernel == "rbf"
+
+    def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
+        patches = self.cut(student, teacher)
+        self.note_cosine(*patches)
+        return self.loss_weight * mmd(*patches, self.kernel).mean()

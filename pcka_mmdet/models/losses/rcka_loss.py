@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup, get_backend, group, is_gloo_available, new_group
 
 from pcka_mmdet.functional import cka
-from pcka_mmdet.functional.cka_forms import CENTERINGS, MIN_SAMPLES
+from pcka_mmdet.functional.cka import CENTERINGS, MIN_SAMPLES
 from pcka_mmdet.registry import MODELS
 
 from ..levels import Level
@@ -26,9 +26,8 @@ class RCKALoss(LevelLoss):
     """1 - CKA between the student's and the teacher's representation of the samples of a batch (RCKA, the paper's 4.1).
 
     `loss_weight * (1 - CKA(X, Y)) + class_weight * (1 - CKA(X', Y'))`, where X and Y hold one sample a row: a
-    classifier's logits, an image's map as one vector, or the class logits of a proposal. Of a RoI head, the
-    samples are the proposals whose most probable class in the teacher is not the background. With fewer samples than
-    `MIN_SAMPLES` the loss is 0.
+    classifier's logits, an image's map as one vector, or the class logits of a proposal, if the teacher's most probable
+    class is not the background. With fewer samples than `MIN_SAMPLES` the loss is 0.
 
     Args:
         loss_weight: Weight of the term over samples.
@@ -37,9 +36,6 @@ class RCKALoss(LevelLoss):
         gather: Compare the samples of all processes. A Gram matrix of 2 samples says nothing, one of 32 does.
         grid: Average maps to `grid` x `grid` cells first. `gather` needs it where the images of a step are padded to
             different sizes in the processes.
-
-    Raises:
-        ValueError: `centering` is unknown, or `grid` is below 1.
     """
 
     source = "logits"
@@ -58,56 +54,38 @@ class RCKALoss(LevelLoss):
         super().__init__(loss_weight)
         if centering not in CENTERINGS:
             raise ValueError(f"RCKALoss: centering must be one of {CENTERINGS}, got {centering!r}")
-        self.centering = centering
-        self.class_weight = class_weight
         if grid is not None and grid < 1:
-            raise ValueError(f"RCKALoss: grid is a number of cells, such as 8, or None; got {grid}")
+            raise ValueError(f"RCKALoss: grid is a number of cells, got {grid}: write 8, or None for whole maps")
+        self.centering, self.class_weight = centering, class_weight
         self.gather, self.grid = gather, grid
+        self.same_channels = class_weight != 0  # Gram matrices of samples compare any widths
         self._warned = False
 
     @property
     def active(self) -> bool:
-        """Whether either term has any weight."""
         return self.loss_weight != 0 or self.class_weight != 0
 
-    @property
-    def same_channels(self) -> bool:
-        """Gram matrices of samples compare any widths; those of classes need the same classes."""
-        return self.class_weight != 0
-
     def prepare(self, student: Level, teacher: Level) -> None:
-        """Refuse a term over classes on maps, or over too few of them.
-
-        Raises:
-            ValueError: The outputs are maps, or have other or too few classes.
-        """
+        """Also raises ValueError for a term over classes where outputs are maps, or have too few classes."""
         if self.class_weight and student.stride is not None:
             raise ValueError("RCKALoss: class_weight compares classes, and a map has none: use source='logits'")
-        if student.channels is not None:  # the classes of a RoI head are known with its outputs
-            self._check_classes(student.channels)
-        super().prepare(student, teacher)
-
-    def _check_classes(self, count: int) -> None:
-        """Refuse a term over too few classes."""
-        if self.class_weight and count < MIN_SAMPLES[self.centering]:
+        # the classes of a RoI head are known with its outputs
+        if self.class_weight and student.channels is not None and student.channels < MIN_SAMPLES[self.centering]:
             raise ValueError(
                 f"RCKALoss: class_weight compares classes, and centering={self.centering!r} needs "
-                f"{MIN_SAMPLES[self.centering]} of them; there are {count}: use class_weight=0"
+                f"{MIN_SAMPLES[self.centering]} of them; there are {student.channels}: use class_weight=0"
             )
+        super().prepare(student, teacher)
 
     def forward(self, student: Tensor | RoIOutputs, teacher: Tensor | RoIOutputs, batch: Batch | None = None) -> Tensor:
-        """Weighted loss as a scalar, from logits `(B, K)`, maps `(B, C, H, W)`, tuples of maps, or RoI outputs.
-
-        Raises:
-            ValueError: The two sides differ in samples or, for the term over classes, in classes, or have too few.
-        """
+        """Weighted loss as a scalar, from logits `(B, K)`, maps `(B, C, H, W)`, tuples of maps, or RoI outputs."""
         if isinstance(student, RoIOutputs):
             objects = teacher.cls_score.argmax(1) < teacher.cls_score.shape[1] - 1
             return self.level_loss(student.cls_score[objects], teacher.cls_score[objects], batch)
         return super().forward(student, teacher, batch)
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
-        """Weighted loss of one pair of outputs."""
+        """Raises ValueError where the sides differ in samples or, with `class_weight`, in classes."""
         x, y = student, teacher.detach()
         if self.grid and x.dim() == 4:
             x, y = (F.adaptive_avg_pool2d(maps, self.grid) for maps in (x, y))
@@ -116,13 +94,12 @@ class RCKALoss(LevelLoss):
                 f"RCKALoss got {tuple(student.shape)} of the student and {tuple(teacher.shape)} of the teacher: the "
                 f"samples{' and classes' if self.class_weight else ''} must agree"
             )
-        self._check_classes(x.shape[1:].numel())
         if self.gather:
             x, y = gathered(x), gathered(y)
         x, y = x.flatten(1), y.flatten(1)
         if len(x) < MIN_SAMPLES[self.centering]:
             self.similarity = None
-            self._warn(len(x))
+            self._warn_once(len(x))
             return zero_of([student], student)
         similarity = cka(x, y, self.centering)
         self.similarity = similarity.detach()
@@ -131,39 +108,28 @@ class RCKALoss(LevelLoss):
             loss = loss + self.class_weight * (1 - cka(x.T, y.T, self.centering))
         return loss
 
-    def _warn(self, samples: int) -> None:
-        """Say once that a batch is too small."""
+    def _warn_once(self, samples: int) -> None:
+        where, more = (" of all processes", "") if self.gather else ("", " or, with several processes, gather=True")
+        message = (
+            f"RCKALoss: a batch{where} has {samples} samples, and centering={self.centering!r} needs "
+            f"{MIN_SAMPLES[self.centering]}: its loss is 0. Use larger batches{more}"
+        )
         if not self._warned:
-            where, more = (" of all processes", "") if self.gather else ("", " or, with several processes, gather=True")
-            print_log(
-                f"RCKALoss: a batch{where} has {samples} samples, and centering={self.centering!r} needs "
-                f"{MIN_SAMPLES[self.centering]}: its loss is 0. Use larger batches{more}",
-                "current",
-                level=logging.WARNING,
-            )
+            print_log(message, "current", level=logging.WARNING)
         self._warned = True
 
     def details(self, size: Sequence[int]) -> list[str]:
-        """Weight of the term over classes, the grid, and where the samples come from."""
         classes = [f"classes {self.class_weight:g}"] if self.class_weight else []
         cells = [f"{self.grid}x{self.grid} cells"] if self.grid and len(size) == 2 else []
         return [*classes, *cells, *(["samples of all processes"] if self.gather else [])]
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """Rows of all processes, in the order of their ranks; gradients reach those of this process.
+    """Rows `(N, ...)` of all processes, in the order of their ranks; N may differ. Every process must call it.
 
-    Every process must call it. The gradient of the own rows is multiplied by the number of processes, because DDP takes
-    the mean of all gradients: so that mean is the gradient of one process with the whole batch.
-
-    Args:
-        rows: Rows of this process `(N, ...)`; N may differ between processes.
-
-    Returns:
-        Rows `(sum of N, ...)`.
-
-    Raises:
-        ValueError: The shape of a row differs between processes; every process raises it.
+    Gradients reach the rows of this process, times the number of processes: DDP takes the mean of all gradients, which
+    is then the gradient of one process with the whole batch. Every process raises ValueError where the shapes of a row
+    differ.
     """
     processes = get_world_size()
     if processes == 1:
@@ -178,10 +144,10 @@ def gathered(rows: Tensor) -> Tensor:
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
     padded[: len(rows)] = rows.detach()
     parts = [part[:count] for part, count in zip(all_gather(padded), counts, strict=True)]
-    own = rows.view_as(rows)
-    if own.requires_grad:
-        own.register_hook(lambda gradient: gradient * processes)
-    parts[get_rank()] = own
+    with_gradient = rows.view_as(rows)
+    if with_gradient.requires_grad:
+        with_gradient.register_hook(lambda gradient: gradient * processes)
+    parts[get_rank()] = with_gradient
     return torch.cat(parts)
 
 

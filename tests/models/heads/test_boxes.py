@@ -1,12 +1,10 @@
-"""Decoding of boxes, grids of priors, and the difference of boxes, also where one of them has no area."""
+"""Decoding of boxes, and the difference of boxes, also where one of them has no area."""
 
 import pytest
 import torch
 
-from pcka_mmdet.models.heads.boxes import MOST_GRIDS, constant, decode, difference, giou, grid
+from pcka_mmdet.models.heads.boxes import constant, decode, difference, giou
 from tests.boxes import giou as reference_giou
-
-CPU = torch.device("cpu")
 
 
 def boxes(*rows):
@@ -19,7 +17,7 @@ def random(seed, *shape):
 
 def test_giou_where_both_have_an_area():
     student, teacher = boxes([-1, -1, 1, 2], [0, 0, 3, 1]), boxes([-1, 0, 2, 2], [4, 4, 5, 6])
-    expected = [2 * (1 - reference_giou(one, other)) for one, other in zip(student, teacher, strict=True)]
+    expected = [2 * (1 - reference_giou(first, second)) for first, second in zip(student, teacher, strict=True)]
     torch.testing.assert_close(difference(student, teacher), torch.stack(expected))
 
 
@@ -30,7 +28,7 @@ def test_giou_is_mmdetections():
     corner, sides = random(0, 2, 40, 2), random(1, 2, 40, 2).abs() * torch.logspace(-5, 1, 40)[:, None]
     pair = torch.cat([corner * sides.mean(-1, keepdim=True), corner * sides.mean(-1, keepdim=True) + sides], -1)
     results = []
-    for function in (giou, lambda one, other: bbox_overlaps(one, other, mode="giou", is_aligned=True)):
+    for function in (giou, lambda first, second: bbox_overlaps(first, second, mode="giou", is_aligned=True)):
         student = pair[0].clone().requires_grad_()
         values = function(student, pair[1])
         values.sum().backward()
@@ -72,7 +70,7 @@ def test_a_small_box_of_the_teachers_is_no_unit(side):
 def test_gradient():
     student, teacher = random(0, 20, 4), random(1, 20, 4)
     assert ((student[:, 2:] > student[:, :2]).all(1)).any()
-    assert torch.autograd.gradcheck(lambda own: difference(own, teacher), student.requires_grad_())
+    assert torch.autograd.gradcheck(lambda x: difference(x, teacher), student.requires_grad_())
 
 
 CODERS = {
@@ -100,23 +98,9 @@ def test_decode_is_the_coders(coder):
     torch.testing.assert_close(decode(coder, codes, anchors), expected)
 
 
-@pytest.mark.parametrize("options", [{}, dict(center_offset=0.5)], ids=str)
-def test_a_grid_of_anchors_is_mmdetections(options):
-    from mmdet.models.task_modules import AnchorGenerator
-
-    generator = AnchorGenerator(strides=[(8, 4)], ratios=[0.5, 2.0], scales=[1, 3], **options)
-    first = tuple(map(tuple, generator.base_anchors[0].tolist()))
-    expected = generator.single_level_grid_priors((3, 5), 0, torch.float64, CPU)
-    assert torch.equal(grid(first, (8, 4), (3, 5), CPU, torch.float64), expected)
-
-
-def test_the_caches():
-    """They give one tensor again and again, also where inference asked for it first, and do not grow without bound."""
-    grid.cache_clear()
+def test_a_constant_is_uploaded_once():
+    """Also where inference asked for it first."""
+    cpu = torch.device("cpu")
     with torch.inference_mode():
-        points = [grid(((4.0, 4.0),), (8, 8), (2, width), CPU, torch.float32) for width in range(MOST_GRIDS + 10)]
-        values = constant((1.0, 2.5), CPU, torch.float64)
-    assert values is constant((1.0, 2.5), CPU, torch.float64) and not values.is_inference()
-    assert points[-1] is grid(((4.0, 4.0),), (8, 8), (2, MOST_GRIDS + 9), CPU, torch.float32)
-    assert grid.cache_info().currsize == MOST_GRIDS
-    assert grid(((4.0, 4.0),), (8, 8), (2, 1), CPU, torch.float64).dtype == torch.float64
+        values = constant((1.0, 2.5), cpu, torch.float64)
+    assert values is constant((1.0, 2.5), cpu, torch.float64) and not values.is_inference()

@@ -1,4 +1,4 @@
-"""The readers: each against MMDetection's own prediction, a new family in one class, and heads that are refused."""
+"""The readers: each against MMDetection's prediction, a new family in one class, and heads that are refused."""
 
 import copy
 import pickle
@@ -12,37 +12,19 @@ from mmengine.config import ConfigDict
 
 from pcka_mmdet.engine.recipe import suitable_recipe
 from pcka_mmdet.models import FPNDistill
-from pcka_mmdet.models.heads import HeadReader, boxes, reader_of, reads
+from pcka_mmdet.models.heads import HeadOutputs, HeadReader, boxes, reader_of, reads
+from pcka_mmdet.models.heads.families import AnchorReader
 from pcka_mmdet.models.heads.reader import READERS
 from pcka_mmdet.models.losses.head_loss import compare
 from pcka_mmdet.models.sources import by_level, dense_head
-from tests.detectors import (
-    NUM_CLASSES,
-    atss,
-    build,
-    check_gradients,
-    faster_rcnn,
-    fcos,
-    gfl,
-    maps,
-    raw_batch,
-    reppoints,
-    retinanet,
-    rtmdet,
-    step,
-    yolox,
-)
+from tests.detectors import NUM_CLASSES, build, check_gradients, maps, raw_batch, retinanet, step
+from tests.models.losses.test_head_loss import HEADS
 
-FAMILIES = {
-    "RetinaHead": retinanet,
-    "RPNHead": faster_rcnn,
-    "ATSSHead": atss,
-    "FCOSHead": fcos,
-    "GFLHead": gfl,
-    "RepPointsHead": reppoints,
-    "RTMDetHead": rtmdet,
-    "YOLOXHead": yolox,
-}
+
+def class_scores(level: HeadOutputs) -> torch.Tensor:
+    """Scores `(N, C)` of a level: class probability, times the quality if there is one."""
+    quality = 1 if level.quality is None else level.quality.sigmoid().unsqueeze(2)
+    return (level.logits.sigmoid() * quality).permute(0, 3, 4, 1, 2).flatten(0, 3)
 
 
 def random_head(config: dict) -> torch.nn.Module:
@@ -53,37 +35,46 @@ def random_head(config: dict) -> torch.nn.Module:
     return head
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+def decoded(head: torch.nn.Module, relative: torch.Tensor, level: int) -> torch.Tensor:
+    """Boxes `(N, 4)` in pixels from those of a reader, `(1, A, 4, H, W)`, in the order of MMDetection's priors."""
+    priors = head.prior_generator.single_level_grid_priors(relative.shape[3:], level, torch.float32, "cpu")
+    of_anchors = isinstance(reader_of(head), AnchorReader)
+    unit = priors[:, 2:] - priors[:, :2] if of_anchors else torch.tensor([[8.0 * 2**level]])
+    corners = relative.permute(0, 3, 4, 1, 2).reshape(-1, 2, 2)
+    return (corners * unit[:, None] + ((priors[:, :2] + priors[:, -2:]) / 2)[:, None]).flatten(1)
+
+
+@pytest.mark.parametrize("family", [family for family in HEADS if family != "gfl"])
 def test_boxes_and_scores_are_those_of_mmdetections_prediction(family):
-    head = random_head(FAMILIES[family]())
+    """All but GFL's, whose distributions are compared as they are."""
+    head = random_head(HEADS[family]())
     reader = reader_of(head)
-    assert reader.family == family
     with torch.no_grad():
         outputs = head([m[:1] for m in maps(0)])
-        levels = by_level(outputs, 4, family)
-        decoded = torch.cat([reader.decode(level, i) for i, level in enumerate(levels)], 1)[0]
-        scores = torch.cat([reader.scores(level) for level in levels], 1)[0]
+        levels = [reader.read(level, 8 * 2**i) for i, level in enumerate(by_level(outputs, 4, family))]
+        corners = torch.cat([decoded(head, level.boxes, i) for i, level in enumerate(levels)])
+        scores = torch.cat([class_scores(level) for level in levels])
         cfg = ConfigDict(nms_pre=10**6, score_thr=-1.0, nms=dict(type="nms", iou_threshold=1.0), max_per_img=10**6)
-        options = dict(cfg=cfg, with_nms=family == "RPNHead", rescale=False)
+        options = dict(cfg=cfg, with_nms=family == "faster r-cnn", rescale=False)
         (expected,) = head.predict_by_feat(*outputs, batch_img_metas=[dict(img_shape=(128, 128))], **options)
     boxes_of, labels = (t.flatten() for t in torch.meshgrid(*map(torch.arange, scores.shape), indexing="ij"))
-    if family == "YOLOXHead":  # it predicts the best class of a box alone
+    if family == "yolox":  # it predicts the best class of a box only
         boxes_of, labels = torch.arange(len(scores)), scores.argmax(1)
     sides = []
-    for corners, score, label in (
-        (decoded[boxes_of], scores[boxes_of, labels], labels),
+    for box, score, label in (
+        (corners[boxes_of], scores[boxes_of, labels], labels),
         (expected.bboxes, expected.scores, expected.labels),
     ):  # most families clip to the image, some do not
-        sides.append(torch.cat([corners.clamp(0, 128), 128 * score[:, None], 128.0 * label[:, None]], 1))
+        sides.append(torch.cat([box.clamp(0, 128), 128 * score[:, None], 128.0 * label[:, None]], 1))
     assert sides[0].shape == sides[1].shape
     distances = torch.cdist(*sides, compute_mode="donot_use_mm_for_euclid_dist")
     assert max(distances.amin(0).max(), distances.amin(1).max()) < 128 * 1e-4
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", HEADS)
 def test_reading_waits_for_no_device_and_uploads_once(family, monkeypatch):
     """Tensors of device meta have no values, so an operation that waits for one raises."""
-    head = random_head(FAMILIES[family]())
+    head = random_head(HEADS[family]())
     levels = by_level(head([m[:1] for m in maps(0)]), 4, family)
     levels = [[output.to("meta") for output in level] for level in levels]
     reader = reader_of(head.to("meta"))
@@ -91,20 +82,19 @@ def test_reading_waits_for_no_device_and_uploads_once(family, monkeypatch):
     def read():
         for index, level in enumerate(levels):
             compare(reader, *[reader.read(level, 8 * 2**index)] * 2)
-            reader.decode(level, index)
 
     def fail(*args, **kwargs):
         raise AssertionError("an upload")
 
     read()
-    misses = boxes.grid.cache_info().misses, boxes.constant.cache_info().misses
+    misses = boxes.constant.cache_info().misses
     monkeypatch.setattr(torch.Tensor, "new_tensor", fail)
     read()
-    assert misses == (boxes.grid.cache_info().misses, boxes.constant.cache_info().misses)
+    assert misses == boxes.constant.cache_info().misses
 
 
 def test_a_model_that_has_run_is_copied_and_pickled_as_one_that_has_not():
-    """The caches are no part of it."""
+    """The caches are not copied."""
     losses = dict(own=dict(type="pcka_mmdet.OwnHeadLoss"))
     distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
     model = FPNDistill(retinanet(), retinanet(), distiller, "random")
@@ -113,10 +103,10 @@ def test_a_model_that_has_run_is_copied_and_pickled_as_one_that_has_not():
     model.zero_grad()
     model.distiller.losses["own"].similarity = None
     assert len(pickle.dumps(model.distiller)) < 1.1 * size
-    other = copy.deepcopy(model).double().float()
+    copied = copy.deepcopy(model).double().float()
     torch.manual_seed(0)
     batch = raw_batch()
-    one, two = (m(**m.data_preprocessor(copy.deepcopy(batch), True), mode="loss") for m in (model, other))
+    one, two = (m(**m.data_preprocessor(copy.deepcopy(batch), True), mode="loss") for m in (model, copied))
     torch.testing.assert_close(one["distill.loss_own"], two["distill.loss_own"])
 
 
@@ -156,7 +146,7 @@ def toy() -> dict:
 
 @pytest.mark.parametrize("gradients_of_one_scale, recipe", [(True, "both-heads"), (False, "teacher-head")])
 def test_a_new_family_is_one_class(gradients_of_one_scale, recipe, monkeypatch):
-    """Nothing else knows of it: neither the losses nor the choice of a recipe."""
+    """Neither the losses nor the choice of a recipe name it."""
     monkeypatch.setitem(MODELS.module_dict, "ToyHead", ToyHead)
     student, teacher = build(toy()), build(toy())
     assert suitable_recipe(student, teacher)[0] == "maps"
@@ -164,7 +154,7 @@ def test_a_new_family_is_one_class(gradients_of_one_scale, recipe, monkeypatch):
 
     @reads("ToyHead")
     class ToyReader(HeadReader):
-        def relative_boxes(self, codes, stride):
+        def compared_boxes(self, codes, stride):
             centre, sides = codes.chunk(2, dim=2)
             return torch.cat([centre - sides.abs() / 2, centre + sides.abs() / 2], dim=2)
 
@@ -175,8 +165,8 @@ def test_a_new_family_is_one_class(gradients_of_one_scale, recipe, monkeypatch):
     torch.nn.init.normal_(model.teacher.bbox_head.conv_reg.weight, std=0.1)
     step(model, check_gradients(model, raw_batch()))
     level = [torch.zeros(1, NUM_CLASSES, 1, 2), torch.tensor([0.0, 0.0, 2.0, 1.0]).view(1, 4, 1, 1).repeat(1, 1, 1, 2)]
-    decoded = reader_of(model.teacher.bbox_head).decode(level, 1)  # points at (8, 8) and (24, 8)
-    assert decoded.tolist() == [[[-8.0, 0.0, 24.0, 16.0], [8.0, 0.0, 40.0, 16.0]]]
+    corners = decoded(model.teacher.bbox_head, reader_of(model.teacher.bbox_head).read(level, 16).boxes, 1)
+    assert corners.tolist() == [[-8.0, 0.0, 24.0, 16.0], [8.0, 0.0, 40.0, 16.0]]  # points at (8, 8) and (24, 8)
     with pytest.raises(ValueError, match=r"their heads code boxes in different ways \(RetinaHead and ToyHead\)"):
         FPNDistill(retinanet(), toy(), dict(type="pcka_mmdet.FPNDistiller", losses=losses), "random")
 

@@ -28,7 +28,7 @@ def test_of_a_dense_head_an_anchor_at_a_position_is_a_row():
     losses = model.train()(**model.data_preprocessor(raw_batch(), True), mode="loss")
     student, teacher = (next(s for s in seen if s[0].requires_grad == grad) for grad in (True, False))
     anchors = student[0].shape[1] // NUM_CLASSES
-    for stride, own, other in zip((8, 16, 32, 64), student, teacher, strict=True):
+    for stride, student_level, teacher_level in zip((8, 16, 32, 64), student, teacher, strict=True):
         rows = [
             torch.stack(
                 [
@@ -39,7 +39,7 @@ def test_of_a_dense_head_an_anchor_at_a_position_is_a_row():
                     for x in range(side.shape[3])
                 ]
             )
-            for side in (own, other)
+            for side in (student_level, teacher_level)
         ]
         torch.testing.assert_close(losses[f"distill.loss_dist_s{stride}"], MODELS.build(DIST)(*rows))
     model.parse_losses(losses)[0].backward()
@@ -52,8 +52,8 @@ def test_of_a_roi_head_a_proposal_is_a_row():
     assert 0 < losses["distill.loss_dist"] < 4
     rois, boxes = torch.zeros(6, 5), torch.zeros(6, 4)
     student, teacher = torch.randn(2, 6, 4)
-    found = ForeignLoss(MODELS.build(DIST))(RoIOutputs(rois, student, boxes), RoIOutputs(rois, teacher, boxes))
-    torch.testing.assert_close(found, MODELS.build(DIST)(student, teacher))
+    actual = ForeignLoss(MODELS.build(DIST))(RoIOutputs(rois, student, boxes), RoIOutputs(rois, teacher, boxes))
+    torch.testing.assert_close(actual, MODELS.build(DIST)(student, teacher))
 
 
 def test_the_similarity_is_the_cosine_of_both_outputs():

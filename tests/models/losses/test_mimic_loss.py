@@ -21,8 +21,8 @@ def test_the_similarity_is_the_cosine_of_whole_maps():
     loss = MimicLoss()
     assert loss.metrics() == {}
     loss(student, teacher)
-    one, other = student.double().flatten(), teacher.double().flatten()
-    cosine = one.dot(other) / one.norm() / other.norm()
+    x, y = student.double().flatten(), teacher.double().flatten()
+    cosine = x.dot(y) / x.norm() / y.norm()
     torch.testing.assert_close(loss.metrics()["similarity.mimic"].double(), cosine, rtol=0, atol=1e-5)
 
 

@@ -27,8 +27,8 @@ def test_is_the_mean_over_groups_of_patches(kernel, average):
 def test_the_similarity_is_the_cosine_of_the_patches():
     loss = MMDLoss(patch_size=4, average="batch")
     loss(maps(), maps(seed=1))
-    one, other = maps().flatten(), maps(seed=1).flatten()
-    expected = one.dot(other) / one.norm() / other.norm()  # the patches are the whole maps in another order
+    x, y = maps().flatten(), maps(seed=1).flatten()
+    expected = x.dot(y) / x.norm() / y.norm()  # the patches are the whole maps in another order
     torch.testing.assert_close(loss.metrics(), {"similarity.mmd_cosine": expected})
     loss(maps(3), maps(5))
     assert loss.metrics() == {}

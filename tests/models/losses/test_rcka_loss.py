@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pcka_mmdet.functional.cka_forms import CENTERINGS, MIN_SAMPLES
+from pcka_mmdet.functional.cka import CENTERINGS, MIN_SAMPLES
 from pcka_mmdet.models import RCKALoss
 from pcka_mmdet.models.levels import Level
 from pcka_mmdet.models.losses.rcka_loss import gathered
@@ -41,7 +41,7 @@ def test_maps_are_averaged_to_a_grid():
     cells = [maps.unflatten(3, (2, -1)).unflatten(2, (2, -1)).mean((3, 5)) for maps in (student, teacher)]
     torch.testing.assert_close(RCKALoss(grid=2)(student, teacher), RCKALoss()(*cells))
     assert RCKALoss(grid=2).describe((6, 4)) == "weight 1, 2x2 cells"
-    with pytest.raises(ValueError, match="grid is a number of cells, such as 8, or None; got 0"):
+    with pytest.raises(ValueError, match="grid is a number of cells, got 0: write 8, or None"):
         RCKALoss(grid=0)
 
 
@@ -79,8 +79,8 @@ def test_of_a_roi_head_the_proposals_that_the_teacher_takes_for_an_object(warned
     teacher[[1, 5], 3] = 10.0
     objects = [0, 2, 3, 4, 6, 7, 8]
     loss = RCKALoss()
-    found = loss(roi_outputs(student), roi_outputs(teacher))
-    torch.testing.assert_close(found, loss(student[objects], teacher[objects]))
+    actual = loss(roi_outputs(student), roi_outputs(teacher))
+    torch.testing.assert_close(actual, loss(student[objects], teacher[objects]))
     teacher[:, 3] = 10.0
     assert loss(roi_outputs(student), roi_outputs(teacher)) == 0
     assert "a batch has 0 samples" in warned[0]
@@ -127,7 +127,7 @@ def test_a_term_over_too_few_classes_is_refused_before_the_training():
     roi_head = Level(0, None, None)  # its classes are known with its outputs
     loss = RCKALoss(class_weight=1.0)
     loss.prepare(roi_head, roi_head)
-    with pytest.raises(ValueError, match="there are 2: use class_weight=0"):
+    with pytest.raises(ValueError, match="centering='center' needs at least 3 samples, got 2: use another centering"):
         loss(roi_outputs(logits(4, 2)), roi_outputs(torch.tensor([[9.0, 0.0]]).repeat(4, 1)))
 
 

@@ -52,10 +52,10 @@ def test_a_step_that_leaves_the_teacher_alone(stages, monkeypatch):
 @pytest.mark.parametrize("stages", [1, 3])
 def test_the_teachers_own_maps_are_where_it_is_zero(stages):
     model = distilled(faster_rcnn(stages), student=retinanet())
-    own = [m.requires_grad_() for m in maps(0)]
-    loss = compare(model, own, maps(0))
+    student_maps = [m.requires_grad_() for m in maps(0)]
+    loss = compare(model, student_maps, maps(0))
     torch.testing.assert_close(loss, torch.zeros(()), rtol=0, atol=1e-5)
-    gradients = torch.autograd.grad(loss, own[:3], allow_unused=True)
+    gradients = torch.autograd.grad(loss, student_maps[:3], allow_unused=True)
     assert all(gradient is None or gradient.abs().max() < 1e-5 for gradient in gradients)
     assert compare(model, maps(1), maps(0)) > 0
 
@@ -65,27 +65,33 @@ def test_equals_the_formula_written_as_a_loop():
     for parameter in model.teacher.roi_head.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     student, teacher = maps(1), maps(0)
-    theirs = model._teacher.own_proposals(teacher, [(128, 128)] * 2, 10)[0]
-    ours = model._teacher.roi_head(student, [theirs.rois])[0]
-    assert 0 < len(theirs.rois) <= 20
+    teacher_outputs = model._teacher.own_proposals(teacher, [(128, 128)] * 2, 10)[0]
+    student_outputs = model._teacher.roi_head(student, [teacher_outputs.rois])[0]
+    assert 0 < len(teacher_outputs.rois) <= 20
     classes = boxes = scores = differences = 0.0
     stds = torch.tensor(model.teacher.roi_head.bbox_head.bbox_coder.stds).double()
     roi = torch.tensor([100.0, 50.0, 40.0, 80.0])  # any one: IoU does not depend on it
-    for own, other, deltas, others in zip(
-        ours.cls_score.double(), theirs.cls_score.double(), ours.bbox_pred, theirs.bbox_pred, strict=True
+    for student_scores, teacher_scores, student_deltas, teacher_deltas in zip(
+        student_outputs.cls_score.double(),
+        teacher_outputs.cls_score.double(),
+        student_outputs.bbox_pred,
+        teacher_outputs.bbox_pred,
+        strict=True,
     ):
-        p, q = own.softmax(0), other.softmax(0)
+        p, q = student_scores.softmax(0), teacher_scores.softmax(0)
         differences += (p - q).abs().sum() / 2
         classes += (p - q).abs().sum() / 2 * -(q * p.log()).sum()
         best = q[:-1].argmax()
         score = 1 - q[-1]
-        own_box, other_box = (corners(roi, side[4 * best : 4 * best + 4].double() * stds) for side in (deltas, others))
-        boxes += score * 2 * (1 - giou(own_box, other_box))
+        student_box, teacher_box = (
+            corners(roi, side[4 * best : 4 * best + 4].double() * stds) for side in (student_deltas, teacher_deltas)
+        )
+        boxes += score * 2 * (1 - giou(student_box, teacher_box))
         scores += score
     expected = 2.0 * (classes + 0.5 * boxes) / scores
     torch.testing.assert_close(compare(model, student, teacher).double(), expected, rtol=1e-4, atol=0)
     similarity = model.distiller.losses["roi"].metrics()["similarity.roi_head"].double()
-    torch.testing.assert_close(similarity, 1 - differences / len(theirs.rois), rtol=1e-4, atol=0)
+    torch.testing.assert_close(similarity, 1 - differences / len(teacher_outputs.rois), rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("stages", [1, 3])
@@ -93,17 +99,17 @@ def test_own_proposals_are_those_of_mmdetections_prediction(stages):
     """Of the last stage of a cascade, the boxes that its refinement gives."""
     model = distilled(faster_rcnn(stages), student=retinanet())
     detector, metas = model.teacher.eval(), [dict(img_shape=(128, 128), scale_factor=(1, 1))] * 2
-    found = model._teacher.own_proposals(maps(0), [(128, 128)] * 2, 16)
-    assert len(found) == stages
+    outputs = model._teacher.own_proposals(maps(0), [(128, 128)] * 2, 16)
+    assert len(outputs) == stages
     with torch.no_grad():
         proposals = detector.rpn_head.predict_by_feat(*detector.rpn_head(maps(0)), batch_img_metas=metas)
         boxes = [instances.bboxes for instances in proposals]
         rois = torch.cat([torch.cat([b.new_full((len(b), 1), i), b], 1) for i, b in enumerate(boxes)])
-        torch.testing.assert_close(found[0].rois, rois)
+        torch.testing.assert_close(outputs[0].rois, rois)
         if stages > 1:
             refined, _, deltas = detector.roi_head._refine_roi(maps(0), rois, metas, [len(b) for b in boxes])
-            torch.testing.assert_close(found[-1].rois, torch.cat(refined))
-            torch.testing.assert_close(found[-1].bbox_pred, torch.cat(deltas))
+            torch.testing.assert_close(outputs[-1].rois, torch.cat(refined))
+            torch.testing.assert_close(outputs[-1].bbox_pred, torch.cat(deltas))
 
 
 def test_the_rpn_runs_once_for_both_losses():
@@ -124,14 +130,13 @@ def test_proposals_on_levels_that_the_student_lacks_are_left_out():
     whole = RoIOutputs(rois, torch.arange(4.0)[:, None], torch.zeros(4, 4))
     extractor = model.teacher.roi_head.bbox_roi_extractor
     assert model.distiller.losses["roi"]._kept(extractor, whole).tolist() == [0, 1, 0, 1]
-    own = [*maps(0)[1:], torch.zeros(2, 16, 1, 1)]
-    torch.testing.assert_close(compare(model, own, teacher), torch.zeros(()), rtol=0, atol=1e-5)
+    student_maps = [*maps(0)[1:], torch.zeros(2, 16, 1, 1)]
+    torch.testing.assert_close(compare(model, student_maps, teacher), torch.zeros(()), rtol=0, atol=1e-5)
     coder, kept = model.teacher.roi_head.bbox_head.bbox_coder, torch.tensor([0.0, 1, 0, 1])
     sides = [RoIOutputs(rois, torch.randn(4, 3), torch.randn(4, 8)) for _ in range(2)]
-    alone = [RoIOutputs(*(output[kept.bool()] for output in side)) for side in sides]
+    selected = [RoIOutputs(*(output[kept.bool()] for output in side)) for side in sides]
     loss = model.distiller.losses["roi"]
-    for masked, selected in zip(loss._sums(coder, *sides, kept), loss._sums(coder, *alone, torch.ones(2)), strict=True):
-        torch.testing.assert_close(masked, selected)
+    torch.testing.assert_close(loss._compare(coder, *sides, kept), loss._compare(coder, *selected, torch.ones(2)))
 
 
 def test_no_wait_for_a_device():
@@ -141,13 +146,13 @@ def test_no_wait_for_a_device():
     outputs = RoIOutputs(*(torch.empty(6, width, device="meta") for width in (5, 3, 4)))
     assert _refined(head.bbox_coder, outputs, [4, 2], [(64, 64), (64, 96)]).shape == (6, 5)
     kept = loss._kept(model.teacher.roi_head.bbox_roi_extractor[0], outputs)
-    assert [value.shape for value in loss._sums(head.bbox_coder, outputs, outputs, kept)] == [()] * 5
+    assert [value.shape for value in loss._compare(head.bbox_coder, outputs, outputs, kept)] == [()] * 5
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        (dict(bbox_head=dict(type="DoubleConvFCBBoxHead")), "cannot be run on its own"),
+        (dict(bbox_head=dict(type="DoubleConvFCBBoxHead")), "the RoI head of a FasterRCNN fails here"),
         (dict(bbox_roi_extractor=dict(type="GenericRoIExtractor")), "works in another way: use pcka_mmdet.HeadLoss"),
     ],
     ids=["double head", "generic extractor"],
@@ -167,9 +172,9 @@ def test_roi_heads_of_another_kind_are_refused(change, message):
 
 def test_maps_in_channels_last():
     """RoIAlign would read them as if they were not."""
-    model, own, teacher = distilled(faster_rcnn()), maps(1, channels=24), maps(0)
-    last = [m.to(memory_format=torch.channels_last) for m in own]
-    torch.testing.assert_close(compare(model, last, teacher), compare(model, own, teacher))
+    model, student, teacher = distilled(faster_rcnn()), maps(1, channels=24), maps(0)
+    last = [m.to(memory_format=torch.channels_last) for m in student]
+    torch.testing.assert_close(compare(model, last, teacher), compare(model, student, teacher))
 
 
 def test_an_operator_that_a_gpu_alone_has_is_no_reason_to_refuse(monkeypatch):
@@ -194,7 +199,7 @@ def test_a_roi_head_that_was_not_loaded_is_refused_and_the_rpn_is_not(tmp_path):
 
 
 def test_a_number_of_proposals():
-    with pytest.raises(ValueError, match="RoIHeadLoss: proposals is at least 1, such as 128; got 0"):
+    with pytest.raises(ValueError, match="RoIHeadLoss: proposals is at least 1, got 0: write 128"):
         RoIHeadLoss(proposals=0)
 
 
