@@ -1,4 +1,4 @@
-"""The digit scenes as a folder: written completely or not at all, written once, and never over foreign files.
+"""The digit scenes as a folder: written completely or not at all, once, and over no other files.
 
 Boxes enclose the *visible* pixels, as in COCO: where a later digit or the border hides the end of a digit, its box ends
 there too. There are no segmentations, so `area` is the area of the box. COCO's small, medium and large then sort
@@ -9,23 +9,19 @@ An annotation has COCO's keys, and `digit`, its number in scikit-learn's set.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from PIL import Image
 
-from .folder import check_replaceable, write_once
+from .folder import write_once
 from .reproducible import CLASSES, SPLITS
 from .scenes import Scene, compose
 
 DESCRIPTION = "pcka_mmdet digit scenes: handwritten digits (scikit-learn) on photographs (scikit-image, scikit-learn)"
-VERSION = "1"  # raise it with every change that alters a scene: sets of another version are built again
+VERSION = "1"  # raise it with every change that alters a scene
 SIZES = {"train": 1000, "val": 150, "test": 250}
 IMAGE_SIZES = (64, 1024)
-_SPLIT = f"({'|'.join(SPLITS)})"
-FILES = re.compile(rf"{_SPLIT}(/\d{{6}}\.png)?|annotations(/{_SPLIT}\.json)?")
-"""Paths in the folder of a set."""
 
 
 def build_digit_scenes(
@@ -41,7 +37,7 @@ def build_digit_scenes(
     appears only when it is complete: an interrupted call leaves `root` as it was.
 
     Args:
-        root: The folder. A set with different parameters in it is replaced.
+        root: The folder.
         sizes: Number of scenes in `train`, `val` and `test`, at least 1 each.
         image_size: Side of the pictures in pixels, 64 to 1024. The digits stay 14 to 56 pixels high.
         seed: 0 to 2**32 - 1. It does not change which digits and photograph regions a split draws from.
@@ -52,7 +48,7 @@ def build_digit_scenes(
 
     Raises:
         ValueError: If sizes, image size or seed are out of range.
-        FileExistsError: If `root` is, or holds, anything that this function did not write. Nothing is changed.
+        FileExistsError: If `root` holds anything else, such as a set of other parameters. Nothing is changed.
         FileNotFoundError: If the installed scikit-image lacks a photograph.
     """
     _check_arguments(sizes, image_size, seed)
@@ -65,8 +61,8 @@ def build_digit_scenes(
     }
     return write_once(
         root,
+        "set of digit scenes",
         is_complete=lambda folder: _is_complete(folder, info),
-        check=lambda folder: check_replaceable(folder, "digit scenes", any(_infos(folder)), FILES),
         write=lambda folder: _write(folder, info, progress),
     )
 
@@ -108,19 +104,14 @@ def _add_scene(content: dict, scene: Scene, file_name: str) -> None:
         annotations.append(dict(id=len(annotations) + 1, image_id=len(images), category_id=label + 1, **values))
 
 
-def _infos(root: Path) -> list[dict | None]:
-    """The `info` of each annotation file; None if it is missing, unreadable or of another data set."""
-    infos = []
-    for split in SPLITS:
-        try:
-            info = json.loads((root / "annotations" / f"{split}.json").read_bytes())["info"]
-            infos.append(info if info["description"] == DESCRIPTION else None)
-        except (OSError, ValueError, KeyError, TypeError):
-            infos.append(None)
-    return infos
-
-
 def _is_complete(root: Path, info: dict) -> bool:
     """Whether the set of these parameters is there with all its images."""
-    counts = {split: len(list((root / split).glob("*.png"))) for split in SPLITS}
-    return _infos(root) == [info] * len(SPLITS) and counts == info["sizes"]
+    for split in SPLITS:
+        try:
+            content = json.loads((root / "annotations" / f"{split}.json").read_bytes())
+            same = content["info"] == info
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        if not same or len(list((root / split).glob("*.png"))) != info["sizes"][split]:
+            return False
+    return True

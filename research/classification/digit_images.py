@@ -6,7 +6,6 @@ which holds `FEW` training images of each class.
 """
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,16 +13,13 @@ import numpy as np
 from PIL import Image
 
 from pcka_mmdet.demo import digits
-from pcka_mmdet.demo.folder import check_replaceable, write_once
+from pcka_mmdet.demo.folder import write_once
 from pcka_mmdet.demo.reproducible import CLASSES, SPLITS, Stream, resize
 from research.data.command import make_parser, run
 
 SIDE = 32
 FEW = 5
 NUM_IMAGES = 1797
-FILES = re.compile(rf"images(/\d{{4}}\.png)?|({'|'.join(SPLITS)}|few)\.txt|info\.json")
-"""Paths in the folder of a set."""
-
 INFO = {"description": "digit images of pcka_mmdet", "version": 1, "side": SIDE, "few": FEW}
 
 
@@ -39,7 +35,7 @@ def build_digit_images(root: str | Path) -> Path:
     Raises:
         FileExistsError: `root` holds something else. Nothing is changed.
     """
-    return write_once(root, _is_complete, _check, _write)
+    return write_once(root, "set of digit images", _is_complete, _write)
 
 
 def few(classes: np.ndarray) -> np.ndarray:
@@ -54,10 +50,6 @@ def few(classes: np.ndarray) -> np.ndarray:
         of_class = training[classes[training] == label]
         chosen.append(of_class[Stream(label, FEW).order(len(of_class))[:FEW]])
     return np.sort(np.concatenate(chosen))
-
-
-def _check(root: Path) -> None:
-    check_replaceable(root, "digit images", _info(root) is not None, FILES)
 
 
 def _write(folder: Path) -> None:
@@ -75,15 +67,11 @@ def _write(folder: Path) -> None:
 
 def _is_complete(root: Path) -> bool:
     """Whether the set of this version is there with all its images."""
-    return _info(root) == INFO and len(list((root / "images").glob("*.png"))) == NUM_IMAGES
-
-
-def _info(root: Path) -> dict | None:
     try:
         info = json.loads((root / "info.json").read_text())
     except (OSError, ValueError):
-        return None
-    return info if isinstance(info, dict) and info.get("description") == INFO["description"] else None
+        return False
+    return info == INFO and len(list((root / "images").glob("*.png"))) == NUM_IMAGES
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

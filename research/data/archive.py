@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pcka_mmdet.demo.folder import is_missing_or_empty, write_once
+from pcka_mmdet.demo.folder import write_once
 from pcka_mmdet.demo.reproducible import SPLITS
 
 from .command import make_parser, run
@@ -59,14 +59,7 @@ class PublicSet:
             ConnectionError: The archive cannot be downloaded.
             ValueError: The archive is not the data set's.
         """
-        return write_once(root, self.is_complete, self._check, partial(self._write, archive or self.url))
-
-    def _check(self, root: Path) -> None:
-        if not is_missing_or_empty(root):
-            raise FileExistsError(
-                f"{root} is not empty and is no complete {self.name} set; nothing was changed; give a folder that does "
-                "not exist yet, or remove this one yourself"
-            )
+        return write_once(root, f"{self.name} set", self.is_complete, partial(self._write, archive or self.url))
 
     def _write(self, archive: str | Path, folder: Path) -> None:
         content = archive if Path(archive).is_file() else self._download(str(archive))
