@@ -6,18 +6,14 @@ the registry's `locations`, whose modules register their classes here.
 
 from importlib import import_module
 
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import LOG_PROCESSORS as MMENGINE_LOG_PROCESSORS
-from mmengine.registry import METRICS as MMENGINE_METRICS
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine import registry
 from mmengine.registry import Registry
 
 SCOPE = "pcka_mmdet"
 
 
 class LazyRegistry(Registry):
-    """A registry that imports a module when a name is in no other."""
+    """A registry that imports a module when a name is in no registry."""
 
     def __init__(self, *args, last: str, **options):
         super().__init__(*args, **options)
@@ -25,17 +21,17 @@ class LazyRegistry(Registry):
 
     def get(self, key: str) -> type | None:
         """The class of a name; `None` if there is none."""
-        found = super().get(key)
-        if found is None:
+        kind = super().get(key)
+        if kind is None:
             import_module(self._last)
-            found = super().get(key)
-        return found
+            kind = super().get(key)
+        return kind
 
 
 MODELS = LazyRegistry(
-    "model", parent=MMENGINE_MODELS, scope=SCOPE, locations=["pcka_mmdet.models"], last="pcka_mmdet.models.classifiers"
+    "model", parent=registry.MODELS, scope=SCOPE, locations=["pcka_mmdet.models"], last="pcka_mmdet.models.classifiers"
 )
-LOG_PROCESSORS = Registry("log processor", parent=MMENGINE_LOG_PROCESSORS, scope=SCOPE, locations=["pcka_mmdet.engine"])
-HOOKS = Registry("hook", parent=MMENGINE_HOOKS, scope=SCOPE, locations=["pcka_mmdet.engine"])
-OPTIM_WRAPPERS = Registry("optim wrapper", parent=MMENGINE_OPTIM_WRAPPERS, scope=SCOPE, locations=["pcka_mmdet.engine"])
-METRICS = Registry("metric", parent=MMENGINE_METRICS, scope=SCOPE, locations=["pcka_mmdet.evaluation"])
+LOG_PROCESSORS = Registry("log processor", parent=registry.LOG_PROCESSORS, scope=SCOPE, locations=["pcka_mmdet.engine"])
+HOOKS = Registry("hook", parent=registry.HOOKS, scope=SCOPE, locations=["pcka_mmdet.engine"])
+OPTIM_WRAPPERS = Registry("optim wrapper", parent=registry.OPTIM_WRAPPERS, scope=SCOPE, locations=["pcka_mmdet.engine"])
+METRICS = Registry("metric", parent=registry.METRICS, scope=SCOPE, locations=["pcka_mmdet.evaluation"])

@@ -25,7 +25,7 @@ from pcka_mmdet.models.levels import neck_levels, pair_levels
 from pcka_mmdet.models.sources import listed
 from pcka_mmdet.models.teacher import Normalisation, Teacher
 from pcka_mmdet.models.teacher.images import crop_to_image
-from pcka_mmdet.models.teacher.neck_forward import PARTS
+from pcka_mmdet.models.teacher.optimisation import PARTS
 
 TEACHER = "teacher"
 

@@ -1,4 +1,4 @@
-"""Initial weights of a student: from a checkpoint of its own, or from its teacher."""
+"""Initial weights of a student: from a checkpoint, or from its teacher."""
 
 import logging
 from collections.abc import Sequence
@@ -24,8 +24,7 @@ def start_from_checkpoint(student: nn.Module, checkpoint: str) -> None:
         ValueError: The file cannot be read, or no key and shape agree.
     """
     weights, sha256 = read_weights(checkpoint, "init_student")
-    weights = student_weights(weights)
-    loaded, problems = load_what_fits(student, weights)
+    loaded, problems = load_what_fits(student, student_weights(weights))
     if not loaded:
         raise ValueError(
             f"init_student {checkpoint!r} has nothing of the student, a {type(student).__name__}: "
@@ -55,30 +54,29 @@ def inherit(student: nn.Module, teacher: Teacher, parts: Sequence[str]) -> None:
             "inherit: the teacher has run already, and its batch norms may be in its convolutions: initialise the "
             "model before its first step, or write fuse_teacher=False"
         )
+    student_state, teacher_state = student.state_dict(), teacher.detector.state_dict()
     for part in parts:
         if part.partition(".")[0] != "backbone":
-            strides = [[level.stride for level in neck_levels(side)] for side in (student, teacher.detector)]
+            strides = [[level.stride for level in neck_levels(model)] for model in (student, teacher.detector)]
             if strides[0] != strides[1]:
                 raise ValueError(
                     f"inherit: the student's neck has strides {strides[0]}, the teacher's {strides[1]}, so {part!r} "
                     "would be copied to other levels than it was trained for: leave it out"
                 )
-        own, others = (
-            {key: value for key, value in detector.state_dict().items() if key.startswith(f"{part}.")}
-            for detector in (student, teacher.detector)
-        )
-        for side, tensors, detector in (("student", own, student), ("teacher", others, teacher.detector)):
-            if not tensors:
+        keys = [key for key in student_state if key.startswith(f"{part}.")]
+        weights = {key: value for key, value in teacher_state.items() if key.startswith(f"{part}.")}
+        for name, present, model in (("student", keys, student), ("teacher", weights, teacher.detector)):
+            if not present:
                 raise ValueError(
-                    f"inherit: the {side} has no {part!r}; it has {[name for name, _ in detector.named_children()]}"
+                    f"inherit: the {name} has no {part!r}; it has {[child for child, _ in model.named_children()]}"
                 )
         unloaded = of_part(teacher.problems, part)
         if unloaded:
             raise ValueError(f"inherit: {part!r} of the teacher was not loaded in full: {summarise(unloaded)}")
-        copied = [key for key, value in others.items() if key in own and own[key].shape == value.shape]
-        student.load_state_dict({key: others[key] for key in copied}, strict=False)
-        left = [key for key in own if key not in copied]
+        copied = [key for key in keys if key in weights and student_state[key].shape == weights[key].shape]
         if not copied:
             raise ValueError(f"inherit: no tensor of {part!r} has the same name and shape on both sides: leave it out")
+        student.load_state_dict({key: weights[key] for key in copied}, strict=False)
+        left = [key for key in keys if key not in copied]
         rest = f"; left as initialised: {summarise(left)}" if left else ""
-        print_log(f"student: {len(copied)} of {len(own)} tensors of {part!r} copied from the teacher{rest}", "current")
+        print_log(f"student: {len(copied)} of {len(keys)} tensors of {part!r} copied from the teacher{rest}", "current")

@@ -1,6 +1,5 @@
 """Outputs of a source, which may be nested: a map, a tuple of maps, a list of either."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ ADVICE = "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or 
 """What to do about a loss that is not finite."""
 
 TEACHER_ADVICE = "Evaluate the teacher (--check-teacher); if it is sound, write teacher_precision='bf16' or 'fp32'"
-"""What to do if the teacher's outputs alone are not finite."""
+"""What to do if only the teacher's outputs are not finite."""
 
 
 def tensors(outputs: Any) -> Iterator[Tensor]:
@@ -23,7 +22,7 @@ def tensors(outputs: Any) -> Iterator[Tensor]:
 
 
 def box_tensor(boxes: Any) -> Tensor:
-    """Boxes as a tensor `(R, 4)`; MMDetection may wrap them. As its `get_box_tensor`, without MMDetection."""
+    """Boxes as a tensor `(R, 4)`, like MMDetection's `get_box_tensor`, but without MMDetection."""
     return getattr(boxes, "tensor", boxes)
 
 
@@ -39,19 +38,25 @@ def _widened(tensor: Tensor) -> Tensor:
 
 
 def zero_of(parameters: Iterable[Tensor], like: Tensor) -> Tensor:
-    """An exact zero, whose gradient for each parameter is zero, whatever their values: DDP then finds them all used.
+    """An exact zero with a zero gradient for each parameter, whatever its value: DDP then counts all as used.
 
     Args:
-        parameters: Those of a loss that is inactive.
-        like: A tensor of the zero's device; the zero is in its precision, or in float32 if that is wider.
+        parameters: The parameters of an inactive loss.
+        like: A tensor on the zero's device; the zero is in its precision, or in float32 if that is wider.
     """
     zero = like.new_zeros((), dtype=torch.promote_types(like.dtype, torch.float32))
     return sum((p.flatten()[:0].sum() for p in parameters if p.requires_grad), start=zero)
 
 
+def output_size(outputs: Any, joint: bool = False) -> Any:
+    """Height and width of an output (`()` for logits). For a joint loss: a list, one per level."""
+    if joint:
+        return [output_size(output) for output in outputs]
+    return tuple(next(tensors(outputs)).shape[2:])
+
+
 class HostCopy:
-    """A scalar that the host reads later. Reading it waits for what the device did before it was taken, not for what
-    follows: the device's queue stays filled.
+    """A scalar that the host reads later, after a wait only for the work queued before this copy.
 
     Args:
         value: A scalar.
@@ -74,32 +79,21 @@ class HostCopy:
             self._event.synchronize()
         return self._value.item()
 
-    def is_finite(self) -> bool:
-        """Whether the scalar is neither NaN nor infinite."""
-        return math.isfinite(self.read())
 
-
-def output_size(outputs: Any, joint: bool = False) -> Any:
-    """Height and width of an output (`()` for logits). For a joint loss: a list, one per level."""
-    if joint:
-        return [output_size(output) for output in outputs]
-    return tuple(next(tensors(outputs)).shape[2:])
-
-
-def not_finite(losses: Sequence[str], of_student: Mapping[str, Any], of_teachers: Mapping[str, Any]) -> str:
+def not_finite(losses: Sequence[str], students: Mapping[str, Any], teachers: Mapping[str, Any]) -> str:
     """Message about losses that are not finite: which outputs are not finite, and what to do.
 
     Args:
         losses: Names of the losses.
-        of_student: The student's outputs by name.
-        of_teachers: The teachers' outputs by name.
+        students: The student's outputs by name.
+        teachers: The teachers' outputs by name.
     """
-    students, teachers = (
+    in_student, in_teachers = (
         [name for name, output in outputs.items() if not all(t.isfinite().all() for t in tensors(output))]
-        for outputs in (of_student, of_teachers)
+        for outputs in (students, teachers)
     )
     return (
         f"these losses are not finite: {', '.join(losses)}. "
-        f"NaN or infinite values are in: {', '.join([*students, *teachers]) or 'no map'}. "
-        f"{TEACHER_ADVICE if teachers and not students else ADVICE}"
+        f"NaN or infinite values are in: {', '.join([*in_student, *in_teachers]) or 'no map'}. "
+        f"{TEACHER_ADVICE if in_teachers and not in_student else ADVICE}"
     )

@@ -364,7 +364,7 @@ def test_mistakes(ratio, message):
 
 
 def test_the_roi_heads_source_is_refused():
-    with pytest.raises(ValueError, match="at the source 'roi_head' cannot be balanced.*name the other losses"):
+    with pytest.raises(ValueError, match="at the source 'roi_head' cannot be balanced.*name only losses at a"):
         group_losses(1.0, dict(rois="roi_head", maps="neck"))
     assert set(group_losses(dict(maps=1.0), dict(rois="roi_head", maps="neck"))) == {"maps"}
 

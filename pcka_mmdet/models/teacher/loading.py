@@ -1,23 +1,23 @@
 """Strict loading of a teacher's weights."""
 
 import logging
+from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
-from torch import nn
 
 from pcka_mmdet.checkpoints.files import read_weights
 from pcka_mmdet.checkpoints.matching import Problem, load_what_fits, of_part, summarise
 from pcka_mmdet.checkpoints.student import STUDENT, student_path
 
-from .neck_forward import PARTS
+from .optimisation import PARTS
 
 
 def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, list[Problem]]:
     """Load a detector's weights. Every key of backbone and neck must fit.
 
-    Keys of the heads that differ are logged and not loaded; running such a head is then an error. Branches of a RoI
-    head that the detector lacks, such as the mask head of Mask R-CNN's weights, are left out.
+    Keys of the heads that differ are logged and not loaded; running that head is then an error. Branches of a RoI head
+    that the detector lacks, such as the mask head of Mask R-CNN's weights, are left out.
 
     Args:
         detector: The detector to load into.
@@ -52,19 +52,12 @@ def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, lis
         print_log(
             f"the teacher's head differs from {checkpoint!r}: {summarise(problems)}", "current", level=logging.WARNING
         )
-        _refuse_to_run(detector, problems, checkpoint)
+
+        def refuse(*_: Any) -> None:
+            raise RuntimeError(f"the head of the teacher was not loaded from {checkpoint!r}: {summarise(problems)}")
+
+        for part, child in detector.named_children():
+            for module in child.modules() if of_part(problems, part) else ():
+                module.register_forward_pre_hook(refuse)
     print_log(f"teacher: {name}, {len(loaded)} tensors loaded from {checkpoint!r} (sha256 {sha256})", "current")
     return sha256, problems
-
-
-def _refuse_to_run(detector: nn.Module, problems: list[Problem], checkpoint: str) -> None:
-    """Make the parts with problems fail when they run."""
-    message = f"the head of the teacher was not loaded from {checkpoint!r}: {summarise(problems)}"
-
-    def refuse(module: nn.Module, inputs: tuple) -> None:
-        raise RuntimeError(message)
-
-    for part, child in detector.named_children():
-        if of_part(problems, part):
-            for module in child.modules():
-                module.register_forward_pre_hook(refuse)

@@ -6,29 +6,26 @@ Shape shorthand: a batch of images is `(B, 3, H, W)`.
 import copy
 import logging
 from collections.abc import Callable, Collection, Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.structures import BaseDataElement
-from torch import Tensor, nn
+from torch import Tensor
 
 from pcka_mmdet.checkpoints.matching import Problem, of_part, summarise
 
-from ..levels import Level, neck_levels
 from ..outputs import in_float32
-from ..sources import Record, RoIOutputs, dense_head
-from ..training_state import OutOfMemoryError, first_process_decides
-from .heads import run_dense_head, run_on_own_proposals, run_roi_head
+from ..sources import Record
+from .heads import FrozenHeads
 from .images import Normalisation, crop_to_image, of_classifier, pad_to_multiple, renormalise, size_divisor
 from .loading import load_strictly
-from .neck_forward import PARTS, NeckForward
-from .precision import dtype_on
+from .neck_forward import NeckForward
+from .optimisation import PARTS
 
 
-class Teacher:
+class Teacher(FrozenHeads):
     """A frozen detector, or classifier, that gives the sources that losses read.
 
     It is no `nn.Module`, so a model that holds it does not register its parameters: they are in no optimizer, no
@@ -45,10 +42,11 @@ class Teacher:
     """
 
     def __init__(self, detector: BaseModel, checkpoint: str | None = None, **options: Any):
-        self.detector = detector.eval().requires_grad_(False)
-        self.neck_forward = NeckForward(self.detector, **options)
+        super().__init__(detector.eval().requires_grad_(False), options.get("precision", "fp32"))
+        self._options = options
+        self.neck_forward = NeckForward(detector, **options)
         self.normalisation = Normalisation.of(detector.data_preprocessor)
-        self.divisor = size_divisor(self.detector)
+        self.divisor = size_divisor(detector)
         # MMPretrain's models are never without one
         preprocessor = detector.data_preprocessor
         bare = type(preprocessor).__name__ == "BaseDataPreprocessor" or of_classifier(preprocessor)
@@ -59,8 +57,6 @@ class Teacher:
         """sha256 of the checkpoint's file; `None` without a file."""
         self.problems: list[Problem] = []
         """Keys of the head that were not loaded."""
-        self._head_refuses: dict[torch.device, bool] = {}
-        """By device, whether the dense head computes in float32 because bfloat16 has failed there."""
         self._borrowed = False
         """Whether the detector belongs to another model, which moves it."""
         if checkpoint is None:
@@ -71,9 +67,9 @@ class Teacher:
 
     def __deepcopy__(self, memo: dict) -> "Teacher":
         """The same detector, borrowed: moving the copy of a model does not move the original's teacher."""
-        other = copy.copy(self)
-        other._borrowed = True
-        return other
+        borrower = copy.copy(self)
+        borrower._borrowed = True
+        return borrower
 
     def apply(self, change: Callable[[Tensor], Tensor]) -> None:
         """Move the weights to where `nn.Module._apply` would, keeping their values and precision."""
@@ -94,7 +90,7 @@ class Teacher:
         Args:
             images: Images `(B, 3, H, W)`.
             samples: Their data samples.
-            source: How the images were normalised.
+            source: Normalisation of the images.
             wanted: Names of the sources to give.
 
         Returns:
@@ -117,80 +113,6 @@ class Teacher:
             record["head"] = self.head(record["neck"])
         return record
 
-    @property
-    def dense_head(self) -> nn.Module:
-        """The frozen dense head, or RPN."""
-        return dense_head(self.detector)
-
-    @property
-    def num_levels(self) -> int:
-        """Levels of the neck."""
-        return len(self._neck_levels)
-
-    def head(self, maps: Sequence[Tensor | None]) -> list[tuple[Tensor, ...] | None]:
-        """Raw outputs of the frozen dense head, or RPN, on any maps, in float32; see `run_dense_head`.
-
-        The head computes in bfloat16 if the neck does and the head's operators support that. It never computes in
-        float16, in which small gradients would vanish.
-        """
-        maps, device = in_float32(maps), self._device
-        if dtype_on(device, self.neck_forward.precision) is torch.bfloat16:
-            if device not in self._head_refuses:
-                self._head_refuses[device] = first_process_decides(lambda: self._head_fails_in_bfloat16(maps))
-            if not self._head_refuses[device]:
-                return self._head_in_bfloat16(maps)
-        with self._without_autocast():
-            return run_dense_head(self.detector, self._neck_levels, maps)
-
-    def _head_in_bfloat16(self, maps: Sequence[Tensor | None]) -> list[tuple[Tensor, ...] | None]:
-        with torch.autocast(self._device.type, torch.bfloat16):
-            return in_float32(run_dense_head(self.detector, self._neck_levels, maps))
-
-    @torch.no_grad()
-    def _head_fails_in_bfloat16(self, maps: Sequence[Tensor | None]) -> bool:
-        try:
-            self._head_in_bfloat16(maps)
-        except OutOfMemoryError:
-            raise
-        except RuntimeError as error:  # such as mmcv's deformable convolution
-            message = f"the teacher's head runs in fp32: torch.bfloat16 fails ({error})"
-            print_log(message, "current", level=logging.WARNING)
-            return True
-        return False
-
-    def roi_head(self, maps: Sequence[Tensor], proposals: Sequence[Tensor]) -> list[RoIOutputs]:
-        """Raw outputs of the frozen RoI head for any maps and proposals, in float32; see `run_roi_head`."""
-        with self._without_autocast():
-            return run_roi_head(self.detector, in_float32(maps), in_float32(proposals))
-
-    @torch.no_grad()
-    def own_proposals(
-        self,
-        maps: Sequence[Tensor],
-        image_sizes: Sequence[tuple[int, int]],
-        most: int,
-        of_rpn: Sequence[tuple[Tensor, ...]] | None = None,
-    ) -> list[RoIOutputs]:
-        """Raw outputs of the RoI head for its own proposals, in float32; see `run_on_own_proposals`.
-
-        Args:
-            maps: The neck maps.
-            image_sizes: Height and width of each image.
-            most: Proposals of an image.
-            of_rpn: The RPN's outputs by level, if it has run on these maps already; see `head`.
-        """
-        of_rpn = self.head(maps) if of_rpn is None else of_rpn
-        with self._without_autocast():
-            return run_on_own_proposals(self.detector, in_float32(maps), of_rpn, image_sizes, most)
-
-    def try_roi_head(self) -> None:
-        """Run the RoI head on maps of zeros; raises what it raises."""
-        like = next(self.detector.parameters())
-        maps = [
-            like.new_zeros(1, level.channels, 256 // level.stride, 256 // level.stride) for level in self._neck_levels
-        ]
-        self.own_proposals(maps, [(256, 256)], 2)
-
     def check_sources(self, wanted: Collection[str]) -> None:
         """Refuse sources that the teacher cannot give, before a training starts.
 
@@ -198,32 +120,20 @@ class Teacher:
             ValueError: A loss needs the head, which was not loaded in full or whose outputs have no levels.
         """
         heads = {"head", "roi_head", "logits"} & set(wanted)
-        of_roi_head = of_part(self.problems, "roi_head")
-        others = [problem for problem in self.problems if problem not in of_roi_head]
-        problems = [*(of_roi_head if "roi_head" in heads else []), *(others if heads - {"roi_head"} else [])]
+        in_roi_head = of_part(self.problems, "roi_head")
+        problems = in_roi_head if "roi_head" in heads else []
+        if heads - {"roi_head"}:
+            problems = [*problems, *(problem for problem in self.problems if problem not in in_roi_head)]
         if problems:
             raise ValueError(
                 f"a loss reads the teacher's {', '.join(sorted(heads))}, and its head was not loaded in full: "
                 f"{summarise(problems)}. Set num_classes in the teacher's config to what it was trained for, or "
                 "leave the loss out (--recipe maps compares the neck maps)"
             )
-        if "head" in heads:  # fails unless the head gives one map per level
-            like = next(self.detector.parameters())
-            with torch.no_grad():
-                self.head([like.new_zeros(1, level.channels, 4, 4) for level in self._neck_levels])
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.detector.parameters()).device
-
-    def _without_autocast(self) -> torch.autocast:
-        return torch.autocast(self._device.type, enabled=False)
-
-    @cached_property
-    def _neck_levels(self) -> list[Level]:
-        return neck_levels(self.detector)
+        if "head" in heads:
+            self.try_dense_head()
 
     def _take_copy(self, device: torch.device) -> None:
         """Replace the borrowed detector by a copy on `device`."""
         self.detector, self._borrowed = copy.deepcopy(self.detector).to(device), False
-        self.neck_forward = self.neck_forward.of(self.detector)
+        self.neck_forward = NeckForward(self.detector, **self._options)

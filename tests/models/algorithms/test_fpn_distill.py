@@ -13,7 +13,7 @@ from mmengine.registry import MODELS
 from mmrazor.engine import StopDistillHook  # noqa: F401  (registers it)
 
 from pcka_mmdet.models import FPNDistill
-from pcka_mmdet.models.algorithms import fpn_distill
+from pcka_mmdet.models.algorithms import nonfinite_guard
 from tests.detectors import EVERY_KIND, build, check_gradients, distillation, faster_rcnn, raw_batch, retinanet, step
 from tests.runners import runner
 
@@ -336,7 +336,7 @@ def test_a_checkpoint_that_balanced_more():
 
 def test_of_several_processes_the_one_that_fails_reduces_no_more_gradients(monkeypatch):
     """DDP reduces a parameter's gradient after the parameter's own hooks."""
-    monkeypatch.setattr(fpn_distill, "get_world_size", lambda: 2)
+    monkeypatch.setattr(nonfinite_guard, "get_world_size", lambda: 2)
     model = build(distillation())
     batch = raw_batch()
     batch["inputs"][0] = torch.full((3, 64, 64), torch.nan)

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from pcka_mmdet.models import training_state
-from pcka_mmdet.models.teacher import neck_forward, precision
-from pcka_mmdet.models.teacher.neck_forward import FUSED, NeckForward
+from pcka_mmdet.models.teacher import optimisation
+from pcka_mmdet.models.teacher.neck_forward import NeckForward
+from pcka_mmdet.models.teacher.optimisation import FUSED
 from pcka_mmdet.models.training_state import OutOfMemoryError
 from tests.detectors import build, distillation, raw_batch, retinanet
 
@@ -66,7 +67,7 @@ def test_a_compiled_teacher(monkeypatch):
     expected = detector.extract_feat(IMAGES)
     forward = NeckForward(detector, compile=True)
     assert_close(forward(IMAGES)["neck"], expected, 1e-4)
-    assert len(compiled) == 1
+    assert len(compiled) == 2
     assert_close(forward(IMAGES, ("backbone", "neck"))["backbone"], detector.backbone(IMAGES), 1e-4)
 
 
@@ -84,7 +85,7 @@ def test_batch_norms_stay_where_fusing_would_change_the_maps(monkeypatch):
     detector.backbone.conv1 = Standardised(3, 8, 7, conv.stride, conv.padding, bias=False)
     expected = detector.extract_feat(IMAGES)
     said = []
-    monkeypatch.setattr(f"{NeckForward.__module__}.print_log", lambda message, *a, **k: said.append(message))
+    monkeypatch.setattr(optimisation, "print_log", lambda message, *a, **k: said.append(message))
     assert_close(NeckForward(detector, channels_last=False)(IMAGES)["neck"], expected, 0)
     assert batch_norms(detector)
     assert len(said) == 1 and "runs without 'batch norms fused': map 0 would differ by" in said[0]
@@ -139,7 +140,7 @@ def test_where_nothing_can_be_tried_nothing_is_changed(monkeypatch):
     detector.backbone.relu = Wants(dtype=torch.float32)
     expected = detector.extract_feat(IMAGES)
     said = []
-    monkeypatch.setattr(f"{NeckForward.__module__}.print_log", lambda message, *a, **k: said.append(message))
+    monkeypatch.setattr(optimisation, "print_log", lambda message, *a, **k: said.append(message))
     assert_close(NeckForward(detector)(IMAGES)["neck"], expected, 0)
     assert said == ["the teacher is not optimised: it fails in float64 (not this input)"] and batch_norms(detector)
 
@@ -153,7 +154,7 @@ def test_a_device_without_float64(monkeypatch, error):
 
     detector = trained()
     expected = detector.extract_feat(IMAGES)
-    monkeypatch.setattr("pcka_mmdet.models.teacher.neck_forward._exact_maps", refuse)
+    monkeypatch.setattr(optimisation, "_exact_maps", refuse)
     assert_close(NeckForward(detector)(IMAGES)["neck"], expected, 0)
 
 
@@ -166,7 +167,7 @@ def test_an_operator_that_refuses_the_precision(monkeypatch):
     detector = build(config).eval().requires_grad_(False)
     expected = detector.extract_feat(IMAGES)
     said = []
-    monkeypatch.setattr(f"{NeckForward.__module__}.print_log", lambda message, *a, **k: said.append(message))
+    monkeypatch.setattr(optimisation, "print_log", lambda message, *a, **k: said.append(message))
     assert_close(NeckForward(detector, precision="bf16")(IMAGES)["neck"], expected, 1e-4)
     assert any("the teacher runs in fp32: torch.bfloat16 fails" in message for message in said)
 
@@ -175,7 +176,7 @@ def test_a_reduced_precision_copies_backbone_and_neck_alone():
     detector = trained()
     forward = NeckForward(detector, precision="bf16")
     forward(IMAGES)
-    used = forward._optimised
+    used = forward.optimised
     assert used.bbox_head is detector.bbox_head and used.backbone is not detector.backbone
     assert next(detector.backbone.parameters()).dtype == torch.float32
 
@@ -220,8 +221,8 @@ def test_options_reach_the_teacher():
 @pytest.mark.parametrize("found", [False, True], ids=str)
 def test_auto_goes_by_the_processor(monkeypatch, found):
     said = []
-    monkeypatch.setattr(precision, "has_bfloat16", lambda device: found)
-    monkeypatch.setattr(neck_forward, "print_log", lambda message, *a, **k: said.append(message))
+    monkeypatch.setattr(optimisation, "has_bfloat16", lambda device: found)
+    monkeypatch.setattr(optimisation, "print_log", lambda message, *a, **k: said.append(message))
     detector = trained()
     expected = detector.extract_feat(IMAGES)
     forward = NeckForward(detector, precision="auto")
@@ -267,10 +268,10 @@ def test_the_first_process_decides_what_is_kept(monkeypatch, rank):
     tried = []
     detector = trained()
     monkeypatch.setattr(training_state, "is_main_process", lambda: rank == 0)
-    monkeypatch.setattr(neck_forward, "is_main_process", lambda: rank == 0)
+    monkeypatch.setattr(optimisation, "is_main_process", lambda: rank == 0)
     monkeypatch.setattr(training_state, "broadcast_object_list", lambda found: found.__setitem__(0, [FUSED]))
-    monkeypatch.setattr(neck_forward, "_probe", lambda *args: tried.append(args) or (IMAGES[:1], ()))
-    monkeypatch.setattr(neck_forward, "_difference", lambda *maps: None if rank else "of this test")
+    monkeypatch.setattr(optimisation, "_probe", lambda *args: tried.append(args) or (IMAGES[:1], ()))
+    monkeypatch.setattr(optimisation, "_difference", lambda *maps: None if rank else "of this test")
     expected = detector.extract_feat(IMAGES)
     assert_close(NeckForward(detector)(IMAGES)["neck"], expected, 1e-4)
     assert len(tried) == 1 - rank and bool(batch_norms(detector)) == (rank == 0)
