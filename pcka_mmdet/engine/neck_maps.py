@@ -22,10 +22,9 @@ from pcka_mmdet.configuration.distillation import is_fpn_distill
 from pcka_mmdet.functional.map_similarity import LevelMatrix
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.levels import neck_levels, pair_levels
-from pcka_mmdet.models.sources import listed
+from pcka_mmdet.models.sources import MAP_SOURCES, listed
 from pcka_mmdet.models.teacher import Normalisation, Teacher
 from pcka_mmdet.models.teacher.images import crop_to_image
-from pcka_mmdet.models.teacher.optimisation import PARTS
 
 TEACHER = "teacher"
 
@@ -81,7 +80,7 @@ def _load_to_neck(student: BaseModel, checkpoint: str) -> None:
     """
     weights, _ = read_weights(checkpoint, "the checkpoint")
     _, problems = load_what_fits(student, student_weights(weights))
-    problems = [problem for part in PARTS for problem in of_part(problems, part)]
+    problems = [problem for part in MAP_SOURCES for problem in of_part(problems, part)]
     if problems:
         raise ValueError(f"{checkpoint!r} is not of this config's student: {summarise(problems)}")
 

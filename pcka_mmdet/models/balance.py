@@ -4,75 +4,59 @@ Each output leaves its source in copies: one for the task, one for each group of
 the backward pass, each group's is scaled to a multiple of the task's norm, so no loss weight has to be tuned.
 """
 
-import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
-from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.autograd import Variable
 from torch.autograd.function import once_differentiable
 
 from .outputs import HostCopy
+from .training_state import warn
 
 MOMENTUM = 0.98
 """The running averages cover about the last 50 steps."""
-
-NO_LOSS: Mapping[str, float] = {}
-"""A ratio for no loss: nothing is balanced."""
 
 Gradients = Sequence[Tensor | None]
 """A gradient for each output; `None` where there is none."""
 
 
-@dataclass(frozen=True)
-class Group:
-    """Losses at one source of the student whose gradients are scaled together."""
-
-    source: str
-    name: str
-    """Name of the loss, or `all`."""
-    ratio: float | None
-    """Norm of the scaled gradient over the task's; `None` leaves it unscaled."""
-
-    @property
-    def key(self) -> str:
-        """Key of the group's copy in the student's record."""
-        return f"{self.source}/{self.name}"
-
-
-def group_losses(ratio: float | Mapping[str, float] | None, sources: Mapping[str, str]) -> dict[str, Group]:
-    """The group of each loss whose gradient is scaled or measured.
-
-    Losses at a source without a named loss have no group, nor have losses at `roi_head`, which cannot be balanced.
+def group_losses(
+    ratio: float | Mapping[str, float] | None, sources: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, dict[str, float | None]]]:
+    """Groups of losses whose gradients are scaled together, or only measured.
 
     Args:
-        ratio: One number for all losses of a source together, or numbers by name of the loss. `None` only measures.
+        ratio: See `FPNDistiller.prepare`.
         sources: Source of the student by name of the loss.
+
+    Returns:
+        The group of each loss: its name, or `all`; none at a source without a named loss. And by source, the ratios.
 
     Raises:
         ValueError: A named loss does not exist, or a loss that gets a ratio is at `roi_head`.
     """
-    if ratio is None:
-        return {name: Group(source, "all", None) for name, source in sources.items() if source != "roi_head"}
-    balanced = ratio if isinstance(ratio, Mapping) else sources
-    unknown = [name for name in balanced if name not in sources]
-    if unknown:
-        raise ValueError(f"balance.ratio: there is no loss {unknown}; there are {list(sources)}")
-    if any(sources[name] == "roi_head" for name in balanced):
+    if isinstance(ratio, Mapping):
+        unknown = [name for name in ratio if name not in sources]
+        if unknown:
+            raise ValueError(f"balance.ratio: there is no loss {unknown}; there are {list(sources)}")
+        scaled = {sources[name] for name in ratio}
+        groups = {name: name for name, source in sources.items() if source in scaled}
+    else:
+        scaled = set() if ratio is None else set(sources.values())
+        groups = {name: "all" for name, source in sources.items() if source != "roi_head"}
+    if "roi_head" in scaled:
         raise ValueError(
             "balance.ratio: gradients at the source 'roi_head' cannot be balanced, since its stages run one after "
             "another: name only losses at a different source, as in balance=dict(ratio={NAME: 1.0})"
         )
-    if not isinstance(ratio, Mapping):
-        return {name: Group(source, "all", ratio) for name, source in sources.items()}
-    balanced_sources = {sources[name] for name in ratio}
-    return {
-        name: Group(source, name, ratio.get(name)) for name, source in sources.items() if source in balanced_sources
-    }
+    ratios: dict[str, dict[str, float | None]] = defaultdict(dict)
+    for name, group in groups.items():
+        ratios[sources[name]][group] = ratio.get(name) if isinstance(ratio, Mapping) else ratio
+    return groups, ratios
 
 
 class GradientBalance(nn.Module):
@@ -81,7 +65,7 @@ class GradientBalance(nn.Module):
     A group's gradient g is multiplied by `ratio * T / G`. T is the running average of the norm of the task's gradient,
     G that of `|g| / factor`, where factor is the schedule's times the teacher's. So the scaled norm is `ratio * factor`
     times the task's in the mean over steps. Spikes are not clipped. Norms are over all levels. The averages are in the
-    checkpoint. Earlier steps enter as means over processes, the current step as this process sees it.
+    checkpoint. Earlier steps enter as means over processes, the current step as this process computes it.
 
     A step in which the task has no gradient, as for images without annotations, does not change the averages. The
     losses are scaled by those of earlier steps, or keep their weight while there are none. The log warns once.
@@ -108,40 +92,26 @@ class GradientBalance(nn.Module):
             raise ValueError(f"balance: a ratio is a number of 0 or more, such as 1.0; got {wrong}")
         self.ratios = dict(ratios)
         self.factors = dict.fromkeys(ratios, 1.0)
-        """By group, the factor of schedule and teacher that its losses have in this step."""
+        """Factor of schedule and teacher in this step, by group."""
         for name in ratios:
             self.register_buffer(f"average_{name}", torch.zeros(4))
+        # by group: norm of the task's gradient, norm of the group's, their cosine, and 1 if they count, else 0
         self._step: dict[str, Tensor] = {}
-        """By group, the values of this step: norm of the task's gradient, norm of the group's, their cosine, and 1 if
-        they count, else 0."""
-        self._task_missing: HostCopy | None = None
-        """Whether in the last step the task had no gradient, and a group had one."""
+        self._task_missing: HostCopy | None = None  # whether in the last step only a group had a gradient
         self._warned = False
 
     @property
     def averages(self) -> Tensor:
-        """Running averages, a row for each group: norm of the task's gradient, norm of the group's, their cosine, and
-        1. They start at 0; that bias cancels in quotients of columns."""
+        """A row for each group, as in `_step`. They start at 0; that bias cancels in quotients of columns."""
         return torch.stack(list(self.buffers()))
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        """Load the averages of groups that both models have. MMDetection's `SyncNormHook` loads batch norms alone."""
-        current = {f"{prefix}{name}": buffer.clone() for name, buffer in self.named_buffers()}
-        for key in [key for key in state_dict if key.startswith(prefix) and key not in current]:
-            del state_dict[key]
-        for key, value in current.items():
-            state_dict.setdefault(key, value)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def fork(self, outputs: Sequence[Tensor]) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
         """Copies of outputs for the task and for each group. They share memory: nothing may change them in place."""
         if self._task_missing is not None and self._task_missing.read():
             self._warned = True
-            print_log(
-                "balance: the task had no gradient in a step where the losses had one. Such steps do not change the "
-                "averages: the losses are scaled as in earlier steps, or keep their weight while there are none",
-                "current",
-                level=logging.WARNING,
+            warn(
+                "balance: the task had no gradient in a step where the losses had one. These steps do not change the "
+                "averages: the losses are scaled as in earlier steps, or keep their weight while there are none"
             )
         self._task_missing = None
         copies = _Fork.apply(self, len(self.ratios) + 1, *outputs)
@@ -166,12 +136,7 @@ class GradientBalance(nn.Module):
         self.get_buffer(f"average_{name}").zero_()
 
     def combine(self, task: Gradients, groups: Sequence[Gradients]) -> list[Tensor | None]:
-        """The gradient of each output: the task's plus those of the groups, scaled.
-
-        Args:
-            task: The task's gradients.
-            groups: The gradients of each group.
-        """
+        """The gradient of each output: the task's plus those of the groups, scaled."""
         self._step = {}
         total = list(task)
         task_side: _Side | None = None  # the same for all groups
@@ -228,7 +193,6 @@ class _Fork(torch.autograd.Function):
     """Copies of tensors, whose gradients `GradientBalance.combine` adds up.
 
     The groups' copies of float16 outputs are float32: a gradient may exceed float16's range before it is scaled.
-    Outputs that need no gradient, as of frozen stages, get none and do not count.
     """
 
     @staticmethod
@@ -254,29 +218,22 @@ class _Fork(torch.autograd.Function):
 
 
 class _Side(NamedTuple):
-    """The gradients of the task, or of a group."""
+    """Norm over all levels of the gradients of the task or a group; and by level, the gradient divided by it."""
 
     norm: Tensor
-    """Over all levels."""
     directions: dict[int, Tensor]
-    """By level, the gradient divided by the norm."""
 
 
 def _side(gradients: Gradients, like: Tensor) -> _Side:
     levels = {level: gradient.float() for level, gradient in enumerate(gradients) if gradient is not None}
-    if not levels:
-        return _Side(like.new_zeros(()), {})
-    norm = _norm(list(levels.values()), like)
-    return _Side(norm, dict(zip(levels, _divided(list(levels.values()), norm), strict=True)))
-
-
-def _norm(gradients: list[Tensor], like: Tensor) -> Tensor:
-    """Norm over all gradients. The largest value is divided out, since squares may overflow, as with a loss scale. The
-    norm of subnormal values is 0: their inverse would overflow."""
-    zero = like.new_zeros(())
-    largest = torch.stack([zero, *torch._foreach_norm(gradients, torch.inf)]).amax()
+    values, zero = list(levels.values()), like.new_zeros(())
+    if not values:
+        return _Side(zero, {})
+    # the largest value is divided out: squares may overflow, as with a loss scale; the inverse of subnormal values does
+    largest = torch.stack([zero, *torch._foreach_norm(values, torch.inf)]).amax()
     largest = torch.where(largest < torch.finfo(largest.dtype).tiny, 0, largest)
-    return largest * torch.stack([zero, *torch._foreach_norm(_divided(gradients, largest))]).norm()
+    norm = largest * torch.stack([zero, *torch._foreach_norm(_divided(values, largest))]).norm()
+    return _Side(norm, dict(zip(levels, _divided(values, norm), strict=True)))
 
 
 def _divided(gradients: list[Tensor], divisor: Tensor) -> tuple[Tensor, ...]:

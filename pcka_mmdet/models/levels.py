@@ -17,16 +17,15 @@ from .sources import dense_head, listed, stages
 from .training_state import forked_rng, tried
 
 DRY_RUN_SIDES = (256, 512, 224)
-"""Sides of a dry run's zero image: 256 gives two positions at stride 128, SSD needs at least 300, some classifiers take
-only 224."""
+"""Sides of a dry run's image: 256 gives two positions at stride 128, SSD needs 300, some classifiers take only 224."""
 
 
 @dataclass(frozen=True)
 class Level:
     """One output of a source: index in the record, stride in pixels, channels.
 
-    For `head`, `channels` are those of the head's input maps; for `logits`, the number of classes. `stride` is `None`
-    for outputs without strides: `logits`, the stages of `roi_head`, and the vectors of a classifier's pooling neck.
+    `channels` are those of the input maps for `head`, the number of classes for `logits`. `logits`, the stages of
+    `roi_head` and the vectors of a classifier's pooling neck have no stride.
     """
 
     index: int
@@ -40,19 +39,17 @@ class Level:
 
 
 class LevelPair(NamedTuple):
-    """A student's and a teacher's level that are compared."""
+    """A student's and a teacher's level of one stride."""
 
     student: Level
     teacher: Level
 
     @property
     def stride(self) -> int | None:
-        """Stride of both, in pixels."""
         return self.student.stride
 
     @property
     def name(self) -> str:
-        """Name of the student's level."""
         return self.student.name
 
 
@@ -117,11 +114,7 @@ def pair_levels(
 ) -> list[LevelPair]:
     """Pairs of equal stride, from fine to coarse; for sources without strides, pairs of equal index.
 
-    Args:
-        student: Levels of the student.
-        teacher: Levels of the teacher.
-        strides: The strides wanted; `'auto'` takes all that both sides have.
-        sources: Sources of the student's and of the teacher's levels, for the messages.
+    `strides='auto'` takes all that both sides have. The `sources` of both sides are for the messages.
 
     Raises:
         ValueError: A side lacks a wanted stride, or the sides have none in common.
@@ -181,11 +174,7 @@ def _measured(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[list[
 
 @torch.no_grad()
 def _dry_run(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[int, Any]:
-    """The first of `DRY_RUN_SIDES` that the model accepts, and the output of `forward` for a zero image of it.
-
-    Raises:
-        ValueError: The model accepts none, neither of 3 channels nor of 1.
-    """
+    """The first of `DRY_RUN_SIDES` that the model accepts, and the output of `forward` for a zero image."""
     training, device = model.training, next(model.parameters()).device
     model.eval()
     refused: list[Exception] = []

@@ -1,6 +1,6 @@
 """Outputs of a source, which may be nested: a map, a tuple of maps, a list of either."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -8,10 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 ADVICE = "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or train without --amp"
-"""What to do about a loss that is not finite."""
-
 TEACHER_ADVICE = "Evaluate the teacher (--check-teacher); if it is sound, write teacher_precision='bf16' or 'fp32'"
-"""What to do if only the teacher's outputs are not finite."""
 
 
 def tensors(outputs: Any) -> Iterator[Tensor]:
@@ -38,12 +35,7 @@ def _widened(tensor: Tensor) -> Tensor:
 
 
 def zero_of(parameters: Iterable[Tensor], like: Tensor) -> Tensor:
-    """An exact zero with a zero gradient for each parameter, whatever its value: DDP then counts all as used.
-
-    Args:
-        parameters: The parameters of an inactive loss.
-        like: A tensor on the zero's device; the zero is in its precision, or in float32 if that is wider.
-    """
+    """An exact zero in float32 or wider, with a zero gradient for each parameter, so that DDP counts all as used."""
     zero = like.new_zeros((), dtype=torch.promote_types(like.dtype, torch.float32))
     return sum((p.flatten()[:0].sum() for p in parameters if p.requires_grad), start=zero)
 
@@ -56,11 +48,7 @@ def output_size(outputs: Any, joint: bool = False) -> Any:
 
 
 class HostCopy:
-    """A scalar that the host reads later, after a wait only for the work queued before this copy.
-
-    Args:
-        value: A scalar.
-    """
+    """A scalar that the host reads later. Reading waits only for the device's work before this copy."""
 
     def __init__(self, value: Tensor):
         event = None if value.device.type == "cpu" else getattr(getattr(torch, value.device.type, None), "Event", None)
@@ -70,30 +58,10 @@ class HostCopy:
             self._event.record()
 
     def __deepcopy__(self, memo: dict) -> "HostCopy":
-        """The same copy: a model that holds it may be copied."""
+        """The same copy: `EMAHook` copies a model that holds one."""
         return self
 
     def read(self) -> float:
-        """The scalar."""
         if self._event:
             self._event.synchronize()
         return self._value.item()
-
-
-def not_finite(losses: Sequence[str], students: Mapping[str, Any], teachers: Mapping[str, Any]) -> str:
-    """Message about losses that are not finite: which outputs are not finite, and what to do.
-
-    Args:
-        losses: Names of the losses.
-        students: The student's outputs by name.
-        teachers: The teachers' outputs by name.
-    """
-    in_student, in_teachers = (
-        [name for name, output in outputs.items() if not all(t.isfinite().all() for t in tensors(output))]
-        for outputs in (students, teachers)
-    )
-    return (
-        f"these losses are not finite: {', '.join(losses)}. "
-        f"NaN or infinite values are in: {', '.join([*in_student, *in_teachers]) or 'no map'}. "
-        f"{TEACHER_ADVICE if in_teachers and not in_student else ADVICE}"
-    )

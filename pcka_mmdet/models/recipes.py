@@ -2,13 +2,8 @@
 
 `FPNDistill(recipe="both-heads", ...)` takes `RECIPE_SETTINGS` from a recipe. Settings given beside it are merged into
 these as a config into its base: `balance=dict(ratio=0.5)`, or `distiller=dict(losses=dict(own=None))` to leave a loss
-out. `write_out_recipe` replaces the name by the settings:
-
-- in `engine.cfg_options.merge_options`, before `--cfg-options` are merged, so that an option may name any part of a
-  recipe. Then `train`, `doctor`, the log and the config in the work directory have the settings and no name: a resumed
-  training keeps its losses when a later version changes the recipe.
-- in `TrainingOptions.apply` and `plan`, for a config that was not merged with options.
-- in `FPNDistill`, for a config that MMEngine's or MMDetection's tools read.
+out. `write_out_recipe` replaces the name by the settings before `--cfg-options` are merged, so that an option may name
+any part of a recipe, and a resumed training keeps its losses when a later version changes the recipe.
 """
 
 import copy
@@ -36,12 +31,10 @@ _MIMIC = dict(type="pcka_mmdet.MimicLoss", loss_weight=1.0)
 """DIST's auxiliary loss."""
 
 
-def _constant(**losses: dict) -> dict[str, Any]:
-    return dict(distiller=dict(type="pcka_mmdet.FPNDistiller", losses=losses))
-
-
-def _balanced(ratio: float, **losses: dict) -> dict[str, Any]:
-    return dict(_constant(**losses), balance=dict(ratio=ratio))
+def _recipe(ratio: float | None = None, **losses: dict) -> dict[str, Any]:
+    """Settings with losses of constant weight, or balanced at a ratio."""
+    settings: dict[str, Any] = dict(distiller=dict(type="pcka_mmdet.FPNDistiller", losses=losses))
+    return settings if ratio is None else dict(settings, balance=dict(ratio=ratio))
 
 
 def _heads(**losses: dict) -> dict[str, Any]:
@@ -50,7 +43,7 @@ def _heads(**losses: dict) -> dict[str, Any]:
 
     `roi` is left out unless the teacher has a RoI head that `RoIHeadLoss` knows.
     """
-    settings = _balanced(1.0, **losses, roi=dict(type="pcka_mmdet.RoIHeadLoss"))
+    settings = _recipe(1.0, **losses, roi=dict(type="pcka_mmdet.RoIHeadLoss"))
     return dict(settings, teacher_precision="auto")  # bfloat16 where the processor computes in it
 
 
@@ -62,11 +55,11 @@ RECIPES: dict[str, dict[str, Any]] = {
     # heads that differ, of the same classes: the teacher's head reads the student's maps
     "teacher-head": _heads(head=dict(type="pcka_mmdet.HeadLoss")),
     # different classes, or a head whose outputs are not known: centred CKA of about 64 patches on each level
-    "maps": _balanced(0.2, pcka=dict(type="pcka_mmdet.PCKALoss", patch_size="auto", centering="center")),
-    "pcka": _constant(pcka=_PCKA),
-    "pcka-mimic": _constant(pcka=_PCKA, mimic=_MIMIC),
-    "pcka-positions": _constant(pcka=_POSITIONS),
-    "pcka-mimic-positions": _constant(pcka=_POSITIONS, mimic=_MIMIC),
+    "maps": _recipe(0.2, pcka=dict(type="pcka_mmdet.PCKALoss", patch_size="auto", centering="center")),
+    "pcka": _recipe(pcka=_PCKA),
+    "pcka-mimic": _recipe(pcka=_PCKA, mimic=_MIMIC),
+    "pcka-positions": _recipe(pcka=_POSITIONS),
+    "pcka-mimic-positions": _recipe(pcka=_POSITIONS, mimic=_MIMIC),
 }
 """Settings of `FPNDistill` by recipe, for detectors. The last four are the paper's."""
 
@@ -77,20 +70,20 @@ CLASSIFIER_RECIPES: dict[str, dict[str, Any]] = {
     # CKA of the samples of a batch, of pooled features and of logits; for logits also of the classes. On 8 GPUs of 32
     # samples it compares 256. With constant weights of 1 the student of research/configs/digit_classification learned
     # nothing for 40 of 60 epochs (ten labels of each class, one run)
-    "rcka": _balanced(
+    "rcka": _recipe(
         1.0,
         features=dict(type="pcka_mmdet.RCKALoss", source="neck", loss_weight=1.0, gather=True),
         logits=dict(type="pcka_mmdet.RCKALoss", loss_weight=1.0, class_weight=1.0, gather=True),
     ),
     # patches of the last stage's maps
-    "pcka-stage": _balanced(
+    "pcka-stage": _recipe(
         0.2, pcka=dict(type="pcka_mmdet.PCKALoss", source="backbone", patch_size=2, centering="center")
     ),
     # Hinton et al. 2015: KL divergence at a temperature of 4, times its square. Its weight and the next were chosen on
     # val of the digits: configs/classification/README.md
-    "kd": _constant(logits=dict(type="mmrazor.KLDivergence", source="logits", tau=4, loss_weight=0.1)),
+    "kd": _recipe(logits=dict(type="mmrazor.KLDivergence", source="logits", tau=4, loss_weight=0.1)),
     # Huang et al. 2022: correlation of the softmax over classes and over samples
-    "dist": _constant(
+    "dist": _recipe(
         logits=dict(
             type="mmrazor.DISTLoss",
             source="logits",

@@ -32,14 +32,15 @@ SOURCES = (*MAP_SOURCES, "head", "roi_head", "logits")
 
 
 class RoIOutputs(NamedTuple):
-    """Outputs of one stage of a RoI head for R proposals."""
+    """Outputs of one stage of a RoI head for R proposals.
+
+    `rois` `(R, 5)`: index of the image, and x1, y1, x2, y2 in pixels of the padded image; `cls_score` `(R, K + 1)`:
+    logits, the last class is the background; `bbox_pred` `(R, 4)` or `(R, 4 K)`: box deltas.
+    """
 
     rois: Tensor
-    """`(R, 5)`: index of the image in the batch, and x1, y1, x2, y2 in pixels of the padded image."""
     cls_score: Tensor
-    """Logits `(R, K + 1)`, the last class is the background."""
     bbox_pred: Tensor
-    """Box deltas `(R, 4)` or `(R, 4 K)`."""
 
 
 def dense_head(detector: nn.Module) -> nn.Module:
@@ -69,11 +70,6 @@ def stages(roi_head: nn.Module, part: str) -> list[nn.Module]:
 def by_level(outputs: Any, num_levels: int, head: str) -> list[tuple[Tensor, ...]]:
     """The outputs of a dense head's forward by level; the head returns them by kind (all class scores, all boxes).
 
-    Args:
-        outputs: The return value of the forward.
-        num_levels: Number of input levels.
-        head: Name of the head, for the message.
-
     Raises:
         ValueError: The outputs are no tuple of kinds with one map per level.
     """
@@ -94,13 +90,10 @@ def listed(maps: Tensor | Sequence[Tensor] | Mapping[str, Tensor]) -> list[Tenso
 
 
 class SourceRecorder:
-    """Records the sources of a model while it runs.
+    """Records some of the `SOURCES` of a model while it runs.
 
-    Args:
-        model: A model that has the sources.
-        sources: Names of `SOURCES`.
-        forks: By source, how to copy its outputs; see `GradientBalance.fork`. Not for `roi_head`, whose stages run one
-            after another.
+    `forks` copy the outputs of a source, see `GradientBalance.fork`; not of `roi_head`, whose stages run one after
+    another.
     """
 
     def __init__(self, model: nn.Module, sources: Sequence[str], forks: Mapping[str, Fork] | None = None):
@@ -122,7 +115,7 @@ class SourceRecorder:
 
     @contextmanager
     def recording(self) -> Iterator[Record]:
-        """Context in which the model's first forward fills the record. Afterwards the recorder holds nothing."""
+        """Context in which the model's first forward fills the record."""
         self._record = {}
         try:
             yield self._record

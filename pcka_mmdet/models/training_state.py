@@ -1,17 +1,23 @@
-"""The state of a training: progress and seed from MMEngine's message hub, random numbers, processes."""
+"""The state of a training: its log, progress and seed, random numbers, processes."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, print_log
 
 Result = TypeVar("Result")
 
 OutOfMemoryError = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)
 """A RuntimeError; torch before 2.5 has it in `torch.cuda`."""
+
+
+def warn(message: str) -> None:
+    """Log a warning."""
+    print_log(message, "current", level=logging.WARNING)
 
 
 def iteration(default: int = 0) -> int:
@@ -25,11 +31,7 @@ def seed() -> int:
 
 
 def progress(ago: int = 0) -> float:
-    """The share of the training that is done, within [0, 1); 0 outside of a training.
-
-    Args:
-        ago: Iterations before the current one.
-    """
+    """The share of the training that was done `ago` iterations ago, within [0, 1); 0 outside of a training."""
     iterations = MessageHub.get_current_instance().runtime_info.get("max_iters")
     return max(iteration() - ago, 0) / iterations if iterations else 0.0
 

@@ -244,10 +244,11 @@ def test_batches_in_which_the_losses_have_no_gradient_do_not_count():
 
 
 def test_the_averages_of_a_checkpoint_belong_to_their_losses():
-    one, other = GradientBalance(dict(a=1.0, b=2.0)), GradientBalance(dict(b=2.0, c=1.0))
-    passed(one, *gradients(1, 10, 100))
-    other.load_state_dict(one.state_dict())
-    assert torch.equal(other.averages[0], one.averages[1]) and not other.averages[1].any()
+    one, two = (build(balanced(dict(head=1.0), head=HEAD, **{name: MIMIC})) for name in ("mimic", "another"))
+    one.distiller.balances["neck"].average_head.fill_(1)
+    loaded = two.load_state_dict(one.state_dict(), strict=False)
+    assert not [key for key in (*loaded.missing_keys, *loaded.unexpected_keys) if "balances" in key]
+    assert two.distiller.balances["neck"].averages.tolist() == [[1] * 4, [0] * 4]
 
 
 def test_ratio_0_changes_no_bit():
@@ -366,7 +367,7 @@ def test_mistakes(ratio, message):
 def test_the_roi_heads_source_is_refused():
     with pytest.raises(ValueError, match="at the source 'roi_head' cannot be balanced.*name only losses at a"):
         group_losses(1.0, dict(rois="roi_head", maps="neck"))
-    assert set(group_losses(dict(maps=1.0), dict(rois="roi_head", maps="neck"))) == {"maps"}
+    assert group_losses(dict(maps=1.0), dict(rois="roi_head", maps="neck"))[0] == dict(maps="maps")
 
 
 def trained(config, folder, epochs=2, **options):
@@ -446,8 +447,8 @@ HALF = dict(optim_wrapper=dict(type="pcka_mmdet.CpuAmpOptimWrapper", optimizer=d
 
 @pytest.mark.parametrize(
     "options",
-    [{}, ACCUMULATED, HALF, dict(custom_hooks=[dict(type="EMAHook")])],
-    ids=["plain", "accumulated", "bf16", "ema"],
+    [ACCUMULATED, HALF, dict(custom_hooks=[dict(type="EMAHook")])],
+    ids=["accumulated", "bf16", "ema"],
 )
 def test_resumed_it_ends_bit_equal(tmp_path, options):
     config = balanced(dict(head=1.0, mimic=0.3))

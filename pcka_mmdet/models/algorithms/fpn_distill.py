@@ -31,30 +31,27 @@ class FPNDistill(NonfiniteGuard):
     """A student detector that learns from its task and from a frozen teacher.
 
     With all loss weights 0 the student trains exactly as without a teacher: it is built and initialised first, and
-    all that is built later draws from a fork of the random state.
+    teacher and losses draw from a fork of the random state.
 
     Args:
-        architecture: The student: a model dict, a config path, or `dict(cfg_path=..., **overrides)`; see
-            `pcka_mmdet.configuration.detector.model_config`.
+        architecture: The student: a model dict, a config path, or `dict(cfg_path=..., **overrides)`.
         teacher: The teacher, in the same forms.
         teacher_ckpt: File or URL of the teacher's weights. `'random'` keeps random weights; `None` does so with a
             warning.
-        teachers: Several teachers in place of `teacher` and `teacher_ckpt`, one after another or at once; see
+        teachers: Several teachers in place of `teacher` and `teacher_ckpt`; see
             `pcka_mmdet.models.teacher.schedule.read_teachers`.
-        distiller: Config of the distiller. With a `recipe` it may be left out, or holds what differs from the recipe's.
-        init_student: File or URL of a checkpoint that the student starts from: plain MMDetection's or a
-            distillation's.
+        distiller: Config of the distiller; with a `recipe` only the difference from the recipe's, if any.
+        init_student: File or URL of a checkpoint that the student starts from: MMDetection's or a distillation's.
         inherit: Parts that the student copies from the teacher where names and shapes agree, such as
-            `('neck', 'bbox_head')`. `init_weights()` does this and `init_student`, so not when a training is resumed.
+            `('neck', 'bbox_head')`. Like `init_student`, not done when a training is resumed.
         fuse_teacher: Fold the teacher's batch norms into its convolutions, unless that changes the maps.
         teacher_channels_last: Run the teacher in the channels-last memory format, unless that changes the maps.
-        teacher_precision: `'fp32'`, `'bf16'`, `'fp16'` or `'auto'`; see `NeckForward` and `dtype_on`. By
-            default the recipe's, else `'fp32'`.
+        teacher_precision: `'fp32'`, `'bf16'`, `'fp16'` or `'auto'`; see `NeckForward`. By default the recipe's, else
+            `'fp32'`.
         compile_teacher: Compile the teacher's backbone and neck by `torch.compile`.
         balance: `dict(ratio=...)` scales the losses' gradient to a multiple of the task's; see `FPNDistiller.prepare`.
-            With `None` loss weights are constant; with `dict(ratio=None)`, too, and gradients are measured for the log.
-            By default the recipe's, else `None`.
-        recipe: Name of the recipe that `distiller`, `balance` and `teacher_precision` are taken from; see
+            With `None` loss weights are constant. By default the recipe's, else `None`.
+        recipe: Name of the recipe that gives `distiller`, `balance` and `teacher_precision`; see
             `pcka_mmdet.models.recipes`.
         data_preprocessor: Used where the student's config has none.
 
@@ -89,8 +86,8 @@ class FPNDistill(NonfiniteGuard):
         settings["teacher_precision"] = teacher_precision
         with forked_rng():  # it may build the teacher
             write_out_recipe(settings)
-        balance = settings.get("balance") or {}
-        if not isinstance(balance, Mapping):
+        balance = settings.get("balance")
+        if not isinstance(balance, Mapping | None):
             raise ValueError(
                 f"balance is a dict such as dict(ratio=1.0), got {balance!r}: write model.balance.ratio=1.0"
             )
@@ -120,7 +117,7 @@ class FPNDistill(NonfiniteGuard):
                 Teacher(build_detector(entry.model, plain_norms=True), entry.checkpoint, **options) for entry in entries
             ]
             self.distiller = MODELS.build(settings["distiller"])
-            self.distiller.prepare(self.student, [teacher.detector for teacher in self._teachers], **balance)
+            self.distiller.prepare(self.student, [teacher.detector for teacher in self._teachers], **(balance or {}))
             for index, teacher in enumerate(self._teachers):
                 teacher.check_sources(self.distiller.teacher_sources(index))
             for term in self.distiller.all_terms:
@@ -133,8 +130,7 @@ class FPNDistill(NonfiniteGuard):
         self.level_table: str | None = None
         """The levels and losses that are compared; known after the first step, which logs it."""
         self.observe_maps: Callable[[Sequence[Tensor], Sequence[Tensor]], None] | None = None
-        """Is called with the neck maps of student and teacher in each step in which a teacher runs; `SimilarityHook`
-        sets it."""
+        """Is called with the neck maps of student and teacher if a teacher runs; `SimilarityHook` sets it."""
 
     @property
     def student(self) -> nn.Module:
@@ -158,23 +154,16 @@ class FPNDistill(NonfiniteGuard):
         return self._teachers[(needed or teaching)[-1]]
 
     def teacher_maps(self, inputs: Tensor, data_samples: list[BaseDataElement] | None) -> Sequence[Tensor]:
-        """Maps of the teacher's neck.
-
-        Args:
-            inputs: Images `(B, 3, H, W)` in the student's normalisation.
-            data_samples: Their data samples.
-        """
+        """Maps of the teacher's neck for images `(B, 3, H, W)` in the student's normalisation."""
         return self._teacher(inputs, data_samples, self._normalisation)["neck"]
 
     def _weights(self, ago: int = 0) -> list[float]:
-        """Factor of each teacher's losses, `ago` iterations before the current one; 0 while it does not teach."""
-        done = progress(ago)
-        return [entry.weight_at(done) for entry in self._schedule]
+        """Factor of each teacher's losses `ago` iterations ago; 0 while it does not teach."""
+        return [entry.weight_at(progress(ago)) for entry in self._schedule]
 
     @property
     def teacher_sha256(self) -> str | None:
-        """sha256 of the teacher's file; `None` for random weights, or where no local file is left. Of several teachers
-        all, with commas between them."""
+        """sha256 of the teacher's file, or of several with commas between; `None` without local files."""
         hashes = [teacher.sha256 for teacher in self._teachers]
         return ",".join(sha256 or "none" for sha256 in hashes) if any(hashes) else None
 
@@ -195,7 +184,7 @@ class FPNDistill(NonfiniteGuard):
         self._is_init = True
 
     def loss(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None) -> dict[str, Tensor]:
-        """Losses of the student's task (`student.*`) and of the distillation (`distill.*`), and the losses' metrics.
+        """Losses of the task (`student.*`) and of the distillation (`distill.*`), and metrics of the latter.
 
         Args:
             inputs: Images `(B, 3, H, W)` in the student's normalisation.

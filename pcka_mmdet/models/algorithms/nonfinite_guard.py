@@ -20,10 +20,9 @@ class NonfiniteGuard(BaseAlgorithm):
     last gradients: the rest wait for them, and do not step.
     """
 
-    skips_nonfinite = False
-    """Whether a hook skips the step: `NonFiniteLossHook` sets it."""
+    skips_nonfinite = False  # set by NonFiniteLossHook
     _explain_distillation: Callable[[], str | None] | None = None
-    """Message about distillation losses of the last step that are not finite; holds the step's outputs."""
+    """Message about losses of the distillation that are not finite; holds the outputs of the last step."""
     _nonfinite: Callable[[], str | None] | str | None = None
     """The value of `nonfinite`, or the function that computes it."""
     _guards_reduction = False

@@ -1,24 +1,23 @@
 """Losses on the pairs of a student's and a teacher's levels."""
 
-import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from mmengine.dist import get_world_size
-from mmengine.logging import print_log
 from mmrazor.models.distillers import BaseDistiller
 from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..balance import NO_LOSS, GradientBalance, group_losses
+from ..balance import GradientBalance, group_losses
 from ..levels import Level, read_strides, source_levels
 from ..losses import Batch
-from ..outputs import in_float32, not_finite, output_size, tensors, zero_of
+from ..outputs import ADVICE, TEACHER_ADVICE, in_float32, output_size, tensors, zero_of
 from ..sources import Record, SourceRecorder
-from ..training_state import iteration
+from ..training_state import iteration, warn
 from .terms import Sources, Term, build_terms, read_entries
 
 FIRST_ITERATIONS = 10
@@ -33,7 +32,6 @@ class TeacherStep:
     record: Record | None
     """Its sources; `None` while it does not teach."""
     batch: Batch
-    """Data samples, image size and teacher of the step."""
     weight: float = 1.0
     """Factor of its losses."""
     changed: bool = False
@@ -44,8 +42,8 @@ class TeacherStep:
 class FPNDistiller(BaseDistiller):
     """Applies each configured loss to the outputs of student and teacher at levels of equal stride.
 
-    `prepare` builds one module for each loss and level, with all its parameters (such as a connector where numbers of
-    channels differ), before optimizer, DDP and EMA are set up.
+    `prepare` builds one module for each loss and level, with all its parameters (a connector where numbers of channels
+    differ), before optimizer, DDP and EMA are set up.
 
     Args:
         losses: Loss configs by name; `None` leaves a loss out. A loss is a `LevelLoss`, or any module that is called
@@ -79,36 +77,30 @@ class FPNDistiller(BaseDistiller):
             )
         self.loss_configs = losses
         self.strides = read_strides("strides", strides)
-        self.levels: dict[Sources, tuple[list[Level], list[Level]]] = {}
-        """Levels of the student and of a teacher, by their sources."""
+        self.levels: dict[Sources, tuple[list[Level], list[Level]]] = {}  # of the student and of a teacher
         self.terms: dict[str, list[Term]] = {}
         """Loss modules with their pairs of levels, by name of the loss."""
         self.factor = 1.0
         """Factor of all losses; `LossScheduleHook` sets it."""
         self.losses = nn.ModuleDict()
-        self.balances = nn.ModuleDict()
-        """Balance of gradients, by source of the student."""
-        self.recorder: SourceRecorder | None = None
-        """Records the student's sources."""
+        self.balances = nn.ModuleDict()  # by source of the student
+        self.recorder: SourceRecorder | None = None  # of the student's sources
         self.inactive: dict[str, str] = {}
-        """By key of the terms whose outputs were degenerate in some batch: the warning's message."""
-        self._ever_active: set[str] = set()
-        """Losses that had a usable level in some batch."""
-        self._teachers_of: dict[tuple[str, str], set[int]] = defaultdict(set)
-        """Indices of the teachers that a group of losses compares with, by the group's source and name."""
-        self._suffixes: dict[str, str] = {}
-        """Suffix of the names of a loss's metrics, by name of the loss."""
+        """Warnings about degenerate outputs, by key of the term."""
+        self._ever_active: set[str] = set()  # losses that had a usable level in some batch
+        self._teachers_of: dict[str, set[int]] = defaultdict(set)  # by the record's key of a group of losses
+        self._suffixes: dict[str, str] = {}  # of the names of a loss's metrics
 
     def prepare(
         self,
         student: nn.Module,
         teachers: Sequence[nn.Module],
-        ratio: float | Mapping[str, float] | None = NO_LOSS,
+        ratio: float | Mapping[str, float] | None = MappingProxyType({}),
     ) -> None:
         """Pair the levels of student and teacher, build the losses, and register the recorder of the student's sources.
 
         Args:
-            student: Its sources are recorded.
+            student: The student.
             teachers: One or several.
             ratio: Norm of the losses' gradient over the norm of the task's, at each source of the student: of all
                 losses together, or by name of the loss. Losses that are not named are not scaled. `None` scales none:
@@ -121,18 +113,16 @@ class FPNDistiller(BaseDistiller):
         entries = read_entries(self.loss_configs, len(teachers))
         if isinstance(ratio, Mapping):  # a number holds for the losses of all teachers
             ratio = {name: ratio[entry.given] for name, entry in entries.items() if entry.given in ratio} | dict(ratio)
-        groups = group_losses(ratio, {name: entry.sources.student for name, entry in entries.items()})
-        ratios: dict[str, dict[str, float | None]] = defaultdict(dict)
-        for name, group in groups.items():
-            ratios[group.source][group.name] = group.ratio
-            self._teachers_of[group.source, group.name].add(entries[name].sources.teacher_index)
+        groups, ratios = group_losses(ratio, {name: entry.sources.student for name, entry in entries.items()})
         self.balances.update({source: GradientBalance(by_group) for source, by_group in ratios.items()})
         for name, entry in entries.items():
-            sources = entry.sources
+            sources, student_key = entry.sources, entry.sources.student
             if sources not in self.levels:
                 teacher_levels = source_levels(teachers[sources.teacher_index], sources.teacher)
                 self.levels[sources] = source_levels(student, sources.student), teacher_levels
-            student_key = groups[name].key if name in groups else sources.student
+            if name in groups:
+                student_key = f"{sources.student}/{groups[name]}"
+                self._teachers_of[student_key].add(sources.teacher_index)
             self.terms[name] = build_terms(name, entry, self.levels[sources], self.strides, student_key)
             for term in self.terms[name]:
                 if term.key in self.losses:
@@ -150,10 +140,12 @@ class FPNDistiller(BaseDistiller):
         self.recorder = SourceRecorder(student, sorted(recorded), forks)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        balances = f"{prefix}balances."
-        for key in [key for key in state_dict if key.startswith(balances)]:
-            if key.removeprefix(balances).partition(".")[0] not in self.balances:
-                del state_dict[key]  # nothing is balanced there any more
+        """Load the averages of groups that both models have. `SyncNormHook` of MMDetection loads only batch norms."""
+        averages = {f"{prefix}balances.{key}": value.clone() for key, value in self.balances.state_dict().items()}
+        for key in [key for key in state_dict if key.startswith(f"{prefix}balances.") and key not in averages]:
+            del state_dict[key]
+        for key, value in averages.items():
+            state_dict.setdefault(key, value)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property
@@ -166,7 +158,7 @@ class FPNDistiller(BaseDistiller):
         return {sources.teacher for sources in self.levels if sources.teacher_index == index}
 
     def needs(self, index: int) -> bool:
-        """Whether a loss that compares with the teacher of that index has weight, so that the teacher has to run."""
+        """Whether the teacher of that index has to run: one of its losses has weight."""
         return any(self._has_weight(term) for term in self.all_terms if term.sources.teacher_index == index)
 
     def _has_weight(self, term: Term) -> bool:
@@ -181,8 +173,7 @@ class FPNDistiller(BaseDistiller):
 
         Returns:
             `loss_{name}_s{stride}` for every loss and level (`loss_{name}` where there is no stride), always the same
-            keys; an inactive one is an exact zero that depends on all parameters of the loss, so that DDP counts every
-            parameter as used. Then the metrics of the losses.
+            keys; an inactive one is an exact zero of all its parameters (see `zero_of`). Then the losses' metrics.
 
         Raises:
             ValueError: A loss has no usable level, and had none in any batch before. After the first iterations of a
@@ -212,16 +203,13 @@ class FPNDistiller(BaseDistiller):
     def _set_factors(self, source: str, balance: GradientBalance, teachers: Sequence[TeacherStep]) -> None:
         """Pass this step's factors; reset the groups whose teacher changed."""
         for name in balance.ratios:
-            steps = [teachers[index] for index in self._teachers_of[source, name]]
+            steps = [teachers[index] for index in self._teachers_of[f"{source}/{name}"]]
             balance.factors[name] = self.factor * max(step.weight for step in steps)
             if any(step.changed for step in steps):
                 balance.restart(name)
 
     def _named_metrics(self, name: str, used: Sequence[Term]) -> dict[str, Tensor]:
-        """Metrics of a loss: `METRIC_s8` of each level used, and `METRIC`, their mean.
-
-        A second loss of the same metric has `METRIC_NAME` instead.
-        """
+        """`METRIC_s8` of each level used, and `METRIC`, their mean; a second loss of the metric has `METRIC_NAME`."""
         suffix = self._suffixes[name]
         metrics: dict[str, Tensor] = {}
         values: dict[str, list[Tensor]] = defaultdict(list)
@@ -251,25 +239,27 @@ class FPNDistiller(BaseDistiller):
         for key, message in problems.items():
             if key not in self.inactive:
                 self.inactive[key] = f"loss {name!r}: {message}. It is 0 there"
-                print_log(self.inactive[key], "current", level=logging.WARNING)
+                warn(self.inactive[key])
         return usable
 
     def explain_nonfinite(
         self, losses: Mapping[str, Tensor], student: Record, teachers: Sequence[TeacherStep]
     ) -> str | None:
-        """Message about losses of a step that are not finite; `None` if all are finite. Waits for the device.
-
-        Args:
-            losses: As `compute_distill_losses` returned them.
-            student: Record of the student's sources.
-            teachers: The step of each teacher.
-        """
+        """Message about losses of a step that are not finite; `None` if all are finite. Waits for the device."""
         names = [key for key, value in losses.items() if key.startswith("loss_") and not torch.isfinite(value)]
         if not names:
             return None
-        in_student, in_teachers = {}, {}
+        outputs = dict(student={}, teacher={})
         for term in self.all_terms:
-            in_student[term.student_name] = term.of_student(student)
+            outputs["student"][term.student_name] = term.of_student(student)
             if (record := teachers[term.sources.teacher_index].record) is not None:
-                in_teachers[term.teacher_name] = term.of_teacher(record)
-        return not_finite(names, in_student, in_teachers)
+                outputs["teacher"][term.teacher_name] = term.of_teacher(record)
+        in_student, in_teacher = (
+            [name for name, output in side.items() if not all(t.isfinite().all() for t in tensors(output))]
+            for side in outputs.values()
+        )
+        return (
+            f"these losses are not finite: {', '.join(names)}. "
+            f"NaN or infinite values are in: {', '.join([*in_student, *in_teacher]) or 'no map'}. "
+            f"{TEACHER_ADVICE if in_teacher and not in_student else ADVICE}"
+        )

@@ -17,12 +17,10 @@ DISTILLER_OPTIONS = ("strides", "level_weight", "source", "teacher")
 
 
 class Sources(NamedTuple):
-    """The outputs that a loss compares."""
+    """The sources of the outputs that a loss compares."""
 
     student: str
-    """Source of the student's output."""
     teacher: str
-    """Source of the teacher's output."""
     teacher_index: int = 0
 
 
@@ -49,11 +47,10 @@ class Term:
     student_key: str
     """The record's key of the student's outputs: the source, or the copy of a group whose gradient is balanced."""
     level_weight: float = 1.0
-    """Factor of the loss."""
 
     @property
     def stride(self) -> int | None:
-        """Stride of the level in pixels; `None` for a joint loss and for sources without strides."""
+        """Stride of the level; `None` for a joint loss and for sources without strides."""
         return None if self.loss.joint else self.pairs[0].stride
 
     @property
@@ -91,11 +88,7 @@ class Term:
 
 
 def read_entries(losses: Mapping[str, Mapping], num_teachers: int) -> dict[str, Entry]:
-    """The entries by name: one for each teacher, unless an entry names one.
-
-    Args:
-        losses: `losses` of `FPNDistiller`.
-        num_teachers: Number of teachers.
+    """The entries of `losses` by name: one for each teacher, unless an entry names one.
 
     Raises:
         ValueError: An entry has no registered type, names a teacher that does not exist or a source that the loss
@@ -173,7 +166,7 @@ def build_terms(
         entry: The entry. Its config holds the loss's arguments, any of them by stride, and `DISTILLER_OPTIONS`.
         levels: Levels of the student's and of the teacher's source.
         strides: The distiller's `strides`.
-        student_key: The record's key of the student's outputs.
+        student_key: See `Term`.
 
     Raises:
         ValueError: Levels do not pair up, or an option names a level that does not exist.

@@ -17,21 +17,18 @@ from torch import Tensor, nn
 from ..training_state import tried
 
 COMMON_DIVISOR = 32
-"""The stride of most backbones: MMDetection pads images to multiples of it."""
-
-SIDES = {32: 352, 64: 320, 128: 384}
-"""Side of a test image by divisor: an odd multiple, so maps at larger strides have odd sides."""
+"""The stride of most backbones."""
 
 ODD_SIDE = 328
 """Side of a test image whose maps have odd sides, which necks that join maps (PAFPN) cannot take."""
 
+SIDES = {32: 352, 64: 320, 128: 384}
+"""Side of a test image by divisor: an odd multiple."""
+
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How a data preprocessor normalises pixels (0 to 255).
-
-    Mean and std are in the channel order of its output: a number for each channel, or one for all.
-    """
+    """Normalisation of pixels (0 to 255). Mean and std have a number for each output channel, or one for all."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -62,13 +59,9 @@ def renormalise(
     source: Normalisation,
     target: Normalisation,
 ) -> Tensor:
-    """Convert images from one normalisation to another; returns `images` where both are equal.
+    """Convert padded images `(B, 3, H, W)` from one normalisation to another; returns `images` where both are equal.
 
-    Args:
-        images: Normalised, augmented and padded images `(B, 3, H, W)`.
-        samples: Their data samples. The area outside of `img_shape` gets the target's `pad_value`, if `source` pads.
-        source: Normalisation of `images`.
-        target: Normalisation of the result.
+    The area outside of a data sample's `img_shape` gets the target's `pad_value`, if the source pads.
 
     Raises:
         ValueError: A data sample has no `img_shape`.

@@ -8,14 +8,13 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from ..sources import Record, SourceRecorder, listed
-from .optimisation import CHANNELS_LAST, FUSED, PARTS, change_parts, dtype_on, in_precision
+from .optimisation import CHANNELS_LAST, FUSED, change_parts, dtype_on, in_precision
 
 
 class NeckForward:
     """Maps of a detector's neck, or of its backbone, in eval mode.
 
-    The first call optimises backbone and neck, so that a student can inherit the loaded weights before. A change that
-    would alter the maps is undone.
+    The first call optimises backbone and neck, so that a student can inherit the loaded weights before.
 
     Args:
         detector: The detector. `fuse` and `channels_last` change its backbone and neck in place.
@@ -42,16 +41,14 @@ class NeckForward:
         self.changes = [name for name, wanted in ((FUSED, fuse), (CHANNELS_LAST, channels_last)) if wanted]
         self.precision = precision
         self.dtype: torch.dtype | None = None
-        """Type that backbone and neck compute in; the first call decides. `None`: float32, unless autocast decides."""
+        """Type that backbone and neck compute in; see `dtype_on`."""
         self.compile = compile
         self.has_fused = False
         """Whether the detector's weights may differ from the loaded ones."""
         self.optimised: BaseModel | None = None
         """The detector that runs; `None` until the next call."""
-        self._recorder: SourceRecorder | None = None
-        """Records the maps of the backbone."""
-        self._forwards: dict[str, Callable[[Tensor], Sequence[Tensor]]] = {}
-        """By part, the forward that ends with it."""
+        self._recorder: SourceRecorder | None = None  # of the backbone
+        self._forwards: dict[str, Callable[[Tensor], Sequence[Tensor]]] = {}  # by the part that ends it
 
     def reset(self) -> None:
         """Optimise again on the next call: the detector's weights have changed or moved."""
@@ -59,19 +56,11 @@ class NeckForward:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, wanted: Collection[str] = ("neck",)) -> Record:
-        """Maps of normalised images, in float32 unless autocast decides.
-
-        Args:
-            images: Normalised images `(B, 3, H, W)`.
-            wanted: The parts whose maps to give: `neck`, `backbone` or both.
-
-        Returns:
-            Maps `(B, C, H / stride, W / stride)` of each wanted part.
-        """
+        """Maps `(B, C, H / stride, W / stride)` of neck, backbone or both, in float32 unless autocast decides."""
         if self.optimised is None:
             self._optimise(images[:1])
         last = "neck" if "neck" in wanted else "backbone"
-        recording = self._recorder.recording() if len(wanted) == len(PARTS) else nullcontext({})
+        recording = self._recorder.recording() if len(wanted) > 1 else nullcontext({})
         autocast = nullcontext() if self.dtype is None else torch.autocast(images.device.type, enabled=False)
         with recording as record, autocast:
             record[last] = listed(self._forwards[last](images if self.dtype is None else images.to(self.dtype)))

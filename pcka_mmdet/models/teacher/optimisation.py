@@ -1,7 +1,6 @@
 """Faster backbone and neck of a frozen detector: changes that leave its maps as they are, and its precision."""
 
 import copy
-import logging
 from collections.abc import Callable, Sequence
 
 import torch
@@ -11,11 +10,8 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from ..sources import listed
-from ..training_state import first_process_decides, tried
-
-PARTS = ("backbone", "neck")
-"""The parts that give maps; all other parts are heads."""
+from ..sources import MAP_SOURCES, listed
+from ..training_state import first_process_decides, tried, warn
 
 FUSED = "batch norms fused"
 CHANNELS_LAST = "channels last"
@@ -35,15 +31,10 @@ PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def change_parts(detector: BaseModel, names: Sequence[str], image: Tensor) -> None:
-    """Apply those of `CHANGES` to backbone and neck that leave the maps as they are; the first process decides.
+    """Replace backbone and neck by changed copies, with those `CHANGES` that leave the maps of an image as they are.
 
     Maps change where a batch norm does not follow its convolution, where a convolution computes its weights in its
-    forward, or where an operator (deformable convolution) does not support channels last.
-
-    Args:
-        detector: The detector; its backbone and neck are replaced.
-        names: Keys of `CHANGES`.
-        image: An image `(1, 3, H, W)` to try them on.
+    forward, or where an operator (deformable convolution) does not support channels last. The first process decides.
     """
     kept = first_process_decides(lambda: _try_changes(detector, names, image))
     if not is_main_process():
@@ -56,7 +47,7 @@ def _try_changes(detector: BaseModel, names: Sequence[str], image: Tensor) -> li
     # Apple's MPS has no float64 and raises a TypeError
     probe, error = tried(lambda: _probe(detector, image), RuntimeError, TypeError)
     if error:
-        print_log(f"the teacher is not optimised: it fails in float64 ({error})", "current", level=logging.WARNING)
+        warn(f"the teacher is not optimised: it fails in float64 ({error})")
         return []
     return [name for name in names if _keeps_maps(detector, name, *probe)]
 
@@ -74,7 +65,7 @@ def _keeps_maps(detector: BaseModel, name: str, image: Tensor, maps: Sequence[Te
     if problem:
         for part, module in before.items():
             setattr(detector, part, module)
-        print_log(f"the teacher runs without {name!r}: {problem}", "current", level=logging.WARNING)
+        warn(f"the teacher runs without {name!r}: {problem}")
     return not problem
 
 
@@ -85,7 +76,7 @@ def _change(detector: BaseModel, name: str) -> None:
 
 def _parts(detector: BaseModel) -> dict[str, nn.Module]:
     """Backbone and neck; a classifier may have no neck."""
-    return {part: module for part in PARTS if (module := getattr(detector, part, None)) is not None}
+    return {part: module for part in MAP_SOURCES if (module := getattr(detector, part, None)) is not None}
 
 
 def _probe(detector: BaseModel, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -111,7 +102,7 @@ def _difference(before: Sequence[Tensor], after: Sequence[Tensor]) -> str | None
 
 
 def _converted(detector: BaseModel, dtype: torch.dtype) -> BaseModel:
-    """The detector with copies of backbone and neck in another precision; all other parts are shared."""
+    """The detector with copies of backbone and neck in another precision; the rest is shared."""
     converted = copy.copy(detector)
     converted._modules = dict(detector._modules)
     for part, module in _parts(detector).items():
@@ -120,13 +111,7 @@ def _converted(detector: BaseModel, dtype: torch.dtype) -> BaseModel:
 
 
 def in_precision(detector: BaseModel, precision: str, image: Tensor) -> tuple[BaseModel, torch.dtype | None]:
-    """A copy of the detector in a precision, and its type; the detector and `None` for float32, or if that fails.
-
-    Args:
-        detector: The detector; all but its backbone and neck is shared.
-        precision: See `dtype_on`.
-        image: An image `(1, 3, H, W)` to try it on.
-    """
+    """The detector with backbone and neck in a precision, and the type; `None` for float32, or if an operator fails."""
     dtype = dtype_on(image.device, precision)
     if dtype is None:
         return detector, None
@@ -139,7 +124,7 @@ def in_precision(detector: BaseModel, precision: str, image: Tensor) -> tuple[Ba
 
     refusal = first_process_decides(problem)  # as of mmcv's deformable convolution
     if refusal:
-        print_log(f"the teacher runs in fp32: {dtype} fails ({refusal})", "current", level=logging.WARNING)
+        warn(f"the teacher runs in fp32: {dtype} fails ({refusal})")
         return detector, None
     if precision == "auto":
         advice = "model.teacher_precision='fp32' changes that"
@@ -150,10 +135,7 @@ def in_precision(detector: BaseModel, precision: str, image: Tensor) -> tuple[Ba
 def dtype_on(device: torch.device, precision: str) -> torch.dtype | None:
     """The type that a teacher computes in; `None` leaves it to autocast, without which it is float32.
 
-    Args:
-        device: The teacher's device.
-        precision: `'fp32'`, `'bf16'` or `'fp16'`, or `'auto'`: bfloat16 where the processor computes in it, else as
-            `'fp32'`. A processor that has to emulate bfloat16 is slower with it.
+    `'auto'` chooses bfloat16 where the processor does not have to emulate it.
 
     Raises:
         ValueError: The precision is unknown.
@@ -166,7 +148,7 @@ def dtype_on(device: torch.device, precision: str) -> torch.dtype | None:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a GPU (from Ampere on) or an x86 CPU computes in bfloat16; `False` where torch does not say."""
+    """Whether a GPU (from Ampere on) or an x86 CPU computes in bfloat16; `False` where torch cannot tell."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     capabilities = getattr(torch.cpu, "get_capabilities", dict)  # older torch has none

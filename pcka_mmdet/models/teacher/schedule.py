@@ -14,10 +14,10 @@ class TeacherEntry:
     """A teacher in a config."""
 
     model: str | dict | Any
-    """A path, a model config, or a built detector; see `teacher` of `FPNDistill`."""
+    """See `teacher` of `FPNDistill`."""
     checkpoint: str | None
     since: float = 0.0
-    """Share of the training from which it teaches."""
+    """Share of the training at which it begins to teach."""
     until: float = 1.0
     """Share of the training at which it ends; 1 includes the last step."""
     weight: float = 1.0

@@ -1,35 +1,33 @@
-"""The frozen teacher: loaded strictly, in eval mode always, fed in its own normalisation and padding.
+"""The frozen teacher: loaded strictly, in eval mode always, fed in its normalisation and padding.
 
 Shape shorthand: a batch of images is `(B, 3, H, W)`.
 """
 
 import copy
-import logging
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from pcka_mmdet.checkpoints.matching import Problem, of_part, summarise
 
+from ..initial_weights import load_strictly
 from ..outputs import in_float32
-from ..sources import Record
+from ..sources import MAP_SOURCES, Record
+from ..training_state import warn
 from .heads import FrozenHeads
 from .images import Normalisation, crop_to_image, of_classifier, pad_to_multiple, renormalise, size_divisor
-from .loading import load_strictly
 from .neck_forward import NeckForward
-from .optimisation import PARTS
 
 
 class Teacher(FrozenHeads):
     """A frozen detector, or classifier, that gives the sources that losses read.
 
-    It is no `nn.Module`, so a model that holds it does not register its parameters: they are in no optimizer, no
-    checkpoint and no DDP bucket, and a deep copy of that model (`EMAHook`) shares it.
+    It is no `nn.Module`, so its parameters are in no optimizer, checkpoint or DDP bucket, and a deep copy of the model
+    that holds it (`EMAHook`) shares it.
 
     Args:
         detector: The detector; its backbone and neck run, and its head where a loss asks for it.
@@ -47,21 +45,20 @@ class Teacher(FrozenHeads):
         self.neck_forward = NeckForward(detector, **options)
         self.normalisation = Normalisation.of(detector.data_preprocessor)
         self.divisor = size_divisor(detector)
-        # MMPretrain's models are never without one
         preprocessor = detector.data_preprocessor
-        bare = type(preprocessor).__name__ == "BaseDataPreprocessor" or of_classifier(preprocessor)
+        # MMPretrain's models always have one
+        bare = type(preprocessor) is BaseDataPreprocessor or of_classifier(preprocessor)
         if bare and self.normalisation == Normalisation.of(BaseDataPreprocessor()):
-            message = "the teacher's model has no data_preprocessor, so it sees pixels as they are"
-            print_log(f"{message}: give it the one of its training", "current", level=logging.WARNING)
+            warn("the teacher's model has no data_preprocessor, so it sees raw pixels: give it that of its training")
         self.sha256: str | None = None
         """sha256 of the checkpoint's file; `None` without a file."""
         self.problems: list[Problem] = []
         """Keys of the head that were not loaded."""
-        self._borrowed = False
-        """Whether the detector belongs to another model, which moves it."""
+        self._borrowed = False  # whether the detector belongs to the model that this one was copied from
         if checkpoint is None:
-            message = "the teacher has random weights: set `teacher_ckpt` to its checkpoint"
-            print_log(f"{message}, or to 'random' where that is meant", "current", level=logging.WARNING)
+            warn(
+                "the teacher has random weights: set `teacher_ckpt` to its checkpoint, or to 'random' if that is meant"
+            )
         elif checkpoint != "random":
             self.sha256, self.problems = load_strictly(detector, checkpoint)
 
@@ -85,16 +82,13 @@ class Teacher(FrozenHeads):
         source: Normalisation,
         wanted: Collection[str] = ("neck",),
     ) -> Record:
-        """The sources that losses read from the teacher, except the RoI head's outputs: see `roi_head`.
+        """The wanted sources, and `neck` where a head needs it; `roi_head` gives the RoI head's outputs.
 
         Args:
             images: Images `(B, 3, H, W)`.
             samples: Their data samples.
             source: Normalisation of the images.
             wanted: Names of the sources to give.
-
-        Returns:
-            The wanted sources, and `neck` where a head needs it.
         """
         if self._borrowed and self._device != images.device:
             self._take_copy(images.device)
@@ -102,7 +96,9 @@ class Teacher(FrozenHeads):
             self.detector.eval()
         images = renormalise(images, samples, source, self.normalisation)
         padded = pad_to_multiple(images, self.divisor, self.normalisation.pad_value)
-        parts = [part for part in PARTS if part in wanted or (part == "neck" and set(wanted) - set(PARTS))]
+        parts = [part for part in MAP_SOURCES if part in wanted]
+        if "neck" not in parts and set(wanted) - set(MAP_SOURCES):
+            parts.append("neck")
         record = self.neck_forward(padded, parts)
         if "logits" in wanted:
             with self._without_autocast():

@@ -94,17 +94,23 @@ def test_a_resumed_training_has_the_teachers_of_its_progress(tmp_path):
         changed.train()
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Weights of the student after two epochs without a teacher."""
+    run = runner(retinanet(), tmp_path_factory.mktemp("alone"), epochs=2)
+    run.train()
+    return run.model.state_dict()
+
+
 @pytest.mark.parametrize("until", [None, 0.5], ids=["at once", "one after another"])
-def test_null_with_no_weight_the_student_trains_as_it_would_alone(tmp_path, until):
+def test_null_with_no_weight_the_student_trains_as_it_would_alone(tmp_path, alone, until):
     first = dict(until=until) if until else {}
     balance = dict(ratio=0.0)
     config = several(teacher(1, tmp_path, **first), teacher(2, tmp_path, channels=24), balance=balance)
     run = runner(config, tmp_path / "two", epochs=2)
     run.train()
     assert run.model.distiller.balances["neck"].averages[:, :2].min() > 0  # the losses had gradients
-    alone = runner(retinanet(), tmp_path / "alone", epochs=2)
-    alone.train()
-    for key, value in alone.model.state_dict().items():
+    for key, value in alone.items():
         assert torch.equal(value, run.model.architecture.state_dict()[key]), key
 
 

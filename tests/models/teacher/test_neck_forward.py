@@ -79,16 +79,14 @@ class Standardised(nn.Conv2d):
         return nn.functional.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 
-def test_batch_norms_stay_where_fusing_would_change_the_maps(monkeypatch):
+def test_batch_norms_stay_where_fusing_would_change_the_maps(warned):
     detector = trained()
     conv = detector.backbone.conv1
     detector.backbone.conv1 = Standardised(3, 8, 7, conv.stride, conv.padding, bias=False)
     expected = detector.extract_feat(IMAGES)
-    said = []
-    monkeypatch.setattr(optimisation, "print_log", lambda message, *a, **k: said.append(message))
     assert_close(NeckForward(detector, channels_last=False)(IMAGES)["neck"], expected, 0)
     assert batch_norms(detector)
-    assert len(said) == 1 and "runs without 'batch norms fused': map 0 would differ by" in said[0]
+    assert len(warned) == 1 and "runs without 'batch norms fused': map 0 would differ by" in warned[0]
 
 
 class TakesChannelsForGranted(nn.Identity):
@@ -135,14 +133,12 @@ def test_a_detector_for_large_images_alone_is_fused_too():
     assert not batch_norms(detector)
 
 
-def test_where_nothing_can_be_tried_nothing_is_changed(monkeypatch):
+def test_where_nothing_can_be_tried_nothing_is_changed(warned):
     detector = trained()
     detector.backbone.relu = Wants(dtype=torch.float32)
     expected = detector.extract_feat(IMAGES)
-    said = []
-    monkeypatch.setattr(optimisation, "print_log", lambda message, *a, **k: said.append(message))
     assert_close(NeckForward(detector)(IMAGES)["neck"], expected, 0)
-    assert said == ["the teacher is not optimised: it fails in float64 (not this input)"] and batch_norms(detector)
+    assert warned == ["the teacher is not optimised: it fails in float64 (not this input)"] and batch_norms(detector)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, TypeError])
@@ -158,7 +154,7 @@ def test_a_device_without_float64(monkeypatch, error):
     assert_close(NeckForward(detector)(IMAGES)["neck"], expected, 0)
 
 
-def test_an_operator_that_refuses_the_precision(monkeypatch):
+def test_an_operator_that_refuses_the_precision(warned):
     """MMCV's deformable convolution has no bfloat16 on the CPU: the teacher runs in float32, and says so."""
     config = retinanet()
     dcn = dict(dcn=dict(type="DCNv2", deform_groups=1), stage_with_dcn=(False, False, False, True))
@@ -166,10 +162,8 @@ def test_an_operator_that_refuses_the_precision(monkeypatch):
     config["neck"]["in_channels"] = [32, 64, 128, 256]
     detector = build(config).eval().requires_grad_(False)
     expected = detector.extract_feat(IMAGES)
-    said = []
-    monkeypatch.setattr(optimisation, "print_log", lambda message, *a, **k: said.append(message))
     assert_close(NeckForward(detector, precision="bf16")(IMAGES)["neck"], expected, 1e-4)
-    assert any("the teacher runs in fp32: torch.bfloat16 fails" in message for message in said)
+    assert any("the teacher runs in fp32: torch.bfloat16 fails" in message for message in warned)
 
 
 def test_a_reduced_precision_copies_backbone_and_neck_alone():

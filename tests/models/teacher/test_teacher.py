@@ -1,7 +1,6 @@
 """The frozen teacher: loading, normalisation, freezing."""
 
 import copy
-import logging
 import pickle
 
 import pytest
@@ -10,7 +9,8 @@ from mmengine.structures import BaseDataElement
 
 from pcka_mmdet.checkpoints.matching import load_what_fits
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.models.teacher import Normalisation, Teacher, load_strictly, size_divisor
+from pcka_mmdet.models.initial_weights import load_strictly
+from pcka_mmdet.models.teacher import Normalisation, Teacher, size_divisor
 from pcka_mmdet.models.teacher.images import renormalise
 from pcka_mmdet.models.training_state import OutOfMemoryError
 from tests.detectors import build, faster_rcnn, fcos, maps, raw_batch, retinanet
@@ -163,13 +163,11 @@ def test_a_hostile_file_is_refused(tmp_path):
         load_strictly(build(retinanet()), str(path))
 
 
-def test_random_weights_warn_unless_asked_for(monkeypatch):
-    logged = []
-    monkeypatch.setattr(f"{Teacher.__module__}.print_log", lambda message, *a, **k: logged.append((message, k)))
+def test_random_weights_warn_unless_asked_for(warned):
     Teacher(build(retinanet()), "random")
-    assert not logged
+    assert not warned
     Teacher(build(retinanet()))
-    assert "random weights: set `teacher_ckpt`" in logged[0][0] and logged[0][1]["level"] == logging.WARNING
+    assert "random weights: set `teacher_ckpt`" in warned[0]
 
 
 @pytest.mark.parametrize(
@@ -249,15 +247,13 @@ def test_copies_share_it_and_moves_keep_its_precision():
     assert {p.device.type for p in teacher.detector.parameters()} == {"meta"}
 
 
-def test_a_teacher_without_a_preprocessor_is_warned_about(monkeypatch):
+def test_a_teacher_without_a_preprocessor_is_warned_about(warned):
     """It would see pixels as they are, whatever it was trained with."""
-    said = []
-    monkeypatch.setattr(f"{Teacher.__module__}.print_log", lambda text, *_, **__: said.append(text))
     config = retinanet()
     config.pop("data_preprocessor", None)
     Teacher(build_detector(config), "random")
     Teacher(build_detector(dict(config, data_preprocessor=dict(type="DetDataPreprocessor"))), "random")
-    assert len(said) == 1 and "sees pixels as they are: give it the one of its training" in said[0]
+    assert len(warned) == 1 and "sees raw pixels: give it that of its training" in warned[0]
 
 
 def test_memory_that_ends_in_the_head_is_no_refusal_of_bfloat16(monkeypatch, warned):
