@@ -20,17 +20,10 @@ if TYPE_CHECKING:
 
 
 def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, list[Problem]]:
-    """Load a detector's weights. Every key of backbone and neck must fit.
+    """Load a detector's weights from a file or URL. Returns its sha256, and the keys of the head that differ.
 
-    Keys of the heads that differ are logged and not loaded; running that head is then an error. Branches of a RoI head
-    that the detector lacks (the mask head of Mask R-CNN) are left out.
-
-    Args:
-        detector: The detector to load into.
-        checkpoint: File or URL of an MMDetection checkpoint.
-
-    Returns:
-        The sha256 of the file, and the keys of the head that differ.
+    Every key of backbone and neck must fit. Keys of the heads that differ are not loaded; running that head is then an
+    error. Branches of a RoI head that the detector lacks (the mask head of Mask R-CNN) are left out.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -122,7 +115,7 @@ def inherit(student: nn.Module, teacher: "Teacher", parts: Sequence[str]) -> Non
         copied, problems = load_what_fits(student, tensors[1])
         if not copied:
             raise ValueError(f"inherit: no tensor of {part!r} has the same name and shape on both sides: leave it out")
-        left = of_part(problems, part)
+        left = [problem for problem in problems if problem.key in tensors[0]]
         rest = f"; left as initialised: {summarise(left)}" if left else ""
         number = f"{len(copied)} of {len(tensors[0])}"
         print_log(f"student: {number} tensors of {part!r} copied from the teacher{rest}", "current")

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 ADVICE = "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or train without --amp"
-TEACHER_ADVICE = "Evaluate the teacher (--check-teacher); if it is sound, write teacher_precision='bf16' or 'fp32'"
+"""For losses that are not finite."""
 
 
 def tensors(outputs: Any) -> Iterator[Tensor]:

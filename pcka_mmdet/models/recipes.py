@@ -100,13 +100,10 @@ CLASSIFIER_RECIPES: dict[str, dict[str, Any]] = {
 def recipe_settings(
     recipe: str, teachers: Sequence[str | dict | BaseModel], given: Mapping[str, Any] | None = None
 ) -> ConfigDict:
-    """Settings of `FPNDistill` for a recipe.
+    """Settings of `FPNDistill` for a recipe, with the given ones merged into them.
 
-    Args:
-        recipe: A key of `RECIPES` or `CLASSIFIER_RECIPES`.
-        teachers: The teachers: see `build_detector`.
-        given: Settings that are merged into the recipe's. A dict replaces a value that is no dict; with a ratio by name
-            (`balance=dict(ratio=dict(head=0.5))`) the losses that are not named keep the recipe's number.
+    A dict replaces a value that is no dict. With a ratio by name (`balance=dict(ratio=dict(head=0.5))`) the losses that
+    are not named keep the recipe's number.
 
     Raises:
         ValueError: The recipe is unknown.

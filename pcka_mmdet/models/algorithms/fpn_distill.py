@@ -23,7 +23,7 @@ from ..recipes import FROM_RECIPE, write_out_recipe
 from ..teacher import Normalisation, Teacher
 from ..teacher.schedule import TeacherEntry, describe, read_teachers
 from ..training_state import forked_rng, progress
-from .nonfinite_guard import NonfiniteGuard
+from .nonfinite_guard import NonfiniteGuard, explain
 
 
 @MODELS.register_module()
@@ -168,12 +168,7 @@ class FPNDistill(NonfiniteGuard):
         return ",".join(sha256 or "none" for sha256 in hashes) if any(hashes) else None
 
     def init_weights(self) -> None:
-        """Initialise the student as without a teacher, then load `init_student` and copy the inherited parts.
-
-        Raises:
-            FileNotFoundError: `init_student` does not exist.
-            ValueError: No tensor of `init_student`, or of a part to inherit, fits.
-        """
+        """Initialise the student as without a teacher, then load `init_student` and copy the inherited parts."""
         self.architecture.init_weights()
         if self.init_student is not None:
             start_from_checkpoint(self.student, self.init_student)
@@ -184,14 +179,10 @@ class FPNDistill(NonfiniteGuard):
         self._is_init = True
 
     def loss(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None) -> dict[str, Tensor]:
-        """Losses of the task (`student.*`) and of the distillation (`distill.*`), and metrics of the latter.
-
-        Args:
-            inputs: Images `(B, 3, H, W)` in the student's normalisation.
-            data_samples: Their annotations.
-        """
+        """Losses of the task (`student.*`) and the distillation (`distill.*`), and the latter's metrics."""
         weights = zip(self._weights(), self._weights(ago=1), strict=True)
         steps = [self._teacher_step(index, *pair, inputs, data_samples) for index, pair in enumerate(weights)]
+        records = [step.record for step in steps]
         with self.distiller.recorder.recording() as student:
             losses = add_prefix(self.student(inputs, data_samples, mode="loss"), "student")
         if self.level_table is None:
@@ -199,17 +190,15 @@ class FPNDistill(NonfiniteGuard):
             print_log(f"compared levels and losses:\n{self.level_table}", "current")
             if len(self._schedule) > 1:
                 print_log(describe(self._schedule), "current")
-        records = [step.record for step in steps if step.record is not None]
-        if self.observe_maps is not None and records:
-            self.observe_maps(student["neck"], records[-1]["neck"])
-        for index, step in enumerate(steps):
-            if step.record is not None and "roi_head" in self.distiller.teacher_sources(index):
-                proposals = [stage.rois for stage in student["roi_head"]]
+        if self.observe_maps is not None and any(records):
+            self.observe_maps(student["neck"], next(filter(None, reversed(records)))["neck"])
+        for index, (teacher, record) in enumerate(zip(self._teachers, records, strict=True)):
+            if record is not None and "roi_head" in self.distiller.teacher_sources(index):
                 with torch.no_grad():
-                    step.record["roi_head"] = step.batch.teacher.roi_head(step.record["neck"], proposals)
+                    record["roi_head"] = teacher.roi_head(record["neck"], [stage.rois for stage in student["roi_head"]])
         distilled = self.distiller.compute_distill_losses(student, steps)
         # a lambda: a deep copy of the model shares it
-        self._explain_distillation = lambda: self.distiller.explain_nonfinite(distilled, student, steps)
+        self._explain_distillation = lambda: explain(distilled, self.distiller.all_terms, student, records)
         losses.update({f"distill.{k}" if k.startswith("loss_") else k: v for k, v in distilled.items()})
         return losses
 
@@ -239,8 +228,7 @@ class FPNDistill(NonfiniteGuard):
         return loss, log
 
     def __getattr__(self, name: str) -> Any:
-        """The student's parts by their names, for options of MMEngine's runner such as
-        `activation_checkpointing=['backbone']`."""
+        """The student's parts, for options of MMEngine's runner (`activation_checkpointing=['backbone']`)."""
         try:
             return super().__getattr__(name)
         except AttributeError:

@@ -1,7 +1,8 @@
 """Refusal of losses that are not finite."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
@@ -9,7 +10,12 @@ from mmrazor.models.algorithms import BaseAlgorithm
 from torch import Tensor
 from torch.autograd import Variable
 
-from ..outputs import ADVICE, HostCopy
+from ..distillers.terms import Term
+from ..outputs import ADVICE, HostCopy, tensors
+from ..sources import Record
+
+TEACHER_ADVICE = "Evaluate the teacher (--check-teacher); if it is sound, write teacher_precision='bf16' or 'fp32'"
+"""For outputs of a teacher that are not finite, where the student's are."""
 
 
 class NonfiniteGuard(BaseAlgorithm):
@@ -70,3 +76,36 @@ class NonfiniteGuard(BaseAlgorithm):
     def _refuse_nonfinite(self) -> None:
         if not self.skips_nonfinite and self.nonfinite:
             raise FloatingPointError(self.nonfinite)
+
+
+def explain(
+    losses: Mapping[str, Tensor], terms: Iterable[Term], student: Record, teachers: Sequence[Record | None]
+) -> str | None:
+    """Message about losses of the distillation that are not finite; `None` if all are finite.
+
+    Args:
+        losses: Losses of a step, as the distiller returned them.
+        terms: The distiller's terms.
+        student: Record of the student.
+        teachers: Record of each teacher.
+    """
+    names = [key for key, value in losses.items() if key.startswith("loss_") and not torch.isfinite(value)]
+    if not names:
+        return None
+    in_student: list[str] = []
+    in_teachers: list[str] = []
+    for term in terms:
+        if not _finite(term.of_student(student)):
+            in_student.append(term.student_name)
+        record = teachers[term.sources.teacher_index]
+        if record is not None and not _finite(term.of_teacher(record)):
+            in_teachers.append(term.teacher_name)
+    return (
+        f"these losses are not finite: {', '.join(names)}. NaN or infinite values are in: "
+        f"{', '.join(dict.fromkeys([*in_student, *in_teachers])) or 'no map'}. "
+        f"{TEACHER_ADVICE if in_teachers and not in_student else ADVICE}"
+    )
+
+
+def _finite(outputs: Any) -> bool:
+    return all(tensor.isfinite().all() for tensor in tensors(outputs))

@@ -15,7 +15,7 @@ from pcka_mmdet.registry import MODELS
 from ..balance import GradientBalance, group_losses
 from ..levels import Level, read_strides, source_levels
 from ..losses import Batch
-from ..outputs import ADVICE, TEACHER_ADVICE, in_float32, output_size, tensors, zero_of
+from ..outputs import in_float32, output_size, tensors, zero_of
 from ..sources import Record, SourceRecorder
 from ..training_state import iteration, warn
 from .terms import Sources, Term, build_terms, read_entries
@@ -165,15 +165,11 @@ class FPNDistiller(BaseDistiller):
         return self.factor != 0 and term.level_weight != 0 and term.loss.active
 
     def compute_distill_losses(self, student: Record, teachers: Sequence[TeacherStep]) -> dict[str, Tensor]:
-        """Losses of one step. They get the outputs in float32 or wider, also under autocast.
-
-        Args:
-            student: Record of the student's sources.
-            teachers: The step of each teacher.
+        """Losses of one step, from outputs in float32 or wider, and the losses' metrics.
 
         Returns:
             `loss_{name}_s{stride}` for every loss and level (`loss_{name}` where there is no stride), always the same
-            keys; an inactive one is an exact zero of all its parameters (see `zero_of`). Then the losses' metrics.
+            keys; an inactive one is an exact zero of all its parameters (see `zero_of`). Then the metrics.
 
         Raises:
             ValueError: A loss has no usable level, and had none in any batch before. After the first iterations of a
@@ -241,25 +237,3 @@ class FPNDistiller(BaseDistiller):
                 self.inactive[key] = f"loss {name!r}: {message}. It is 0 there"
                 warn(self.inactive[key])
         return usable
-
-    def explain_nonfinite(
-        self, losses: Mapping[str, Tensor], student: Record, teachers: Sequence[TeacherStep]
-    ) -> str | None:
-        """Message about losses of a step that are not finite; `None` if all are finite. Waits for the device."""
-        names = [key for key, value in losses.items() if key.startswith("loss_") and not torch.isfinite(value)]
-        if not names:
-            return None
-        outputs = dict(student={}, teacher={})
-        for term in self.all_terms:
-            outputs["student"][term.student_name] = term.of_student(student)
-            if (record := teachers[term.sources.teacher_index].record) is not None:
-                outputs["teacher"][term.teacher_name] = term.of_teacher(record)
-        in_student, in_teacher = (
-            [name for name, output in side.items() if not all(t.isfinite().all() for t in tensors(output))]
-            for side in outputs.values()
-        )
-        return (
-            f"these losses are not finite: {', '.join(names)}. "
-            f"NaN or infinite values are in: {', '.join([*in_student, *in_teacher]) or 'no map'}. "
-            f"{TEACHER_ADVICE if in_teacher and not in_student else ADVICE}"
-        )

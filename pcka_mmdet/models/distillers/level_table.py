@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 
 
 def level_table(distiller: "FPNDistiller", student: Record) -> str:
-    """One row per level: its outputs on both sides, and each loss's description.
-
-    Args:
-        distiller: A distiller after `prepare`.
-        student: Record of the student, for the sizes of its outputs.
-    """
+    """One row per level: its outputs on both sides, and each loss's description. The student's record gives sizes."""
     table = Table("level", "student", "teacher", *distiller.terms, box=ASCII2, header_style="")
     for source in dict.fromkeys(sources.student for sources in distiller.levels):
         students: dict[str, Level] = {}

@@ -159,14 +159,7 @@ def build_terms(
     strides: str | Sequence[int],
     student_key: str,
 ) -> list[Term]:
-    """Build the loss modules of an entry, with all their parameters.
-
-    Args:
-        name: The entry's name.
-        entry: The entry. Its config holds the loss's arguments, any of them by stride, and `DISTILLER_OPTIONS`.
-        levels: Levels of the student's and of the teacher's source.
-        strides: The distiller's `strides`.
-        student_key: See `Term`.
+    """Build the loss modules of an entry, with all their parameters, for `levels` of student and teacher.
 
     Raises:
         ValueError: Levels do not pair up, or an option names a level that does not exist.

@@ -82,13 +82,9 @@ class Teacher(FrozenHeads):
         source: Normalisation,
         wanted: Collection[str] = ("neck",),
     ) -> Record:
-        """The wanted sources, and `neck` where a head needs it; `roi_head` gives the RoI head's outputs.
+        """The wanted sources for images that `source` normalised, and `neck` where a head needs it.
 
-        Args:
-            images: Images `(B, 3, H, W)`.
-            samples: Their data samples.
-            source: Normalisation of the images.
-            wanted: Names of the sources to give.
+        `roi_head` gives the RoI head's outputs.
         """
         if self._borrowed and self._device != images.device:
             self._take_copy(images.device)

@@ -30,9 +30,9 @@ def batch_norms(detector):
 
 
 def assert_close(maps, expected, tolerance):
-    for ours, theirs in zip(maps, expected, strict=True):
-        assert ours.dtype == torch.float32 and not ours.requires_grad
-        assert (ours - theirs).abs().max() <= tolerance * theirs.abs().max()
+    for actual, wanted in zip(maps, expected, strict=True):
+        assert actual.dtype == torch.float32 and not actual.requires_grad
+        assert (actual - wanted).abs().max() <= tolerance * wanted.abs().max()
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_maps_are_those_of_the_plain_detector(options, tolerance):
         assert_close(maps, expected, tolerance)
         assert all(m.is_contiguous() for m in maps)
     assert bool(batch_norms(detector)) == (options.get("fuse") is False)
-    assert_close(detector.extract_feat(IMAGES), expected, 1e-4)  # whatever else runs it, such as its own head
+    assert_close(detector.extract_feat(IMAGES), expected, 1e-4)  # whatever else runs it, as its head does
 
 
 def test_a_compiled_teacher(monkeypatch):
@@ -90,7 +90,7 @@ def test_batch_norms_stay_where_fusing_would_change_the_maps(warned):
 
 
 class TakesChannelsForGranted(nn.Identity):
-    """An operator that reads memory as if channels were outermost, or refuses other memory, as MMCV's do."""
+    """An operator that reads memory as if channels were outermost, or refuses another format, as MMCV's do."""
 
     def __init__(self, refuses):
         super().__init__()
@@ -212,21 +212,23 @@ def test_options_reach_the_teacher():
     assert list(plain.changes) == ["batch norms fused"]
 
 
-@pytest.mark.parametrize("found", [False, True], ids=str)
-def test_auto_goes_by_the_processor(monkeypatch, found):
+@pytest.mark.parametrize("supported", [False, True], ids=str)
+def test_auto_goes_by_the_processor(monkeypatch, supported):
     said = []
-    monkeypatch.setattr(optimisation, "has_bfloat16", lambda device: found)
+    monkeypatch.setattr(optimisation, "has_bfloat16", lambda device: supported)
     monkeypatch.setattr(optimisation, "print_log", lambda message, *a, **k: said.append(message))
     detector = trained()
     expected = detector.extract_feat(IMAGES)
     forward = NeckForward(detector, precision="auto")
     maps = forward(IMAGES)["neck"]
-    assert_close(maps, expected, 0.05 if found else 1e-4)
-    largest = max((ours - theirs).abs().max() / theirs.abs().max() for ours, theirs in zip(maps, expected, strict=True))
-    assert (largest > 1e-4) == found
-    assert forward.dtype is (torch.bfloat16 if found else None)
+    assert_close(maps, expected, 0.05 if supported else 1e-4)
+    largest = max(
+        (actual - wanted).abs().max() / wanted.abs().max() for actual, wanted in zip(maps, expected, strict=True)
+    )
+    assert (largest > 1e-4) == supported
+    assert forward.dtype is (torch.bfloat16 if supported else None)
     forward(IMAGES)
-    assert ["the teacher computes in bfloat16" in message for message in said] == [True] * found
+    assert ["the teacher computes in bfloat16" in message for message in said] == [True] * supported
 
 
 class FullMemory(nn.Module):
@@ -258,12 +260,12 @@ def test_memory_that_ends_is_no_operator_that_is_not_supported(options, at, warn
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_the_first_process_decides_what_is_kept(monkeypatch, rank):
-    """The second one makes the same changes without a try of its own."""
+    """The second one makes the same changes without a try."""
     tried = []
     detector = trained()
     monkeypatch.setattr(training_state, "is_main_process", lambda: rank == 0)
     monkeypatch.setattr(optimisation, "is_main_process", lambda: rank == 0)
-    monkeypatch.setattr(training_state, "broadcast_object_list", lambda found: found.__setitem__(0, [FUSED]))
+    monkeypatch.setattr(training_state, "broadcast_object_list", lambda supported: supported.__setitem__(0, [FUSED]))
     monkeypatch.setattr(optimisation, "_probe", lambda *args: tried.append(args) or (IMAGES[:1], ()))
     monkeypatch.setattr(optimisation, "_difference", lambda *maps: None if rank else "of this test")
     expected = detector.extract_feat(IMAGES)

@@ -26,5 +26,5 @@ def test_what_a_cpu_computes_in(monkeypatch, capabilities):
 
 def test_a_given_precision_is_taken_on_any_processor(monkeypatch):
     monkeypatch.setattr(optimisation, "has_bfloat16", lambda device: pytest.fail("nobody asked"))
-    found = [optimisation.dtype_on(CPU, name) for name in ("fp32", "bf16", "fp16")]
-    assert found == [None, torch.bfloat16, torch.float16]
+    dtypes = [optimisation.dtype_on(CPU, name) for name in ("fp32", "bf16", "fp16")]
+    assert dtypes == [None, torch.bfloat16, torch.float16]

@@ -145,10 +145,10 @@ def test_files_that_are_no_checkpoint(tmp_path):
     garbage.write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match="garbage.pth' cannot be read"):
         load_strictly(build(retinanet()), str(garbage))
-    other = tmp_path / "other.pth"
-    torch.save(dict(epoch=3), other)
+    path = tmp_path / "other.pth"
+    torch.save(dict(epoch=3), path)
     with pytest.raises(ValueError, match="other.pth' holds no weights"):
-        load_strictly(build(retinanet()), str(other))
+        load_strictly(build(retinanet()), str(path))
 
 
 def test_a_hostile_file_is_refused(tmp_path):
@@ -174,7 +174,7 @@ def test_random_weights_warn_unless_asked_for(warned):
     "student, teacher", [({}, CAFFE), (CAFFE, {}), ({}, dict(mean=None, std=None)), (CAFFE, CAFFE)]
 )
 def test_each_model_sees_its_own_normalisation(student, teacher):
-    """The teacher's input equals what its own preprocessor makes of the raw batch."""
+    """The teacher's input equals what its preprocessor makes of the raw batch."""
     student, teacher = (build(retinanet(**options)).data_preprocessor for options in (student, teacher))
     raw = raw_batch((60, 64), (64, 50))
     seen = student(copy.deepcopy(raw), True)
@@ -203,8 +203,8 @@ def test_a_teacher_sees_its_own_padding(size):
     padded[:, :, : size[0], : size[1]] = images
     with torch.no_grad():
         expected = teacher.detector.extract_feat(padded)
-    for ours, theirs in zip(maps, expected, strict=True):
-        assert torch.equal(ours, theirs[:, :, : ours.shape[2], : ours.shape[3]])
+    for actual, wanted in zip(maps, expected, strict=True):
+        assert torch.equal(actual, wanted[:, :, : actual.shape[2], : actual.shape[3]])
 
 
 def test_a_teacher_whose_neck_takes_some_sizes_only():
@@ -240,7 +240,7 @@ def test_copies_share_it_and_moves_keep_its_precision():
     assert all(torch.equal(value, before[key]) for key, value in teacher.detector.state_dict().items())
     borrowed.apply(lambda tensor: tensor.to("meta"))  # an average of the model on another device, by EMAHook
     assert {p.device.type for p in teacher.detector.parameters()} == {"cpu"}
-    borrowed(torch.zeros(1, 3, 64, 64, device="meta"), None, teacher.normalisation)  # it runs: with a copy of its own
+    borrowed(torch.zeros(1, 3, 64, 64, device="meta"), None, teacher.normalisation)  # it runs, with a copy
     assert {p.device.type for p in borrowed.detector.parameters()} == {"meta"}
     assert {p.device.type for p in teacher.detector.parameters()} == {"cpu"}
     teacher.apply(lambda tensor: tensor.to("meta"))
