@@ -93,11 +93,7 @@ def neck_levels(detector: nn.Module) -> list[Level]:
 
 
 def read_strides(option: str, given: Any) -> str | list:
-    """An option that names levels: `'auto'`, or their strides.
-
-    Raises:
-        ValueError: It is neither, or a stride comes twice.
-    """
+    """An option that names levels: `'auto'`, or their strides, each once."""
     if given == "auto":
         return given
     strides = [given] if isinstance(given, int) else given

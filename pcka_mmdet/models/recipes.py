@@ -156,9 +156,6 @@ def write_out_recipe(model: dict[str, Any]) -> None:
     """Replace a recipe's name by its settings, in the model dict of an `FPNDistill`.
 
     A setting that is `FROM_RECIPE` counts as not given, as does a distiller that is `None`.
-
-    Raises:
-        ValueError: See `recipe_settings`.
     """
     for name in RECIPE_SETTINGS:
         if model.get(name) == FROM_RECIPE:

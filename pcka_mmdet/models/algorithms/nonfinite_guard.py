@@ -81,14 +81,7 @@ class NonfiniteGuard(BaseAlgorithm):
 def explain(
     losses: Mapping[str, Tensor], terms: Iterable[Term], student: Record, teachers: Sequence[Record | None]
 ) -> str | None:
-    """Message about losses of the distillation that are not finite; `None` if all are finite.
-
-    Args:
-        losses: Losses of a step, as the distiller returned them.
-        terms: The distiller's terms.
-        student: Record of the student.
-        teachers: Record of each teacher.
-    """
+    """Message about losses of the distillation that are not finite, from the records; `None` if all are finite."""
     names = [key for key, value in losses.items() if key.startswith("loss_") and not torch.isfinite(value)]
     if not names:
         return None

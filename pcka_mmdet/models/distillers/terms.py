@@ -88,12 +88,7 @@ class Term:
 
 
 def read_entries(losses: Mapping[str, Mapping], num_teachers: int) -> dict[str, Entry]:
-    """The entries of `losses` by name: one for each teacher, unless an entry names one.
-
-    Raises:
-        ValueError: An entry has no registered type, names a teacher that does not exist or a source that the loss
-            cannot read, or has the name of a second teacher's entry.
-    """
+    """The entries of `losses` by name: one for each teacher, unless an entry names one."""
     entries: dict[str, Entry] = {}
     for name, given in losses.items():
         config = copy.deepcopy(dict(given))
@@ -159,11 +154,7 @@ def build_terms(
     strides: str | Sequence[int],
     student_key: str,
 ) -> list[Term]:
-    """Build the loss modules of an entry, with all their parameters, for `levels` of student and teacher.
-
-    Raises:
-        ValueError: Levels do not pair up, or an option names a level that does not exist.
-    """
+    """Build the loss modules of an entry, with all their parameters, for `levels` of student and teacher."""
     config, sources, joint = entry.config, entry.sources, entry.kind.joint
     arguments = {key: value for key, value in config.items() if key not in DISTILLER_OPTIONS}
     level_weight = _by_stride(f"losses.{name}.level_weight", config.get("level_weight", {}))

@@ -54,10 +54,7 @@ def of_classifier(preprocessor: nn.Module) -> bool:
 
 
 def renormalise(
-    images: Tensor,
-    samples: Sequence[BaseDataElement] | None,
-    source: Normalisation,
-    target: Normalisation,
+    images: Tensor, samples: Sequence[BaseDataElement] | None, source: Normalisation, target: Normalisation
 ) -> Tensor:
     """Convert padded images `(B, 3, H, W)` from one normalisation to another; returns `images` where both are equal.
 

@@ -32,8 +32,8 @@ def read_teachers(entries: Sequence[Mapping[str, Any]]) -> list[TeacherEntry]:
     """The teachers of `FPNDistill(teachers=...)`.
 
     Args:
-        entries: Each a model dict, or `cfg_path` with overrides, with `ckpt`, `since`, `until` and `weight`. Without
-            `since` a teacher begins at the `until` of the one before it, or at 0.
+        entries: Model dicts, or `cfg_path` with overrides, with `ckpt`, `since`, `until` and `weight`. Without `since`
+            a teacher begins at the `until` of the one before it, or at 0.
 
     Raises:
         ValueError: `since` is not below `until`, they are not within [0, 1], a weight is not positive, or a part of the
