@@ -149,17 +149,13 @@ class FPNDistill(NonfiniteGuard):
 
     @property
     def _teacher(self) -> Teacher:
-        teaching = [index for index, weight in enumerate(self._weights()) if weight]
+        teaching = [index for index, entry in enumerate(self._schedule) if entry.weight_at(progress())]
         needed = [index for index in teaching if self.distiller.needs(index)]
         return self._teachers[(needed or teaching)[-1]]
 
     def teacher_maps(self, inputs: Tensor, data_samples: list[BaseDataElement] | None) -> Sequence[Tensor]:
         """Maps of the teacher's neck for images `(B, 3, H, W)` in the student's normalisation."""
         return self._teacher(inputs, data_samples, self._normalisation)["neck"]
-
-    def _weights(self, ago: int = 0) -> list[float]:
-        """Factor of each teacher's losses `ago` iterations ago; 0 while it does not teach."""
-        return [entry.weight_at(progress(ago)) for entry in self._schedule]
 
     @property
     def teacher_sha256(self) -> str | None:
@@ -180,8 +176,7 @@ class FPNDistill(NonfiniteGuard):
 
     def loss(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None) -> dict[str, Tensor]:
         """Losses of the task (`student.*`) and the distillation (`distill.*`), and the latter's metrics."""
-        weights = zip(self._weights(), self._weights(ago=1), strict=True)
-        steps = [self._teacher_step(index, *pair, inputs, data_samples) for index, pair in enumerate(weights)]
+        steps = [self._teacher_step(index, inputs, data_samples) for index in range(len(self._teachers))]
         records = [step.record for step in steps]
         with self.distiller.recorder.recording() as student:
             losses = add_prefix(self.student(inputs, data_samples, mode="loss"), "student")
@@ -202,11 +197,10 @@ class FPNDistill(NonfiniteGuard):
         losses.update({f"distill.{k}" if k.startswith("loss_") else k: v for k, v in distilled.items()})
         return losses
 
-    def _teacher_step(
-        self, index: int, weight: float, before: float, inputs: Tensor, data_samples: list[BaseDataElement] | None
-    ) -> TeacherStep:
+    def _teacher_step(self, index: int, inputs: Tensor, data_samples: list[BaseDataElement] | None) -> TeacherStep:
         """Run a teacher, unless its weight is 0, the distillation pauses, or no loss needs it."""
         teacher, record = self._teachers[index], None
+        weight, before = (self._schedule[index].weight_at(progress(ago)) for ago in (0, 1))
         if weight and not self.distillation_stopped and self.distiller.needs(index):
             sources = self.distiller.teacher_sources(index) | ({"neck"} if self.observe_maps else set())
             record = teacher(inputs, data_samples, self._normalisation, sources)
