@@ -4,17 +4,13 @@
 the registry's `locations`, whose modules register their classes here.
 """
 
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import LOG_PROCESSORS as MMENGINE_LOG_PROCESSORS
-from mmengine.registry import METRICS as MMENGINE_METRICS
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine import registry
 from mmengine.registry import Registry
 
 SCOPE = "pcka_mmdet"
 
-MODELS = Registry("model", parent=MMENGINE_MODELS, scope=SCOPE, locations=["pcka_mmdet.models"])
-LOG_PROCESSORS = Registry("log processor", parent=MMENGINE_LOG_PROCESSORS, scope=SCOPE, locations=["pcka_mmdet.engine"])
-HOOKS = Registry("hook", parent=MMENGINE_HOOKS, scope=SCOPE, locations=["pcka_mmdet.engine"])
-OPTIM_WRAPPERS = Registry("optim wrapper", parent=MMENGINE_OPTIM_WRAPPERS, scope=SCOPE, locations=["pcka_mmdet.engine"])
-METRICS = Registry("metric", parent=MMENGINE_METRICS, scope=SCOPE, locations=["pcka_mmdet.evaluation"])
+MODELS = Registry("model", parent=registry.MODELS, scope=SCOPE, locations=["pcka_mmdet.models"])
+LOG_PROCESSORS = Registry("log processor", parent=registry.LOG_PROCESSORS, scope=SCOPE, locations=["pcka_mmdet.engine"])
+HOOKS = Registry("hook", parent=registry.HOOKS, scope=SCOPE, locations=["pcka_mmdet.engine"])
+OPTIM_WRAPPERS = Registry("optim wrapper", parent=registry.OPTIM_WRAPPERS, scope=SCOPE, locations=["pcka_mmdet.engine"])
+METRICS = Registry("metric", parent=registry.METRICS, scope=SCOPE, locations=["pcka_mmdet.evaluation"])

@@ -23,7 +23,7 @@ from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.losses import RoIHeadLoss
 from pcka_mmdet.models.recipes import losses_of
 from pcka_mmdet.models.sources import dense_head, stages
-from pcka_mmdet.models.teacher.heads import run_roi_head
+from pcka_mmdet.models.teacher.heads import FrozenHeads
 
 COCO, COCO_IMAGES = "instances_train2017.json", 117_266
 """COCO's training annotations, and the images in them that have boxes."""
@@ -84,7 +84,7 @@ def count_teacher(spec: dict, size: Sequence[int], losses: dict[str, dict]) -> T
 
     def roi_head(maps: tuple[Tensor, ...]) -> tuple:
         rois = torch.tensor([[0.0, 0, 0, size[1] / 2, size[0] / 2]]).repeat(proposals, 1)
-        outputs = run_roi_head(detector, maps, [rois] * len(stages(detector.roi_head, "bbox_head")))
+        outputs = FrozenHeads(detector).roi_head(maps, [rois] * len(stages(detector.roi_head, "bbox_head")))
         return tuple(map(tuple, outputs))
 
     to_neck = with_neck(lambda maps: ())

@@ -1,79 +1,62 @@
-"""Balance of the task's and the losses' gradients, at the outputs of the student that the losses read.
+"""Balance of the task's and the losses' gradients at the student's outputs that the losses read.
 
-Each of these outputs leaves its source in several copies: one for the task, one for each group of losses. In the
-backward pass their gradients meet at the source. There each group's gradient is scaled so that its norm over all levels
-is a given multiple of the task's. So no weight has to be found for each detector, image size and data set.
+Each output leaves its source in copies: one for the task, one for each group of losses. Where their gradients meet in
+the backward pass, each group's is scaled to a multiple of the task's norm, so no loss weight has to be tuned.
 """
 
-import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
-from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.autograd import Variable
 from torch.autograd.function import once_differentiable
 
 from .outputs import HostCopy
+from .training_state import warn
 
 MOMENTUM = 0.98
 """The running averages cover about the last 50 steps."""
-
-NO_LOSS: Mapping[str, float] = {}
-"""No ratio for any loss: nothing is balanced."""
 
 Gradients = Sequence[Tensor | None]
 """A gradient for each output; `None` where there is none."""
 
 
-@dataclass(frozen=True)
-class Group:
-    """Losses at one source of the student whose gradients are scaled together."""
-
-    source: str
-    name: str
-    """Name of the loss, or `all`."""
-    ratio: float | None
-    """Norm of the scaled gradient over the task's; `None` leaves it unscaled."""
-
-    @property
-    def key(self) -> str:
-        """Key of the group's copy in the student's record."""
-        return f"{self.source}/{self.name}"
-
-
-def group_losses(ratio: float | Mapping[str, float] | None, sources: Mapping[str, str]) -> dict[str, Group]:
-    """The group of each loss whose gradient is scaled or measured. Losses at a source without a named loss have none.
-
-    Losses at the source `roi_head` cannot be balanced: `ratio=None` leaves them out, any other ratio for them is an
-    error.
+def group_losses(
+    ratio: float | Mapping[str, float] | None, sources: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, dict[str, float | None]]]:
+    """Groups of losses whose gradients are scaled together, or only measured.
 
     Args:
-        ratio: One number for all losses of a source together, or numbers by name of the loss; `None` scales nothing:
-            the gradients are measured.
+        ratio: See `FPNDistiller.prepare`.
         sources: Source of the student by name of the loss.
 
+    Returns:
+        The group of each loss: its name, or `all`; none at a source without a named loss. And by source, the ratios.
+
     Raises:
-        ValueError: There is no such loss, or its source cannot be balanced.
+        ValueError: A named loss does not exist, or a loss that gets a ratio is at `roi_head`.
     """
-    if ratio is None:
-        return {name: Group(source, "all", None) for name, source in sources.items() if source != "roi_head"}
-    balanced = ratio if isinstance(ratio, Mapping) else sources
-    unknown = [name for name in balanced if name not in sources]
-    if unknown:
-        raise ValueError(f"balance.ratio: there is no loss {unknown}; there are {list(sources)}")
-    if any(sources[name] == "roi_head" for name in balanced):
+    if isinstance(ratio, Mapping):
+        unknown = [name for name in ratio if name not in sources]
+        if unknown:
+            raise ValueError(f"balance.ratio: there is no loss {unknown}; there are {list(sources)}")
+        scaled = {sources[name] for name in ratio}
+        groups = {name: name for name, source in sources.items() if source in scaled}
+    else:
+        scaled = set() if ratio is None else set(sources.values())
+        groups = {name: "all" for name, source in sources.items() if source != "roi_head"}
+    if "roi_head" in scaled:
         raise ValueError(
             "balance.ratio: gradients at the source 'roi_head' cannot be balanced, since its stages run one after "
-            "another: name the other losses only, as in balance=dict(ratio={NAME: 1.0})"
+            "another: name only losses at a different source, as in balance=dict(ratio={NAME: 1.0})"
         )
-    if not isinstance(ratio, Mapping):
-        return {name: Group(source, "all", ratio) for name, source in sources.items()}
-    there = {sources[name] for name in ratio}
-    return {name: Group(source, name, ratio.get(name)) for name, source in sources.items() if source in there}
+    ratios: dict[str, dict[str, float | None]] = defaultdict(dict)
+    for name, group in groups.items():
+        ratios[sources[name]][group] = ratio.get(name) if isinstance(ratio, Mapping) else ratio
+    return groups, ratios
 
 
 def _is_ratio(value: object) -> bool:
@@ -83,25 +66,23 @@ def _is_ratio(value: object) -> bool:
 class GradientBalance(nn.Module):
     """Scales the gradients of groups of losses to multiples of the task's, at one source of the student.
 
-    A group's gradient g is multiplied by `ratio * T / G`. T is the running average of the norm of the task's gradient.
-    G is that of `|g| / factor`, where factor is the schedule's and the teacher's. So the scaled norm is about
-    `ratio * factor` times the task's, in the mean over steps: one step's gradient that is much larger than the average
-    stays so. Norms are over all levels. The averages are in the checkpoint. Earlier steps enter them as means over
-    processes; the current step enters as this process sees it.
+    A group's gradient g is multiplied by `ratio * T / G`. T is the running average of the norm of the task's gradient,
+    G that of `|g| / factor`, where factor is the schedule's times the teacher's. So the scaled norm is `ratio * factor`
+    times the task's in the mean over steps. Spikes are not clipped. Norms are over all levels. The averages are in the
+    checkpoint. Earlier steps enter as means over processes, the current step as this process computes it.
 
-    Where the task has no gradient, as for images without annotations, the step leaves the averages as they are: the
-    losses are scaled by those of earlier steps, or keep their weight while there are none. The log says so once.
+    A step in which the task has no gradient, as for images without annotations, does not change the averages. The
+    losses are scaled by those of earlier steps, or keep their weight while there are none. The log warns once.
 
-    The task's gradient is all that comes back through the rest of the model: at the neck also that of losses which read
-    the student's head. Parameters of the losses (connectors, generators) learn at their own gradient, which is not
-    scaled.
+    At the neck, the task's gradient includes that of losses which read the student's head. Parameters of the losses
+    (connectors, generators) learn at their unscaled gradient.
 
     Args:
         ratios: Norm of a group's scaled gradient over the norm of the task's, by name of the group. `None` leaves a
             group unscaled.
 
     Raises:
-        ValueError: A ratio is negative.
+        ValueError: A ratio is no number of 0 or more.
     """
 
     def __init__(self, ratios: Mapping[str, float | None]):
@@ -111,74 +92,60 @@ class GradientBalance(nn.Module):
             raise ValueError(f"balance: a ratio is a number of 0 or more, such as 1.0; got {wrong}")
         self.ratios = dict(ratios)
         self.factors = dict.fromkeys(ratios, 1.0)
-        """By group, the factor of schedule and teacher in this step, which its losses are multiplied by."""
+        """Factor of schedule and teacher in this step, by group."""
         for name in ratios:
             self.register_buffer(f"average_{name}", torch.zeros(4))
+        # by group: norm of the task's gradient, norm of the group's, their cosine, and 1 if they count, else 0
         self._step: dict[str, Tensor] = {}
-        """By group, the values of this step: norm of the task's gradient, norm of the group's, their cosine, and 1 if
-        they count, else 0."""
-        self._task_missing: HostCopy | None = None
-        """Whether in the last step the task had no gradient, and a group had one."""
-        self._said_so = False
+        self._task_missing: HostCopy | None = None  # whether in the last step only a group had a gradient
+        self._warned = False
 
     @property
     def averages(self) -> Tensor:
-        """Running averages, a row for each group: norm of the task's gradient, norm of the group's, their cosine, and
-        1. They start at 0; that bias cancels in quotients of columns."""
+        """A row for each group, as in `_step`. They start at 0; that bias cancels in quotients of columns."""
         return torch.stack(list(self.buffers()))
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        """Load the averages of the groups that are the same. Others stay as they are. In a new model they are zero;
-        MMDetection's `SyncNormHook` loads a model's batch norms, and nothing else, before each validation."""
-        own = {f"{prefix}{name}": buffer.clone() for name, buffer in self.named_buffers()}
-        for key in [key for key in state_dict if key.startswith(prefix) and key not in own]:
-            del state_dict[key]
-        for key, start in own.items():
-            state_dict.setdefault(key, start)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def fork(self, outputs: Sequence[Tensor]) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
         """Copies of outputs for the task and for each group. They share memory: nothing may change them in place."""
         if self._task_missing is not None and self._task_missing.read():
-            self._say_so()
+            self._warned = True
+            warn(
+                "balance: the task had no gradient in a step where the losses had one. These steps do not change the "
+                "averages: the losses are scaled as in earlier steps, or keep their weight while there are none"
+            )
         self._task_missing = None
         copies = _Fork.apply(self, len(self.ratios) + 1, *outputs)
-        groups = [list(copies[start : start + len(outputs)]) for start in range(0, len(copies), len(outputs))]
-        return groups[0], dict(zip(self.ratios, groups[1:], strict=True))
+        task, *groups = (list(copies[i : i + len(outputs)]) for i in range(0, len(copies), len(outputs)))
+        return task, dict(zip(self.ratios, groups, strict=True))
 
     def metrics(self) -> dict[str, Tensor]:
         """Running averages for each group: `balance.ratio_*`, norm of its gradient over the task's before scaling;
         `balance.scale_*`, what it is multiplied by; `balance.cosine_*`, cosine with the task's."""
-        task, own, cosine, weight = self.averages.unbind(1)
-        quotients = _quotient(torch.stack([own, task, cosine]), torch.stack([task, own, weight])).unbind(1)
-        found = {}
+        task, group, cosine, weight = self.averages.unbind(1)
+        quotients = _quotient(torch.stack([group, task, cosine]), torch.stack([task, group, weight])).unbind(1)
+        metrics = {}
         for (name, ratio), values in zip(self.ratios.items(), quotients, strict=True):
             relative, inverse, cosine = values.unbind()
-            found[f"balance.ratio_{name}"] = relative
-            found[f"balance.scale_{name}"] = torch.ones_like(inverse) if ratio is None else ratio * inverse
-            found[f"balance.cosine_{name}"] = cosine
-        return found
+            metrics[f"balance.ratio_{name}"] = relative
+            metrics[f"balance.scale_{name}"] = torch.ones_like(inverse) if ratio is None else ratio * inverse
+            metrics[f"balance.cosine_{name}"] = cosine
+        return metrics
 
     def restart(self, name: str) -> None:
-        """Forget a group's averages: its losses compare with other teachers from now on."""
+        """Reset a group's averages: a different teacher begins."""
         self.get_buffer(f"average_{name}").zero_()
 
     def combine(self, task: Gradients, groups: Sequence[Gradients]) -> list[Tensor | None]:
-        """The gradient of each output: the task's plus those of the groups, scaled.
-
-        Args:
-            task: The task's gradients.
-            groups: The gradients of each group.
-        """
+        """The gradient of each output: the task's plus those of the groups, scaled."""
         self._step = {}
         total = list(task)
         task_side: _Side | None = None  # the same for all groups
         for (name, ratio), gradients in zip(self.ratios.items(), groups, strict=True):
             if self.factors[name] == 0 or all(gradient is None for gradient in gradients):
                 continue
-            average = self.get_buffer(f"average_{name}")
-            task_side = task_side or _Side(task, average)
-            scale = self._scale(name, average, task_side, _Side(gradients, average))
+            like = self.get_buffer(f"average_{name}")
+            task_side = task_side or _side(task, like)
+            scale = self._scale(name, task_side, _side(gradients, like))
             if ratio == 0:
                 continue  # not multiplied: 0 * inf is NaN, and a sum with 0 may change the sign of a zero
             for level, gradient in enumerate(gradients):
@@ -190,25 +157,28 @@ class GradientBalance(nn.Module):
         Variable._execution_engine.queue_callback(self._average)
         return total
 
-    def _scale(self, name: str, average: Tensor, task: "_Side", own: "_Side") -> Tensor:
-        """What a group's gradient is multiplied by. Notes the values of this step."""
-        values = torch.stack([task.norm, own.norm / self.factors[name], task.cosine(own)])
+    def _scale(self, name: str, task: "_Side", group: "_Side") -> Tensor:
+        """Factor of a group's gradient. Notes the values of this step."""
+        both = [level for level in task.directions if level in group.directions]
+        products = [(task.directions[level] * group.directions[level]).sum() for level in both]
+        cosine = sum(products, start=torch.zeros_like(task.norm))
+        values = torch.stack([task.norm, group.norm / self.factors[name], cosine])
         finite = values.isfinite().all()  # not so after an overflow under --amp: the step will be skipped
-        # a side without any gradient in this batch says nothing about its norm
+        # a batch without any gradient on one side tells nothing about its norm
         counts = finite & (values[:2].amin() > 0)
         self._step[name] = torch.cat([torch.where(finite, values, 0), counts[None]])
-        average = MOMENTUM * average + (1 - MOMENTUM) * self._step[name] * counts
+        average = MOMENTUM * self.get_buffer(f"average_{name}") + (1 - MOMENTUM) * self._step[name] * counts
         scale = (self.ratios[name] or 1.0) * _quotient(average[0], average[1])
-        # what overflowed must stay so, or the step would not be skipped
+        # an overflow must remain, or the step would not be skipped
         return torch.where(finite & (average[0] > 0), scale, 1)
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Take this step's values into the averages, over all processes."""
+        """Add this step's values to the averages, over all processes."""
         averages = self.averages
         nothing = torch.zeros_like(averages[0])
         step, self._step = torch.stack([self._step.get(name, nothing) for name in self.ratios]), {}
-        if not self._said_so:
+        if not self._warned:
             self._task_missing = HostCopy(((step[:, 0] == 0) & (step[:, 1] > 0)).any())
         step = step * step[:, 3:]
         if get_world_size() > 1:
@@ -218,21 +188,11 @@ class GradientBalance(nn.Module):
         for buffer, value in zip(self.buffers(), torch.where(processes > 0, new, averages), strict=True):
             buffer.copy_(value)
 
-    def _say_so(self) -> None:
-        print_log(
-            "balance: the task had no gradient in a step where the losses had one. Such steps leave the averages as "
-            "they are: the losses are scaled as in earlier steps, or keep their weight while there are none",
-            "current",
-            level=logging.WARNING,
-        )
-        self._said_so = True
-
 
 class _Fork(torch.autograd.Function):
-    """Several copies of tensors; `GradientBalance.combine` makes one gradient of theirs.
+    """Copies of tensors, whose gradients `GradientBalance.combine` adds up.
 
-    The groups' copies of float16 outputs are float32: a gradient may be outside of float16's range before it is
-    scaled. Outputs that need no gradient, as those of frozen stages, get none and count nowhere.
+    The groups' copies of float16 outputs are float32: a gradient may exceed float16's range before it is scaled.
     """
 
     @staticmethod
@@ -257,51 +217,27 @@ class _Fork(torch.autograd.Function):
         return None, None, *(g if g is None else g.to(dtype) for g, dtype in zip(total, ctx.dtypes, strict=True))
 
 
-class _Side:
-    """The gradients of the task, or of a group, at all levels together.
+class _Side(NamedTuple):
+    """Norm over all levels of the gradients of the task or a group; and by level, the gradient divided by it."""
 
-    Args:
-        gradients: A gradient for each level.
-        like: A tensor of their device, in the precision of the norm.
-    """
-
-    def __init__(self, gradients: Gradients, like: Tensor):
-        found = {level: gradient.float() for level, gradient in enumerate(gradients) if gradient is not None}
-        self.at = list(found)
-        """The levels that have one."""
-        self.levels = list(found.values())
-        self.norm = _norm(self.levels, like)
-        self._directions: list[Tensor] | None = None
-
-    @property
-    def directions(self) -> list[Tensor]:
-        """The gradients divided by their norm."""
-        if self._directions is None:
-            self._directions = _times(self.levels, _quotient(torch.ones_like(self.norm), self.norm))
-        return self._directions
-
-    def cosine(self, other: "_Side") -> Tensor:
-        """Cosine with another side's gradients."""
-        sides = [dict(zip(side.at, side.directions, strict=True)) for side in (self, other)]
-        both = [level for level in self.at if level in sides[1]]
-        products = [(sides[0][level] * sides[1][level]).sum() for level in both]
-        return sum(products, start=torch.zeros_like(self.norm))
+    norm: Tensor
+    directions: dict[int, Tensor]
 
 
-def _norm(gradients: list[Tensor], like: Tensor) -> Tensor:
-    """Norm of all gradients together. It is taken of values up to 1: squares may overflow, as with a loss scale. The
-    norm of subnormal values is 0: their inverse would overflow."""
-    zero = like.new_zeros(())
-    if not gradients:
-        return zero
-    largest = torch.stack([zero, *torch._foreach_norm(gradients, torch.inf)]).amax()
+def _side(gradients: Gradients, like: Tensor) -> _Side:
+    levels = {level: gradient.float() for level, gradient in enumerate(gradients) if gradient is not None}
+    values, zero = list(levels.values()), like.new_zeros(())
+    if not values:
+        return _Side(zero, {})
+    # the largest value is divided out: squares may overflow, as with a loss scale; the inverse of subnormal values does
+    largest = torch.stack([zero, *torch._foreach_norm(values, torch.inf)]).amax()
     largest = torch.where(largest < torch.finfo(largest.dtype).tiny, 0, largest)
-    scaled = _times(gradients, _quotient(torch.ones_like(largest), largest))
-    return largest * torch.stack([zero, *torch._foreach_norm(scaled)]).norm()
+    norm = largest * torch.stack([zero, *torch._foreach_norm(_divided(values, largest))]).norm()
+    return _Side(norm, dict(zip(levels, _divided(values, norm), strict=True)))
 
 
-def _times(gradients: list[Tensor], factor: Tensor) -> list[Tensor]:
-    return list(torch._foreach_mul(gradients, factor)) if gradients else []
+def _divided(gradients: list[Tensor], divisor: Tensor) -> tuple[Tensor, ...]:
+    return torch._foreach_mul(gradients, _quotient(torch.ones_like(divisor), divisor))
 
 
 def _quotient(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -7,25 +7,25 @@ identify a level: the first output of one neck has stride 4, that of another 8.
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .sources import dense_head, listed, stages
-from .training_state import OutOfMemoryError, forked_rng
+from .training_state import forked_rng, tried
 
 DRY_RUN_SIDES = (256, 512, 224)
-"""Sides of a dry run's zero image. 256 gives two positions at stride 128; SSD needs at least 300, some classifiers take
-224 alone."""
+"""Sides of a dry run's image: 256 gives two positions at stride 128, SSD needs 300, some classifiers take only 224."""
 
 
 @dataclass(frozen=True)
 class Level:
     """One output of a source: index in the record, stride in pixels, channels.
 
-    For `head`, `channels` are those of the head's input maps; for `logits`, the number of classes. `stride` is `None`
-    for outputs without strides: `logits`, the stages of `roi_head`, and the vectors of a classifier's pooling neck.
+    `channels` are those of the input maps for `head`, the number of classes for `logits`. `logits`, the stages of
+    `roi_head` and the vectors of a classifier's pooling neck have no stride.
     """
 
     index: int
@@ -34,24 +34,22 @@ class Level:
 
     @property
     def name(self) -> str:
-        """`s8` at stride 8; without strides `stage0` and so on."""
+        """`s8` at stride 8; `stage0` and so on without strides."""
         return f"stage{self.index}" if self.stride is None else f"s{self.stride}"
 
 
 class LevelPair(NamedTuple):
-    """A student's and a teacher's level that are compared."""
+    """A student's and a teacher's level of one stride."""
 
     student: Level
     teacher: Level
 
     @property
     def stride(self) -> int | None:
-        """Stride of both, in pixels."""
         return self.student.stride
 
     @property
     def name(self) -> str:
-        """The student's level's name."""
         return self.student.name
 
 
@@ -64,7 +62,7 @@ def source_levels(model: nn.Module, source: str) -> list[Level]:
     if source == "backbone":
         return _distinct(model, source, *_measured(model, lambda image: model.backbone(image)))
     if source == "logits":
-        return _logit_levels(model)
+        return [Level(0, None, _num_classes(model))]
     if source == "roi_head":
         if getattr(model, "roi_head", None) is None:
             raise ValueError(f"{type(model).__name__} has no RoI head, so there is no source 'roi_head'")
@@ -75,7 +73,7 @@ def source_levels(model: nn.Module, source: str) -> list[Level]:
 
 
 def neck_levels(detector: nn.Module) -> list[Level]:
-    """Levels of a detector's neck: what its prior generator and neck declare, else what a dry run measures.
+    """Levels of a detector's neck: as its prior generator and neck declare, else as a dry run measures.
 
     Raises:
         ValueError: The detector has no neck, or two levels have one stride.
@@ -90,16 +88,12 @@ def neck_levels(detector: nn.Module) -> list[Level]:
         channels = [channels] * len(strides)
     else:
         measured, channels = _measured(detector, detector.extract_feat)
-        strides = strides if strides and len(strides) == len(measured) else measured
+        strides = strides if len(strides) == len(measured) else measured
     return _distinct(detector, "neck", strides, channels)
 
 
 def read_strides(option: str, given: Any) -> str | list:
-    """An option that names levels: `'auto'`, or their strides.
-
-    Raises:
-        ValueError: It is neither, or a stride comes twice.
-    """
+    """An option that names levels: `'auto'`, or their strides, each once."""
     if given == "auto":
         return given
     strides = [given] if isinstance(given, int) else given
@@ -116,22 +110,18 @@ def pair_levels(
 ) -> list[LevelPair]:
     """Pairs of equal stride, from fine to coarse; for sources without strides, pairs of equal index.
 
-    Args:
-        student: Levels of the student.
-        teacher: Levels of the teacher.
-        strides: The strides wanted; `'auto'` takes all that both sides have.
-        sources: Sources of the student's and of the teacher's levels, for the messages.
+    `strides='auto'` takes all that both sides have. The `sources` of both sides are for the messages.
 
     Raises:
-        ValueError: A side lacks a stride that is asked for, or the sides have none in common.
+        ValueError: A side lacks a wanted stride, or the sides have none in common.
     """
     if all(level.stride is None for level in (*student, *teacher)):
         return [LevelPair(*pair) for pair in zip(student, teacher, strict=False)]
-    by_stride = [{level.stride: level for level in side} for side in (student, teacher)]
-    common = sorted(by_stride[0].keys() & by_stride[1].keys())
+    students, teachers = ({level.stride: level for level in side} for side in (student, teacher))
+    common = sorted(students.keys() & teachers.keys())
+    teacher_source = "" if sources[1] == sources[0] else f"{sources[1]} "
     there_is = (
-        f"the student's {sources[0]} has strides {sorted(by_stride[0])}, the teacher's "
-        f"{'' if sources[1] == sources[0] else sources[1] + ' '}{sorted(by_stride[1])}, "
+        f"the student's {sources[0]} has strides {sorted(students)}, the teacher's {teacher_source}{sorted(teachers)}, "
         f"in common {common}"
     )
     wanted = common if strides == "auto" else strides
@@ -140,11 +130,12 @@ def pair_levels(
         raise ValueError(f"no pair of levels at stride {lacking}: {there_is}. Leave these out of `strides`")
     if not wanted:
         raise ValueError(f"no level to distil: {there_is}. Choose a teacher that shares a stride with the student")
-    return [LevelPair(by_stride[0][stride], by_stride[1][stride]) for stride in wanted]
+    return [LevelPair(students[stride], teachers[stride]) for stride in wanted]
 
 
-def _distinct(model: nn.Module, part: str, strides: Sequence[int], channels: Sequence[int]) -> list[Level]:
-    if len(set(strides) - {None}) < len([stride for stride in strides if stride is not None]):
+def _distinct(model: nn.Module, part: str, strides: Sequence[int | None], channels: Sequence[int]) -> list[Level]:
+    known = [stride for stride in strides if stride is not None]
+    if len(set(known)) < len(known):
         raise ValueError(
             f"the {part} of {type(model).__name__} has two levels of one stride: {list(strides)}; levels are paired by "
             "stride"
@@ -152,22 +143,21 @@ def _distinct(model: nn.Module, part: str, strides: Sequence[int], channels: Seq
     return [Level(i, s, c) for i, (s, c) in enumerate(zip(strides, channels, strict=True))]
 
 
-def _declared_strides(detector: nn.Module) -> list[int] | None:
-    """Strides of the prior generator, if they are integers: YOLACT's are fractions of the image's side."""
+def _declared_strides(detector: nn.Module) -> list[int]:
+    """Strides of the prior generator; none unless they are integers: YOLACT's are fractions of the image's side."""
     head = getattr(detector, "rpn_head", None) or getattr(detector, "bbox_head", None)
     strides = getattr(getattr(head, "prior_generator", None), "strides", None) or []
     strides = [stride[0] if isinstance(stride, Sequence) else stride for stride in strides]
-    return strides if strides and all(isinstance(stride, int) for stride in strides) else None
+    return strides if all(isinstance(stride, int) for stride in strides) else []
 
 
-def _logit_levels(model: nn.Module) -> list[Level]:
+def _num_classes(model: nn.Module) -> int:
     if getattr(model, "head", None) is None:
         raise ValueError(f"{type(model).__name__} is no classifier (it has no `head`), so there is no source 'logits'")
     classes = getattr(model.head, "num_classes", None)
-    if not isinstance(classes, int):
-        _, logits = _dry_run(model, lambda image: model.head(model.extract_feat(image)))
-        classes = logits.shape[-1]
-    return [Level(0, None, classes)]
+    if isinstance(classes, int):
+        return classes
+    return _dry_run(model, lambda image: model.head(model.extract_feat(image)))[1].shape[-1]
 
 
 def _measured(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[list[int | None], list[int]]:
@@ -180,26 +170,20 @@ def _measured(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[list[
 
 @torch.no_grad()
 def _dry_run(model: nn.Module, forward: Callable[[Tensor], Any]) -> tuple[int, Any]:
-    """The first of `DRY_RUN_SIDES` that the model accepts, and the output of `forward` for a zero image of it.
-
-    Raises:
-        ValueError: The model accepts none, neither of 3 channels nor of 1.
-    """
+    """The first of `DRY_RUN_SIDES` that the model accepts, and the output of `forward` for a zero image."""
     training, device = model.training, next(model.parameters()).device
     model.eval()
     refused: list[Exception] = []
     try:
         for channels, side in itertools.product((3, 1), DRY_RUN_SIDES):
-            try:
-                with forked_rng():
-                    return side, forward(torch.zeros(1, channels, side, side, device=device))
-            except OutOfMemoryError:
-                raise
-            except (RuntimeError, AssertionError) as error:  # MLP-Mixer asserts its size
-                refused.append(error)
-        raise ValueError(
-            f"{type(model).__name__} takes no image of {DRY_RUN_SIDES} pixels, neither of 3 channels nor of 1: "
-            f"{refused[0]}"
-        ) from refused[0]
+            image = torch.zeros(1, channels, side, side, device=device)
+            with forked_rng():
+                output, error = tried(partial(forward, image), RuntimeError, AssertionError)  # MLP-Mixer asserts
+            if error is None:
+                return side, output
+            refused.append(error)
     finally:
         model.train(training)
+    raise ValueError(
+        f"{type(model).__name__} takes no image of {DRY_RUN_SIDES} pixels, neither of 3 channels nor of 1: {refused[0]}"
+    ) from refused[0]

@@ -1,7 +1,6 @@
 """Outputs of a source, which may be nested: a map, a tuple of maps, a list of either."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -9,10 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 ADVICE = "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or train without --amp"
-"""What to do about a loss that is not finite."""
-
-TEACHER_ADVICE = "Evaluate the teacher (--check-teacher); if it is sound, write teacher_precision='bf16' or 'fp32'"
-"""What to do if the teacher's outputs alone are not finite."""
+"""For losses that are not finite."""
 
 
 def tensors(outputs: Any) -> Iterator[Tensor]:
@@ -23,7 +19,7 @@ def tensors(outputs: Any) -> Iterator[Tensor]:
 
 
 def box_tensor(boxes: Any) -> Tensor:
-    """Boxes as a tensor `(R, 4)`; MMDetection may wrap them. As its `get_box_tensor`, without MMDetection."""
+    """Boxes as a tensor `(R, 4)`, like MMDetection's `get_box_tensor`, but without MMDetection."""
     return getattr(boxes, "tensor", boxes)
 
 
@@ -39,44 +35,9 @@ def _widened(tensor: Tensor) -> Tensor:
 
 
 def zero_of(parameters: Iterable[Tensor], like: Tensor) -> Tensor:
-    """An exact zero, whose gradient for each parameter is zero, whatever their values: DDP then finds them all used.
-
-    Args:
-        parameters: Those of a loss that is inactive.
-        like: A tensor of the zero's device; the zero is in its precision, or in float32 if that is wider.
-    """
+    """An exact zero in float32 or wider, with a zero gradient for each parameter, so that DDP counts all as used."""
     zero = like.new_zeros((), dtype=torch.promote_types(like.dtype, torch.float32))
     return sum((p.flatten()[:0].sum() for p in parameters if p.requires_grad), start=zero)
-
-
-class HostCopy:
-    """A scalar that the host reads later. Reading it waits for what the device did before it was taken, not for what
-    follows: the device's queue stays filled.
-
-    Args:
-        value: A scalar.
-    """
-
-    def __init__(self, value: Tensor):
-        event = None if value.device.type == "cpu" else getattr(getattr(torch, value.device.type, None), "Event", None)
-        self._event = event and event()
-        self._value = value.detach().to("cpu", non_blocking=True) if self._event else value.detach()
-        if self._event:
-            self._event.record()
-
-    def __deepcopy__(self, memo: dict) -> "HostCopy":
-        """The same copy: a model that holds it may be copied."""
-        return self
-
-    def read(self) -> float:
-        """The scalar."""
-        if self._event:
-            self._event.synchronize()
-        return self._value.item()
-
-    def is_finite(self) -> bool:
-        """Whether the scalar is neither NaN nor infinite."""
-        return math.isfinite(self.read())
 
 
 def output_size(outputs: Any, joint: bool = False) -> Any:
@@ -86,20 +47,21 @@ def output_size(outputs: Any, joint: bool = False) -> Any:
     return tuple(next(tensors(outputs)).shape[2:])
 
 
-def not_finite(losses: Sequence[str], of_student: Mapping[str, Any], of_teachers: Mapping[str, Any]) -> str:
-    """Message about losses that are not finite: which outputs are not finite, and what to do.
+class HostCopy:
+    """A scalar that the host reads later. Reading waits only for the device's work before this copy."""
 
-    Args:
-        losses: Names of the losses.
-        of_student: The student's outputs by name.
-        of_teachers: The teachers' outputs by name.
-    """
-    students, teachers = (
-        [name for name, output in outputs.items() if not all(t.isfinite().all() for t in tensors(output))]
-        for outputs in (of_student, of_teachers)
-    )
-    return (
-        f"these losses are not finite: {', '.join(losses)}. "
-        f"NaN or infinite values are in: {', '.join([*students, *teachers]) or 'no map'}. "
-        f"{TEACHER_ADVICE if teachers and not students else ADVICE}"
-    )
+    def __init__(self, value: Tensor):
+        event = None if value.device.type == "cpu" else getattr(getattr(torch, value.device.type, None), "Event", None)
+        self._event = event and event()
+        self._value = value.detach().to("cpu", non_blocking=True) if self._event else value.detach()
+        if self._event:
+            self._event.record()
+
+    def __deepcopy__(self, memo: dict) -> "HostCopy":
+        """The same copy: `EMAHook` copies a model that holds one."""
+        return self
+
+    def read(self) -> float:
+        if self._event:
+            self._event.synchronize()
+        return self._value.item()

@@ -1,14 +1,9 @@
-"""The recipes: which losses a distillation has, and how their gradients are balanced. Each is defined here alone.
+"""The recipes: the losses of a distillation, and the balance of their gradients. Each is defined only here.
 
-`FPNDistill(recipe="both-heads", ...)` takes `RECIPE_SETTINGS` from a recipe. What is given beside it is merged into
-these settings as a config into its base: `balance=dict(ratio=0.5)`, or `distiller=dict(losses=dict(own=None))` to leave
-a loss out. The name is replaced by the settings at one place, `write_out_recipe`:
-
-- by `engine.cfg_options.merge_options`, before `--cfg-options` are merged, so that an option may name any part of a
-  recipe. Then `train`, `doctor`, the log and the config in the work directory have the settings and no name: a resumed
-  training keeps its losses when a later version changes the recipe.
-- by `TrainingOptions.apply` and `plan`, for a config that was not merged with options.
-- by `FPNDistill`, for a config that MMEngine or MMDetection's own tools read.
+`FPNDistill(recipe="both-heads", ...)` takes `RECIPE_SETTINGS` from a recipe. Settings given beside it are merged into
+these as a config into its base: `balance=dict(ratio=0.5)`, or `distiller=dict(losses=dict(own=None))` to leave a loss
+out. `write_out_recipe` replaces the name by the settings before `--cfg-options` are merged, so that an option may name
+any part of a recipe, and a resumed training keeps its losses when a later version changes the recipe.
 """
 
 import copy
@@ -24,7 +19,7 @@ from pcka_mmdet.configuration.distillation import RECIPE_SETTINGS, teachers_of
 from .losses.roi_head_loss import problem_of_roi_head
 
 FROM_RECIPE = "recipe"
-"""Value of a setting of `FPNDistill` that is the recipe's."""
+"""Default of the settings of `FPNDistill` that a recipe has."""
 
 _PCKA = dict(type="pcka_mmdet.PCKALoss", loss_weight=10.0, patch_size=16, average="channel", centering="none")
 """As in the paper's published results, on all levels that both necks have. The paper takes the first four."""
@@ -36,21 +31,19 @@ _MIMIC = dict(type="pcka_mmdet.MimicLoss", loss_weight=1.0)
 """DIST's auxiliary loss."""
 
 
-def _constant(**losses: dict) -> dict[str, Any]:
-    return dict(distiller=dict(type="pcka_mmdet.FPNDistiller", losses=losses))
-
-
-def _balanced(ratio: float, **losses: dict) -> dict[str, Any]:
-    return dict(_constant(**losses), balance=dict(ratio=ratio))
+def _recipe(ratio: float | None = None, **losses: dict) -> dict[str, Any]:
+    """Settings with losses of constant weight, or balanced at a ratio."""
+    settings: dict[str, Any] = dict(distiller=dict(type="pcka_mmdet.FPNDistiller", losses=losses))
+    return settings if ratio is None else dict(settings, balance=dict(ratio=ratio))
 
 
 def _heads(**losses: dict) -> dict[str, Any]:
-    """Losses on outputs of heads. At the heads' outputs the gradient of distillation has the norm of the task's; at the
-    neck, the norm of what the task and the student's head give together: in all a few times the task's.
+    """Losses on outputs of heads. At the heads' outputs the distillation's gradient has the norm of the task's; at the
+    neck, the norm of the gradient of the task and the student's head together: in total a few times the task's.
 
-    `roi` is left out for a teacher without a RoI head that `RoIHeadLoss` knows.
+    `roi` is left out unless the teacher has a RoI head that `RoIHeadLoss` knows.
     """
-    settings = _balanced(1.0, **losses, roi=dict(type="pcka_mmdet.RoIHeadLoss"))
+    settings = _recipe(1.0, **losses, roi=dict(type="pcka_mmdet.RoIHeadLoss"))
     return dict(settings, teacher_precision="auto")  # bfloat16 where the processor computes in it
 
 
@@ -59,14 +52,14 @@ RECIPES: dict[str, dict[str, Any]] = {
     "both-heads": _heads(head=dict(type="pcka_mmdet.HeadLoss"), own=dict(type="pcka_mmdet.OwnHeadLoss")),
     # the same without the teacher's head on the student's maps: a step takes less time
     "own-head": _heads(own=dict(type="pcka_mmdet.OwnHeadLoss")),
-    # heads that differ: the teacher's reads the student's maps. It must have the student's classes
+    # heads that differ, of the same classes: the teacher's head reads the student's maps
     "teacher-head": _heads(head=dict(type="pcka_mmdet.HeadLoss")),
-    # other classes, or a head whose outputs are not known: centred CKA of about 64 patches on each level
-    "maps": _balanced(0.2, pcka=dict(type="pcka_mmdet.PCKALoss", patch_size="auto", centering="center")),
-    "pcka": _constant(pcka=_PCKA),
-    "pcka-mimic": _constant(pcka=_PCKA, mimic=_MIMIC),
-    "pcka-positions": _constant(pcka=_POSITIONS),
-    "pcka-mimic-positions": _constant(pcka=_POSITIONS, mimic=_MIMIC),
+    # different classes, or a head whose outputs are not known: centred CKA of about 64 patches on each level
+    "maps": _recipe(0.2, pcka=dict(type="pcka_mmdet.PCKALoss", patch_size="auto", centering="center")),
+    "pcka": _recipe(pcka=_PCKA),
+    "pcka-mimic": _recipe(pcka=_PCKA, mimic=_MIMIC),
+    "pcka-positions": _recipe(pcka=_POSITIONS),
+    "pcka-mimic-positions": _recipe(pcka=_POSITIONS, mimic=_MIMIC),
 }
 """Settings of `FPNDistill` by recipe, for detectors. The last four are the paper's."""
 
@@ -77,20 +70,20 @@ CLASSIFIER_RECIPES: dict[str, dict[str, Any]] = {
     # CKA of the samples of a batch, of pooled features and of logits; for logits also of the classes. On 8 GPUs of 32
     # samples it compares 256. With constant weights of 1 the student of research/configs/classification/digits learned
     # nothing for 40 of 60 epochs (ten labels of each class, one run)
-    "rcka": _balanced(
+    "rcka": _recipe(
         1.0,
         features=dict(type="pcka_mmdet.RCKALoss", source="neck", loss_weight=1.0, gather=True),
         logits=dict(type="pcka_mmdet.RCKALoss", loss_weight=1.0, class_weight=1.0, gather=True),
     ),
     # patches of the last stage's maps
-    "pcka-stage": _balanced(
+    "pcka-stage": _recipe(
         0.2, pcka=dict(type="pcka_mmdet.PCKALoss", source="backbone", patch_size=2, centering="center")
     ),
-    # Hinton et al. 2015: KL divergence at a temperature of 4, times its square. Weights of this and the next were
-    # chosen on val of the digits: research/configs/classification/README.md
-    "kd": _constant(logits=dict(type="mmrazor.KLDivergence", source="logits", tau=4, loss_weight=0.1)),
+    # Hinton et al. 2015: KL divergence at a temperature of 4, times its square. Its weight and the next were chosen on
+    # val of the digits: research/configs/classification/README.md
+    "kd": _recipe(logits=dict(type="mmrazor.KLDivergence", source="logits", tau=4, loss_weight=0.1)),
     # Huang et al. 2022: correlation of the softmax over classes and over samples
-    "dist": _constant(
+    "dist": _recipe(
         logits=dict(
             type="mmrazor.DISTLoss",
             source="logits",
@@ -101,22 +94,19 @@ CLASSIFIER_RECIPES: dict[str, dict[str, Any]] = {
         )
     ),
 }
-"""Likewise, for classifiers."""
+"""Settings of `FPNDistill` by recipe, for classifiers."""
 
 
 def recipe_settings(
     recipe: str, teachers: Sequence[str | dict | BaseModel], given: Mapping[str, Any] | None = None
 ) -> ConfigDict:
-    """Settings of `FPNDistill` that a recipe stands for.
+    """Settings of `FPNDistill` for a recipe, with the given ones merged into them.
 
-    Args:
-        recipe: A key of `RECIPES` or `CLASSIFIER_RECIPES`.
-        teachers: The teachers: see `build_detector`.
-        given: Settings that are merged into the recipe's. A dict takes the place of what is no dict; a ratio by name
-            (`balance=dict(ratio=dict(head=0.5))`) leaves the recipe's number to the other losses.
+    A dict replaces a value that is no dict. With a ratio by name (`balance=dict(ratio=dict(head=0.5))`) the losses that
+    are not named keep the recipe's number.
 
     Raises:
-        ValueError: There is no such recipe.
+        ValueError: The recipe is unknown.
     """
     known = RECIPES | CLASSIFIER_RECIPES
     if recipe not in known:
@@ -153,25 +143,23 @@ def _has_known_roi_head(teacher: str | dict | BaseModel) -> bool:
     """Whether `RoIHeadLoss` can run the RoI head of a teacher."""
     if not isinstance(teacher, BaseModel):
         try:
-            teacher = model_config(teacher)
+            config = model_config(teacher)
         except (FileNotFoundError, ValueError):
-            return False  # whoever builds the teacher says so; a test of the student alone does without it
-        if not teacher.get("roi_head"):
+            return False  # building the teacher raises; a test of the student builds none
+        if not config.get("roi_head"):
             return False
-        teacher = build_detector(teacher, plain_norms=True)
+        teacher = build_detector(config, plain_norms=True)
     return problem_of_roi_head(teacher) is None
 
 
 def write_out_recipe(model: dict[str, Any]) -> None:
-    """Put the settings of a recipe in the place of its name, in the model dict of an `FPNDistill`.
+    """Replace a recipe's name by its settings, in the model dict of an `FPNDistill`.
 
     A setting that is `FROM_RECIPE` counts as not given, as does a distiller that is `None`.
-
-    Raises:
-        ValueError: See `recipe_settings`.
     """
-    for name in [name for name in RECIPE_SETTINGS if model.get(name) == FROM_RECIPE]:
-        del model[name]
+    for name in RECIPE_SETTINGS:
+        if model.get(name) == FROM_RECIPE:
+            del model[name]
     recipe = model.pop("recipe", None)
     if recipe is None:
         return

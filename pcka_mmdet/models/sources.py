@@ -1,4 +1,4 @@
-"""What losses read from a model: its sources, recorded during its forward.
+"""The sources of a model that losses read, recorded during its forward.
 
 | source     | output                                                          | paired by   |
 | ---------- | --------------------------------------------------------------- | ----------- |
@@ -8,8 +8,8 @@
 | `roi_head` | raw outputs of the RoI head on the student's proposals          | stage       |
 | `logits`   | a classifier's logits, `(B, K)`                                 | single pair |
 
-A record maps the name of a source to its outputs, one entry per level. Of a teacher, only sources that a loss reads are
-recorded. Where gradients are balanced (see `balance`), `SOURCE/GROUP` is the copy that a group of losses reads.
+A record maps the name of a source to its outputs, one entry per level. Where gradients are balanced (see `balance`),
+`SOURCE/GROUP` is the copy that a group of losses reads.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 Record = dict[str, Sequence[Any]]
 
 Fork = Callable[[Sequence[Tensor]], tuple[Sequence[Tensor], Mapping[str, Sequence[Tensor]]]]
-"""Makes copies of outputs: one that goes on in the model, and one for each group of losses, by its name."""
+"""Copies outputs: once for the rest of the model, and once for each group of losses, by its name."""
 
 MAP_SOURCES = ("neck", "backbone")
 """Sources whose levels are one map each."""
@@ -32,14 +32,15 @@ SOURCES = (*MAP_SOURCES, "head", "roi_head", "logits")
 
 
 class RoIOutputs(NamedTuple):
-    """Outputs of one stage of a RoI head for R proposals."""
+    """Outputs of one stage of a RoI head for R proposals.
+
+    `rois` `(R, 5)`: index of the image, and x1, y1, x2, y2 in pixels of the padded image; `cls_score` `(R, K + 1)`:
+    logits, the last class is the background; `bbox_pred` `(R, 4)` or `(R, 4 K)`: box deltas.
+    """
 
     rois: Tensor
-    """`(R, 5)`: index of the image in the batch, and x1, y1, x2, y2 in pixels of the padded image."""
     cls_score: Tensor
-    """Logits `(R, K + 1)`, the last class is the background."""
     bbox_pred: Tensor
-    """Box deltas `(R, 4)` or `(R, 4 K)`."""
 
 
 def dense_head(detector: nn.Module) -> nn.Module:
@@ -67,12 +68,7 @@ def stages(roi_head: nn.Module, part: str) -> list[nn.Module]:
 
 
 def by_level(outputs: Any, num_levels: int, head: str) -> list[tuple[Tensor, ...]]:
-    """A dense head's outputs, which come by kind (all class scores, all boxes), by level.
-
-    Args:
-        outputs: What the head's forward returned.
-        num_levels: Number of its input levels.
-        head: Its name, for the message.
+    """The outputs of a dense head's forward by level; the head returns them by kind (all class scores, all boxes).
 
     Raises:
         ValueError: The outputs are no tuple of kinds with one map per level.
@@ -87,23 +83,17 @@ def by_level(outputs: Any, num_levels: int, head: str) -> list[tuple[Tensor, ...
 
 
 def listed(maps: Tensor | Sequence[Tensor] | Mapping[str, Tensor]) -> list[Tensor]:
-    """The maps of a neck or a backbone, one a level: it may give a single one, or maps by name."""
+    """The maps of a neck or a backbone as a list, one a level: it may give a single map, or maps by name."""
     if isinstance(maps, Tensor):
         return [maps]
     return list(maps.values() if isinstance(maps, Mapping) else maps)
 
 
 class SourceRecorder:
-    """Records the sources of a model while it runs.
+    """Records some of the `SOURCES` of a model while it runs.
 
-    Args:
-        model: The model.
-        sources: Names of `SOURCES`.
-        forks: By source, how its outputs are copied; see `GradientBalance.fork`. Not for `roi_head`, whose stages run
-            one after another.
-
-    Raises:
-        ValueError: The model lacks a source.
+    `forks` copy the outputs of a source, see `GradientBalance.fork`; not of `roi_head`, whose stages run one after
+    another.
     """
 
     def __init__(self, model: nn.Module, sources: Sequence[str], forks: Mapping[str, Fork] | None = None):
@@ -111,43 +101,39 @@ class SourceRecorder:
         self._record: Record | None = None
         self._rois: list[Tensor] = []
         for source in sources:
-            for module, keep in self._hooks(model, source):
-                module.register_forward_hook(keep)
-
-    def _hooks(self, model: nn.Module, source: str) -> Iterator[tuple[nn.Module, Callable]]:
-        if source in MAP_SOURCES:
-            yield getattr(model, source), partial(self._keep, source)
-        elif source == "logits":
-            yield model.head, partial(self._keep, source)
-        elif source == "head":
-            yield dense_head(model), self._keep_head
-        elif source == "roi_head":
-            for extractor in stages(model.roi_head, "bbox_roi_extractor"):
-                yield extractor, self._keep_rois
-            for head in stages(model.roi_head, "bbox_head"):
-                yield head, self._keep_stage
+            if source in MAP_SOURCES:
+                getattr(model, source).register_forward_hook(partial(self._keep_maps, source))
+            elif source == "logits":
+                model.head.register_forward_hook(partial(self._keep_maps, source))
+            elif source == "head":
+                dense_head(model).register_forward_hook(self._keep_head)
+            elif source == "roi_head":
+                for extractor in stages(model.roi_head, "bbox_roi_extractor"):
+                    extractor.register_forward_hook(self._keep_rois)
+                for head in stages(model.roi_head, "bbox_head"):
+                    head.register_forward_hook(self._keep_stage)
 
     @contextmanager
     def recording(self) -> Iterator[Record]:
-        """Context in which the model's first forward fills the record. Afterwards the recorder holds nothing."""
+        """Context in which the model's first forward fills the record."""
         self._record = {}
         try:
             yield self._record
         finally:
             self._record, self._rois = None, []
 
-    def _keep(self, source: str, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
-        return self._keep_copies(source, outputs, listed)
+    def _keep_maps(self, source: str, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
+        return self._keep(source, outputs, listed)
 
     def _keep_head(self, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
-        return self._keep_copies("head", outputs, lambda kinds: by_level(kinds, len(inputs[0]), type(module).__name__))
+        return self._keep("head", outputs, lambda kinds: by_level(kinds, len(inputs[0]), type(module).__name__))
 
-    def _keep_copies(self, source: str, outputs: Any, by_level: Callable[[Any], Sequence[Any]]) -> Any:
-        """Record the first outputs of a source. Returns the task's copy, with which a hook replaces the outputs."""
+    def _keep(self, source: str, outputs: Any, split: Callable[[Any], Sequence[Any]]) -> Any:
+        """Record the first outputs of a source, split by level. Returns the task's copy, which replaces them."""
         if self._record is None or source in self._record:
             return None
         if source not in self._forks:
-            self._record[source] = by_level(outputs)
+            self._record[source] = split(outputs)
             return None
         leaves, structure = tree_flatten(outputs)
         places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]  # heads also give None
@@ -158,9 +144,9 @@ class SourceRecorder:
             return tree_unflatten([copied.get(place, leaf) for place, leaf in enumerate(leaves)], structure)
 
         for name, copies in groups.items():
-            self._record[f"{source}/{name}"] = by_level(restored(copies))
+            self._record[f"{source}/{name}"] = split(restored(copies))
         outputs = restored(task)
-        self._record[source] = by_level(outputs)
+        self._record[source] = split(outputs)
         return outputs
 
     def _keep_rois(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:

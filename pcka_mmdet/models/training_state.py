@@ -1,17 +1,23 @@
-"""The state of a training: its progress and seed by MMEngine's message hub, its random numbers, its processes."""
+"""The state of a training: its log, progress and seed, random numbers, processes."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, print_log
 
-Decision = TypeVar("Decision")
+Result = TypeVar("Result")
 
 OutOfMemoryError = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)
-"""A RuntimeError that says nothing about what an operator supports; torch before 2.5 has it in `torch.cuda`."""
+"""A RuntimeError; torch before 2.5 has it in `torch.cuda`."""
+
+
+def warn(message: str) -> None:
+    """Log a warning."""
+    print_log(message, "current", level=logging.WARNING)
 
 
 def iteration(default: int = 0) -> int:
@@ -25,11 +31,7 @@ def seed() -> int:
 
 
 def progress(ago: int = 0) -> float:
-    """The share of the training that is done, within [0, 1); 0 outside of a training.
-
-    Args:
-        ago: Iterations before the current one.
-    """
+    """The share of the training that was done `ago` iterations ago, within [0, 1); 0 outside of a training."""
     iterations = MessageHub.get_current_instance().runtime_info.get("max_iters")
     return max(iteration() - ago, 0) / iterations if iterations else 0.0
 
@@ -45,8 +47,21 @@ def forked_rng() -> Iterator[None]:
         yield
 
 
-def first_process_decides(attempt: Callable[[], Decision]) -> Decision:
-    """Make an attempt in the first process, and take its result in all of them, which must all call this."""
-    decision = [attempt() if is_main_process() else None]
-    broadcast_object_list(decision)
-    return decision[0]
+def first_process_decides(attempt: Callable[[], Result]) -> Result:
+    """Make an attempt in the first process, and return its result in all processes, which must all call this."""
+    result = [attempt() if is_main_process() else None]
+    broadcast_object_list(result)
+    return result[0]
+
+
+def tried(attempt: Callable[[], Result], *errors: type[Exception]) -> tuple[Result | None, Exception | None]:
+    """The result of an attempt, or its error of one of these types.
+
+    Out of memory is raised: it does not tell whether an operator is supported.
+    """
+    try:
+        return attempt(), None
+    except OutOfMemoryError:
+        raise
+    except errors as error:
+        return None, error

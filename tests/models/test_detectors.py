@@ -1,4 +1,4 @@
-"""Students of MMDetection's other families, each distilled from a small RetinaNet (strides 8 to 64)."""
+"""Students of MMDetection's families, each distilled from a small RetinaNet (strides 8 to 64)."""
 
 import pytest
 import torch

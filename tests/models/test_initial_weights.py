@@ -1,4 +1,4 @@
-"""What a student starts from: a checkpoint of its own, its teacher's parts; and plain checkpoints in distillations."""
+"""Initial weights of a student: a checkpoint, its teacher's parts; and plain checkpoints in distillations."""
 
 import copy
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.runner import load_checkpoint
 
+from pcka_mmdet.models import initial_weights
 from tests.detectors import build, distillation, retinanet
 from tests.runners import runner
 
@@ -39,8 +40,8 @@ def initialised(**options):
 @pytest.fixture
 def messages(monkeypatch):
     said = []
-    for module in ("initial_weights", "teacher.loading"):
-        monkeypatch.setattr(f"pcka_mmdet.models.{module}.print_log", lambda text, *_, **__: said.append(text))
+    for function in ("print_log", "warn"):
+        monkeypatch.setattr(initial_weights, function, lambda text, *_: said.append(text))
     return said
 
 
@@ -77,9 +78,9 @@ def test_a_checkpoint_of_something_else(tmp_path):
 
 def test_parts_of_the_teacher(messages):
     model = initialised(inherit=("neck", "bbox_head"))
-    own, teacher = model.student.state_dict(), model.teacher.state_dict()
-    assert torch.equal(own[NECK], teacher[NECK]) and torch.equal(own[HEAD], teacher[HEAD])
-    # lateral convolutions start from backbones of other widths
+    student, teacher = model.student.state_dict(), model.teacher.state_dict()
+    assert torch.equal(student[NECK], teacher[NECK]) and torch.equal(student[HEAD], teacher[HEAD])
+    # lateral convolutions start from backbones of different widths
     assert (
         "11 of 14 tensors of 'neck' copied from the teacher; left as initialised: neck.lateral_convs.0." in messages[-2]
     )

@@ -123,7 +123,7 @@ def test_using_a_recipe_does_not_change_it():
 
 @pytest.mark.parametrize("teacher", [retinanet, faster_rcnn])
 def test_the_algorithm_reads_a_name(teacher):
-    """As MMDetection's own tools build it. The recipe of a two-stage teacher builds that before the student."""
+    """As MMDetection's tools build it. The recipe of a two-stage teacher builds that before the student."""
     name = dict(
         type="pcka_mmdet.FPNDistill",
         architecture=retinanet(),

@@ -89,9 +89,9 @@ def test_the_backbones_maps_are_paired_by_stride():
     model.teacher.backbone.register_forward_hook(lambda module, inputs, maps: kept.extend(maps))
     losses = losses_of(model)
     assert [key for key in losses if "distill" in key] == ["distill.loss_maps_s8", "distill.loss_maps_s32"]
-    theirs, own = kept[-8:-4], kept[-4:]  # the teacher runs first
+    teacher, student = kept[-8:-4], kept[-4:]  # the teacher runs first
     connector = model.distiller.losses["maps_s32"].connector
-    torch.testing.assert_close(losses["distill.loss_maps_s32"], (connector(own[3]) - theirs[3]).square().mean())
+    torch.testing.assert_close(losses["distill.loss_maps_s32"], (connector(student[3]) - teacher[3]).square().mean())
 
 
 def test_samples_are_compared_by_the_maps_of_the_backbone():
@@ -133,8 +133,8 @@ def test_raw_outputs_of_a_dense_head():
 
 @pytest.mark.parametrize("stages", [(1, 1), (1, 3), (3, 3)], ids=str)
 def test_the_roi_heads_judge_the_same_proposals(stages):
-    own, other = (faster_rcnn(number) for number in stages)
-    model = distil(own, other, rois=dict(type="pcka_mmdet.ProposalLoss"))
+    student, copied = (faster_rcnn(number) for number in stages)
+    model = distil(student, copied, rois=dict(type="pcka_mmdet.ProposalLoss"))
     losses = losses_of(model)
     keys = [key for key in losses if "distill" in key]
     assert keys == ([f"distill.loss_rois_stage{i}" for i in range(3)] if stages[0] == 3 else ["distill.loss_rois"])
@@ -166,8 +166,8 @@ def test_autocast_does_not_change_the_teachers_heads():
     expected = teacher.head(maps), teacher.roi_head(maps, [rois])
     with torch.autocast("cpu", torch.bfloat16):
         half = [m.bfloat16() for m in maps]
-        found = teacher.head(half), teacher.roi_head(half, [rois.bfloat16()])
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)  # values and types
+        outputs = teacher.head(half), teacher.roi_head(half, [rois.bfloat16()])
+    torch.testing.assert_close(outputs, expected, rtol=0, atol=0)  # values and types
 
 
 @pytest.mark.parametrize("source, idle", [("neck", ["bbox_head"]), ("backbone", ["bbox_head", "neck"])])
@@ -183,9 +183,9 @@ def test_a_copy_leaves_the_teachers_backbone_maps_to_the_original():
     losses = {source: dict(type="pcka_mmdet.MimicLoss", source=source) for source in ("neck", "backbone")}
     model = distil(retinanet(), retinanet(), **losses)
     expected = losses_of(model)
-    other = copy.deepcopy(model)
-    other._teacher._take_copy(torch.device("cpu"))  # as on another device
-    torch.testing.assert_close(losses_of(other)["distill.loss_backbone_s8"], expected["distill.loss_backbone_s8"])
+    copied = copy.deepcopy(model)
+    copied._teacher._take_copy(torch.device("cpu"))  # as on another device
+    torch.testing.assert_close(losses_of(copied)["distill.loss_backbone_s8"], expected["distill.loss_backbone_s8"])
     torch.testing.assert_close(losses_of(model)["distill.loss_backbone_s8"], expected["distill.loss_backbone_s8"])
 
 
@@ -240,5 +240,5 @@ def test_sources_that_are_not_there():
 
 
 def test_maps_of_necks_of_any_kind():
-    one, other = torch.zeros(1), torch.ones(1)
-    assert listed(one) == [one] and listed((one, other)) == listed(dict(fine=one, coarse=other)) == [one, other]
+    one, copied = torch.zeros(1), torch.ones(1)
+    assert listed(one) == [one] and listed((one, copied)) == listed(dict(fine=one, coarse=copied)) == [one, copied]

@@ -1,4 +1,4 @@
-"""The losses dropped into MMRazor's own distiller and algorithm: one recorder, one mapping."""
+"""The losses dropped into MMRazor's distiller and algorithm: one recorder, one mapping."""
 
 import pytest
 import torch

@@ -17,8 +17,9 @@ from pcka_mmdet.checkpoints.matching import summarise
 from pcka_mmdet.configuration import data_set
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import teachers_of
+from pcka_mmdet.models.initial_weights import load_strictly
 from pcka_mmdet.models.sources import stages
-from pcka_mmdet.models.teacher import load_strictly, size_divisor
+from pcka_mmdet.models.teacher import size_divisor
 
 from ..runner import build_runner, unwrapped_model
 from .annotations import head_classes

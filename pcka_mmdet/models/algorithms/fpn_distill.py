@@ -2,18 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
-from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.structures import BaseDataElement
-from mmrazor.models.algorithms import BaseAlgorithm
 from mmrazor.models.utils import add_prefix
 from torch import Tensor, nn
-from torch.autograd import Variable
 
 from pcka_mmdet.checkpoints.student import add_student_prefix
 from pcka_mmdet.configuration.detector import build_detector, model_config
@@ -23,44 +19,39 @@ from ..distillers import TeacherStep
 from ..distillers.level_table import level_table
 from ..initial_weights import inherit, start_from_checkpoint
 from ..losses import Batch
-from ..outputs import ADVICE, HostCopy
 from ..recipes import FROM_RECIPE, write_out_recipe
-from ..sources import Record
 from ..teacher import Normalisation, Teacher
 from ..teacher.schedule import TeacherEntry, describe, read_teachers
 from ..training_state import forked_rng, progress
+from .nonfinite_guard import NonfiniteGuard, explain
 
 
 @MODELS.register_module()
-class FPNDistill(BaseAlgorithm):
-    """A student detector that learns from a frozen teacher besides its own task.
+class FPNDistill(NonfiniteGuard):
+    """A student detector that learns from its task and from a frozen teacher.
 
     With all loss weights 0 the student trains exactly as without a teacher: it is built and initialised first, and
-    all that is built later draws from a fork of the random state.
+    teacher and losses draw from a fork of the random state.
 
     Args:
-        architecture: The student: a model dict, a config path, or `dict(cfg_path=..., **overrides)`; see
-            `pcka_mmdet.configuration.detector.model_config`.
-        teacher: The teacher, likewise.
+        architecture: The student: a model dict, a config path, or `dict(cfg_path=..., **overrides)`.
+        teacher: The teacher, in the same forms.
         teacher_ckpt: File or URL of the teacher's weights. `'random'` keeps random weights; `None` does so with a
             warning.
-        teachers: Several teachers in place of `teacher` and `teacher_ckpt`, one after another or at once; see
+        teachers: Several teachers in place of `teacher` and `teacher_ckpt`; see
             `pcka_mmdet.models.teacher.schedule.read_teachers`.
-        distiller: Config of the distiller. With a `recipe` it may be left out, or holds what differs from the recipe's.
-        init_student: File or URL of a checkpoint that the student starts from: plain MMDetection's or a
-            distillation's.
+        distiller: Config of the distiller; with a `recipe` only the difference from the recipe's, if any.
+        init_student: File or URL of a checkpoint that the student starts from: MMDetection's or a distillation's.
         inherit: Parts that the student copies from the teacher where names and shapes agree, such as
-            `('neck', 'bbox_head')`. Like `init_student`, this is done by `init_weights()`, so not when a training
-            is resumed.
-        fuse_teacher: Fold the teacher's batch norms into its convolutions. Undone where it would change the maps.
-        teacher_channels_last: Run the teacher in the channels-last memory format. Undone likewise.
-        teacher_precision: `'fp32'`, `'bf16'`, `'fp16'` or `'auto'`; see `NeckForward` and `dtype_on`. By
-            default the recipe's, else `'fp32'`.
+            `('neck', 'bbox_head')`. Like `init_student`, not done when a training is resumed.
+        fuse_teacher: Fold the teacher's batch norms into its convolutions, unless that changes the maps.
+        teacher_channels_last: Run the teacher in the channels-last memory format, unless that changes the maps.
+        teacher_precision: `'fp32'`, `'bf16'`, `'fp16'` or `'auto'`; see `NeckForward`. By default the recipe's, else
+            `'fp32'`.
         compile_teacher: Compile the teacher's backbone and neck by `torch.compile`.
         balance: `dict(ratio=...)` scales the losses' gradient to a multiple of the task's; see `FPNDistiller.prepare`.
-            With `None` loss weights are constant; with `dict(ratio=None)`, too, and gradients are measured for the log.
-            By default the recipe's, else `None`.
-        recipe: Name of the recipe that `distiller`, `balance` and `teacher_precision` are taken from; see
+            With `None` loss weights are constant. By default the recipe's, else `None`.
+        recipe: Name of the recipe that gives `distiller`, `balance` and `teacher_precision`; see
             `pcka_mmdet.models.recipes`.
         data_preprocessor: Used where the student's config has none.
 
@@ -95,8 +86,7 @@ class FPNDistill(BaseAlgorithm):
         settings["teacher_precision"] = teacher_precision
         with forked_rng():  # it may build the teacher
             write_out_recipe(settings)
-        distiller, balance = settings["distiller"], settings.get("balance")
-        teacher_precision = settings.get("teacher_precision", "fp32")
+        balance = settings.get("balance")
         if not isinstance(balance, Mapping | None):
             raise ValueError(
                 f"balance is a dict such as dict(ratio=1.0), got {balance!r}: write model.balance.ratio=1.0"
@@ -113,43 +103,34 @@ class FPNDistill(BaseAlgorithm):
                 architecture.setdefault("data_preprocessor", data_preprocessor)
         student = build_detector(architecture)
         if type(student.data_preprocessor) is not BaseDataPreprocessor:
-            data_preprocessor = None  # the student has its own
+            data_preprocessor = None  # the student's is used
         super().__init__(student, data_preprocessor, module_inplace=True)
+        options = dict(
+            fuse=fuse_teacher,
+            channels_last=teacher_channels_last,
+            precision=settings.get("teacher_precision", "fp32"),
+            compile=compile_teacher,
+        )
         with forked_rng():
             # in holders that are no Module: the teachers are in no checkpoint, optimizer or DDP bucket
             self._teachers = [
-                Teacher(
-                    build_detector(entry.model, plain_norms=True),
-                    entry.checkpoint,
-                    fuse=fuse_teacher,
-                    channels_last=teacher_channels_last,
-                    precision=teacher_precision,
-                    compile=compile_teacher,
-                )
-                for entry in entries
+                Teacher(build_detector(entry.model, plain_norms=True), entry.checkpoint, **options) for entry in entries
             ]
-            self._schedule = [replace(entry, model=None) for entry in entries]
-            """When each of them teaches."""
-            self.distiller = MODELS.build(distiller)
-            self.distiller.prepare(self.student, [one.detector for one in self._teachers], **(balance or {}))
-            for index, one in enumerate(self._teachers):
-                one.check_sources(self.distiller.teacher_sources(index))
+            self.distiller = MODELS.build(settings["distiller"])
+            self.distiller.prepare(self.student, [teacher.detector for teacher in self._teachers], **(balance or {}))
+            for index, teacher in enumerate(self._teachers):
+                teacher.check_sources(self.distiller.teacher_sources(index))
             for term in self.distiller.all_terms:
                 term.loss.check_models(self.student, self._teachers[term.sources.teacher_index])
+        self._schedule = [replace(entry, model=None) for entry in entries]
         self._normalisation = Normalisation.of(self.data_preprocessor)
         self.init_student = init_student
         self.inherit = [inherit] if isinstance(inherit, str) else list(inherit)
         self.distillation_stopped = False  # for good: set by mmrazor.StopDistillHook and LossScheduleHook
-        self._nonfinite: Callable[[], str | None] | str | None = None
-        """The message of `nonfinite`, or the function that finds it."""
-        self._guards_reduction = False
-        """Whether a hook raises before gradients of losses that are not finite are reduced."""
-        self.skips_nonfinite = False  # set by NonFiniteLossHook, which then skips the step
         self.level_table: str | None = None
-        """What is compared with what; known after the first step, which logs it."""
+        """The levels and losses that are compared; known after the first step, which logs it."""
         self.observe_maps: Callable[[Sequence[Tensor], Sequence[Tensor]], None] | None = None
-        """Is called with the neck maps of student and teacher in each step in which a teacher runs; `SimilarityHook`
-        sets it."""
+        """Is called with the neck maps of student and teacher if a teacher runs; `SimilarityHook` sets it."""
 
     @property
     def student(self) -> nn.Module:
@@ -163,43 +144,27 @@ class FPNDistill(BaseAlgorithm):
 
     @property
     def teacher(self) -> nn.Module:
-        """The frozen detector; the last of those that teach now and that a loss reads, if there are several."""
+        """The frozen detector. Of several: the last one that teaches now and that a loss reads."""
         return self._teacher.detector
 
     @property
     def _teacher(self) -> Teacher:
-        teaching = [index for index, weight in enumerate(self._weights()) if weight]
+        teaching = [index for index, entry in enumerate(self._schedule) if entry.weight_at(progress())]
         needed = [index for index in teaching if self.distiller.needs(index)]
         return self._teachers[(needed or teaching)[-1]]
 
     def teacher_maps(self, inputs: Tensor, data_samples: list[BaseDataElement] | None) -> Sequence[Tensor]:
-        """Maps of the teacher's neck.
-
-        Args:
-            inputs: Images `(B, 3, H, W)` in the student's normalisation.
-            data_samples: Their data samples.
-        """
+        """Maps of the teacher's neck for images `(B, 3, H, W)` in the student's normalisation."""
         return self._teacher(inputs, data_samples, self._normalisation)["neck"]
-
-    def _weights(self, ago: int = 0) -> list[float]:
-        """Factor of each teacher's losses now, or some iterations ago; 0 while it does not teach."""
-        done = progress(ago)
-        return [entry.weight_at(done) for entry in self._schedule]
 
     @property
     def teacher_sha256(self) -> str | None:
-        """sha256 of the teacher's file; `None` for random weights, or where no local file is left. Of several teachers
-        all, with commas between them."""
-        found = [one.sha256 for one in self._teachers]
-        return ",".join(one or "none" for one in found) if any(found) else None
+        """sha256 of the teacher's file, or of several with commas between; `None` without local files."""
+        hashes = [teacher.sha256 for teacher in self._teachers]
+        return ",".join(sha256 or "none" for sha256 in hashes) if any(hashes) else None
 
     def init_weights(self) -> None:
-        """Initialise the student as without a teacher, then load `init_student` and copy the inherited parts.
-
-        Raises:
-            FileNotFoundError: `init_student` does not exist.
-            ValueError: No tensor of `init_student`, or of a part to inherit, fits.
-        """
+        """Initialise the student as without a teacher, then load `init_student` and copy the inherited parts."""
         self.architecture.init_weights()
         if self.init_student is not None:
             start_from_checkpoint(self.student, self.init_student)
@@ -210,14 +175,9 @@ class FPNDistill(BaseAlgorithm):
         self._is_init = True
 
     def loss(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None) -> dict[str, Tensor]:
-        """Losses of the student's task (`student.*`) and of the distillation (`distill.*`), and the losses' metrics.
-
-        Args:
-            inputs: Images `(B, 3, H, W)` in the student's normalisation.
-            data_samples: Their annotations.
-        """
-        weights, before = self._weights(), self._weights(ago=1)
-        records = [self._record(index, weight, inputs, data_samples) for index, weight in enumerate(weights)]
+        """Losses of the task (`student.*`) and the distillation (`distill.*`), and the latter's metrics."""
+        steps = [self._teacher_step(index, inputs, data_samples) for index in range(len(self._teachers))]
+        records = [step.record for step in steps]
         with self.distiller.recorder.recording() as student:
             losses = add_prefix(self.student(inputs, data_samples, mode="loss"), "student")
         if self.level_table is None:
@@ -225,91 +185,44 @@ class FPNDistill(BaseAlgorithm):
             print_log(f"compared levels and losses:\n{self.level_table}", "current")
             if len(self._schedule) > 1:
                 print_log(describe(self._schedule), "current")
-        given = [record for record in records if record is not None]
-        if self.observe_maps is not None and given:
-            self.observe_maps(student["neck"], given[-1]["neck"])
-        steps = []
-        for index, (teacher, record, weight) in enumerate(zip(self._teachers, records, weights, strict=True)):
+        if self.observe_maps is not None and any(records):
+            self.observe_maps(student["neck"], next(filter(None, reversed(records)))["neck"])
+        for index, (teacher, record) in enumerate(zip(self._teachers, records, strict=True)):
             if record is not None and "roi_head" in self.distiller.teacher_sources(index):
-                proposals = [stage.rois for stage in student["roi_head"]]
                 with torch.no_grad():
-                    record["roi_head"] = teacher.roi_head(record["neck"], proposals)
-            batch = Batch(
-                data_samples,
-                image_size=tuple(inputs.shape[2:]),
-                student=self.student,
-                teacher=teacher,
-                teacher_maps=record and record.get("neck"),
-                teacher_outputs=record and record.get("head"),
-            )
-            steps.append(TeacherStep(record, batch, weight, changed=bool(weight) != bool(before[index])))
+                    record["roi_head"] = teacher.roi_head(record["neck"], [stage.rois for stage in student["roi_head"]])
         distilled = self.distiller.compute_distill_losses(student, steps)
+        # a lambda: a deep copy of the model shares it
+        self._explain_distillation = lambda: explain(distilled, self.distiller.all_terms, student, records)
         losses.update({f"distill.{k}" if k.startswith("loss_") else k: v for k, v in distilled.items()})
         return losses
 
-    def _record(
-        self, index: int, weight: float, inputs: Tensor, data_samples: list[BaseDataElement] | None
-    ) -> Record | None:
-        """The sources of a teacher; `None` while its weight is 0, the distillation pauses, or no loss needs it."""
-        if not weight or self.distillation_stopped or not self.distiller.needs(index):
-            return None
-        sources = self.distiller.teacher_sources(index) | ({"neck"} if self.observe_maps else set())
-        return self._teachers[index](inputs, data_samples, self._normalisation, sources)
+    def _teacher_step(self, index: int, inputs: Tensor, data_samples: list[BaseDataElement] | None) -> TeacherStep:
+        """Run a teacher, unless its weight is 0, the distillation pauses, or no loss needs it."""
+        teacher, record = self._teachers[index], None
+        weight, before = (self._schedule[index].weight_at(progress(ago)) for ago in (0, 1))
+        if weight and not self.distillation_stopped and self.distiller.needs(index):
+            sources = self.distiller.teacher_sources(index) | ({"neck"} if self.observe_maps else set())
+            record = teacher(inputs, data_samples, self._normalisation, sources)
+        batch = Batch(
+            data_samples,
+            image_size=tuple(inputs.shape[2:]),
+            student=self.student,
+            teacher=teacher,
+            teacher_maps=record and record.get("neck"),
+            teacher_outputs=record and record.get("head"),
+        )
+        return TeacherStep(record, batch, weight, changed=bool(weight) != bool(before))
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sum the losses as MMEngine does, and log the total over levels of each distillation loss.
-
-        The backward pass of a sum that is not finite raises a FloatingPointError at its end, or gives gradients of NaN
-        where a hook skips such steps. So the host does not wait for the losses before it. Of several processes the one
-        that raises does so before it reduces its last gradients: the others wait for them, and do not step.
-        """
+        """Sum the losses as MMEngine does, and log the total over levels of each distillation loss."""
         loss, log = super().parse_losses(losses)
-        total, parsed = HostCopy(loss), dict(log)
-        self._nonfinite = lambda: None if total.is_finite() else self._explain(parsed)
-        if loss.requires_grad:
-            loss.register_hook(partial(self._backward_begins, loss.detach()))
-            if not self._guards_reduction and get_world_size() > 1:
-                first = next(p for p in self.student.parameters() if p.requires_grad)  # the last to have a gradient
-                first.register_hook(lambda gradient: self._refuse_nonfinite())
-                self._guards_reduction = True
-        else:
-            self._refuse_nonfinite()
         for name, terms in self.distiller.terms.items():
             log[f"distill.loss_{name}"] = sum(log[f"distill.loss_{term.key}"] for term in terms)
         return loss, log
 
-    @property
-    def nonfinite(self) -> str | None:
-        """Message about the last parsed losses that are not finite; `None` if all are finite."""
-        if callable(self._nonfinite):
-            self.nonfinite = self._nonfinite()
-            self.distiller.forget_outputs()
-        return self._nonfinite
-
-    @nonfinite.setter
-    def nonfinite(self, message: str | None) -> None:
-        self._nonfinite = message
-
-    def _explain(self, log: Mapping[str, Tensor]) -> str:
-        bad = [name for name, value in log.items() if name != "loss" and not torch.isfinite(value)]
-        return self.distiller.nonfinite or (
-            f"these losses are not finite: {', '.join(bad)}. Those of the distillation are finite. {ADVICE}"
-        )
-
-    def _backward_begins(self, loss: Tensor, gradient: Tensor) -> Tensor | None:
-        if self.skips_nonfinite:
-            return gradient.where(loss.isfinite(), torch.nan)
-        Variable._execution_engine.queue_callback(self._refuse_nonfinite)
-        return None
-
-    def _refuse_nonfinite(self) -> None:
-        """Raise a FloatingPointError if the last losses are not finite, and no hook skips the step."""
-        if not self.skips_nonfinite and self.nonfinite:
-            raise FloatingPointError(self.nonfinite)
-
     def __getattr__(self, name: str) -> Any:
-        """The student's parts by their own names, for options of MMEngine's runner such as
-        `activation_checkpointing=['backbone']`."""
+        """The student's parts, for options of MMEngine's runner (`activation_checkpointing=['backbone']`)."""
         try:
             return super().__getattr__(name)
         except AttributeError:

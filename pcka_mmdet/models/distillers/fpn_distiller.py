@@ -1,38 +1,37 @@
 """Losses on the pairs of a student's and a teacher's levels."""
 
-import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from mmengine.dist import get_world_size
-from mmengine.logging import print_log
 from mmrazor.models.distillers import BaseDistiller
 from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..balance import NO_LOSS, GradientBalance, group_losses
+from ..balance import GradientBalance, group_losses
 from ..levels import Level, read_strides, source_levels
 from ..losses import Batch
-from ..outputs import in_float32, not_finite, output_size, tensors, zero_of
+from ..outputs import in_float32, output_size, tensors, zero_of
 from ..sources import Record, SourceRecorder
-from ..training_state import iteration
+from ..training_state import iteration, warn
 from .terms import Sources, Term, build_terms, read_entries
 
 FIRST_ITERATIONS = 10
-"""In these a loss that had no usable level yet is an error. Later it may be a resumed training's first batch."""
+"""Until then, a loss without a usable level is an error. Later it is a warning, since a resumed training may begin with
+a small batch."""
 
 
 @dataclass(frozen=True)
 class TeacherStep:
-    """What a teacher gives in one step."""
+    """A teacher's part in one step."""
 
     record: Record | None
     """Its sources; `None` while it does not teach."""
     batch: Batch
-    """Data samples, image size and teacher of the step."""
     weight: float = 1.0
     """Factor of its losses."""
     changed: bool = False
@@ -43,17 +42,17 @@ class TeacherStep:
 class FPNDistiller(BaseDistiller):
     """Applies each configured loss to the outputs of student and teacher at levels of equal stride.
 
-    `prepare` builds one module for each loss and level, with all its parameters (such as a connector where numbers of
-    channels differ), before optimizer, DDP and EMA are set up.
+    `prepare` builds one module for each loss and level, with all its parameters (a connector where numbers of channels
+    differ), before optimizer, DDP and EMA are set up.
 
     Args:
         losses: Loss configs by name; `None` leaves a loss out. A loss is a `LevelLoss`, or any module that is called
             with the student's and the teacher's output. Any argument may be given by stride (`{8: 16, 16: 8}`).
-            Besides the loss's own arguments an entry may hold:
+            Besides the loss's arguments an entry may hold:
 
             - `strides`: the levels that it is applied to.
             - `level_weight`: `{stride: factor}`, 1 where a stride is not named.
-            - `source`: what to read in place of the loss's own source.
+            - `source`: the source to read instead of the loss's default.
             - `teacher`: index of one teacher. Without it each teacher gets a copy of the loss: `NAME`, `NAME_2`, ...
         strides: The levels to distil, `'auto'` for all that both sides have; a single one needs no list.
         init_cfg: See `mmengine.model.BaseModule`.
@@ -78,38 +77,30 @@ class FPNDistiller(BaseDistiller):
             )
         self.loss_configs = losses
         self.strides = read_strides("strides", strides)
-        self.levels: dict[Sources, tuple[list[Level], list[Level]]] = {}
-        """Levels of the student and of a teacher, by their sources."""
+        self.levels: dict[Sources, tuple[list[Level], list[Level]]] = {}  # of the student and of a teacher
         self.terms: dict[str, list[Term]] = {}
         """Loss modules with their pairs of levels, by name of the loss."""
         self.factor = 1.0
         """Factor of all losses; `LossScheduleHook` sets it."""
-        self._explain: Callable[[], str | None] | None = None
-        """Gives `nonfinite`; holds the outputs of the last step."""
         self.losses = nn.ModuleDict()
-        self.balances = nn.ModuleDict()
-        """Balance of gradients, by source of the student."""
-        self.recorder: SourceRecorder | None = None
-        """Records the student's sources."""
+        self.balances = nn.ModuleDict()  # by source of the student
+        self.recorder: SourceRecorder | None = None  # of the student's sources
         self.inactive: dict[str, str] = {}
-        """By key of the terms whose outputs were degenerate in some batch: what the warning said."""
-        self._ever_active: set[str] = set()
-        """Losses that had a usable level in some batch."""
-        self._teachers_of: dict[tuple[str, str], set[int]] = defaultdict(set)
-        """Indices of the teachers that a group of losses compares with, by the group's source and name."""
-        self._suffixes: dict[str, str] = {}
-        """What follows the names of a loss's metrics, by name of the loss."""
+        """Warnings about degenerate outputs, by key of the term."""
+        self._ever_active: set[str] = set()  # losses that had a usable level in some batch
+        self._teachers_of: dict[str, set[int]] = defaultdict(set)  # by the record's key of a group of losses
+        self._suffixes: dict[str, str] = {}  # of the names of a loss's metrics
 
     def prepare(
         self,
         student: nn.Module,
         teachers: Sequence[nn.Module],
-        ratio: float | Mapping[str, float] | None = NO_LOSS,
+        ratio: float | Mapping[str, float] | None = MappingProxyType({}),
     ) -> None:
         """Pair the levels of student and teacher, build the losses, and register the recorder of the student's sources.
 
         Args:
-            student: Its sources are recorded.
+            student: The student.
             teachers: One or several.
             ratio: Norm of the losses' gradient over the norm of the task's, at each source of the student: of all
                 losses together, or by name of the loss. Losses that are not named are not scaled. `None` scales none:
@@ -117,41 +108,44 @@ class FPNDistiller(BaseDistiller):
 
         Raises:
             ValueError: A model lacks a source, levels do not pair up, or an option names a level, a loss or a teacher
-                that is not there.
+                that does not exist.
         """
         entries = read_entries(self.loss_configs, len(teachers))
         if isinstance(ratio, Mapping):  # a number holds for the losses of all teachers
             ratio = {name: ratio[entry.given] for name, entry in entries.items() if entry.given in ratio} | dict(ratio)
-        groups = group_losses(ratio, {name: entry.sources.student for name, entry in entries.items()})
-        for source in dict.fromkeys(group.source for group in groups.values()):
-            own = [group for group in groups.values() if group.source == source]
-            self.balances[source] = GradientBalance({group.name: group.ratio for group in own})
-        for name, group in groups.items():
-            self._teachers_of[group.source, group.name].add(entries[name].sources.teacher_index)
+        groups, ratios = group_losses(ratio, {name: entry.sources.student for name, entry in entries.items()})
+        self.balances.update({source: GradientBalance(by_group) for source, by_group in ratios.items()})
         for name, entry in entries.items():
-            sources = entry.sources
-            student_key = groups[name].key if name in groups else sources.student
+            sources, student_key = entry.sources, entry.sources.student
             if sources not in self.levels:
-                theirs = source_levels(teachers[sources.teacher_index], sources.teacher)
-                self.levels[sources] = source_levels(student, sources.student), theirs
-            self.terms[name] = build_terms(name, entry.config, sources, self.levels[sources], self.strides, student_key)
+                teacher_levels = source_levels(teachers[sources.teacher_index], sources.teacher)
+                self.levels[sources] = source_levels(student, sources.student), teacher_levels
+            if name in groups:
+                student_key = f"{sources.student}/{groups[name]}"
+                self._teachers_of[student_key].add(sources.teacher_index)
+            self.terms[name] = build_terms(name, entry, self.levels[sources], self.strides, student_key)
             for term in self.terms[name]:
                 if term.key in self.losses:
                     raise ValueError(
                         f"losses.{entry.given}: another loss is called {term.key!r} too: rename one of them"
                     )
                 self.losses[term.key] = term.loss
-        self._suffixes = self._distinct_suffixes()
+        first: dict[str | type, str] = {}
+        for name, terms in self.terms.items():
+            first.setdefault(terms[0].loss.metric or type(terms[0].loss), name)
+        self._suffixes = {name: "" if name in first.values() else f"_{name}" for name in self.terms}
         forks = {source: balance.fork for source, balance in self.balances.items()}
         observed = {"neck"} if getattr(student, "neck", None) is not None else set()  # see FPNDistill.observe_maps
         recorded = {sources.student for sources in self.levels} | observed
         self.recorder = SourceRecorder(student, sorted(recorded), forks)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        balances = f"{prefix}balances."
-        for key in [key for key in state_dict if key.startswith(balances)]:
-            if key.removeprefix(balances).partition(".")[0] not in self.balances:
-                del state_dict[key]  # nothing is balanced there any more
+        """Load the averages of groups that both models have. `SyncNormHook` of MMDetection loads only batch norms."""
+        averages = {f"{prefix}balances.{key}": value.clone() for key, value in self.balances.state_dict().items()}
+        for key in [key for key in state_dict if key.startswith(f"{prefix}balances.") and key not in averages]:
+            del state_dict[key]
+        for key, value in averages.items():
+            state_dict.setdefault(key, value)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     @property
@@ -164,23 +158,18 @@ class FPNDistiller(BaseDistiller):
         return {sources.teacher for sources in self.levels if sources.teacher_index == index}
 
     def needs(self, index: int) -> bool:
-        """Whether a loss that compares with the teacher of that index has weight, so that it has to run."""
+        """Whether the teacher of that index has to run: one of its losses has weight."""
         return any(self._has_weight(term) for term in self.all_terms if term.sources.teacher_index == index)
 
     def _has_weight(self, term: Term) -> bool:
         return self.factor != 0 and term.level_weight != 0 and term.loss.active
 
     def compute_distill_losses(self, student: Record, teachers: Sequence[TeacherStep]) -> dict[str, Tensor]:
-        """Losses of one step. They get the outputs in float32 or wider, also under autocast.
-
-        Args:
-            student: Record of the student's sources.
-            teachers: What each teacher gives.
+        """Losses of one step, from outputs in float32 or wider, and the losses' metrics.
 
         Returns:
             `loss_{name}_s{stride}` for every loss and level (`loss_{name}` where there is no stride), always the same
-            keys; an inactive one is an exact zero that depends on all parameters of the loss, so that DDP finds every
-            parameter used. Then the metrics of the losses.
+            keys; an inactive one is an exact zero of all its parameters (see `zero_of`). Then the metrics.
 
         Raises:
             ValueError: A loss has no usable level, and had none in any batch before. After the first iterations of a
@@ -202,50 +191,32 @@ class FPNDistiller(BaseDistiller):
                     results[f"loss_{term.key}"] = step.weight * self.factor * term.level_weight * value
                 metrics.update(self._named_metrics(name, usable))
         for source, balance in self.balances.items():
-            self._tell(source, balance, teachers)
+            self._set_factors(source, balance, teachers)
             suffix = f"_{source}" if len(self.balances) > 1 else ""
             metrics.update({f"{key}{suffix}": value for key, value in balance.metrics().items()})
-        self._explain = lambda: self._nonfinite(results, student, teachers)  # a deep copy of the model shares it
         return {**results, **metrics}
 
-    @property
-    def nonfinite(self) -> str | None:
-        """Which losses of the last step are not finite, and what to do; `None` if all are. Reading it waits for the
-        device."""
-        return None if self._explain is None else self._explain()
-
-    def forget_outputs(self) -> None:
-        """Hold the outputs of the last step no longer."""
-        self._explain = None
-
-    def _tell(self, source: str, balance: GradientBalance, teachers: Sequence[TeacherStep]) -> None:
-        """Tell a balance the factors of this step, and whose losses compare with other teachers than before."""
+    def _set_factors(self, source: str, balance: GradientBalance, teachers: Sequence[TeacherStep]) -> None:
+        """Pass this step's factors; reset the groups whose teacher changed."""
         for name in balance.ratios:
-            steps = [teachers[index] for index in self._teachers_of[source, name]]
+            steps = [teachers[index] for index in self._teachers_of[f"{source}/{name}"]]
             balance.factors[name] = self.factor * max(step.weight for step in steps)
             if any(step.changed for step in steps):
                 balance.restart(name)
 
     def _named_metrics(self, name: str, used: Sequence[Term]) -> dict[str, Tensor]:
-        """Metrics of a loss: `METRIC_s8` of each level used, and `METRIC`, their mean; see `_distinct_suffixes`."""
+        """`METRIC_s8` of each level used, and `METRIC`, their mean; a second loss of the metric has `METRIC_NAME`."""
         suffix = self._suffixes[name]
-        found: dict[str, Tensor] = {}
-        values: dict[str, list[Tensor]] = {}
+        metrics: dict[str, Tensor] = {}
+        values: dict[str, list[Tensor]] = defaultdict(list)
         for term in used:
             for metric, value in term.loss.metrics().items():
-                found[f"{metric}{suffix}{term.key.removeprefix(name)}"] = value
-                values.setdefault(f"{metric}{suffix}", []).append(value)
-        return found | {metric: torch.stack(of_levels).mean() for metric, of_levels in values.items()}
-
-    def _distinct_suffixes(self) -> dict[str, str]:
-        """What makes the names of metrics distinct: a second loss of the same metric has `METRIC_NAME`."""
-        first: dict[str | type, str] = {}
-        for name, terms in self.terms.items():
-            first.setdefault(terms[0].loss.metric or type(terms[0].loss), name)
-        return {name: "" if name in first.values() else f"_{name}" for name in self.terms}
+                metrics[f"{metric}{suffix}{term.key.removeprefix(name)}"] = value
+                values[f"{metric}{suffix}"].append(value)
+        return metrics | {metric: torch.stack(levels).mean() for metric, levels in values.items()}
 
     def _usable(self, name: str, wanted: Sequence[Term], student: Record) -> list[Term]:
-        """The terms whose outputs are not degenerate. Warns about each of the others once."""
+        """The terms whose outputs are not degenerate. Warns once about each degenerate one."""
         problems = {}
         for term in wanted:
             problem = term.loss.problem(output_size(term.of_student(student), term.loss.joint))
@@ -258,22 +229,11 @@ class FPNDistiller(BaseDistiller):
             wanted
             and name not in self._ever_active
             and iteration() < FIRST_ITERATIONS
-            and get_world_size() == 1  # others would wait for this process
+            and get_world_size() == 1  # more processes would wait for this one
         ):
             raise ValueError(f"no level is left for loss {name!r}: {'; '.join(problems.values())}")
         for key, message in problems.items():
             if key not in self.inactive:
                 self.inactive[key] = f"loss {name!r}: {message}. It is 0 there"
-                print_log(self.inactive[key], "current", level=logging.WARNING)
+                warn(self.inactive[key])
         return usable
-
-    def _nonfinite(self, results: dict[str, Tensor], student: Record, teachers: Sequence[TeacherStep]) -> str | None:
-        bad = [key for key, value in results.items() if not torch.isfinite(value)]
-        if not bad:
-            return None
-        of_student, of_teachers = {}, {}
-        for term in self.all_terms:
-            of_student[term.student_name] = term.of_student(student)
-            if (record := teachers[term.sources.teacher_index].record) is not None:
-                of_teachers[term.teacher_name] = term.of_teacher(record)
-        return not_finite(bad, of_student, of_teachers)

@@ -6,7 +6,7 @@ Shape shorthand: a batch of images is `(B, 3, H, W)`, or of a classifier's grey 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -14,39 +14,36 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from ..training_state import OutOfMemoryError
+from ..training_state import tried
 
 COMMON_DIVISOR = 32
-"""The stride of most backbones: MMDetection pads images to multiples of it."""
-
-SIDES = {32: 352, 64: 320, 128: 384}
-"""Side of a test image by divisor: an odd multiple, so maps at larger strides have odd sides."""
+"""The stride of most backbones."""
 
 ODD_SIDE = 328
 """Side of a test image whose maps have odd sides, which necks that join maps (PAFPN) cannot take."""
 
+SIDES = {32: 352, 64: 320, 128: 384}
+"""Side of a test image by divisor: an odd multiple."""
+
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How a data preprocessor normalises pixels (0 to 255).
-
-    Mean and std are in the channel order of its output: a number for each channel, or one for all.
-    """
+    """Normalisation of pixels (0 to 255). Mean and std have a number for each output channel, or one for all."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     swaps_channels: bool
     pad_value: float
     pads: bool = field(default=True, compare=False)
-    """Whether it pads images. A classifier's have one size, and MMPretrain's data samples may say another."""
+    """Whether it pads images. A classifier's images have one size; the size in MMPretrain's data samples may differ."""
 
     @classmethod
     def of(cls, preprocessor: nn.Module) -> "Normalisation":
-        """The normalisation of a data preprocessor; without mean and std it is the identity."""
+        """The normalisation of a data preprocessor; the identity without mean and std."""
         mean, std = (0.0,), (1.0,)
         if getattr(preprocessor, "_enable_normalize", False):
             mean, std = (tuple(value.flatten().tolist()) for value in (preprocessor.mean, preprocessor.std))
-        # MMPretrain's calls its flag `to_rgb`
+        # `to_rgb` is MMPretrain's name
         swaps = bool(getattr(preprocessor, "_channel_conversion", getattr(preprocessor, "to_rgb", False)))
         return cls(mean, std, swaps, float(getattr(preprocessor, "pad_value", 0)), not of_classifier(preprocessor))
 
@@ -57,21 +54,11 @@ def of_classifier(preprocessor: nn.Module) -> bool:
 
 
 def renormalise(
-    images: Tensor,
-    samples: Sequence[BaseDataElement] | None,
-    source: Normalisation,
-    target: Normalisation,
+    images: Tensor, samples: Sequence[BaseDataElement] | None, source: Normalisation, target: Normalisation
 ) -> Tensor:
-    """Images that `source` normalised, normalised as `target` does.
+    """Convert padded images `(B, 3, H, W)` from one normalisation to another; returns `images` where both are equal.
 
-    Args:
-        images: Normalised, augmented and padded images `(B, 3, H, W)`.
-        samples: Their data samples. The area outside of `img_shape` gets the target's `pad_value`, if `source` pads.
-        source: Normalisation of `images`.
-        target: Normalisation of the result.
-
-    Returns:
-        Images of the same shape; `images` itself where both normalisations are equal.
+    The area outside of a data sample's `img_shape` gets the target's `pad_value`, if the source pads.
 
     Raises:
         ValueError: A data sample has no `img_shape`.
@@ -115,20 +102,17 @@ def _factor_and_shift(
 def size_divisor(detector: BaseModel) -> int:
     """The divisor of the image sides that a detector needs, or 1 for a classifier.
 
-    It is the preprocessor's `pad_size_divisor`. If that is no multiple of 32 and the neck fails on odd maps, it is the
+    It is the preprocessor's `pad_size_divisor` if that is a multiple of 32 or the neck takes odd maps. Else it is the
     first of `SIDES` that runs, or 32: RTMDet pads its images in the pipeline, and its PAFPN joins maps.
     """
     given = getattr(detector.data_preprocessor, "pad_size_divisor", 1)
     if given % COMMON_DIVISOR == 0 or of_classifier(detector.data_preprocessor):
         return given
+    like = next(detector.parameters())
     for divisor, side in {given: ODD_SIDE, **SIDES}.items():
-        try:
-            detector.extract_feat(next(detector.parameters()).new_zeros(1, 3, side, side))
-        except OutOfMemoryError:
-            raise
-        except (RuntimeError, AssertionError):
-            continue
-        return divisor
+        image = like.new_zeros(1, 3, side, side)
+        if tried(partial(detector.extract_feat, image), RuntimeError, AssertionError)[1] is None:
+            return divisor
     return COMMON_DIVISOR
 
 
@@ -140,10 +124,7 @@ def pad_to_multiple(images: Tensor, divisor: int, value: float) -> Tensor:
 
 
 def crop_to_image(feature_map: Tensor, image: Tensor, padded: Tensor) -> Tensor:
-    """Crop a map of padded images to the images, `(B, C, ceil(H / stride), ceil(W / stride))`.
-
-    Outputs that are no maps (a classifier's vectors and logits) are returned as they are.
-    """
+    """Crop a map of padded images to the images, `(B, C, ceil(H / stride), ceil(W / stride))`; vectors are returned."""
     if feature_map.dim() != 4:
         return feature_map
     height, width = (

@@ -14,10 +14,10 @@ class TeacherEntry:
     """A teacher in a config."""
 
     model: str | dict | Any
-    """A path, a model config, or a built detector; see `teacher` of `FPNDistill`."""
+    """See `teacher` of `FPNDistill`."""
     checkpoint: str | None
     since: float = 0.0
-    """Share of the training from which it teaches."""
+    """Share of the training at which it begins to teach."""
     until: float = 1.0
     """Share of the training at which it ends; 1 includes the last step."""
     weight: float = 1.0
@@ -32,8 +32,8 @@ def read_teachers(entries: Sequence[Mapping[str, Any]]) -> list[TeacherEntry]:
     """The teachers of `FPNDistill(teachers=...)`.
 
     Args:
-        entries: Each a model dict, or `cfg_path` with overrides, besides `ckpt`, `since`, `until` and `weight`. Without
-            `since` a teacher begins where the one before it ends, if that has an `until`.
+        entries: Model dicts, or `cfg_path` with overrides, with `ckpt`, `since`, `until` and `weight`. Without `since`
+            a teacher begins at the `until` of the one before it, or at 0.
 
     Raises:
         ValueError: `since` is not below `until`, they are not within [0, 1], a weight is not positive, or a part of the
@@ -45,18 +45,17 @@ def read_teachers(entries: Sequence[Mapping[str, Any]]) -> list[TeacherEntry]:
         model, options = split_teacher(entry)
         since, until, weight = options.get("since", begin), options.get("until"), options.get("weight", 1.0)
         begin = since if until is None else until
-        teacher = TeacherEntry(model, options.get("ckpt"), since, 1.0 if until is None else until, weight)
-        numbers = (teacher.since, teacher.until, teacher.weight)
+        until = 1.0 if until is None else until
         if not (
-            all(isinstance(value, (int, float)) for value in numbers)
-            and 0 <= teacher.since < teacher.until <= 1
-            and 0 < teacher.weight < float("inf")
+            all(isinstance(value, (int, float)) for value in (since, until, weight))
+            and 0 <= since < until <= 1
+            and 0 < weight < float("inf")
         ):
             raise ValueError(
                 f"teachers[{number}]: expected 0 <= since < until <= 1, as shares of the training, and a positive "
-                f"weight; got since={teacher.since!r}, until={teacher.until!r}, weight={teacher.weight!r}"
+                f"weight; got since={since!r}, until={until!r}, weight={weight!r}"
             )
-        teachers.append(teacher)
+        teachers.append(TeacherEntry(model, options.get("ckpt"), since, until, weight))
     for start in [0.0, *(teacher.until for teacher in teachers if teacher.until < 1)]:
         if not any(teacher.weight_at(start) for teacher in teachers):
             raise ValueError(f"teachers: none of them teaches from {start:g} of the training on: change since or until")

@@ -13,7 +13,7 @@ from mmengine.registry import MODELS
 from mmrazor.engine import StopDistillHook  # noqa: F401  (registers it)
 
 from pcka_mmdet.models import FPNDistill
-from pcka_mmdet.models.algorithms import fpn_distill
+from pcka_mmdet.models.algorithms import nonfinite_guard
 from tests.detectors import EVERY_KIND, build, check_gradients, distillation, faster_rcnn, raw_batch, retinanet, step
 from tests.runners import runner
 
@@ -29,16 +29,22 @@ def losses_of(model, **batch):
     return model(**model.data_preprocessor(raw_batch(**batch), True), mode="loss")
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Weights of the student after an epoch without a teacher."""
+    weights = trained(retinanet(), tmp_path_factory.mktemp("alone")).model.state_dict()
+    initial = build(retinanet()).state_dict()
+    assert any(not torch.equal(value, initial[key]) for key, value in weights.items())
+    return weights
+
+
 @pytest.mark.parametrize("teacher_channels, losses", [(16, {}), (24, {}), (24, EVERY_KIND)])
-def test_null_with_no_weight_the_student_trains_as_it_would_alone(tmp_path, teacher_channels, losses):
+def test_null_with_no_weight_the_student_trains_as_it_would_alone(tmp_path, alone, teacher_channels, losses):
     config = distillation(teacher=retinanet(channels=teacher_channels))
     config["distiller"]["losses"].update(copy.deepcopy(losses))
     for loss in config["distiller"]["losses"].values():
         loss["loss_weight"] = 0.0
-    alone = trained(retinanet(), tmp_path / "alone", epochs=2).model.state_dict()
-    distilled = trained(config, tmp_path / "distilled", epochs=2).model.architecture.state_dict()
-    initial = build(retinanet()).state_dict()
-    assert any(not torch.equal(alone[key], initial[key]) for key in alone)
+    distilled = trained(config, tmp_path).model.architecture.state_dict()
     for key, value in alone.items():
         assert torch.equal(value, distilled[key]), key
 
@@ -49,15 +55,15 @@ def test_losses_on_the_class_logits_of_a_roi_head_leave_the_task_alone(tmp_path)
     losses = {name: dict(loss, source="roi_head") for name, loss in kinds.items()}
     config = ConfigDict(distillation(architecture=faster_rcnn(), teacher=faster_rcnn(width=12)))
     config.distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
-    found = []
+    results = []
     for model in (build(ConfigDict(faster_rcnn())), build(config)):
         torch.manual_seed(1)
-        found.append((losses_of(model), torch.rand(1)))
-    (alone, after_alone), (distilled, after_distilled) = found
+        results.append((losses_of(model), torch.rand(1)))
+    (alone, after_alone), (distilled, after_distilled) = results
     assert torch.equal(after_alone, after_distilled)
     for key, value in alone.items():
         parts = zip(*(side if isinstance(side, list) else [side] for side in (value, distilled[f"student.{key}"])))
-        assert all(torch.equal(one, other) for one, other in parts), key
+        assert all(torch.equal(one, second) for one, second in parts), key
     assert all(distilled[f"distill.loss_{name}"] > 0 for name in losses)
 
     for loss in config.distiller.losses.values():
@@ -72,17 +78,16 @@ def test_losses_on_the_class_logits_of_a_roi_head_leave_the_task_alone(tmp_path)
 def test_the_configs_preprocessor_is_the_students():
     """MMEngine's runner passes it to the model, as to the student alone."""
     config = distillation(data_preprocessor=dict(retinanet()["data_preprocessor"], mean=[1, 2, 3]))
-    assert build(config).student.data_preprocessor.mean.flatten().tolist() != [1, 2, 3]  # it has its own
+    assert build(config).student.data_preprocessor.mean.flatten().tolist() != [1, 2, 3]  # the student's is used
     del config["architecture"]["data_preprocessor"]
     model = build(config)
     for one in (model, model.student):
         assert one.data_preprocessor.mean.flatten().tolist() == [1, 2, 3]
 
 
-def test_null_fails_when_a_loss_has_weight(tmp_path):
+def test_null_fails_when_a_loss_has_weight(tmp_path, alone):
     """The null test can fail."""
-    alone = trained(retinanet(), tmp_path / "alone").model.state_dict()
-    distilled = trained(distillation(), tmp_path / "distilled").model.architecture.state_dict()
+    distilled = trained(distillation(), tmp_path).model.architecture.state_dict()
     assert not torch.equal(alone["neck.lateral_convs.0.conv.weight"], distilled["neck.lateral_convs.0.conv.weight"])
 
 
@@ -164,7 +169,7 @@ def test_losses_of_every_kind_train_and_go_on(tmp_path):
 
 
 def test_options_of_the_runner_reach_the_students_parts(tmp_path):
-    """By the names that they have in the student's own config."""
+    """By the names that they have in the student's config."""
     config = distillation()
     for loss in config["distiller"]["losses"].values():
         loss["loss_weight"] = 0.0
@@ -220,7 +225,7 @@ def test_ema_hook_keeps_one_teacher(tmp_path):
     average = run._hooks[[type(h).__name__ for h in run._hooks].index("EMAHook")].ema_model.module
     assert average.teacher is run.model.teacher
     assert average.architecture is not run.model.architecture
-    losses_of(average)  # its recorder follows its own student
+    losses_of(average)  # its recorder follows its student
     checkpoint = torch.load(tmp_path / "epoch_1.pth")
     assert not [key for part in ("state_dict", "ema_state_dict") for key in checkpoint[part] if "teacher" in key]
 
@@ -268,8 +273,8 @@ def test_predictions_are_the_students():
     model = build(distillation()).eval()
     data = raw_batch()
     with torch.no_grad():
-        ours, alone = model.test_step(copy.deepcopy(data)), model.architecture.test_step(copy.deepcopy(data))
-    for a, b in zip(ours, alone, strict=True):
+        predictions, alone = model.test_step(copy.deepcopy(data)), model.architecture.test_step(copy.deepcopy(data))
+    for a, b in zip(predictions, alone, strict=True):
         assert torch.equal(a.pred_instances.bboxes, b.pred_instances.bboxes)
         assert torch.equal(a.pred_instances.scores, b.pred_instances.scores)
 
@@ -335,8 +340,8 @@ def test_a_checkpoint_that_balanced_more():
 
 
 def test_of_several_processes_the_one_that_fails_reduces_no_more_gradients(monkeypatch):
-    """DDP reduces a parameter's gradient after the parameter's own hooks."""
-    monkeypatch.setattr(fpn_distill, "get_world_size", lambda: 2)
+    """DDP reduces a parameter's gradient after the parameter's hooks."""
+    monkeypatch.setattr(nonfinite_guard, "get_world_size", lambda: 2)
     model = build(distillation())
     batch = raw_batch()
     batch["inputs"][0] = torch.full((3, 64, 64), torch.nan)

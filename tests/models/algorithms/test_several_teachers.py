@@ -27,7 +27,7 @@ def several(*teachers: dict, distiller: dict = MIMIC, **options) -> dict:
 
 
 def teacher(seed: int, folder, channels: int = 16, **options) -> dict:
-    """An entry of `teachers`, with weights of its own in a file."""
+    """An entry of `teachers`, with its weights in a file."""
     torch.manual_seed(seed)
     path = folder / f"teacher{seed}.pth"
     torch.save(dict(state_dict=build(retinanet(channels=channels, width=12)).state_dict()), path)
@@ -86,25 +86,31 @@ def test_a_resumed_training_has_the_teachers_of_its_progress(tmp_path):
     for key, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[key]), key
     assert torch.load(tmp_path / "whole" / "epoch_2.pth")["meta"]["teacher_sha256"].count(",") == 1
-    other = several(teacher(1, tmp_path, until=0.5), teacher(3, tmp_path))
+    changed_config = several(teacher(1, tmp_path, until=0.5), teacher(3, tmp_path))
     changed = runner(
-        other, tmp_path / "changed", epochs=2, load_from=str(tmp_path / "epoch_1.pth"), resume=True, **hooks
+        changed_config, tmp_path / "changed", epochs=2, load_from=str(tmp_path / "epoch_1.pth"), resume=True, **hooks
     )
     with pytest.raises(ValueError, match="the teacher's file has the sha256 .*,.*, but this training began with"):
         changed.train()
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Weights of the student after two epochs without a teacher."""
+    run = runner(retinanet(), tmp_path_factory.mktemp("alone"), epochs=2)
+    run.train()
+    return run.model.state_dict()
+
+
 @pytest.mark.parametrize("until", [None, 0.5], ids=["at once", "one after another"])
-def test_null_with_no_weight_the_student_trains_as_it_would_alone(tmp_path, until):
+def test_null_with_no_weight_the_student_trains_as_it_would_alone(tmp_path, alone, until):
     first = dict(until=until) if until else {}
     balance = dict(ratio=0.0)
     config = several(teacher(1, tmp_path, **first), teacher(2, tmp_path, channels=24), balance=balance)
     run = runner(config, tmp_path / "two", epochs=2)
     run.train()
     assert run.model.distiller.balances["neck"].averages[:, :2].min() > 0  # the losses had gradients
-    alone = runner(retinanet(), tmp_path / "alone", epochs=2)
-    alone.train()
-    for key, value in alone.model.state_dict().items():
+    for key, value in alone.items():
         assert torch.equal(value, run.model.architecture.state_dict()[key]), key
 
 
@@ -176,7 +182,7 @@ def test_the_teacher_that_teaches_now(tmp_path):
 
 
 def test_config_files_records_and_checkpoints(tmp_path):
-    """The files of the teachers are written out; each checkpoint must be there; other teachers are another training."""
+    """Teachers' files are written out; each checkpoint must be there; different teachers are another training."""
     from mmengine.config import Config
 
     entries = [
@@ -212,9 +218,9 @@ def test_config_files_records_and_checkpoints(tmp_path):
     ],
 )
 def test_entries(entries, expected):
-    found = read_teachers(entries)
-    assert [(one.since, one.until, one.weight) for one in found] == expected
-    assert [one.model for one in found] == [dict(type="A"), dict(type="B")]
+    teachers = read_teachers(entries)
+    assert [(one.since, one.until, one.weight) for one in teachers] == expected
+    assert [one.model for one in teachers] == [dict(type="A"), dict(type="B")]
 
 
 def test_the_last_step_belongs_to_the_last_teacher():

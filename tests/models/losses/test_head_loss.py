@@ -316,7 +316,7 @@ def test_a_head_in_bfloat16():
 
 def test_a_head_whose_operators_have_no_bfloat16(monkeypatch):
     messages = []
-    monkeypatch.setattr("pcka_mmdet.models.teacher.teacher.print_log", lambda text, *_, **__: messages.append(text))
+    monkeypatch.setattr("pcka_mmdet.models.teacher.heads.warn", messages.append)
     distiller = dict(type="pcka_mmdet.FPNDistiller", losses=dict(head=dict(type="pcka_mmdet.HeadLoss")))
     teacher = atss()
     teacher["bbox_head"]["conv_cfg"] = dict(type="DCN")

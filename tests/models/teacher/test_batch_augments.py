@@ -1,4 +1,4 @@
-"""Images that the student's preprocessor resized or padded as a batch, as they reach a teacher with its own one."""
+"""Images that the student's preprocessor resized or padded as a batch, as they reach a teacher."""
 
 import copy
 
@@ -28,7 +28,7 @@ def resize(side: int) -> dict:
     ids=["smaller", "larger", "padded"],
 )
 def test_a_teacher_sees_the_same_pixels_in_its_own_normalisation(augment, shape, border):
-    """Its input equals what its own preprocessor, with the same augmentation, makes of the raw batch."""
+    """Its input equals what its preprocessor, with the same augmentation, makes of the raw batch."""
     MessageHub.get_instance("batch augmentations").update_info("iter", 0)
     model = build(
         distillation(
@@ -39,19 +39,19 @@ def test_a_teacher_sees_the_same_pixels_in_its_own_normalisation(augment, shape,
             teacher_channels_last=False,
         )
     ).train()
-    own = build(retinanet(**TEACHER, batch_augments=[augment])).data_preprocessor
+    preprocessor = build(retinanet(**TEACHER, batch_augments=[augment])).data_preprocessor
     seen: list[torch.Tensor] = []
     model.teacher.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     for _ in range(2):
         batch = model.data_preprocessor(raw_batch(*SIZES), True)
         model(**copy.deepcopy(batch), mode="loss")
-        expected = own(raw_batch(*SIZES), True)["inputs"]
+        expected = preprocessor(raw_batch(*SIZES), True)["inputs"]
     assert seen[-1].shape == expected.shape == (2, 3, *shape)
-    for ours, theirs, sample in zip(seen[-1], expected, batch["data_samples"], strict=True):
+    for actual, wanted, sample in zip(seen[-1], expected, batch["data_samples"], strict=True):
         height, width = sample.img_shape
         inside = slice(None), slice(height - border), slice(width - border)
-        torch.testing.assert_close(ours[inside], theirs[inside], rtol=0, atol=1e-3)  # of up to 150
-        padding = ours.clone()
+        torch.testing.assert_close(actual[inside], wanted[inside], rtol=0, atol=1e-3)  # of up to 150
+        padding = actual.clone()
         padding[:, :height, :width] = TEACHER["pad_value"]
         assert (padding == TEACHER["pad_value"]).all()
     assert [sample.img_shape for sample in batch["data_samples"]] != [shape] * 2  # there was some to look at

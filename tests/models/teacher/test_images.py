@@ -1,4 +1,4 @@
-"""Images in the teacher's own normalisation."""
+"""Images in the teacher's normalisation."""
 
 import pytest
 import torch
@@ -31,27 +31,27 @@ class Model(BaseModel):
 
 
 def test_a_sample_without_img_shape_says_what_to_add():
-    one, other = (Normalisation((mean,) * 3, (1.0,) * 3, False, 0.0) for mean in (0.0, 9.0))
+    source, target = (Normalisation((mean,) * 3, (1.0,) * 3, False, 0.0) for mean in (0.0, 9.0))
     sample = DetDataSample(metainfo=dict(img_id=1))
     with pytest.raises(ValueError, match=r"no 'img_shape'.*it has \['img_id'\]: add 'img_shape' to the meta_keys of"):
-        renormalise(torch.zeros(1, 3, 8, 8), [sample], one, other)
+        renormalise(torch.zeros(1, 3, 8, 8), [sample], source, target)
 
 
 def test_a_classifiers_images_are_not_padded():
     """The samples of MMPretrain's torchvision transforms have the file's size, or none."""
-    one, other = (Normalisation((mean,) * 3, (1.0,) * 3, False, 0.0, pads=False) for mean in (0.0, 9.0))
+    source, target = (Normalisation((mean,) * 3, (1.0,) * 3, False, 0.0, pads=False) for mean in (0.0, 9.0))
     for size in (dict(img_shape=(4, 4)), {}):
-        found = renormalise(torch.zeros(1, 3, 8, 8), [DetDataSample(metainfo=size)], one, other)
-        assert (found == -9).all()
-    assert one == Normalisation(one.mean, one.std, False, 0.0, pads=True)
+        images = renormalise(torch.zeros(1, 3, 8, 8), [DetDataSample(metainfo=size)], source, target)
+        assert (images == -9).all()
+    assert source == Normalisation(source.mean, source.std, False, 0.0, pads=True)
 
 
 def test_grey_images_are_normalised_too():
-    one, other = (Normalisation.of(ImgDataPreprocessor([mean], [std])) for mean, std in ((10.0, 2.0), (30.0, 4.0)))
+    source, target = (Normalisation.of(ImgDataPreprocessor([mean], [std])) for mean, std in ((10.0, 2.0), (30.0, 4.0)))
     pixels = torch.rand(1, 1, 8, 8) * 255
     sample = DetDataSample(metainfo=dict(img_shape=(8, 8)))
-    found = renormalise((pixels - 10) / 2, [sample], one, other)
-    torch.testing.assert_close(found, (pixels - 30) / 4, rtol=0, atol=1e-4)
+    images = renormalise((pixels - 10) / 2, [sample], source, target)
+    torch.testing.assert_close(images, (pixels - 30) / 4, rtol=0, atol=1e-4)
 
 
 def test_a_classifiers_images_keep_their_size():

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from pcka_mmdet.models import training_state
-from pcka_mmdet.models.teacher import neck_forward, precision
-from pcka_mmdet.models.teacher.neck_forward import FUSED, NeckForward
+from pcka_mmdet.models.teacher import optimisation
+from pcka_mmdet.models.teacher.neck_forward import NeckForward
+from pcka_mmdet.models.teacher.optimisation import FUSED
 from pcka_mmdet.models.training_state import OutOfMemoryError
 from tests.detectors import build, distillation, raw_batch, retinanet
 
@@ -29,9 +30,9 @@ def batch_norms(detector):
 
 
 def assert_close(maps, expected, tolerance):
-    for ours, theirs in zip(maps, expected, strict=True):
-        assert ours.dtype == torch.float32 and not ours.requires_grad
-        assert (ours - theirs).abs().max() <= tolerance * theirs.abs().max()
+    for actual, wanted in zip(maps, expected, strict=True):
+        assert actual.dtype == torch.float32 and not actual.requires_grad
+        assert (actual - wanted).abs().max() <= tolerance * wanted.abs().max()
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_maps_are_those_of_the_plain_detector(options, tolerance):
         assert_close(maps, expected, tolerance)
         assert all(m.is_contiguous() for m in maps)
     assert bool(batch_norms(detector)) == (options.get("fuse") is False)
-    assert_close(detector.extract_feat(IMAGES), expected, 1e-4)  # whatever else runs it, such as its own head
+    assert_close(detector.extract_feat(IMAGES), expected, 1e-4)  # whatever else runs it, as its head does
 
 
 def test_a_compiled_teacher(monkeypatch):
@@ -66,7 +67,7 @@ def test_a_compiled_teacher(monkeypatch):
     expected = detector.extract_feat(IMAGES)
     forward = NeckForward(detector, compile=True)
     assert_close(forward(IMAGES)["neck"], expected, 1e-4)
-    assert len(compiled) == 1
+    assert len(compiled) == 2
     assert_close(forward(IMAGES, ("backbone", "neck"))["backbone"], detector.backbone(IMAGES), 1e-4)
 
 
@@ -78,20 +79,18 @@ class Standardised(nn.Conv2d):
         return nn.functional.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 
-def test_batch_norms_stay_where_fusing_would_change_the_maps(monkeypatch):
+def test_batch_norms_stay_where_fusing_would_change_the_maps(warned):
     detector = trained()
     conv = detector.backbone.conv1
     detector.backbone.conv1 = Standardised(3, 8, 7, conv.stride, conv.padding, bias=False)
     expected = detector.extract_feat(IMAGES)
-    said = []
-    monkeypatch.setattr(f"{NeckForward.__module__}.print_log", lambda message, *a, **k: said.append(message))
     assert_close(NeckForward(detector, channels_last=False)(IMAGES)["neck"], expected, 0)
     assert batch_norms(detector)
-    assert len(said) == 1 and "runs without 'batch norms fused': map 0 would differ by" in said[0]
+    assert len(warned) == 1 and "runs without 'batch norms fused': map 0 would differ by" in warned[0]
 
 
 class TakesChannelsForGranted(nn.Identity):
-    """An operator that reads memory as if channels were outermost, or refuses other memory, as MMCV's do."""
+    """An operator that reads memory as if channels were outermost, or refuses another format, as MMCV's do."""
 
     def __init__(self, refuses):
         super().__init__()
@@ -134,14 +133,12 @@ def test_a_detector_for_large_images_alone_is_fused_too():
     assert not batch_norms(detector)
 
 
-def test_where_nothing_can_be_tried_nothing_is_changed(monkeypatch):
+def test_where_nothing_can_be_tried_nothing_is_changed(warned):
     detector = trained()
     detector.backbone.relu = Wants(dtype=torch.float32)
     expected = detector.extract_feat(IMAGES)
-    said = []
-    monkeypatch.setattr(f"{NeckForward.__module__}.print_log", lambda message, *a, **k: said.append(message))
     assert_close(NeckForward(detector)(IMAGES)["neck"], expected, 0)
-    assert said == ["the teacher is not optimised: it fails in float64 (not this input)"] and batch_norms(detector)
+    assert warned == ["the teacher is not optimised: it fails in float64 (not this input)"] and batch_norms(detector)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, TypeError])
@@ -153,11 +150,11 @@ def test_a_device_without_float64(monkeypatch, error):
 
     detector = trained()
     expected = detector.extract_feat(IMAGES)
-    monkeypatch.setattr("pcka_mmdet.models.teacher.neck_forward._exact_maps", refuse)
+    monkeypatch.setattr(optimisation, "_exact_maps", refuse)
     assert_close(NeckForward(detector)(IMAGES)["neck"], expected, 0)
 
 
-def test_an_operator_that_refuses_the_precision(monkeypatch):
+def test_an_operator_that_refuses_the_precision(warned):
     """MMCV's deformable convolution has no bfloat16 on the CPU: the teacher runs in float32, and says so."""
     config = retinanet()
     dcn = dict(dcn=dict(type="DCNv2", deform_groups=1), stage_with_dcn=(False, False, False, True))
@@ -165,17 +162,15 @@ def test_an_operator_that_refuses_the_precision(monkeypatch):
     config["neck"]["in_channels"] = [32, 64, 128, 256]
     detector = build(config).eval().requires_grad_(False)
     expected = detector.extract_feat(IMAGES)
-    said = []
-    monkeypatch.setattr(f"{NeckForward.__module__}.print_log", lambda message, *a, **k: said.append(message))
     assert_close(NeckForward(detector, precision="bf16")(IMAGES)["neck"], expected, 1e-4)
-    assert any("the teacher runs in fp32: torch.bfloat16 fails" in message for message in said)
+    assert any("the teacher runs in fp32: torch.bfloat16 fails" in message for message in warned)
 
 
 def test_a_reduced_precision_copies_backbone_and_neck_alone():
     detector = trained()
     forward = NeckForward(detector, precision="bf16")
     forward(IMAGES)
-    used = forward._optimised
+    used = forward.optimised
     assert used.bbox_head is detector.bbox_head and used.backbone is not detector.backbone
     assert next(detector.backbone.parameters()).dtype == torch.float32
 
@@ -217,21 +212,23 @@ def test_options_reach_the_teacher():
     assert list(plain.changes) == ["batch norms fused"]
 
 
-@pytest.mark.parametrize("found", [False, True], ids=str)
-def test_auto_goes_by_the_processor(monkeypatch, found):
+@pytest.mark.parametrize("supported", [False, True], ids=str)
+def test_auto_goes_by_the_processor(monkeypatch, supported):
     said = []
-    monkeypatch.setattr(precision, "has_bfloat16", lambda device: found)
-    monkeypatch.setattr(neck_forward, "print_log", lambda message, *a, **k: said.append(message))
+    monkeypatch.setattr(optimisation, "has_bfloat16", lambda device: supported)
+    monkeypatch.setattr(optimisation, "print_log", lambda message, *a, **k: said.append(message))
     detector = trained()
     expected = detector.extract_feat(IMAGES)
     forward = NeckForward(detector, precision="auto")
     maps = forward(IMAGES)["neck"]
-    assert_close(maps, expected, 0.05 if found else 1e-4)
-    largest = max((ours - theirs).abs().max() / theirs.abs().max() for ours, theirs in zip(maps, expected, strict=True))
-    assert (largest > 1e-4) == found
-    assert forward.dtype is (torch.bfloat16 if found else None)
+    assert_close(maps, expected, 0.05 if supported else 1e-4)
+    largest = max(
+        (actual - wanted).abs().max() / wanted.abs().max() for actual, wanted in zip(maps, expected, strict=True)
+    )
+    assert (largest > 1e-4) == supported
+    assert forward.dtype is (torch.bfloat16 if supported else None)
     forward(IMAGES)
-    assert ["the teacher computes in bfloat16" in message for message in said] == [True] * found
+    assert ["the teacher computes in bfloat16" in message for message in said] == [True] * supported
 
 
 class FullMemory(nn.Module):
@@ -263,14 +260,14 @@ def test_memory_that_ends_is_no_operator_that_is_not_supported(options, at, warn
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_the_first_process_decides_what_is_kept(monkeypatch, rank):
-    """The second one makes the same changes without a try of its own."""
+    """The second one makes the same changes without a try."""
     tried = []
     detector = trained()
     monkeypatch.setattr(training_state, "is_main_process", lambda: rank == 0)
-    monkeypatch.setattr(neck_forward, "is_main_process", lambda: rank == 0)
-    monkeypatch.setattr(training_state, "broadcast_object_list", lambda found: found.__setitem__(0, [FUSED]))
-    monkeypatch.setattr(neck_forward, "_probe", lambda *args: tried.append(args) or (IMAGES[:1], ()))
-    monkeypatch.setattr(neck_forward, "_difference", lambda *maps: None if rank else "of this test")
+    monkeypatch.setattr(optimisation, "is_main_process", lambda: rank == 0)
+    monkeypatch.setattr(training_state, "broadcast_object_list", lambda supported: supported.__setitem__(0, [FUSED]))
+    monkeypatch.setattr(optimisation, "_probe", lambda *args: tried.append(args) or (IMAGES[:1], ()))
+    monkeypatch.setattr(optimisation, "_difference", lambda *maps: None if rank else "of this test")
     expected = detector.extract_feat(IMAGES)
     assert_close(NeckForward(detector)(IMAGES)["neck"], expected, 1e-4)
     assert len(tried) == 1 - rank and bool(batch_norms(detector)) == (rank == 0)

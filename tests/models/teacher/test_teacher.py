@@ -1,7 +1,6 @@
 """The frozen teacher: loading, normalisation, freezing."""
 
 import copy
-import logging
 import pickle
 
 import pytest
@@ -10,7 +9,8 @@ from mmengine.structures import BaseDataElement
 
 from pcka_mmdet.checkpoints.matching import load_what_fits
 from pcka_mmdet.configuration.detector import build_detector
-from pcka_mmdet.models.teacher import Normalisation, Teacher, load_strictly, size_divisor
+from pcka_mmdet.models.initial_weights import load_strictly
+from pcka_mmdet.models.teacher import Normalisation, Teacher, size_divisor
 from pcka_mmdet.models.teacher.images import renormalise
 from pcka_mmdet.models.training_state import OutOfMemoryError
 from tests.detectors import build, faster_rcnn, fcos, maps, raw_batch, retinanet
@@ -145,10 +145,10 @@ def test_files_that_are_no_checkpoint(tmp_path):
     garbage.write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match="garbage.pth' cannot be read"):
         load_strictly(build(retinanet()), str(garbage))
-    other = tmp_path / "other.pth"
-    torch.save(dict(epoch=3), other)
+    path = tmp_path / "other.pth"
+    torch.save(dict(epoch=3), path)
     with pytest.raises(ValueError, match="other.pth' holds no weights"):
-        load_strictly(build(retinanet()), str(other))
+        load_strictly(build(retinanet()), str(path))
 
 
 def test_a_hostile_file_is_refused(tmp_path):
@@ -163,20 +163,18 @@ def test_a_hostile_file_is_refused(tmp_path):
         load_strictly(build(retinanet()), str(path))
 
 
-def test_random_weights_warn_unless_asked_for(monkeypatch):
-    logged = []
-    monkeypatch.setattr(f"{Teacher.__module__}.print_log", lambda message, *a, **k: logged.append((message, k)))
+def test_random_weights_warn_unless_asked_for(warned):
     Teacher(build(retinanet()), "random")
-    assert not logged
+    assert not warned
     Teacher(build(retinanet()))
-    assert "random weights: set `teacher_ckpt`" in logged[0][0] and logged[0][1]["level"] == logging.WARNING
+    assert "random weights: set `teacher_ckpt`" in warned[0]
 
 
 @pytest.mark.parametrize(
     "student, teacher", [({}, CAFFE), (CAFFE, {}), ({}, dict(mean=None, std=None)), (CAFFE, CAFFE)]
 )
 def test_each_model_sees_its_own_normalisation(student, teacher):
-    """The teacher's input equals what its own preprocessor makes of the raw batch."""
+    """The teacher's input equals what its preprocessor makes of the raw batch."""
     student, teacher = (build(retinanet(**options)).data_preprocessor for options in (student, teacher))
     raw = raw_batch((60, 64), (64, 50))
     seen = student(copy.deepcopy(raw), True)
@@ -205,8 +203,8 @@ def test_a_teacher_sees_its_own_padding(size):
     padded[:, :, : size[0], : size[1]] = images
     with torch.no_grad():
         expected = teacher.detector.extract_feat(padded)
-    for ours, theirs in zip(maps, expected, strict=True):
-        assert torch.equal(ours, theirs[:, :, : ours.shape[2], : ours.shape[3]])
+    for actual, wanted in zip(maps, expected, strict=True):
+        assert torch.equal(actual, wanted[:, :, : actual.shape[2], : actual.shape[3]])
 
 
 def test_a_teacher_whose_neck_takes_some_sizes_only():
@@ -242,22 +240,20 @@ def test_copies_share_it_and_moves_keep_its_precision():
     assert all(torch.equal(value, before[key]) for key, value in teacher.detector.state_dict().items())
     borrowed.apply(lambda tensor: tensor.to("meta"))  # an average of the model on another device, by EMAHook
     assert {p.device.type for p in teacher.detector.parameters()} == {"cpu"}
-    borrowed(torch.zeros(1, 3, 64, 64, device="meta"), None, teacher.normalisation)  # it runs: with a copy of its own
+    borrowed(torch.zeros(1, 3, 64, 64, device="meta"), None, teacher.normalisation)  # it runs, with a copy
     assert {p.device.type for p in borrowed.detector.parameters()} == {"meta"}
     assert {p.device.type for p in teacher.detector.parameters()} == {"cpu"}
     teacher.apply(lambda tensor: tensor.to("meta"))
     assert {p.device.type for p in teacher.detector.parameters()} == {"meta"}
 
 
-def test_a_teacher_without_a_preprocessor_is_warned_about(monkeypatch):
+def test_a_teacher_without_a_preprocessor_is_warned_about(warned):
     """It would see pixels as they are, whatever it was trained with."""
-    said = []
-    monkeypatch.setattr(f"{Teacher.__module__}.print_log", lambda text, *_, **__: said.append(text))
     config = retinanet()
     config.pop("data_preprocessor", None)
     Teacher(build_detector(config), "random")
     Teacher(build_detector(dict(config, data_preprocessor=dict(type="DetDataPreprocessor"))), "random")
-    assert len(said) == 1 and "sees pixels as they are: give it the one of its training" in said[0]
+    assert len(warned) == 1 and "sees raw pixels: give it that of its training" in warned[0]
 
 
 def test_memory_that_ends_in_the_head_is_no_refusal_of_bfloat16(monkeypatch, warned):
