@@ -13,4 +13,3 @@ MODELS = Registry("model", parent=registry.MODELS, scope=SCOPE, locations=["pcka
 LOG_PROCESSORS = Registry("log processor", parent=registry.LOG_PROCESSORS, scope=SCOPE, locations=["pcka_mmdet.engine"])
 HOOKS = Registry("hook", parent=registry.HOOKS, scope=SCOPE, locations=["pcka_mmdet.engine"])
 OPTIM_WRAPPERS = Registry("optim wrapper", parent=registry.OPTIM_WRAPPERS, scope=SCOPE, locations=["pcka_mmdet.engine"])
-METRICS = Registry("metric", parent=registry.METRICS, scope=SCOPE, locations=["pcka_mmdet.evaluation"])

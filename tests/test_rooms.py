@@ -13,7 +13,6 @@ ALLOWED = {
     "functional": set(),
     "compat": set(),
     "registry": set(),
-    "evaluation": {"registry"},
     "configuration": set(),
     "checkpoints": {"compat", "configuration"},
     "models": {"functional", "configuration", "checkpoints", "registry"},

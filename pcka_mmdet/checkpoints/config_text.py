@@ -3,7 +3,6 @@
 import ast
 import contextlib
 import importlib.util
-import logging
 import math
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -11,13 +10,13 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
-from mmengine.logging import print_log
 from mmengine.registry import MODELS, TASK_UTILS, WEIGHT_INITIALIZERS
 from mmengine.utils import get_object_from_string
 from torch import nn
 
 from pcka_mmdet.configuration.detector import with_known_names
 from pcka_mmdet.configuration.nested import walk
+from pcka_mmdet.configuration.sentence import warn
 
 PACKAGES = {*MODULE2PACKAGE, "mmengine", "mmcv", "torch", "pcka_mmdet"}
 """Packages whose configs, scopes and registered classes a checkpoint may name."""
@@ -106,11 +105,7 @@ def refuse_code(config: Config, *models: Any) -> None:
             )
     foreign = [name for name in imports_of(config) if name.partition(".")[0] not in PACKAGES]
     if foreign:
-        print_log(
-            f"custom_imports {foreign} of the stored config are not imported. Where they are needed, {GIVE_CONFIG}",
-            "current",
-            level=logging.WARNING,
-        )
+        warn(f"custom_imports {foreign} of the stored config are not imported. Where they are needed, {GIVE_CONFIG}")
 
 
 def imports_of(config: Mapping) -> list[str]:

@@ -1,7 +1,6 @@
 """Resuming: the record of a work directory's training, and the checkpoint that a training goes on from."""
 
 import json
-import logging
 import os
 import pickle
 import re
@@ -15,6 +14,7 @@ from mmengine.logging import print_log
 
 from pcka_mmdet.configuration.distillation import teachers_of, write_out_sides
 from pcka_mmdet.configuration.nested import leaves
+from pcka_mmdet.configuration.sentence import warn
 
 from .atomic_write import write_json
 from .file_kind import trouble_of_file
@@ -111,11 +111,11 @@ def newest_intact_checkpoint(work_dir: Path) -> Path | None:
     written = [path for path in folder.glob("*") if re.fullmatch("|".join(names), path.name)]
     candidates = sorted(written, key=lambda path: (path.name == named.name, _number(path)), reverse=True)
     if named.name and not (folder / named.name).is_file():
-        print_log(f"{str(pointer)!r} names {named.name!r}, which is gone", "current", level=logging.WARNING)
+        warn(f"{str(pointer)!r} names {named.name!r}, which is gone")
     for path in candidates:
         if is_intact(path):
             return path
-        print_log(f"{str(path)!r} is damaged: going back to the one before", "current", level=logging.WARNING)
+        warn(f"{str(path)!r} is damaged: going back to the one before")
     if candidates or named.name:
         there_are = ", ".join(path.name for path in candidates) or "there are none"
         raise ValueError(
@@ -211,11 +211,9 @@ def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
 def _check_resumed(before: dict, record: dict, work_dir: str) -> None:
     """Refuse to resume another training, and warn of changes that do nothing."""
     if names := differing(_optimisation(before), _optimisation(record)):
-        print_log(
+        warn(
             "optimizer and schedules of a resumed training are those of its checkpoint, so these changes do nothing: "
-            f"{', '.join(names)}",
-            "current",
-            level=logging.WARNING,
+            f"{', '.join(names)}"
         )
     old, new = _identity(before), _identity(record)
     if names := differing(old, new):

@@ -27,7 +27,7 @@ REPLACEMENTS = {
     "LevelLogProcessor": "LogProcessor",
     "StudentCheckpointHook": "CheckpointHook",
     "CpuAmpOptimWrapper": "OptimWrapper",
-    "FasterCocoMetric": "CocoMetric",
+    "FasterCocoMetric": "CocoMetric",  # in older checkpoints
     "SingleTeacherDistillValLoop": "ValLoop",
     "SelfDistillValLoop": "ValLoop",
 }

@@ -1,11 +1,14 @@
-"""Word an exception for a user."""
+"""What a user is told: the sentence of an exception, and warnings."""
 
 import difflib
 import inspect
 import json
+import logging
 import re
 import traceback
 from typing import Any
+
+from mmengine.logging import print_log
 
 SENTENCES = (ValueError, OSError, FloatingPointError, ImportError)
 """Exceptions whose message is shown without their name: what we raise ourselves, files, and missing packages."""
@@ -73,3 +76,8 @@ def _locals(error: Exception) -> dict[str, Any]:
     for frame, _ in traceback.walk_tb(error.__traceback__):
         variables |= frame.f_locals
     return variables
+
+
+def warn(text: str) -> None:
+    """Log a warning by MMEngine's current logger."""
+    print_log(text, "current", level=logging.WARNING)

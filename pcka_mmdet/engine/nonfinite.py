@@ -17,10 +17,11 @@ from pcka_mmdet.checkpoints.config_text import read_config, refuse_code
 from pcka_mmdet.checkpoints.files import load_file
 from pcka_mmdet.configuration.detector import build_detector, model_of
 from pcka_mmdet.configuration.distillation import self_contained
+from pcka_mmdet.configuration.sentence import warn
 from pcka_mmdet.models.outputs import box_tensor
 
 from .hooks.nonfinite_loss import FailedStep, batch_augments
-from .runner import set_random_state, unwrapped_model, warn
+from .runner import set_random_state, unwrapped_model
 
 
 def save_step(runner: Runner, step: FailedStep) -> Path:

@@ -2,7 +2,6 @@
 
 import atexit
 import gc
-import logging
 import random
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,10 @@ from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 from torch import nn
 
 from pcka_mmdet.configuration.nested import last_name
+from pcka_mmdet.configuration.sentence import warn
 from pcka_mmdet.models import FPNDistill
 
 from .checks.data import explains_an_empty_set
-
-
-def warn(text: str) -> None:
-    """Log a warning by MMEngine's current logger."""
-    print_log(text, "current", level=logging.WARNING)
 
 
 def on_cpu() -> bool:

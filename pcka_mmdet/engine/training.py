@@ -13,6 +13,7 @@ from pcka_mmdet.checkpoints.resume import checkpoint_to_resume
 from pcka_mmdet.configuration.distillation import is_fpn_distill
 from pcka_mmdet.configuration.installed import releases
 from pcka_mmdet.configuration.nested import last_name
+from pcka_mmdet.configuration.sentence import warn
 from pcka_mmdet.models.recipes import write_out_recipe
 from pcka_mmdet.registry import HOOKS
 
@@ -21,7 +22,7 @@ from .checks.teacher_check import check_teacher
 from .hooks import EVERY_TRAINING, NonFiniteLossHook, StudentCheckpointHook
 from .hooks.console import shorten_console_lines
 from .nonfinite import save_step
-from .runner import build_runner, build_training_set, on_cpu, warn
+from .runner import build_runner, build_training_set, on_cpu
 from .work_dir import reserved
 
 

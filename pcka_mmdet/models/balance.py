@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.autograd import Variable
 from torch.autograd.function import once_differentiable
 
+from pcka_mmdet.configuration.sentence import warn
+
 from .outputs import HostCopy
-from .training_state import warn
 
 MOMENTUM = 0.98
 """The running averages cover about the last 50 steps."""

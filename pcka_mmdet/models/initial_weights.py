@@ -10,10 +10,10 @@ from torch import nn
 from pcka_mmdet.checkpoints.files import read_weights
 from pcka_mmdet.checkpoints.matching import Problem, load_what_fits, of_part, summarise
 from pcka_mmdet.checkpoints.student import STUDENT, student_path, student_weights
+from pcka_mmdet.configuration.sentence import warn
 
 from .levels import neck_levels
 from .sources import MAP_SOURCES
-from .training_state import warn
 
 if TYPE_CHECKING:
     from .teacher import Teacher

@@ -1,23 +1,17 @@
 """The state of a training: its log, progress and seed, random numbers, processes."""
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.logging import MessageHub, print_log
+from mmengine.logging import MessageHub
 
 Result = TypeVar("Result")
 
 OutOfMemoryError = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)
 """A RuntimeError; torch before 2.5 has it in `torch.cuda`."""
-
-
-def warn(message: str) -> None:
-    """Log a warning."""
-    print_log(message, "current", level=logging.WARNING)
 
 
 def iteration(default: int = 0) -> int:

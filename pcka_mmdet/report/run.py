@@ -125,7 +125,7 @@ def coco_evaluator(config: Config) -> tuple[str, dict]:
     """
     metrics = evaluators(config, "test_evaluator")
     for place, metric in metrics.items():
-        is_coco = last_name(metric["type"]) in ("CocoMetric", "FasterCocoMetric") and metric.get("ann_file")
+        is_coco = last_name(metric["type"]) == "CocoMetric" and metric.get("ann_file")
         if is_coco and "bbox" in metric.get("metric", "bbox"):
             return place, metric
     there = [(metric.get("type"), metric.get("metric")) for metric in metrics.values()]

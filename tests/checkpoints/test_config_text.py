@@ -105,7 +105,7 @@ def test_a_hostile_config_runs_nothing(name, evil, tmp_path):
 
 def test_modules_of_the_users_own_are_not_imported_unless_he_names_the_config(evil, tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(config_text, "print_log", lambda text, *_, **__: said.append(text))
+    monkeypatch.setattr(config_text, "warn", said.append)
     config = {**model(), "custom_imports": dict(imports=["evil", "pcka_mmdet", "mmpretrain.models"])}
     path = save(tmp_path / "epoch_1.pth", config)
     export_student(path, tmp_path / "out.pth")

@@ -104,7 +104,7 @@ def test_resume_without_a_checkpoint(tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "changed"])
 def test_damaged_ones_are_passed_over_with_a_warning(damage, tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr("pcka_mmdet.checkpoints.resume.print_log", lambda text, *_, **__: said.append(text))
+    monkeypatch.setattr("pcka_mmdet.checkpoints.resume.warn", said.append)
     checkpoints(tmp_path, 1, 2)
     path = tmp_path / "epoch_2.pth"
     content = bytearray(path.read_bytes())

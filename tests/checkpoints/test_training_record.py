@@ -38,7 +38,7 @@ def test_the_same_training_again(trained):
 
 def test_settings_that_a_resumed_training_takes_from_its_checkpoint(trained, monkeypatch):
     said = []
-    monkeypatch.setattr("pcka_mmdet.checkpoints.resume.print_log", lambda text, *_, **__: said.append(text))
+    monkeypatch.setattr("pcka_mmdet.checkpoints.resume.warn", said.append)
     check_record(training_record(config(train_cfg=dict(max_epochs=9))), trained, resumes=True)
     assert said == []
     settings = dict(optim_wrapper=dict(optimizer=dict(lr=0.1)), param_scheduler=[dict(type="MultiStepLR")])

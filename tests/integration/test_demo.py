@@ -229,20 +229,6 @@ def test_the_commands_of_the_theory(after_demo, command):
     assert (folder / "docs/images/theorem.png").is_file()
 
 
-@pytest.mark.full
-def test_the_metric_of_the_page_of_the_ecosystem(demo, command, tmp_path):
-    """docs/ecosystem.md: the other evaluator finds what pycocotools does. The AP of so short a training is 0."""
-    (block,) = [block for block in blocks("docs/ecosystem.md", "bash") if "FasterCocoMetric" in block]
-    names = {"CONFIG": demo.work_dir / "student.py", "CHECKPOINT": demo.work_dir / "student" / "epoch_3.pth"}
-    recall = ["test_evaluator.metric=proposal", "model.test_cfg.score_thr=0.0"]
-    ours = block.split("\n", 1)[1]
-    recalls = []
-    for commands in (ours, ours.replace("=pcka_mmdet.FasterCocoMetric", "=CocoMetric")):
-        (said,) = run_block(command, commands, tmp_path, names, recall)
-        recalls.append(float(re.search(r"AR@100: (\S+)", said)[1]))
-    assert recalls[0] == pytest.approx(recalls[1], abs=1e-4) and recalls[0] > 0
-
-
 @contextmanager
 def told(capsys, message):
     """A tool in this process that fails and says so."""

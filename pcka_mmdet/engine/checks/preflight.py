@@ -1,17 +1,16 @@
 """Checks of a config that `train` makes before it builds anything."""
 
-import logging
 from collections.abc import Iterable
 from math import inf
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.logging import print_log
 
 from pcka_mmdet.checkpoints.files import is_missing, read_weights, refuse_folder
 from pcka_mmdet.configuration.data_set import data_set_class, innermost
 from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill, student_model, teachers_of
 from pcka_mmdet.configuration.nested import last_name, walk
+from pcka_mmdet.configuration.sentence import warn
 
 from ..cfg_options import doubtful_names
 from .annotations import check_annotations
@@ -143,4 +142,4 @@ def check_all(config: Config) -> None:
 def log_doubts(doubts: Iterable[str]) -> None:
     """Log each doubt as a warning."""
     for doubt in doubts:
-        print_log(doubt, "current", logging.WARNING)
+        warn(doubt)

@@ -8,9 +8,10 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 from torch import Tensor
 
+from pcka_mmdet.configuration.sentence import warn
 from pcka_mmdet.registry import HOOKS
 
-from ..runner import fpn_distill, unwrapped_model, warn
+from ..runner import fpn_distill, unwrapped_model
 
 AGAINST = -0.05
 """Mean cosine below which a loss works against the task."""

@@ -14,10 +14,11 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from pcka_mmdet.configuration.sentence import warn
 from pcka_mmdet.models.outputs import ADVICE
 from pcka_mmdet.registry import HOOKS
 
-from ..runner import RandomState, fpn_distill, random_state, unwrapped_model, warn
+from ..runner import RandomState, fpn_distill, random_state, unwrapped_model
 
 SKIPS_IN_MIXED_PRECISION = 10
 """The default of `max_skips` in mixed precision. A `GradScaler` has no limit; a diverged model should stop."""

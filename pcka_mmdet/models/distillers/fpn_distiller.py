@@ -10,6 +10,7 @@ from mmengine.dist import get_world_size
 from mmrazor.models.distillers import BaseDistiller
 from torch import Tensor, nn
 
+from pcka_mmdet.configuration.sentence import warn
 from pcka_mmdet.registry import MODELS
 
 from ..balance import GradientBalance, group_losses
@@ -17,7 +18,7 @@ from ..levels import Level, read_strides, source_levels
 from ..losses import Batch
 from ..outputs import in_float32, output_size, tensors, zero_of
 from ..sources import Record, SourceRecorder
-from ..training_state import iteration, warn
+from ..training_state import iteration
 from .terms import Sources, Term, build_terms, read_entries
 
 FIRST_ITERATIONS = 10

@@ -1,16 +1,15 @@
 """Centred kernel alignment over the samples of a batch, of one process or gathered from all."""
 
-import logging
 from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_gather, get_rank, get_world_size
-from mmengine.logging import print_log
 from torch import Tensor
 from torch.distributed import ProcessGroup, get_backend, group, is_gloo_available, new_group
 
+from pcka_mmdet.configuration.sentence import warn
 from pcka_mmdet.functional import cka
 from pcka_mmdet.functional.cka import CENTERINGS, MIN_SAMPLES
 from pcka_mmdet.registry import MODELS
@@ -115,7 +114,7 @@ class RCKALoss(LevelLoss):
             f"{MIN_SAMPLES[self.centering]}: its loss is 0. Use larger batches{more}"
         )
         if not self._warned:
-            print_log(message, "current", level=logging.WARNING)
+            warn(message)
         self._warned = True
 
     def details(self, size: Sequence[int]) -> list[str]:

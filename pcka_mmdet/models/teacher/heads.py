@@ -12,11 +12,13 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from pcka_mmdet.configuration.sentence import warn
+
 from ..heads import boxes
 from ..levels import Level, neck_levels
 from ..outputs import box_tensor, in_float32
 from ..sources import RoIOutputs, by_level, dense_head, stages
-from ..training_state import first_process_decides, tried, warn
+from ..training_state import first_process_decides, tried
 from .optimisation import dtype_on
 
 SMALL_SIDE = 4

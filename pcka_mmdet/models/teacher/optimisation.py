@@ -10,8 +10,10 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from pcka_mmdet.configuration.sentence import warn
+
 from ..sources import MAP_SOURCES, listed
-from ..training_state import first_process_decides, tried, warn
+from ..training_state import first_process_decides, tried
 
 FUSED = "batch norms fused"
 CHANNELS_LAST = "channels last"

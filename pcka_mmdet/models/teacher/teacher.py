@@ -13,11 +13,11 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from pcka_mmdet.checkpoints.matching import Problem, of_part, summarise
+from pcka_mmdet.configuration.sentence import warn
 
 from ..initial_weights import load_strictly
 from ..outputs import in_float32
 from ..sources import MAP_SOURCES, Record
-from ..training_state import warn
 from .heads import FrozenHeads
 from .images import Normalisation, crop_to_image, of_classifier, pad_to_multiple, renormalise, size_divisor
 from .neck_forward import NeckForward

@@ -1,18 +1,17 @@
 """The tables of the page."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import numpy as np
-from mmengine.logging import print_log
 
 from pcka_mmdet.configuration.complexity import complexity_in_test
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.nested import leaves
+from pcka_mmdet.configuration.sentence import warn
 
 from ..curves import TITLES, Curves
 from ..run import Run
@@ -101,7 +100,7 @@ def _cost(run: Run) -> list[str]:
         counts = complexity_in_test(run.config)
         parameters, multiply_adds = f"{counts['parameters'] / 1e6:.2f} M", f"{counts['flops'] / 1e6:.0f}"
     except Exception as error:  # of the detector's code, whatever it is
-        print_log(f"multiply-adds of {str(run.folder)!r} are not counted: {error}", "current", logging.WARNING)
+        warn(f"multiply-adds of {str(run.folder)!r} are not counted: {error}")
     records = training_records(run.records)
     if not records:
         return [parameters, multiply_adds, "", "", "", ""]

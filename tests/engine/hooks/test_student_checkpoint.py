@@ -130,7 +130,8 @@ def test_a_checkpoint_that_no_training_can_go_on_from(lacking, tmp_path):
 
 def test_other_epochs_after_a_resume_are_told(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(engine_runner, "print_log", lambda text, *_, **__: said.append(text))
+    monkeypatch.setattr(engine_runner, "print_log", lambda text, *_: said.append(text))
+    monkeypatch.setattr(engine_runner, "warn", said.append)
     train(tmp_path, epochs=1)
     train(tmp_path, epochs=2, resume=True, train_dataloader=images(4))
     assert [text.partition(":")[0] for text in said] == [
@@ -241,7 +242,8 @@ def test_a_copy_of_a_work_directory_leaves_the_originals_best(tmp_path):
 def test_a_student_that_is_missing_is_made_up_for(tmp_path, monkeypatch):
     """The kill came between checkpoint and student, or the training is finished: no epoch is left."""
     said = []
-    monkeypatch.setattr(engine_runner, "print_log", lambda text, *_, **__: said.append(text))
+    monkeypatch.setattr(engine_runner, "print_log", lambda text, *_: said.append(text))
+    monkeypatch.setattr(engine_runner, "warn", said.append)
     hook = dict(save_best="score", rule="greater")
     run = train(tmp_path, epochs=1, hook=hook)
     run.train_loop._epoch = 1
