@@ -19,6 +19,7 @@ from pcka_mmdet.checkpoints.matching import load_what_fits, summarise
 from pcka_mmdet.checkpoints.resume import is_intact
 from pcka_mmdet.checkpoints.student import student_checkpoint, student_config, student_path, student_weights
 from pcka_mmdet.configuration.distillation import STUDENT_CONFIG, self_contained
+from pcka_mmdet.configuration.sentence import warn
 from pcka_mmdet.registry import HOOKS
 
 from ..runner import (
@@ -30,7 +31,6 @@ from ..runner import (
     resumed_checkpoint,
     set_random_state,
     unwrapped_model,
-    warn,
 )
 
 
