@@ -243,6 +243,7 @@ def test_a_student_that_is_missing_is_made_up_for(tmp_path, monkeypatch):
     """The kill came between checkpoint and student, or the training is finished: no epoch is left."""
     said = []
     monkeypatch.setattr(student_checkpoint, "warn", said.append)
+    monkeypatch.setattr(engine_runner, "print_log", lambda text, *_: said.append(text))
     hook = dict(save_best="score", rule="greater")
     run = train(tmp_path, epochs=1, hook=hook)
     run.train_loop._epoch = 1
