@@ -46,6 +46,44 @@ def run_tool(words: list[str], environment: dict[str, str], output: list[Path], 
     runpy.run_path(tool, run_name="__main__")
 
 
+class ForkedProgram:
+    """A stand-in for `subprocess.Popen` of this Python that forks from `SERVER`, which has imported the packages.
+
+    Args:
+        words: The interpreter, `-m`, a module and its arguments.
+        output: Files of stdout and stderr.
+        cwd: The folder that it runs in.
+        environment: Its environment.
+    """
+
+    def __init__(self, words: list[str], output: list[Path], cwd: Path = ROOT, environment: dict | None = None):
+        self._words = list(map(str, words))
+        arguments = (self._words[1:], dict(environment or os.environ), output, cwd)
+        self._process = SERVER.Process(target=run_tool, args=arguments)
+        self._process.start()
+
+    def __enter__(self) -> "ForkedProgram":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.wait()
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.is_alive():
+            raise subprocess.TimeoutExpired(self._words, timeout)
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self._process.pid, number)
+
+
 @pytest.fixture(scope="session")
 def command(tmp_path_factory) -> Callable[..., subprocess.CompletedProcess]:
     """Run a tool of the repository, or `-m` and a module, as a user does, in its folder or `cwd`, with one thread; its
@@ -54,13 +92,12 @@ def command(tmp_path_factory) -> Callable[..., subprocess.CompletedProcess]:
     def run_forked(words: list[str], environment: dict[str, str], cwd: Path) -> subprocess.CompletedProcess:
         folder = tmp_path_factory.mktemp("output")
         output = [folder / "stdout", folder / "stderr"]
-        process = SERVER.Process(target=run_tool, args=(words, environment, output, cwd))
-        process.start()
-        process.join(300)
-        if process.is_alive():
-            process.kill()
-            process.join()
-        return subprocess.CompletedProcess(words, process.exitcode, *(path.read_text() for path in output))
+        with ForkedProgram([sys.executable, *words], output, cwd, environment) as program:
+            try:
+                program.wait(300)
+            except subprocess.TimeoutExpired:
+                program.kill()
+        return subprocess.CompletedProcess(words, program.poll(), *(path.read_text() for path in output))
 
     def run(
         *words: str | Path, check: bool = True, cwd: Path = ROOT, **environment: str

@@ -18,8 +18,26 @@ from pcka_mmdet.report.run import RESULTS
 from tests.integration.conftest import last_log, run_block
 from tests.pages import blocks
 from tests.processes import ROOT
+from tests.programs import ForkedProgram
 
 METHODS = ("teacher", "student", "distilled")
+
+
+class Child(ForkedProgram):
+    """A training or a test of the demo."""
+
+    folder: Path
+    """Folder of its output."""
+
+    def __init__(self, words: list[str]):
+        super().__init__(words, [self.folder / "stdout", self.folder / "stderr"])
+
+    @classmethod
+    def run(cls, words: list[str], **_) -> subprocess.CompletedProcess:
+        """Do what `subprocess.run` does."""
+        with cls(words) as child:
+            status = child.wait()
+        return subprocess.CompletedProcess(words, status, *((cls.folder / n).read_text() for n in ("stdout", "stderr")))
 
 
 class Demo:
@@ -29,6 +47,7 @@ class Demo:
         self.data = build_digit_scenes(folder / "data", {"train": 32, "val": 16, "test": 16})
         self.work_dir = folder / "run"
         self.began = time.monotonic()
+        self.child = type("Child", (Child,), dict(folder=folder))
 
     def __call__(self, *arguments: str) -> None:
         common = ["--work-dir", str(self.work_dir), "--data-root", str(self.data), "--threads", "1"]
@@ -38,6 +57,8 @@ class Demo:
             for name in ("OMP_NUM_THREADS", "GOMP_SPINCOUNT"):  # the command sets them
                 patch.setenv(name, "1")
             patch.setattr(signal, "signal", lambda *_: None)
+            patch.setattr("pcka_mmdet.cli.demo.subprocess.Popen", self.child)
+            patch.setattr("pcka_mmdet.report.run.subprocess.run", self.child.run)
             main(["demo", *common, *arguments, *options])
 
     def files(self) -> set[Path]:
@@ -50,7 +71,7 @@ def demo(tmp_path_factory):
     """A demo whose student's training was interrupted after an epoch, and that was then run as a whole."""
     demo = Demo(tmp_path_factory.mktemp("demo"))
 
-    class Interrupted(subprocess.Popen):
+    class Interrupted(demo.child):
         """Ctrl-C after the first checkpoint."""
 
         def wait(self, timeout=None):
@@ -62,7 +83,7 @@ def demo(tmp_path_factory):
             return super().wait(timeout)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as raised:
-        patch.setattr("pcka_mmdet.cli.demo.subprocess.Popen", Interrupted)
+        patch.setattr(demo, "child", Interrupted)
         demo("--only", "student")
     assert raised.value.code == 130
     assert not (demo.work_dir / "student" / "epoch_3.pth").exists()
@@ -125,7 +146,7 @@ def test_pictures_and_similarity_of_its_maps(demo, command, tmp_path):
     done = command("tools/feature_maps.py", "configs/demo/student.py", student, image, check=False)
     assert "give the config of a distillation" in done.stderr
     done = command("tools/feature_maps.py", config, demo.work_dir / "teacher" / "epoch_3.pth", image, check=False)
-    assert done.returncode == 2 and "epoch_3.pth' is not of this config's student: backbone.conv1" in done.stderr
+    assert done.returncode == 2 and "epoch_3.pth' is not of this config's student: neck." in done.stderr
     done = command("tools/feature_maps.py", config, student, "none.png", check=False)
     assert "there is no image at 'none.png'" in done.stderr
 
