@@ -2,16 +2,31 @@
 
 import json
 import re
+import textwrap
+from collections.abc import Callable
 
+import pytest
 import torch
 
 from pcka_mmdet import __version__
 from pcka_mmdet.configuration.detector import build_detector
 from tests.integration.conftest import last_log, write_pair
-from tests.processes import ROOT, run_python
+from tests.processes import ROOT
 
 
-def test_distil_twice_and_use_the_student(digit_scenes, tmp_path):
+@pytest.fixture
+def run_python(command, tmp_path) -> Callable[[str], str]:
+    """Run code in a process that has imported the packages; what it prints."""
+
+    def run(code: str) -> str:
+        script = tmp_path / "script.py"
+        script.write_text(textwrap.dedent(code))
+        return command(str(script)).stdout
+
+    return run
+
+
+def test_distil_twice_and_use_the_student(run_python, digit_scenes, tmp_path):
     teacher = tmp_path / "teacher.pth"
     torch.save(dict(state_dict=build_detector("configs/demo/teacher.py").state_dict()), teacher)
     options = {"train_cfg.max_epochs": 1, "train_cfg.val_interval": 1, "train_dataloader.batch_size": 4}
@@ -72,7 +87,7 @@ def test_distil_twice_and_use_the_student(digit_scenes, tmp_path):
     assert unknown.startswith("there is no recipe 'fitnet': write one of ('both-heads', ")
 
 
-def test_the_example_of_the_readme(digit_scenes, tmp_path):
+def test_the_example_of_the_readme(run_python, digit_scenes, tmp_path):
     """On the demo's pair, in a folder with the files that it names."""
     write_pair(tmp_path, digit_scenes)
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
