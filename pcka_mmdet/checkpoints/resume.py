@@ -16,7 +16,6 @@ from pcka_mmdet.configuration.distillation import teachers_of, write_out_sides
 from pcka_mmdet.configuration.nested import leaves
 from pcka_mmdet.configuration.sentence import warn
 
-from .atomic_write import write_json
 from .file_kind import trouble_of_file
 from .files import is_missing, refuse_folder
 from .matching import summarise
@@ -165,11 +164,6 @@ def training_record(config: Config) -> dict:
     return json.loads(json.dumps(content, default=lambda value: getattr(value, "__qualname__", type(value).__name__)))
 
 
-def write_record(record: dict, work_dir: Path) -> None:
-    """Write a training's record into its work directory."""
-    write_json(work_dir / RECORD, record)
-
-
 def has_begun(work_dir: Path) -> bool:
     """Whether a training began in a folder, with or without a checkpoint."""
     return (work_dir / RECORD).is_file()
@@ -190,7 +184,7 @@ def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
     Raises:
         ValueError: The folder belongs to another training, or a new one would overwrite its checkpoints.
     """
-    if not has_begun(work_dir) or not ((work_dir / "last_checkpoint").exists() or any(work_dir.glob("*.pth"))):
+    if not has_begun(work_dir) or not ((work_dir / POINTER).exists() or any(work_dir.glob("*.pth"))):
         return
     before, folder = json.loads((work_dir / RECORD).read_text()), str(work_dir)
     if resumes:
