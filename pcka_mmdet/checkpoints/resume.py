@@ -31,15 +31,11 @@ MAY_DIFFER = ("work_dir", "resume", "launcher")
 
 
 def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
-    """The checkpoint that `--resume` stands for.
+    """The checkpoint that `--resume` stands for; `None` if the training was killed before its first one.
 
     Args:
         named: A file or URL; `'newest'` for the newest checkpoint of the work directory; or `'auto'`, which begins a
             new training if there is none.
-        work_dir: The training's.
-
-    Returns:
-        `None` if the training starts from the beginning, for example if it was killed before its first checkpoint.
 
     Raises:
         FileNotFoundError: The file is missing.
@@ -93,10 +89,7 @@ def best_checkpoint(work_dir: Path) -> Path | None:
 def newest_intact_checkpoint(work_dir: Path) -> Path | None:
     """The checkpoint that `last_checkpoint` names; if that is damaged or gone, the newest intact one beside it.
 
-    `last_checkpoint` also tells the folder (`out_dir`) and the names (`filename_tmpl`) of checkpoints.
-
-    Returns:
-        `None` if there is none.
+    It is `None` if there is none. `last_checkpoint` also gives the folder (`out_dir`) and the names (`filename_tmpl`).
 
     Raises:
         ValueError: There are checkpoints, or `last_checkpoint` names one, and none is intact.
@@ -176,10 +169,8 @@ def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
     data paths, hooks and numbers, but not the types of model, detectors and losses, and not the classes. Loading
     refuses weights whose shapes differ.
 
-    Args:
-        record: The record of the training that is about to start.
-        work_dir: Its work directory. One without checkpoints, or one that MMDetection's tools wrote, is accepted.
-        resumes: Whether it resumes from a checkpoint.
+    A folder without checkpoints, or one that MMDetection's tools wrote, is accepted. `record` is of the training that
+    is about to start.
 
     Raises:
         ValueError: The folder belongs to another training, or a new one would overwrite its checkpoints.
