@@ -40,14 +40,6 @@ NOTE = (
 )
 
 
-def table_rows(results: Results) -> list[list[str]]:
-    """Cells of the table, one row per method; its name comes first."""
-    return [
-        [method, *(write(values[key]) if key in values else "" for key, write in COLUMNS.values())]
-        for method, values in results.items()
-    ]
-
-
 def result(run: Run) -> dict[str, float]:
     """Values of a tested training for the table."""
     seconds = training_seconds(run.records, training_iterations(run.config))
@@ -56,7 +48,11 @@ def result(run: Run) -> dict[str, float]:
 
 def print_table(results: Results, console: Console) -> None:
     """Print the table of the given methods."""
-    console.print(console_table(["", *COLUMNS], table_rows(results)))
+    rows = [
+        [method, *(write(values[key]) if key in values else "" for key, write in COLUMNS.values())]
+        for method, values in results.items()
+    ]
+    console.print(console_table(["", *COLUMNS], rows))
 
 
 def write_report(runs: Mapping[str, Run], work_dir: Path, console: Console) -> None:
