@@ -1,4 +1,4 @@
-"""Size and direction of the distillation's gradient beside the task's: `research/gradients.py NAME=DIR ...`."""
+"""Size and direction of the distillation's gradient beside the task's: `python -m research.gradients NAME=DIR ...`."""
 
 import argparse
 import statistics
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pcka_mmdet.cli.arguments import add_runs_argument
 from pcka_mmdet.cli.errors import run_tool
 from pcka_mmdet.report.scalars import read_scalars, training_records
-from pcka_mmdet.report.theme import markdown_table
+from research.trials import markdown_table
 
 RATIO, COSINE = "balance.ratio_", "balance.cosine_"
 HEADER = ("training", "losses", "ratio before scaling", "cosine", "smallest", "largest")

@@ -15,11 +15,11 @@ from pcka_mmdet.cli.arguments import positive
 from pcka_mmdet.cli.demo import add_run_arguments, default_threads, make_console
 from pcka_mmdet.cli.errors import run_tool
 from pcka_mmdet.demo.config import demo_config, ensure_data
-from pcka_mmdet.report.theme import console_table, markdown_table
+from pcka_mmdet.report.theme import console_table
 from research.trainings.display import Display
 from research.trainings.run_stages import run_stages, session
 from research.trainings.stages import COSTS, Evaluation, Training, with_requirements
-from research.trials import HEADER, Trial, cells, rows
+from research.trials import HEADER, Trial, cells, markdown_table, rows
 
 METHODS = ("student", "distilled")
 

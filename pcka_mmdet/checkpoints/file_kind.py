@@ -1,6 +1,5 @@
 """Say what a file is that is no whole checkpoint of torch, and what to do with it. Nothing is unpickled."""
 
-import json
 import re
 import zipfile
 from pathlib import Path
@@ -8,12 +7,10 @@ from typing import NamedTuple
 
 
 class Trouble(NamedTuple):
-    """Why a file cannot be read as a checkpoint."""
+    """Why a file cannot be read as a checkpoint, and what to do."""
 
-    what: str
-    """What the file is, after "it is"."""
+    what: str  # after "it is"
     advice: str
-    """What to do."""
 
 
 AGAIN = "copy or download it again"
@@ -69,8 +66,8 @@ def trouble_of_file(path: Path) -> Trouble | None:
         return SAFETENSORS
     if path.suffix == ".onnx" or re.match(rb"\x08[\x01-\x20]\x12.[\w.-]+", head, re.DOTALL):
         return ONNX
-    if re.match(rb"\s*[\[{]", head) and (kind := _kind_of_json(path)):
-        return Trouble(kind, EXPECTED)
+    if re.match(rb"\s*[\[{]", head):
+        return Trouble("a JSON file, such as annotations or detections", EXPECTED)
     if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in head):
         return Trouble("a text file", EXPECTED)
     return None
@@ -104,15 +101,3 @@ def _trouble_of_archive(path: Path) -> Trouble | None:
     except Exception:  # zipfile raises many kinds of errors for damaged lengths, names or flags
         return Trouble("damaged: cut off, or changed", AGAIN)
     return None
-
-
-def _kind_of_json(path: Path) -> str | None:
-    try:
-        content = json.loads(path.read_text())
-    except ValueError:  # no JSON, or no text
-        return None
-    if isinstance(content, list) and content and isinstance(content[0], dict) and "score" in content[0]:
-        return "a JSON list of detections, the result of an evaluation"
-    if isinstance(content, dict) and {"images", "annotations"} <= content.keys():
-        return "a JSON file of annotations"
-    return "a JSON file"

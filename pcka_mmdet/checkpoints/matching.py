@@ -9,6 +9,9 @@ from torch import Tensor, nn
 COUNTER = "num_batches_tracked"
 """A batch norm's counter."""
 
+MISMATCH = re.compile(r"size mismatch for (\S+): .+? torch\.Size\(\[(.*?)\]\) .+? torch\.Size\(\[(.*?)\]\)")
+"""A line of torch's error: key, shape in the checkpoint, shape in the model."""
+
 
 class Problem(NamedTuple):
     """A key of a model or of a checkpoint that was not loaded."""
@@ -27,10 +30,7 @@ def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[s
         The loaded names, and a problem for each key that is missing, unexpected, or of another shape, except for a
         batch norm's counter.
     """
-    shapes = {key: value.shape for key, value in model.state_dict().items()}
-    misshapen = [key for key, value in weights.items() if shapes.get(key, value.shape) != value.shape]
-    fitting = {key: value for key, value in weights.items() if key not in misshapen}
-    missing, unexpected, renamed = [], [], []
+    missing, unexpected, misshapen = [], [], []
 
     def note(module: nn.Module, result: Any) -> None:
         missing.extend(result.missing_keys)
@@ -38,24 +38,23 @@ def load_what_fits(model: nn.Module, weights: dict[str, Tensor]) -> tuple[list[s
 
     handle = model.register_load_state_dict_post_hook(note)
     try:
-        model.load_state_dict(fitting, strict=False)
-    except RuntimeError as error:
-        renamed = re.findall(r"size mismatch for (\S+):", str(error))
-        if not renamed:
+        model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:  # the rest was loaded
+        misshapen = MISMATCH.findall(str(error))
+        if not misshapen:
             raise
-        # a module took a key of another model for an old name of one of its keys; the rest was loaded
     finally:
         handle.remove()
     problems = [
-        Problem(key, f"{key}: shape {tuple(weights[key].shape)} in the checkpoint, {tuple(shapes[key])} in the model")
-        for key in misshapen
+        Problem(key, f"{key}: shape ({given}) in the checkpoint, ({expected}) in the model")
+        for key, given, expected in misshapen
     ]
-    problems += [Problem(key, f"{key}: of another shape in the checkpoint") for key in renamed]
-    problems += [Problem(key, f"missing {key}") for key in missing if key not in misshapen]
+    problems += [Problem(key, f"missing {key}") for key in missing]
     problems += [Problem(key, f"unexpected {key}") for key in unexpected]
-    absent = {*missing, *misshapen, *renamed}
+    absent = {problem.key for problem in problems}
     # a batch norm without a counter in the checkpoint creates one
-    loaded = [key for key in shapes if key not in absent and (key in weights or not key.endswith(COUNTER))]
+    names = [key for key in model.state_dict() if key in weights or not key.endswith(COUNTER)]
+    loaded = [key for key in names if key not in absent]
     return loaded, [problem for problem in problems if not problem.key.endswith(COUNTER)]
 
 

@@ -16,7 +16,6 @@ from pcka_mmdet.configuration.distillation import teachers_of, write_out_sides
 from pcka_mmdet.configuration.nested import leaves
 from pcka_mmdet.configuration.sentence import warn
 
-from .atomic_write import write_json
 from .file_kind import trouble_of_file
 from .files import is_missing, refuse_folder
 from .matching import summarise
@@ -32,15 +31,11 @@ MAY_DIFFER = ("work_dir", "resume", "launcher")
 
 
 def checkpoint_to_resume(named: str, work_dir: Path) -> str | None:
-    """The checkpoint that `--resume` stands for.
+    """The checkpoint that `--resume` stands for; `None` if the training was killed before its first one.
 
     Args:
         named: A file or URL; `'newest'` for the newest checkpoint of the work directory; or `'auto'`, which begins a
             new training if there is none.
-        work_dir: The training's.
-
-    Returns:
-        `None` if the training starts from the beginning, for example if it was killed before its first checkpoint.
 
     Raises:
         FileNotFoundError: The file is missing.
@@ -94,10 +89,7 @@ def best_checkpoint(work_dir: Path) -> Path | None:
 def newest_intact_checkpoint(work_dir: Path) -> Path | None:
     """The checkpoint that `last_checkpoint` names; if that is damaged or gone, the newest intact one beside it.
 
-    `last_checkpoint` also tells the folder (`out_dir`) and the names (`filename_tmpl`) of checkpoints.
-
-    Returns:
-        `None` if there is none.
+    It is `None` if there is none. `last_checkpoint` also gives the folder (`out_dir`) and the names (`filename_tmpl`).
 
     Raises:
         ValueError: There are checkpoints, or `last_checkpoint` names one, and none is intact.
@@ -165,11 +157,6 @@ def training_record(config: Config) -> dict:
     return json.loads(json.dumps(content, default=lambda value: getattr(value, "__qualname__", type(value).__name__)))
 
 
-def write_record(record: dict, work_dir: Path) -> None:
-    """Write a training's record into its work directory."""
-    write_json(work_dir / RECORD, record)
-
-
 def has_begun(work_dir: Path) -> bool:
     """Whether a training began in a folder, with or without a checkpoint."""
     return (work_dir / RECORD).is_file()
@@ -182,15 +169,13 @@ def check_record(record: dict, work_dir: Path, resumes: bool) -> None:
     data paths, hooks and numbers, but not the types of model, detectors and losses, and not the classes. Loading
     refuses weights whose shapes differ.
 
-    Args:
-        record: The record of the training that is about to start.
-        work_dir: Its work directory. One without checkpoints, or one that MMDetection's tools wrote, is accepted.
-        resumes: Whether it resumes from a checkpoint.
+    A folder without checkpoints, or one that MMDetection's tools wrote, is accepted. `record` is of the training that
+    is about to start.
 
     Raises:
         ValueError: The folder belongs to another training, or a new one would overwrite its checkpoints.
     """
-    if not has_begun(work_dir) or not ((work_dir / "last_checkpoint").exists() or any(work_dir.glob("*.pth"))):
+    if not has_begun(work_dir) or not ((work_dir / POINTER).exists() or any(work_dir.glob("*.pth"))):
         return
     before, folder = json.loads((work_dir / RECORD).read_text()), str(work_dir)
     if resumes:

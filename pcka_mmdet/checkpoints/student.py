@@ -47,10 +47,9 @@ def student_path(checkpoint: str | Path) -> Path:
 
 
 def student_config(config: Config) -> Config:
-    """The config of the student, without hooks and imports of this package and MMRazor.
+    """The student's config, without hooks and imports of this package and MMRazor.
 
-    Args:
-        config: A distillation's; a config of another kind is returned as it is.
+    A config that is no distillation's is returned as it is.
 
     Raises:
         FileNotFoundError: The student's config file does not exist.
@@ -106,15 +105,12 @@ def student_checkpoint(checkpoint: Mapping[str, Any], config: str | None = None)
 
 
 def read_student(source: str, config: Config | None = None) -> tuple[dict[str, Any], BaseModel | None]:
-    """The student of a checkpoint as a plain checkpoint, and as a detector with its weights.
+    """The student of a checkpoint as a plain checkpoint, and as a detector, or `None` if there is no config.
 
     Args:
         source: File or URL of a checkpoint: a distillation's, of this package or of MMRazor, or a plain one.
         config: The config of the training, or of the student. By default the text in the checkpoint, which is read
             as data.
-
-    Returns:
-        The checkpoint, and the detector (`None` if there is no config).
 
     Raises:
         FileNotFoundError: The checkpoint does not exist.
@@ -217,7 +213,6 @@ def add_student_prefix(student: nn.Module, state_dict: dict[str, Tensor], prefix
     """Add the student's prefix, in place, to the keys of a plain checkpoint.
 
     Args:
-        student: The student.
         state_dict: The weights that will be loaded; a distillation's are left as they are.
         prefix: Prefix of the distillation's keys: `'module.'` under EMAHook.
 

@@ -108,7 +108,6 @@ class Training:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     add_run_arguments(parser, work_dir="work_dirs/demo")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and data order (default: %(default)s)")
     parser.add_argument("--only", choices=METHODS, help="train and test one method, after the teacher if it needs it")
@@ -148,7 +147,6 @@ def make_console() -> Console:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
     # If OpenMP threads spin for long, a training is ten times slower as soon as another process needs a core. If they
     # do not spin at all, it is twice as slow where nothing else runs.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")

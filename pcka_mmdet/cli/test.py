@@ -20,7 +20,6 @@ from pcka_mmdet.engine.runner import build_runner
 from .arguments import add_common_arguments, runner_config
 
 TTA_MODEL = dict(type="mmengine.DetTTAModel", tta_cfg=dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100))
-TTA_META_KEYS = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +38,7 @@ def use_tta(config: Config) -> None:
 
     # metrics such as VOC's read the objects of the first view
     mirrored = [[dict(type="mmdet.RandomFlip", prob=prob) for prob in (0.0, 1.0)]]
-    packed = [[dict(type="mmdet.PackDetInputs", meta_keys=TTA_META_KEYS)]]
-    augment = dict(type="TestTimeAug", transforms=mirrored + packed)
+    augment = dict(type="TestTimeAug", transforms=[*mirrored, [dict(type="mmdet.PackDetInputs")]])
     for dataset in all_innermost(config.test_dataloader.dataset):
         dataset.pipeline = config.get("tta_pipeline") or [*deepcopy(dataset.pipeline)[:-1], augment]
     config.model = dict(**config.get("tta_model", TTA_MODEL), module=config.model)

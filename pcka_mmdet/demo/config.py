@@ -32,7 +32,6 @@ def demo_config(
         folder: Folder of the configs.
         method: `'teacher'`, `'student'` or `'distilled'`.
         data_root: Folder of the data; `None` keeps the config's.
-        seed: Seed of initial weights and data order.
         options: As in `--cfg-options`. With `train_cfg.max_epochs` the schedules change too.
         teacher: For a distillation: config file and checkpoint of the teacher.
 

@@ -31,20 +31,16 @@ def build_digit_scenes(
     seed: int = 0,
     progress: Callable[[list], Iterable] = iter,
 ) -> Path:
-    """Write the data set, unless it is there already.
+    """Write the data set, unless it is there already; return its absolute path.
 
     `root` then holds `train/000000.png` and so on, `val`, `test` and `annotations/{train,val,test}.json`. It
     appears only when it is complete: an interrupted call leaves `root` as it was.
 
     Args:
-        root: The folder.
         sizes: Number of scenes in `train`, `val` and `test`, at least 1 each.
         image_size: Side of the pictures in pixels, 64 to 1024. The digits stay 14 to 56 pixels high.
         seed: 0 to 2**32 - 1. It does not change which digits and photograph regions a split draws from.
         progress: Wraps the list of scenes, for instance `tqdm.tqdm`.
-
-    Returns:
-        `root` as an absolute path.
 
     Raises:
         ValueError: If sizes, image size or seed are out of range.

@@ -46,16 +46,10 @@ def indices(split: str) -> np.ndarray:
 
 
 def render(ink: np.ndarray, height: float, degrees: float) -> np.ndarray:
-    """Draw a digit at any size and angle.
+    """Draw a stored image, (8, 8) in [0, 1], `height` pixels high, then turned clockwise about its centre.
 
-    Args:
-        ink: The stored image, (8, 8) in [0, 1].
-        height: Height of the upright digit, in pixels.
-        degrees: Rotation about the centre, clockwise.
-
-    Returns:
-        The alpha mask, (h, w) in multiples of 1/255, cropped to where it is not zero. The digit itself is where the
-        mask exceeds 0.5, which no value equals. Only elementwise arithmetic is used, whose results IEEE 754 fixes.
+    The alpha mask, (h, w) in multiples of 1/255, is cropped to where it is not zero. The digit itself is where the mask
+    exceeds 0.5, which no value equals. Only elementwise arithmetic is used, whose results IEEE 754 fixes.
     """
     scale = height / GRID
     reach = math.ceil(0.75 * height + scale)  # half of the rotated square's diagonal and the edge's blur

@@ -10,16 +10,13 @@ ABANDONED = 3600.0  # seconds after which an unfinished folder belongs to a proc
 
 
 def write_once(root: str | Path, what: str, is_complete: Callable[[Path], bool], write: Callable[[Path], None]) -> Path:
-    """Write a folder, unless it is complete already. Raises what `write` raises.
+    """Write a folder, unless it is complete already; return its absolute path. Raises what `write` raises.
 
     Args:
         root: The folder, which must be complete, empty or missing.
-        what: What it should hold.
+        what: What it should hold, for the message.
         is_complete: Whether a folder is complete.
         write: Writes a new folder.
-
-    Returns:
-        `root` as an absolute path.
 
     Raises:
         FileExistsError: `root` is a file, or holds anything else. Nothing is changed.

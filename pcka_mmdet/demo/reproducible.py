@@ -12,10 +12,7 @@ class Stream:
     """Random numbers that are the same with every NumPy on every machine.
 
     NumPy promises this for `RandomState` only (NEP 19). Its integer and normal draws depend on the platform's integer
-    width and mathematics library, so only `random_sample` is used.
-
-    Args:
-        key: Non-negative integers below `2**32` that determine the stream.
+    width and mathematics library, so only `random_sample` is used. `key` are non-negative integers below `2**32`.
     """
 
     def __init__(self, *key: int) -> None:

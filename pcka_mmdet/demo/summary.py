@@ -40,20 +40,6 @@ NOTE = (
 )
 
 
-def table_rows(results: Results) -> list[list[str]]:
-    """Cells of the table, one row per method; its name comes first."""
-    return [
-        [method, *(write(values[key]) if key in values else "" for key, write in COLUMNS.values())]
-        for method, values in results.items()
-    ]
-
-
-def verdict(results: Results) -> str:
-    """The AP of the distilled student compared with the student's."""
-    student, distilled = (results[method]["bbox_mAP"] for method in ("student", "distilled"))
-    return f"distilled minus student: {distilled - student:+.3f} AP ({distilled:.3f} - {student:.3f})"
-
-
 def result(run: Run) -> dict[str, float]:
     """Values of a tested training for the table."""
     seconds = training_seconds(run.records, training_iterations(run.config))
@@ -62,17 +48,15 @@ def result(run: Run) -> dict[str, float]:
 
 def print_table(results: Results, console: Console) -> None:
     """Print the table of the given methods."""
-    console.print(console_table(["", *COLUMNS], table_rows(results)))
+    rows = [
+        [method, *(write(values[key]) if key in values else "" for key, write in COLUMNS.values())]
+        for method, values in results.items()
+    ]
+    console.print(console_table(["", *COLUMNS], rows))
 
 
 def write_report(runs: Mapping[str, Run], work_dir: Path, console: Console) -> None:
-    """Write all files of the report into `work_dir`, and print the table.
-
-    Args:
-        runs: The tested `teacher`, `student` and `distilled`.
-        work_dir: The folder.
-        console: Output.
-    """
+    """Write all files of the report on `teacher`, `student` and `distilled`, and print the table."""
     results = {method: result(run) for method, run in runs.items()}
     write_json(work_dir / "results.json", results)
     titles = {"student": "student alone", "distilled": "distilled student"}
@@ -80,8 +64,8 @@ def write_report(runs: Mapping[str, Run], work_dir: Path, console: Console) -> N
         {f"{title}, AP {results[method]['bbox_mAP']:.3f}": runs[method] for method, title in titles.items()},
         work_dir / "detections.png",
     )
-    write_page([runs["student"]], [runs["distilled"]], runs["teacher"], work_dir / "report.html")
+    verdict = write_page([runs["student"]], [runs["distilled"]], runs["teacher"], work_dir / "report.html")
     print_table(results, console)
     console.print(NOTE, style="dim", highlight=False)
-    console.print(verdict(results), highlight=False)
+    console.print(verdict, highlight=False)
     console.print(f"report.html, results.json and detections.png are in {work_dir}", highlight=False, soft_wrap=True)

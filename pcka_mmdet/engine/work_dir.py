@@ -11,7 +11,8 @@ from typing import TextIO
 
 from mmengine.config import Config
 
-from pcka_mmdet.checkpoints.resume import check_record, training_record, write_record
+from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.checkpoints.resume import RECORD, check_record, training_record
 
 try:
     import fcntl
@@ -53,7 +54,7 @@ def reserved(config: Config, resumes: bool) -> Iterator[None]:
     with exclusive(work_dir), _reserved_checkpoints(config):
         record = training_record(config)
         check_record(record, work_dir, resumes)
-        write_record(record, work_dir)
+        write_json(work_dir / RECORD, record)
         yield
 
 

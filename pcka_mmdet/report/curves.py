@@ -16,7 +16,6 @@ TITLES = {
     "loss": "detection loss (training)",
     "similarity": "CKA of student and teacher",
 }
-"""Curves by kind."""
 
 TASK_LOSS = re.compile(r"(?!loss$|distill\.)[\w.]*loss\w*")
 """Names of the task's losses: all that MMEngine sums, without its total and the distillation's."""

@@ -61,7 +61,7 @@ class _Ranked:
             seen = (groups @ drawn)[:-1].cumsum(0)
             hits = drawn[image[hit]].cumsum(0)
             best = np.maximum.accumulate((hits / np.maximum(seen, 1))[::-1])[::-1]
-            reached = _thresholds_reached(hits / np.maximum(objects, 1))
+            reached = np.searchsorted(RECALLS, hits / np.maximum(objects, 1), side="right")
             total += (best * np.diff(reached, axis=0, prepend=0)).sum(0)
         return np.where(objects > 0, total / (len(self.matched) * len(RECALLS)), np.nan)
 
@@ -173,9 +173,3 @@ def _rank(evaluations: Sequence[dict | None], detections: COCO) -> _Ranked:
         counted=counted[:, order],
         objects=objects,
     )
-
-
-def _thresholds_reached(recall: np.ndarray) -> np.ndarray:
-    """How many of `RECALLS` are at most `recall`, to the last digit as `numpy.searchsorted`, but faster."""
-    nearest = np.rint((len(RECALLS) - 1) * recall).astype(np.intp)
-    return nearest + (RECALLS.take(nearest) <= recall)

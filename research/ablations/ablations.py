@@ -9,10 +9,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from pcka_mmdet.report.theme import markdown_table
 from research import CONFIGS
 from research.methods.methods import PLAIN, Method
-from research.trials import Trial, interval_cells, paired_difference, rows
+from research.trials import Trial, interval_cells, markdown_table, paired_difference, rows
 
 PCKA = dict(
     type="pcka_mmdet.PCKALoss",

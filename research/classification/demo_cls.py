@@ -18,12 +18,12 @@ from pcka_mmdet.cli.demo import default_threads, make_console
 from pcka_mmdet.cli.errors import run_tool
 from pcka_mmdet.demo.config import demo_config
 from pcka_mmdet.report.scalars import ACCURACY
-from pcka_mmdet.report.theme import console_table, markdown_table
+from pcka_mmdet.report.theme import console_table
 from research import CONFIGS
 from research.trainings.display import Display
 from research.trainings.run_stages import run_stages, session
 from research.trainings.stages import Training, with_requirements
-from research.trials import Trial, cells, rows
+from research.trials import Trial, cells, markdown_table, rows
 
 from .digit_images import build_digit_images
 

@@ -16,9 +16,9 @@ from rich.console import Console
 from pcka_mmdet.cli.arguments import positive
 from pcka_mmdet.cli.demo import make_console
 from pcka_mmdet.cli.errors import run_tool
-from pcka_mmdet.report.theme import console_table, markdown_table
+from pcka_mmdet.report.theme import console_table
 from research.trainings.run_stages import session
-from research.trials import HEADER, Trial, best_setting, cells, choice, rows
+from research.trials import HEADER, Trial, best_setting, cells, choice, markdown_table, rows
 
 from .comparison import Comparison
 from .data_sets import DATA_SETS

@@ -9,6 +9,7 @@ from research.trials import (
     best_setting,
     cells,
     choice,
+    markdown_table,
     paired_difference,
     rows,
 )
@@ -51,3 +52,8 @@ def test_rows_have_the_chosen_setting_alone():
     gain = a.difference
     assert cells(a)[:6] == ["a", "0.1", "4", "0.478", "0.282", "+0.027"]
     assert cells(a)[6] == f"{gain.low:+.3f} to {gain.high:+.3f}"
+
+
+def test_markdown():
+    lines = markdown_table(["", "AP"], [["student", "0.283"]]).splitlines()
+    assert lines == ["|  | AP |", "| --- | ---: |", "| student | 0.283 |"]

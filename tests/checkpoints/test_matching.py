@@ -11,7 +11,7 @@ def test_what_fits_is_loaded_and_the_rest_is_told():
     loaded, problems = load_what_fits(layer, weights)
     assert loaded == ["weight"] and (layer.weight == 5).all()
     assert [problem.key for problem in problems] == ["bias", "extra"]
-    shapes = "bias: shape (4,) in the checkpoint, (2,) in the model"
+    shapes = "bias: shape (4) in the checkpoint, (2) in the model"
     assert summarise(problems) == f"{shapes}; unexpected extra"
     assert summarise(problems, most=1) == f"{shapes} and 1 more"
     loaded, problems = load_what_fits(layer, {})

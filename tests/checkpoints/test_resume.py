@@ -6,7 +6,8 @@ import random
 import pytest
 import torch
 
-from pcka_mmdet.checkpoints.resume import checkpoint_to_resume, is_intact, newest_intact_checkpoint, write_record
+from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.checkpoints.resume import RECORD, checkpoint_to_resume, is_intact, newest_intact_checkpoint
 from pcka_mmdet.engine.runner import random_state, set_random_state
 
 
@@ -90,7 +91,7 @@ def test_resume_without_a_checkpoint(tmp_path):
         ValueError, match="no checkpoint in '.*', and no training began there. Name its folder by --wor"
     ):
         checkpoint_to_resume("newest", tmp_path)
-    write_record({}, tmp_path)
+    write_json(tmp_path / RECORD, {})
     assert checkpoint_to_resume("newest", tmp_path) is None
     torch.save({}, tmp_path / "best_coco_bbox_mAP_epoch_3.pth")
     with pytest.raises(ValueError, match="'best_coco_bbox_mAP_epoch_3.pth' is the only .*checkpoint.interval=1 keeps"):

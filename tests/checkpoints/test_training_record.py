@@ -5,7 +5,8 @@ import copy
 import pytest
 from mmengine.config import Config
 
-from pcka_mmdet.checkpoints.resume import check_record, training_record, write_record
+from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.checkpoints.resume import RECORD, check_record, training_record
 from tests.detectors import distillation, retinanet
 
 
@@ -18,7 +19,7 @@ def config(model: dict | None = None, **settings) -> Config:
 @pytest.fixture
 def trained(tmp_path):
     """A work directory with a checkpoint of `config()`."""
-    write_record(training_record(config()), tmp_path)
+    write_json(tmp_path / RECORD, training_record(config()))
     (tmp_path / "epoch_1.pth").touch()
     return tmp_path
 

@@ -12,8 +12,9 @@ import torch
 from mmengine.config import Config
 from rich.console import Console
 
+from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.files import file_sha256
-from pcka_mmdet.checkpoints.resume import write_record
+from pcka_mmdet.checkpoints.resume import RECORD
 from pcka_mmdet.cli import demo
 from pcka_mmdet.cli.demo import Training
 
@@ -39,7 +40,7 @@ def run(monkeypatch):
 def finish(training: Training, **meta) -> None:
     """What a training leaves."""
     training.config.dump(training.config_file)
-    write_record({}, training.folder)
+    write_json(training.folder / RECORD, {})
     torch.save(dict(meta=meta), training.checkpoint)
 
 

@@ -1,10 +1,10 @@
-"""The table of the demo, and its last sentence."""
+"""The table of the demo."""
 
 import io
 
 from rich.console import Console
 
-from pcka_mmdet.demo.summary import print_table, table_rows, verdict
+from pcka_mmdet.demo.summary import print_table
 
 RESULTS = {
     "teacher": {
@@ -23,19 +23,10 @@ RESULTS = {
 }
 
 
-def test_cells():
-    teacher, student, _ = table_rows(RESULTS)
-    assert teacher == ["teacher", "0.500", "0.750", "0.550", "0.400", "0.600", "-", "3.16 M", "234", "312"]
-    assert student == ["student", "0.283", *[""] * 8]
-
-
 def test_the_table_fits_80_columns():
     output = io.StringIO()
     print_table(RESULTS, Console(file=output, width=80))
     words = [line.split() for line in output.getvalue().splitlines()]
     assert ["AP", "AP50", "AP75", "APs", "APm", "APl", "params", "MMACs", "seconds"] in words
     assert ["teacher", "0.500", "0.750", "0.550", "0.400", "0.600", "-", "3.16", "M", "234", "312"] in words
-
-
-def test_verdict():
-    assert verdict(RESULTS) == "distilled minus student: +0.148 AP (0.431 - 0.283)"
+    assert ["student", "0.283"] in words

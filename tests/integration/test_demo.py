@@ -174,7 +174,7 @@ def test_a_second_run_repeats_nothing(demo, capsys):
     output = capsys.readouterr().out
     assert demo.files() == before
     assert output.count("is complete") == 3 and "testing" not in output
-    assert "distilled minus student: " in output
+    assert "The distilled student reaches AP " in output
 
 
 def analyse(command: str, *arguments) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from pcka_mmdet.report.matches import RECALLS, SIZES, Box, Matches, _Ranked, _thresholds_reached, mean_over_classes
+from pcka_mmdet.report.matches import RECALLS, SIZES, Box, Matches, _Ranked, mean_over_classes
 from pcka_mmdet.report.page.scores import sample_images
 from tests.report.cases import CLASSES, IDS, dump, random_case
 
@@ -130,13 +130,6 @@ def test_against_loops_in_float64(detections):
     expected = [naive(ranked, row.tolist()) for row in weights]
     assert values == pytest.approx(np.array(expected), rel=1e-5, nan_ok=True) and np.isnan(values[-1])
     assert not detections > 1 or 0 < values[0] < 1
-
-
-def test_recall_thresholds_are_met_as_pycocotools_meets_them():
-    """`numpy.linspace` has 0.35 a digit above 35 / 100, which therefore does not reach it."""
-    recall = np.array([number / objects for objects in (3, 7, 20, 100, 200) for number in range(objects + 1)])
-    assert RECALLS[35] > 0.35
-    assert _thresholds_reached(recall).tolist() == np.searchsorted(RECALLS, recall, side="right").tolist()
 
 
 def case_by_hand(objects, detections):

@@ -12,7 +12,7 @@ from pcka_mmdet.report.page.scores import estimate, sample_images
 
 
 def naive(sides, paired, seed=0):
-    """The docstring's formula in loops, with the draws of `estimate`."""
+    """The formula of docs/report.md in loops, with the draws of `estimate`."""
     generator = np.random.default_rng(seed)
     samples, parts = [0.0] * (len(sides[0]) - 1), []
     if paired:

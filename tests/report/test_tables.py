@@ -1,15 +1,10 @@
-"""Tables on the console and as Markdown."""
+"""Tables on the console."""
 
 import io
 
 from rich.console import Console
 
-from pcka_mmdet.report.theme import console_table, markdown_table
-
-
-def test_markdown():
-    lines = markdown_table(["", "AP"], [["student", "0.283"]]).splitlines()
-    assert lines == ["|  | AP |", "| --- | ---: |", "| student | 0.283 |"]
+from pcka_mmdet.report.theme import console_table
 
 
 def test_the_console_shows_every_cell():

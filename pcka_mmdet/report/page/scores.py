@@ -141,24 +141,8 @@ def _have_seeds(runs: Sequence[Run]) -> bool:
 def estimate(sides: Sequence[np.ndarray], paired: bool = False) -> Estimate:
     """The mean of one side over its seeds, or the second side's minus the first's, with a 95 % interval.
 
-    Each sample b draws images, and at the same time seeds, both with repetition (the pigeonhole bootstrap, Owen 2007).
-    With weights `v` of the n seeds of a side,
-
-        D_b = sum_s v_bs AP_s(images of b), of the second side minus the first,
-        interval = D + k (quantiles 2.5 % and 97.5 % of D_b - D).
-
-    Of n seeds n - 1 are drawn, so that the variance of the drawn mean is s²/n without bias (McCarthy and Snowden 1985).
-    The s² of few seeds is uncertain, so k takes the quantile of Student's t in place of the normal z for their part of
-    the variance V of D_b, and the squares of both parts' widths add (Zou and Donner 2008):
-
-        k² = (z² (V - V_s) + t(df)² V_s) / (z² V),
-        V_s = sum_i V_i, V_i = s_i² / n_i, df = V_s² / sum_i V_i² / (n_i - 1)     (Welch 1947)
-
-    with i over the sides, or over one side of differences where the seeds are paired. With enough images, or none that
-    vary, this is the interval of a t-test over seeds; with seeds that agree, that of the bootstrap over images.
-
-    If a side has one training, no seeds are drawn on either side: the interval is over images. Its ends are NaN if no
-    sample has a value.
+    `docs/report.md` has the formula and its sources. If a side has one training, no seeds are drawn on either side: the
+    interval is over images. Its ends are NaN if no sample has a value.
 
     Args:
         sides: One or two arrays `(1 + S, n)`: the values of n trainings on all images, in the first row, and on S

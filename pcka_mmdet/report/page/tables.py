@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pcka_mmdet.checkpoints.resume import differing
 from pcka_mmdet.configuration.complexity import complexity_in_test
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import is_distillation
@@ -123,10 +124,9 @@ def differences(runs: Mapping[str, Run]) -> Table:
     `model` is the student on both sides; the remaining settings of a distillation's model are `distillation`.
     """
     sides = [leaves(_student_first(run.config.to_dict())) for run in runs.values()]
-    keys = dict.fromkeys(key for side in sides for key in side)
+    keys = [key for key in differing(*sides) if key not in ("work_dir", "timestamp")]
     rows = [[key, *(repr(side[key]) if key in side else "" for side in sides)] for key in keys]
-    kept = [row for row in rows if row[1] != row[-1] and row[0] not in ("work_dir", "timestamp")]
-    return Table("Settings that differ", ["setting", *runs], kept)
+    return Table("Settings that differ", ["setting", *runs], rows)
 
 
 def _student_first(config: dict[str, Any]) -> dict[str, Any]:

@@ -26,12 +26,7 @@ OUTSIDE_NETWORK = ("_scope_", "data_preprocessor", "init_cfg", "pretrained", "te
 
 
 def named(plain: Sequence[Run], distilled: Sequence[Run]) -> Sides:
-    """The sides by name: `STUDENT` and `DISTILLED` for a student and its distillations, else by their folders.
-
-    Args:
-        plain: The baseline; may be empty.
-        distilled: The trainings that the page is about.
-    """
+    """The sides by name: `STUDENT` and `DISTILLED` for a student and its distillations, else by their folders."""
     if not plain:
         distils = all(is_distillation(run.config) for run in distilled)
         return {DISTILLED if distils else "the detector": distilled}

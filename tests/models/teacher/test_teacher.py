@@ -49,7 +49,7 @@ def test_loads_every_key(checkpoint):
         (lambda s: s.update({"backbone.extra": torch.zeros(1)}), "unexpected backbone.extra"),
         (
             lambda s: s.update({"backbone.bn1.bias": torch.zeros(3)}),
-            r"backbone.bn1.bias: shape \(3,\).*\(8,\) in the model",
+            r"backbone.bn1.bias: shape \(3\).*\(8\) in the model",
         ),
     ],
 )
@@ -66,7 +66,7 @@ def test_a_head_that_takes_another_ones_keys_for_its_own_old_names(tmp_path):
     weights["bbox_head.retina_cls.weight"] = torch.zeros(7, 16, 3, 3)
     torch.save(weights, tmp_path / "retinanet.pth")
     _, problems = load_strictly(build(fcos()), str(tmp_path / "retinanet.pth"))
-    assert "bbox_head.conv_cls.weight: of another shape in the checkpoint" in map(str, problems)
+    assert any(str(problem).startswith("bbox_head.conv_cls.weight: shape (7, 16, 3, 3) in") for problem in problems)
     del weights["backbone.layer1.0.conv1.weight"]
     torch.save(weights, tmp_path / "partial.pth")
     with pytest.raises(ValueError, match="of another architecture than the teacher's config, a FCOS: missing backbone"):
