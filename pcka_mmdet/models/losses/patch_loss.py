@@ -11,6 +11,7 @@ from pcka_mmdet.functional import extract_patches
 from pcka_mmdet.functional.patches import AVERAGES, patch_grid
 from pcka_mmdet.registry import MODELS
 
+from ..outputs import in_float32
 from .level_loss import Batch, LevelLoss
 
 AUTO_PATCHES = 64
@@ -137,8 +138,7 @@ class PatchedLoss(PatchLoss):
             self._check_effect(2 if patch_size == "auto" else patch_size)
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
-        dtype = torch.promote_types(student.dtype, torch.float32)
-        patches = self.cut(student.to(dtype), teacher.to(dtype))
+        patches = self.cut(in_float32(student), in_float32(teacher))
         self.note_cosine(*patches)
         return self.factor * self._mean_over_groups(*patches, self.patch_side(*student.shape[2:]))
 
