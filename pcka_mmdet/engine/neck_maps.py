@@ -22,8 +22,8 @@ from pcka_mmdet.functional.map_similarity import LevelMatrix
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.levels import neck_levels, pair_levels
 from pcka_mmdet.models.sources import MAP_SOURCES, listed
-from pcka_mmdet.models.teacher import Normalisation, Teacher
-from pcka_mmdet.models.teacher.images import crop_to_image
+from pcka_mmdet.models.teacher.images import Normalisation, crop_to_image
+from pcka_mmdet.models.teacher.teacher import Teacher
 
 TEACHER = "teacher"
 

@@ -14,7 +14,7 @@ from pcka_mmdet.checkpoints.atomic_write import atomic_write
 from pcka_mmdet.checkpoints.config_text import GIVE_CONFIG
 from pcka_mmdet.checkpoints.student import read_student
 from pcka_mmdet.models.levels import neck_levels
-from pcka_mmdet.models.teacher import Normalisation, size_divisor
+from pcka_mmdet.models.teacher.images import Normalisation, size_divisor
 
 INPUT = "images"
 

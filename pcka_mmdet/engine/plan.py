@@ -19,8 +19,7 @@ from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.distillation import padded_size
 from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.configuration.schedule import num_images
-from pcka_mmdet.models import FPNDistill
-from pcka_mmdet.models.losses import RoIHeadLoss
+from pcka_mmdet.models import FPNDistill, RoIHeadLoss
 from pcka_mmdet.models.recipes import losses_of
 from pcka_mmdet.models.sources import dense_head, stages
 from pcka_mmdet.models.teacher.heads import FrozenHeads

@@ -69,13 +69,19 @@ class _CKA(torch.autograd.Function):
         return *gradients, None, None
 
 
-def check_samples(samples: int, centering: str) -> None:
-    """Raise ValueError where `centering` is unknown, or needs more samples."""
+def min_samples(centering: str) -> int:
+    """`MIN_SAMPLES` of a centering. Raises ValueError for an unknown one."""
     if centering not in CENTERINGS:
         raise ValueError(f"centering must be one of {CENTERINGS}, got {centering!r}")
-    if samples < MIN_SAMPLES[centering]:
+    return MIN_SAMPLES[centering]
+
+
+def check_samples(samples: int, centering: str) -> None:
+    """Raise ValueError where `centering` is unknown, or needs more samples."""
+    needed = min_samples(centering)
+    if samples < needed:
         raise ValueError(
-            f"centering={centering!r} needs at least {MIN_SAMPLES[centering]} samples, got {samples}: "
+            f"centering={centering!r} needs at least {needed} samples, got {samples}: "
             "use another centering, or a patch size that gives more"
         )
 

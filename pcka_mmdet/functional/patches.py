@@ -73,13 +73,10 @@ def extract_patches(feat: Tensor, patch_size: int = 16, average: str = "channel"
             "use a smaller patch_size, or fit='resize' or 'pad'"
         )
     target = (rows * p, columns * p)
-    if (height, width) != target:
-        if fit == "resize":
-            feat = _resize(feat, target)
-        elif fit == "pad":
-            feat = F.pad(feat, (0, target[1] - width, 0, target[0] - height))
-        else:
-            feat = feat[:, :, : target[0], : target[1]]
+    if fit == "resize" and (height, width) != target:
+        feat = _resize(feat, target)
+    elif (height, width) != target:  # negative padding crops
+        feat = F.pad(feat, (0, target[1] - width, 0, target[0] - height))
     blocks = feat.reshape(batch, channels, rows, p, columns, p).permute(_AXES[average])
     groups = {"channel": channels, "batch": batch, "spatial": p * p}[average]
     return blocks.reshape(groups, rows * columns, -1)
@@ -104,7 +101,7 @@ def join_patches(
         return adjoint(maps)[0]
     if fit == "resize":
         return torch.ops.aten.upsample_bilinear2d_backward(maps, maps.shape[2:], shape, False)
-    return F.pad(maps, (0, width - maps.shape[3], 0, height - maps.shape[2]))  # negative padding crops
+    return F.pad(maps, (0, width - maps.shape[3], 0, height - maps.shape[2]))
 
 
 def _resize(maps: Tensor, size: Sequence[int]) -> Tensor:

@@ -16,7 +16,7 @@ from .levels import neck_levels
 from .sources import MAP_SOURCES
 
 if TYPE_CHECKING:
-    from .teacher import Teacher
+    from .teacher.teacher import Teacher
 
 
 def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, list[Problem]]:

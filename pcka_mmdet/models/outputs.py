@@ -1,6 +1,7 @@
-"""Outputs of a source, which may be nested: a map, a tuple of maps, a list of either."""
+"""Outputs of a source, which may be nested (a map, a tuple of maps, a list of either), and constants."""
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -32,6 +33,13 @@ def _widened(tensor: Tensor) -> Tensor:
     if tensor.dtype is torch.float32 or not tensor.is_floating_point():
         return tensor
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+@lru_cache(maxsize=256)
+def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A tensor of these values, uploaded once: a GPU would wait for it in each step."""
+    with torch.inference_mode(False):  # an inference tensor could not be used in training later
+        return torch.tensor(values, device=device, dtype=dtype)
 
 
 def zero_of(parameters: Iterable[Tensor], like: Tensor) -> Tensor:

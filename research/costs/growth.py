@@ -45,7 +45,7 @@ def main() -> None:
             for stride, side in sides.items():
                 size = [math.ceil(length / stride) for length in image]
                 loss = PCKALoss(patch_size=side)
-                if loss.is_degenerate(size):
+                if loss.problem(size):
                     continue
                 losses.append(loss)
                 maps.append([torch.randn(args.batch, args.channels, *size) for _ in range(2)])

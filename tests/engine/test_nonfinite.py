@@ -41,10 +41,10 @@ class KeepHook(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         if runner.iter == 3:
             hook = next(hook for hook in runner.hooks if isinstance(hook, NonFiniteLossHook))
-            runner.model.nonfinite = "as this test says"
+            runner.model._nonfinite = "as this test says"
             runner.cfg.model = self.model  # now, as formatting a config takes a second
             self.path = save_step(runner, hook.failed_step(runner))
-            runner.model.nonfinite = None
+            runner.model._nonfinite = None
             self.losses = {name: value.item() for name, value in outputs.items()}
 
 

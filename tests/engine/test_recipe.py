@@ -14,7 +14,7 @@ from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.cfg_options import apply_common
 from pcka_mmdet.engine.recipe import distillation_config, suitable_recipe
 from pcka_mmdet.models.recipes import RECIPES, write_out_recipe
-from pcka_mmdet.models.teacher import Normalisation
+from pcka_mmdet.models.teacher.images import Normalisation
 from tests.detectors import atss, build, faster_rcnn, fcos, retinanet, rtmdet, yolox
 
 STUDENT, TEACHER = (

@@ -9,7 +9,8 @@ from torch import nn
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.models.levels import Level, neck_levels, pair_levels, source_levels
-from pcka_mmdet.models.teacher import Normalisation, Teacher
+from pcka_mmdet.models.teacher.images import Normalisation
+from pcka_mmdet.models.teacher.teacher import Teacher
 from tests.detectors import build, retinanet
 
 

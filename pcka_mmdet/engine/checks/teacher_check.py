@@ -19,7 +19,7 @@ from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import teachers_of
 from pcka_mmdet.models.initial_weights import load_strictly
 from pcka_mmdet.models.sources import stages
-from pcka_mmdet.models.teacher import size_divisor
+from pcka_mmdet.models.teacher.images import size_divisor
 
 from ..runner import build_runner, unwrapped_model
 from .annotations import head_classes

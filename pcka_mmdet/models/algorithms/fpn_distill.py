@@ -15,13 +15,14 @@ from pcka_mmdet.checkpoints.student import add_student_prefix
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.registry import MODELS
 
-from ..distillers import TeacherStep
+from ..distillers.fpn_distiller import TeacherStep
 from ..distillers.level_table import level_table
 from ..initial_weights import inherit, start_from_checkpoint
-from ..losses import Batch
+from ..losses.level_loss import Batch
 from ..recipes import FROM_RECIPE, write_out_recipe
-from ..teacher import Normalisation, Teacher
+from ..teacher.images import Normalisation
 from ..teacher.schedule import TeacherEntry, describe, read_teachers
+from ..teacher.teacher import Teacher
 from ..training_state import forked_rng, progress
 from .nonfinite_guard import NonfiniteGuard, explain
 

@@ -12,7 +12,7 @@ from torch.autograd import Variable
 
 from ..distillers.terms import Term
 from ..outputs import ADVICE, HostCopy, tensors
-from ..sources import Record
+from ..sources import MAP_SOURCES, Record
 
 TEACHER_ADVICE = "Evaluate the teacher (--check-teacher); if it is sound, write teacher_precision='bf16' or 'fp32'"
 """For outputs of a teacher that are not finite, where the student's are."""
@@ -53,13 +53,9 @@ class NonfiniteGuard(BaseAlgorithm):
     def nonfinite(self) -> str | None:
         """Message about the last parsed losses that are not finite; `None` if all are finite."""
         if callable(self._nonfinite):
-            self.nonfinite = self._nonfinite()
+            self._nonfinite = self._nonfinite()
             self._explain_distillation = None
         return self._nonfinite
-
-    @nonfinite.setter
-    def nonfinite(self, message: str | None) -> None:
-        self._nonfinite = message
 
     def _explain(self, log: Mapping[str, Tensor]) -> str:
         names = [name for name, value in log.items() if name != "loss" and not torch.isfinite(value)]
@@ -89,15 +85,21 @@ def explain(
     in_teachers: list[str] = []
     for term in terms:
         if not _finite(term.of_student(student)):
-            in_student.append(term.student_name)
-        record = teachers[term.sources.teacher_index]
+            in_student.append(_name("the student", term.sources.student, term))
+        index = term.sources.teacher_index
+        record = teachers[index]
         if record is not None and not _finite(term.of_teacher(record)):
-            in_teachers.append(term.teacher_name)
+            model = f"teachers[{index}]" if index else "the teacher"
+            in_teachers.append(_name(model, term.sources.teacher, term))
     return (
         f"these losses are not finite: {', '.join(names)}. NaN or infinite values are in: "
         f"{', '.join(dict.fromkeys([*in_student, *in_teachers])) or 'no map'}. "
         f"{TEACHER_ADVICE if in_teachers and not in_student else ADVICE}"
     )
+
+
+def _name(model: str, source: str, term: Term) -> str:
+    return f"{model}'s {'map' if source in MAP_SOURCES else source} {term.place}".rstrip()
 
 
 def _finite(outputs: Any) -> bool:

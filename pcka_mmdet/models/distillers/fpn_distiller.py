@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import torch
@@ -15,7 +15,7 @@ from pcka_mmdet.registry import MODELS
 
 from ..balance import GradientBalance, group_losses
 from ..levels import Level, read_strides, source_levels
-from ..losses import Batch
+from ..losses.level_loss import Batch
 from ..outputs import in_float32, output_size, tensors, zero_of
 from ..sources import Record, SourceRecorder
 from ..training_state import iteration
@@ -188,7 +188,7 @@ class FPNDistiller(BaseDistiller):
                         results[f"loss_{term.key}"] = zero_of(term.loss.parameters(), next(tensors(student)))
                         continue
                     sides = in_float32(term.of_student(student)), in_float32(term.of_teacher(step.record))
-                    value = term.loss(*sides, step.batch.at(term.stride))
+                    value = term.loss(*sides, replace(step.batch, stride=term.stride))
                     results[f"loss_{term.key}"] = step.weight * self.factor * term.level_weight * value
                 metrics.update(self._named_metrics(name, usable))
         for source, balance in self.balances.items():

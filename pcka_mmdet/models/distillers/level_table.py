@@ -3,7 +3,6 @@
 import io
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.box import ASCII2
 from rich.console import Console
@@ -12,13 +11,11 @@ from rich.table import Table
 from ..levels import Level
 from ..outputs import output_size
 from ..sources import MAP_SOURCES, Record
+from .fpn_distiller import FPNDistiller
 from .terms import Term
 
-if TYPE_CHECKING:
-    from .fpn_distiller import FPNDistiller
 
-
-def level_table(distiller: "FPNDistiller", student: Record) -> str:
+def level_table(distiller: FPNDistiller, student: Record) -> str:
     """One row per level: its outputs on both sides, and each loss's description. The student's record gives sizes."""
     table = Table("level", "student", "teacher", *distiller.terms, box=ASCII2, header_style="")
     for source in dict.fromkeys(sources.student for sources in distiller.levels):

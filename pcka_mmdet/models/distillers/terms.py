@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from pcka_mmdet.registry import MODELS
 
 from ..levels import Level, LevelPair, pair_levels, read_strides
-from ..losses import ForeignLoss, LevelLoss
-from ..sources import MAP_SOURCES, Record
+from ..losses.level_loss import ForeignLoss, LevelLoss
+from ..sources import Record
 
 DISTILLER_OPTIONS = ("strides", "level_weight", "source", "teacher")
 """Keys of an entry of `losses` that are no arguments of the loss."""
@@ -59,20 +59,6 @@ class Term:
         if self.loss.joint:
             return "on all levels"
         return "" if self.stride is None else f"at stride {self.stride}"
-
-    @property
-    def student_name(self) -> str:
-        """Name of the student's output, for messages."""
-        return self._name("the student", self.sources.student)
-
-    @property
-    def teacher_name(self) -> str:
-        """Name of the teacher's output, for messages."""
-        index = self.sources.teacher_index
-        return self._name(f"teachers[{index}]" if index else "the teacher", self.sources.teacher)
-
-    def _name(self, model: str, source: str) -> str:
-        return f"{model}'s {'map' if source in MAP_SOURCES else source} {self.place}".rstrip()
 
     def of_student(self, record: Record) -> Any:
         """The student's output, or a joint loss's list of outputs."""

@@ -1,13 +1,12 @@
 """Boxes as corners x1, y1, x2, y2: decoded from a coder's deltas, and compared by GIoU."""
 
 import math
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..outputs import box_tensor
+from ..outputs import box_tensor, constant
 
 MAX_LOG_RATIO = abs(math.log(16 / 1000))
 """Limit of a decoded log side, as in MMDetection's `delta2bbox`."""
@@ -17,13 +16,6 @@ MOST_LOG_SIZE = 10.0
 
 EPSILON = 1e-6
 """Least area that GIoU divides by, as in MMDetection's `bbox_overlaps`."""
-
-
-@lru_cache(maxsize=256)
-def constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    """A tensor of these values, uploaded once."""
-    with torch.inference_mode(False):  # an inference tensor could not be used in training later
-        return torch.tensor(values, device=device, dtype=dtype)
 
 
 def decode(coder: Any, codes: Tensor, anchors: Tensor | None = None) -> Tensor:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,10 +12,8 @@ from pcka_mmdet.registry import MODELS
 from ..heads import ON_MAPS, HeadOutputs, HeadReader, difference_of_heads, reader_of
 from ..levels import Level, LevelPair
 from ..sources import dense_head
+from ..teacher.teacher import Teacher
 from .level_loss import Batch, LevelLoss
-
-if TYPE_CHECKING:
-    from ..teacher import Teacher
 
 
 class Sums(NamedTuple):
@@ -95,14 +93,14 @@ class HeadLoss(JointHeadLoss):
             raise ValueError(f"HeadLoss: images is above 0 and at most 1, got {images}: write 0.5 for half of them")
         self.images = images
 
-    def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
+    def check_models(self, student: nn.Module, teacher: Teacher) -> None:
         """Raise ValueError for a head of an unknown family."""
         reader_of(teacher.dense_head)
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[tuple[Tensor, ...]], batch: Batch) -> Tensor:
         """Weighted loss, from the student's maps `(B, C, H, W)` and the head's outputs for the teacher's, by level."""
         head, count = batch.teacher.dense_head, math.ceil(self.images * len(student[0]))
-        maps = self.connected([level[:count] for level in student], batch.teacher.num_levels)
+        maps = self.connected([level[:count] for level in student], len(batch.teacher_outputs))
         outputs = batch.teacher.head(maps)
         student_outputs = [outputs[pair.teacher.index] for pair in self.pairs]
         teacher_outputs = [[output[:count] for output in level] for level in teacher]
@@ -125,7 +123,7 @@ class OwnHeadLoss(JointHeadLoss):
     same_channels = False
     metric = "similarity.own_head"
 
-    def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
+    def check_models(self, student: nn.Module, teacher: Teacher) -> None:
         """Raise ValueError for heads that differ in classes, anchors or box coder, or are of an unknown family."""
         if problem := difference_of_heads(dense_head(student), teacher.dense_head, self.pairs):
             raise ValueError(

@@ -2,8 +2,8 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import torch.nn.functional as F
 from mmengine.structures import BaseDataElement
@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from ..heads import reader_of
 from ..levels import Level
 from ..sources import MAP_SOURCES, RoIOutputs, dense_head
-
-if TYPE_CHECKING:
-    from ..teacher import Teacher
+from ..teacher.teacher import Teacher
 
 Maps = Tensor | Sequence[Tensor]
 
@@ -29,7 +27,7 @@ class Batch:
     """Height and width of the padded images, in pixels."""
     student: nn.Module
     """The student, after its forward of the batch."""
-    teacher: "Teacher"
+    teacher: Teacher
     """`teacher.head(maps)` runs its frozen head on any maps."""
     teacher_maps: Sequence[Tensor] | None = None
     """All maps of the teacher's neck, those of unpaired levels too; `None` if no loss needs the neck."""
@@ -37,10 +35,6 @@ class Batch:
     """Raw outputs of the teacher's dense head, or RPN, for these maps, by level; `None` if no loss reads them."""
     stride: int | None = None
     """Stride of the level in pixels; `None` for a joint loss and for sources without strides."""
-
-    def at(self, stride: int | None) -> "Batch":
-        """The same batch at a level."""
-        return replace(self, stride=stride)
 
 
 class LevelLoss(nn.Module):
@@ -93,7 +87,7 @@ class LevelLoss(nn.Module):
         """Whether the student's map needs a 1x1 convolution before the loss."""
         return self.same_channels and student_channels != teacher_channels
 
-    def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
+    def check_models(self, student: nn.Module, teacher: Teacher) -> None:
         """Raise ValueError for a pair of models that the loss cannot use, before a training starts."""
 
     def forward(self, student: Maps, teacher: Maps, batch: Batch | None = None) -> Tensor:
@@ -139,17 +133,9 @@ class LevelLoss(nn.Module):
         """Whether the loss has any weight."""
         return self.loss_weight != 0
 
-    def is_degenerate(self, size: Sequence[int]) -> bool:
-        """Whether the loss is constant on outputs of height and width `size`."""
-        return False
-
-    def degenerate_message(self, size: Sequence[int]) -> str:
-        """Why `is_degenerate` says so, and what to write instead."""
-        return f"a map of {'x'.join(map(str, size))} is too small"
-
     def problem(self, size: Sequence[int]) -> str | None:
-        """`degenerate_message`, or `None` where the loss is not degenerate."""
-        return self.degenerate_message(size) if self.is_degenerate(size) else None
+        """Why the loss is constant on outputs of height and width `size`, and what to change; `None` if it is not."""
+        return None
 
     def metrics(self) -> dict[str, Tensor]:
         """Values of the last step to log, detached: here the similarity. No name holds "loss"."""
@@ -163,7 +149,7 @@ class LevelLoss(nn.Module):
     def describe(self, size: Sequence[int]) -> str:
         """Its cell in the table of levels, for an output of height and width `size`; of a joint loss for a list."""
         words = [f"weight {self.loss_weight:g}", *self.details(size)]
-        if self.is_degenerate(size):
+        if self.problem(size):
             words.append("inactive: too small")
         if self.connector is not None:
             words.append(f"connector {self.connector.in_channels} -> {self.connector.out_channels}")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pcka_mmdet.registry import MODELS
 
 from ..levels import Level
+from ..outputs import in_float32
 from ..training_state import iteration, seed
 from .level_loss import Batch, LevelLoss
 
@@ -31,9 +32,7 @@ class MimicLoss(LevelLoss):
         return True
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
-        teacher = self.align(student, teacher)
-        dtype = torch.promote_types(student.dtype, torch.float32)
-        student, teacher = student.to(dtype), teacher.to(dtype)
+        student, teacher = in_float32((student, self.align(student, teacher)))
         self.note_cosine(student, teacher)
         return self.loss_weight * F.mse_loss(student, teacher)
 

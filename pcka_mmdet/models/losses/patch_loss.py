@@ -11,6 +11,7 @@ from pcka_mmdet.functional import extract_patches
 from pcka_mmdet.functional.patches import AVERAGES, patch_grid
 from pcka_mmdet.registry import MODELS
 
+from ..outputs import in_float32
 from .level_loss import Batch, LevelLoss
 
 AUTO_PATCHES = 64
@@ -71,10 +72,9 @@ class PatchLoss(LevelLoss):
         teacher = self.align(student, teacher)
         return extract_patches(student, *options), extract_patches(teacher, *options)
 
-    def is_degenerate(self, size: Sequence[int]) -> bool:
-        return self.num_patches(*size) < self.min_patches
-
-    def degenerate_message(self, size: Sequence[int]) -> str:
+    def problem(self, size: Sequence[int]) -> str | None:
+        if self.num_patches(*size) >= self.min_patches:
+            return None
         (height, width), side = size, self.patch_side(*size)
         enough = side > 1 and height * width >= self.min_patches
         advice = "use a smaller patch_size" if enough else "leave the level out (strides=...), or use larger images"
@@ -138,8 +138,7 @@ class PatchedLoss(PatchLoss):
             self._check_effect(2 if patch_size == "auto" else patch_size)
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
-        dtype = torch.promote_types(student.dtype, torch.float32)
-        patches = self.cut(student.to(dtype), teacher.to(dtype))
+        patches = self.cut(in_float32(student), in_float32(teacher))
         self.note_cosine(*patches)
         return self.factor * self._mean_over_groups(*patches, self.patch_side(*student.shape[2:]))
 
@@ -148,12 +147,10 @@ class PatchedLoss(PatchLoss):
             student, teacher = (patches.unflatten(2, (-1, side, side)).contiguous() for patches in (student, teacher))
         return vmap(self.loss)(student, teacher).mean()
 
-    def is_degenerate(self, size: Sequence[int]) -> bool:
-        return super().is_degenerate(size) or (self.layout == "maps" and self.patch_side(*size) == 1)
-
-    def degenerate_message(self, size: Sequence[int]) -> str:
-        if super().is_degenerate(size):
-            return super().degenerate_message(size)
+    def problem(self, size: Sequence[int]) -> str | None:
+        problem = super().problem(size)
+        if problem or self.layout == "rows" or self.patch_side(*size) > 1:
+            return problem
         return (
             f"a map of {'x'.join(map(str, size))} has patches of side 1, and layout='maps' needs at least 2: give a "
             "patch_size, leave the level out (strides=...), or use layout='rows'"

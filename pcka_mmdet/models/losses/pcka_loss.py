@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from pcka_mmdet.functional import mmd, patch_cka
-from pcka_mmdet.functional.cka import CENTERINGS, MIN_SAMPLES
+from pcka_mmdet.functional.cka import min_samples
 from pcka_mmdet.functional.mmd import KERNELS
 from pcka_mmdet.registry import MODELS
 
@@ -43,19 +43,17 @@ class PCKALoss(PatchLoss):
         fit: str = "resize",
     ):
         super().__init__(loss_weight, patch_size, average, fit)
-        if centering not in CENTERINGS:
-            raise ValueError(f"PCKALoss: centering must be one of {CENTERINGS}, got {centering!r}")
+        self.min_patches, self.requirement = min_samples(centering), f"centering={centering!r}"
         if patch_size == "auto" and position_weight:
             raise ValueError("PCKALoss: position_weight needs patches of a given size: write a number for patch_size")
-        if position_weight and average == "channel" and patch_size**2 < MIN_SAMPLES[centering]:
+        if position_weight and average == "channel" and patch_size**2 < self.min_patches:
             raise ValueError(
                 f"PCKALoss: position_weight compares the positions within a patch; patch_size={patch_size} has "
-                f"{patch_size**2}, and centering={centering!r} needs {MIN_SAMPLES[centering]}: use larger patches, or "
+                f"{patch_size**2}, and {self.requirement} needs {self.min_patches}: use larger patches, or "
                 "position_weight=0"
             )
         self.centering, self.position_weight = centering, position_weight
         self.same_channels = self.same_channels or position_weight != 0
-        self.min_patches, self.requirement = MIN_SAMPLES[centering], f"centering={centering!r}"
 
     @property
     def active(self) -> bool:

@@ -11,7 +11,7 @@ from torch.distributed import ProcessGroup, get_backend, group, is_gloo_availabl
 
 from pcka_mmdet.configuration.sentence import warn
 from pcka_mmdet.functional import cka
-from pcka_mmdet.functional.cka import CENTERINGS, MIN_SAMPLES
+from pcka_mmdet.functional.cka import min_samples
 from pcka_mmdet.registry import MODELS
 
 from ..levels import Level
@@ -26,7 +26,7 @@ class RCKALoss(LevelLoss):
 
     `loss_weight * (1 - CKA(X, Y)) + class_weight * (1 - CKA(X', Y'))`, where X and Y hold one sample a row: a
     classifier's logits, an image's map as one vector, or the class logits of a proposal, if the teacher's most probable
-    class is not the background. With fewer samples than `MIN_SAMPLES` the loss is 0.
+    class is not the background. With fewer samples than the centering needs the loss is 0.
 
     Args:
         loss_weight: Weight of the term over samples.
@@ -51,10 +51,9 @@ class RCKALoss(LevelLoss):
         grid: int | None = None,
     ):
         super().__init__(loss_weight)
-        if centering not in CENTERINGS:
-            raise ValueError(f"RCKALoss: centering must be one of {CENTERINGS}, got {centering!r}")
         if grid is not None and grid < 1:
             raise ValueError(f"RCKALoss: grid is a number of cells, got {grid}: write 8, or None for whole maps")
+        self.min_samples = min_samples(centering)
         self.centering, self.class_weight = centering, class_weight
         self.gather, self.grid = gather, grid
         self.same_channels = class_weight != 0  # Gram matrices of samples compare any widths
@@ -69,10 +68,10 @@ class RCKALoss(LevelLoss):
         if self.class_weight and student.stride is not None:
             raise ValueError("RCKALoss: class_weight compares classes, and a map has none: use source='logits'")
         # the classes of a RoI head are known with its outputs
-        if self.class_weight and student.channels is not None and student.channels < MIN_SAMPLES[self.centering]:
+        if self.class_weight and student.channels is not None and student.channels < self.min_samples:
             raise ValueError(
                 f"RCKALoss: class_weight compares classes, and centering={self.centering!r} needs "
-                f"{MIN_SAMPLES[self.centering]} of them; there are {student.channels}: use class_weight=0"
+                f"{self.min_samples} of them; there are {student.channels}: use class_weight=0"
             )
         super().prepare(student, teacher)
 
@@ -96,7 +95,7 @@ class RCKALoss(LevelLoss):
         if self.gather:
             x, y = gathered(x), gathered(y)
         x, y = x.flatten(1), y.flatten(1)
-        if len(x) < MIN_SAMPLES[self.centering]:
+        if len(x) < self.min_samples:
             self.similarity = None
             self._warn_once(len(x))
             return zero_of([student], student)
@@ -111,7 +110,7 @@ class RCKALoss(LevelLoss):
         where, more = (" of all processes", "") if self.gather else ("", " or, with several processes, gather=True")
         message = (
             f"RCKALoss: a batch{where} has {samples} samples, and centering={self.centering!r} needs "
-            f"{MIN_SAMPLES[self.centering]}: its loss is 0. Use larger batches{more}"
+            f"{self.min_samples}: its loss is 0. Use larger batches{more}"
         )
         if not self._warned:
             warn(message)

@@ -1,7 +1,7 @@
 """A loss on the outputs of the teacher's RoI head for the student's maps. R is the number of proposals."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +12,9 @@ from pcka_mmdet.registry import MODELS
 from ..heads import boxes
 from ..outputs import zero_of
 from ..sources import RoIOutputs, stages
+from ..teacher.teacher import Teacher
 from .head_loss import JointHeadLoss, Sums
 from .level_loss import Batch
-
-if TYPE_CHECKING:
-    from ..teacher import Teacher
 
 ON_RPN = "use pcka_mmdet.HeadLoss, which reads the dense head or the RPN"
 
@@ -48,7 +46,7 @@ class RoIHeadLoss(JointHeadLoss):
             raise ValueError(f"RoIHeadLoss: proposals is at least 1, got {proposals}: write 128 for the default")
         self.proposals = proposals
 
-    def check_models(self, student: nn.Module, teacher: "Teacher") -> None:
+    def check_models(self, student: nn.Module, teacher: Teacher) -> None:
         """Raise ValueError for a RoI head that is missing, not loaded in full, or unknown, or has no common level."""
         if problem := problem_of_roi_head(teacher.detector):
             raise ValueError(f"RoIHeadLoss: {problem}: {ON_RPN}")

@@ -44,10 +44,6 @@ class FrozenHeads:
         """The dense head, or RPN."""
         return dense_head(self.detector)
 
-    @property
-    def num_levels(self) -> int:
-        return len(self._neck_levels)
-
     def head(self, maps: Sequence[Tensor | None]) -> list[tuple[Tensor, ...] | None]:
         """Raw outputs of the dense head, or RPN: for each level a map of each kind (class scores, boxes ...).
 
@@ -134,11 +130,6 @@ class FrozenHeads:
                 outputs.append(self._run_stage(extractor, head, maps, rois))
         return outputs
 
-    @torch.no_grad()
-    def try_dense_head(self) -> None:
-        """Run the dense head on maps of zeros; raises what it raises."""
-        self.head(self._zero_maps())
-
     def try_roi_head(self) -> None:
         """Run the RoI head on maps of zeros; raises what it raises."""
         self.own_proposals(self._zero_maps(), [(256, 256)], 2)
@@ -150,9 +141,7 @@ class FrozenHeads:
     @property
     def _stages(self) -> list[tuple[nn.Module, nn.Module]]:
         """RoI extractor and head of each stage."""
-        roi_head = getattr(self.detector, "roi_head", None)
-        if roi_head is None:
-            raise ValueError(f"{type(self.detector).__name__} has no RoI head: choose a two-stage teacher")
+        roi_head = self.detector.roi_head
         return list(zip(stages(roi_head, "bbox_roi_extractor"), stages(roi_head, "bbox_head"), strict=True))
 
     def _run_stage(self, extractor: nn.Module, head: nn.Module, maps: Sequence[Tensor], rois: Tensor) -> RoIOutputs:

@@ -6,7 +6,7 @@ Shape shorthand: a batch of images is `(B, 3, H, W)`, or of a classifier's grey 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ..outputs import constant
 from ..training_state import tried
 
 COMMON_DIVISOR = 32
@@ -65,10 +66,13 @@ def renormalise(
     """
     if source == target:
         return images
-    factor, shift = _factor_and_shift(source, target, images.device, images.dtype)
+    mean, std, new_mean, new_std = (
+        constant(values, images.device, images.dtype).view(-1, 1, 1)
+        for values in (source.mean, source.std, target.mean, target.std)
+    )
     if source.swaps_channels != target.swaps_channels:
-        images = images.flip(1)
-    images = images * factor + shift
+        images, mean, std = images.flip(1), mean.flip(0), std.flip(0)
+    images = images * (std / new_std) + (mean - new_mean) / new_std
     for image, sample in zip(images, samples if samples and source.pads else (), strict=False):
         shape = getattr(sample, "img_shape", None)
         if shape is None:
@@ -82,20 +86,6 @@ def renormalise(
         if width < images.shape[3]:
             image[:, :, width:].fill_(target.pad_value)
     return images
-
-
-@lru_cache(maxsize=64)  # a GPU would wait for them in each step
-def _factor_and_shift(
-    source: Normalisation, target: Normalisation, device: torch.device, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """Constants `(3, 1, 1)` or `(1, 1, 1)` by which `renormalise` multiplies the pixels, and that it adds."""
-    mean, std, new_mean, new_std = (
-        torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1)
-        for values in (source.mean, source.std, target.mean, target.std)
-    )
-    if source.swaps_channels != target.swaps_channels:
-        mean, std = mean.flip(0), std.flip(0)
-    return std / new_std, (mean - new_mean) / new_std
 
 
 @torch.no_grad()

@@ -46,13 +46,9 @@ class NeckForward:
         self.has_fused = False
         """Whether the detector's weights may differ from the loaded ones."""
         self.optimised: BaseModel | None = None
-        """The detector that runs; `None` until the next call."""
+        """The detector that runs; `None` makes the next call optimise again, for weights that have changed or moved."""
         self._recorder: SourceRecorder | None = None  # of the backbone
         self._forwards: dict[str, Callable[[Tensor], Sequence[Tensor]]] = {}  # by the part that ends it
-
-    def reset(self) -> None:
-        """Optimise again on the next call: the detector's weights have changed or moved."""
-        self.optimised = None
 
     @torch.no_grad()
     def __call__(self, images: Tensor, wanted: Collection[str] = ("neck",)) -> Record:

@@ -137,10 +137,7 @@ def in_precision(detector: BaseModel, precision: str, image: Tensor) -> tuple[Ba
 def dtype_on(device: torch.device, precision: str) -> torch.dtype | None:
     """The type that a teacher computes in; `None` leaves it to autocast, without which it is float32.
 
-    `'auto'` chooses bfloat16 where the processor does not have to emulate it.
-
-    Raises:
-        ValueError: The precision is unknown.
+    `'auto'` chooses bfloat16 where the processor does not have to emulate it. Raises ValueError for an unknown one.
     """
     if precision == "auto":
         return torch.bfloat16 if has_bfloat16(device) else None

@@ -72,7 +72,7 @@ class Teacher(FrozenHeads):
         """Move the weights to where `nn.Module._apply` would, keeping their values and precision."""
         if not self._borrowed:
             self.detector._apply(lambda tensor: tensor.to(change(tensor.new_empty(0)).device))
-            self.neck_forward.reset()
+            self.neck_forward.optimised = None
 
     @torch.no_grad()
     def __call__(
@@ -123,7 +123,8 @@ class Teacher(FrozenHeads):
                 "leave the loss out (--recipe maps compares the neck maps)"
             )
         if "head" in heads:
-            self.try_dense_head()
+            with torch.no_grad():
+                self.head(self._zero_maps())
 
     def _take_copy(self, device: torch.device) -> None:
         """Replace the borrowed detector by a copy on `device`."""

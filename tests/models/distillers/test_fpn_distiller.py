@@ -10,8 +10,8 @@ from mmengine.logging import MessageHub
 
 from pcka_mmdet.models import FPNDistiller, PCKALoss
 from pcka_mmdet.models.algorithms.nonfinite_guard import explain
-from pcka_mmdet.models.distillers import TeacherStep
-from pcka_mmdet.models.losses import Batch
+from pcka_mmdet.models.distillers.fpn_distiller import TeacherStep
+from pcka_mmdet.models.losses.level_loss import Batch
 from pcka_mmdet.registry import MODELS
 from tests.detectors import build, retinanet
 

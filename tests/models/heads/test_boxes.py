@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from pcka_mmdet.models.heads.boxes import constant, decode, difference, giou
+from pcka_mmdet.models.heads.boxes import decode, difference, giou
+from pcka_mmdet.models.outputs import constant
 from tests.boxes import giou as reference_giou
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pcka_mmdet.models.losses import ForeignLoss
+from pcka_mmdet.models.losses.level_loss import ForeignLoss
 from pcka_mmdet.models.sources import RoIOutputs
 from pcka_mmdet.registry import MODELS
 from tests.detectors import NUM_CLASSES, build, distillation, faster_rcnn, raw_batch, retinanet

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from pcka_mmdet.models import FPNDistill
-from pcka_mmdet.models.distillers import TeacherStep
+from pcka_mmdet.models.distillers.fpn_distiller import TeacherStep
 from pcka_mmdet.models.heads import reader_of
-from pcka_mmdet.models.losses import Batch
 from pcka_mmdet.models.losses.head_loss import compare as compare_outputs
 from pcka_mmdet.models.losses.head_loss import compare_levels
+from pcka_mmdet.models.losses.level_loss import Batch
 from tests.boxes import box_difference, corners
 from tests.detectors import (
     atss,
@@ -51,7 +51,7 @@ def distilled(teacher: dict, student: dict | None = None, **options) -> FPNDisti
 def compare(model: FPNDistill, student: list[torch.Tensor], teacher: list[torch.Tensor]) -> torch.Tensor:
     """The loss between two sets of neck maps."""
     record = dict(head=model._teacher.head(teacher))
-    batch = Batch(None, (128, 128), model.student, model._teacher)
+    batch = Batch(None, (128, 128), model.student, model._teacher, teacher_outputs=record["head"])
     return model.distiller.compute_distill_losses(dict(neck=student), [TeacherStep(record, batch)])["loss_head"]
 
 

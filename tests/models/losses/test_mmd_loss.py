@@ -44,9 +44,9 @@ def test_equal_channels_only_where_they_are_compared():
 
 def test_a_single_patch_says_nothing():
     loss = MMDLoss(patch_size=12)
-    assert loss.is_degenerate((8, 12)) and not loss.is_degenerate((13, 12))
+    assert loss.problem((13, 12)) is None
     message = "a map of 8x12 has 1 patch of side 12, and MMDLoss needs 2: use a smaller patch_size"
-    assert loss.degenerate_message((8, 12)) == message
+    assert loss.problem((8, 12)) == message
     with pytest.raises(ValueError, match=message):
         loss(maps(), maps(seed=1))
     assert MMDLoss(patch_size=4).describe((8, 12)) == "weight 1, 6 patches of 4"

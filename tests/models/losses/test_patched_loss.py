@@ -129,10 +129,10 @@ def test_what_the_distiller_asks():
     loss = PatchedLoss(dict(CHANNELS, loss_weight=1.5), 2.0, "maps", patch_size="auto", average="batch")
     assert loss.needs_connector(3, 5) and not loss.needs_connector(3, 3)
     assert loss.describe((16, 16)) == "weight 3, mmrazor.ChannelWiseDivergence on maps, 64 patches of 2"
-    assert loss.is_degenerate((1, 1)) and loss.active
-    assert loss.is_degenerate((8, 8)) and not loss.is_degenerate((16, 16))
-    assert "a map of 8x8 has patches of side 1, and layout='maps' needs at least 2" in loss.degenerate_message((8, 8))
-    assert not PatchedLoss(DIST, patch_size="auto").is_degenerate((8, 8))
+    assert loss.problem((1, 1)) and loss.active
+    assert loss.problem((16, 16)) is None
+    assert "a map of 8x8 has patches of side 1, and layout='maps' needs at least 2" in loss.problem((8, 8))
+    assert PatchedLoss(DIST, patch_size="auto").problem((8, 8)) is None
     assert not PatchedLoss(dict(DIST, loss_weight=0.0), patch_size=2).active
     double, single = PatchedLoss(DIST, 2.0, patch_size=2), PatchedLoss(DIST, patch_size=2)
     torch.testing.assert_close(double(maps(0), maps(1)), 2 * single(maps(0), maps(1)))

@@ -110,7 +110,7 @@ def test_levels_of_one_to_four_patches(centering, needed):
     for patches in (1, 2, 3, 4):
         student = torch.randn(2, 3, 4, 4 * patches, requires_grad=True)
         teacher = torch.randn(2, 3, 4, 4 * patches)
-        assert loss.is_degenerate((4, 4 * patches)) == (patches < needed)
+        assert bool(loss.problem((4, 4 * patches))) == (patches < needed)
         if patches < needed:
             with pytest.raises(ValueError, match=f"4x{4 * patches} has {patches} patch(es)? of side 4.*needs {needed}"):
                 loss(student, teacher)

@@ -5,12 +5,12 @@ import copy
 import pytest
 import torch
 
-from pcka_mmdet.models import FPNDistill
-from pcka_mmdet.models.distillers import TeacherStep
-from pcka_mmdet.models.losses import Batch, RoIHeadLoss
+from pcka_mmdet.models import FPNDistill, RoIHeadLoss
+from pcka_mmdet.models.distillers.fpn_distiller import TeacherStep
+from pcka_mmdet.models.losses.level_loss import Batch
 from pcka_mmdet.models.sources import RoIOutputs
-from pcka_mmdet.models.teacher import Teacher
 from pcka_mmdet.models.teacher.heads import _refined
+from pcka_mmdet.models.teacher.teacher import Teacher
 from tests.boxes import corners, giou
 from tests.detectors import build, faster_rcnn, maps, raw_batch, retinanet, step
 
