@@ -133,9 +133,13 @@ class LevelLoss(nn.Module):
         """Whether the loss has any weight."""
         return self.loss_weight != 0
 
+    def is_degenerate(self, size: Sequence[int]) -> bool:
+        """Whether the loss is constant on outputs of height and width `size`."""
+        return False
+
     def problem(self, size: Sequence[int]) -> str | None:
-        """Why the loss is constant on outputs of height and width `size`, and what to change; `None` if it is not."""
-        return None
+        """Why the loss `is_degenerate`, and what to change; `None` if it is not."""
+        return f"a map of {'x'.join(map(str, size))} is too small" if self.is_degenerate(size) else None
 
     def metrics(self) -> dict[str, Tensor]:
         """Values of the last step to log, detached: here the similarity. No name holds "loss"."""
@@ -149,7 +153,7 @@ class LevelLoss(nn.Module):
     def describe(self, size: Sequence[int]) -> str:
         """Its cell in the table of levels, for an output of height and width `size`; of a joint loss for a list."""
         words = [f"weight {self.loss_weight:g}", *self.details(size)]
-        if self.problem(size):
+        if self.is_degenerate(size):
             words.append("inactive: too small")
         if self.connector is not None:
             words.append(f"connector {self.connector.in_channels} -> {self.connector.out_channels}")

@@ -72,8 +72,11 @@ class PatchLoss(LevelLoss):
         teacher = self.align(student, teacher)
         return extract_patches(student, *options), extract_patches(teacher, *options)
 
+    def is_degenerate(self, size: Sequence[int]) -> bool:
+        return self.num_patches(*size) < self.min_patches
+
     def problem(self, size: Sequence[int]) -> str | None:
-        if self.num_patches(*size) >= self.min_patches:
+        if not self.is_degenerate(size):
             return None
         (height, width), side = size, self.patch_side(*size)
         enough = side > 1 and height * width >= self.min_patches
@@ -147,10 +150,12 @@ class PatchedLoss(PatchLoss):
             student, teacher = (patches.unflatten(2, (-1, side, side)).contiguous() for patches in (student, teacher))
         return vmap(self.loss)(student, teacher).mean()
 
+    def is_degenerate(self, size: Sequence[int]) -> bool:
+        return super().is_degenerate(size) or (self.layout == "maps" and self.patch_side(*size) == 1)
+
     def problem(self, size: Sequence[int]) -> str | None:
-        problem = super().problem(size)
-        if problem or self.layout == "rows" or self.patch_side(*size) > 1:
-            return problem
+        if super().is_degenerate(size) or not self.is_degenerate(size):
+            return super().problem(size)
         return (
             f"a map of {'x'.join(map(str, size))} has patches of side 1, and layout='maps' needs at least 2: give a "
             "patch_size, leave the level out (strides=...), or use layout='rows'"
