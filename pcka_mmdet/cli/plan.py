@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
     DefaultScope.get_instance("plan", scope_name="mmdet")
     losses, model = losses_of(config.model), plan.build_untrained(config)
     student = multiply_adds(model.student.eval(), *size)
-    teacher = plan.count_teacher(config.model.teacher, size, losses)
+    teacher = plan.count_teacher(model.teacher, size, losses)
     proposals, passes = plan.compared_proposals(losses), plan.head_passes(losses)
     factor = 1 + (teacher.to_neck + passes * teacher.head + 3 * teacher.roi_head) / (3 * student)
     memory = plan.count_memory(model, config, size)

@@ -14,7 +14,8 @@ from pcka_mmdet.configuration.data_set import all_innermost
 from pcka_mmdet.configuration.detector import plain_dict
 from pcka_mmdet.engine.checks import preflight
 from pcka_mmdet.engine.checks.annotations import check_annotations
-from pcka_mmdet.engine.hooks import ProgressHook, StudentWeightsHook
+from pcka_mmdet.engine.hooks.console import ProgressHook
+from pcka_mmdet.engine.hooks.student_checkpoint import StudentWeightsHook
 from pcka_mmdet.engine.runner import build_runner
 
 from .arguments import add_common_arguments, runner_config

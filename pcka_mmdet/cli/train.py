@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from pcka_mmdet.engine.checks.teacher_check import check_options
-from pcka_mmdet.engine.hooks import ProgressHook
+from pcka_mmdet.engine.hooks.console import ProgressHook
 from pcka_mmdet.engine.training import TrainingOptions, run_training
 from pcka_mmdet.report.scalars import last_metric
 

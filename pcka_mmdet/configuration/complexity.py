@@ -14,10 +14,7 @@ from .distillation import padded_size
 
 
 def complexity(model: dict, height: int, width: int) -> dict[str, int]:
-    """Parameters and multiply-adds (`flops`) of a detector, or of a distillation's student, for a padded image.
-
-    Both are as MMEngine's `get_model_complexity_info` counts them.
-    """
+    """Parameters and multiply-adds (`flops`), as MMEngine counts them, of a detector or a distillation's student."""
     detector = build_detector(model.get("architecture", model)).eval()
     return {"parameters": parameter_count(detector)[""], "flops": multiply_adds(detector, height, width)}
 

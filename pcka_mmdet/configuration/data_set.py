@@ -41,11 +41,6 @@ def annotation_file(dataset: dict) -> Path:
     return Path(annotation_path(dataset))
 
 
-def annotation_files(dataset: dict) -> list[Path]:
-    """The annotation files of all innermost data sets."""
-    return [annotation_file(part) for part in all_innermost(dataset)]
-
-
 def evaluators(config: Config, option: str) -> dict[str, dict]:
     """The metrics of `val_evaluator` or `test_evaluator` by place in the config (`test_evaluator.0`)."""
     place, given = option, config.get(option) or []
@@ -91,10 +86,7 @@ def known_classes(config: Config) -> tuple[str, ...] | None:
 
 
 def find_metric(metrics: Mapping[str, float] | None, wanted: str = METRIC) -> tuple[str, float] | None:
-    """Name and value of the first metric whose name ends with `wanted`; `None` if there is none.
-
-    Without any metric the value is 0: MMDetection gives none if nothing was detected.
-    """
-    if not metrics:
+    """Name and value of the first metric whose name ends with `wanted`; `None` if there is none."""
+    if not metrics:  # MMDetection gives none if nothing was detected
         return wanted, 0.0
     return next(((name, value) for name, value in metrics.items() if name.endswith(wanted)), None)

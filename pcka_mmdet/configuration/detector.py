@@ -17,11 +17,7 @@ def plain_dict(config: Config | ConfigDict) -> dict:
 
 
 def with_known_names(node: Any) -> Any:
-    """Nested values with operators and initializers by their registered names (`nms` for `mmcv.ops.nms`).
-
-    MMEngine writes `mmengine.model.PretrainedInit` for `Pretrained`. Models would not know the class by that name, and
-    would initialise layers after it has loaded their weights.
-    """
+    """Nested values with operators and initializers by their registered names (`nms` for `mmcv.ops.nms`)."""
     return replaced(node, _known_name)
 
 
@@ -29,6 +25,7 @@ def _known_name(name: str) -> str:
     last = name.rpartition(".")[2]
     if name.startswith("mmcv.ops."):
         return last
+    # models do not know `mmengine.model.PretrainedInit`, and would initialise layers after it has loaded their weights
     return last.removesuffix("Init") if name.startswith("mmengine.model.") and last.endswith("Init") else name
 
 
@@ -52,11 +49,7 @@ def model_config(spec: str | dict) -> ConfigDict:
 
 
 def model_of(config: Config, path: str, overrides: dict[str, Any] | None = None) -> ConfigDict:
-    """The model of the detector's config at `path`, to which preprocessor, scope and overrides are added in place.
-
-    Raises:
-        ValueError: The config has no `model`.
-    """
+    """The `model` of the config at `path`, with preprocessor, scope and overrides added in place; or a ValueError."""
     if "model" not in config:
         raise ValueError(f"the config {path!r} defines no `model`: give the config of a detector")
     if "data_preprocessor" in config:

@@ -71,10 +71,7 @@ def write_out_mmrazor_detectors(config: Config) -> None:
     """Replace `cfg_path`, in place, by the model dict where MMRazor would build another detector.
 
     MMRazor supports only `dict(cfg_path='mmdet::...', pretrained=...)`. It silently drops overrides of keys that the
-    model has, and fails on a local path.
-
-    Raises:
-        ValueError: `pretrained` is set together with overrides or a local path. See also `model_config`.
+    model has, and fails on a local path. A ValueError refuses `pretrained` beside either.
     """
     if is_distillation(config) and not is_fpn_distill(config):
         config.model = _written_out(config.model)

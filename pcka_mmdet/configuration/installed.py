@@ -27,11 +27,7 @@ OLDEST_TORCH = (2, 1)
 
 
 def check_package(name: str) -> None:
-    """Refuse to go on without a package of `INSTALL`; whoever imports another one says what is missing.
-
-    Raises:
-        ValueError: It is not installed.
-    """
+    """Raise a ValueError if a package of `INSTALL` is missing; the import of another one fails by itself."""
     if name in INSTALL and find_spec(name) is None:
         raise ValueError(f"the package {name!r} is missing: {INSTALL[name]}")
 
@@ -44,10 +40,9 @@ def missing() -> list[str]:
         torch = version("torch")
         if tuple(map(int, re.findall(r"\d+", torch)[:2])) < OLDEST_TORCH:
             oldest = ".".join(map(str, OLDEST_TORCH))
-            text = (
+            sentences.append(
                 f"torch {torch} is installed, and pcka_mmdet needs {oldest} or newer: install it, and the mmcv for it"
             )
-            sentences.append(text)
     return sentences
 
 

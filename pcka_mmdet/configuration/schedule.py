@@ -6,9 +6,10 @@ import math
 from mmengine.config import Config
 
 from .data_set import all_innermost, annotation_file, repeats
+from .nested import replaced
 
-SCALED_IN_SCHEDULERS = ("begin", "end", "total_steps", "T_max")
-SCALED_IN_HOOKS = ("begin_epoch", "stop_epoch", "switch_epoch", "num_last_epochs", "stop")
+OF_SCHEDULERS = {"begin", "end", "total_steps", "T_max", "milestones"}
+OF_HOOKS = {"begin_epoch", "stop_epoch", "switch_epoch", "num_last_epochs", "stop"}
 """Settings that are shares of the training. `stop`, of `LossScheduleHook`, counts iterations."""
 
 
@@ -36,26 +37,20 @@ def _num_images(dataset: dict) -> int:
 
 
 def set_epochs(config: Config, epochs: int) -> None:
-    """Set the number of epochs, and scale the schedules of learning rate and distillation with it.
-
-    Raises:
-        ValueError: `epochs` is below 1.
-    """
+    """Set the number of epochs, and scale the schedules with it; a ValueError refuses a number below 1."""
     if epochs < 1:
         raise ValueError(f"epochs={epochs!r} should be at least 1; write for instance epochs=20")
     factor = epochs / config.train_cfg.max_epochs
-    if factor == 1:
-        return
+
+    def scaled(number: int) -> int:
+        return max(1, round(number * factor)) if number else 0
+
     config.train_cfg.max_epochs = epochs
     if "max_epochs" in config:
         config.max_epochs = epochs
     schedulers = config.get("param_scheduler") or []
     schedulers = [schedulers] if isinstance(schedulers, dict) else schedulers
-    scaled = [(settings, SCALED_IN_SCHEDULERS) for settings in schedulers if settings.get("by_epoch", True)]
-    hooks = [(hook, SCALED_IN_HOOKS) for hook in config.get("custom_hooks") or []]
-    for settings, keys in [*scaled, *hooks]:
-        for key in keys:
-            if settings.get(key) and isinstance(settings[key], int):
-                settings[key] = max(1, round(settings[key] * factor))
-        if "milestones" in settings:
-            settings["milestones"] = [max(1, round(milestone * factor)) for milestone in settings["milestones"]]
+    by_epoch = [scheduler for scheduler in schedulers if scheduler.get("by_epoch", True)]
+    for settings in [*by_epoch, *(config.get("custom_hooks") or [])]:
+        for key in settings.keys() & (OF_SCHEDULERS | OF_HOOKS):
+            settings[key] = replaced(settings[key], scaled, int)

@@ -91,11 +91,7 @@ def replay(path: str, config: Config | None = None) -> Replay:
 
 
 def read_batch(path: str, config: Config | None = None) -> tuple[Config, dict, dict]:
-    """The config, the whole content and the batch of a saved step.
-
-    Args:
-        path: The file.
-        config: The config of the training. By default the text in the file, which is read as data.
+    """The config, the whole content and the batch of a saved step. By default the config is the text in the file.
 
     Raises:
         FileNotFoundError: The file is missing.

@@ -7,16 +7,13 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.model import BaseModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from pcka_mmdet.checkpoints.atomic_write import atomic_write
 from pcka_mmdet.checkpoints.config_text import GIVE_CONFIG
 from pcka_mmdet.checkpoints.student import read_student
 from pcka_mmdet.models.levels import neck_levels
 from pcka_mmdet.models.teacher.images import Normalisation, size_divisor
-
-INPUT = "images"
 
 
 def export_onnx(
@@ -61,15 +58,15 @@ def export_onnx(
         padded = " ".join(str(side + -side % divisor) for side in shape)
         raise ValueError(f"the detector pads {shape[0]} x {shape[1]} to multiples of {divisor}: give --shape {padded}")
     strides = [level.stride for level in neck_levels(detector)]
-    images, model = torch.zeros(1, 3, *shape), HeadMaps(detector).eval()
+    images = torch.zeros(1, 3, *shape)
     with torch.no_grad():
-        outputs = detector(images, mode="tensor")
+        outputs = detector.eval()(images)  # kind by kind, each from fine to coarse
     names = []
     for argument, maps in zip(inspect.signature(detector.bbox_head.predict_by_feat).parameters, outputs):
         names += [argument] if isinstance(maps, Tensor) else [f"{argument}_s{stride}" for stride in strides]
     try:
         program = torch.onnx.export(
-            model, (images,), dynamo=True, input_names=[INPUT], output_names=names, verbose=False
+            detector, (images,), dynamo=True, input_names=["images"], output_names=names, verbose=False
         )
     except torch.onnx.OnnxExporterError as error:
         raise ValueError(f"torch cannot export this {type(detector).__name__}: {error}") from error
@@ -84,16 +81,3 @@ def export_onnx(
     )
     atomic_write(Path(target), program.model_proto.SerializeToString())
     return names
-
-
-class HeadMaps(nn.Module):
-    """All outputs of a one-stage detector's head as one flat tuple: kind by kind, each from fine to coarse."""
-
-    def __init__(self, detector: BaseModel):
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Maps of normalised images `(B, 3, H, W)`."""
-        kinds = self.detector(images, mode="tensor")
-        return tuple(output for kind in kinds for output in ([kind] if isinstance(kind, Tensor) else kind))

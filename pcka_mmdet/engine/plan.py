@@ -1,5 +1,6 @@
 """The cost of a distillation with random weights: multiply-adds and memory, by the formulas of docs/performance.md."""
 
+import copy
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,15 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from mmengine.config import Config, ConfigDict
-from mmengine.model import revert_sync_batchnorm
+from mmengine.config import Config
+from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from pcka_mmdet.configuration.complexity import multiply_adds
 from pcka_mmdet.configuration.data_set import all_innermost, annotation_file, repeats
-from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.detector import build_detector, model_of
 from pcka_mmdet.configuration.distillation import padded_size
 from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.configuration.schedule import num_images
@@ -59,18 +60,16 @@ class Memory:
 
 def build_untrained(config: Config) -> FPNDistill:
     """The distillation with random weights: no file of weights is read."""
-    spec = ConfigDict(config.model.to_dict())
+    spec = copy.deepcopy(model_of(config, str(config.filename)))
     spec.update(teacher_ckpt="random", teacher_precision="fp32", init_student=None, inherit=[])
-    if config.get("data_preprocessor") and "data_preprocessor" not in spec:
-        spec.data_preprocessor = config.data_preprocessor
     model = revert_sync_batchnorm(build_detector(spec))
     model.level_table = ""  # the first step would log it
     return model
 
 
-def count_teacher(spec: dict, size: Sequence[int], losses: dict[str, dict]) -> TeacherCounts:
-    """Build the teacher and count what these losses need."""
-    detector, proposals = build_detector(spec).eval(), compared_proposals(losses)
+def count_teacher(detector: BaseModel, size: Sequence[int], losses: dict[str, dict]) -> TeacherCounts:
+    """What these losses need of a teacher, which is in eval mode."""
+    proposals = compared_proposals(losses)
 
     def with_neck(head: Callable[[tuple[Tensor, ...]], tuple]) -> int:
         """Multiply-adds of backbone, neck and a head on the maps."""

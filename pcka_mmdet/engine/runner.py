@@ -79,13 +79,21 @@ def resumed_checkpoint(runner: Runner) -> str | None:
     return (runner._load_from or find_latest_checkpoint(runner.work_dir)) if runner._resume else None
 
 
+def best_checkpoints(hook: CheckpointHook) -> dict[str, str]:
+    """The best checkpoints so far, by metric."""
+    if not hook.save_best:
+        return {}
+    several = len(hook.key_indicators) > 1
+    paths = hook.best_ckpt_path_dict if several else {hook.key_indicators[0]: hook.best_ckpt_path}
+    return {key: path for key, path in paths.items() if path is not None}
+
+
 def kept_checkpoints(runner: Runner) -> tuple[str | None, str | None]:
     """The best checkpoint of a training (of several metrics, the first's) and the newest; `None` where none is kept."""
-    hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
-    several = getattr(hook, "best_ckpt_path_dict", {}).values()
-    best = next(filter(None, [getattr(hook, "best_ckpt_path", None), *several]), None)
+    hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+    best = [path for hook in hooks for path in best_checkpoints(hook).values()]
     pointer = Path(runner.work_dir) / "last_checkpoint"
-    return best, pointer.read_text().strip() if pointer.is_file() else None
+    return best[0] if best else None, pointer.read_text().strip() if pointer.is_file() else None
 
 
 def forget_initial_weights(runner: Runner) -> None:

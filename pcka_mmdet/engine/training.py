@@ -19,11 +19,17 @@ from pcka_mmdet.registry import HOOKS
 
 from .checks import preflight
 from .checks.teacher_check import check_teacher
-from .hooks import EVERY_TRAINING, NonFiniteLossHook, StudentCheckpointHook
-from .hooks.console import shorten_console_lines
+from .hooks.console import FreshMetricsHook, shorten_console_lines
+from .hooks.distillation import BalanceAdviceHook, SeparateClippingHook
+from .hooks.nonfinite_loss import NonFiniteLossHook
+from .hooks.similarity import SimilarityHook
+from .hooks.student_checkpoint import StudentCheckpointHook
 from .nonfinite import save_step
 from .runner import build_runner, build_training_set, on_cpu
 from .work_dir import reserved
+
+EVERY_TRAINING = (NonFiniteLossHook, SimilarityHook, BalanceAdviceHook, SeparateClippingHook, FreshMetricsHook)
+"""Hooks that `run_training` adds, with their default options, where a config has none of the kind."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +100,7 @@ def _drop_load_from(config: Config) -> None:
 
 
 def _log_to_files(config: Config) -> None:
-    """Log into the work directory, whatever backends the config names: the report, `--baseline` and `distill` read the
-    log there."""
+    """Log into the work directory too, where the report, `--baseline` and `distill` read the log."""
     visualizer = config.get("visualizer") or {}
     backends = list(visualizer.get("vis_backends") or [])
     if visualizer and "LocalVisBackend" not in [last_name(backend["type"]) for backend in backends]:
@@ -103,8 +108,7 @@ def _log_to_files(config: Config) -> None:
 
 
 def _use_student_checkpoints(config: Config, allow_teacher_change: bool) -> None:
-    """Replace MMEngine's checkpoint hook by `StudentCheckpointHook`. A hook that writes to a remote place, and a hook
-    of another class, stay."""
+    """Replace MMEngine's checkpoint hook, unless it writes to a remote place; a hook of another class stays."""
     if config.get("default_hooks") is None:
         config.default_hooks = ConfigDict()
     hook, kind = config.default_hooks.setdefault("checkpoint", ConfigDict(type="CheckpointHook")), None

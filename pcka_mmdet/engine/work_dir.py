@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,17 +39,10 @@ def reserved(config: Config, resumes: bool) -> Iterator[None]:
         ValueError: It holds another training, see `check_record`; or the folder of the checkpoints (`out_dir`) holds
             those of another work directory.
     """
-    work_dir = Path(config.work_dir)
-    try:
-        work_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=work_dir):
-            pass
-    except OSError as error:
-        reason = f"cannot be written to ({error.strerror}): name another by --work-dir"
-        raise OSError(f"the work directory {config.work_dir!r} {reason}") from error
     if os.environ.get(RANKS.get(config.launcher, ""), "0") != "0":
         yield
         return
+    work_dir = Path(config.work_dir)
     with exclusive(work_dir), _reserved_checkpoints(config):
         record = training_record(config)
         check_record(record, work_dir, resumes)
@@ -82,8 +74,13 @@ def _reserved_checkpoints(config: Config) -> Iterator[None]:
 def exclusive(folder: Path) -> Iterator[int]:
     """Lock a folder, or raise a BlockingIOError if another run holds it. Yields the lock's descriptor, which child
     processes may inherit and hold. The system frees the lock when its holders end, killed or not."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a+")
+    except OSError as error:
+        reason = f"cannot be written to ({error.strerror}): name another by --work-dir"
+        raise OSError(f"the folder {str(folder)!r} {reason}, or by out_dir of the checkpoint hook") from error
+    with lock as file:
         deadline = time.monotonic() + PATIENCE
         while not _try_lock(file):
             if time.monotonic() > deadline:

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.files import file_sha256
 from pcka_mmdet.configuration.complexity import complexity_in_test
-from pcka_mmdet.configuration.data_set import annotation_files
+from pcka_mmdet.configuration.data_set import all_innermost, annotation_file
 from pcka_mmdet.configuration.schedule import training_iterations
 from pcka_mmdet.report import scalars
 from pcka_mmdet.report.run import RESULTS, words_of_test
@@ -125,7 +125,8 @@ class Training(Stage):
         cost: float = 1.0,
         requires: Sequence["Training"] = (),
     ):
-        annotations = "".join(map(file_sha256, annotation_files(config.train_dataloader.dataset)))
+        files = map(annotation_file, all_innermost(config.train_dataloader.dataset))
+        annotations = "".join(map(file_sha256, files))
         super().__init__(name, folder, [config.to_dict(), annotations], requires)
         self.config = config
         self.config_file = folder.with_name(f"{folder.name}.py")

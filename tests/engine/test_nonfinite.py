@@ -10,7 +10,7 @@ from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from mmrazor.engine import StopDistillHook  # noqa: F401  (registers it)
 
-from pcka_mmdet.engine.hooks import NonFiniteLossHook
+from pcka_mmdet.engine.hooks.nonfinite_loss import NonFiniteLossHook
 from pcka_mmdet.engine.nonfinite import replay, save_step
 from pcka_mmdet.registry import OPTIM_WRAPPERS
 from tests.detectors import EVERY_KIND, build, distillation, retinanet, yolox

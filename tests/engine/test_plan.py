@@ -69,12 +69,16 @@ def test_what_runs_of_a_two_stage_teacher():
     assert head_passes(dict(head=head)) == 2.0 and head_passes(dict(roi=roi)) == 1.0 and head_passes({}) == 0.0
     assert compared_proposals(dict(roi=roi)) == 128 and compared_proposals(dict(head=head)) == 0
     few, many, cascade = (
-        count_teacher(faster_rcnn(stages), [64, 96], dict(head=head, roi=dict(roi, proposals=number)))
+        count_teacher(
+            build_detector(faster_rcnn(stages)).eval(),
+            [64, 96],
+            dict(head=head, roi=dict(roi, proposals=number)),
+        )
         for stages, number in ((1, 10), (1, 30), (3, 10))
     )
     assert 0 < few.head == many.head and few.roi_head > 0 and many.roi_head == 3 * few.roi_head
     assert 2 * few.roi_head < cascade.roi_head
-    dense = count_teacher(retinanet(), [64, 96], dict(head=head))
+    dense = count_teacher(build_detector(retinanet()).eval(), [64, 96], dict(head=head))
     student = multiply_adds(build_detector(retinanet()).eval(), 64, 96)
     assert student == dense.to_neck + dense.head and dense.roi_head == 0
 

@@ -7,7 +7,9 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from pcka_mmdet.engine import hooks, runner, training
+from pcka_mmdet.engine import runner, training
+from pcka_mmdet.engine.hooks.console import ProgressHook
+from pcka_mmdet.engine.hooks.similarity import SimilarityHook
 
 
 @pytest.mark.parametrize(
@@ -25,7 +27,7 @@ def test_several_processes_use_gloo_where_there_is_no_gpu_or_its_like(device, gl
 
 def test_a_training_has_our_hooks(monkeypatch):
     """Those of the config, else with their default options; the caller's come last."""
-    given, more = hooks.SimilarityHook(), hooks.ProgressHook()
+    given, more = SimilarityHook(), ProgressHook()
     run = SimpleNamespace(hooks=[given], train_loop=None, train=lambda: None, logger=SimpleNamespace(info=print))
     run.register_hook = run.hooks.append
     monkeypatch.setattr(training, "build_runner", lambda config: run)

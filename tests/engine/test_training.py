@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from pcka_mmdet.engine import training
-from pcka_mmdet.engine.hooks import StudentCheckpointHook
+from pcka_mmdet.engine.hooks.student_checkpoint import StudentCheckpointHook
 from pcka_mmdet.engine.training import TrainingOptions
 from tests.detectors import distillation, retinanet
 

@@ -113,12 +113,8 @@ def _check_paths(data: DataSet) -> None:
 
 
 def category_names(path: Path) -> list[str]:
-    """Names of the categories in a file of COCO's format. It parses nothing else if it can (COCO: 450 MB).
-
-    Raises:
-        ValueError: The file is not in COCO's format.
-    """
-    text = path.read_bytes()
+    """Names of the categories in a file of COCO's format; a ValueError refuses one of another format."""
+    text = path.read_bytes()  # COCO's has 450 MB: only the categories are parsed, where that is possible
     match = re.search(rb'"categories"\s*:\s*', text)
     start = match.end() if match else 0
     beginning = text[start : start + 1_000_000].decode(errors="ignore")

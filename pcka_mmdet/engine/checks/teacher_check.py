@@ -32,11 +32,7 @@ KEPT = ("env_cfg", "default_scope", "launcher", "custom_imports", "log_level")
 
 
 def check_options(config: Config) -> dict[str, Any]:
-    """The config's `teacher_check`, completed by `DEFAULTS`.
-
-    Raises:
-        ValueError: It has an unknown option.
-    """
+    """The config's `teacher_check`, completed by `DEFAULTS`; a ValueError refuses an unknown option."""
     options = {**DEFAULTS, **(config.get("teacher_check") or {})}
     if unknown := sorted(options.keys() - DEFAULTS.keys()):
         raise ValueError(f"teacher_check has the options {sorted(DEFAULTS)}, and no {unknown}")
@@ -44,11 +40,7 @@ def check_options(config: Config) -> dict[str, Any]:
 
 
 def check_classes_of_weights(teacher: nn.Module, checkpoint: str) -> None:
-    """Refuse weights whose head has another number of classes than the teacher; a missing file is ignored.
-
-    Raises:
-        ValueError: The numbers differ, or the file cannot be read.
-    """
+    """A ValueError refuses weights whose head has another number of classes than the teacher. A missing file passes."""
     classes = num_classes(teacher)
     if checkpoint in (None, "random") or is_missing(checkpoint) or classes is None:
         return
@@ -139,7 +131,6 @@ def _check(config: Config, images: int | None, teacher: str | dict, checkpoint: 
 
 
 def _evaluation(config: Config, images: int | None, teacher: str | dict, metric: str) -> Config:
-    """The config of a validation of the teacher on the first images, or on all, that gives the metric."""
     if not config.get("val_dataloader"):
         raise ValueError("--check-teacher needs a val_dataloader to evaluate the teacher on; there is none")
     evaluation = Config(copy.deepcopy({key: config[key] for key in config if key in KEPT or key.startswith("val_")}))
@@ -157,7 +148,6 @@ def _evaluation(config: Config, images: int | None, teacher: str | dict, metric:
 
 
 def _limit(evaluation: Config, images: int) -> None:
-    """Validate on the first images."""
     dataset, *rest = data_set.all_innermost(evaluation.val_dataloader.dataset)
     if rest or "ann_file" not in dataset:
         raise ValueError("--check-teacher needs a val_dataloader with one data set that has an ann_file")

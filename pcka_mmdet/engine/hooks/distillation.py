@@ -81,7 +81,6 @@ class SeparateClippingHook(Hook):
     priority = "HIGHEST"  # before NonFiniteLossHook, which reads the norm that is logged
 
     def before_train(self, runner: Runner) -> None:
-        """Replace the function by which the optimizer wrapper clips."""
         model, wrapper = fpn_distill(runner), runner.optim_wrapper
         if model is None or not getattr(wrapper, "clip_grad_kwargs", None):
             return
@@ -119,7 +118,6 @@ class BalanceAdviceHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, float] | None = None
     ) -> None:
-        """Judge the means of the last iterations, once in `iterations`."""
         if getattr(unwrapped_model(runner), "distillation_stopped", False):
             return  # the averages stand still
         self._steps += 1

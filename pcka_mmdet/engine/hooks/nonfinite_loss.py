@@ -85,7 +85,6 @@ class NonFiniteLossHook(Hook):
         return self._failed
 
     def before_train(self, runner: Runner) -> None:
-        """Watch the optimizer if steps may be skipped."""
         model, wrapper = fpn_distill(runner), runner.optim_wrapper
         if model is None:
             return
@@ -119,7 +118,6 @@ class NonFiniteLossHook(Hook):
         self._buffers = []  # a hook may have changed the model
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Hold the batch and the state before the step of a distillation."""
         model = fpn_distill(runner)
         if model is None:
             return

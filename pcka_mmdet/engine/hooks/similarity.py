@@ -65,8 +65,7 @@ class SimilarityHook(Hook):
             self._find_pairs()
 
     def _find_pairs(self) -> list[LevelPair]:
-        """Pairs of neck levels of the student and the current teacher. None, with a line in the log, where the maps do
-        not pair up."""
+        """Pairs of neck levels of the student and the current teacher; none where the maps do not pair up."""
         if self._teacher is not self._model.teacher:  # several teachers follow one another
             self._teacher, self._levels, self._pairs = self._model.teacher, ([], []), []
             try:
@@ -80,7 +79,6 @@ class SimilarityHook(Hook):
         return self._pairs
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Ask for the maps of this iteration if it is due."""
         if self._model is None or not is_main_process():
             return
         due = runner.iter % self.interval == 0 or self.is_last_train_iter(runner)
@@ -134,7 +132,6 @@ class SimilarityHook(Hook):
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None
     ) -> None:
-        """Compare the recorded maps with the teacher's."""
         if self._matrix is None or batch_idx >= self.val_batches:
             return
         self._recording.close()

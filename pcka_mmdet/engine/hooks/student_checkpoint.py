@@ -24,6 +24,7 @@ from pcka_mmdet.registry import HOOKS
 
 from ..runner import (
     RandomState,
+    best_checkpoints,
     forget_initial_weights,
     fpn_distill,
     log_finished_training,
@@ -85,7 +86,7 @@ class StudentCheckpointHook(CheckpointHook):
     def _keep_to_own_folder(self) -> None:
         """Point MMEngine's record of the best checkpoints to this folder. After a copy or a move, the resumed
         checkpoint still names the old folder, and MMEngine would delete files there."""
-        for key, path in self._best().items():
+        for key, path in best_checkpoints(self).items():
             path = str(Path(self.out_dir, Path(path).name))
             if len(self.key_indicators) == 1:
                 self.best_ckpt_path = path
@@ -94,7 +95,7 @@ class StudentCheckpointHook(CheckpointHook):
 
     def _write_missing_students(self, resumed: str | None) -> None:
         """Write missing students of the resumed and the best checkpoints; a kill may have come before them."""
-        paths = map(Path, [resumed, *self._best().values()] if resumed else [])
+        paths = map(Path, [resumed, *best_checkpoints(self).values()] if resumed else [])
         for path in paths:
             student = student_path(path)
             if path.parent.resolve() != Path(self.out_dir).resolve() or not path.is_file():
@@ -183,9 +184,9 @@ class StudentCheckpointHook(CheckpointHook):
                 "these, or 'auto', and go on by --resume"
             )
         with self._writing() as students:
-            before = {_identity(path) for path in self._best().values()}
+            before = {_identity(path) for path in best_checkpoints(self).values()}
             super()._save_best_checkpoint(runner, metrics)
-            written = [path for path in self._best().values() if _identity(path) not in before]
+            written = [path for path in best_checkpoints(self).values() if _identity(path) not in before]
             for path, student in zip(written, students, strict=False):
                 atomic_save(student, student_path(path))
 
@@ -198,14 +199,6 @@ class StudentCheckpointHook(CheckpointHook):
                 yield self._students
         finally:
             self._students = None
-
-    def _best(self) -> dict[str, str]:
-        """The best checkpoints so far, by metric."""
-        if not self.save_best:
-            return {}
-        several = len(self.key_indicators) > 1
-        paths = self.best_ckpt_path_dict if several else {self.key_indicators[0]: self.best_ckpt_path}
-        return {key: path for key, path in paths.items() if path is not None}
 
 
 def _identity(path: str) -> tuple[str, int] | None:

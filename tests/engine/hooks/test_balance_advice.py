@@ -6,7 +6,8 @@ import pytest
 from mmengine.logging import MessageHub
 from torch.utils.data import DataLoader
 
-from pcka_mmdet.engine.hooks import BalanceAdviceHook, distillation
+from pcka_mmdet.engine.hooks import distillation
+from pcka_mmdet.engine.hooks.distillation import BalanceAdviceHook
 from tests import detectors
 from tests.runners import runner
 

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from pcka_mmdet.cli import make_parser
 from pcka_mmdet.cli import train as tool
-from pcka_mmdet.engine.hooks import FreshMetricsHook, ProgressHook, console
+from pcka_mmdet.engine.hooks import console
+from pcka_mmdet.engine.hooks.console import FreshMetricsHook, ProgressHook
 from pcka_mmdet.report.scalars import read_scalars, validation_records
 from tests.detectors import build, distillation, retinanet
 from tests.runners import runner, validation
@@ -77,7 +78,8 @@ def test_the_last_line_says_what_is_next(tmp_path, capsys):
     run.cfg.update(test_evaluator=[dict(type="CocoMetric")], model=dict(architecture={}))
     best = tmp_path / "best_score_epoch_1.pth"
     (tmp_path / "student_best_score_epoch_1.pth").touch()
-    next(one for one in run.hooks if isinstance(one, CheckpointHook)).best_ckpt_path = str(best)
+    hook = next(one for one in run.hooks if isinstance(one, CheckpointHook))
+    vars(hook).update(save_best="score", key_indicators=["score"], best_ckpt_path=str(best))
     assert console._next_step(run) == (
         f"the student is {tmp_path / 'student_best_score_epoch_1.pth'}; next: pcka-mmdet report {tmp_path / 'plain'} "
         "--baseline STUDENT_ALONE"

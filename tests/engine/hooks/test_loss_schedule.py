@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pcka_mmdet.engine.hooks import LossScheduleHook
+from pcka_mmdet.engine.hooks.distillation import LossScheduleHook
 from tests.detectors import distillation, retinanet
 from tests.runners import runner
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from pcka_mmdet.engine.hooks import NonFiniteLossHook
-from pcka_mmdet.engine.hooks.nonfinite_loss import batch_augments
+from pcka_mmdet.engine.hooks.nonfinite_loss import NonFiniteLossHook, batch_augments
 from pcka_mmdet.models import MimicLoss
 from pcka_mmdet.registry import MODELS
 from tests.detectors import distillation, retinanet

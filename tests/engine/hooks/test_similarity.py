@@ -8,7 +8,7 @@ import torch
 from mmengine.registry import VISBACKENDS
 from mmengine.visualization import BaseVisBackend
 
-from pcka_mmdet.engine.hooks import SimilarityHook
+from pcka_mmdet.engine.hooks.similarity import SimilarityHook
 from pcka_mmdet.functional.map_similarity import LevelMatrix, similarities
 from tests.detectors import distillation, faster_rcnn, retinanet
 from tests.runners import runner, validation
