@@ -1,6 +1,7 @@
 """The options that commands share, and the config that they make."""
 
 import argparse
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -59,6 +60,14 @@ def positive(word: str) -> int:
     return int(word)
 
 
+def share(word: str) -> float:
+    """A number from 0 to 1, for `type` of an argument."""
+    with contextlib.suppress(ValueError):
+        if 0 <= float(word) <= 1:
+            return float(word)
+    raise argparse.ArgumentTypeError(f"a number from 0 to 1 is expected, got {word!r}")
+
+
 SIZE = dict(type=positive, nargs=2, metavar=("HEIGHT", "WIDTH"))  # of an option for an image's size
 
 
@@ -88,7 +97,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, config_is_optional: 
     parser.add_argument("--teacher-ckpt", metavar="FILE", help="weights of --teacher: file or URL")
     what = "losses with --teacher (default: both-heads, teacher-head or maps, as suits the pair)"
     parser.add_argument("--recipe", choices=RECIPES, help=what)
-    what = "first evaluate the teacher on N validation images (default: 500); too low an accuracy is an error"
+    what = "first evaluate the teacher on N validation images (default: 500; in doctor with --baseline: all)"
     parser.add_argument("--check-teacher", nargs="?", type=positive, const=500, metavar="N", help=what)
     parser.add_argument("--baseline", type=Path, metavar="WORK_DIR", help="the student's training, to compare with")
 
@@ -118,6 +127,8 @@ def training_config(args: argparse.Namespace) -> tuple[Config, str]:
         raise ValueError("--recipe needs --teacher; a distillation's config already holds its losses")
     if not args.teacher:
         return runner_config(args), ""
+    if recipe := args.cfg_options.get("model.recipe"):
+        raise ValueError(f"beside --teacher write --recipe {recipe}, not --cfg-options model.recipe={recipe}")
     config, recipe = distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, args.cfg_options)
     return runner_config(args, config), recipe
 

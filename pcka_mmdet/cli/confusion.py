@@ -5,12 +5,12 @@ import argparse
 from pcka_mmdet.report.pictures import confusion_figure, confusion_matrix
 from pcka_mmdet.report.run import comparable_runs
 
-from .arguments import add_picture_argument, add_runs_argument
+from .arguments import add_picture_argument, add_runs_argument, share
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_runs_argument(parser)
-    parser.add_argument("--threshold", type=float, default=0.3, help="lowest score that counts (default: %(default)s)")
+    parser.add_argument("--threshold", type=share, default=0.3, help="lowest score that counts (default: %(default)s)")
     add_picture_argument(parser, "confusion.png")
 
 

@@ -13,13 +13,13 @@ from .arguments import add_picture_argument, add_runs_argument
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_runs_argument(parser)
-    add_picture_argument(parser, "similarity.png")
+    add_picture_argument(parser, "curves.png")
 
 
 def run(args: argparse.Namespace) -> None:
     logs = {name: read_scalars(folder) for name, folder in args.runs.items()}
     if missing := [str(args.runs[name]) for name, records in logs.items() if not records]:
-        raise ValueError(f"{missing[0]!r} holds no log of a training: give the work directory of tools/train.py")
+        raise ValueError(f"{missing[0]!r} holds no log of a training: give the work directory of one")
     curves, unit = along({name: [records] for name, records in logs.items()})
     colours = dict(zip(logs, LEVEL_COLOURS * len(logs), strict=False))
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")

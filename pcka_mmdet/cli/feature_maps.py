@@ -44,5 +44,8 @@ def run(args: argparse.Namespace) -> None:
     picture = cv2.cvtColor(cv2.imread(str(args.image)), cv2.COLOR_BGR2RGB)
     plot_features(picture, first, local, args.out, args.channels)
     for level, values in local.items():
+        if any(value.isnan().all() for value in values.values()):
+            print(f"{level}: the map has too few positions for CKA")
+            continue
         print(f"{level}: CKA in patches, mean", *(f"{name} {value.mean():.3f}" for name, value in values.items()))
     print(f"{HOW_TO_READ}\nthe picture is {args.out}")

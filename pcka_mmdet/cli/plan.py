@@ -4,6 +4,7 @@ The formulas are printed with the results; docs/performance.md explains them. A 
 """
 
 import argparse
+import math
 from pathlib import Path
 
 from mmengine.registry import DefaultScope
@@ -116,7 +117,7 @@ def run(args: argparse.Namespace) -> None:
     step = distilled or (alone and alone * factor)
     rows = []
     for gpus in args.gpus:
-        steps = images * epochs // (batch * gpus)
+        steps = epochs * math.ceil(math.ceil(images / gpus) / batch)
         sent = mebibytes(2 * (gpus - 1) / gpus * memory.gradients)
         times = [duration(seconds and steps * seconds) for seconds in (alone, step)]
         rows.append([f"{gpus}", f"{steps:,}", sent, *times])

@@ -21,19 +21,23 @@ def training_iterations(config: Config) -> int:
 
 
 def num_images(dataset: dict) -> int:
-    """Images in files of COCO's format (with boxes, if `filter_empty_gt` is set), or lines of a classifier's lists."""
+    """Images in files of COCO's format (with boxes, if `filter_empty_gt` is set), or lines of a classifier's lists; at
+    most those of `indices`."""
     return sum(map(_num_images, all_innermost(dataset)))
 
 
 def _num_images(dataset: dict) -> int:
-    path = annotation_file(dataset)
+    path, chosen = annotation_file(dataset), dataset.get("indices")
     text = path.read_text()
     if path.suffix == ".txt":
-        return len(text.splitlines())
-    content = json.loads(text)
-    if (dataset.get("filter_cfg") or {}).get("filter_empty_gt", False):
-        return len({annotation["image_id"] for annotation in content["annotations"]})
-    return len(content["images"])
+        images = text.splitlines()
+    elif (dataset.get("filter_cfg") or {}).get("filter_empty_gt", False):
+        images = {annotation["image_id"] for annotation in json.loads(text)["annotations"]}
+    else:
+        images = json.loads(text)["images"]
+    if isinstance(chosen, int):
+        return min(abs(chosen), len(images))
+    return len(images if chosen is None else chosen)
 
 
 def set_epochs(config: Config, epochs: int) -> None:

@@ -6,7 +6,14 @@ import pytest
 from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.student import student_config
-from pcka_mmdet.cli.arguments import add_common_arguments, positive, runner_config
+from pcka_mmdet.cli.arguments import (
+    add_common_arguments,
+    add_training_arguments,
+    positive,
+    runner_config,
+    share,
+    training_config,
+)
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.engine.cfg_options import doubtful_names
 from tests.detectors import distillation, retinanet
@@ -163,3 +170,24 @@ def test_values_within_quotes_are_read_all_the_same():
     """As MMEngine reads them: the quotes may be the shell's that were escaped."""
     config = parsed(Config(dict(a=1)), "a='cat','dog'", "b='3'", "c='[1,2]'", "d='False'")
     assert (config.a, config.b, config.c, config.d) == (["cat", "dog"], 3, [1, 2], False)
+
+
+def test_a_share():
+    assert share("0.3") == 0.3 and share("1") == 1
+    for word in ("3", "-0.1", "nan", "half"):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"a number from 0 to 1 is expected, got '{word}'"):
+            share(word)
+
+
+def test_a_recipe_of_the_config_beside_a_teacher():
+    parser = argparse.ArgumentParser()
+    add_training_arguments(parser)
+    words = ["student.py", "--teacher", "t.py", "--teacher-ckpt", "t.pth", "--cfg-options", "model.recipe=maps"]
+    with pytest.raises(ValueError, match="beside --teacher write --recipe maps, not --cfg-options model.recipe=maps"):
+        training_config(parser.parse_args(words))
+
+
+def test_a_misspelt_option_of_the_balance():
+    model = distillation(balance=dict(ration=1.0))
+    with pytest.raises(ValueError, match=r"balance is a dict such as dict\(ratio=1.0\), got .*ration"):
+        build_detector(model)

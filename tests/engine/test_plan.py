@@ -47,6 +47,13 @@ def test_images_without_boxes_count_as_in_the_training(tmp_path):
     assert training_images(config(dataset), MINE) == 1
 
 
+@pytest.mark.parametrize("indices, images", [(3, 3), (-2, 2), (9, 4), ([0, 2], 2)])
+def test_chosen_images_count_alone(indices, images, tmp_path):
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps(dict(images=[{}] * 4)))
+    assert training_images(config(dict(type="CocoDataset", ann_file=str(path), indices=indices)), MINE) == images
+
+
 @pytest.mark.parametrize(
     "dataset", [dict(type="ConcatDataset", datasets=[]), dict(type="VOCDataset", ann_file="train.txt")]
 )

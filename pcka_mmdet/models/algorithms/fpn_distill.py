@@ -88,7 +88,7 @@ class FPNDistill(NonfiniteGuard):
         with forked_rng():  # it may build the teacher
             write_out_recipe(settings)
         balance = settings.get("balance")
-        if not isinstance(balance, Mapping | None):
+        if not isinstance(balance, Mapping | None) or set(balance or ()) - {"ratio"}:
             raise ValueError(
                 f"balance is a dict such as dict(ratio=1.0), got {balance!r}: write model.balance.ratio=1.0"
             )
