@@ -196,7 +196,7 @@ def test_the_commands_of_the_page_of_pictures(demo, page, command):
     block, *_ = blocks("docs/analysis.md", "bash")  # the others' are run in other tests
     confusion, *_ = run_block(command, block, page)
     assert "distilled: " in confusion and "objects missed" in confusion
-    out = [page / f"{name}.png" for name in ("confusion", "similarity", "detections")]
+    out = [page / f"{name}.png" for name in ("confusion", "curves", "detections")]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in out)
 
 
