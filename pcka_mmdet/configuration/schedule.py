@@ -30,14 +30,14 @@ def _num_images(dataset: dict) -> int:
     path, chosen = annotation_file(dataset), dataset.get("indices")
     text = path.read_text()
     if path.suffix == ".txt":
-        images = text.splitlines()
+        images = len(text.splitlines())
     elif (dataset.get("filter_cfg") or {}).get("filter_empty_gt", False):
-        images = {annotation["image_id"] for annotation in json.loads(text)["annotations"]}
+        images = len({annotation["image_id"] for annotation in json.loads(text)["annotations"]})
     else:
-        images = json.loads(text)["images"]
-    if isinstance(chosen, int):
-        return min(abs(chosen), len(images))
-    return len(images if chosen is None else chosen)
+        images = len(json.loads(text)["images"])
+    if chosen is None:
+        return images
+    return min(abs(chosen), images) if isinstance(chosen, int) else len(chosen)
 
 
 def set_epochs(config: Config, epochs: int) -> None:
