@@ -92,7 +92,7 @@ def test_a_plan_of_a_distillation(command, tmp_path):
         assert ("PCKA on a GPU" in out) == (recipe == "pcka-mimic")
         steps[recipe] = float(lines["a step over the student's alone, 1 + (T + nH) / 3S"])
     assert 1.2 < steps["pcka-mimic"] < 1.4 < 1.7 < steps["heads"] < 1.9
-    assert "175,899" in out and "21,987" in out
+    assert "175,920" in out and "22,008" in out
     left_out = Config.fromfile("research/configs/bccd/distilled.py")
     left_out.model.distiller = dict(losses=dict(own=None))
     left_out.dump(tmp_path / "bccd.py")
