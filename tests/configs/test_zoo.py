@@ -1,5 +1,6 @@
 """The COCO pairs: each is built and takes a step, and the tables, metafiles and configs say the same."""
 
+import copy
 import functools
 import re
 from collections.abc import Sequence
@@ -45,6 +46,16 @@ def test_the_zoo_is_complete():
 @pytest.mark.parametrize("path", sorted(Path("configs").glob("[!_]*/*_coco.py")), ids=lambda path: path.stem)
 def test_a_config_is_short(path):
     assert len(path.read_text().splitlines()) <= 12
+
+
+@functools.cache
+def _parsed(path: Path) -> Config:
+    return Config.fromfile(path)
+
+
+def read(path: Path) -> Config:
+    """A config, which a test may change."""
+    return copy.deepcopy(_parsed(path))
 
 
 def metafile(family: Path) -> dict[str, dict]:
@@ -104,7 +115,7 @@ def test_step_and_prediction(path):
     first_recipe = path in PAIRS  # what does not depend on the recipe is tested with one
     student, teacher = detectors(pair_of(path))
     unchanged = {} if first_recipe else dict(fuse_teacher=False, teacher_channels_last=False)
-    settings = dict(Config.fromfile(path).model, teacher=teacher)
+    settings = dict(read(path).model, teacher=teacher)
     write_out_recipe(settings)
     if "roi" in settings["distiller"].losses:
         settings["distiller"].losses.roi.proposals = 8  # of 128: they cost most of the step
@@ -137,17 +148,28 @@ def test_step_and_prediction(path):
 def test_the_recipe_on_heads_is_what_the_pair_chooses(path):
     student, teacher = detectors(pair_of(path))
     recipe, _ = suitable_recipe(student, teacher)
-    model, paper = Config.fromfile(path).model, Config.fromfile(pair_of(path)).model
+    model, paper = read(path).model, read(pair_of(path)).model
     assert model.recipe == recipe
     assert {key for key in model.keys() | paper.keys() if model.get(key) != paper.get(key)} == {"recipe", "distiller"}
+
+
+STUDENTS: dict[str, Config] = {}
+"""By name, the configs of MMDetection that were read."""
+
+
+def student_of(name: str, folder: Path) -> Config:
+    """A config of MMDetection; most pairs share their student."""
+    if name not in STUDENTS:
+        (folder / "student.py").write_text(f"_base_ = {name!r}")
+        STUDENTS[name] = Config.fromfile(folder / "student.py")
+    return STUDENTS[name]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_outside_the_model_all_is_the_students_own_but_the_departures(path, tmp_path):
     entry = metafile(path.parent)[str(path)]
-    (tmp_path / "student.py").write_text(f"_base_ = {entry['Metadata']['Student']['Config']!r}")
-    student = Config.fromfile(tmp_path / "student.py").to_dict()
-    config = Config.fromfile(path).to_dict()
+    student = student_of(entry["Metadata"]["Student"]["Config"], tmp_path).to_dict()
+    config = read(path).to_dict()
     differing = {key for key in config.keys() | student.keys() if config.get(key) != student.get(key)}
     stated = re.findall(r"`(\w+)`", entry["Metadata"]["Departures"])
     assert differing == {"model", *stated}
@@ -156,7 +178,7 @@ def test_outside_the_model_all_is_the_students_own_but_the_departures(path, tmp_
 
 @pytest.mark.parametrize("path", PAPERS, ids=lambda path: path.stem)
 def test_recipes_are_the_papers(path):
-    config = Config.fromfile(path)
+    config = read(path)
     write_out_recipe(config.model)
     assert not {"recipe", "balance", "teacher_precision"} & config.model.keys()
     losses = config.model.distiller.losses
@@ -181,7 +203,7 @@ def test_recipes_are_the_papers(path):
 def test_configs_metafiles_and_mmdet_agree(path):
     entry, models = metafile(path.parent)[str(path)], mmdet_models()
     assert entry["Name"] == path.stem and entry["In Collection"] == "PCKA"
-    model = Config.fromfile(path).model
+    model = read(path).model
     assert model.teacher.cfg_path == entry["Metadata"]["Teacher"]["Config"]
     assert model.teacher_ckpt == entry["Metadata"]["Teacher"]["Weights"]
     for side in ("Student", "Teacher"):
@@ -227,7 +249,7 @@ PROGRESSIVE = sorted(path.relative_to(".") for path in Path("configs").glob("*/p
 
 @pytest.mark.parametrize("path", PROGRESSIVE, ids=lambda path: path.stem)
 def test_teachers_one_after_another_are_mmdetections_and_get_stronger(path):
-    config = Config.fromfile(path)
+    config = read(path)
     models = mmdet_models()
     teachers = [models[teacher.cfg_path.removeprefix("mmdet::")] for teacher in config.model.teachers]
     assert [teacher["Weights"] for teacher in teachers] == [teacher.ckpt for teacher in config.model.teachers]
@@ -240,7 +262,7 @@ def test_teachers_one_after_another_are_mmdetections_and_get_stronger(path):
 @pytest.mark.full  # two large teachers each
 @pytest.mark.parametrize("path", PROGRESSIVE, ids=lambda path: path.stem)
 def test_a_step_with_each_of_the_teachers(path):
-    config = Config.fromfile(path).model
+    config = read(path).model
     for teacher in config.teachers:
         teacher.update(ckpt="random", backbone=dict(init_cfg=None))
         teacher.pop("until", None)  # both at once

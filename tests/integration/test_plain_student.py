@@ -78,20 +78,27 @@ torch.save({key: found[key] for key in ("bboxes", "scores", "labels")}, out)
 """
 
 
-def test_inference_with_no_config_given(work, digit_scenes, tmp_path):
+LOADING = """
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
+from mmengine.runner import load_checkpoint
+register_all_modules()
+model = MODELS.build(Config.fromstring(content["meta"]["cfg"], ".py").model)
+load_checkpoint(model, weights, strict=True)
+"""
+
+
+def test_inference_with_no_config_given_load_from_and_the_block_of_the_page(work, digit_scenes, tmp_path):
+    """The block of docs/own-detector.md runs in a folder with the files that it names."""
     record = pickle.loads((work / "of_distillation/predictions.pkl").read_bytes())[0]
-    without_us(INFERENCE, work / "student_epoch_1.pth", tmp_path / "c.py", record["img_path"], tmp_path / "out.pth")
-    assert_same([torch.load(tmp_path / "out.pth")], [record["pred_instances"]])
-
-
-def test_the_block_of_the_page(work, digit_scenes, tmp_path):
-    """docs/own-detector.md, in a folder with the files that it names."""
     (block,) = [text for text in blocks("docs/own-detector.md", "python") if "DetInferencer" in text]
-    weights, image = re.findall(r'"([^"]+)"', block)
-    (tmp_path / weights).parent.mkdir(parents=True)
-    shutil.copy(work / "student_epoch_1.pth", tmp_path / weights)
+    named, image = re.findall(r'"([^"]+)"', block)
+    (tmp_path / named).parent.mkdir(parents=True)
+    shutil.copy(work / "student_epoch_1.pth", tmp_path / named)
     shutil.copy(next((digit_scenes / "val").iterdir()), tmp_path / image)
-    without_us(block, cwd=tmp_path)
+    arguments = [work / "student_epoch_1.pth", tmp_path / "c.py", record["img_path"], tmp_path / "out.pth"]
+    without_us(INFERENCE + LOADING + block, *arguments, cwd=tmp_path)
+    assert_same([torch.load(tmp_path / "out.pth")], [record["pred_instances"]])
 
 
 def test_mmdets_own_test_tool(work, tmp_path):
@@ -101,22 +108,6 @@ def test_mmdets_own_test_tool(work, tmp_path):
     arguments = [MMDET_TOOLS / "test.py", config, work / "student_epoch_1.pth", "--work-dir", tmp_path / "work"]
     without_us(run, *arguments, "--out", tmp_path / "predictions.pkl")
     assert_same(predictions(tmp_path), predictions(work / "of_distillation"))
-
-
-def test_load_from_in_mmdets_own_training(work):
-    code = """
-import sys
-from mmdet.registry import MODELS
-from mmdet.utils import register_all_modules
-import torch
-from mmengine.config import Config
-from mmengine.runner import load_checkpoint
-register_all_modules()
-content = torch.load(sys.argv[1])
-model = MODELS.build(Config.fromstring(content["meta"]["cfg"], ".py").model)
-load_checkpoint(model, sys.argv[1], strict=True)
-"""
-    without_us(code, work / "student_epoch_1.pth")
 
 
 @pytest.mark.parametrize("config", ["the distillation's", "the student's"])
