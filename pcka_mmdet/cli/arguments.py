@@ -127,8 +127,6 @@ def training_config(args: argparse.Namespace) -> tuple[Config, str]:
         raise ValueError("--recipe needs --teacher; a distillation's config already holds its losses")
     if not args.teacher:
         return runner_config(args), ""
-    if recipe := args.cfg_options.get("model.recipe"):
-        raise ValueError(f"beside --teacher write --recipe {recipe}, not --cfg-options model.recipe={recipe}")
     config, recipe = distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, args.cfg_options)
     return runner_config(args, config), recipe
 

@@ -4,7 +4,6 @@ The formulas are printed with the results; docs/performance.md explains them. A 
 """
 
 import argparse
-import math
 from pathlib import Path
 
 from mmengine.registry import DefaultScope
@@ -14,6 +13,7 @@ from pcka_mmdet.configuration.complexity import multiply_adds
 from pcka_mmdet.configuration.distillation import is_fpn_distill
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.configuration.nested import last_name
+from pcka_mmdet.configuration.schedule import iterations
 from pcka_mmdet.engine import plan
 from pcka_mmdet.models.recipes import losses_of, write_out_recipe
 from pcka_mmdet.report.scalars import median_step, read_scalars
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> None:
     step = distilled or (alone and alone * factor)
     rows = []
     for gpus in args.gpus:
-        steps = epochs * math.ceil(math.ceil(images / gpus) / batch)
+        steps = iterations(images, batch, epochs, gpus)
         sent = mebibytes(2 * (gpus - 1) / gpus * memory.gradients)
         times = [duration(seconds and steps * seconds) for seconds in (alone, step)]
         rows.append([f"{gpus}", f"{steps:,}", sent, *times])

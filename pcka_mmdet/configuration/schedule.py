@@ -17,7 +17,12 @@ def training_iterations(config: Config) -> int:
     """Iterations of the whole training: epochs times batches per epoch."""
     loader = config.train_dataloader
     images = num_images(loader.dataset) * repeats(loader.dataset)
-    return math.ceil(images / loader.batch_size) * config.train_cfg.max_epochs
+    return iterations(images, loader.batch_size, config.train_cfg.max_epochs)
+
+
+def iterations(images: int, batch_size: int, epochs: int, processes: int = 1) -> int:
+    """Iterations in which each process takes its share of the images, in batches of which the last may be smaller."""
+    return math.ceil(math.ceil(images / processes) / batch_size) * epochs
 
 
 def num_images(dataset: dict) -> int:

@@ -44,10 +44,13 @@ def distillation_config(
 
     Raises:
         FileNotFoundError: A config does not exist.
-        ValueError: The recipe is unknown, a config is a distillation's or has no detector, or an option is misspelt.
+        ValueError: The recipe is unknown, or named by `model.recipe`; a config is a distillation's or has no detector;
+            an option is misspelt.
     """
     if recipe not in (None, *RECIPES):
         raise ValueError(f"there is no recipe {recipe!r}: write one of {tuple(RECIPES)}, or leave it out")
+    if named := (options or {}).get("model.recipe"):
+        raise ValueError(f"beside --teacher write --recipe {named}, not --cfg-options model.recipe={named}")
     config, teacher_config = load_config(student), load_config(teacher)
     if is_distillation(config):
         raise ValueError(f"{student!r} is the config of a distillation already: train it without --teacher")

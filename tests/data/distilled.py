@@ -1,12 +1,8 @@
 # The demo's student, distilled by PCKA and mimic with constant weights and two hooks, for the tests of whole trainings.
-_base_ = "../../configs/demo/student.py"
+_base_ = "../../configs/demo/distilled.py"
 
 model = dict(
-    _delete_=True,
-    type="pcka_mmdet.FPNDistill",
-    architecture={{_base_.model}},
-    teacher=dict(cfg_path="{{fileDirname}}/../../configs/demo/teacher.py"),
-    teacher_ckpt="work_dirs/demo/teacher/epoch_20.pth",
+    recipe=None,
     distiller=dict(
         type="pcka_mmdet.FPNDistiller",
         losses=dict(
@@ -19,4 +15,3 @@ custom_hooks = [
     dict(type="mmrazor.StopDistillHook", stop_epoch=8),
     dict(type="pcka_mmdet.LossScheduleHook", every=1),
 ]
-log_processor = dict(type="pcka_mmdet.LevelLogProcessor")

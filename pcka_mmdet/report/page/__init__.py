@@ -52,7 +52,8 @@ def write_page(plain: Sequence[Run], distilled: Sequence[Run], teacher: Run | No
     everyone = sides if teacher is None else {TEACHER: [teacher], **sides}
     first = {short(name): side[0] for name, side in sides.items()}
     classes = next(iter(first.values())).matches.classes
-    curves, unit = along({short(name): [run.records for run in side] for name, side in apart(everyone).items()})
+    of_curves = apart(everyone)
+    curves, unit = along({short(name): [run.records for run in side] for name, side in of_curves.items()})
     what = "AP" if scores.whole.difference is None else "difference of AP"
     matrices = {name: confusion_matrix(run.matches) for name, run in first.items() if len(classes) <= MOST_CLASSES}
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
@@ -78,7 +79,7 @@ def write_page(plain: Sequence[Run], distilled: Sequence[Run], teacher: Run | No
             chart(f"confusion{number}", confusion_figure({name: matrix}, classes), f"confusion matrix: {name}")
             for number, (name, matrix) in enumerate(matrices.items(), start=1)
         ],
-        apart=apart(everyone),
+        apart=of_curves,
         classes=classes,
         changes=changes.largest(list(first.values())),
         threshold=changes.THRESHOLD,

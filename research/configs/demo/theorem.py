@@ -1,13 +1,9 @@
 # For docs/theory.md: the demo's student, distilled by uncentred PCKA. MMD is beside it for the log: its value is below
 # 1e-5 of PCKA's.
-_base_ = "../../../configs/demo/student.py"
+_base_ = "../../../configs/demo/distilled.py"
 
 model = dict(
-    _delete_=True,
-    type="pcka_mmdet.FPNDistill",
-    architecture={{_base_.model}},
-    teacher=dict(cfg_path="{{fileDirname}}/../../../configs/demo/teacher.py"),
-    teacher_ckpt="work_dirs/demo/teacher/epoch_20.pth",
+    recipe=None,
     distiller=dict(
         type="pcka_mmdet.FPNDistiller",
         losses=dict(
@@ -16,4 +12,3 @@ model = dict(
         ),
     ),
 )
-log_processor = dict(type="pcka_mmdet.LevelLogProcessor")

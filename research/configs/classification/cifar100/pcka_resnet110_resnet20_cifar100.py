@@ -1,11 +1,3 @@
-_base_ = "resnet20_cifar100.py"
+_base_ = "rcka_resnet110_resnet20_cifar100.py"
 
-model = dict(
-    _delete_=True,
-    type="pcka_mmdet.FPNDistill",
-    architecture={{_base_.model}},
-    teacher=dict(cfg_path="{{fileDirname}}/resnet110_cifar100.py"),
-    teacher_ckpt="work_dirs/resnet110_cifar100/epoch_240.pth",
-    recipe="pcka-stage",
-)
-log_processor = dict(type="pcka_mmdet.LevelLogProcessor")
+model = dict(recipe="pcka-stage")

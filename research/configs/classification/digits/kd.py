@@ -1,11 +1,3 @@
-_base_ = "student.py"
+_base_ = "rcka.py"
 
-model = dict(
-    _delete_=True,
-    type="pcka_mmdet.FPNDistill",
-    architecture={{_base_.model}},
-    teacher=dict(cfg_path="{{fileDirname}}/teacher.py"),
-    teacher_ckpt="work_dirs/demo_cls/teacher/epoch_10.pth",
-    recipe="kd",
-)
-log_processor = dict(type="pcka_mmdet.LevelLogProcessor")
+model = dict(recipe="kd")

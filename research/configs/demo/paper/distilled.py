@@ -1,13 +1,9 @@
 # The demo's student, distilled by the recipe of the paper: PCKA and mimic with constant weights. All three:
 # tools/demo.py --config-dir research/configs/demo/paper --work-dir work_dirs/paper
-_base_ = "student.py"
+_base_ = "../../../../configs/demo/distilled.py"
 
 model = dict(
-    _delete_=True,
-    type="pcka_mmdet.FPNDistill",
-    architecture={{_base_.model}},
-    teacher=dict(cfg_path="{{fileDirname}}/teacher.py"),
-    teacher_ckpt="work_dirs/demo/teacher/epoch_20.pth",
+    recipe=None,
     distiller=dict(
         type="pcka_mmdet.FPNDistiller",
         losses=dict(
@@ -22,4 +18,3 @@ custom_hooks = [
     dict(type="mmrazor.StopDistillHook", stop_epoch=8),
     dict(type="pcka_mmdet.LossScheduleHook", every=1),  # every k-th iteration: --cfg-options custom_hooks.1.every=k
 ]
-log_processor = dict(type="pcka_mmdet.LevelLogProcessor")
