@@ -96,22 +96,24 @@ def each_method(results: Results, pair: str) -> dict[Setting, float]:
     again with another seed. A method that is hopeless keeps its best setting.
     """
     tuned = tuned_student(results, pair)
-    shorter = short(tuned, pair)
-    settings = [Setting(), *grid(PAIRS[pair].own_head)]
-    first = _scores_of_settings(results, pair, settings, shorter)
-    plain = first.pop(Setting())
-    hopeful = {setting: score for setting, score in first.items() if score > plain - HOPELESS}
+    first, dropped = _first_scores(results, pair), hopeless(results, pair)
+    hopeful = {setting: first[setting] for setting in first if setting not in (Setting(), *dropped)}
     again = [*_best(hopeful, len(hopeful) // 3), *_best_of_methods(hopeful), *_best_of_methods(first, 1)]
-    second = _scores_of_settings(results, pair, again, shorter, CHOOSING_SEEDS[1])
+    second = _scores_of_settings(results, pair, again, short(tuned, pair), CHOOSING_SEEDS[1])
     finalists = _best_of_methods({setting: mean([first[setting], score]) for setting, score in second.items()})
     return _scores_of_settings(results, pair, finalists, tuned)
 
 
 def hopeless(results: Results, pair: str) -> list[Setting]:
     """The settings that step 3 drops after their short training."""
-    shorter = short(tuned_student(results, pair), pair)
-    scores = _scores_of_settings(results, pair, [Setting(), *grid(PAIRS[pair].own_head)], shorter)
+    scores = _first_scores(results, pair)
     return [setting for setting, score in scores.items() if score <= scores[Setting()] - HOPELESS]
+
+
+def _first_scores(results: Results, pair: str) -> dict[Setting, float]:
+    """AP of the student alone and of each setting of step 3, in the short regime."""
+    shorter = short(tuned_student(results, pair), pair)
+    return _scores_of_settings(results, pair, [Setting(), *grid(PAIRS[pair].own_head)], shorter)
 
 
 def default(results: Results) -> Setting:
