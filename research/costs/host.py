@@ -1,18 +1,16 @@
 """The host's work in a step of a distillation besides the computing: `python -m research.costs.host --against FOLDER`.
 
-It is that of hooks, recorder, teacher and balance, in Python's calls and torch's operators a step, which other load on
-the machine does not change, and in milliseconds on the CPU, the median over steps. MMEngine's runner trains tiny
-detectors of random weights.
+It is that of hooks, recorder, teacher and balance, in Python's calls and torch's operators a step. Other load on the
+machine does not change these. Milliseconds would be differences of large numbers, below their noise. MMEngine's runner
+trains tiny detectors of random weights.
 From a step of the distillation a step of the student alone, the teacher's backbone and neck, and the losses are
-subtracted. `FOLDER` is a checkout to compare with; it is measured in turns with this one.
+subtracted. `FOLDER` is a checkout to compare with; it is measured too.
 """
 
 import argparse
 import cProfile
-import itertools
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,7 +30,6 @@ from pcka_mmdet.configuration.detector import model_config
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 12
-TIMED_STEPS = 104
 FIRST = 4
 """Steps before it are not counted: the teacher is optimised in them."""
 
@@ -87,26 +84,20 @@ class StepStart(Hook):
 
 
 def costs(run: Callable[[Callable[[], Any], int], Any]) -> dict[str, float]:
-    """Calls, operators and milliseconds a step.
+    """Calls and operators a step.
 
     Args:
         run: Takes a number of steps, and calls its first argument at the start of each step that counts.
     """
     profile, operators = cProfile.Profile(), Operators()
     counted: list[int] = []
-    times: list[float] = []
     run(profile.enable, STEPS)
     profile.disable()
     calls = sum(entry.callcount for entry in profile.getstats())
     with operators:
         run(lambda: counted.append(operators.count), STEPS)
-    run(lambda: times.append(time.perf_counter()), TIMED_STEPS)
-    seconds = statistics.median(after - before for before, after in itertools.pairwise(times))
-    return dict(
-        calls=calls / (STEPS - FIRST),
-        operators=(operators.count - counted[0]) / (STEPS - FIRST),
-        milliseconds=1000 * seconds,
-    )
+    steps = STEPS - FIRST
+    return dict(calls=calls / steps, operators=(operators.count - counted[0]) / steps)
 
 
 def detector(width: int, **preprocessing: Any) -> dict[str, Any]:
@@ -176,7 +167,7 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
     """The costs of a checkout, in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     output = subprocess.run(
-        [sys.executable, __file__, "--one"], cwd=folder, env=environment, check=True, capture_output=True, text=True
+        [sys.executable, __file__, "--one"], cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True
     ).stdout
     return json.loads(output.splitlines()[-1])
 
@@ -184,19 +175,17 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--against", type=Path, required="--one" not in sys.argv, help="a checkout to compare with")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("work_dirs/benchmarks/host.json"))
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         print(json.dumps({name: added(*case) for name, case in CASES.items()}))
         return
-    folders = dict(before=args.against.resolve(), now=ROOT)
-    rounds = [{when: measure(folder) for when, folder in folders.items()} for _ in range(args.rounds)]
+    measured = [measure(folder) for folder in (args.against.resolve(), ROOT)]
     results: dict[str, dict[str, dict[str, float]]] = {}
     for case in CASES:
-        for key in ("calls", "operators", "milliseconds"):
-            before, now = (statistics.median(turn[when][case][key] for turn in rounds) for when in folders)
+        for key in ("calls", "operators"):
+            before, now = (checkout[case][key] for checkout in measured)
             results.setdefault(case, {})[key] = dict(before=before, now=now, ratio=now / before)
             print(f"{case}: {key} {before:.4g} -> {now:.4g}, {now / before:.0%}")
     from .measure import save  # not in the process that measures another checkout

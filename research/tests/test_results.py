@@ -299,6 +299,16 @@ def test_the_cost_of_every_method():
     }
 
 
+def test_the_hosts_own_work():
+    added = json.loads(Path("research/results/host.json").read_text())["added"]
+    for label, key in (("Python's calls", "calls"), ("torch's operators", "operators")):
+        (cells,) = [cells[1:] for cells in TABLES["research/costs.md"] if cells[0] == label]
+        shares = [
+            (f"{case[key]['now']:,.0f}", f"{case[key]['ratio']:.0%}".replace("%", " %")) for case in added.values()
+        ]
+        assert [cell.removesuffix(" of before").split(", ") for cell in cells] == [list(share) for share in shares]
+
+
 def test_what_is_said_of_the_papers_tables():
     """Each number of a row that links to results of ablations is in them."""
     lines = [line for line in Path("research/paper.md").read_text().splitlines() if "(results/ablations/" in line]

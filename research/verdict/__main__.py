@@ -1,5 +1,6 @@
 """The tuned benchmark: `python -m research.verdict run` trains what the protocol needs next, `left` shows what is left,
-and `again PAIR NAME` trains a row of the results anew."""
+`again PAIR NAME` trains a row of the results anew, `freeze` writes the choice on val, before test is read, and
+`page` writes `results.md`."""
 
 import argparse
 from pathlib import Path
@@ -9,8 +10,10 @@ from rich.console import Console
 from pcka_mmdet.engine.work_dir import exclusive
 from research.trainings.run_stages import ChildFailed, termination_as_interrupt
 
+from . import page
+from .choice import FILE, choose
 from .queue import ChangedCode, Queue, fail, yield_to_others
-from .results import Results
+from .results import Missing, Results
 from .trials import Trial
 
 HERE = Path(__file__).parent
@@ -18,10 +21,10 @@ HERE = Path(__file__).parent
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m research.verdict", description=__doc__)
-    parser.add_argument("action", choices=["run", "left", "again"])
+    parser.add_argument("action", choices=["run", "left", "again", "freeze", "page"])
     parser.add_argument("row", nargs="*", metavar="PAIR NAME", help="for `again`: the row of the results")
     parser.add_argument("--data-root", type=Path, default=Path("data"), help="folder of the data sets")
-    parser.add_argument("--weights", type=Path, required=True, help="ImageNet weights of MobileNetV2")
+    parser.add_argument("--weights", type=Path, help="ImageNet weights of MobileNetV2, for trainings")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/verdict"))
     parser.add_argument("--results", type=Path, default=HERE / "results")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at once, one thread each")
@@ -30,9 +33,17 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    console = Console(width=160)
+    console, results = Console(width=160), Results(args.results)
     try:
-        queue = Queue(Results(args.results), args.work_dir, args.data_root, args.weights, args.jobs, console)
+        if args.action == "page":
+            page.FILE.write_text(page.page(results))
+            return
+        if args.action == "freeze":
+            choose(results).write(FILE)
+            return
+        if args.weights is None:
+            raise ValueError(f"{args.action} needs --weights: the ImageNet weights of MobileNetV2")
+        queue = Queue(results, args.work_dir, args.data_root, args.weights, args.jobs, console)
         if args.action == "left":
             for trial in queue.wanted():
                 console.print(f"{trial.pair} {trial.name}", highlight=False)
@@ -47,7 +58,7 @@ def main() -> None:
         args.work_dir.mkdir(parents=True, exist_ok=True)
         with exclusive(args.work_dir), termination_as_interrupt():
             queue.run()
-    except (ChangedCode, ChildFailed) as error:
+    except (ChangedCode, ChildFailed, Missing, ValueError) as error:
         fail(error)
     except KeyboardInterrupt:
         fail(RuntimeError("interrupted: the same command goes on from the last complete epochs"))

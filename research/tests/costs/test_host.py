@@ -16,4 +16,4 @@ def test_calls_and_operators_are_counted_from_the_start_on():
 
     found = costs(run)
     assert found["operators"] == 3  # detach, add, mul
-    assert 2 <= found["calls"] < 8 and found["milliseconds"] > 0
+    assert 2 <= found["calls"] < 8

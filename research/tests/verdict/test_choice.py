@@ -1,0 +1,106 @@
+"""The choice that is frozen before test is read, and the trainings of the results, on invented results."""
+
+from dataclasses import replace
+
+import pytest
+
+from research.verdict.choice import CHOOSING_PAIRS, RESULT_PAIRS, Choice, choose, train_and_test
+from research.verdict.methods import Setting
+from research.verdict.results import Missing, Results
+from research.verdict.trials import Student, Trial
+
+DEFAULT = Setting("both-heads", 1.0, "finest", "l2", 0.3)
+STUDENT = Student(3e-3, 60)
+
+
+def score(trial: Trial) -> float:
+    """DIST is the second best method, the student's head the third; PCKA is the last."""
+    if trial.student is None:
+        return 0.6
+    if trial.setting == Setting():
+        return 0.4 - 0.01 * abs(trial.student.learning_rate / 3e-3 - 1) - 0.01 * abs(trial.student.epochs / 60 - 1)
+    if replace(trial.setting, stop=1.0) == DEFAULT:
+        return 0.5 if trial.setting.stop == 1 else 0.45
+    of_method = {"both-heads": 0.47, "dist": 0.46, "own-head": 0.45, "l2": 0.43, "pcka-center": 0.40}
+    favoured = 0.005 if trial.setting.ratio == 0.1 else 0.0
+    return of_method.get(trial.setting.method, 0.39) + favoured
+
+
+class Scores(Results):
+    """Rows on disk for what was trained; the score of the others is invented while `invent`."""
+
+    invent = True
+
+    def val(self, trials):
+        return [score(trial) for trial in trials] if self.invent else super().val(trials)
+
+
+@pytest.fixture
+def results(tmp_path) -> Scores:
+    return Scores(tmp_path / "results")
+
+
+@pytest.fixture
+def choice(results) -> Choice:
+    return choose(results)
+
+
+def test_the_choice_is_the_default_the_best_rivals_and_the_papers_method(choice):
+    assert choice.default == DEFAULT
+    assert {pair: student.learning_rate for pair, student in choice.students.items()}.keys() == set(RESULT_PAIRS)
+    for pair in CHOOSING_PAIRS:
+        names = {name: (setting.method, setting.ratio) for name, setting in choice.rivals[pair].items()}
+        assert names == {"both heads": ("both-heads", 0.1), "DIST": ("dist", 0.1), "PCKA": ("pcka-center", 0.1)}
+    assert list(choice.rivals["digits"]) == ["both heads", "DIST", "PCKA", "L2"]
+
+
+def test_the_frozen_choice_is_read_as_it_was_written(choice, tmp_path):
+    choice.write(tmp_path / "choice.json")
+    assert Choice.read(tmp_path / "choice.json") == choice
+
+
+def test_the_results_have_other_seeds_than_the_choice_and_the_same_student(choice):
+    trials = choice.trials()
+    assert len({(trial.pair, trial.name) for trial in trials}) == len(trials)
+    of_seeds: dict[tuple, set[int]] = {}
+    for trial in trials:
+        assert trial.student in (choice.students[trial.pair], None) and not trial.tested
+        of_seeds.setdefault((trial.pair, trial.setting, trial.teacher_seed), set()).add(trial.seed)
+    for pair in RESULT_PAIRS:
+        seeds = set(range(5 if pair == "digits" else 10))
+        assert of_seeds[pair, Setting(), 0] == of_seeds[pair, DEFAULT, 0] == seeds
+        assert all(of_seeds[pair, setting, 0] == set(range(5)) for setting in choice.rivals[pair].values())
+    teachers = {seed for pair, setting, seed in of_seeds if (pair, setting) == ("bccd", DEFAULT)}
+    assert teachers == {0, 1, 2}
+    assert {trial.teacher for trial in trials if trial.teacher_seed == 2} == {Trial("bccd", Setting("teacher"), 2)}
+
+
+def test_nothing_is_trained_or_tested_before_the_choice_is_frozen(results, tmp_path):
+    results.invent = False
+    train_and_test(results, tmp_path / "choice.json")
+
+
+def test_a_frozen_choice_that_the_results_do_not_make_is_refused(results, choice, tmp_path):
+    replace(choice, default=Setting("l2")).write(tmp_path / "choice.json")
+    with pytest.raises(ValueError, match=r"choice.json is not what the results on val choose"):
+        train_and_test(results, tmp_path / "choice.json")
+
+
+def test_test_is_read_when_all_are_trained(results, choice, tmp_path, monkeypatch):
+    choice.write(tmp_path / "choice.json")
+    monkeypatch.setattr("research.verdict.choice.choose", lambda _: choice)
+    results.invent = False
+    trials = choice.trials()
+    for trial in trials[:-1]:
+        results.write(trial, dict(val=0.4))
+    with pytest.raises(Missing) as missing:
+        train_and_test(results, tmp_path / "choice.json")
+    assert missing.value.trials == trials[-1:]
+    results.write(trials[-1], dict(val=0.4))
+    with pytest.raises(Missing) as missing:
+        train_and_test(results, tmp_path / "choice.json")
+    assert missing.value.trials == [trial.on_test() for trial in trials]
+    for trial in trials:
+        results.write(trial, dict(val=0.4, test=0.3))
+    train_and_test(results, tmp_path / "choice.json")
+    assert results.test(trials) == [0.3] * len(trials)

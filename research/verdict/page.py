@@ -1,0 +1,87 @@
+"""The page of the results: `python -m research.verdict page` writes it from the JSON files alone."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from statistics import mean
+
+from .methods import Setting
+from .pairs import PAIRS
+from .protocol import CHOOSING_SEEDS
+from .results import Results
+from .trials import Student, Trial
+
+FILE = Path(__file__).with_name("results.md")
+
+HEADER = """# Results of the tuned benchmark
+
+Made by `python -m research.verdict page` from `results/*.json`, by [the protocol](PROTOCOL.md).
+AP after the last epoch; with several seeds their mean.
+`python -m research.verdict again PAIR NAME` trains a row of the JSON anew.
+"""
+
+APs = dict[int, float]  # by seed
+
+
+def page(results: Results) -> str:
+    """The whole page as Markdown."""
+    return "\n".join([HEADER, *(text for pair in PAIRS for text in _of_pair(results, pair))])
+
+
+def _of_pair(results: Results, pair: str) -> Iterator[str]:
+    """The sections of a pair; none without results."""
+    val = _on_val(results, pair)
+    if not val:
+        return
+    yield f"## {pair}\n"
+    student_of = PAIRS[pair].student_of
+    trained_alone = _on_val(results, student_of or pair)
+    alone = {student: aps for (setting, student), aps in trained_alone.items() if setting == Setting()}
+    if teacher := val.get((Setting("teacher"), None)):
+        yield f"The teacher has {_mean(teacher)} on val.\n"
+    if alone and not student_of:
+        yield "The student alone, on val:\n\n" + _of_students(alone)
+    if distilled := {key: aps for key, aps in val.items() if key[0].method not in ("plain", "teacher")}:
+        yield "Distilled, on val; the difference is to the student alone of the same seeds and length:\n"
+        yield _of_settings(distilled, alone)
+
+
+def _on_val(results: Results, pair: str) -> dict[tuple[Setting, Student | None], APs]:
+    """AP on val of the trainings that choose, and of the teachers."""
+    val: dict[tuple[Setting, Student | None], APs] = defaultdict(dict)
+    for row in results.rows(pair).values():
+        trial = Trial.of_row(row)
+        if trial.seed in CHOOSING_SEEDS or trial.student is None:
+            val[trial.setting, trial.student][trial.seed] = row["val"]
+    return val
+
+
+def _of_students(alone: dict[Student, APs]) -> str:
+    rows = [
+        [f"{one.learning_rate:g}", str(one.epochs), f"{one.decay:g}", one.augmentation, str(len(aps)), _mean(aps)]
+        for one, aps in sorted(alone.items(), key=lambda item: -mean(item[1].values()))
+    ]
+    return table(["learning rate", "epochs", "weight decay", "augmentation", "seeds", "AP"], rows)
+
+
+def _of_settings(distilled: dict[tuple[Setting, Student], APs], alone: dict[Student, APs]) -> str:
+    rows = []
+    for (setting, student), aps in sorted(
+        distilled.items(), key=lambda item: (item[0][1].epochs, -mean(item[1].values()))
+    ):
+        differences = [ap - alone[student][seed] for seed, ap in aps.items() if seed in alone.get(student, {})]
+        row = [setting.method, f"{setting.ratio:g}", setting.levels if setting.reads_maps else ""]
+        row += [f"{setting.maps} at {setting.maps_ratio:g}" if setting.maps else "", f"{setting.stop:g}"]
+        row += [str(student.epochs), str(len(aps)), _mean(aps), f"{mean(differences):+.3f}" if differences else ""]
+        rows.append(row)
+    return table(["method", "ratio", "levels", "beside", "until", "epochs", "seeds", "AP", "difference"], rows)
+
+
+def _mean(aps: APs) -> str:
+    return f"{mean(aps.values()):.3f}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
