@@ -59,10 +59,15 @@ class Setting:
         parts = [self.method]
         if self.method != "plain":
             parts += [f"r{self.ratio:g}"]
-            parts += [self.levels] if self.method in MAP_LOSSES or self.maps else []
+            parts += [self.levels] if self.reads_maps else []
             parts += [f"{self.maps}{self.maps_ratio:g}"] if self.maps else []
             parts += [f"stop{self.stop:g}"] if self.stop < 1 else []
         return "_".join(parts)
+
+    @property
+    def reads_maps(self) -> bool:
+        """Whether `levels` matters."""
+        return self.method in MAP_LOSSES or self.maps is not None
 
     def losses(self) -> dict[str, dict]:
         """Loss configs by name."""

@@ -133,6 +133,25 @@ def default(results: Results) -> Setting:
     return max(scores, key=scores.get)
 
 
+def best_of_each_method(results: Results, pair: str) -> dict[str, tuple[Setting, float]]:
+    """The setting of each method that is best at the tuned length, with its AP."""
+    scores = each_method(results, pair)
+    best = {}
+    for name, forms in METHODS.items():
+        setting = max((one for one in scores if one.method in forms), key=scores.get)
+        best[name] = setting, scores[setting]
+    return best
+
+
+def best_over_pairs(results: Results) -> dict[str, Setting]:
+    """The setting of each method that is best in the short regime by the mean over the pairs."""
+    students = {pair: short(tuned_student(results, pair), pair) for pair in CHOOSING_PAIRS}
+    scores = _means(results, list(grid()), students)
+    return {
+        name: max((one for one in scores if one.method in forms), key=scores.get) for name, forms in METHODS.items()
+    }
+
+
 def short(student: Student, pair: str) -> Student:
     """The tuned setting in the short regime."""
     return Student(student.learning_rate, PAIRS[pair].short_epochs, student.decay, student.augmentation)

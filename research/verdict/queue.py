@@ -26,12 +26,15 @@ from pcka_mmdet.experiments.stages import Evaluation, Stage, Training
 from pcka_mmdet.report.run import RESULTS
 from pcka_mmdet.report.scalars import read_scalars, validation_records
 
-from .protocol import STEPS
+from .choice import STEPS
 from .results import Missing, Results
 from .trials import Trial
 
 CODE = ("pcka_mmdet", "tools")
 """Folders that a result depends on. The trainings' configs have a digest of their own."""
+
+CONFIGS = ("configs", "research/verdict/*.py", "research/verdict/choice.json")
+"""What decides about the trainings."""
 
 POLL = 2.0  # seconds between two looks at the children
 
@@ -210,7 +213,7 @@ def code_digest() -> str:
         return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        if changes := git("status", "--porcelain", "--", *CODE, "configs", "research/verdict/*.py"):
+        if changes := git("status", "--porcelain", "--", *CODE, *CONFIGS):
             raise ChangedCode(f"the code has changes that are in no commit:\n{changes}\nCommit them, or use a clone")
         trees = [git("rev-parse", f"HEAD:{folder}") for folder in CODE]
     except (subprocess.CalledProcessError, FileNotFoundError) as error:

@@ -45,6 +45,16 @@ class Results:
             raise Missing(missing)
         return [rows[trial.pair][trial.name]["val"] for trial in trials]
 
+    def test(self, trials: Sequence[Trial]) -> list[float]:
+        """AP on test after the last epoch of each training.
+
+        Raises:
+            Missing: Some were not tested.
+        """
+        if missing := [trial for trial in trials if not self.has(trial)]:
+            raise Missing(missing)
+        return [self.rows(trial.pair)[trial.name]["test"] for trial in trials]
+
     def has(self, trial: Trial) -> bool:
         """Whether a training has its result, on test too if it is tested."""
         row = self.rows(trial.pair).get(trial.name)

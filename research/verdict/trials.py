@@ -70,20 +70,22 @@ class Trial:
     """`None` for a teacher."""
     tested: bool = False
     """Whether the test images are read too."""
+    teacher_seed: int = 0
 
     @property
     def name(self) -> str:
         """Key of the result, within those of the pair."""
         if self.student is None:
             return f"teacher_seed{self.seed}"
-        return f"{self.setting.name}_{self.student.name}_seed{self.seed}"
+        of_teacher = f"_teacher{self.teacher_seed}" if self.teacher_seed else ""
+        return f"{self.setting.name}_{self.student.name}_seed{self.seed}{of_teacher}"
 
     @property
     def teacher(self) -> "Trial | None":
         """The training of the teacher that this one needs."""
         if self.setting.method in ("plain", "teacher"):
             return None
-        return Trial(self.pair, Setting("teacher"), 0)
+        return Trial(self.pair, Setting("teacher"), self.teacher_seed)
 
     @classmethod
     def of_row(cls, row: dict[str, Any]) -> "Trial":

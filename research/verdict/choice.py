@@ -1,0 +1,117 @@
+"""What is chosen on val and frozen before test is read, and the trainings of the results; see PROTOCOL.md."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+from pcka_mmdet.checkpoints.atomic_write import write_json
+
+from .methods import METHODS, Setting
+from .protocol import CHOOSING_PAIRS, best_of_each_method, best_over_pairs, default, tuned_student
+from .protocol import STEPS as STEPS_OF_CHOICE
+from .results import Results
+from .trials import Student, Trial
+
+FILE = Path(__file__).with_name("choice.json")
+"""The frozen choice."""
+
+RESULT_PAIRS = (*CHOOSING_PAIRS, "digits")
+"""Pairs whose test images are read."""
+
+TEACHERS_PAIR, TEACHER_SEEDS = "bccd", (1, 2)
+"""The default also trains with these teachers."""
+
+PAPER = "PCKA"
+"""The paper's method has results, whatever its rank."""
+
+RIVALS = 2
+"""Methods that have results, the best in the mean over the pairs."""
+
+SIMPLE = "L2"
+"""A method that has results on the digits: the first experiments had it ahead there."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The settings of the results."""
+
+    default: Setting
+    students: Mapping[str, Student]
+    """Tuned student of each pair."""
+    rivals: Mapping[str, Mapping[str, Setting]]
+    """Settings of the other methods: by pair, and by the method's name."""
+
+    @classmethod
+    def read(cls, file: Path) -> "Choice":
+        """The frozen choice."""
+        content = json.loads(file.read_text())
+        return cls(
+            default=Setting(**content["default"]),
+            students={pair: Student(**student) for pair, student in content["students"].items()},
+            rivals={
+                pair: {name: Setting(**setting) for name, setting in of_pair.items()}
+                for pair, of_pair in content["rivals"].items()
+            },
+        )
+
+    def write(self, file: Path) -> None:
+        """Freeze the choice. It is to be committed."""
+        write_json(file, dataclasses.asdict(self))
+
+    def trials(self, tested: bool = False) -> list[Trial]:
+        """The trainings of the results, those that matter most first."""
+        trials = [*self._of_default(), *self._of_rivals(), *self._of_teachers()]
+        return [trial.on_test() for trial in trials] if tested else trials
+
+    def _of_default(self) -> Iterator[Trial]:
+        for pair, student in self.students.items():
+            for seed in range(5 if pair == "digits" else 10):
+                yield from (Trial(pair, setting, seed, student) for setting in (Setting(), self.default))
+
+    def _of_rivals(self) -> Iterator[Trial]:
+        for pair, settings in self.rivals.items():
+            for setting in settings.values():
+                yield from (Trial(pair, setting, seed, self.students[pair]) for seed in range(5))
+
+    def _of_teachers(self) -> Iterator[Trial]:
+        yield from (Trial(pair, Setting("teacher"), 0) for pair in self.students)
+        student = self.students[TEACHERS_PAIR]
+        for teacher_seed in TEACHER_SEEDS:
+            for seed in range(5):
+                yield Trial(TEACHERS_PAIR, self.default, seed, student, teacher_seed=teacher_seed)
+
+
+def choose(results: Results) -> Choice:
+    """The choice by the results on val. Raises `Missing` while trainings are left."""
+    best = default(results)
+    students = {pair: tuned_student(results, pair) for pair in RESULT_PAIRS}
+    of_pairs = {pair: best_of_each_method(results, pair) for pair in CHOOSING_PAIRS}
+    everywhere = best_over_pairs(results)
+    ranks = {name: mean(scores[name][1] for scores in of_pairs.values()) for name in METHODS}
+    ranked = [name for name in sorted(ranks, key=ranks.get, reverse=True) if everywhere[name] != best]
+    names = dict.fromkeys([*ranked[:RIVALS], PAPER])
+    rivals = {pair: {name: scores[name][0] for name in names} for pair, scores in of_pairs.items()}
+    rivals["digits"] = {name: everywhere[name] for name in dict.fromkeys([*names, SIMPLE])}
+    return Choice(best, students, rivals)
+
+
+def train_and_test(results: Results, file: Path = FILE) -> None:
+    """Step 5: the results of the frozen choice. Test is read when all are trained.
+
+    Raises:
+        Missing: Trainings or tests are left.
+        ValueError: The frozen choice is not that of the results.
+    """
+    if not file.exists():
+        return
+    choice = Choice.read(file)
+    if choice != choose(results):
+        raise ValueError(f"{file.name} is not what the results on val choose: freeze the choice again")
+    results.val(choice.trials())
+    results.test(choice.trials(tested=True))
+
+
+STEPS = (*STEPS_OF_CHOICE, train_and_test)
