@@ -78,7 +78,9 @@ def demo(tmp_path_factory):
             if timeout is None and self.poll() is None:
                 while not (demo.work_dir / "student" / "last_checkpoint").exists():
                     time.sleep(0.02)
-                self.send_signal(signal.SIGINT)
+                while self.poll() is None:  # Python drops the exception where it is raised in a destructor
+                    self.send_signal(signal.SIGINT)
+                    self._process.join(0.1)
                 raise KeyboardInterrupt
             return super().wait(timeout)
 
