@@ -11,6 +11,7 @@ from pcka_mmdet.models.losses.level_loss import Batch
 from pcka_mmdet.models.sources import RoIOutputs
 from pcka_mmdet.models.teacher.heads import _refined
 from pcka_mmdet.models.teacher.teacher import Teacher
+from pcka_mmdet.models.training_state import OutOfMemoryError
 from tests.boxes import corners, giou
 from tests.detectors import build, faster_rcnn, maps, raw_batch, retinanet, step
 
@@ -175,6 +176,15 @@ def test_maps_in_channels_last():
     model, student, teacher = distilled(faster_rcnn()), maps(1, channels=24), maps(0)
     last = [m.to(memory_format=torch.channels_last) for m in student]
     torch.testing.assert_close(compare(model, last, teacher), compare(model, student, teacher))
+
+
+def test_memory_that_ends_is_no_reason_to_refuse(monkeypatch):
+    def fail(teacher):
+        raise OutOfMemoryError("16 GiB")
+
+    monkeypatch.setattr(Teacher, "try_roi_head", fail)
+    with pytest.raises(OutOfMemoryError, match="16 GiB"):
+        distilled(faster_rcnn())
 
 
 def test_an_operator_that_a_gpu_alone_has_is_no_reason_to_refuse(monkeypatch):
