@@ -78,7 +78,9 @@ def test_losses_on_the_class_logits_of_a_roi_head_leave_the_task_alone(tmp_path)
 def test_the_configs_preprocessor_is_the_students():
     """MMEngine's runner passes it to the model, as to the student alone."""
     config = distillation(data_preprocessor=dict(retinanet()["data_preprocessor"], mean=[1, 2, 3]))
-    assert build(config).student.data_preprocessor.mean.flatten().tolist() != [1, 2, 3]  # the student's is used
+    model = build(config)
+    for one in (model, model.student):  # the student's is used
+        assert one.data_preprocessor.mean.flatten().tolist() != [1, 2, 3]
     del config["architecture"]["data_preprocessor"]
     model = build(config)
     for one in (model, model.student):

@@ -61,6 +61,14 @@ def test_the_teachers_own_maps_are_where_it_is_zero(stages):
     assert compare(model, maps(1), maps(0)) > 0
 
 
+def test_a_gradient_for_the_connector_of_a_level_that_the_roi_head_does_not_read():
+    """DDP waits for the gradient of each parameter."""
+    model = distilled(faster_rcnn())
+    compare(model, maps(1, channels=24), maps(0)).backward()
+    assert sorted(model.distiller.losses["roi"].connectors) == ["s16", "s32", "s64", "s8"]
+    assert all(parameter.grad is not None for parameter in model.distiller.parameters())
+
+
 def test_equals_the_formula_written_as_a_loop():
     model = distilled(faster_rcnn(), student=retinanet(), loss_weight=2.0, box_weight=0.5, proposals=10)
     for parameter in model.teacher.roi_head.parameters():
@@ -95,10 +103,12 @@ def test_equals_the_formula_written_as_a_loop():
     torch.testing.assert_close(similarity, 1 - differences / len(teacher_outputs.rois), rtol=1e-4, atol=0)
 
 
-@pytest.mark.parametrize("stages", [1, 3])
-def test_own_proposals_are_those_of_mmdetections_prediction(stages):
+@pytest.mark.parametrize(("stages", "clip_border"), [(1, True), (3, True), (3, False)])
+def test_own_proposals_are_those_of_mmdetections_prediction(stages, clip_border):
     """Of the last stage of a cascade, the boxes that its refinement gives."""
     model = distilled(faster_rcnn(stages), student=retinanet())
+    for head in model.teacher.roi_head.bbox_head if stages > 1 else ():
+        head.bbox_coder.clip_border = clip_border
     detector, metas = model.teacher.eval(), [dict(img_shape=(128, 128), scale_factor=(1, 1))] * 2
     outputs = model._teacher.own_proposals(maps(0), [(128, 128)] * 2, 16)
     assert len(outputs) == stages
