@@ -263,7 +263,7 @@ def test_strides_of_another_kind(strides):
         distiller(dict(pcka=dict(PCKA, strides=strides)))
 
 
-def test_options_that_name_what_is_not_there():
+def test_options_that_name_something_unknown():
     with pytest.raises(ValueError, match=r"losses.pcka.strides: no level at stride \[4\]; there are \[8, 16, 32, 64\]"):
         distiller(dict(pcka=dict(PCKA, strides=(4, 8))))
     with pytest.raises(ValueError, match=r"losses.pcka.level_weight: no level at stride \[128\]"):

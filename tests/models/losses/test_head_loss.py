@@ -446,7 +446,7 @@ def test_levels_that_the_teacher_has_alone_are_left_out():
 @pytest.mark.parametrize(
     "student, teacher, problem",
     [
-        (fcos, retinanet, r"their heads code boxes in different ways \(FCOSHead and RetinaHead\): use pcka_mmdet.HeadL"),
+        (fcos, retinanet, r"their heads code boxes in different ways \(FCOSHead and RetinaHead\): use pcka_mmdet"),
         (wider_distributions, gfl, "their heads code boxes in different ways"),
         (other_anchors, retinanet, "their heads have different anchors"),
         (other_classes, retinanet, "their heads score 5 and 2 classes"),
