@@ -131,6 +131,14 @@ def test_raw_outputs_of_a_dense_head():
     assert recorder._record is None  # nothing is kept outside of `recording`
 
 
+def test_the_first_of_several_forwards_is_recorded():
+    student = build(retinanet())
+    recorder = SourceRecorder(student, ["neck"])
+    with recorder.recording() as record:
+        first, second = (student.extract_feat(torch.full((1, 3, 64, 64), value)) for value in (0.0, 1.0))
+    assert torch.equal(record["neck"][0], first[0]) and not torch.equal(first[0], second[0])
+
+
 @pytest.mark.parametrize("stages", [(1, 1), (1, 3), (3, 3)], ids=str)
 def test_both_roi_heads_get_the_same_proposals(stages):
     student, copied = (faster_rcnn(number) for number in stages)

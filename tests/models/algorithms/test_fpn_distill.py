@@ -128,6 +128,16 @@ def test_losses_and_their_sum():
     torch.testing.assert_close(log["distill.loss_pcka_s8"], 10 * (1 - losses["similarity.pcka_s8"]))
 
 
+def test_losses_that_are_measured_without_gradients():
+    model = build(distillation())
+    with torch.no_grad():
+        losses = losses_of(model)
+        assert model.parse_losses(losses)[0] > 0
+        losses["student.loss_cls"] = torch.tensor(torch.nan)
+        with pytest.raises(FloatingPointError, match="these losses are not finite: student.loss_cls. Those of the dis"):
+            model.parse_losses(losses)
+
+
 def test_the_teacher_is_in_nothing_that_is_saved_or_trained(tmp_path):
     run = trained(distillation(), tmp_path)
     model = run.model
