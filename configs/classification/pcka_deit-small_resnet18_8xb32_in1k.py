@@ -1,4 +1,3 @@
-# The tokens of a vision transformer, without the class token, are a map of stride 16, as the ResNet's third stage.
 _base_ = "mmpretrain::resnet/resnet18_8xb32_in1k.py"
 
 model = dict(

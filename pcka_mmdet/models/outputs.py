@@ -1,4 +1,4 @@
-"""Outputs of a source, which may be nested (a map, a tuple of maps, a list of either), and constants."""
+"""Nested outputs of a source (a map, a tuple of maps, a list of either), constants, and scalars that the host reads."""
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache

@@ -135,6 +135,14 @@ def test_a_dead_group_has_no_value_and_no_gradient(form, centering, constant):
     assert cka(y, x.detach(), centering)[1] == 0
 
 
+def test_samples_at_equal_distances_have_no_debiased_cka(form):
+    """Their U-centred Gram matrix is zero, but for rounding."""
+    x = torch.linalg.qr(torch.randn(3, 6, 6))[0].requires_grad_()
+    value = cka(x, torch.randn(3, 6, 4), "debias")
+    value.sum().backward()
+    assert not value.any() and not x.grad.any()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_maps_are_compared_in_float32(form, dtype):
     x = (torch.randn(2, 9, 32) * 100).to(dtype).requires_grad_()

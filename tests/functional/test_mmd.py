@@ -85,6 +85,13 @@ def test_what_it_does_not_depend_on(kernel):
     assert mmd(x, x, "linear").abs().max() == 0
 
 
+def test_distances_do_not_depend_on_a_common_offset():
+    """In float32, where squares of 1000 leave out the digits of the distances."""
+    x, y = pair(2, 6, 4)
+    actual = mmd((x + 1000).float(), (y + 1000).float(), "rbf")
+    torch.testing.assert_close(actual, mmd(x, y, "rbf").float(), rtol=1e-3, atol=1e-3)
+
+
 def test_theorem_2():
     """The mean squared difference of unit Gram matrices is 2 (1 - CKA) / N^2, and bounds the MMD term from above."""
     for seed, (samples, features) in enumerate([(4, 2), (6, 30), (20, 5)]):

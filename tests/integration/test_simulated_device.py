@@ -89,7 +89,9 @@ def test_a_step_has_the_cpus_losses_and_gradients_and_does_not_wait(name):
     check(CONFIGS[name](), left_out=IN_MMDETECTION.get(name, ()))
 
 
-@pytest.mark.xfail(strict=False, reason="the number of objects is a shape; MMDetection's RoI head waits likewise")
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="the number of objects is a shape; MMDetection's RoI head waits likewise"
+)
 def test_rcka_of_proposals_does_not_wait():
     loss = dict(type="pcka_mmdet.RCKALoss", source="roi_head")
     check({**two_stages(), "distiller": dict(type="pcka_mmdet.FPNDistiller", losses=dict(rcka=loss)), "balance": None})

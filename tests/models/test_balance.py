@@ -261,7 +261,7 @@ def test_ratio_0_changes_no_bit():
 
 
 @pytest.mark.parametrize("ratio", [-1, float("nan"), float("inf"), "high", [1.0], True])
-def test_a_ratio_that_is_none(ratio):
+def test_values_that_are_no_ratio(ratio):
     with pytest.raises(ValueError, match=r"a ratio is a number of 0 or more, such as 1.0; got \{'all'"):
         GradientBalance(dict(all=ratio))
 

@@ -34,6 +34,12 @@ def test_measured_where_the_head_says_nothing():
         assert torch.equal(value, before[key]), key
 
 
+def test_measured_where_the_neck_has_more_levels_than_the_head_says():
+    config = retinanet(channels=24)
+    config["neck"]["num_outs"] = 5
+    assert strides_and_channels(neck_levels(build(config))) == dict.fromkeys((8, 16, 32, 64, 128), 24)
+
+
 @pytest.mark.parametrize(
     "config, expected",
     [

@@ -106,7 +106,7 @@ def test_the_roi_heads_loss_is_for_teachers_that_have_one():
     assert settings["distiller"]["losses"] == dict(head=HEAD, roi=ROI)
 
 
-def test_a_name_that_there_is_not():
+def test_an_unknown_name():
     with pytest.raises(ValueError, match=r"there is no recipe 'both': write one of \('both-heads', 'own-head'"):
         build(dict(written_out(), recipe="both"))
     with pytest.raises(ValueError, match="FPNDistill needs a recipe or a distiller"):

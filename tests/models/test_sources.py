@@ -131,8 +131,16 @@ def test_raw_outputs_of_a_dense_head():
     assert recorder._record is None  # nothing is kept outside of `recording`
 
 
+def test_the_first_of_several_forwards_is_recorded():
+    student = build(retinanet())
+    recorder = SourceRecorder(student, ["neck"])
+    with recorder.recording() as record:
+        first, second = (student.extract_feat(torch.full((1, 3, 64, 64), value)) for value in (0.0, 1.0))
+    assert torch.equal(record["neck"][0], first[0]) and not torch.equal(first[0], second[0])
+
+
 @pytest.mark.parametrize("stages", [(1, 1), (1, 3), (3, 3)], ids=str)
-def test_the_roi_heads_judge_the_same_proposals(stages):
+def test_both_roi_heads_get_the_same_proposals(stages):
     student, copied = (faster_rcnn(number) for number in stages)
     model = distil(student, copied, rois=dict(type="pcka_mmdet.ProposalLoss"))
     losses = losses_of(model)
@@ -150,7 +158,7 @@ def test_an_option_by_stride_where_there_are_none():
         distil(faster_rcnn(), faster_rcnn(), kl=kl)
 
 
-def test_the_same_roi_head_says_the_same():
+def test_equal_roi_heads_have_no_loss():
     model = distil(faster_rcnn(), faster_rcnn(), rois=dict(type="pcka_mmdet.ProposalLoss"))
     model.teacher.load_state_dict(model.student.state_dict())
     model.student.backbone.eval()  # batch norm
@@ -212,6 +220,13 @@ def test_a_classifier(pooled):
     assert log["distill.loss_logits"] > 0 and "similarity.pcka_s4" in log
 
 
+def test_a_classifiers_head_runs_in_float32_under_autocast():
+    model = distil(Classifier(8), Classifier(12), logits=dict(KL, source="logits"))
+    with torch.autocast("cpu", torch.bfloat16):
+        record = model._teacher(torch.randn(4, 3, 32, 32), None, model._normalisation, {"logits"})
+    assert record["neck"][0].dtype == torch.bfloat16 and record["logits"][0].dtype == torch.float32
+
+
 def test_a_pooling_neck_gives_vectors_without_a_stride():
     (level,) = source_levels(Classifier(8), "neck")
     assert (level.stride, level.channels, level.name) == (None, 8, "stage0")
@@ -228,7 +243,7 @@ def test_a_pooling_neck_gives_vectors_without_a_stride():
         distil(Classifier(8), Classifier(12), l2=dict(type="mmrazor.L2Loss", source="neck"))
 
 
-def test_sources_that_are_not_there():
+def test_sources_that_a_model_lacks():
     for source, message in (
         ("roi_head", "RetinaNet has no RoI head"),
         ("logits", "RetinaNet is no classifier"),

@@ -67,13 +67,16 @@ class RCKALoss(LevelLoss):
         """Also raises ValueError for a term over classes where outputs are maps, or have too few classes."""
         if self.class_weight and student.stride is not None:
             raise ValueError("RCKALoss: class_weight compares classes, and a map has none: use source='logits'")
-        # the classes of a RoI head are known with its outputs
-        if self.class_weight and student.channels is not None and student.channels < self.min_samples:
+        if student.channels is not None:  # the classes of a RoI head are known with its outputs
+            self._check_classes(student.channels)
+        super().prepare(student, teacher)
+
+    def _check_classes(self, count: int) -> None:
+        if self.class_weight and count < self.min_samples:
             raise ValueError(
                 f"RCKALoss: class_weight compares classes, and centering={self.centering!r} needs "
-                f"{self.min_samples} of them; there are {student.channels}: use class_weight=0"
+                f"{self.min_samples} of them; there are {count}: use class_weight=0"
             )
-        super().prepare(student, teacher)
 
     def forward(self, student: Tensor | RoIOutputs, teacher: Tensor | RoIOutputs, batch: Batch | None = None) -> Tensor:
         """Weighted loss as a scalar, from logits `(B, K)`, maps `(B, C, H, W)`, tuples of maps, or RoI outputs."""
@@ -83,7 +86,7 @@ class RCKALoss(LevelLoss):
         return super().forward(student, teacher, batch)
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
-        """Raises ValueError where the sides differ in samples or, with `class_weight`, in classes."""
+        """Raises ValueError where the sides differ in samples or, with `class_weight`, in classes or have too few."""
         x, y = student, teacher.detach()
         if self.grid and x.dim() == 4:
             x, y = (F.adaptive_avg_pool2d(maps, self.grid) for maps in (x, y))
@@ -92,6 +95,7 @@ class RCKALoss(LevelLoss):
                 f"RCKALoss got {tuple(student.shape)} of the student and {tuple(teacher.shape)} of the teacher: the "
                 f"samples{' and classes' if self.class_weight else ''} must agree"
             )
+        self._check_classes(x.shape[1:].numel())
         if self.gather:
             x, y = gathered(x), gathered(y)
         x, y = x.flatten(1), y.flatten(1)

@@ -13,6 +13,7 @@ from ..heads import boxes
 from ..outputs import zero_of
 from ..sources import RoIOutputs, stages
 from ..teacher.teacher import Teacher
+from ..training_state import tried
 from .head_loss import JointHeadLoss, Sums
 from .level_loss import Batch
 
@@ -53,12 +54,10 @@ class RoIHeadLoss(JointHeadLoss):
         teacher.check_sources(("roi_head",))
         if not self._available(stages(teacher.detector.roi_head, "bbox_roi_extractor")[0]):
             raise ValueError("RoIHeadLoss: the student has none of the levels that the teacher's RoI head reads")
-        try:
-            teacher.try_roi_head()
-        except (TypeError, RuntimeError, AttributeError, ValueError) as error:
-            if "implementation for device" not in str(error):  # some of mmcv's operators run on a GPU only
-                kind = type(teacher.detector).__name__
-                raise ValueError(f"RoIHeadLoss: the RoI head of a {kind} fails here ({error}): {ON_RPN}") from error
+        error = tried(teacher.try_roi_head, TypeError, RuntimeError, AttributeError, ValueError)[1]
+        if error and "implementation for device" not in str(error):  # some of mmcv's operators run on a GPU only
+            kind = type(teacher.detector).__name__
+            raise ValueError(f"RoIHeadLoss: the RoI head of a {kind} fails here ({error}): {ON_RPN}") from error
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], batch: Batch) -> Tensor:
         """Weighted loss, from the student's and the teacher's neck maps by level, `(B, C, H, W)`."""

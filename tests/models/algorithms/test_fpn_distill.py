@@ -78,7 +78,9 @@ def test_losses_on_the_class_logits_of_a_roi_head_leave_the_task_alone(tmp_path)
 def test_the_configs_preprocessor_is_the_students():
     """MMEngine's runner passes it to the model, as to the student alone."""
     config = distillation(data_preprocessor=dict(retinanet()["data_preprocessor"], mean=[1, 2, 3]))
-    assert build(config).student.data_preprocessor.mean.flatten().tolist() != [1, 2, 3]  # the student's is used
+    model = build(config)
+    for one in (model, model.student):  # the student's is used
+        assert one.data_preprocessor.mean.flatten().tolist() != [1, 2, 3]
     del config["architecture"]["data_preprocessor"]
     model = build(config)
     for one in (model, model.student):
@@ -124,6 +126,16 @@ def test_losses_and_their_sum():
     torch.testing.assert_close(total, sum(parts))
     torch.testing.assert_close(log["distill.loss_pcka"], log["distill.loss_pcka_s8"] + log["distill.loss_pcka_s16"])
     torch.testing.assert_close(log["distill.loss_pcka_s8"], 10 * (1 - losses["similarity.pcka_s8"]))
+
+
+def test_losses_that_are_measured_without_gradients():
+    model = build(distillation())
+    with torch.no_grad():
+        losses = losses_of(model)
+        assert model.parse_losses(losses)[0] > 0
+        losses["student.loss_cls"] = torch.tensor(torch.nan)
+        with pytest.raises(FloatingPointError, match="these losses are not finite: student.loss_cls. Those of the dis"):
+            model.parse_losses(losses)
 
 
 def test_the_teacher_is_in_nothing_that_is_saved_or_trained(tmp_path):

@@ -240,7 +240,7 @@ def test_the_last_step_belongs_to_the_last_teacher():
         ([dict(type="A", since=0.2)], "none of them teaches from 0 of the training on"),
     ],
 )
-def test_entries_that_do_not_do(entries, message):
+def test_entries_that_are_refused(entries, message):
     with pytest.raises(ValueError, match=message):
         read_teachers(entries)
 

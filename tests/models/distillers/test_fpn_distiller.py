@@ -10,6 +10,7 @@ from mmengine.logging import MessageHub
 
 from pcka_mmdet.models import FPNDistiller, PCKALoss
 from pcka_mmdet.models.algorithms.nonfinite_guard import explain
+from pcka_mmdet.models.distillers import fpn_distiller
 from pcka_mmdet.models.distillers.fpn_distiller import TeacherStep
 from pcka_mmdet.models.losses.level_loss import Batch
 from pcka_mmdet.registry import MODELS
@@ -194,6 +195,13 @@ def test_a_batch_of_small_images_after_a_resume_does_no_harm(warned):
     assert "at stride 8 a map of 8x8 has 1 patch of side 8" in warned[0]
 
 
+def test_of_several_processes_none_stops_alone_for_want_of_a_level(monkeypatch, warned):
+    monkeypatch.setattr(fpn_distiller, "get_world_size", lambda: 2)
+    d = distiller(dict(pcka=dict(PCKA, patch_size=64)))
+    assert not any(compare(d, maps(), maps(seed=1)).values())
+    assert "at stride 8 a map of 16x16 has 1 patch of side 64" in warned[0]
+
+
 def test_a_loss_that_never_had_a_level_stops_beside_one_that_has():
     d = distiller(dict(mimic=MIMIC, pcka=dict(PCKA, patch_size=64)))
     for _ in range(2):
@@ -255,7 +263,7 @@ def test_strides_of_another_kind(strides):
         distiller(dict(pcka=dict(PCKA, strides=strides)))
 
 
-def test_options_that_name_what_is_not_there():
+def test_options_that_name_something_unknown():
     with pytest.raises(ValueError, match=r"losses.pcka.strides: no level at stride \[4\]; there are \[8, 16, 32, 64\]"):
         distiller(dict(pcka=dict(PCKA, strides=(4, 8))))
     with pytest.raises(ValueError, match=r"losses.pcka.level_weight: no level at stride \[128\]"):

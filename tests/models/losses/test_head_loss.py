@@ -6,12 +6,13 @@ import itertools
 import pytest
 import torch
 
-from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.models import FPNDistill, training_state
 from pcka_mmdet.models.distillers.fpn_distiller import TeacherStep
 from pcka_mmdet.models.heads import reader_of
 from pcka_mmdet.models.losses.head_loss import compare as compare_outputs
 from pcka_mmdet.models.losses.head_loss import compare_levels
 from pcka_mmdet.models.losses.level_loss import Batch
+from pcka_mmdet.models.teacher.teacher import Teacher
 from tests.boxes import box_difference, corners
 from tests.detectors import (
     atss,
@@ -327,6 +328,17 @@ def test_a_head_whose_operators_have_no_bfloat16(monkeypatch):
     assert len(messages) == 1
 
 
+@pytest.mark.parametrize("supported", [False, True])
+def test_the_first_process_decides_whether_a_head_runs_in_bfloat16(monkeypatch, supported):
+    teacher = Teacher(build(retinanet()), "random", precision="bf16")
+    monkeypatch.setattr(training_state, "is_main_process", lambda: False)
+    monkeypatch.setattr(training_state, "broadcast_object_list", lambda result: result.__setitem__(0, supported))
+    outputs = []
+    teacher.dense_head.register_forward_hook(lambda module, inputs, kinds: outputs.append(kinds[0][0]))
+    teacher.head(maps(0))
+    assert [output.dtype for output in outputs] == [torch.bfloat16 if supported else torch.float32]
+
+
 def test_a_head_without_a_reader_is_refused_when_the_model_is_built():
     softmax = retinanet()
     softmax["bbox_head"]["loss_cls"] = dict(type="CrossEntropyLoss", use_sigmoid=False)
@@ -415,6 +427,12 @@ def other_classes() -> dict:
     return config
 
 
+def wider_distributions() -> dict:
+    config = gfl()
+    config["bbox_head"]["reg_max"] = 8
+    return config
+
+
 def test_levels_that_the_teacher_has_alone_are_left_out():
     config = retinanet()
     config["neck"]["num_outs"] = 5
@@ -426,16 +444,17 @@ def test_levels_that_the_teacher_has_alone_are_left_out():
 
 
 @pytest.mark.parametrize(
-    "student, problem",
+    "student, teacher, problem",
     [
-        (fcos, r"their heads code boxes in different ways \(FCOSHead and RetinaHead\): use pcka_mmdet.HeadLoss"),
-        (other_anchors, "their heads have different anchors"),
-        (other_classes, "their heads score 5 and 2 classes"),
+        (fcos, retinanet, r"their heads code boxes in different ways \(FCOSHead and RetinaHead\): use pcka_mmdet"),
+        (wider_distributions, gfl, "their heads code boxes in different ways"),
+        (other_anchors, retinanet, "their heads have different anchors"),
+        (other_classes, retinanet, "their heads score 5 and 2 classes"),
     ],
 )
-def test_heads_that_cannot_be_compared(student, problem):
+def test_heads_that_cannot_be_compared(student, teacher, problem):
     with pytest.raises(ValueError, match=f"OwnHeadLoss compares the heads .* position by position, but {problem}"):
-        own_head(student(), retinanet())
+        own_head(student(), teacher())
 
 
 def test_heads_with_deltas_of_other_units():

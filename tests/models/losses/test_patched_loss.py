@@ -108,7 +108,7 @@ def test_the_gradient_is_that_of_the_value(config, layout):
         (DIST, dict(average="mean"), "average must be one of"),
     ],
 )
-def test_what_is_refused(config, options, message):
+def test_options_that_are_refused(config, options, message):
     with pytest.raises(ValueError, match=message):
         PatchedLoss(config, patch_size=4, **options)
 

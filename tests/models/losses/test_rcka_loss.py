@@ -127,7 +127,7 @@ def test_a_term_over_too_few_classes_is_refused_before_the_training():
     roi_head = Level(0, None, None)  # its classes are known with its outputs
     loss = RCKALoss(class_weight=1.0)
     loss.prepare(roi_head, roi_head)
-    with pytest.raises(ValueError, match="centering='center' needs at least 3 samples, got 2: use another centering"):
+    with pytest.raises(ValueError, match="centering='center' needs 3 of them; there are 2: use class_weight=0"):
         loss(roi_outputs(logits(4, 2)), roi_outputs(torch.tensor([[9.0, 0.0]]).repeat(4, 1)))
 
 

@@ -11,6 +11,7 @@ from pcka_mmdet.models.losses.level_loss import Batch
 from pcka_mmdet.models.sources import RoIOutputs
 from pcka_mmdet.models.teacher.heads import _refined
 from pcka_mmdet.models.teacher.teacher import Teacher
+from pcka_mmdet.models.training_state import OutOfMemoryError
 from tests.boxes import corners, giou
 from tests.detectors import build, faster_rcnn, maps, raw_batch, retinanet, step
 
@@ -60,6 +61,14 @@ def test_the_teachers_own_maps_are_where_it_is_zero(stages):
     assert compare(model, maps(1), maps(0)) > 0
 
 
+def test_a_gradient_for_the_connector_of_a_level_that_the_roi_head_does_not_read():
+    """DDP waits for the gradient of each parameter."""
+    model = distilled(faster_rcnn())
+    compare(model, maps(1, channels=24), maps(0)).backward()
+    assert sorted(model.distiller.losses["roi"].connectors) == ["s16", "s32", "s64", "s8"]
+    assert all(parameter.grad is not None for parameter in model.distiller.parameters())
+
+
 def test_equals_the_formula_written_as_a_loop():
     model = distilled(faster_rcnn(), student=retinanet(), loss_weight=2.0, box_weight=0.5, proposals=10)
     for parameter in model.teacher.roi_head.parameters():
@@ -94,10 +103,12 @@ def test_equals_the_formula_written_as_a_loop():
     torch.testing.assert_close(similarity, 1 - differences / len(teacher_outputs.rois), rtol=1e-4, atol=0)
 
 
-@pytest.mark.parametrize("stages", [1, 3])
-def test_own_proposals_are_those_of_mmdetections_prediction(stages):
+@pytest.mark.parametrize(("stages", "clip_border"), [(1, True), (3, True), (3, False)])
+def test_own_proposals_are_those_of_mmdetections_prediction(stages, clip_border):
     """Of the last stage of a cascade, the boxes that its refinement gives."""
     model = distilled(faster_rcnn(stages), student=retinanet())
+    for head in model.teacher.roi_head.bbox_head if stages > 1 else ():
+        head.bbox_coder.clip_border = clip_border
     detector, metas = model.teacher.eval(), [dict(img_shape=(128, 128), scale_factor=(1, 1))] * 2
     outputs = model._teacher.own_proposals(maps(0), [(128, 128)] * 2, 16)
     assert len(outputs) == stages
@@ -175,6 +186,15 @@ def test_maps_in_channels_last():
     model, student, teacher = distilled(faster_rcnn()), maps(1, channels=24), maps(0)
     last = [m.to(memory_format=torch.channels_last) for m in student]
     torch.testing.assert_close(compare(model, last, teacher), compare(model, student, teacher))
+
+
+def test_memory_that_ends_is_no_reason_to_refuse(monkeypatch):
+    def fail(teacher):
+        raise OutOfMemoryError("16 GiB")
+
+    monkeypatch.setattr(Teacher, "try_roi_head", fail)
+    with pytest.raises(OutOfMemoryError, match="16 GiB"):
+        distilled(faster_rcnn())
 
 
 def test_an_operator_that_a_gpu_alone_has_is_no_reason_to_refuse(monkeypatch):

@@ -258,6 +258,20 @@ def test_memory_that_ends_is_no_operator_that_is_not_supported(options, at, warn
     assert warned == []
 
 
+@pytest.mark.parametrize("refusal", ["", "another processor"])
+def test_the_first_process_decides_about_the_precision(monkeypatch, refusal, warned):
+    """What the second one would find does not count."""
+    monkeypatch.setattr(training_state, "is_main_process", lambda: False)
+    monkeypatch.setattr(training_state, "broadcast_object_list", lambda result: result.__setitem__(0, refusal))
+    detector = trained()
+    if not refusal:
+        detector.backbone.register_forward_pre_hook(lambda *_: pytest.fail("it tried"))
+    forward = NeckForward(detector, fuse=False, channels_last=False, precision="bf16")
+    forward._optimise(IMAGES[:1])
+    assert forward.dtype is (None if refusal else torch.bfloat16)
+    assert [refusal in message for message in warned] == [True] * bool(refusal)
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_the_first_process_decides_what_is_kept(monkeypatch, rank):
     """The second one makes the same changes without a try."""
