@@ -98,6 +98,13 @@ def test_validations_of_a_training_by_iterations_are_logged_by_iteration(train_c
     assert expected is None or config.default_hooks.logger.type == "LoggerHook"
 
 
+@pytest.mark.parametrize("settings", [{}, dict(default_hooks=dict(timer=dict(type="IterTimerHook")))])
+def test_without_a_checkpoint_hook_each_epoch_is_saved_as_by_mmengine(settings):
+    config = plain(**settings)
+    TrainingOptions().apply(config)
+    assert config.default_hooks.checkpoint == dict(type="pcka_mmdet.StudentCheckpointHook", interval=1)
+
+
 def test_a_checkpoint_hook_without_a_type_is_mmengines():
     config = plain(default_hooks=dict(checkpoint=dict(interval=2)))
     TrainingOptions().apply(config)
