@@ -1,6 +1,8 @@
 """What the options of a training change in its config."""
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
@@ -28,6 +30,28 @@ def test_weights_to_start_from_are_not_loaded_over():
     config = plain(load_from="start.pth")
     TrainingOptions().apply(config)
     assert config.load_from == "start.pth"
+
+
+def test_the_config_kept_by_a_resumed_training_begins_one(monkeypatch):
+    """It loads what the first start loaded."""
+    seen = []
+
+    def build(config):
+        def note():
+            seen.append((config.resume, config.load_from))
+
+        note()
+        logger = SimpleNamespace(info=print)
+        run = SimpleNamespace(cfg=config, hooks=[], train_loop=None, train=note, dump_config=note, logger=logger)
+        run.register_hook = run.hooks.append
+        return run
+
+    monkeypatch.setattr(training, "build_runner", build)
+    monkeypatch.setattr(training, "checkpoint_to_resume", lambda *_: "epoch_1.pth")
+    monkeypatch.setattr(training, "reserved", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(training.preflight, "check_all", lambda config: None)
+    training.run_training(plain(load_from="start.pth"), TrainingOptions(resume="newest"))
+    assert seen == [(True, "epoch_1.pth"), (False, "start.pth"), (False, "start.pth")]
 
 
 def test_options_of_another_kind():
