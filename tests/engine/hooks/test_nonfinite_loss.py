@@ -56,6 +56,8 @@ def test_a_step_that_is_skipped_leaves_no_trace(tmp_path, wrapper):
     average = next(hook for hook in skipping.hooks if type(hook).__name__ == "EMAHook").ema_model
     assert all(torch.isfinite(value).all() for value in average.state_dict().values())
     assert not skipping.model.skips_nonfinite
+    (hook,) = (hook for hook in skipping.hooks if isinstance(hook, NonFiniteLossHook))
+    assert hook.failed_step(skipping) is None
 
 
 @MODELS.register_module(force=True)
