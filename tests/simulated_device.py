@@ -19,6 +19,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -29,7 +30,10 @@ from torch import Tensor, nn
 from torch.utils import backend_registration
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+import pcka_mmdet
+
 NAME = "sim"
+PACKAGE = f"{Path(pcka_mmdet.__file__).parent}/"
 OLDEST = (2, 9)
 available = tuple(int(number) for number in torch.__version__.split(".")[:2]) >= OLDEST
 needs_simulation = pytest.mark.skipif(not available, reason="a backend in Python needs torch 2.9 or newer")
@@ -201,8 +205,8 @@ def _forward_of_student(forward: Callable) -> Callable:
 def _note(kind: str, operator: str) -> None:
     frame, place, ours = sys._getframe(1), "", False
     while frame is not None:
-        if "/pcka_mmdet/" in frame.f_code.co_filename:
-            place, ours = f"{frame.f_code.co_filename.rsplit('/pcka_mmdet/', 1)[1]}:{frame.f_lineno}", True
+        if frame.f_code.co_filename.startswith(PACKAGE):
+            place, ours = f"{frame.f_code.co_filename.removeprefix(PACKAGE)}:{frame.f_lineno}", True
             break
         if frame.f_code.co_name == "students_forward":
             break

@@ -41,9 +41,6 @@ SAFETENSORS = Trouble(
     "It serves if its keys are those of MMDetection's detector (backbone.*, neck.*, bbox_head.*)",
 )
 
-OLD_FORMAT = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
-"""The beginning of a file that `torch.save` wrote before 1.6: the pickle of its magic number."""
-
 
 def trouble_of_file(path: Path) -> Trouble | None:
     """What is wrong with a file; `None` for a whole file that torch may have written.
@@ -71,12 +68,6 @@ def trouble_of_file(path: Path) -> Trouble | None:
     if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in head):
         return Trouble("a text file", EXPECTED)
     return None
-
-
-def has_no_checksums(path: Path) -> bool:
-    """Whether a file is in torch's format before 1.6, in which damaged numbers are not seen."""
-    with path.open("rb") as file:
-        return file.read(len(OLD_FORMAT)) == OLD_FORMAT
 
 
 def _trouble_of_archive(path: Path) -> Trouble | None:

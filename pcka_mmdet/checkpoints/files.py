@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from pcka_mmdet.compat.safe_globals import loads_safely
 
-from .file_kind import AGAIN, has_no_checksums, trouble_of_file
+from .file_kind import AGAIN, trouble_of_file
 
 SCHEME = "torchvision://"
 
@@ -181,7 +182,7 @@ def _checked_sha256(checkpoint: str, option: str) -> str | None:
             f"{digest[: len(named[1])]}, not with {named[1]} as its name says: delete the file and start "
             "again; if the digits in its name are not a sha256, download it yourself and give the file"
         )
-    if has_no_checksums(path) and not is_named:
+    if not zipfile.is_zipfile(path) and not is_named:
         print_log(
             f"{option} {str(path)!r} is in torch's format before 1.6, which has no checksums: damage would not be "
             f"seen. Its sha256 is {digest}",

@@ -7,7 +7,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
 
-from .files import OURS, load_config
+from .files import load_config
 from .nested import replaced
 
 
@@ -80,7 +80,7 @@ def build_detector(spec: str | dict | BaseModel, plain_norms: bool = False) -> B
         if plain_norms:
             config = ConfigDict(replaced(config, lambda name: "BN" if name == "MMSyncBN" else name))
         scope = DefaultScope.get_current_instance()
-        if scope is None or scope.scope_name in ("mmengine", "mmrazor", OURS):  # they have no detectors
+        if scope is None or scope.scope_name in ("mmengine", "mmrazor", "pcka_mmdet"):  # they have no detectors
             config.setdefault("_scope_", "mmdet")
         spec = MODELS.build(config)
     if not isinstance(spec, BaseModel):

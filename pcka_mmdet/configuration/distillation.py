@@ -31,7 +31,9 @@ def is_fpn_distill(config: Config) -> bool:
 
 
 def student_model(config: Config) -> dict:
-    """The model dict of the detector that is trained."""
+    """The model dict of the detector that is trained; a ValueError refuses a config without a `model`."""
+    if "model" not in config:
+        raise ValueError(f"the config {str(config.filename)!r} defines no `model`: give the config of a detector")
     return model_config(config.model.architecture) if is_distillation(config) else config.model
 
 
@@ -97,7 +99,7 @@ def _written_out(node: Any) -> Any:
 def padded_size(config: Config, loader: str = "train_dataloader") -> tuple[int, int] | None:
     """Height and width of the padded images, landscape; `None` where the pipeline does not state them.
 
-    The last `Pad` or `RandomCrop` to a size in pixels decides, or else the first `Resize`.
+    The last `Pad` or `RandomCrop` to a size in pixels decides, or else the largest scale of the first `Resize`.
     """
     scales, cuts = [], []
     for step in innermost(config[loader].dataset).get("pipeline") or []:
@@ -107,7 +109,9 @@ def padded_size(config: Config, loader: str = "train_dataloader") -> tuple[int, 
         elif name == "RandomCrop" and step.get("crop_type", "absolute") == "absolute":
             cuts.append(step["crop_size"])
         elif name.endswith("Resize"):
-            scales.append(step.get("scale"))
+            scale = step.get("scale") or step.get("scales")
+            is_random = isinstance(scale, Sequence) and isinstance(scale[0], Sequence)
+            scales.append(max(scale) if is_random else scale)
     sizes = [*reversed(cuts), *scales]
     scale = next((size for size in sizes if size), None)
     if scale is None:

@@ -10,8 +10,6 @@ import pcka_mmdet
 
 from .installed import check_package
 
-OURS = "pcka_mmdet"
-
 
 def load_config(path: str) -> Config:
     """The config at `path`: `'mmdet::retinanet/...py'`, `'pcka_mmdet::demo/student.py'`, absolute, or relative to the
@@ -52,7 +50,7 @@ def _file_of_package(package: str, name: str) -> Path:
         raise ValueError(
             f"there is no package {package!r}: name one that is installed, such as mmdet::..., or pcka_mmdet::..."
         )
-    configs = carried("configs") if package == OURS else Path(spec.origin).parent / ".mim" / "configs"
+    configs = carried("configs") if package == "pcka_mmdet" else Path(spec.origin).parent / ".mim" / "configs"
     if not (configs / name).is_file():
         raise FileNotFoundError(f"{package} has no config {name!r}: look for its name in {configs}")
     return configs / name

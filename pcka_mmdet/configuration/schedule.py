@@ -8,9 +8,9 @@ from mmengine.config import Config
 from .data_set import all_innermost, annotation_file, repeats
 from .nested import replaced
 
-OF_SCHEDULERS = {"begin", "end", "total_steps", "T_max", "milestones"}
-OF_HOOKS = {"begin_epoch", "stop_epoch", "switch_epoch", "num_last_epochs", "stop"}
-"""Settings that are shares of the training. `stop`, of `LossScheduleHook`, counts iterations."""
+SCHEDULER_TIMES = {"begin", "end", "total_steps", "T_max", "milestones"}
+HOOK_TIMES = {"begin_epoch", "stop_epoch", "switch_epoch", "num_last_epochs", "stop"}
+"""Settings that scale with the length of the training. `stop`, of `LossScheduleHook`, counts iterations."""
 
 
 def training_iterations(config: Config) -> int:
@@ -61,5 +61,5 @@ def set_epochs(config: Config, epochs: int) -> None:
     schedulers = [schedulers] if isinstance(schedulers, dict) else schedulers
     by_epoch = [scheduler for scheduler in schedulers if scheduler.get("by_epoch", True)]
     for settings in [*by_epoch, *(config.get("custom_hooks") or [])]:
-        for key in settings.keys() & (OF_SCHEDULERS | OF_HOOKS):
+        for key in settings.keys() & (SCHEDULER_TIMES | HOOK_TIMES):
             settings[key] = replaced(settings[key], scaled, int)

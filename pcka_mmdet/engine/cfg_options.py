@@ -56,6 +56,13 @@ def merge_options(config: Config, options: Mapping[str, Any]) -> None:
         check_names(config, options)
         config.merge_from_dict(dict(options))
         return
+    options = dict(options)
+    for side in ("architecture", "teacher"):
+        key = f"model.{side}"
+        if key in options:
+            config.merge_from_dict({key: options.pop(key)})
+        if isinstance(config.model.get(side), str):  # a further option may change a part of it
+            config.model[side] = dict(cfg_path=config.model[side])
     _merge_recipe(config, options)
     options = {key: value for key, value in options.items() if key != "model.recipe"}
     check_names(config, options)
@@ -75,8 +82,6 @@ def merge_options(config: Config, options: Mapping[str, Any]) -> None:
     if "data_preprocessor" in config and "data_preprocessor" in config.model.architecture:
         # the student has a copy of the one at the top
         student |= {key: value for key, value in options.items() if key.startswith("data_preprocessor")}
-    if student and isinstance(config.model.architecture, str):
-        config.model.architecture = dict(cfg_path=config.model.architecture)
     config.merge_from_dict({f"model.architecture.{key}": value for key, value in student.items()})
 
 

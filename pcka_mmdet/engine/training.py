@@ -111,7 +111,7 @@ def _use_student_checkpoints(config: Config, allow_teacher_change: bool) -> None
     """Replace MMEngine's checkpoint hook, unless it writes to a remote place; a hook of another class stays."""
     if config.get("default_hooks") is None:
         config.default_hooks = ConfigDict()
-    hook, kind = config.default_hooks.setdefault("checkpoint", ConfigDict(type="CheckpointHook")), None
+    hook, kind = config.default_hooks.setdefault("checkpoint", ConfigDict(type="CheckpointHook", interval=1)), None
     if hook:
         hook.setdefault("type", "CheckpointHook")
         remote = "://" in str(hook.get("out_dir")) or hook.get("backend_args") or hook.get("file_client_args")

@@ -8,7 +8,6 @@ import torch
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.checkpoints.resume import RECORD, checkpoint_to_resume, is_intact, newest_intact_checkpoint
-from pcka_mmdet.engine.runner import random_state, set_random_state
 
 
 def checkpoints(folder, *epochs):
@@ -166,15 +165,3 @@ def test_a_damaged_pointer_is_no_pointer(tmp_path):
     checkpoints(tmp_path, 1, 2)
     (tmp_path / "last_checkpoint").write_bytes(b"/some\xff\0where/epoch_\xfe.pth")
     assert newest_intact_checkpoint(tmp_path).name == "epoch_2.pth"
-
-
-def test_random_states_survive_torchs_safe_loader(tmp_path):
-    import numpy as np
-
-    def draw():
-        return random.random(), float(np.random.rand()), float(torch.rand(()))
-
-    torch.save(random_state(), tmp_path / "state.pth")
-    expected = draw()
-    set_random_state(torch.load(tmp_path / "state.pth", weights_only=True))
-    assert draw() == expected

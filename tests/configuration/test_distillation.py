@@ -30,9 +30,11 @@ RTMDET = [
         (RTMDET, (320, 640)),
         (RTMDET[:3], (640, 640)),
         (RTMDET[:2], (1280, 1280)),
+        ([dict(type="RandomResize", scale=[(2048, 800), (2048, 1024)])], (1024, 2048)),  # of Cityscapes
+        ([dict(type="RandomChoiceResize", scales=[(480, 1333), (800, 1333)])], (800, 1344)),
         ([dict(type="RandomCrop", crop_type="relative_range", crop_size=(0.5, 0.5))], None),
     ],
-    ids=["resize", "square", "pad", "crop", "random", "none"],
+    ids=["resize", "square", "pad", "crop", "random", "drawn", "chosen", "none"],
 )
 def test_the_padded_size(pipeline, expected):
     dataset = dict(type="CocoDataset", pipeline=pipeline)

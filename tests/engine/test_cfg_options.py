@@ -31,7 +31,19 @@ def test_a_recipe_is_written_out(merged):
 def test_the_recipe_is_that_of_the_options_teacher(merged):
     path = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
     model = merged({"model.teacher": path})
-    assert model.teacher == path and list(model.distiller.losses) == ["head", "own", "roi"]
+    assert model.teacher == dict(cfg_path=path) and list(model.distiller.losses) == ["head", "own", "roi"]
+
+
+SIDES = [("", "architecture"), ("architecture.", "architecture"), ("teacher.", "teacher")]
+
+
+@pytest.mark.parametrize("key, side", SIDES)
+def test_an_option_names_a_part_of_a_detector_that_a_file_defines(merged, key, side):
+    path = "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"
+    model = merged({f"model.{key}bbox_head.num_classes": 3}, **{side: path})
+    assert model[side] == dict(cfg_path=path, bbox_head=dict(num_classes=3))
+    model = merged({f"model.{key}bbox_head.num_classes": 3, f"model.{side}": path})
+    assert model[side] == dict(cfg_path=path, bbox_head=dict(num_classes=3))
 
 
 def test_an_option_names_a_part_of_the_recipe(merged):

@@ -5,11 +5,15 @@ import copy
 
 import pytest
 import torch
+from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.testing import demo_mm_inputs
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
+from mmengine.structures import InstanceData
 from mmrazor.engine import StopDistillHook  # noqa: F401  (registers it)
 
+from pcka_mmdet.engine import nonfinite
 from pcka_mmdet.engine.hooks.nonfinite_loss import NonFiniteLossHook
 from pcka_mmdet.engine.nonfinite import replay, save_step
 from pcka_mmdet.registry import OPTIM_WRAPPERS
@@ -28,6 +32,19 @@ class HalfWrapper(OptimWrapper):
     def optim_context(self, model):
         with super().optim_context(model), torch.autocast("cpu", torch.float16):
             yield
+
+
+def test_annotations_survive_as_plain_tensors():
+    """Boxes, masks and ignored boxes of a sample."""
+    sample = demo_mm_inputs(1, [[3, 32, 48]], num_items=[3], with_mask=True)["data_samples"][0]
+    sample.ignored_instances = InstanceData(bboxes=HorizontalBoxes([[1.0, 2.0, 3.0, 4.0]]))
+    again = nonfinite._sample(nonfinite._plain_sample(sample))
+    instances, expected = again.gt_instances, sample.gt_instances
+    assert torch.equal(instances.bboxes.tensor, expected.bboxes) and len(expected) == 3
+    assert torch.equal(instances.labels, expected.labels)
+    assert (instances.masks.masks == expected.masks.masks).all() and expected.masks.masks.any()
+    assert again.ignored_instances.bboxes.tensor.tolist() == [[1, 2, 3, 4]]
+    assert again.img_shape == sample.img_shape
 
 
 class KeepHook(Hook):

@@ -1,7 +1,9 @@
 """The runner of a config on machines of several kinds."""
 
+import random
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -10,6 +12,7 @@ from mmengine.runner import Runner
 from pcka_mmdet.engine import runner, training
 from pcka_mmdet.engine.hooks.console import ProgressHook
 from pcka_mmdet.engine.hooks.similarity import SimilarityHook
+from pcka_mmdet.engine.runner import random_state, set_random_state
 
 
 @pytest.mark.parametrize(
@@ -35,3 +38,13 @@ def test_a_training_has_our_hooks(monkeypatch):
     assert run.hooks[0] is given and run.hooks[-1] is more
     kinds = [type(hook).__name__ for hook in run.hooks]
     assert sorted(kinds[1:-1]) == ["BalanceAdviceHook", "FreshMetricsHook", "NonFiniteLossHook", "SeparateClippingHook"]
+
+
+def test_random_states_survive_torchs_safe_loader(tmp_path):
+    def draw():
+        return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+    torch.save(random_state(), tmp_path / "state.pth")
+    expected = draw()
+    set_random_state(torch.load(tmp_path / "state.pth", weights_only=True))
+    assert draw() == expected

@@ -1,6 +1,8 @@
 """What the options of a training change in its config."""
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
@@ -28,6 +30,28 @@ def test_weights_to_start_from_are_not_loaded_over():
     config = plain(load_from="start.pth")
     TrainingOptions().apply(config)
     assert config.load_from == "start.pth"
+
+
+def test_the_config_kept_by_a_resumed_training_begins_one(monkeypatch):
+    """It loads what the first start loaded."""
+    seen = []
+
+    def build(config):
+        def note():
+            seen.append((config.resume, config.load_from))
+
+        note()
+        logger = SimpleNamespace(info=print)
+        run = SimpleNamespace(cfg=config, hooks=[], train_loop=None, train=note, dump_config=note, logger=logger)
+        run.register_hook = run.hooks.append
+        return run
+
+    monkeypatch.setattr(training, "build_runner", build)
+    monkeypatch.setattr(training, "checkpoint_to_resume", lambda *_: "epoch_1.pth")
+    monkeypatch.setattr(training, "reserved", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(training.preflight, "check_all", lambda config: None)
+    training.run_training(plain(load_from="start.pth"), TrainingOptions(resume="newest"))
+    assert seen == [(True, "epoch_1.pth"), (False, "start.pth"), (False, "start.pth")]
 
 
 def test_options_of_another_kind():
@@ -96,6 +120,13 @@ def test_validations_of_a_training_by_iterations_are_logged_by_iteration(train_c
     assert config.default_hooks.checkpoint.get("by_epoch") == (None if expected is None else False)
     assert config.get("log_processor", {}).get("by_epoch") == (None if expected is None else False)
     assert expected is None or config.default_hooks.logger.type == "LoggerHook"
+
+
+@pytest.mark.parametrize("settings", [{}, dict(default_hooks=dict(timer=dict(type="IterTimerHook")))])
+def test_without_a_checkpoint_hook_each_epoch_is_saved_as_by_mmengine(settings):
+    config = plain(**settings)
+    TrainingOptions().apply(config)
+    assert config.default_hooks.checkpoint == dict(type="pcka_mmdet.StudentCheckpointHook", interval=1)
 
 
 def test_a_checkpoint_hook_without_a_type_is_mmengines():

@@ -17,8 +17,9 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from pcka_mmdet.configuration.data_set import evaluators
 from pcka_mmdet.configuration.installed import cores
-from pcka_mmdet.configuration.nested import walk
+from pcka_mmdet.configuration.nested import last_name, walk
 
 from . import ERROR, OK, WARNING, Finding
 from .annotations import DataSet, data_sets
@@ -86,6 +87,7 @@ def check_images(config: Config, loader: str) -> str:
     sizes = {str(info["img_path"]): (info.get("width"), info.get("height")) for info in infos if "img_path" in info}
     if not sizes or any("://" in path for path in sizes):
         return "not decoded: the data set lists no files on this machine"
+    Image.MAX_IMAGE_PIXELS = None  # Pillow would refuse large aerial images, which OpenCV reads
     console = Console(stderr=True)
     options = dict(total=len(sizes), console=console, transient=True, disable=not console.is_terminal)
     start = time.perf_counter()
@@ -120,14 +122,19 @@ def _problem(image: tuple[str, tuple[int | None, int | None]]) -> str | None:
 
 def examine_entries(config: Config) -> Iterator[Finding]:
     """Findings on the entries of local files in COCO's format, and on images that two splits share."""
-    images: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    images: dict[str, set[str]] = defaultdict(set)  # paths by split
     for data in data_sets(config, LOADERS):
         split = data.loader.removesuffix("_dataloader")
         try:
             if not data.is_coco:
                 continue
             content = json.loads(data.path.read_text())
-            findings = list(_examine_file(content, data, f"entries of {split}"))
+            for image in content["images"]:
+                if "coco_url" in image:  # LVIS has no other name; MMDetection reads it so
+                    image.setdefault("file_name", image["coco_url"].removeprefix("http://images.cocodataset.org/"))
+            metrics = {last_name(metric.get("type")) for metric in evaluators(config, f"{split}_evaluator").values()}
+            by_coco = split != "train" and (not metrics or "CocoMetric" in metrics)
+            findings = list(_examine_file(content, data, f"entries of {split}", by_coco))
         except (OSError, ValueError):  # `check_annotations` says so
             continue
         except (KeyError, TypeError, AttributeError) as error:
@@ -135,18 +142,19 @@ def examine_entries(config: Config) -> Iterator[Finding]:
             yield Finding(LOADERS[data.loader], f"entries of {split}", text)
             continue
         yield from findings
-        images[split] |= {(data.image_folder, str(image.get("file_name"))) for image in content["images"]}
+        names = (str(image.get("file_name")) for image in content["images"])
+        images[split].update(os.path.normpath(os.path.join(data.image_folder, name)) for name in names)
     for (first, second), advice in SHARED.items():
         if shared := images[first] & images[second]:
-            text = f"{len(shared)}, such as {min(shared)[1]!r}: {advice}"
+            text = f"{len(shared)}, such as {min(shared)!r}: {advice}"
             yield Finding(WARNING, f"{first} and {second} share images", text)
 
 
-def _examine_file(content: dict, data: DataSet, subject: str) -> Iterator[Finding]:
+def _examine_file(content: dict, data: DataSet, subject: str, by_coco: bool) -> Iterator[Finding]:
+    """Findings on a file. `by_coco` is whether COCO's metric reads it."""
     images, annotations = content["images"], content["annotations"]
-    rules = _rules(images, annotations, content["categories"], is_evaluated=data.loader != "train_dataloader")
     is_right = True
-    for level, flags, text in rules:
+    for level, flags, text in _rules(images, annotations, content["categories"], by_coco):
         if any(flags):
             is_right = False
             level = WARNING if LOADERS[data.loader] == WARNING else level
@@ -155,7 +163,7 @@ def _examine_file(content: dict, data: DataSet, subject: str) -> Iterator[Findin
         yield Finding(OK, subject, f"{len(images)} images, {len(annotations)} boxes")
 
 
-def _rules(images: list[dict], annotations: list[dict], categories: list[dict], is_evaluated: bool) -> Iterator[Rule]:
+def _rules(images: list[dict], annotations: list[dict], categories: list[dict], by_coco: bool) -> Iterator[Rule]:
     for key in IMAGE_KEYS:
         missing = [key not in image for image in images]
         yield ERROR, missing, f"images lack {key!r}, which MMDetection reads: write it"
@@ -165,12 +173,12 @@ def _rules(images: list[dict], annotations: list[dict], categories: list[dict], 
     yield WARNING, _repeats(images, "file_name"), text
 
     for key, advice in ANNOTATION_KEYS.items():
-        missing = [key not in box and (key != "iscrowd" or is_evaluated) for box in annotations]
+        missing = [key not in box and (key != "iscrowd" or by_coco) for box in annotations]
         yield ERROR, missing, f"annotations lack {key!r}, which MMDetection or COCO's metric reads: {advice}"
     text = "annotations have the id of another, and COCO's metric would lose one: number them anew"
     yield ERROR, _repeats(annotations, "id"), text
     text = "annotations have the id 0, which COCO's metric takes for no match: count from 1"
-    yield WARNING, [box.get("id") == 0 and is_evaluated for box in annotations], text
+    yield WARNING, [box.get("id") == 0 and by_coco for box in annotations], text
     sizes = {str(image.get("id")): [image.get("width"), image.get("height")] for image in images}
     unlisted = [str(box.get("image_id")) not in sizes for box in annotations]
     yield WARNING, unlisted, "annotations are of an image that the file does not list, and are left out: list it"

@@ -73,7 +73,7 @@ def _find_configs_of_mmdet() -> str:
     from mmengine.utils import get_installed_path
 
     path = get_installed_path("mmdet")  # where MMEngine looks for `mmdet::...`
-    if "pcka_mmdet" not in str(import_module("pkg_resources").__file__):
+    if hasattr(import_module("pkg_resources"), "__path__"):  # that of setuptools is a package, and compat's a file
         return path
     return f"{path}. setuptools has no pkg_resources, which MMEngine asks; pcka_mmdet stands in for it"
 

@@ -45,11 +45,15 @@ def check_classes_of_weights(teacher: nn.Module, checkpoint: str) -> None:
     if checkpoint in (None, "random") or is_missing(checkpoint) or classes is None:
         return
     weights, _ = read_weights(checkpoint)
+    scores = getattr(_box_head(teacher), "cls_out_channels", classes + 1)  # a RoI head scores a background too
     for key, value in teacher.state_dict().items():
         if "cls" not in key or not value.ndim or key not in weights or not weights[key].ndim:
             continue
-        given = _classes_of_outputs(len(weights[key]), len(value), classes)
-        if given in (None, classes):
+        anchors, rest = divmod(len(value), scores)
+        if rest or len(weights[key]) % anchors:
+            continue
+        given = len(weights[key]) // anchors - (scores - classes)
+        if given == classes:
             continue
         head = "roi_head.bbox_head" if key.startswith("roi_head") else "bbox_head"
         raise ValueError(
@@ -59,20 +63,15 @@ def check_classes_of_weights(teacher: nn.Module, checkpoint: str) -> None:
         )
 
 
-def _classes_of_outputs(given: int, expected: int, classes: int) -> int | None:
-    """The number of classes for which a layer has `given` outputs, if it has `expected` ones for `classes`."""
-    for background in (0, 1):
-        per_class, rest = divmod(expected, classes + background)
-        if rest == 0 and given % per_class == 0:
-            return given // per_class - background
-    return None
+def _box_head(detector: nn.Module) -> nn.Module | None:
+    """The dense head, or that of the RoI head's first stage."""
+    roi_head = getattr(detector, "roi_head", None)
+    return getattr(detector, "bbox_head", None) if roi_head is None else stages(roi_head, "bbox_head")[0]
 
 
 def num_classes(detector: nn.Module) -> int | None:
     """Number of classes that a detector tells apart."""
-    roi_head = getattr(detector, "roi_head", None)
-    head = getattr(detector, "bbox_head", None) if roi_head is None else stages(roi_head, "bbox_head")[0]
-    return getattr(head, "num_classes", None)
+    return getattr(_box_head(detector), "num_classes", None)
 
 
 def check_teacher(config: Config, images: int | None) -> list[float]:

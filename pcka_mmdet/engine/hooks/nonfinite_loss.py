@@ -39,11 +39,11 @@ class FailedStep:
 class NonFiniteLossHook(Hook):
     """Skips the steps of an `FPNDistill` whose loss or gradient is not finite; ends the training after too many.
 
-    In a skipped step the optimizer does not step, accumulated gradients are dropped, batch norm statistics are
-    restored, and neither the losses nor `grad_norm` are logged. Schedules and the iteration count go on. All
-    processes skip together: the bad loss has gradients of NaN, which the all-reduce carries to all processes. So finite
-    steps need no further communication. Once a step, after the backward pass, the host reads whether all gradients are
-    finite; with a `GradScaler` the scaler does so.
+    In a skipped step the optimizer does not step, accumulated gradients are dropped, buffers such as batch norm
+    statistics are restored, and losses and a `grad_norm` that are not finite are not logged. Schedules and the
+    iteration count go on. All processes skip together: the bad loss has gradients of NaN, which the all-reduce carries
+    to all processes. So finite steps need no further communication. Once a step, after the backward pass, the host
+    reads whether all gradients are finite; with a `GradScaler` the scaler does so.
 
     Args:
         max_skips: How many steps in a row may be skipped; one more ends the training. Default: 10 in mixed precision

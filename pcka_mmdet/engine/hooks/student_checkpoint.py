@@ -100,8 +100,8 @@ class StudentCheckpointHook(CheckpointHook):
             student = student_path(path)
             if path.parent.resolve() != Path(self.out_dir).resolve() or not path.is_file():
                 continue
-            is_older = not student.exists() or student.stat().st_mtime < path.stat().st_mtime
-            if is_older and is_intact(path):
+            is_stale = not student.exists() or student.stat().st_mtime < path.stat().st_mtime
+            if is_stale and is_intact(path):
                 atomic_save(student_checkpoint(load_file(str(path)), self._student_config), student)
                 warn(f"{str(student)!r} was missing and has been written")
 

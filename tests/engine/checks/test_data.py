@@ -125,7 +125,28 @@ def test_files_and_images_of_two_purposes(root):
     shared = config(root)
     shared.val_dataloader.dataset.data_prefix = shared.train_dataloader.dataset.data_prefix
     (found,) = [finding for finding in examine_entries(shared) if finding.level == WARNING]
-    assert found.subject == "train and val share images" and found.text.startswith("4, such as '0.jpg': the AP would")
+    assert found.subject == "train and val share images"
+    assert found.text.startswith(f"4, such as {str(root / 'train' / '0.jpg')!r}: the AP would")
+    shared.val_dataloader.dataset.data_prefix = dict(img="./train/")
+    assert "train and val share images" in [finding.subject for finding in examine_entries(shared)]
+
+
+def test_annotations_of_lvis(root):
+    """Its images have an address in place of a name, and its metric reads no `iscrowd`."""
+
+    def of_lvis(content):
+        for image in content["images"]:
+            image["coco_url"] = f"http://images.cocodataset.org/{image.pop('file_name')}"
+        for box in content["annotations"]:
+            del box["iscrowd"]
+
+    for split in ("train", "val", "test"):
+        change(root, f"{split}.json", of_lvis)
+    lvis = config(root)
+    lvis.val_evaluator = lvis.test_evaluator = dict(type="LVISMetric", ann_file="val.json")
+    assert [finding.level for finding in examine_entries(lvis)] == [OK] * 3
+    lvis.val_evaluator = dict(type="CocoMetric")
+    assert [finding.level for finding in examine_entries(lvis)] == [OK, ERROR, OK]
 
 
 def test_files_in_another_format(root):
@@ -138,9 +159,10 @@ def test_files_in_another_format(root):
     list(examine_entries(wrong))
 
 
-def test_half_a_jpeg_and_an_image_of_another_size(root):
+def test_half_a_jpeg_and_an_image_of_another_size(root, monkeypatch):
     loader = config(root)
     loader.val_dataloader.dataset.data_prefix.img = "images"
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow's default is below the size of aerial images
     assert check_images(loader, "val_dataloader").startswith("4 files decoded in ")
     path = root / "images" / "2.jpg"
     content = path.read_bytes()

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+import types
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -68,6 +69,15 @@ def test_the_configs_that_come_along(monkeypatch, tmp_path):
     assert found.level == ERROR and found.text == "the configs are missing: install the package again"
 
 
+def test_a_real_pkg_resources_in_the_environment_of_a_clone(monkeypatch):
+    """The clone's folder has the package's name."""
+    module = types.ModuleType("pkg_resources")
+    module.__file__, module.__path__ = "/home/me/pcka_mmdet/.venv/pkg_resources/__init__.py", []
+    monkeypatch.setitem(sys.modules, "pkg_resources", module)
+    monkeypatch.setattr("mmengine.utils.get_installed_path", lambda name: "the folder of mmdet")
+    assert installation._find_configs_of_mmdet() == "the folder of mmdet"
+
+
 def test_an_mmcv_without_compiled_operators(monkeypatch):
     monkeypatch.setitem(sys.modules, "mmcv.ops", None)
     found = by_subject(examine_installation())["operators of mmcv"]
@@ -101,7 +111,7 @@ def test_a_config_that_is_right(config):
 
 
 def test_a_step_in_the_precision_of_the_training(config, monkeypatch):
-    """An overflow of half precision is an error of the doctor, as of the training."""
+    """Memory, time and failures are those of a training with `--amp`."""
     seen, forward = [], FPNDistill.loss
 
     def loss(*args):

@@ -41,6 +41,11 @@ def test_no_teacher_checkpoint(digit_scenes):
     preflight.check_weights(Config(dict(model=retinanet())))  # a student alone has no teacher
 
 
+def test_a_config_without_a_model():
+    with pytest.raises(ValueError, match="the config '.*cpu_training.py' defines no `model`: give the config of a de"):
+        preflight.check_weights(Config.fromfile("configs/_base_/cpu_training.py"))
+
+
 @pytest.mark.parametrize("strategy", ["FSDPStrategy", "mmengine.DeepSpeedStrategy"])
 def test_strategies_that_shard_the_model(strategy):
     wrong = Config(dict(model=distillation(), strategy=dict(type=strategy)))

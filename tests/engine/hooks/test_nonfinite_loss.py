@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from pcka_mmdet.engine.hooks.nonfinite_loss import NonFiniteLossHook, batch_augments
 from pcka_mmdet.models import MimicLoss
 from pcka_mmdet.registry import MODELS
-from tests.detectors import distillation, retinanet
+from tests.detectors import build, distillation, raw_batch, retinanet
 from tests.runners import RandomScenes, runner
 
 ADAM = dict(optimizer=dict(type="AdamW", lr=1e-3))
@@ -56,6 +56,8 @@ def test_a_step_that_is_skipped_leaves_no_trace(tmp_path, wrapper):
     average = next(hook for hook in skipping.hooks if type(hook).__name__ == "EMAHook").ema_model
     assert all(torch.isfinite(value).all() for value in average.state_dict().values())
     assert not skipping.model.skips_nonfinite
+    (hook,) = (hook for hook in skipping.hooks if isinstance(hook, NonFiniteLossHook))
+    assert hook.failed_step(skipping) is None
 
 
 @MODELS.register_module(force=True)
@@ -164,6 +166,15 @@ def test_the_log_of_a_skipped_step_has_no_nan(tmp_path, wrapper):
         if "loss" in name:
             assert torch.isfinite(torch.as_tensor(scalar.data[0])).all(), name
     assert len(training.message_hub.log_scalars["train/loss"].data[0]) == 3
+
+
+def test_the_random_states_of_gpus_are_not_read(monkeypatch):
+    """A saved step is repeated on the CPU, and each GPU would make the host wait."""
+    hook, run = NonFiniteLossHook(), SimpleNamespace(model=build(distillation()))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: [torch.zeros(16)])
+    hook.before_train_iter(run, 0, raw_batch())
+    assert hook._held[1]["cuda"] == []
 
 
 def test_of_a_plain_detector_nothing_is_held(tmp_path):

@@ -3,6 +3,7 @@
 import copy
 import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -265,6 +266,17 @@ def test_a_student_that_is_missing_is_made_up_for(tmp_path, monkeypatch):
     train(tmp_path, epochs=1, hook=hook, resume=True)
     complete = "the training is complete: all 1 epochs are done"
     assert not students[0].exists() and said.count(complete) == 2 and len(said) == 4
+
+
+def test_a_validation_moves_no_random_numbers():
+    """Neither of the training, nor in the best checkpoint, which is saved in it."""
+    hook, checkpoint, before = student_checkpoint.StudentCheckpointHook(), {}, torch.get_rng_state()
+    hook.before_val(None)
+    torch.rand(3)
+    hook.before_save_checkpoint(SimpleNamespace(model=torch.nn.Identity()), checkpoint)
+    assert torch.equal(checkpoint["random_state"]["torch"], before)
+    hook.after_val(None)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_checkpoint_elsewhere_gets_no_student(tmp_path):
