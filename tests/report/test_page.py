@@ -1,5 +1,6 @@
 """The page of a report: from runs in memory."""
 
+import copy
 import json
 import re
 import shutil
@@ -106,9 +107,9 @@ def test_a_teacher_without_a_log(runs, tmp_path):
     assert unlogged.records == []
     sides = {"teacher": [unlogged], "student": plain, "distilled": distilled}
     curves, unit = along({name: [run.records for run in side] for name, side in sides.items()})
-    table = tables.ends(sides, curves)
+    table = tables.ends(sides, curves, unit)
     assert unit == "epoch" and len(table.rows) == 5
-    assert table.header[-1] == "best AP on val" and [row[-1] for row in table.rows] == ["", *["0.300 at 2"] * 4]
+    assert table.header[-1] == "best AP on val" and [row[-1] for row in table.rows] == ["", *["0.300 at epoch 2"] * 4]
 
 
 def test_seeds_without_a_partner_are_left_out(runs):
@@ -231,6 +232,33 @@ def test_a_baseline_that_distils_goes_by_its_folder(runs, tmp_path):
     assert "student alone" not in text and "<h1>Two trainings compared on distilled1</h1>" in text
     assert re.findall(r"> ([\w ]+)</label>", text)[:3] == ["detections", "ground truth", "detections"]
     assert re.findall(r"<figcaption>(\w+): \d+ found, \d+ wrong", text)[:2] == ["distilled0", "distilled1"]
+
+
+def test_a_baseline_in_a_folder_called_teacher(runs, tmp_path):
+    """It keeps its curve beside that of the teacher."""
+    _, distilled, teacher = runs
+    baseline = Run.read(shutil.copytree(distilled[0].folder, tmp_path / "teacher"))
+    write_page([baseline], [distilled[1]], teacher, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "teacher 0." in text and "The teacher reaches" in text
+    assert text.count("0.300 at epoch 2") == 3
+
+
+def test_a_student_whose_config_file_is_on_another_machine(runs, tmp_path):
+    plain, (run, _), _ = runs
+    config = copy.deepcopy(run.config)
+    config.model.architecture = dict(cfg_path="gone.py")
+    write_page(plain[:1], [replace(run, config=config)], None, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "What distillation did: gone, on" in text and "model.architecture.cfg_path" in text
+
+
+def test_images_without_objects_have_no_ap(runs, tmp_path):
+    content = random_case()[0]
+    content["annotations"] = []
+    empty = work_dir(tmp_path / "empty", dump(content, tmp_path / "a.json"))
+    with pytest.raises(ValueError, match="the test images hold no object of these classes"):
+        write_page([], [empty], None, tmp_path / "report.html")
 
 
 def test_a_run_without_a_log(runs, tmp_path):

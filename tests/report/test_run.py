@@ -106,3 +106,19 @@ def test_the_best_checkpoint_has_results_of_its_own(tmp_path, commands):
     run.results.write_text("[]")
     runs.tested([tmp_path], "best")
     assert len(commands) == 1  # tested already
+
+
+def test_a_test_that_failed(tmp_path, monkeypatch):
+    Config(dict(test_evaluator=dict(type="CocoMetric", ann_file="test.json"))).dump(tmp_path / "config.py")
+    torch.save({}, tmp_path / "epoch_4.pth")
+    failed = subprocess.CompletedProcess([], 2, "", "no such image\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(ValueError, match="the test of .*epoch_4.pth failed: no such image$"):
+        runs.tested([tmp_path])
+
+
+def test_a_config_that_states_no_classes(tmp_path):
+    dataset = dict(type="BaseDataset", ann_file="test.json")
+    run = Run(tmp_path, Config(dict(model=dict(type="A"), test_dataloader=dict(dataset=dataset))))
+    with pytest.raises(ValueError, match="states no classes"):
+        run.matches  # noqa: B018
