@@ -143,7 +143,7 @@ def test_a_setting_of_the_preprocessor_at_the_top_is_the_students():
     assert config.model.architecture.data_preprocessor.mean == config.data_preprocessor.mean == [2.0, 2.0, 2.0]
 
 
-def test_a_detectors_own_config_and_a_foreign_algorithm_keep_theirs():
+def test_options_of_a_detector_and_of_an_algorithm_of_mmrazor_keep_their_place():
     assert parsed(Config(dict(model=dict(type="RetinaNet"))), "model.test_cfg.max_per_img=1").model.test_cfg
     foreign = Config(dict(model=dict(type="mmrazor.FpnTeacherDistill", architecture={})))
     assert parsed(foreign, "model.calculate_student_loss=False").model.calculate_student_loss is False

@@ -63,7 +63,7 @@ def test_a_missing_file(words, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("code", [0, 130])
-def test_a_status_of_ours_stays(words, code):
+def test_an_exit_status_is_kept(words, code):
     with pytest.raises(SystemExit, match=str(code)):
         run_tool(fails(SystemExit(code)))
 
