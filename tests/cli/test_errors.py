@@ -5,6 +5,7 @@ import sys
 
 import cv2
 import pytest
+import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, TRANSFORMS
 from torch.utils.data import DataLoader
@@ -154,3 +155,11 @@ def test_an_error_of_a_process_that_loads_data():
 def test_names_of_exceptions_that_say_little_without():
     assert sentence(KeyError("type")) == "KeyError: type"
     assert sentence(RuntimeError("out of memory")) == "RuntimeError: out of memory"
+
+
+@pytest.mark.skipif(not hasattr(torch.serialization, "add_safe_globals"), reason="this torch has no safe loader")
+def test_checkpoints_are_read_without_running_their_code(words, capsys, tmp_path):
+    torch.save(torch.nn.Linear(1, 1), tmp_path / "model.pth")
+    with pytest.raises(SystemExit, match="2"):
+        run_tool(lambda: torch.load(tmp_path / "model.pth", weights_only=False))
+    assert "torch.nn.modules.linear.Linear" in capsys.readouterr().err

@@ -87,6 +87,7 @@ def test_a_student_and_its_baseline_are_reported_together(run, monkeypatch, tmp_
         raise ValueError("enough")
 
     monkeypatch.setattr(train, "run_training", keep)
-    assert run("train", STUDENT, "--baseline", str(tmp_path / "alone"))[0] == 2
-    (hook,) = given
-    assert (hook.baseline, hook.compare_with) == (0.25, tmp_path / "alone")
+    words = ["train", STUDENT, "--baseline", str(tmp_path / "alone")]
+    assert run(*words)[0] == run(*words, "--resume", "--work-dir", str(tmp_path / "alone"))[0] == 2
+    assert [(hook.baseline, hook.compare_with) for hook in given] == [(0.25, tmp_path / "alone")] * 2
+    assert [hook.summary[:8] for hook in given] == ["", "AP 0.250"]  # so far

@@ -1,5 +1,6 @@
 """A training's config as the report reads it, and which of its checkpoints is tested."""
 
+import os
 import subprocess
 
 import pytest
@@ -106,6 +107,18 @@ def test_the_best_checkpoint_has_results_of_its_own(tmp_path, commands):
     run.results.write_text("[]")
     runs.tested([tmp_path], "best")
     assert len(commands) == 1  # tested already
+
+
+def test_results_of_an_earlier_checkpoint_are_made_anew(tmp_path, commands):
+    Config(dict(test_evaluator=dict(type="CocoMetric", ann_file="test.json"))).dump(tmp_path / "config.py")
+    torch.save({}, tmp_path / "epoch_4.pth")
+    (tmp_path / "test").mkdir()
+    (tmp_path / runs.RESULTS).write_text("[]")
+    runs.tested([tmp_path])
+    assert commands == []
+    os.utime(tmp_path / runs.RESULTS, (1, 1))
+    runs.tested([tmp_path])
+    assert len(commands) == 1
 
 
 def test_a_test_that_failed(tmp_path, monkeypatch):
