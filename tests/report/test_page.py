@@ -32,6 +32,7 @@ def test_the_gain_is_of_the_means_over_seeds(runs):
     assert (scores.over, scores.trainings, scores.paired) == ("seeds and test images", 2, True)
     single = score([plain[:1], distilled[:1]])
     assert (single.over, single.trainings) == ("test images", 1)
+    assert score([plain, distilled[::-1]]).whole == whole  # paired by their seeds, not by their places
     assert whole.difference.high - whole.difference.low > single.whole.difference.high - single.whole.difference.low
     weights = np.ones((1, 20))
     for index, one in enumerate(scores.classes):
