@@ -114,7 +114,9 @@ def test_a_teacher_without_a_log(runs, tmp_path):
 
 
 def test_seeds_without_a_partner_are_left_out(runs):
-    plain, distilled, _ = runs
+    plain, distilled, teacher = runs
+    methods = dict(a=plain, b=[distilled[0], teacher])  # of one seed
+    assert with_partners(methods) == (methods, [])
     assert with_partners(dict(a=plain[:1], b=distilled)) == (dict(a=plain[:1], b=distilled[:1]), [1])
     assert with_partners(dict(a=plain, b=distilled)) == (dict(a=plain, b=distilled), [])
     assert with_partners(dict(b=distilled)) == (dict(b=distilled), [])
