@@ -167,9 +167,7 @@ def run_training(
             raise ConnectionError(preflight.download_advice(config, error.reason)) from error
 
 
-def _train(
-    config: Config, notes: Sequence[str], doubts: Sequence[str], hooks: Sequence[Hook], start: str | None
-) -> Runner:
+def _train(config: Config, notes: Sequence[str], doubts: list[str], hooks: Sequence[Hook], start: str | None) -> Runner:
     """Train; a step whose loss is not finite is saved."""
     runner = build_runner(config)
     preflight.log_doubts(doubts)  # once more: now there is a log file

@@ -1,6 +1,7 @@
 """The tables of the page."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -132,11 +133,8 @@ def differences(runs: Mapping[str, Run]) -> Table:
 def _student_first(config: dict[str, Any]) -> dict[str, Any]:
     if is_distillation(config):
         model = dict(config["model"])
-        student = model.pop("architecture")
-        try:
-            config["model"] = model_config(student).to_dict()
-        except (FileNotFoundError, ValueError):  # a config file of another machine
-            config["model"] = {"architecture": student}
-        config["distillation"] = model
+        config["model"], config["distillation"] = {"architecture": model.pop("architecture")}, model
+        with suppress(FileNotFoundError, ValueError):  # a config file of another machine
+            config["model"] = model_config(config["model"]["architecture"]).to_dict()
     config["model"] = {key: value for key, value in config["model"].items() if key != "_scope_"}
     return config
