@@ -1,19 +1,22 @@
 """The page of a report: from runs in memory."""
 
+import base64
 import copy
 import json
 import re
 import shutil
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from pcka_mmdet.configuration.installed import releases
+from pcka_mmdet.report import page as page_module
 from pcka_mmdet.report.curves import along
 from pcka_mmdet.report.page import lines, svg, tables, write_page
-from pcka_mmdet.report.page.changes import largest
+from pcka_mmdet.report.page.changes import largest, photo
 from pcka_mmdet.report.page.scores import score, with_partners
 from pcka_mmdet.report.page.words import DISTILLED, STUDENT, apart, headline
 from pcka_mmdet.report.run import RESULTS, Run
@@ -295,3 +298,22 @@ def test_black_is_replaced_as_a_colour_alone():
     drawn = svg(figure, "a <figure>")
     assert "black-rook" in drawn and "currentColor" in drawn and "#000000" not in drawn
     assert 'aria-label="a &lt;figure&gt;"' in drawn
+
+
+def test_what_is_left_out_of_the_page(runs, tmp_path, monkeypatch):
+    """A matrix of very many classes, and images that are gone."""
+    monkeypatch.setattr(page_module, "MOST_CLASSES", 2)
+    run = Run.read(shutil.copytree(runs[1][0].folder, tmp_path / "run"))
+    gone = copy.deepcopy(run.config)
+    gone.test_dataloader.dataset.data_root = str(tmp_path / "gone")
+    write_page([], [replace(run, config=gone)], None, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "What is taken for what" not in text and not list(tmp_path.glob("*confusion*"))
+    assert len(re.findall(r"the image \d+\.png is not there", text)) == 3 and "image/jpeg" not in text
+
+
+def test_a_large_image_is_made_small(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((300, 1280, 3), np.uint8))
+    width, height, data = photo(tmp_path / "a.png")
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    assert (width, height) == (1280, 300) and picture.shape == (150, 640, 3)
