@@ -25,7 +25,7 @@ DEFAULT, PCKA, TEACHERS, STOCK, FUNCTIONAL = re.findall(
     ids=["default", "pcka", "stock"],
 )
 @pytest.mark.filterwarnings("ignore:PCKALoss leaves out levels")
-def test_a_config_of_ones_own_trains(texts, names, tmp_path):
+def test_the_configs_of_the_page_train(texts, names, tmp_path):
     for number, text in enumerate(texts):
         (tmp_path / f"{number}.py").write_text(f'_base_ = "{number - 1}.py"\n{text}' if number else text)
     config = Config.fromfile(tmp_path / f"{len(texts) - 1}.py")
@@ -62,7 +62,7 @@ def test_the_functional_example():
     torch.testing.assert_close(names["loss"], 1 - cka(*patches).mean())
 
 
-def test_a_loss_of_ones_own(tmp_path, monkeypatch):
+def test_the_loss_of_the_page(tmp_path, monkeypatch):
     """docs/losses.md: the file and the config that it shows, on a pair whose channels differ."""
     module, config = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "losses.md").read_text(), flags=re.DOTALL)
     (tmp_path / "my_losses.py").write_text(module)

@@ -1,5 +1,3 @@
-"""`pcka-mmdet similarity`."""
-
 from pcka_mmdet.cli import main
 
 if __name__ == "__main__":

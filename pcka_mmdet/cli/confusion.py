@@ -19,9 +19,9 @@ def run(args: argparse.Namespace) -> None:
     matrices = {name: confusion_matrix(run.matches, args.threshold) for name, run in runs.items()}
     confusion_figure(matrices, next(iter(runs.values())).matches.classes).savefig(args.out, dpi=128)
     for name, matrix in matrices.items():
-        objects, correct = matrix[:-1, :-1].sum(), matrix[:-1, :-1].trace()
+        matched, correct = matrix[:-1, :-1].sum(), matrix[:-1, :-1].trace()
         print(
-            f"{name}: {correct} right, {objects - correct} of another class, {matrix[:-1, -1].sum()} objects missed, "
+            f"{name}: {correct} right, {matched - correct} of another class, {matrix[:-1, -1].sum()} objects missed, "
             f"{matrix[-1].sum()} detections without an object"
         )
     print(f"the plot is {args.out}")

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=positive, help="default: those of the annotation file (COCO's are known)")
     what = "seconds per step of the {}, or a work directory whose log has them"
     parser.add_argument("--student-step", metavar="STEP", help=what.format("student alone"))
-    what += " (default: the config's folder)"
+    what += " (default: the config's folder, unless --batch or --size differs)"
     parser.add_argument("--step", metavar="STEP", help=what.format("distillation"))
 
 
@@ -74,8 +74,9 @@ def run(args: argparse.Namespace) -> None:
     if "teachers" in config.model:
         raise ValueError("a plan is for one teacher: give a config with `teacher` for each of these `teachers`")
     alone = seconds_per_step(args.student_step)
-    distilled = seconds_per_step(args.step) or median_step(read_scalars(Path(args.config).parent))
-    batch = args.batch or config.train_dataloader.batch_size
+    distilled, batch = seconds_per_step(args.step), args.batch or config.train_dataloader.batch_size
+    if distilled is None and args.size is None and batch == config.train_dataloader.batch_size:
+        distilled = median_step(read_scalars(Path(args.config).parent))
     epochs = args.epochs or config.train_cfg.get("max_epochs")
     if epochs is None:
         raise ValueError(f"{args.config} counts iterations, not epochs: give --epochs")

@@ -63,11 +63,12 @@ def run(args: argparse.Namespace) -> None:
         hooks.setdefault("visualization", dict(type="mmdet.DetVisualizationHook"))
         config = trigger_visualization_hook(config, args)
     preflight.check_operators()
-    preflight.log_doubts(check_annotations(config, ["test_dataloader"]))
+    doubts = check_annotations(config, ["test_dataloader"])
     read_weights(args.checkpoint, "checkpoint")  # says what is wrong with it
     if args.tta:
         use_tta(config)
     runner = build_runner(config)
+    preflight.log_doubts(doubts)
     runner.register_hook(StudentWeightsHook())
     if args.out:
         from mmdet.evaluation import DumpDetResults

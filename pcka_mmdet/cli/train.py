@@ -38,7 +38,8 @@ def run(args: argparse.Namespace) -> None:
     if args.resume:
         with suppress(ValueError):  # no validation yet
             value_so_far = last_metric(Path(config.work_dir), metric)
-    progress = ProgressHook(args.baseline and last_metric(args.baseline, metric), value_so_far, metric)
+    baseline = args.baseline and last_metric(args.baseline, metric)
+    progress = ProgressHook(baseline, value_so_far, metric, args.baseline)
     notes = [*filter(None, [recipe]), f"command: {shlex.join(sys.argv)}"]
     try:
         run_training(config, options, notes, [progress])

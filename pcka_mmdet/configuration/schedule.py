@@ -32,7 +32,7 @@ def num_images(dataset: dict) -> int:
 
 
 def _num_images(dataset: dict) -> int:
-    path, chosen = annotation_file(dataset), dataset.get("indices")
+    path = annotation_file(dataset)
     text = path.read_text()
     if path.suffix == ".txt":
         images = len(text.splitlines())
@@ -40,6 +40,12 @@ def _num_images(dataset: dict) -> int:
         images = len({annotation["image_id"] for annotation in json.loads(text)["annotations"]})
     else:
         images = len(json.loads(text)["images"])
+    return used_images(dataset, images)
+
+
+def used_images(dataset: dict, images: int) -> int:
+    """How many images of a file with so many a data set reads: at most those of `indices`."""
+    chosen = dataset.get("indices")
     if chosen is None:
         return images
     return min(abs(chosen), images) if isinstance(chosen, int) else len(chosen)

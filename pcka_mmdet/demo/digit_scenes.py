@@ -14,6 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from . import digits, photographs
 from .folder import write_once
 from .reproducible import CLASSES, SPLITS
 from .scenes import Scene, compose
@@ -73,6 +74,9 @@ def _check_arguments(sizes: Mapping[str, int], image_size: int, seed: int) -> No
 
 def _write(folder: Path, info: dict, progress: Callable[[list], Iterable]) -> None:
     """Write the whole set into a new folder. Ids start at 1: pycocotools ignores a match with id 0."""
+    digits.load()  # a package or file that is missing is named before a folder is made
+    for name in photographs.NAMES:
+        photographs.path(name)
     categories = [dict(id=number, name=name, supercategory="digit") for number, name in enumerate(CLASSES, start=1)]
     contents = {split: dict(info=info, images=[], annotations=[], categories=categories) for split in SPLITS}
     for name in (*SPLITS, "annotations"):

@@ -16,7 +16,7 @@ def write_once(root: str | Path, what: str, is_complete: Callable[[Path], bool],
         root: The folder, which must be complete, empty or missing.
         what: What it should hold, for the message.
         is_complete: Whether a folder is complete.
-        write: Writes a new folder.
+        write: Writes a new folder, and makes its parents.
 
     Raises:
         FileExistsError: `root` is a file, or holds anything else. Nothing is changed.
@@ -29,7 +29,6 @@ def write_once(root: str | Path, what: str, is_complete: Callable[[Path], bool],
             f"{root} is not empty and is no complete {what} of these settings; nothing was changed; give a folder that "
             "does not exist yet, or remove this one yourself"
         )
-    root.parent.mkdir(parents=True, exist_ok=True)
     for path in root.parent.glob(f".{root.name}.*.partial"):
         if time.time() - path.stat().st_mtime > ABANDONED:
             shutil.rmtree(path, ignore_errors=True)

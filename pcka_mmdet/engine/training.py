@@ -157,19 +157,20 @@ def run_training(
     if options.resume:
         checkpoint = checkpoint_to_resume(str(options.resume), Path(config.work_dir))
         config.resume, config.load_from = checkpoint is not None, checkpoint or config.get("load_from")
-    preflight.check_all(config)
+    doubts = preflight.check_all(config)
     with reserved(config, resumes=bool(config.get("resume"))):
         if options.check_teacher:
             check_teacher(config, options.check_teacher)
         try:
-            return _train(config, notes, hooks, start)
+            return _train(config, notes, doubts, hooks, start)
         except URLError as error:
             raise ConnectionError(preflight.download_advice(config, error.reason)) from error
 
 
-def _train(config: Config, notes: Sequence[str], hooks: Sequence[Hook], start: str | None) -> Runner:
+def _train(config: Config, notes: Sequence[str], doubts: list[str], hooks: Sequence[Hook], start: str | None) -> Runner:
     """Train; a step whose loss is not finite is saved."""
     runner = build_runner(config)
+    preflight.log_doubts(doubts)  # once more: now there is a log file
     if config.get("resume"):  # the config in the work directory begins a training, also after this one went on
         runner.cfg.update(resume=False, load_from=start)
         runner.dump_config()

@@ -64,7 +64,8 @@ def draw(axes: Axes, kind: str, curves: Curves, unit: str, colours: Mapping[str,
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
+    if axes.get_lines():
+        axes.legend(frameon=False, fontsize=9)
 
 
 def precision_curve(records: Sequence[dict]) -> Curve:

@@ -143,7 +143,11 @@ def mean_over_classes(by_class: np.ndarray) -> np.ndarray:
 
 
 def _read_results(truth: COCO, path: Path) -> COCO:
-    if results := json.loads(path.read_text()):
+    with path.open() as file:  # so that an error names the file
+        results = json.load(file)
+    if strangers := {result["image_id"] for result in results} - truth.imgs.keys():
+        raise ValueError(f"{str(path)!r} is of other images ({next(iter(strangers))!r}, ...): delete it to test again")
+    if results:
         return truth.loadRes(results)
     nothing = COCO()  # `loadRes` fails on an empty list
     nothing.dataset = {**truth.dataset, "annotations": []}

@@ -37,15 +37,15 @@ def plot_gallery(runs: Mapping[str, Run], path: Path, images: int = 3, threshold
     Detections have a score of at least `threshold`.
 
     Raises:
-        FileNotFoundError: A test image is missing.
+        FileNotFoundError: A test image is missing or damaged.
     """
     first = next(iter(runs.values()))
     matches = first.matches
     rows = [matches.images[number] for number in evenly_spaced(len(matches.images), images)]
     files = [first.picture(image) for image in rows]
-    if missing := [str(file) for file in files if not file.is_file()]:
-        raise FileNotFoundError(f"there is no image {missing[0]!r}: put the test images back, or set data_root")
-    pictures = [cv2.imread(str(file))[..., ::-1] for file in files]
+    pictures = [cv2.imread(str(file)) for file in files]
+    if lost := [str(file) for file, picture in zip(files, pictures, strict=True) if picture is None]:
+        raise FileNotFoundError(f"{lost[0]!r} is missing or damaged: put the test images back, or set data_root")
     height, width = pictures[0].shape[:2]
     columns = {"ground truth": matches.objects}
     columns |= {title: run.matches.detections(threshold) for title, run in runs.items()}
@@ -55,7 +55,7 @@ def plot_gallery(runs: Mapping[str, Run], path: Path, images: int = 3, threshold
     grid = figure.subplots(len(rows), len(columns), squeeze=False)
     for line, image, picture in zip(grid, rows, pictures, strict=True):
         for axes, boxes in zip(line, columns.values(), strict=True):
-            axes.imshow(picture, interpolation="nearest")
+            axes.imshow(picture[..., ::-1], interpolation="nearest")
             axes.set_axis_off()
             _draw(axes, boxes[image], matches.classes)
     for axes, title in zip(grid[0], columns, strict=True):

@@ -1,6 +1,8 @@
 """The runner config that the command line's options make."""
 
 import argparse
+import os
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -8,6 +10,7 @@ from mmengine.config import Config
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.cli.arguments import (
     add_common_arguments,
+    add_picture_argument,
     add_training_arguments,
     positive,
     runner_config,
@@ -143,7 +146,7 @@ def test_a_setting_of_the_preprocessor_at_the_top_is_the_students():
     assert config.model.architecture.data_preprocessor.mean == config.data_preprocessor.mean == [2.0, 2.0, 2.0]
 
 
-def test_a_detectors_own_config_and_a_foreign_algorithm_keep_theirs():
+def test_options_of_a_detector_and_of_an_algorithm_of_mmrazor_keep_their_place():
     assert parsed(Config(dict(model=dict(type="RetinaNet"))), "model.test_cfg.max_per_img=1").model.test_cfg
     foreign = Config(dict(model=dict(type="mmrazor.FpnTeacherDistill", architecture={})))
     assert parsed(foreign, "model.calculate_student_loss=False").model.calculate_student_loss is False
@@ -191,3 +194,31 @@ def test_a_misspelt_option_of_the_balance():
     model = distillation(balance=dict(ration=1.0))
     with pytest.raises(ValueError, match=r"balance is a dict such as dict\(ratio=1.0\), got .*ration"):
         build_detector(model)
+
+
+def test_the_folder_of_a_picture_is_made_at_once(tmp_path):
+    parser = argparse.ArgumentParser()
+    add_picture_argument(parser, "curves.png")
+    assert parser.parse_args([]).out == Path("curves.png")
+    file = tmp_path / "new" / "picture.png"
+    assert parser.parse_args(["--out", str(file)]).out == file and file.parent.is_dir()
+
+
+def test_half_of_a_teacher_and_a_recipe_without_one():
+    parser = argparse.ArgumentParser()
+    add_training_arguments(parser)
+    for words, said in (
+        (["--teacher", "t.py"], "give --teacher CONFIG and --teacher-ckpt FILE together"),
+        (["--teacher-ckpt", "t.pth"], "give --teacher CONFIG and --teacher-ckpt FILE together"),
+        (["--recipe", "maps"], "--recipe needs --teacher; a distillation's config already holds its losses"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            training_config(parser.parse_args(["student.py", *words]))
+
+
+def test_the_rank_that_a_launcher_gives_as_an_option(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "")
+    monkeypatch.delenv("LOCAL_RANK")
+    args = argparse.Namespace(launcher="none", local_rank=3, cfg_options={}, work_dir="work")
+    runner_config(args, Config(dict(model=distillation())))
+    assert os.environ["LOCAL_RANK"] == "3"

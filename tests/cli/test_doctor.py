@@ -1,10 +1,15 @@
-"""The doctor's options; what it finds is tested in tests/engine/checks."""
+"""The doctor's options, lines and exit status; what it finds is tested in tests/engine/checks."""
+
+import json
 
 import pytest
+from mmengine.config import Config
 
 from pcka_mmdet.cli import doctor, make_parser
-from pcka_mmdet.engine.checks import OK, Finding
+from pcka_mmdet.engine.checks import ERROR, OK, WARNING, Finding
 from pcka_mmdet.engine.training import TrainingOptions
+
+STUDENT = "configs/demo/student.py"
 
 
 @pytest.fixture
@@ -22,15 +27,39 @@ def examined(monkeypatch):
     return seen
 
 
+def findings(*words):
+    args = make_parser("doctor").parse_args(["doctor", *map(str, words)])
+    return [(finding.subject, finding.text) for finding in doctor.findings(args, "scratch")]
+
+
 def test_a_step_in_mixed_precision(examined):
     """As `train --amp` would take it."""
     for words, amp in ((["--amp"], True), ([], False)):
-        args = make_parser("doctor").parse_args(["doctor", "configs/demo/student.py", *words])
-        assert [finding.subject for finding in doctor.findings(args, "scratch")] == ["a step"]
+        assert findings(STUDENT, *words) == [("a step", "")]
         assert examined.pop() == ("scratch", None, None, TrainingOptions(amp=amp))
 
 
+def test_a_teacher_is_compared_with_a_baseline(examined, monkeypatch, tmp_path):
+    log = tmp_path / "20260101_000000" / "vis_data"
+    log.mkdir(parents=True)
+    (log / "scalars.json").write_text(json.dumps({"coco/bbox_mAP": 0.25, "step": 1}))
+    config = Config(dict(model=dict(type="A"), work_dir="work"))
+    monkeypatch.setattr("pcka_mmdet.cli.arguments.distillation_config", lambda *_: (config, "maps, as given"))
+    words = [STUDENT, "--teacher", "t.py", "--teacher-ckpt", "t.pth", "--check-teacher", "7", "--baseline", tmp_path]
+    assert findings(*words) == [("losses", "maps, as given"), ("a step", "")]
+    assert examined.pop() == ("scratch", 7, 0.25, TrainingOptions())
+
+
 def test_options_without_a_config(examined):
-    args = make_parser("doctor").parse_args(["doctor", "--amp"])
     with pytest.raises(ValueError, match="these options are for a config: write pcka-mmdet doctor CONFIG"):
-        list(doctor.findings(args, "scratch"))
+        findings("--amp")
+
+
+@pytest.mark.parametrize("level, status", [(OK, 0), (WARNING, 0), (ERROR, 2)])
+def test_lines_and_the_exit_status(examined, monkeypatch, capsys, level, status):
+    """A list in brackets is no colour of the console."""
+    found = [Finding(level, "images", "[red] of [3, 4]"), Finding(OK, "python", "")]
+    monkeypatch.setattr(doctor, "examine_installation", lambda: iter(found))
+    with pytest.raises(SystemExit, match=str(status)):
+        doctor.run(make_parser("doctor").parse_args(["doctor"]))
+    assert capsys.readouterr().out == f"{level:7} images: [red] of [3, 4]\nok      python\n"

@@ -5,6 +5,7 @@ import sys
 
 import cv2
 import pytest
+import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, TRANSFORMS
 from torch.utils.data import DataLoader
@@ -63,7 +64,7 @@ def test_a_missing_file(words, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("code", [0, 130])
-def test_a_status_of_ours_stays(words, code):
+def test_an_exit_status_is_kept(words, code):
     with pytest.raises(SystemExit, match=str(code)):
         run_tool(fails(SystemExit(code)))
 
@@ -154,3 +155,11 @@ def test_an_error_of_a_process_that_loads_data():
 def test_names_of_exceptions_that_say_little_without():
     assert sentence(KeyError("type")) == "KeyError: type"
     assert sentence(RuntimeError("out of memory")) == "RuntimeError: out of memory"
+
+
+@pytest.mark.skipif(not hasattr(torch.serialization, "add_safe_globals"), reason="this torch has no safe loader")
+def test_checkpoints_are_read_without_running_their_code(words, capsys, tmp_path):
+    torch.save(torch.nn.Linear(1, 1), tmp_path / "model.pth")
+    with pytest.raises(SystemExit, match="2"):
+        run_tool(lambda: torch.load(tmp_path / "model.pth", weights_only=False))
+    assert "torch.nn.modules.linear.Linear" in capsys.readouterr().err

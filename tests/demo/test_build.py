@@ -89,6 +89,17 @@ def test_an_empty_folder_is_filled(tmp_path):
     assert (build_digit_scenes(tmp_path / "set", TINY) / "test" / "000000.png").is_file()
 
 
+@pytest.mark.parametrize("room, function", [("digits", "load"), ("photographs", "path")])
+def test_a_missing_package_leaves_no_folder(tmp_path, monkeypatch, room, function):
+    def fail(*_):
+        raise ImportError("pip install scikit-learn scikit-image")
+
+    monkeypatch.setattr(getattr(digit_scenes, room), function, fail)
+    with pytest.raises(ImportError, match="pip install"):
+        build_digit_scenes(tmp_path / "data" / "set", TINY)
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "train/holiday.jpg", "train/000000.png"])
 def test_a_foreign_folder_is_not_touched(tmp_path, name):
     file = tmp_path / "set" / name

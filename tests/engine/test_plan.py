@@ -167,6 +167,19 @@ def test_a_measured_step_beats_the_formula(tmp_path, capsys, monkeypatch):
     text = printed("--student-step", 2)
     assert re.search(r"1 +1,000 .* 33 min +1\.1 h", text) and "distilled, measured" in text
     assert re.search(r"the same, measured +2\.00", text)
+    for change in (("--batch", 4), ("--size", 64, 96)):  # the log is of another step
+        assert "by the formula" in printed("--student-step", 2, *change)
+    assert "distilled, measured" in printed("--student-step", 2, "--batch", 2)
     assert re.search(r"1 +1,000 .* 1\.1 h +20 s", printed("--student-step", tmp_path, "--step", 0.02))
     with pytest.raises(ValueError, match="'none' is no number of seconds, and no work directory with the log of a tra"):
         printed("--step", "none")
+
+
+def test_a_plan_of_a_recipe(tmp_path, capsys):
+    spec = dict(distillation(teacher=retinanet()), recipe="both-heads")
+    del spec["distiller"]
+    dataset = dict(type="CocoDataset", ann_file="instances_train2017.json")
+    config(dataset, model=spec, optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1))).dump(tmp_path / "config.py")
+    words = ["plan", str(tmp_path / "config.py"), "--size", "64", "64"]
+    command.run(make_parser("plan").parse_args(words))
+    assert re.search(r"passes through it in a step, n +3 ", capsys.readouterr().out)

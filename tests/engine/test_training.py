@@ -11,6 +11,7 @@ from pcka_mmdet.engine import training
 from pcka_mmdet.engine.hooks.student_checkpoint import StudentCheckpointHook
 from pcka_mmdet.engine.training import TrainingOptions
 from tests.detectors import distillation, retinanet
+from tests.runners import training as runner_settings
 
 
 def plain(**settings) -> Config:
@@ -157,3 +158,12 @@ def test_allow_teacher_change_says_where_it_has_no_effect(hook, name, monkeypatc
     TrainingOptions(allow_teacher_change=True).apply(config)
     assert bool(lines) == (name is not None) == ("allow_teacher_change" not in (config.default_hooks.checkpoint or {}))
     assert not lines or f"changes nothing: default_hooks.checkpoint is {name}, and only Student" in lines[0]
+
+
+def test_doubts_about_a_config_are_in_the_log_file_too(tmp_path, monkeypatch):
+    """They are found before there is one."""
+    monkeypatch.setattr(training.preflight, "CHECKS", dict(any=lambda config: ["the order of classes is doubtful"]))
+    settings = runner_settings(retinanet(), tmp_path, 1, dict(type="tests.runners.RandomScenes"))
+    training.run_training(Config(dict(settings, launcher="none")), TrainingOptions())
+    (log,) = tmp_path.glob("*/*.log")
+    assert log.read_text().count("WARNING - the order of classes is doubtful") == 1

@@ -66,3 +66,10 @@ def test_a_curve_of_one_record_is_seen():
     curves = {"student": [([1.0], [2.0])], "distilled": [([1.0, 2.0], [2.0, 1.0])]}
     draw(axes, "loss", curves, "epoch", dict.fromkeys(curves, "black"))
     assert [line.get_marker() for line in axes.get_lines()] == ["o", "None"] and axes.get_xlabel() == "epoch"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_plot_without_curves_has_no_legend():
+    axes = Figure().subplots()
+    draw(axes, "similarity", {}, "epoch", {})
+    assert axes.get_legend() is None

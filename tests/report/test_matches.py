@@ -3,12 +3,14 @@
 import contextlib
 import copy
 import io
+import json
 
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from pcka_mmdet.configuration.sentence import sentence
 from pcka_mmdet.report.matches import RECALLS, SIZES, Box, Matches, _Ranked, mean_over_classes
 from pcka_mmdet.report.page.scores import sample_images
 from tests.report.cases import CLASSES, IDS, dump, random_case
@@ -163,3 +165,14 @@ def test_a_detection_in_a_crowd_does_not_count(match):
     shown = [(box.label, box.bbox, box.score, box.correct) for box in matches.detections(0)[7]]
     assert shown == [(1, [0, 0, 10, 10], 0.9, True), (2, within, 0.7, False), (1, less, 0.5, False)]
     assert len(matches.objects[7]) == 1
+
+
+def test_results_that_do_not_belong_to_the_annotations(match, tmp_path):
+    """The test set was changed after the test, or the test was killed."""
+    annotations, results = random_case()
+    with pytest.raises(ValueError, match=r"results.json. is of other images \(77, \.\.\.\): delete it to test again"):
+        match(annotations, [*results, dict(results[0], image_id=77)])
+    (tmp_path / "cut.json").write_text('[{"image_id": ')
+    with pytest.raises(json.JSONDecodeError) as raised:
+        Matches(tmp_path / "test.json", tmp_path / "cut.json", CLASSES)
+    assert sentence(raised.value).startswith(f"'{tmp_path / 'cut.json'}' is no valid JSON")

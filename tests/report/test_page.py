@@ -1,18 +1,22 @@
 """The page of a report: from runs in memory."""
 
+import base64
+import copy
 import json
 import re
 import shutil
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from pcka_mmdet.configuration.installed import releases
+from pcka_mmdet.report import page as page_module
 from pcka_mmdet.report.curves import along
 from pcka_mmdet.report.page import lines, svg, tables, write_page
-from pcka_mmdet.report.page.changes import largest
+from pcka_mmdet.report.page.changes import largest, photo
 from pcka_mmdet.report.page.scores import score, with_partners
 from pcka_mmdet.report.page.words import DISTILLED, STUDENT, apart, headline
 from pcka_mmdet.report.run import RESULTS, Run
@@ -31,6 +35,7 @@ def test_the_gain_is_of_the_means_over_seeds(runs):
     assert (scores.over, scores.trainings, scores.paired) == ("seeds and test images", 2, True)
     single = score([plain[:1], distilled[:1]])
     assert (single.over, single.trainings) == ("test images", 1)
+    assert score([plain, distilled[::-1]]).whole == whole  # paired by their seeds, not by their places
     assert whole.difference.high - whole.difference.low > single.whole.difference.high - single.whole.difference.low
     weights = np.ones((1, 20))
     for index, one in enumerate(scores.classes):
@@ -106,13 +111,15 @@ def test_a_teacher_without_a_log(runs, tmp_path):
     assert unlogged.records == []
     sides = {"teacher": [unlogged], "student": plain, "distilled": distilled}
     curves, unit = along({name: [run.records for run in side] for name, side in sides.items()})
-    table = tables.ends(sides, curves)
+    table = tables.ends(sides, curves, unit)
     assert unit == "epoch" and len(table.rows) == 5
-    assert table.header[-1] == "best AP on val" and [row[-1] for row in table.rows] == ["", *["0.300 at 2"] * 4]
+    assert table.header[-1] == "best AP on val" and [row[-1] for row in table.rows] == ["", *["0.300 at epoch 2"] * 4]
 
 
 def test_seeds_without_a_partner_are_left_out(runs):
-    plain, distilled, _ = runs
+    plain, distilled, teacher = runs
+    methods = dict(a=plain, b=[distilled[0], teacher])  # of one seed
+    assert with_partners(methods) == (methods, [])
     assert with_partners(dict(a=plain[:1], b=distilled)) == (dict(a=plain[:1], b=distilled[:1]), [1])
     assert with_partners(dict(a=plain, b=distilled)) == (dict(a=plain, b=distilled), [])
     assert with_partners(dict(b=distilled)) == (dict(b=distilled), [])
@@ -233,6 +240,33 @@ def test_a_baseline_that_distils_goes_by_its_folder(runs, tmp_path):
     assert re.findall(r"<figcaption>(\w+): \d+ found, \d+ wrong", text)[:2] == ["distilled0", "distilled1"]
 
 
+def test_a_baseline_in_a_folder_called_teacher(runs, tmp_path):
+    """It keeps its curve beside that of the teacher."""
+    _, distilled, teacher = runs
+    baseline = Run.read(shutil.copytree(distilled[0].folder, tmp_path / "teacher"))
+    write_page([baseline], [distilled[1]], teacher, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "teacher 0." in text and "The teacher reaches" in text
+    assert text.count("0.300 at epoch 2") == 3
+
+
+def test_a_student_whose_config_file_is_on_another_machine(runs, tmp_path):
+    plain, (run, _), _ = runs
+    config = copy.deepcopy(run.config)
+    config.model.architecture = dict(cfg_path="gone.py")
+    write_page(plain[:1], [replace(run, config=config)], None, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "What distillation did: gone, on" in text and "model.architecture.cfg_path" in text
+
+
+def test_images_without_objects_have_no_ap(runs, tmp_path):
+    content = random_case()[0]
+    content["annotations"] = []
+    empty = work_dir(tmp_path / "empty", dump(content, tmp_path / "a.json"))
+    with pytest.raises(ValueError, match="the test images hold no object of these classes"):
+        write_page([], [empty], None, tmp_path / "report.html")
+
+
 def test_a_run_without_a_log(runs, tmp_path):
     """Detections are enough: there are no curves then, and no versions of the training."""
     run = Run(tmp_path / "unlogged", runs[1][0].config)
@@ -264,3 +298,22 @@ def test_black_is_replaced_as_a_colour_alone():
     drawn = svg(figure, "a <figure>")
     assert "black-rook" in drawn and "currentColor" in drawn and "#000000" not in drawn
     assert 'aria-label="a &lt;figure&gt;"' in drawn
+
+
+def test_what_is_left_out_of_the_page(runs, tmp_path, monkeypatch):
+    """A matrix of very many classes, and images that are gone."""
+    monkeypatch.setattr(page_module, "MOST_CLASSES", 2)
+    run = Run.read(shutil.copytree(runs[1][0].folder, tmp_path / "run"))
+    gone = copy.deepcopy(run.config)
+    gone.test_dataloader.dataset.data_root = str(tmp_path / "gone")
+    write_page([], [replace(run, config=gone)], None, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "What is taken for what" not in text and not list(tmp_path.glob("*confusion*"))
+    assert len(re.findall(r"the image \d+\.png is not there", text)) == 3 and "image/jpeg" not in text
+
+
+def test_a_large_image_is_made_small(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((300, 1280, 3), np.uint8))
+    width, height, data = photo(tmp_path / "a.png")
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+    assert (width, height) == (1280, 300) and picture.shape == (150, 640, 3)

@@ -139,7 +139,7 @@ def test_the_values_of_the_charts_are_in_tables(tab, page):
     ends, classes, *matrices = tab.run(words)[:4]
     curves = ["AP on the val split", "detection loss (training)", "CKA of student and teacher"]
     assert ends[0] == ["", *curves, "best AP on val"]
-    assert ends[-1] == ["distilled student, seed 1", "0.300", "0.500", "0.400", "0.300 at 2"] and len(ends) == 6
+    assert ends[-1] == ["distilled student, seed 1", "0.300", "0.500", "0.400", "0.300 at epoch 2"] and len(ends) == 6
     assert classes[0] == [
         "",
         "student alone",

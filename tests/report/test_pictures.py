@@ -55,9 +55,11 @@ def test_detections_are_drawn(tmp_path, figures):
     picture = cv2.imread(str(tmp_path / "detections.png"))[..., ::-1]
     red, green, blue = (int(theme.class_colour(1)[i : i + 2], 16) for i in (1, 3, 5))
     assert (picture == (red, green, blue)).all(axis=-1).any(), "no box in its class's colour"
-    gone = SimpleNamespace(matches=run(0).matches, picture=lambda image: tmp_path / "gone.png")
-    with pytest.raises(FileNotFoundError, match="there is no image '.*gone.png': put the test images back, or set"):
-        plot_gallery({"student": gone}, tmp_path / "detections.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "7.png").read_bytes()[:20])
+    for name in ("gone", "cut"):
+        lost = SimpleNamespace(matches=run(0).matches, picture=lambda image, name=name: tmp_path / f"{name}.png")
+        with pytest.raises(FileNotFoundError, match=f"{name}.png' is missing or damaged: put the test images back, or"):
+            plot_gallery({"student": lost}, tmp_path / "detections.png")
 
 
 def test_images_are_spread_evenly():

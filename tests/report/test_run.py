@@ -1,14 +1,18 @@
 """A training's config as the report reads it, and which of its checkpoints is tested."""
 
+import argparse
+import os
 import subprocess
 
 import pytest
 import torch
 from mmengine.config import Config
 
+from pcka_mmdet.cli.arguments import add_cfg_options
 from pcka_mmdet.configuration.distillation import STUDENT_CONFIG
 from pcka_mmdet.report import run as runs
 from pcka_mmdet.report.run import Run, coco_evaluator
+from tests.report.cases import CLASSES, dump, random_case
 
 
 def test_code_in_a_config_is_not_run(tmp_path):
@@ -106,3 +110,63 @@ def test_the_best_checkpoint_has_results_of_its_own(tmp_path, commands):
     run.results.write_text("[]")
     runs.tested([tmp_path], "best")
     assert len(commands) == 1  # tested already
+
+
+def test_results_of_an_earlier_checkpoint_are_made_anew(tmp_path, commands):
+    Config(dict(test_evaluator=dict(type="CocoMetric", ann_file="test.json"))).dump(tmp_path / "config.py")
+    torch.save({}, tmp_path / "epoch_4.pth")
+    (tmp_path / "test").mkdir()
+    (tmp_path / runs.RESULTS).write_text("[]")
+    runs.tested([tmp_path])
+    assert commands == []
+    os.utime(tmp_path / runs.RESULTS, (1, 1))
+    runs.tested([tmp_path])
+    assert len(commands) == 1
+
+
+def test_a_test_that_failed(tmp_path, monkeypatch):
+    Config(dict(test_evaluator=dict(type="CocoMetric", ann_file="test.json"))).dump(tmp_path / "config.py")
+    torch.save({}, tmp_path / "epoch_4.pth")
+    failed = subprocess.CompletedProcess([], 2, "", "no such image\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(ValueError, match="the test of .*epoch_4.pth failed: no such image$"):
+        runs.tested([tmp_path])
+
+
+def test_a_config_that_states_no_classes(tmp_path):
+    dataset = dict(type="BaseDataset", ann_file="test.json")
+    run = Run(tmp_path, Config(dict(model=dict(type="A"), test_dataloader=dict(dataset=dataset))))
+    with pytest.raises(ValueError, match="states no classes"):
+        run.matches  # noqa: B018
+
+
+def test_the_newest_config_and_a_folder_with_a_space(tmp_path):
+    """A training may go on with a config of another name."""
+    folder = tmp_path / "my runs, new"
+    folder.mkdir()
+    for seed, name in enumerate(("z.py", "a.py")):
+        config = Config(dict(randomness=dict(seed=seed), test_evaluator=dict(type="CocoMetric", ann_file="a")))
+        config.dump(folder / name)
+        os.utime(folder / name, (seed, seed))
+    run = Run.read(folder)
+    assert run.seed == 1
+    *_, option = runs.words_of_test(run.config, "a.py", "a.pth", run.results)
+    parser = argparse.ArgumentParser()
+    add_cfg_options(parser, "")
+    given = parser.parse_args(["--cfg-options", option]).cfg_options
+    assert given == {"test_evaluator.outfile_prefix": str(folder / "test" / "predictions")}
+
+
+def test_classes_that_the_training_set_states(tmp_path):
+    content, results = random_case()
+    annotations = str(dump(content, tmp_path / "a.json"))
+    dataset = dict(type="BaseDataset", ann_file=annotations)
+    loaders = {
+        "train_dataloader": dict(dataset=dict(dataset, metainfo=dict(classes=CLASSES))),
+        "test_dataloader": dict(dataset=dataset),
+    }
+    metric = dict(type="CocoMetric", ann_file=annotations)
+    run = Run(tmp_path, Config(dict(model=dict(type="A"), test_evaluator=metric, **loaders)))
+    run.results.parent.mkdir()
+    dump(results, run.results)
+    assert run.matches.classes == list(CLASSES)

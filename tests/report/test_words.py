@@ -1,11 +1,13 @@
 """The page's sentences on intervals, and the names of the sides."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
-from pcka_mmdet.report.page.scores import Estimate, Score, Scores
+from pcka_mmdet.report.page.scores import Estimate, Score, Scores, are_unlike
 from pcka_mmdet.report.page.words import (
     DISTILLED,
     FEW_IMAGES,
@@ -143,3 +145,36 @@ def test_a_test_on_the_validation_set_is_noted():
     assert text.startswith("The test images are those of val: ")
     config.test_dataloader.dataset.ann_file = "test.json"
     assert notes({STUDENT: [Run(Path("a"), config)]}, []) == []
+
+
+def test_trainings_of_different_length_are_noted(tmp_path):
+    """By their logs, since a training may have been killed."""
+
+    def trained(name, **last):
+        log = tmp_path / name / "1" / "vis_data"
+        log.mkdir(parents=True)
+        (log / "scalars.json").write_text(f"{json.dumps(dict(iter=5, epoch=1))}\n{json.dumps(dict(iter=90) | last)}\n")
+        return replace(run(name), folder=tmp_path / name)
+
+    plain, longer, unlogged = trained("plain", epoch=12), trained("longer", epoch=24), run("unlogged")
+    assert notes({STUDENT: [plain], DISTILLED: [plain, unlogged]}, []) == []
+    assert notes({STUDENT: [plain], DISTILLED: [longer]}, []) == [
+        "The trainings differ in length (12 epochs, 24 epochs), which changes the AP too."
+    ]
+    (text,) = notes({STUDENT: [plain], DISTILLED: [trained("iterations", epoch=0)]}, [])
+    assert "(12 epochs, 90 iterations)" in text
+
+
+def test_each_seed_may_have_its_own_teacher(tmp_path):
+    """As those of two demos: another file, the same detector."""
+
+    def distilled(name, depth):
+        teacher = tmp_path / f"{name}.py"
+        teacher.write_text(f"model = dict(type='RetinaNet', backbone=dict(depth={depth}))\nrandomness = dict(seed=1)")
+        model = dict(architecture=dict(type="A"), teacher=dict(cfg_path=str(teacher)))
+        return Run(Path(name), Config(dict(model=model)))
+
+    first, second, deeper = distilled("a", 50), distilled("b", 50), distilled("c", 101)
+    assert not are_unlike([first, second]) and are_unlike([first, deeper])
+    (tmp_path / "b.py").unlink()
+    assert are_unlike([first, second])

@@ -20,6 +20,7 @@ from rich.progress import track
 from pcka_mmdet.configuration.data_set import evaluators
 from pcka_mmdet.configuration.installed import cores
 from pcka_mmdet.configuration.nested import last_name, walk
+from pcka_mmdet.configuration.schedule import used_images
 
 from . import ERROR, OK, WARNING, Finding
 from .annotations import DataSet, data_sets
@@ -160,7 +161,9 @@ def _examine_file(content: dict, data: DataSet, subject: str, by_coco: bool) -> 
             level = WARNING if LOADERS[data.loader] == WARNING else level
             yield Finding(level, subject, f"{sum(flags)} of {len(flags)} {text} ({str(data.path)!r})")
     if is_right:
-        yield Finding(OK, subject, f"{len(images)} images, {len(annotations)} boxes")
+        used = used_images(data.config, len(images))
+        text = f"; {used} of the images are used (indices)" if used < len(images) else ""
+        yield Finding(OK, subject, f"{len(images)} images, {len(annotations)} boxes{text}")
 
 
 def _rules(images: list[dict], annotations: list[dict], categories: list[dict], by_coco: bool) -> Iterator[Rule]:

@@ -132,11 +132,12 @@ CHECKS = {
 """Checks by subject. They return a list of doubts or `None`, and raise `ValueError` or `FileNotFoundError`."""
 
 
-def check_all(config: Config) -> None:
-    """Run `check_operators` and `CHECKS`, and log their doubts. Raises what they raise."""
+def check_all(config: Config) -> list[str]:
+    """Run `check_operators` and `CHECKS`; log and return their doubts. Raises what they raise."""
     check_operators()
-    for check in CHECKS.values():
-        log_doubts(check(config) or [])
+    doubts = [doubt for check in CHECKS.values() for doubt in check(config) or []]
+    log_doubts(doubts)
+    return doubts
 
 
 def log_doubts(doubts: Iterable[str]) -> None:

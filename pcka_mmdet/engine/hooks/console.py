@@ -4,6 +4,7 @@ import logging
 import re
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -80,6 +81,7 @@ class ProgressHook(Hook):
         baseline: AP of the student without distillation.
         value: AP of the last validation before the training was resumed; shown until the next one.
         metric: End of the name of another metric that is shown in place of AP.
+        compare_with: Work directory of the baseline, for the `report` command.
         console: Where the bar is drawn; by default stdout.
     """
 
@@ -90,9 +92,11 @@ class ProgressHook(Hook):
         baseline: float | None = None,
         value: float | None = None,
         metric: str = METRIC,
+        compare_with: Path | None = None,
         console: Console | None = None,
     ):
         self.baseline = baseline
+        self.compare_with = compare_with
         self.metric = metric
         self.console = console or Console()
         self._bar: Progress | None = None
@@ -122,7 +126,7 @@ class ProgressHook(Hook):
         self.stop()
         if self._trains and self.baseline is not None and self._value is not None:
             runner.logger.info(self.summary)
-        if self._trains and (text := _next_step(runner)):
+        if self._trains and (text := _next_step(runner, self.compare_with)):
             runner.logger.info(text)
 
     @property
@@ -156,7 +160,7 @@ class ProgressHook(Hook):
             self._bar.update(self._bar.task_ids[0], **fields)
 
 
-def _next_step(runner: Runner) -> str:
+def _next_step(runner: Runner, compare_with: Path | None = None) -> str:
     """The best or else the newest file of the training, and the command that reports it; empty without a checkpoint."""
     best, newest = kept_checkpoints(runner)
     kept = best or newest
@@ -168,8 +172,9 @@ def _next_step(runner: Runner) -> str:
     kinds = {last_name(metric.get("type")) for metric in metrics if isinstance(metric, dict)}
     if "CocoMetric" not in kinds:
         return text
-    baseline = " --baseline STUDENT_ALONE" if is_distillation(runner.cfg) else ""
-    return f"{text}; next: pcka-mmdet report {shlex.quote(str(runner.work_dir))}{baseline}"
+    baseline = shlex.quote(str(compare_with or "STUDENT_ALONE"))
+    option = f" --baseline {baseline}" if compare_with or is_distillation(runner.cfg) else ""
+    return f"{text}; next: pcka-mmdet report {shlex.quote(str(runner.work_dir))}{option}"
 
 
 def _redirect_logs() -> None:

@@ -53,7 +53,7 @@ def write_page(plain: Sequence[Run], distilled: Sequence[Run], teacher: Run | No
     first = {short(name): side[0] for name, side in sides.items()}
     classes = next(iter(first.values())).matches.classes
     of_curves = apart(everyone)
-    curves, unit = along({short(name): [run.records for run in side] for name, side in of_curves.items()})
+    curves, unit = along({name: [run.records for run in side] for name, side in of_curves.items()})
     what = "AP" if scores.whole.difference is None else "difference of AP"
     matrices = {name: confusion_matrix(run.matches) for name, run in first.items() if len(classes) <= MOST_CLASSES}
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
@@ -69,6 +69,7 @@ def write_page(plain: Sequence[Run], distilled: Sequence[Run], teacher: Run | No
         scores=scores,
         samples=SAMPLES,
         curves=curves,
+        unit=unit,
         curve_charts=[chart(kind, lines(kind, curves[kind], unit), TITLES[kind]) for kind in curves],
         score_charts=[
             chart("classes", intervals(scores.classes, f"{what} by class"), f"{what} by class"),
@@ -106,10 +107,10 @@ def svg(figure: Figure, label: str) -> str:
 def lines(kind: str, curves: Curves, unit: str) -> Figure:
     """Curves of one kind of `TITLES`; the last name, which the page is about, has the colour of a distillation."""
     palette = [theme.METHOD_COLOURS["distilled"], theme.METHOD_COLOURS["student"], *theme.LEVEL_COLOURS]
-    trained = [name for name in reversed(curves) if name != short(TEACHER)]
+    trained = [name for name in reversed(curves) if name != TEACHER]
     colours = dict(zip(trained, palette * len(curves), strict=False))
     figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
-    draw(figure.subplots(), kind, curves, unit, {short(TEACHER): theme.METHOD_COLOURS["teacher"]} | colours)
+    draw(figure.subplots(), kind, curves, unit, {TEACHER: theme.METHOD_COLOURS["teacher"]} | colours)
     return figure
 
 

@@ -5,12 +5,14 @@ A side is the trainings of one method, one for each seed. Shape shorthand: S sam
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
+from pcka_mmdet.configuration.distillation import is_distillation, write_out_sides
 from pcka_mmdet.configuration.nested import without
 
 from ..matches import SIZES, mean_over_classes
@@ -127,9 +129,14 @@ def with_partners(sides: Sides) -> tuple[Sides, list[int]]:
 
 
 def are_unlike(runs: Sequence[Run]) -> bool:
-    """Whether trainings differ in more than their seeds."""
-    settings = [without(run.config.to_dict(), SEED_SETTINGS) for run in runs]
-    return any(one != settings[0] for one in settings)
+    """Whether trainings differ in more than their seeds. Each seed may have its own teacher, of the same detector."""
+    configs = [run.config.to_dict() for run in runs]
+    if all(without(config, SEED_SETTINGS) == without(configs[0], SEED_SETTINGS) for config in configs):
+        return False
+    for config in filter(is_distillation, configs):
+        with suppress(FileNotFoundError, ValueError):  # a config file of another machine
+            write_out_sides(config["model"])
+    return any(without(config, SEED_SETTINGS) != without(configs[0], SEED_SETTINGS) for config in configs)
 
 
 def _have_seeds(runs: Sequence[Run]) -> bool:

@@ -1,6 +1,7 @@
 """The tables of the page."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -60,8 +61,8 @@ def by_class(sides: Sides, scores: Scores) -> Table:
     return Table("AP by class and by size of the objects", header, rows)
 
 
-def ends(sides: Sides, curves: Mapping[str, Curves]) -> Table:
-    """The last value of each curve, and the best AP on val with its epoch."""
+def ends(sides: Sides, curves: Mapping[str, Curves], unit: str) -> Table:
+    """The last value of each curve, and the best AP on val with its epoch or iteration."""
     header, rows = [""], [[name] for name in titles(sides)]
     for kind, of_kind in curves.items():
         header.append(TITLES[kind])
@@ -70,7 +71,7 @@ def ends(sides: Sides, curves: Mapping[str, Curves]) -> Table:
     if "precision" in curves:
         header.append("best AP on val")
         for row, (xs, ys) in zip(rows, chain.from_iterable(curves["precision"].values()), strict=True):
-            row.append(f"{max(ys):.3f} at {xs[ys.index(max(ys))]:g}" if ys else "")
+            row.append(f"{max(ys):.3f} at {unit} {xs[ys.index(max(ys))]:g}" if ys else "")
     return Table("Where the curves end", header, rows)
 
 
@@ -132,7 +133,8 @@ def differences(runs: Mapping[str, Run]) -> Table:
 def _student_first(config: dict[str, Any]) -> dict[str, Any]:
     if is_distillation(config):
         model = dict(config["model"])
-        student = model_config(model.pop("architecture"))
-        config["model"], config["distillation"] = student.to_dict(), model
+        config["model"], config["distillation"] = {"architecture": model.pop("architecture")}, model
+        with suppress(FileNotFoundError, ValueError):  # a config file of another machine
+            config["model"] = model_config(config["model"]["architecture"]).to_dict()
     config["model"] = {key: value for key, value in config["model"].items() if key != "_scope_"}
     return config

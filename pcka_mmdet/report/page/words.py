@@ -14,6 +14,7 @@ from pcka_mmdet.configuration.distillation import is_distillation, teachers_of
 from pcka_mmdet.configuration.nested import last_name, without
 
 from ..run import Run
+from ..scalars import training_records
 from .scores import SIGNED, Scores, Sides, are_unlike
 
 FEW_IMAGES = 20  # fewer test images get no verdict: an interval over so few says little
@@ -118,17 +119,26 @@ def headline(sides: Sides, scores: Scores) -> str:
 
 
 def notes(sides: Sides, left_out: Sequence[int]) -> list[str]:
-    """What limits the result: seeds that were left out, trainings that are unlike, a test on the validation set."""
+    """What limits the result: seeds that were left out, trainings of unlike settings or lengths, a test on val."""
     sentences = [f"Seeds of one side only are left out: {', '.join(map(str, left_out))}."] if left_out else []
     for name, runs in sides.items():
         if are_unlike(runs):
             folders = ", ".join(str(run.folder) for run in runs)
             sentences.append(f"A mean over {name} says little: these differ in more than their seeds: {folders}.")
+    lengths = sorted({length for run in chain(*sides.values()) if (length := _length(run))})
+    if len(lengths) > 1:
+        sentences.append(f"The trainings differ in length ({', '.join(lengths)}), which changes the AP too.")
     loaders = [(run.config.get("val_dataloader"), run.config.get("test_dataloader")) for run in chain(*sides.values())]
     if any(val and test and annotation_path(val.dataset) == annotation_path(test.dataset) for val, test in loaders):
         of_val = "where they chose a setting or a checkpoint, AP and gain are too high"
         sentences.append(f"The test images are those of val: {of_val}.")
     return sentences
+
+
+def _length(run: Run) -> str:
+    """How far a training came, by its log; empty without one."""
+    last = (training_records(run.records) or [{}])[-1]
+    return f"{last['epoch']} epochs" if last.get("epoch") else f"{last['iter']} iterations" if last else ""
 
 
 def apart(sides: Sides) -> Sides:

@@ -42,6 +42,13 @@ def test_files_that_are_right(root):
     assert findings(root) == [(OK, f"entries of {split}", "4 images, 8 boxes") for split in ("train", "val", "test")]
 
 
+def test_files_of_which_a_part_is_used(root):
+    part = config(root)
+    part.val_dataloader.dataset.indices = 3
+    texts = [finding.text for finding in examine_entries(part)]
+    assert texts == ["4 images, 8 boxes", "4 images, 8 boxes; 3 of the images are used (indices)", "4 images, 8 boxes"]
+
+
 def without(key, number=8):
     def edit(content):
         for box in content["annotations"][:number]:

@@ -3,6 +3,7 @@
 import io
 import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -84,6 +85,7 @@ def test_the_last_line_says_what_is_next(tmp_path, capsys):
         f"the student is {tmp_path / 'student_best_score_epoch_1.pth'}; next: pcka-mmdet report {tmp_path / 'plain'} "
         "--baseline STUDENT_ALONE"
     )
+    assert console._next_step(run, Path("my runs")).endswith(" --baseline 'my runs'")
     ProgressHook(console=Console(file=io.StringIO())).after_run(run)
     assert "the student is" not in capsys.readouterr().out
 
