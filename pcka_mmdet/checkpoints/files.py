@@ -58,14 +58,11 @@ def _load_from_http(filename: str, map_location: Any = None, **options: Any) -> 
 
 @CheckpointLoader.register_scheme(prefixes=SCHEME, force=True)
 def _load_from_torchvision(filename: str, map_location: Any = None) -> Any:
-    url = weights_url(filename)
-    if url is None:
-        raise ValueError(f"no URL is known for {filename!r}: install the torchvision that has it, or give a file")
-    return _load_from_http(url, map_location=map_location)
+    return _load_from_http(weights_url(filename), map_location=map_location)
 
 
-def weights_url(path: str) -> str | None:
-    """The URL of the weights that `torchvision://NAME` stands for; `None` if the name is not known.
+def weights_url(path: str) -> str:
+    """The URL of the weights that `torchvision://NAME` stands for; a ValueError refuses an unknown name.
 
     Without torchvision, the names of its release 0.12 are known (`resnet50`).
     """
@@ -73,7 +70,9 @@ def weights_url(path: str) -> str | None:
         urls = mmengine_checkpoint.get_torchvision_models()
     except (ImportError, RuntimeError, OSError):  # not installed, or built for another torch
         urls = json.loads(Path(mmengine.__path__[0], "hub", "torchvision_0.12.json").read_text())
-    return urls.get(path.removeprefix(SCHEME))
+    if path.removeprefix(SCHEME) not in urls:
+        raise ValueError(f"no URL is known for {path!r}: install the torchvision that has it, or give a file")
+    return urls[path.removeprefix(SCHEME)]
 
 
 def _downloaded_file(url: str) -> Path:

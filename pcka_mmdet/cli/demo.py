@@ -10,9 +10,12 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 from rich.console import Console
 
 from pcka_mmdet.checkpoints.files import file_sha256, load_file
@@ -63,10 +66,7 @@ class Training:
         if not has_begun(self.folder):
             return
         if self.config_file.is_file():
-            before, now = (
-                leaves(without(config.to_dict(), ("teacher", "teacher_ckpt")))
-                for config in (load_config(str(self.config_file)), self.config)
-            )
+            before, now = map(_settings, (load_config(str(self.config_file)), self.config))
             if names := differing(before, now):
                 what = f"{str(self.folder)!r} holds a training of another config"
                 raise ValueError(f"{what}; what differs: {summarise(names)}. {advice}")
@@ -105,6 +105,12 @@ class Training:
                 "its output is above. Mend the cause, and run the same command again: it continues from the last "
                 "complete epoch"
             )
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """The settings that MMEngine reads, without the teacher: a config file may have other variables."""
+    names = signature(Runner).parameters
+    return leaves(without({k: v for k, v in config.to_dict().items() if k in names}, ("teacher", "teacher_ckpt")))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -67,6 +67,12 @@ def test_a_training_of_another_config_is_refused(tmp_path, run):
     assert Config.fromfile(tmp_path / "student.py").train_cfg.max_epochs == 2
 
 
+def test_variables_of_the_config_file_may_differ(tmp_path, run):
+    """`balance` beside `model`, from which an older config was made."""
+    finish(Training(tmp_path / "student", Config(dict(config().to_dict(), balance=dict(ratio=1.0)))))
+    assert "is complete" in run(Training(tmp_path / "student", config()))
+
+
 def test_the_config_of_a_deleted_training_is_replaced(tmp_path, run):
     config().dump(tmp_path / "student.py")
     run(Training(tmp_path / "student", config(3)))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from pcka_mmdet.checkpoints.files import is_missing, read_weights, refuse_folder
+from pcka_mmdet.checkpoints.files import SCHEME, is_missing, read_weights, refuse_folder, weights_url
 from pcka_mmdet.configuration.data_set import data_set_class, innermost
 from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill, student_model, teachers_of
 from pcka_mmdet.configuration.nested import last_name, walk
@@ -44,6 +44,8 @@ def check_weights(config: Config) -> None:
     for key, value in walk(student_model(config)):
         if key == "checkpoint":
             _refuse_missing(str(value), "the checkpoint of init_cfg", START_FROM)
+            if str(value).startswith(SCHEME):
+                weights_url(value)
 
 
 def _refuse_missing(path: str, option: str, advice: str) -> None:

@@ -1,6 +1,7 @@
 """What is refused before a training starts, and what the user is told."""
 
 import json
+import sys
 
 import pytest
 import torch
@@ -288,6 +289,16 @@ def test_a_head_with_other_classes_than_the_data(digit_scenes):
     wrong.model.architecture.bbox_head.num_classes = 3
     with pytest.raises(ValueError, match=r"10 classes .* bbox_head num_classes=\[3\]: set num_classes of .* to 10"):
         annotations.check_annotations(wrong)
+
+
+def test_torchvision_weights_that_nobody_knows(monkeypatch, digit_scenes):
+    wrong = config(digit_scenes)
+    wrong.model.architecture.backbone.init_cfg = dict(type="Pretrained", checkpoint="torchvision://resnet18")
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    preflight.check_weights(wrong)  # in MMEngine's list
+    wrong.model.architecture.backbone.init_cfg.checkpoint += ".of_tomorrow"
+    with pytest.raises(ValueError, match="no URL is known for 'torchvision://resnet18.of_tomorrow'.*or give a file"):
+        preflight.check_weights(wrong)
 
 
 def test_weights_in_a_file_that_does_not_exist(digit_scenes, tmp_path):
