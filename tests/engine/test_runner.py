@@ -34,7 +34,7 @@ def test_a_training_has_our_hooks(monkeypatch):
     run = SimpleNamespace(hooks=[given], train_loop=None, train=lambda: None, logger=SimpleNamespace(info=print))
     run.register_hook = run.hooks.append
     monkeypatch.setattr(training, "build_runner", lambda config: run)
-    training._train(Config(), [], [more], None)
+    training._train(Config(), [], [], [more], None)
     assert run.hooks[0] is given and run.hooks[-1] is more
     kinds = [type(hook).__name__ for hook in run.hooks]
     assert sorted(kinds[1:-1]) == ["BalanceAdviceHook", "FreshMetricsHook", "NonFiniteLossHook", "SeparateClippingHook"]

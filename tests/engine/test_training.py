@@ -50,7 +50,7 @@ def test_the_config_kept_by_a_resumed_training_begins_one(monkeypatch):
     monkeypatch.setattr(training, "build_runner", build)
     monkeypatch.setattr(training, "checkpoint_to_resume", lambda *_: "epoch_1.pth")
     monkeypatch.setattr(training, "reserved", lambda *_, **__: nullcontext())
-    monkeypatch.setattr(training.preflight, "check_all", lambda config: None)
+    monkeypatch.setattr(training.preflight, "check_all", lambda config: [])
     training.run_training(plain(load_from="start.pth"), TrainingOptions(resume="newest"))
     assert seen == [(True, "epoch_1.pth"), (False, "start.pth"), (False, "start.pth")]
 

@@ -25,6 +25,7 @@ from pcka_mmdet.models.balance import MOMENTUM, GradientBalance
 from pcka_mmdet.models.distillers import fpn_distiller
 from pcka_mmdet.models.losses.rcka_loss import gathered
 from tests.detectors import EVERY_KIND, build, distillation, fcos, raw_batch, retinanet
+from tests.programs import SERVER
 from tests.runners import RandomScenes, runner, validation
 
 WRAPPER = dict(type="MMDistributedDataParallel", broadcast_buffers=False, device_ids=None)
@@ -316,7 +317,7 @@ def work(rank: int, folder: Path) -> None:
 def folder(tmp_path_factory) -> Path:
     """The work directories of the two processes, by scenario."""
     folder = tmp_path_factory.mktemp("processes")
-    mp.spawn(work, (folder,), nprocs=2)
+    mp.start_processes(work, (folder,), nprocs=2, start_method=SERVER.get_start_method())
     return folder
 
 
