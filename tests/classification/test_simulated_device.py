@@ -6,7 +6,7 @@ from mmengine.registry import init_default_scope
 
 pytest.importorskip("mmpretrain", reason="MMPretrain is not in this environment: make classification")
 
-from tests.classification.test_configs import batch
+from tests.classifiers import batch
 from tests.device_steps import check
 from tests.simulated_device import needs_simulation
 

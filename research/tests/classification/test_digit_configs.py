@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.distillation import is_distillation
-from tests.classification.test_configs import a_step_and_a_prediction, batch
+from tests.classifiers import a_step_and_a_prediction, batch
 
 pytest.importorskip("mmpretrain", reason="MMPretrain is not in this environment: make classification")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from tests.classification.test_configs import a_step_and_a_prediction, build
+from tests.classifiers import a_step_and_a_prediction, build
 
 from .test_backbones import CIFAR
 
