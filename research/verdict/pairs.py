@@ -32,7 +32,7 @@ class Pair:
 
 PAIRS = {
     "bccd": Pair("bccd/small", "bccd", epochs=60, short_epochs=30, teacher_epochs=40),
-    "deeppcb": Pair("deeppcb", "deeppcb", epochs=36, short_epochs=6, teacher_epochs=20),
+    "deeppcb": Pair("deeppcb", "deeppcb", epochs=18, short_epochs=6, teacher_epochs=20),
     "deeppcb-imagenet": Pair(
         "deeppcb/imagenet",
         "deeppcb",
