@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,6 +32,7 @@ def run_tool(words: list[str], environment: dict[str, str], output: list[Path], 
     """Become the command: in a process that has imported the packages already."""
     for descriptor, path in enumerate(output, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

@@ -115,8 +115,7 @@ def test_the_comparison_of_methods_runs(command, digit_scenes, tmp_path):
     """A row for each method; a second call repeats nothing, even without the trainings' folders."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "digit_scenes").symlink_to(digit_scenes)
-    words = ["research/methods/__main__.py", "--quick", "--sets", "digits", "--methods", "teacher-head+balance"]
-    words.append("--final")
+    words = ["-m", "research.methods", "--quick", "--final", "--sets", "digits", "--methods", "teacher-head+balance"]
     words += ["--data-root", tmp_path / "data", "--work-dir", tmp_path / "work"]
     out = command(*words).stdout
     results = json.loads((tmp_path / "work" / "quick" / "digits.json").read_text())
@@ -151,7 +150,7 @@ def test_ablations_write_configs_for_coco(command, tmp_path):
 def test_an_ablation_runs(command, digit_scenes, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "digit_scenes").symlink_to(digit_scenes)
-    words = ["research/ablations/__main__.py", "averaging", "--seeds", 0, "--epochs", 1, "--jobs", 1]
+    words = ["-m", "research.ablations", "averaging", "--seeds", 0, "--epochs", 1, "--jobs", 1]
     words += ["--data-root", tmp_path / "data", "--work-dir", tmp_path / "work"]
     command(*words)
     table = (tmp_path / "work" / "1_epochs" / "averaging.md").read_text()

@@ -232,7 +232,7 @@ def test_what_a_training_would_refuse_later(config, place, name, subject):
 
 @pytest.mark.full
 def test_a_level_without_enough_patches(config, warned):
-    config.model.distiller.losses = dict(pcka=dict(type="pcka_mmdet.PCKALoss", patch_size=4))
+    config.model.distiller = dict(losses=dict(pcka=dict(type="pcka_mmdet.PCKALoss", patch_size=4)))
     found = by_subject(examine(config))["levels and losses"]
     assert found.level == WARNING
     for text in (found.text, *warned):
