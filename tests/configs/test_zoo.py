@@ -98,7 +98,6 @@ def detectors(pair: Path):
 QUICK = (
     "retinanet_x101_retinanet_r50",
     "faster-rcnn_r101_faster-rcnn_r50",
-    "gfl_r101_gfl_r50",
 )
 """Pairs that `make test` builds."""
 

@@ -148,8 +148,12 @@ def test_export(command, work, tmp_path):
     assert done.returncode == 2 and "none.pth' does not exist" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.full  # seconds of torch.onnx, which tests/engine/test_onnx_export.py also spends
 def test_export_onnx(command, work, tmp_path):
     out = command("tools/export_onnx.py", work / "epoch_1.pth", tmp_path / "student.onnx", "--shape", 128, 128).stdout
     assert "student.onnx: cls_scores_s8, cls_scores_s16" in out and (tmp_path / "student.onnx").stat().st_size > 1e6
+
+
+def test_export_onnx_without_a_checkpoint(command, tmp_path):
     done = command("tools/export_onnx.py", tmp_path / "none.pth", "--shape", 128, 128, check=False)
     assert done.returncode == 2 and "none.pth' does not exist" in done.stderr and "Traceback" not in done.stderr
