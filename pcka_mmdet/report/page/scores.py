@@ -131,12 +131,18 @@ def with_partners(sides: Sides) -> tuple[Sides, list[int]]:
 def are_unlike(runs: Sequence[Run]) -> bool:
     """Whether trainings differ in more than their seeds. Each seed may have its own teacher, of the same detector."""
     configs = [run.config.to_dict() for run in runs]
-    if all(without(config, SEED_SETTINGS) == without(configs[0], SEED_SETTINGS) for config in configs):
+    if not _differ(configs):
         return False
     for config in filter(is_distillation, configs):
         with suppress(FileNotFoundError, ValueError):  # a config file of another machine
             write_out_sides(config["model"])
-    return any(without(config, SEED_SETTINGS) != without(configs[0], SEED_SETTINGS) for config in configs)
+    return _differ(configs)
+
+
+def _differ(configs: Sequence[dict]) -> bool:
+    """Whether configs differ in more than `SEED_SETTINGS`."""
+    settings = [without(config, SEED_SETTINGS) for config in configs]
+    return any(one != settings[0] for one in settings)
 
 
 def _have_seeds(runs: Sequence[Run]) -> bool:
