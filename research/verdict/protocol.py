@@ -136,20 +136,15 @@ def default(results: Results) -> Setting:
 def best_of_each_method(results: Results, pair: str) -> dict[str, tuple[Setting, float]]:
     """The setting of each method that is best at the tuned length, with its AP."""
     scores = each_method(results, pair)
-    best = {}
-    for name, forms in METHODS.items():
-        setting = max((one for one in scores if one.method in forms), key=scores.get)
-        best[name] = setting, scores[setting]
-    return best
+    best = _best_of_methods(scores, 1)
+    return {name: (setting, scores[setting]) for name, setting in zip(METHODS, best, strict=True)}
 
 
 def best_over_pairs(results: Results) -> dict[str, Setting]:
     """The setting of each method that is best in the short regime by the mean over the pairs."""
     students = {pair: short(tuned_student(results, pair), pair) for pair in CHOOSING_PAIRS}
     scores = _means(results, list(grid()), students)
-    return {
-        name: max((one for one in scores if one.method in forms), key=scores.get) for name, forms in METHODS.items()
-    }
+    return dict(zip(METHODS, _best_of_methods(scores, 1), strict=True))
 
 
 def short(student: Student, pair: str) -> Student:
@@ -162,7 +157,7 @@ def _best(scores: dict[Setting, float], count: int) -> list[Setting]:
 
 
 def _best_of_methods(scores: dict[Setting, float], count: int = 3) -> list[Setting]:
-    """The best settings of each method."""
+    """The best settings of each method, in the order of `METHODS`."""
     chosen = []
     for names in METHODS.values():
         chosen += _best({one: score for one, score in scores.items() if one.method in names}, count)

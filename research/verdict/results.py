@@ -39,11 +39,7 @@ class Results:
         Raises:
             Missing: Some have no result.
         """
-        rows = {trial.pair: self.rows(trial.pair) for trial in trials}
-        missing = [trial for trial in trials if trial.name not in rows[trial.pair]]
-        if missing:
-            raise Missing(missing)
-        return [rows[trial.pair][trial.name]["val"] for trial in trials]
+        return self._values(trials, "val")
 
     def test(self, trials: Sequence[Trial]) -> list[float]:
         """AP on test after the last epoch of each training.
@@ -51,9 +47,14 @@ class Results:
         Raises:
             Missing: Some were not tested.
         """
-        if missing := [trial for trial in trials if not self.has(trial)]:
+        return self._values(trials, "test")
+
+    def _values(self, trials: Sequence[Trial], split: str) -> list[float]:
+        rows = {pair: self.rows(pair) for pair in {trial.pair for trial in trials}}
+        values = [rows[trial.pair].get(trial.name, {}).get(split) for trial in trials]
+        if missing := [trial for trial, value in zip(trials, values, strict=True) if value is None]:
             raise Missing(missing)
-        return [self.rows(trial.pair)[trial.name]["test"] for trial in trials]
+        return values
 
     def has(self, trial: Trial) -> bool:
         """Whether a training has its result, on test too if it is tested."""
