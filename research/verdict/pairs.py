@@ -36,8 +36,8 @@ PAIRS = {
     "deeppcb-imagenet": Pair(
         "deeppcb/imagenet",
         "deeppcb",
-        epochs=18,
-        short_epochs=6,
+        epochs=9,
+        short_epochs=3,
         teacher_epochs=40,
         learning_rates=(3e-4, 1e-3, 2e-3, 4e-3),
     ),

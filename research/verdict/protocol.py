@@ -212,9 +212,9 @@ def check_teacher(results: Results, pair: str) -> None:
 
 STEPS: tuple[Callable[[Results], object], ...] = (
     partial(tuned_student, pair="bccd"),
-    *(partial(look_first, pair=pair) for pair in ("bccd", "bccd-families", "bccd-classes", "deeppcb")),
-    partial(tuned_student, pair="deeppcb-imagenet"),
     partial(check_teacher, pair="deeppcb-imagenet"),
+    partial(tuned_student, pair="deeppcb-imagenet"),
+    *(partial(look_first, pair=pair) for pair in ("bccd", "bccd-families", "bccd-classes", "deeppcb")),
     *(partial(each_method, pair=pair) for pair in CHOOSING_PAIRS),
     default,
     partial(tuned_student, pair="digits"),

@@ -2,7 +2,7 @@
 # head.
 _base_ = "../teacher.py"
 
-max_epochs = 18
+max_epochs = 9
 
 model = dict(
     backbone=dict(out_indices=(2, 4)),

@@ -3,10 +3,7 @@ _base_ = "../teacher.py"
 
 max_epochs = 40
 
-model = dict(
-    backbone=dict(frozen_stages=0),
-    bbox_head=dict(feat_channels=96, stacked_convs=3),
-)
+model = dict(backbone=dict(frozen_stages=0))
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations", with_bbox=True),
