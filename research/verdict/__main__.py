@@ -1,6 +1,6 @@
 """The tuned benchmark: `python -m research.verdict run` trains what the protocol needs next, `left` shows what is left,
-`again PAIR NAME` trains a row of the results anew, `freeze` writes the choice on val, before test is read, and
-`page` writes `results.md`."""
+`again PAIR NAME` trains a row of the results anew, and `freeze` writes the choice on val, before test is read. Then
+`gains` computes intervals from the kept detections, and `page` writes `results.md` and the first pages' table."""
 
 import argparse
 from pathlib import Path
@@ -10,8 +10,9 @@ from rich.console import Console
 from pcka_mmdet.engine.work_dir import exclusive
 from research.trainings.run_stages import ChildFailed, termination_as_interrupt
 
-from . import page
-from .choice import FILE, choose
+from . import first_pages, gains, page
+from .choice import FILE, Choice, choose
+from .left import left, show
 from .queue import ChangedCode, Queue, fail, yield_to_others
 from .results import Missing, Results
 from .trials import Trial
@@ -21,7 +22,7 @@ HERE = Path(__file__).parent
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m research.verdict", description=__doc__)
-    parser.add_argument("action", choices=["run", "left", "again", "freeze", "page"])
+    parser.add_argument("action", choices=["run", "left", "again", "freeze", "gains", "page"])
     parser.add_argument("row", nargs="*", metavar="PAIR NAME", help="for `again`: the row of the results")
     parser.add_argument("--data-root", type=Path, default=Path("data"), help="folder of the data sets")
     parser.add_argument("--weights", type=Path, help="ImageNet weights of MobileNetV2, for trainings")
@@ -35,19 +36,23 @@ def main() -> None:
     args = parse_args()
     console, results = Console(width=160), Results(args.results)
     try:
-        if args.action == "page":
-            page.FILE.write_text(page.page(results))
+        if args.action == "gains":
+            found = gains.measure(results, Choice.read(FILE), gains.Samples(results, args.data_root))
+            gains.write(found, results.gains_file)
+        if args.action in ("gains", "page"):
+            found = gains.read(results.gains_file)
+            page.FILE.write_text(page.page(results, found))
+            first_pages.update(found)
             return
         if args.action == "freeze":
             choose(results).write(FILE)
             return
+        if args.action == "left":
+            show(left(results), console)
+            return
         if args.weights is None:
             raise ValueError(f"{args.action} needs --weights: the ImageNet weights of MobileNetV2")
         queue = Queue(results, args.work_dir, args.data_root, args.weights, args.jobs, console)
-        if args.action == "left":
-            for trial in queue.wanted():
-                console.print(f"{trial.pair} {trial.name}", highlight=False)
-            return
         if args.action == "again":
             pair, name = args.row
             row = queue.results.rows(pair)[name]

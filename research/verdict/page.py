@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 
+from .gains import ALONE, Gains, Numbers, outcomes
 from .methods import Setting
 from .pairs import PAIRS
 from .protocol import CHOOSING_SEEDS
@@ -23,17 +24,39 @@ AP after the last epoch; with several seeds their mean.
 APs = dict[int, float]  # by seed
 
 
-def page(results: Results) -> str:
+def page(results: Results, gains: dict[str, Gains]) -> str:
     """The whole page as Markdown."""
-    return "\n".join([HEADER, *(text for pair in PAIRS for text in _of_pair(results, pair))])
+    return "\n".join([HEADER, *_on_test(gains), *(text for pair in PAIRS for text in _choices(results, pair))])
 
 
-def _of_pair(results: Results, pair: str) -> Iterator[str]:
-    """The sections of a pair; none without results."""
+def _on_test(gains: dict[str, Gains]) -> Iterator[str]:
+    if not gains:
+        return
+    yield "## Outcomes\n"
+    yield "".join(f"- {sentence}\n" for sentence in outcomes(gains))
+    yield "## Results on test\n"
+    yield "Differences are seed by seed, with 95 % intervals over seeds and test images.\n"
+    for pair, of_pair in gains.items():
+        yield f"{pair}, {of_pair.images} images, AP of the teacher {of_pair.teacher:.3f}:\n"
+        header = ["method", "setting", "seeds", "AP", "minus the student alone", "default minus the method"]
+        rows = [
+            [name, gain.setting if name != ALONE else "", str(gain.seeds), f"{gain.ap[0]:.3f}"]
+            + [_difference(gain.over_student), _difference(gain.default_over)]
+            for name, gain in of_pair.methods.items()
+        ]
+        yield table(header, rows)
+
+
+def _difference(numbers: Numbers | None) -> str:
+    return "{:+.3f} ({:+.3f} to {:+.3f})".format(*numbers) if numbers else ""
+
+
+def _choices(results: Results, pair: str) -> Iterator[str]:
+    """The tables of a pair on val; none without results."""
     val = _on_val(results, pair)
     if not val:
         return
-    yield f"## {pair}\n"
+    yield f"## Choices on {pair}\n"
     student_of = PAIRS[pair].student_of
     trained_alone = _on_val(results, student_of or pair)
     alone = {student: aps for (setting, student), aps in trained_alone.items() if setting == Setting()}

@@ -5,7 +5,6 @@ repeated.
 """
 
 import dataclasses
-import gzip
 import hashlib
 import json
 import os
@@ -79,7 +78,7 @@ class Queue:
         """The training of a trial."""
         teacher = self.stage(trial.teacher) if trial.teacher else None
         sides = teacher and dict(teacher=dict(cfg_path=str(teacher.config_file)), teacher_ckpt=str(teacher.checkpoint))
-        config = trial.config(self.data_root, self.weights, sides)
+        config = trial.config(self.data_root, self.weights, sides, self.work_dir / trial.pair / "maps")
         ensure_data(config, self.console)
         folder = self.work_dir / trial.pair / trial.name
         return Training(f"{trial.pair} {trial.name}", folder, config, requires=[teacher] if teacher else [])
@@ -173,19 +172,13 @@ class Queue:
         }
         if trial.tested:
             row["test"] = Evaluation(training).record["test"]["bbox_mAP"]
-            self._keep_detections(trial, training)
+            self.results.keep_detections(trial, training.folder / RESULTS)
         self.results.write(trial, row)
         tested = f", test {row['test']:.3f}" if trial.tested else ""
         self.console.print(
             f"{clock_of_day()} done: {training.name}: val {row['val']:.3f}{tested}, {clock(row['seconds'])}",
             highlight=False,
         )
-
-    def _keep_detections(self, trial: Trial, training: Training) -> None:
-        folder = self.results.folder / "detections" / trial.pair
-        folder.mkdir(parents=True, exist_ok=True)
-        content = (training.folder / RESULTS).read_bytes()
-        (folder / f"{trial.name}.json.gz").write_bytes(gzip.compress(content, mtime=0))
 
     def _inputs(self, trial: Trial, training: Training) -> dict[str, str]:
         """Digests of what the result depends on besides the code."""

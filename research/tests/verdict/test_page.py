@@ -5,13 +5,15 @@ import dataclasses
 import pytest
 
 from research.verdict import page
+from research.verdict.gains import read
 from research.verdict.methods import Setting
 from research.verdict.results import Results
 from research.verdict.trials import Student, Trial
 
 
 def test_the_page_is_that_of_the_results():
-    assert page.FILE.read_text() == page.page(Results(page.FILE.parent / "results"))
+    results = Results(page.FILE.parent / "results")
+    assert page.FILE.read_text() == page.page(results, read(results.gains_file))
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def results(tmp_path) -> Results:
 
 
 def test_means_and_differences_are_over_seeds(results):
-    lines = page.page(results).splitlines()
+    lines = page.page(results, {}).splitlines()
     assert "The teacher has 0.500 on val." in lines
     assert "| 0.003 | 30 | 0.01 | base | 2 | 0.310 |" in lines
     assert "| 0.003 | 60 | 0.01 | base | 1 | 0.400 |" in lines
@@ -44,6 +46,6 @@ def test_means_and_differences_are_over_seeds(results):
 
 
 def test_a_pair_with_the_student_of_another_is_compared_with_it(results):
-    text = page.page(results).partition("## bccd-families")[2]
+    text = page.page(results, {}).partition("## Choices on bccd-families")[2]
     assert "| l2 | 0.3 | finest |  | 1 | 60 | 1 | 0.410 | +0.010 |" in text
     assert "The student alone" not in text

@@ -99,6 +99,7 @@ def test_no_step_reads_test_images():
     results = Invented(peak(3e-3, 60))
     for step in protocol.STEPS:
         step(results)
+    assert len({trial.setting for trial in results.asked}) > 80
     assert not any(trial.tested for trial in results.asked)
 
 
@@ -157,6 +158,28 @@ def test_the_default_is_the_best_in_the_mean_over_the_pairs():
     assert protocol.default(of_settings({good: 0.6, stopped: 0.61})) == stopped
 
 
+def test_a_pair_without_a_short_regime_trains_the_best_settings_of_the_others():
+    good = {Setting("l2", ratio, "two"): 0.49 for ratio in (0.03, 0.1, 0.3)}
+    results = of_settings(good, rest=0.48)
+    scores = protocol.each_method(results, "deeppcb-imagenet")
+    assert set(good) < set(scores) and len(scores) == 3 * len(METHODS)
+    distilled = [t for t in results.asked if t.pair == "deeppcb-imagenet" and t.setting != Setting()]
+    assert {(t.setting, t.seed) for t in distilled} == {(setting, 1000) for setting in scores}
+    assert {t.student for t in distilled} == {protocol.tuned_student(results, "deeppcb-imagenet")}
+
+
+def test_the_second_seed_takes_part_in_the_choice_of_the_default():
+    lucky, steady = (Setting("both-heads", 1.0, "two", "l2", ratio) for ratio in (0.1, 0.3))
+    value = peak(3e-3, 60)
+
+    def score(trial: Trial) -> float:
+        if trial.setting == lucky:
+            return 0.7 if trial.seed == 1000 else 0.3
+        return value(trial) if trial.setting == Setting() else 0.6 if trial.setting == steady else 0.48
+
+    assert protocol.default(Invented(score)) == steady
+
+
 def test_the_default_is_not_what_is_best_on_one_pair():
     value = peak(3e-3, 60)
     one, everywhere = Setting("l2", 1.0, "two"), Setting("both-heads", 0.3)
@@ -200,5 +223,6 @@ def test_the_recorded_rows_are_those_of_their_trials():
             trial = Trial.of_row(row)
             assert (trial.pair, trial.name) == (pair, name)
             assert row["command"] == f"python -m research.verdict again {pair} {name}"
-            assert row["val"] == list(row["curve"].values())[-1] and len(row["curve"]) >= 8
+            assert row["val"] == list(row["curve"].values())[-1]
+            assert len(row["curve"]) >= min(8, trial.student.epochs if trial.student else 8)
             assert row["version"] and not row["version"].endswith("+") and row["inputs"]["config"] and row["code"]
