@@ -28,11 +28,13 @@ class Pair:
     """Whether the heads have the same outputs."""
     teacher_head: bool = True
     """Whether the teacher's head has the student's classes."""
+    same_pixels: bool = False
+    """Whether the pipeline flips images and changes nothing else, so that the teacher's maps can be kept."""
 
 
 PAIRS = {
     "bccd": Pair("bccd/small", "bccd", epochs=60, short_epochs=30, teacher_epochs=40),
-    "deeppcb": Pair("deeppcb", "deeppcb", epochs=18, short_epochs=6, teacher_epochs=20),
+    "deeppcb": Pair("deeppcb", "deeppcb", epochs=18, short_epochs=6, teacher_epochs=20, same_pixels=True),
     "deeppcb-imagenet": Pair(
         "deeppcb/imagenet",
         "deeppcb",
@@ -40,6 +42,7 @@ PAIRS = {
         short_epochs=3,
         teacher_epochs=40,
         learning_rates=(3e-4, 1e-3, 2e-3, 4e-3),
+        same_pixels=True,
     ),
     "digits": Pair("demo", "digit_scenes", epochs=60, short_epochs=16, teacher_epochs=60),
     "bccd-families": Pair(

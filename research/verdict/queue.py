@@ -79,7 +79,7 @@ class Queue:
         """The training of a trial."""
         teacher = self.stage(trial.teacher) if trial.teacher else None
         sides = teacher and dict(teacher=dict(cfg_path=str(teacher.config_file)), teacher_ckpt=str(teacher.checkpoint))
-        config = trial.config(self.data_root, self.weights, sides)
+        config = trial.config(self.data_root, self.weights, sides, self.work_dir / trial.pair / "maps")
         ensure_data(config, self.console)
         folder = self.work_dir / trial.pair / trial.name
         return Training(f"{trial.pair} {trial.name}", folder, config, requires=[teacher] if teacher else [])

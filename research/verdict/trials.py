@@ -98,13 +98,16 @@ class Trial:
         """The same training, also tested."""
         return replace(self, tested=True)
 
-    def config(self, data_root: Path, weights: Path, teacher: dict[str, Any] | None = None) -> Config:
+    def config(
+        self, data_root: Path, weights: Path, teacher: dict[str, Any] | None = None, maps: Path = Path("maps")
+    ) -> Config:
         """The complete config.
 
         Args:
             data_root: Folder of all data.
             weights: ImageNet weights of MobileNetV2.
             teacher: `teacher` and `teacher_ckpt` of `FPNDistill`.
+            maps: Folder of the teachers' maps; for pairs with `same_pixels`.
         """
         pair: Pair = PAIRS[self.pair]
         epochs = pair.teacher_epochs if self.student is None else self.student.epochs
@@ -123,8 +126,13 @@ class Trial:
         sides = dict(architecture=config.model, teacher_precision=TEACHER_PRECISION, **teacher)
         distiller = dict(type="pcka_mmdet.FPNDistiller", losses=self.setting.losses())
         make_distillation(config, sides, distiller, self.setting.balance())
+        hooks = list(config.get("custom_hooks") or [])
         if self.setting.stop < 1:
             stop = round(self.setting.stop * training_iterations(config))
-            hook = dict(type="pcka_mmdet.LossScheduleHook", stop=stop)
-            config.custom_hooks = [*(config.get("custom_hooks") or []), hook]
+            hooks.append(dict(type="pcka_mmdet.LossScheduleHook", stop=stop))
+        if pair.same_pixels and self.student.augmentation == "base":
+            config.custom_imports = dict(imports=["research.verdict.teacher_maps"])
+            hooks.append(dict(type="KeptTeacherMapsHook", folder=str(maps)))
+        if hooks:
+            config.custom_hooks = hooks
         return config
