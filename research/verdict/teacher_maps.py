@@ -1,7 +1,7 @@
 """The teacher's neck maps on disk, for pairs whose images come again as they were. Trainings are equal to the bit."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -12,30 +12,31 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from pcka_mmdet.checkpoints.atomic_write import atomic_save
+from pcka_mmdet.models.sources import Record
 from pcka_mmdet.models.teacher.neck_forward import NeckForward
 
 
-class KeptNeckForward:
-    """Neck maps of a teacher in eval mode, computed once for each image.
+class KeptNeckForward(NeckForward):
+    """Neck maps of a teacher, computed once for each image.
 
     Args:
-        neck_forward: What computes them.
+        neck_forward: Whose maps to keep.
         folder: Folder of the maps, one file an image. Several trainings may share it.
     """
 
     def __init__(self, neck_forward: NeckForward, folder: Path):
-        self.neck_forward = neck_forward
+        vars(self).update(vars(neck_forward))
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def __call__(self, images: Tensor, wanted: Collection[str] = ("neck",)) -> dict[str, Sequence[Tensor]]:
+    def __call__(self, images: Tensor, wanted: Collection[str] = ("neck",)) -> Record:
         """Maps of normalised images `(B, 3, H, W)`: for each level `(B, C, H / stride, W / stride)`."""
         if list(wanted) != ["neck"]:
             raise ValueError(f"the maps of the neck are kept alone, and a loss reads {list(wanted)}")
         files = [self.folder / f"{hashlib.sha1(image.numpy().tobytes()).hexdigest()}.pt" for image in images]
         new = [number for number, file in enumerate(files) if not file.exists()]
         if new:
-            maps = self.neck_forward(images[new])["neck"]
+            maps = super().__call__(images[new])["neck"]
             for place, number in enumerate(new):
                 atomic_save([of_level[place : place + 1].clone() for of_level in maps], files[number])
         of_images = [torch.load(file, weights_only=True) for file in files]
