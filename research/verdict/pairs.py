@@ -14,9 +14,9 @@ class Pair:
     """Folder of the images and annotations in the folder of all data."""
     epochs: int
     """Length of a training before the tuning; the tuning also tries half of it and twice of it."""
-    short_epochs: int
-    """Length of the short trainings that compare settings."""
     teacher_epochs: int
+    short_epochs: int = 0
+    """Length of the short trainings that compare settings; 0 on pairs that take the choice of others over."""
     learning_rates: tuple[float, ...] = (1e-3, 3e-3, 6e-3, 1.2e-2)
     decays: tuple[float, ...] = (1e-2, 1e-1)
     """Weight decays; the first is that of the other steps of the tuning."""
@@ -39,12 +39,11 @@ PAIRS = {
         "deeppcb/imagenet",
         "deeppcb",
         epochs=9,
-        short_epochs=3,
         teacher_epochs=40,
         learning_rates=(3e-4, 1e-3, 2e-3, 4e-3),
         same_pixels=True,
     ),
-    "digits": Pair("demo", "digit_scenes", epochs=60, short_epochs=16, teacher_epochs=60),
+    "digits": Pair("demo", "digit_scenes", epochs=60, teacher_epochs=60),
     "bccd-families": Pair(
         "bccd/two_families",
         "bccd",

@@ -24,6 +24,9 @@ CHOOSING_SEEDS = (1000, 1001)
 CHOOSING_PAIRS = ("bccd", "deeppcb", "deeppcb-imagenet")
 """Pairs on which methods and the default are chosen. The digits take the choice over."""
 
+SCREENING_PAIRS = ("bccd", "deeppcb")
+"""Pairs on which all settings train in the short regime. `deeppcb-imagenet` trains their best ones."""
+
 HOPELESS = 0.05
 """A setting whose short training is this far below the student alone is dropped."""
 
@@ -93,9 +96,12 @@ def each_method(results: Results, pair: str) -> dict[Setting, float]:
     """Step 3: AP of the best three settings of each method at the tuned length, by successive halving.
 
     All settings in the short regime; the better third of all that are not hopeless, and the best three of each method,
-    again with another seed. A method that is hopeless keeps its best setting.
+    again with another seed. A method that is hopeless keeps its best setting. On a pair without a short regime these
+    are the best three settings by their mean over the others.
     """
     tuned = tuned_student(results, pair)
+    if pair not in SCREENING_PAIRS:
+        return _scores_of_settings(results, pair, _best_of_methods(_short_means(results, list(grid()))), tuned)
     first, dropped = _first_scores(results, pair), hopeless(results, pair)
     hopeful = {setting: first[setting] for setting in first if setting not in (Setting(), *dropped)}
     again = [*_best(hopeful, len(hopeful) // 3), *_best_of_methods(hopeful), *_best_of_methods(first, 1)]
@@ -119,15 +125,15 @@ def _first_scores(results: Results, pair: str) -> dict[Setting, float]:
 def default(results: Results) -> Setting:
     """Step 4: the setting with the best mean AP over the pairs.
 
-    Candidates are both heads with a loss on maps beside them, and the three best settings of step 3 by their mean. The
-    best four in the short regime train at the tuned length with both seeds; so do stops of the best at 50 and 75 %.
+    Candidates are the best four of both heads with a loss on maps beside them, and the best three settings of step 3,
+    by their mean in the short regime. They train at the tuned length; the best three of them again with another seed;
+    then stops of the best at 50 and 75 %.
     """
     tuned = _of_each_pair(lambda pair: tuned_student(results, pair))
     _of_each_pair(lambda pair: each_method(results, pair))
-    settings = [*grid(), *defaults()]
-    shorts = _means(results, settings, {pair: short(student, pair) for pair, student in tuned.items()})
+    shorts = _short_means(results, [*grid(), *defaults()])
     candidates = [*_best({one: shorts[one] for one in grid()}, 3), *_best({one: shorts[one] for one in defaults()}, 4)]
-    scores = _means(results, candidates, tuned, CHOOSING_SEEDS)
+    scores = _means(results, _best(_means(results, candidates, tuned), 3), tuned, CHOOSING_SEEDS)
     best = max(scores, key=scores.get)
     scores |= _means(results, [replace(best, stop=stop) for stop in (0.5, 0.75)], tuned, CHOOSING_SEEDS)
     return max(scores, key=scores.get)
@@ -142,9 +148,7 @@ def best_of_each_method(results: Results, pair: str) -> dict[str, tuple[Setting,
 
 def best_over_pairs(results: Results) -> dict[str, Setting]:
     """The setting of each method that is best in the short regime by the mean over the pairs."""
-    students = {pair: short(tuned_student(results, pair), pair) for pair in CHOOSING_PAIRS}
-    scores = _means(results, list(grid()), students)
-    return dict(zip(METHODS, _best_of_methods(scores, 1), strict=True))
+    return dict(zip(METHODS, _best_of_methods(_short_means(results, list(grid())), 1), strict=True))
 
 
 def short(student: Student, pair: str) -> Student:
@@ -164,10 +168,10 @@ def _best_of_methods(scores: dict[Setting, float], count: int = 3) -> list[Setti
     return chosen
 
 
-def _of_each_pair(ask: Callable[[str], T]) -> dict[str, T]:
+def _of_each_pair(ask: Callable[[str], T], pairs: Iterable[str] = CHOOSING_PAIRS) -> dict[str, T]:
     """The answers for all pairs. What they miss is asked for together, so that no core is idle."""
     answers, missing = {}, []
-    for pair in CHOOSING_PAIRS:
+    for pair in pairs:
         try:
             answers[pair] = ask(pair)
         except Missing as error:
@@ -175,6 +179,12 @@ def _of_each_pair(ask: Callable[[str], T]) -> dict[str, T]:
     if missing:
         raise Missing(missing)
     return answers
+
+
+def _short_means(results: Results, settings: Sequence[Setting]) -> dict[Setting, float]:
+    """Mean AP over the pairs with a short regime, in that regime."""
+    students = {pair: short(tuned_student(results, pair), pair) for pair in SCREENING_PAIRS}
+    return _means(results, settings, students)
 
 
 def _means(
@@ -185,7 +195,7 @@ def _means(
 ) -> dict[Setting, float]:
     """Mean AP over the pairs and seeds."""
     scores = _of_each_pair(
-        lambda pair: [_scores_of_settings(results, pair, settings, students[pair], seed) for seed in seeds]
+        lambda pair: [_scores_of_settings(results, pair, settings, students[pair], seed) for seed in seeds], students
     )
     return {one: mean(of_seed[one] for of_pair in scores.values() for of_seed in of_pair) for one in settings}
 

@@ -5,7 +5,6 @@ repeated.
 """
 
 import dataclasses
-import gzip
 import hashlib
 import json
 import os
@@ -173,19 +172,13 @@ class Queue:
         }
         if trial.tested:
             row["test"] = Evaluation(training).record["test"]["bbox_mAP"]
-            self._keep_detections(trial, training)
+            self.results.keep_detections(trial, training.folder / RESULTS)
         self.results.write(trial, row)
         tested = f", test {row['test']:.3f}" if trial.tested else ""
         self.console.print(
             f"{clock_of_day()} done: {training.name}: val {row['val']:.3f}{tested}, {clock(row['seconds'])}",
             highlight=False,
         )
-
-    def _keep_detections(self, trial: Trial, training: Training) -> None:
-        folder = self.results.folder / "detections" / trial.pair
-        folder.mkdir(parents=True, exist_ok=True)
-        content = (training.folder / RESULTS).read_bytes()
-        (folder / f"{trial.name}.json.gz").write_bytes(gzip.compress(content, mtime=0))
 
     def _inputs(self, trial: Trial, training: Training) -> dict[str, str]:
         """Digests of what the result depends on besides the code."""

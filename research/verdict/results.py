@@ -1,11 +1,12 @@
 """The file of a pair's results: one row a training, with all that it depends on."""
 
+import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pcka_mmdet.checkpoints.atomic_write import write_json
+from pcka_mmdet.checkpoints.atomic_write import atomic_write, write_json
 
 from .trials import Trial
 
@@ -60,6 +61,24 @@ class Results:
         """Whether a training has its result, on test too if it is tested."""
         row = self.rows(trial.pair).get(trial.name)
         return row is not None and (row.get("test") is not None or not trial.tested)
+
+    def detections(self, trial: Trial) -> Path:
+        """File of the kept detections on test, in COCO's format, compressed by gzip."""
+        return self.folder / "detections" / trial.pair / f"{trial.name}.json.gz"
+
+    @property
+    def gains_file(self) -> Path:
+        """File of the gains on test; see `gains.py`."""
+        return self.folder / "gains.json"
+
+    def keep_detections(self, trial: Trial, file: Path) -> None:
+        """Keep the detections of a file in COCO's format: boxes to 0.01 pixels, scores to four digits."""
+        boxes = [
+            {**box, "bbox": [round(side, 2) for side in box["bbox"]], "score": round(box["score"], 4)}
+            for box in json.loads(file.read_text())
+        ]
+        content = json.dumps(boxes, separators=(",", ":")).encode()
+        atomic_write(self.detections(trial), gzip.compress(content, mtime=0))
 
     def write(self, trial: Trial, row: dict[str, Any]) -> None:
         """Add a row; one that is there keeps what the new one lacks."""
