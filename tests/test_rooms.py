@@ -18,8 +18,9 @@ ALLOWED = {
     "models": {"functional", "configuration", "checkpoints", "registry"},
     "engine": {"models", "functional", "configuration", "checkpoints", "registry"},
     "report": {"checkpoints", "configuration"},
+    "pseudo_labels": {"engine", "report", "checkpoints", "configuration"},
     "demo": {"engine", "report", "checkpoints", "configuration"},
-    "cli": {"demo", "engine", "report", "models", "functional", "checkpoints", "configuration"},
+    "cli": {"demo", "pseudo_labels", "engine", "report", "models", "functional", "checkpoints", "configuration"},
     "api": {"engine", "report", "checkpoints", "configuration"},
     "__main__": {"cli"},
 }

@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train a detector, by distillation or without a teacher",
     "doctor": "check an installation, and a config before it is trained",
     "test": "evaluate a detector",
+    "pseudo-label": "write a teacher's boxes on images without labels as an annotation file",
     "export": "write the student of a checkpoint as a plain MMDetection checkpoint",
     "export-onnx": "write a one-stage student as an ONNX file",
     "report": "write a distillation's report as one HTML page",

@@ -85,6 +85,11 @@ def add_common_arguments(parser: argparse.ArgumentParser, config_is_optional: bo
         "brackets, and write lists without spaces. In a distillation, settings of a detector's model are the student's"
     )
     add_cfg_options(parser, what)
+    add_launcher(parser)
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Add the options of commands that several processes may run together."""
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help="set by the launcher")
 
@@ -138,6 +143,15 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
         FileNotFoundError: The config, or the config of a detector that it names, does not exist.
         ValueError: One of them is invalid, a setting is refused (see `check_names`), or no launcher started this.
     """
+    check_launcher(args)
+    config = config or load_config(args.config)
+    config.launcher = args.launcher
+    apply_common(config, args.cfg_options, args.work_dir)
+    return config
+
+
+def check_launcher(args: argparse.Namespace) -> None:
+    """Refuse a launcher that did not start this process, and note the rank that an older one gives as an option."""
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     rank = RANKS.get(args.launcher)
     if rank and rank not in os.environ:
@@ -145,10 +159,6 @@ def runner_config(args: argparse.Namespace, config: Config | None = None) -> Con
             f"--launcher {args.launcher} is for processes that it has started, and {rank} is not set: use "
             "tools/dist_train.sh, tools/slurm_train.sh or mpirun, or leave --launcher out"
         )
-    config = config or load_config(args.config)
-    config.launcher = args.launcher
-    apply_common(config, args.cfg_options, args.work_dir)
-    return config
 
 
 class NamedFolders(argparse.Action):

@@ -4,23 +4,18 @@ CONFIG and CHECKPOINT may be a distillation's or the student's. Only the student
 """
 
 import argparse
-from copy import deepcopy
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 
 from pcka_mmdet.checkpoints.files import read_weights
-from pcka_mmdet.checkpoints.student import student_config
-from pcka_mmdet.configuration.data_set import all_innermost
-from pcka_mmdet.configuration.detector import plain_dict
 from pcka_mmdet.engine.checks import preflight
 from pcka_mmdet.engine.checks.annotations import check_annotations
 from pcka_mmdet.engine.hooks.console import ProgressHook
 from pcka_mmdet.engine.hooks.student_checkpoint import StudentWeightsHook
 from pcka_mmdet.engine.runner import build_runner
+from pcka_mmdet.engine.testing import config_of_test, use_tta
 
 from .arguments import add_common_arguments, runner_config
-
-TTA_MODEL = dict(type="mmengine.DetTTAModel", tta_cfg=dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,29 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tta", action="store_true", help="test-time augmentation: the image and its mirror image")
 
 
-def use_tta(config: Config) -> None:
-    """Test on each image and its mirror image, or by the config's `tta_pipeline` and `tta_model`."""
-    from mmdet.models import DetTTAModel  # noqa: F401  (MMDetection registers it with MMEngine)
-
-    # metrics such as VOC's read the objects of the first view
-    mirrored = [[dict(type="mmdet.RandomFlip", prob=prob) for prob in (0.0, 1.0)]]
-    augment = dict(type="TestTimeAug", transforms=[*mirrored, [dict(type="mmdet.PackDetInputs")]])
-    for dataset in all_innermost(config.test_dataloader.dataset):
-        dataset.pipeline = config.get("tta_pipeline") or [*deepcopy(dataset.pipeline)[:-1], augment]
-    config.model = dict(**config.get("tta_model", TTA_MODEL), module=config.model)
-
-
 def run(args: argparse.Namespace) -> None:
     if args.out and not args.out.endswith((".pkl", ".pickle")):
         raise ValueError(f"--out writes a pickle, so its name must end in .pkl or .pickle; got {args.out!r}")
     given = runner_config(args)
     if given.get("default_scope") == "mmpretrain" and (args.tta or args.show or args.show_dir):
         raise ValueError("--tta, --show and --show-dir are for detectors: leave them out for this classifier")
-    config = student_config(given)
-    if config is given:
-        config = Config(plain_dict(config))  # without a name: MMEngine would write it over the training's
-    config.work_dir, config.launcher = given.work_dir, given.launcher
-    config.load_from, config.resume = args.checkpoint, False
+    config = config_of_test(given, args.checkpoint)
     if args.show or args.show_dir:
         from mmdet.engine.hooks.utils import trigger_visualization_hook
 

@@ -11,8 +11,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
-from pcka_mmdet.cli.test import use_tta
 from pcka_mmdet.demo.config import move_data_root
+from pcka_mmdet.engine.testing import use_tta
 from pcka_mmdet.report.scalars import read_scalars
 from tests.coco import recall
 from tests.integration.conftest import last_log, tiny_demo

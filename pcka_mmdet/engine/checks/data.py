@@ -203,6 +203,14 @@ def _repeats(entries: list[dict], key: str) -> np.ndarray:
     return flags
 
 
+def first_problem(boxes: list[list[float]]) -> str | None:
+    """What is wrong with boxes `x, y, width, height` in pixels, each with width and height of its image, if much is."""
+    for level, flags, text in _rules_of_sizes(boxes):
+        if any(flags) and (level == ERROR or sum(flags) > CORNERS * len(boxes)):
+            return f"{sum(flags)} of {len(flags)} {text}"
+    return None
+
+
 def _rules_of_sizes(boxes: list[list[float]]) -> Iterator[Rule]:
     """Rules of boxes `x, y, width, height` in pixels, each with width and height of its image."""
     x, y, width, height, image_width, image_height = np.array(boxes, dtype=float).reshape(-1, 6).T

@@ -1,0 +1,82 @@
+"""A file in COCO's format from detections: sure boxes are objects, unsure ones are ignored, the rest is left out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .detections import Detection, Detections, overlap
+from .images import ImageSet
+from .thresholds import Threshold
+
+HIDDEN = 0.5
+"""IoU from which an unsure box is left out, since it would hide a sure one."""
+
+SMALLEST = 1.0
+"""Pixels of a side, below which MMDetection leaves a box out."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a file of pseudo labels holds."""
+
+    images: int
+    sure: dict[str, int]
+    """Objects by class."""
+    unsure: int
+    """Ignored boxes."""
+    empty: int
+    """Images without a sure box."""
+
+
+def annotate(
+    images: ImageSet, detections: Detections, thresholds: Sequence[Threshold], category_ids: dict[str, int], info: dict
+) -> tuple[dict[str, Any], Counts]:
+    """The content of an annotation file, and what it holds."""
+    sides = {one.name: one for one in thresholds}
+    annotations: list[dict[str, Any]] = []
+    empty = 0
+    for entry in images.entries:
+        found = [_within(one, entry) for one in detections[entry["id"]] if one.name in sides]
+        found = [one for one in found if min(one.bbox[2:]) >= SMALLEST]
+        sure = [one for one in found if one.score >= sides[one.name].sure]
+        doubtful = [one for one in found if sides[one.name].unsure <= one.score < sides[one.name].sure]
+        empty += not sure
+        for one, crowd in [*((one, 0) for one in sure), *((one, 1) for one in _not_hiding(doubtful, sure))]:
+            annotations.append(_annotation(len(annotations) + 1, entry["id"], category_ids[one.name], one, crowd))
+    names = {number: name for name, number in category_ids.items()}
+    counted = [names[one["category_id"]] for one in annotations if not one["iscrowd"]]
+    counts = Counts(
+        len(images.entries),
+        {name: counted.count(name) for name in category_ids},
+        len(annotations) - len(counted),
+        empty,
+    )
+    categories = [dict(id=number, name=name) for name, number in category_ids.items()]
+    return dict(info=info, images=images.entries, annotations=annotations, categories=categories), counts
+
+
+def _within(one: Detection, entry: dict) -> Detection:
+    """A detection cut to its image, to hundredths of a pixel."""
+    x, y, width, height = one.bbox
+    left, top = max(x, 0.0), max(y, 0.0)
+    right, bottom = min(x + width, entry["width"]), min(y + height, entry["height"])
+    box = round(left, 2), round(top, 2), round(right - left, 2), round(bottom - top, 2)
+    return Detection(box, one.score, one.name)
+
+
+def _not_hiding(doubtful: Sequence[Detection], sure: Sequence[Detection]) -> Iterator[Detection]:
+    overlaps = overlap([one.bbox for one in doubtful], [one.bbox for one in sure])
+    yield from (one for one, row in zip(doubtful, overlaps, strict=True) if row.max(initial=0.0) <= HIDDEN)
+
+
+def _annotation(number: int, image: int | str, category: int, one: Detection, crowd: int) -> dict[str, Any]:
+    area = round(one.bbox[2] * one.bbox[3], 2)
+    return dict(
+        id=number,
+        image_id=image,
+        category_id=category,
+        bbox=list(one.bbox),
+        area=area,
+        iscrowd=crowd,
+        score=round(one.score, 4),
+    )

@@ -1,0 +1,43 @@
+"""Boxes of several teachers as one."""
+
+import numpy as np
+import pytest
+
+from pcka_mmdet.pseudo_labels.detections import Detection, fuse, overlap, weighted_boxes
+
+
+def test_overlaps_are_iou():
+    found = overlap([(0, 0, 10, 10), (20, 20, 5, 5)], [(5, 0, 10, 10), (0, 0, 10, 10), (90, 90, 1, 1)])
+    np.testing.assert_allclose(found, [[1 / 3, 1, 0], [0, 0, 0]])
+    assert overlap([], [(0, 0, 1, 1)]).shape == (0, 1) and overlap([(0, 0, 1, 1)], []).shape == (1, 0)
+
+
+def test_boxes_of_one_object_become_their_weighted_mean():
+    first, second = Detection((0, 0, 10, 10), 0.9, "a"), Detection((1, 2, 10, 10), 0.3, "a")
+    alone = Detection((50, 50, 10, 10), 0.8, "a")
+    (box, score), (other, halved) = weighted_boxes([alone, second, first], teachers=2)
+    assert box == pytest.approx((0.25, 0.5, 10, 10)) and score == pytest.approx(0.6)
+    assert other == (50, 50, 10, 10) and halved == pytest.approx(0.4)  # one of two teachers found it
+
+
+def test_a_box_joins_the_cluster_that_it_overlaps_most():
+    left, right = Detection((0, 0, 10, 10), 0.9, "a"), Detection((4, 0, 10, 10), 0.8, "a")
+    between = Detection((3, 0, 10, 10), 0.4, "a")  # IoU 7/13 with the left one, 9/11 with the right one
+    (box, score), (joined, mean) = weighted_boxes([left, right, between], teachers=1)
+    assert box == (0, 0, 10, 10) and score == 0.9
+    assert joined == pytest.approx(((4 * 0.8 + 3 * 0.4) / 1.2, 0, 10, 10)) and mean == pytest.approx(0.6)
+
+
+def test_more_boxes_than_teachers_raise_no_score():
+    near = [Detection((0, 0, 10, 10 + i), 0.6, "a") for i in range(3)]
+    ((_, score),) = weighted_boxes(near, teachers=2)
+    assert score == pytest.approx(0.6)
+
+
+def test_images_and_classes_are_fused_apart():
+    one = {1: [Detection((0, 0, 10, 10), 0.8, "a")], 2: []}
+    two = {1: [Detection((0, 0, 10, 10), 0.6, "b")], 2: [Detection((0, 0, 4, 4), 0.4, "a")]}
+    assert fuse([one]) is one
+    found = fuse([one, two])
+    assert {(d.name, d.score) for d in found[1]} == {("a", 0.4), ("b", 0.3)}
+    assert [(d.name, d.score) for d in found[2]] == [("a", 0.2)]
