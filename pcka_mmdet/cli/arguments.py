@@ -102,6 +102,10 @@ def add_training_arguments(parser: argparse.ArgumentParser, config_is_optional: 
     parser.add_argument("--teacher-ckpt", metavar="FILE", help="weights of --teacher: file or URL")
     what = "losses with --teacher (default: both-heads, teacher-head or maps, as suits the pair)"
     parser.add_argument("--recipe", choices=RECIPES, help=what)
+    what = "extra images: with boxes as FILE.json:FOLDER, or a folder or list without labels, for the teacher alone"
+    parser.add_argument("--extra", metavar="IMAGES", help=what)
+    what = "share of the extra images in each batch (default: %(default)s)"
+    parser.add_argument("--extra-share", type=share, default=0.5, metavar="SHARE", help=what)
     what = "first evaluate the teacher on N validation images (default: 500; in doctor with --baseline: all)"
     parser.add_argument("--check-teacher", nargs="?", type=positive, const=500, metavar="N", help=what)
     parser.add_argument("--baseline", type=Path, metavar="WORK_DIR", help="the student's training, to compare with")

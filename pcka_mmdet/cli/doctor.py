@@ -15,6 +15,7 @@ from pcka_mmdet.engine.checks import ERROR, OK, WARNING, Finding
 from pcka_mmdet.engine.checks.examination import examine
 from pcka_mmdet.engine.checks.installation import examine_installation
 from pcka_mmdet.engine.checks.teacher_check import check_options
+from pcka_mmdet.engine.extra_images import add_extra_images
 from pcka_mmdet.engine.training import TrainingOptions
 from pcka_mmdet.report.scalars import last_metric
 
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def findings(args: argparse.Namespace, scratch: str) -> Iterator[Finding]:
     """All findings, as they come; `ValueError` if there are options for a config, and no config."""
-    options = ("teacher", "teacher_ckpt", "recipe", "check_teacher", "baseline", "cfg_options", "amp")
+    options = ("teacher", "teacher_ckpt", "recipe", "check_teacher", "baseline", "cfg_options", "amp", "extra")
     if args.config is None and any(getattr(args, name) for name in options):
         raise ValueError("these options are for a config: write pcka-mmdet doctor CONFIG ...")
     yield from examine_installation()
@@ -40,6 +41,10 @@ def findings(args: argparse.Namespace, scratch: str) -> Iterator[Finding]:
     if recipe:
         yield Finding(OK, "losses", recipe)
     config.work_dir, config.log_level = scratch, "ERROR"
+    if args.extra:
+        extra = add_extra_images(config, args.extra, args.extra_share)
+        yield from (Finding(OK, "extra images", note) for note in extra.notes)
+        yield from (Finding(WARNING, "extra images", doubt) for doubt in extra.doubts)
     baseline = args.baseline and last_metric(args.baseline, check_options(config)["metric"])
     yield from examine(config, args.check_teacher, baseline, TrainingOptions(amp=args.amp))
 

@@ -24,6 +24,13 @@ def all_innermost(dataset: dict) -> list[dict]:
     return [inner for part in dataset.get("datasets") or [] for inner in all_innermost(part)] or [dataset]
 
 
+def labelled_part(loader: dict) -> dict:
+    """The data set of a loader without the extra images that `ExtraImagesSampler` mixes in."""
+    sampler = (loader.get("sampler") or {}).get("type")
+    mixes = isinstance(sampler, str) and sampler.endswith("ExtraImagesSampler")
+    return loader["dataset"]["datasets"][0] if mixes else loader["dataset"]
+
+
 def repeats(dataset: dict) -> int:
     """How often wrappers (`RepeatDataset`) show each image in an epoch."""
     return dataset.get("times", 1) * repeats(dataset["dataset"]) if "dataset" in dataset else 1

@@ -5,7 +5,7 @@ import math
 
 from mmengine.config import Config
 
-from .data_set import all_innermost, annotation_file, repeats
+from .data_set import all_innermost, annotation_file, labelled_part, repeats
 from .nested import replaced
 
 SCHEDULER_TIMES = {"begin", "end", "total_steps", "T_max", "milestones"}
@@ -16,7 +16,8 @@ HOOK_TIMES = {"begin_epoch", "stop_epoch", "switch_epoch", "num_last_epochs", "s
 def training_iterations(config: Config) -> int:
     """Iterations of the whole training: epochs times batches per epoch."""
     loader = config.train_dataloader
-    images = num_images(loader.dataset) * repeats(loader.dataset)
+    dataset = labelled_part(loader)
+    images = num_images(dataset) * repeats(dataset)
     return iterations(images, loader.batch_size, config.train_cfg.max_epochs)
 
 

@@ -19,6 +19,7 @@ from pcka_mmdet.registry import HOOKS
 
 from .checks import preflight
 from .checks.teacher_check import check_teacher
+from .extra_images import add_extra_images
 from .hooks.console import FreshMetricsHook, shorten_console_lines
 from .hooks.distillation import BalanceAdviceHook, SeparateClippingHook
 from .hooks.nonfinite_loss import NonFiniteLossHook
@@ -52,6 +53,10 @@ class TrainingOptions:
     """Resume even if the teacher's file has changed."""
     check_teacher: int | None = None
     """First evaluate the teacher on so many validation images, and stop if its accuracy is too low."""
+    extra: str | Path | None = None
+    """Extra images: with a teacher's boxes as `FILE.json:FOLDER`, or a folder or list without labels."""
+    extra_share: float = 0.5
+    """Share of the extra images in each batch."""
 
     def __post_init__(self):
         if isinstance(self.resume, bool):
@@ -61,7 +66,7 @@ class TrainingOptions:
             raise ValueError(f"check_teacher is a number of validation images; got {number}: write check_teacher=500")
 
     def apply(self, config: Config) -> None:
-        """Change the config, in place; a ValueError says which option does not fit it."""
+        """Change the config, in place; a ValueError says which option does not fit it. `extra` is not applied."""
         distils = is_fpn_distill(config)
         if distils:
             write_out_recipe(config.model)
@@ -153,16 +158,18 @@ def run_training(
         ValueError: A check before the training fails.
     """
     options.apply(config)
+    extra = add_extra_images(config, options.extra, options.extra_share)
     start = None if config.get("resume") else config.get("load_from")
     if options.resume:
         checkpoint = checkpoint_to_resume(str(options.resume), Path(config.work_dir))
         config.resume, config.load_from = checkpoint is not None, checkpoint or config.get("load_from")
-    doubts = preflight.check_all(config)
+    preflight.log_doubts(extra.doubts)
+    doubts = [*extra.doubts, *preflight.check_all(config)]
     with reserved(config, resumes=bool(config.get("resume"))):
         if options.check_teacher:
             check_teacher(config, options.check_teacher)
         try:
-            return _train(config, notes, doubts, hooks, start)
+            return _train(config, [*notes, *extra.notes], doubts, hooks, start)
         except URLError as error:
             raise ConnectionError(preflight.download_advice(config, error.reason)) from error
 

@@ -69,7 +69,8 @@ class GradientBalance(nn.Module):
 
     A group's gradient g is multiplied by `ratio * T / G`. T is the running average of the norm of the task's gradient,
     G that of `|g| / factor`, where factor is the schedule's times the teacher's. So the scaled norm is `ratio * factor`
-    times the task's in the mean over steps. Spikes are not clipped. Norms are over all levels. The averages are in the
+    times the task's in the mean over steps. In a batch with images without labels, both norms are those of the labelled
+    ones. Spikes are not clipped. Norms are over all levels. The averages are in the
     checkpoint. Earlier steps enter as means over processes, the current step as this process computes it.
 
     A step in which the task has no gradient, as for images without annotations, does not change the averages. The
@@ -92,6 +93,8 @@ class GradientBalance(nn.Module):
         if wrong:
             raise ValueError(f"balance: a ratio is a number of 0 or more, such as 1.0; got {wrong}")
         self.ratios = dict(ratios)
+        self.labelled: int | None = None
+        """Number of labelled images, the first of the batch, whose gradients are measured; `None` measures all."""
         self.factors = dict.fromkeys(ratios, 1.0)
         """Factor of schedule and teacher in this step, by group."""
         for name in ratios:
@@ -145,8 +148,8 @@ class GradientBalance(nn.Module):
             if self.factors[name] == 0 or all(gradient is None for gradient in gradients):
                 continue
             like = self.get_buffer(f"average_{name}")
-            task_side = task_side or _side(task, like)
-            scale = self._scale(name, task_side, _side(gradients, like))
+            task_side = task_side or _side(self._measured(task), like)
+            scale = self._scale(name, task_side, _side(self._measured(gradients), like))
             if ratio == 0:
                 continue  # not multiplied: 0 * inf is NaN, and a sum with 0 may change the sign of a zero
             for level, gradient in enumerate(gradients):
@@ -157,6 +160,12 @@ class GradientBalance(nn.Module):
         # at the end of the pass DDP has started all its reductions, in every process: the order is the same
         Variable._execution_engine.queue_callback(self._average)
         return total
+
+    def _measured(self, gradients: Gradients) -> Gradients:
+        """Those of the labelled images: the task has no gradient at the others."""
+        if self.labelled is None:
+            return gradients
+        return [gradient if gradient is None else gradient[: self.labelled] for gradient in gradients]
 
     def _scale(self, name: str, task: "_Side", group: "_Side") -> Tensor:
         """Factor of a group's gradient. Notes the values of this step."""

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 Record = dict[str, Sequence[Any]]
 
@@ -29,6 +29,9 @@ MAP_SOURCES = ("neck", "backbone")
 """Sources whose levels are one map each."""
 
 SOURCES = (*MAP_SOURCES, "head", "roi_head", "logits")
+
+UNLABELLED = "unlabelled"
+"""Key in the metainfo of data samples: an image without labels, which only the distillation reads."""
 
 
 class RoIOutputs(NamedTuple):
@@ -99,6 +102,8 @@ class SourceRecorder:
     def __init__(self, model: nn.Module, sources: Sequence[str], forks: Mapping[str, Fork] | None = None):
         self._forks = dict(forks or {})
         self._record: Record | None = None
+        self._labelled: int | None = None
+        self._last = next((source for source in ("head", "neck", "backbone") if source in sources), None)
         self._rois: list[Tensor] = []
         for source in sources:
             if source in MAP_SOURCES:
@@ -114,13 +119,18 @@ class SourceRecorder:
                     head.register_forward_hook(self._keep_stage)
 
     @contextmanager
-    def recording(self) -> Iterator[Record]:
-        """Context in which the model's first forward fills the record."""
-        self._record = {}
+    def recording(self, labelled: int | None = None) -> Iterator[Record]:
+        """Context in which the model's first forward fills the record.
+
+        Args:
+            labelled: Number of labelled images, the first of the batch. The record has all images; after its last maps
+                or outputs of the dense head the model goes on with these. `None`: with all.
+        """
+        self._record, self._labelled = {}, labelled
         try:
             yield self._record
         finally:
-            self._record, self._rois = None, []
+            self._record, self._labelled, self._rois = None, None, []
 
     def _keep_maps(self, source: str, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
         return self._keep(source, outputs, listed)
@@ -129,12 +139,12 @@ class SourceRecorder:
         return self._keep("head", outputs, lambda kinds: by_level(kinds, len(inputs[0]), type(module).__name__))
 
     def _keep(self, source: str, outputs: Any, split: Callable[[Any], Sequence[Any]]) -> Any:
-        """Record the first outputs of a source, split by level. Returns the task's copy, which replaces them."""
+        """Record the first outputs of a source, split by level. Returns what the model goes on with."""
         if self._record is None or source in self._record:
             return None
         if source not in self._forks:
             self._record[source] = split(outputs)
-            return None
+            return self._of_labelled(source, outputs)
         leaves, structure = tree_flatten(outputs)
         places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]  # heads also give None
         task, groups = self._forks[source]([leaves[place] for place in places])
@@ -147,7 +157,12 @@ class SourceRecorder:
             self._record[f"{source}/{name}"] = split(restored(copies))
         outputs = restored(task)
         self._record[source] = split(outputs)
-        return outputs
+        return self._of_labelled(source, outputs)
+
+    def _of_labelled(self, source: str, outputs: Any) -> Any:
+        if self._labelled is None or source != self._last:
+            return outputs
+        return tree_map_only(Tensor, lambda tensor: tensor[: self._labelled], outputs)
 
     def _keep_rois(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:
         if self._record is not None:

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pcka_mmdet.configuration.images import ImageSet
+
 from .detections import Detection, Detections, overlap
-from .images import ImageSet
 from .thresholds import Threshold
 
 HIDDEN = 0.5

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.configuration.data_set import data_classes, innermost, known_classes
+from pcka_mmdet.configuration.images import ImageSet
 from pcka_mmdet.engine.checks.annotations import category_names, data_sets
 from pcka_mmdet.engine.hooks.console import ProgressHook
 from pcka_mmdet.engine.hooks.student_checkpoint import StudentWeightsHook
@@ -20,7 +21,6 @@ from pcka_mmdet.engine.runner import build_runner
 from pcka_mmdet.engine.testing import config_of_test, use_tta
 
 from .detections import Detection, Detections
-from .images import ImageSet
 
 TTA_SCALES = (1.0, 1.5)
 """Sizes of an image with test-time augmentation, over the test pipeline's."""

@@ -12,11 +12,12 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from pcka_mmdet.checkpoints.atomic_write import atomic_write
+from pcka_mmdet.configuration.images import read_images
 from pcka_mmdet.configuration.installed import releases
 from pcka_mmdet.configuration.sentence import warn
 
 from .annotate import Counts, annotate
-from .images import Labelled, labelled_images, read_images
+from .labelled import Labelled, labelled_images
 from .sources import Detectors, ResultFiles, Source
 from .thresholds import Quality, Threshold, choose, fixed
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pcka_mmdet.configuration.images import ImageSet
 from pcka_mmdet.engine.checks.data import first_problem
 
 from .detections import Detection, Detections, as_box
-from .images import ImageSet
 
 FORMAT = "a list of dict(image_id=..., category_id=..., bbox=[x, y, width, height], score=...)"
 

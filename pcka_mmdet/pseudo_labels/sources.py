@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 from pcka_mmdet.checkpoints.files import read_weights
 from pcka_mmdet.configuration.files import load_config
+from pcka_mmdet.configuration.images import ImageSet
 
 from .detect import detect, teacher_classes
 from .detections import Detections, fuse
-from .images import ImageSet, Labelled
+from .labelled import Labelled
 from .results import read_classes, read_results
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pcka_mmdet.configuration.images import ImageSet
 from pcka_mmdet.pseudo_labels.annotate import annotate
 from pcka_mmdet.pseudo_labels.detections import Detection
-from pcka_mmdet.pseudo_labels.images import ImageSet
 from pcka_mmdet.pseudo_labels.thresholds import Threshold
 
 IMAGES = ImageSet("some", Path(), [dict(id=n, file_name=f"{n}.jpg", width=100, height=50) for n in (1, 2, 3)])

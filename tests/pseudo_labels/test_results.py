@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pcka_mmdet.pseudo_labels.images import ImageSet
+from pcka_mmdet.configuration.images import ImageSet
 from pcka_mmdet.pseudo_labels.results import read_classes, read_results
 
 ENTRIES = [dict(id=n, file_name=f"shots/{n}.jpg", width=100, height=50) for n in (11, 12)]

@@ -20,6 +20,7 @@ from ..distillers.level_table import level_table
 from ..initial_weights import inherit, start_from_checkpoint
 from ..losses.level_loss import Batch
 from ..recipes import FROM_RECIPE, write_out_recipe
+from ..sources import UNLABELLED
 from ..teacher.images import Normalisation
 from ..teacher.schedule import TeacherEntry, describe, read_teachers
 from ..teacher.teacher import Teacher
@@ -177,10 +178,12 @@ class FPNDistill(NonfiniteGuard):
 
     def loss(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None) -> dict[str, Tensor]:
         """Losses of the task (`student.*`) and the distillation (`distill.*`), and the latter's metrics."""
+        inputs, data_samples, labelled = _labelled_first(inputs, data_samples)
         steps = [self._teacher_step(index, inputs, data_samples) for index in range(len(self._teachers))]
         records = [step.record for step in steps]
-        with self.distiller.recorder.recording() as student:
-            losses = add_prefix(self.student(inputs, data_samples, mode="loss"), "student")
+        self.distiller.measure_labelled(labelled)
+        with self.distiller.recorder.recording(labelled) as student:
+            losses = add_prefix(self.student(inputs, data_samples and data_samples[:labelled], mode="loss"), "student")
         if self.level_table is None:
             self.level_table = level_table(self.distiller, student)
             print_log(f"compared levels and losses:\n{self.level_table}", "current")
@@ -242,3 +245,20 @@ class FPNDistill(NonfiniteGuard):
             del state_dict[key]  # from a checkpoint of MMRazor's algorithm
         add_student_prefix(self.student, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _labelled_first(
+    inputs: Tensor, data_samples: list[BaseDataElement] | None
+) -> tuple[Tensor, list[BaseDataElement] | None, int | None]:
+    """The batch with its labelled images first, and their number; `None` if all are labelled."""
+    without = [sample.metainfo.get(UNLABELLED, False) for sample in data_samples or ()]
+    if not any(without):
+        return inputs, data_samples, None
+    if all(without):
+        raise ValueError(
+            "a batch has no labelled image, so the task has no loss: draw batches by pcka_mmdet.ExtraImagesSampler"
+        )
+    order = sorted(range(len(without)), key=without.__getitem__)
+    if order != list(range(len(order))):
+        inputs, data_samples = inputs[order], [data_samples[place] for place in order]
+    return inputs, data_samples, without.count(False)

@@ -197,6 +197,11 @@ class FPNDistiller(BaseDistiller):
             metrics.update({f"{key}{suffix}": value for key, value in balance.metrics().items()})
         return {**results, **metrics}
 
+    def measure_labelled(self, labelled: int | None) -> None:
+        """Balance by the gradients of the first images of this step's batch; `None`: of all."""
+        for balance in self.balances.values():
+            balance.labelled = labelled
+
     def _set_factors(self, source: str, balance: GradientBalance, teachers: Sequence[TeacherStep]) -> None:
         """Pass this step's factors; reset the groups whose teacher changed."""
         for name in balance.ratios:

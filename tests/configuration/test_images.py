@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pcka_mmdet.pseudo_labels.images import ORIENTATION, read_images
+from pcka_mmdet.configuration.images import ORIENTATION, read_images
 
 
 @pytest.fixture

@@ -1,0 +1,197 @@
+"""Extra images in a training: with boxes of a teacher, or without labels, for the distillation alone."""
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.config import Config
+
+from pcka_mmdet.checkpoints.atomic_write import atomic_write
+from pcka_mmdet.configuration.data_set import innermost, known_classes
+from pcka_mmdet.configuration.distillation import is_fpn_distill, student_model
+from pcka_mmdet.configuration.images import ImageSet, read_images
+from pcka_mmdet.configuration.nested import last_name, walk
+
+from .checks.annotations import DataSet, category_names, data_sets
+
+IGNORE_FROM = 0.5
+"""Share of an anchor within an ignored box from which it is ignored; of `ignore_iof_thr` of MMDetection's assigners."""
+
+IGNORING = ("MaxIoUAssigner", "ApproxMaxIoUAssigner", "ATSSAssigner")
+"""MMDetection's assigners that ignore anchors in ignored boxes, by `ignore_iof_thr`."""
+
+SAMPLERS = ("DefaultSampler", "InfiniteSampler")
+"""Samplers whose order `ExtraImagesSampler` can replace."""
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What the log says of the extra images."""
+
+    notes: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+
+def add_extra_images(config: Config, source: str | Path | None, share: float = 0.5) -> Extra:
+    """Let a share of each batch be extra images. The number of iterations stays.
+
+    Args:
+        config: Of a training; it is changed.
+        source: Images with boxes, as `FILE.json:FOLDER`, or a folder or list of images without labels. `None`: none.
+        share: Share of the extra images in a batch. With 0 nothing changes.
+
+    Raises:
+        FileNotFoundError: A file or an image is missing.
+        ValueError: The images are those of val or test, or have no known class; the images have no labels and there is
+            no distillation; or a batch is too small for the share.
+    """
+    if source is None or share == 0:
+        return Extra()
+    loader, batch_size = config.train_dataloader, config.train_dataloader.batch_size
+    number = round(batch_size * share)
+    if not 0 < number < batch_size:
+        raise ValueError(
+            f"--extra-share {share:g} of a batch of {batch_size} is {number} images: a batch needs labelled and extra "
+            "images; set train_dataloader.batch_size or --extra-share"
+        )
+    sampler = loader.get("sampler") or {}
+    if (kind := last_name(sampler.get("type", SAMPLERS[0]))) not in SAMPLERS:
+        raise ValueError(f"--extra mixes the images itself, and the training has a {kind}: leave the sampler out")
+    images, classes = read_images(str(source)), _label_order(config)
+    doubts = _refuse_leaks(config, images)
+    content, of_classes = _content(images, classes)
+    has_boxes = bool(content["annotations"])
+    if not has_boxes and not is_fpn_distill(config):
+        raise ValueError(
+            f"{images.source!r} has no boxes, so it is for a distillation alone: give --teacher, or label the images "
+            "first by pcka-mmdet pseudo-label"
+        )
+    doubts += of_classes
+    if any(box["iscrowd"] for box in content["annotations"]):
+        doubts += _ignore_crowds(config)
+    if loader.pop("batch_sampler", None):
+        doubts.append("batches are not grouped by aspect ratio: each has its share of extra images")
+    extra = _extra_data_set(config, _write(config, content), images.root, classes, has_boxes)
+    loader.dataset = dict(
+        type="ConcatDataset", datasets=[loader.dataset, extra], ignore_keys=["dataset_type", "task_name", "palette"]
+    )
+    shuffle = sampler.get("shuffle", True)
+    loader.sampler = dict(type="pcka_mmdet.ExtraImagesSampler", batch_size=batch_size, extra=number, shuffle=shuffle)
+    what = "with boxes" if has_boxes else "without labels, for the distillation alone"
+    note = (
+        f"a step of each process has {batch_size - number} labelled and {number} extra images: {len(images.entries)} "
+        f"{what} ({images.source})"
+    )
+    return Extra([note], doubts)
+
+
+def _label_order(config: Config) -> list[str]:
+    """The student's classes in the order of its labels: MMDetection numbers them as the file does."""
+    for data in data_sets(config, ["train_dataloader"]):
+        if data.is_coco:
+            return [name for name in category_names(data.path) if name in data.classes]
+    classes = known_classes(config)
+    if classes is None:
+        raise ValueError("--extra needs the student's classes: set train_dataloader.dataset.metainfo.classes")
+    return list(classes)
+
+
+def _content(images: ImageSet, classes: list[str]) -> tuple[dict, list[str]]:
+    """An annotation file of the images with the student's classes, matched by name; and doubts."""
+    given = {} if images.annotations is None else json.loads(images.annotations.read_text())
+    names = {category["id"]: category["name"] for category in given.get("categories", [])}
+    ids = {name: number for number, name in enumerate(classes, 1)}
+    boxes, doubts = given.get("annotations", []), []
+    if boxes and not set(names.values()) & set(classes):
+        raise ValueError(
+            f"the extra images have the classes {list(names.values())}, and the student {classes}: none is in both"
+        )
+    if boxes and (lacking := [name for name in classes if name not in names.values()]):
+        doubts.append(f"the extra images have no boxes of {lacking}: such objects are background there")
+    if boxes and (others := [name for name in names.values() if name not in classes]):
+        doubts.append(f"the student has no {others}: their boxes on extra images are left out")
+    kept = [
+        {"area": box["bbox"][2] * box["bbox"][3], "iscrowd": 0, **box, "category_id": ids[names[box["category_id"]]]}
+        for box in boxes
+        if names.get(box["category_id"]) in ids
+    ]
+    categories = [dict(id=number, name=name) for name, number in ids.items()]
+    return dict(images=images.entries, annotations=kept, categories=categories), doubts
+
+
+def _write(config: Config, content: dict) -> Path:
+    """The content as a file in the work directory, named by its digest, so that each resume finds its own."""
+    text = json.dumps(content).encode()
+    path = Path(config.work_dir, f"extra_{hashlib.sha256(text).hexdigest()[:12]}.json").resolve()
+    if not path.is_file():
+        atomic_write(path, text)
+    return path
+
+
+def _extra_data_set(config: Config, file: Path, root: Path, classes: Sequence[str], has_boxes: bool) -> dict:
+    """The first labelled data set, with its pipeline and wrappers, on the extra images."""
+    extra = copy.deepcopy(config.train_dataloader.dataset)
+    while "datasets" in extra:
+        extra = extra["datasets"][0]
+    inner = innermost(extra)
+    if not DataSet("train_dataloader", file, inner, config.get("default_scope")).is_coco:
+        inner["type"] = "mmdet.CocoDataset"
+    for key in ("indices", "filter_cfg", "backend_args", "ann_subdir", "img_subdir"):
+        inner.pop(key, None)
+    inner.update(ann_file=str(file), data_root="", data_prefix=dict(img=str(root.resolve())))
+    inner["metainfo"] = {**(inner.get("metainfo") or {}), "classes": tuple(classes)}
+    if not has_boxes:
+        _packing_pipeline(extra).append(dict(type="pcka_mmdet.MarkUnlabelled"))
+    return extra
+
+
+def _packing_pipeline(dataset: dict) -> list:
+    """The pipeline that ends with the packing: the outermost one, of a wrapper such as `MultiImageMixDataset`."""
+    if "pipeline" in dataset and last_name(dataset["pipeline"][-1]["type"]).startswith("Pack"):
+        return dataset["pipeline"]
+    if "dataset" not in dataset:
+        raise ValueError("the training pipeline does not end with PackDetInputs: its samples cannot be marked")
+    return _packing_pipeline(dataset["dataset"])
+
+
+def _ignore_crowds(config: Config) -> list[str]:
+    """Let the assigners ignore anchors in unsure boxes. To those that cannot these are background: a doubt."""
+    assigners = [node for key, node in walk(student_model(config)) if key == "assigner" and isinstance(node, dict)]
+    able = [one for one in assigners if last_name(one["type"]) in IGNORING]
+    for assigner in able:
+        if assigner.get("ignore_iof_thr", -1) <= 0:
+            assigner["ignore_iof_thr"] = IGNORE_FROM
+    if able:
+        return []
+    names = sorted({last_name(one["type"]) for one in assigners}) or ["no assigner"]
+    return [
+        f"the student has {', '.join(names)}, which ignores no box: to it, unsure boxes of the extra images are "
+        "background. pcka-mmdet pseudo-label --threshold writes none"
+    ]
+
+
+def _refuse_leaks(config: Config, images: ImageSet) -> list[str]:
+    """Refuse images of val or test. Those that are labelled in train are a doubt."""
+    files, doubts = {os.path.realpath(images.root / entry["file_name"]) for entry in images.entries}, []
+    for loader in ("val_dataloader", "test_dataloader", "train_dataloader"):
+        for data in data_sets(config, [loader]):
+            shared = files & set(_image_files(data))
+            if shared and loader != "train_dataloader":
+                raise ValueError(
+                    f"{len(shared)} extra images are also in {loader}, such as {min(shared)!r}: its AP would be that "
+                    "of images seen in the training; take them out"
+                )
+            if shared:
+                doubts.append(f"{len(shared)} extra images are also labelled images, such as {min(shared)!r}")
+    return doubts
+
+
+def _image_files(data: DataSet) -> Iterator[str]:
+    if data.path.suffix != ".json" or not data.path.is_file():
+        return
+    for image in json.loads(data.path.read_text()).get("images", []):
+        yield os.path.realpath(os.path.join(data.image_folder, str(image.get("file_name"))))

@@ -1,0 +1,72 @@
+"""Batches of labelled and extra images, and the mark of images without labels."""
+
+import math
+from collections.abc import Iterator
+from itertools import count
+
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.dataset import ConcatDataset
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import Sampler
+
+from pcka_mmdet.models.sources import UNLABELLED
+from pcka_mmdet.registry import DATA_SAMPLERS, TRANSFORMS
+
+
+@DATA_SAMPLERS.register_module()
+class ExtraImagesSampler(Sampler):
+    """Gives each batch the same number of extra images, after its labelled ones.
+
+    An epoch has as many batches as one of the labelled images alone. All images of a kind are seen once before any is
+    seen again, over all epochs and processes.
+
+    Args:
+        dataset: The labelled images, then the extra ones.
+        batch_size: Images in a batch of one process.
+        extra: How many of these are extra images.
+        shuffle: Whether the order is random, anew each time that all images of a kind were seen.
+        seed: Of the order; `None` draws one for all processes.
+    """
+
+    def __init__(
+        self, dataset: ConcatDataset, batch_size: int, extra: int, shuffle: bool = True, seed: int | None = None
+    ):
+        labelled, others = map(len, dataset.datasets)
+        self.sizes = labelled, others
+        self.batch_size, self.extra, self.shuffle = batch_size, extra, shuffle
+        self.seed = sync_random_seed() if seed is None else seed
+        self.rank, self.world_size = get_dist_info()
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[int]:
+        positions = range(len(self))
+        is_extra = [position % self.batch_size >= self.batch_size - self.extra for position in positions]
+        streams = [self._stream(kind, is_extra.count(bool(kind))) for kind in (0, 1)]
+        return (next(streams[kind]) for kind in map(int, is_extra))
+
+    def __len__(self) -> int:
+        return math.ceil(self.sizes[0] / self.world_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def _stream(self, kind: int, of_epoch: int) -> Iterator[int]:
+        """Indices of this process's images of a kind, from where the last epoch ended."""
+        size, offset = self.sizes[kind], kind * self.sizes[0]
+        order, shown = torch.arange(size), -1
+        for place in count(self.epoch * of_epoch * self.world_size + self.rank, self.world_size):
+            times, index = divmod(place, size)
+            if self.shuffle and times != shown:
+                generator = torch.Generator().manual_seed(self.seed + 1_000_003 * times + kind)
+                order, shown = torch.randperm(size, generator=generator), times
+            yield offset + int(order[index])
+
+
+@TRANSFORMS.register_module()
+class MarkUnlabelled(BaseTransform):
+    """Marks an image as one without labels, after the packing: the task's loss leaves it out."""
+
+    def transform(self, results: dict) -> dict:
+        results["data_samples"].set_metainfo({UNLABELLED: True})
+        return results

@@ -1,0 +1,177 @@
+"""Extra images in a training's config."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+
+from pcka_mmdet.configuration.schedule import training_iterations
+from pcka_mmdet.demo.config import move_data_root
+from pcka_mmdet.engine import extra_sampler  # noqa: F401  (registers)
+from pcka_mmdet.engine.extra_images import add_extra_images
+from pcka_mmdet.engine.recipe import distillation_config
+from pcka_mmdet.models.sources import UNLABELLED
+
+
+@pytest.fixture
+def config(digit_scenes, tmp_path) -> Config:
+    """The demo's student on 8 scenes, in batches of 4."""
+    found = Config.fromfile("configs/demo/student.py")
+    move_data_root(found, str(digit_scenes))
+    found.train_dataloader.batch_size, found.work_dir = 4, str(tmp_path / "work")
+    return found
+
+
+@pytest.fixture
+def folder(digit_scenes, tmp_path) -> Path:
+    """Images that are in no split: copies."""
+    shutil.copytree(digit_scenes / "test", tmp_path / "extra")
+    return tmp_path / "extra"
+
+
+def write_boxes(folder: Path, digit_scenes: Path, names: list[str], crowds: int = 0) -> str:
+    """The boxes of test as a file with these classes, which stand for the digits in their order."""
+    content = json.loads((digit_scenes / "annotations" / "test.json").read_text())
+    first = content["categories"][0]["id"]
+    content["categories"] = [dict(id=100 - number, name=name) for number, name in enumerate(names)]
+    content["annotations"] = [
+        dict(box, category_id=100 - (box["category_id"] - first), iscrowd=int(number < crowds))
+        for number, box in enumerate(content["annotations"])
+        if box["category_id"] - first < len(names)
+    ]
+    file = folder.parent / "boxes.json"
+    file.write_text(json.dumps(content))
+    return f"{file}:{folder}"
+
+
+def distilled(config: Config, tmp_path: Path) -> Config:
+    config.dump(tmp_path / "student.py")
+    made, _ = distillation_config(str(tmp_path / "student.py"), "configs/demo/teacher.py", "random", "maps", {})
+    made.work_dir = config.work_dir
+    return made
+
+
+def test_boxes_are_read_with_the_students_classes(config, folder, digit_scenes):
+    names = list("0123456789")
+    source = write_boxes(folder, digit_scenes, names)
+    extra = add_extra_images(config, source, 0.5)
+    assert extra.doubts == []
+    assert extra.notes == [f"a step of each process has 2 labelled and 2 extra images: 4 with boxes ({source})"]
+    loader = config.train_dataloader
+    assert loader.sampler == dict(type="pcka_mmdet.ExtraImagesSampler", batch_size=4, extra=2, shuffle=True)
+    init_default_scope("mmdet")
+    dataset = DATASETS.build(loader.dataset)
+    assert [len(part) for part in dataset.datasets] == [8, 4]
+    wanted = json.loads((digit_scenes / "annotations" / "test.json").read_text())
+    first = wanted["categories"][0]["id"]
+    for number in range(4):
+        info = dataset.datasets[1].get_data_info(number)
+        name = Path(info["img_path"]).name
+        (image,) = (image["id"] for image in wanted["images"] if image["file_name"] == name)
+        labels = [box["category_id"] - first for box in wanted["annotations"] if box["image_id"] == image]
+        assert [instance["bbox_label"] for instance in info["instances"]] == labels
+        assert UNLABELLED not in dataset.datasets[1][number]["data_samples"].metainfo
+
+
+def test_the_number_of_iterations_stays(config, folder, digit_scenes):
+    before = training_iterations(config)
+    add_extra_images(config, write_boxes(folder, digit_scenes, list("0123456789")), 0.25)
+    assert training_iterations(config) == before and config.train_dataloader.sampler.extra == 1
+
+
+def test_a_share_of_0_changes_nothing(config, folder):
+    text = config.pretty_text
+    for source, share in ((str(folder), 0.0), (None, 0.5)):
+        extra = add_extra_images(config, source, share)
+        assert (extra.notes, extra.doubts, config.pretty_text) == ([], [], text)
+
+
+def test_images_without_labels_are_marked(config, folder, tmp_path):
+    with pytest.raises(ValueError, match=r"has no boxes, so it is for a distillation alone: give --teacher, or label"):
+        add_extra_images(config, str(folder))
+    made = distilled(config, tmp_path)
+    extra = add_extra_images(made, str(folder))
+    assert "4 without labels, for the distillation alone" in extra.notes[0] and extra.doubts == []
+    init_default_scope("mmdet")
+    labelled, unlabelled = DATASETS.build(made.train_dataloader.dataset).datasets
+    assert all(unlabelled[i]["data_samples"].metainfo[UNLABELLED] for i in range(4))
+    assert UNLABELLED not in labelled[0]["data_samples"].metainfo
+    # a file of images, without annotations, is the same
+    entries = json.loads(Path(made.train_dataloader.dataset.datasets[1].ann_file).read_text())["images"]
+    (tmp_path / "list.json").write_text(json.dumps(dict(images=entries)))
+    again = distilled(config, tmp_path)
+    assert "without labels" in add_extra_images(again, f"{tmp_path / 'list.json'}:{folder}").notes[0]
+
+
+def test_classes_are_matched_by_name(config, folder, digit_scenes):
+    source = write_boxes(folder, digit_scenes, ["3", "horse", "1"])
+    extra = add_extra_images(config, source)
+    lacking, left_out = extra.doubts
+    assert lacking.startswith("the extra images have no boxes of ['0', '2', '4',") and "background there" in lacking
+    assert left_out == "the student has no ['horse']: their boxes on extra images are left out"
+    content = json.loads(Path(config.train_dataloader.dataset.datasets[1].ann_file).read_text())
+    given = json.loads((digit_scenes / "annotations" / "test.json").read_text())
+    digits = [box["category_id"] - given["categories"][0]["id"] for box in given["annotations"]]
+    students = {0: 3 + 1, 2: 1 + 1}  # the student's class of a digit, counted from 1
+    assert [box["category_id"] for box in content["annotations"]] == [students[d] for d in digits if d in students]
+    with pytest.raises(ValueError, match=r"have the classes \['a', .*, and the student \['0', .*: none is in both"):
+        add_extra_images(config_again(config), write_boxes(folder, digit_scenes, list("abcdefghij")))
+
+
+def config_again(config: Config) -> Config:
+    config.train_dataloader.dataset = config.train_dataloader.dataset.datasets[0]
+    config.train_dataloader.sampler = dict(type="DefaultSampler", shuffle=True)
+    return config
+
+
+def test_assigners_are_told_to_ignore_unsure_boxes(config, folder, digit_scenes):
+    source = write_boxes(folder, digit_scenes, list("0123456789"), crowds=2)
+    assert config.model.train_cfg.assigner.ignore_iof_thr == -1
+    assert add_extra_images(config, source).doubts == []
+    assert config.model.train_cfg.assigner.ignore_iof_thr == 0.5
+    again = config_again(config)
+    again.model.train_cfg.assigner = dict(type="SimOTAAssigner")
+    (doubt,) = add_extra_images(again, source).doubts
+    assert doubt.startswith("the student has SimOTAAssigner, which ignores no box: to it, unsure boxes")
+    again = config_again(config)
+    again.model.train_cfg = None
+    (doubt,) = add_extra_images(again, source).doubts
+    assert doubt.startswith("the student has no assigner, which ignores no box")
+
+
+def test_leaks_are_refused(config, folder, digit_scenes):
+    with pytest.raises(ValueError, match=r"4 extra images are also in test_dataloader, such as .*test.*seen in the"):
+        add_extra_images(config, str(digit_scenes / "test"))
+    source = f"{digit_scenes / 'annotations' / 'train.json'}:{digit_scenes / 'train'}"
+    (doubt,) = add_extra_images(config, source).doubts
+    assert doubt.startswith("8 extra images are also labelled images, such as")
+
+
+def test_what_does_not_go_together_is_refused(config, folder, digit_scenes):
+    source = write_boxes(folder, digit_scenes, list("0123456789"))
+    for share, number in ((0.05, 0), (0.95, 4)):
+        with pytest.raises(ValueError, match=rf"--extra-share {share} of a batch of 4 is {number} images"):
+            add_extra_images(config, source, share)
+    config.train_dataloader.sampler = dict(type="ClassAwareSampler")
+    with pytest.raises(ValueError, match=r"--extra mixes the images itself, and the training has a ClassAwareSampler"):
+        add_extra_images(config, source)
+
+
+def test_batches_are_not_grouped_and_wrappers_stay(config, folder, digit_scenes, tmp_path):
+    config.train_dataloader.batch_sampler = dict(type="AspectRatioBatchSampler")
+    inner = config.train_dataloader.dataset
+    inner.filter_cfg = dict(filter_empty_gt=True)
+    packing = inner.pipeline.pop()
+    config.train_dataloader.dataset = dict(
+        type="MultiImageMixDataset", dataset=inner, pipeline=[dict(type="MixUp", img_scale=(128, 128)), packing]
+    )
+    made = distilled(config, tmp_path)
+    (doubt,) = add_extra_images(made, str(folder)).doubts
+    assert doubt.startswith("batches are not grouped by aspect ratio") and "batch_sampler" not in made.train_dataloader
+    init_default_scope("mmdet")
+    mixed = DATASETS.build(made.train_dataloader.dataset).datasets[1]
+    assert type(mixed).__name__ == "MultiImageMixDataset" and len(mixed) == 4  # those without a box, too
+    assert mixed[0]["data_samples"].metainfo[UNLABELLED]
