@@ -6,6 +6,7 @@ from mmdet.testing import demo_mm_inputs
 
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.models.sources import UNLABELLED
 from tests.detectors import check_gradients, retinanet, step
 
 LOSSES = dict(pcka=dict(type="pcka_mmdet.PCKALoss", patch_size=1), mimic=dict(type="pcka_mmdet.MimicLoss"))
@@ -37,6 +38,10 @@ def test_step_with_a_gradient_at_every_pair(name):
     assert [pair.stride for pair in model.distiller.terms["pcka"]] == list(strides)
     batch = demo_mm_inputs(2, [[3, 128, 192]] * 2, num_items=[3, 3])
     step(model, check_gradients(model, batch))
+    batch["data_samples"][1].set_metainfo({UNLABELLED: True})
+    losses = model(**model.data_preprocessor(batch, True), mode="loss")
+    step(model, losses)
+    assert all(losses[f"distill.loss_{term.key}"] > 0 for term in model.distiller.all_terms)
 
 
 def test_a_detector_without_a_neck_is_refused():
