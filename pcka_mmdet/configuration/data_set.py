@@ -24,11 +24,15 @@ def all_innermost(dataset: dict) -> list[dict]:
     return [inner for part in dataset.get("datasets") or [] for inner in all_innermost(part)] or [dataset]
 
 
+def mixes_extra(loader: dict) -> bool:
+    """Whether `ExtraImagesSampler` mixes extra images, the second data set, with the labelled ones."""
+    kind = (loader.get("sampler") or {}).get("type")
+    return isinstance(kind, str) and kind.endswith("ExtraImagesSampler")
+
+
 def labelled_part(loader: dict) -> dict:
-    """The data set of a loader without the extra images that `ExtraImagesSampler` mixes in."""
-    sampler = (loader.get("sampler") or {}).get("type")
-    mixes = isinstance(sampler, str) and sampler.endswith("ExtraImagesSampler")
-    return loader["dataset"]["datasets"][0] if mixes else loader["dataset"]
+    """The data set of a loader without extra images."""
+    return loader["dataset"]["datasets"][0] if mixes_extra(loader) else loader["dataset"]
 
 
 def repeats(dataset: dict) -> int:

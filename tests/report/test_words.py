@@ -178,3 +178,15 @@ def test_each_seed_may_have_its_own_teacher(tmp_path):
     assert not are_unlike([first, second]) and are_unlike([first, deeper])
     (tmp_path / "b.py").unlink()
     assert are_unlike([first, second])
+
+
+def test_extra_images_are_named():
+    extra = dict(type="CocoDataset", data_prefix=dict(img="unlabelled"))
+    loader = dict(
+        batch_size=8,
+        sampler=dict(type="pcka_mmdet.ExtraImagesSampler", batch_size=8, extra=4),
+        dataset=dict(type="ConcatDataset", datasets=[dict(type="CocoDataset"), extra]),
+    )
+    mixed = Run(Path("a"), Config(dict(model=dict(type="RetinaNet"), train_dataloader=loader)))
+    (text,) = notes({STUDENT: [run("b")], DISTILLED: [mixed, mixed]}, [])
+    assert text == f"{DISTILLED}: 4 of 8 images in a batch are extra images of unlabelled."

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from pcka_mmdet.configuration.data_set import annotation_path, innermost
+from pcka_mmdet.configuration.data_set import annotation_path, innermost, mixes_extra
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import is_distillation, teachers_of
 from pcka_mmdet.configuration.nested import last_name, without
@@ -119,7 +119,8 @@ def headline(sides: Sides, scores: Scores) -> str:
 
 
 def notes(sides: Sides, left_out: Sequence[int]) -> list[str]:
-    """What limits the result: seeds that were left out, trainings of unlike settings or lengths, a test on val."""
+    """What limits or explains the result: seeds that were left out, trainings of unlike settings or lengths, extra
+    images, a test on val."""
     sentences = [f"Seeds of one side only are left out: {', '.join(map(str, left_out))}."] if left_out else []
     for name, runs in sides.items():
         if are_unlike(runs):
@@ -128,11 +129,24 @@ def notes(sides: Sides, left_out: Sequence[int]) -> list[str]:
     lengths = sorted({length for run in chain(*sides.values()) if (length := _length(run))})
     if len(lengths) > 1:
         sentences.append(f"The trainings differ in length ({', '.join(lengths)}), which changes the AP too.")
+    for name, runs in sides.items():
+        sentences += dict.fromkeys(f"{name}: {text}" for run in runs if (text := _extra_images(run)))
     loaders = [(run.config.get("val_dataloader"), run.config.get("test_dataloader")) for run in chain(*sides.values())]
     if any(val and test and annotation_path(val.dataset) == annotation_path(test.dataset) for val, test in loaders):
         of_val = "where they chose a setting or a checkpoint, AP and gain are too high"
         sentences.append(f"The test images are those of val: {of_val}.")
     return sentences
+
+
+def _extra_images(run: Run) -> str:
+    """The extra images of a training; empty without them."""
+    loader = run.config.get("train_dataloader") or {}
+    if not mixes_extra(loader):
+        return ""
+    extra = innermost(loader.dataset.datasets[1])
+    return (
+        f"{loader.sampler.extra} of {loader.batch_size} images in a batch are extra images of {extra.data_prefix.img}."
+    )
 
 
 def _length(run: Run) -> str:
