@@ -140,13 +140,12 @@ def notes(sides: Sides, left_out: Sequence[int]) -> list[str]:
 
 def _extra_images(run: Run) -> str:
     """The extra images of a training; empty without them."""
-    loader = run.config.get("train_dataloader") or {}
+    loader: dict = run.config.get("train_dataloader") or {}
     if not mixes_extra(loader):
         return ""
-    extra = innermost(loader.dataset.datasets[1])
-    return (
-        f"{loader.sampler.extra} of {loader.batch_size} images in a batch are extra images of {extra.data_prefix.img}."
-    )
+    folder = innermost(loader["dataset"]["datasets"][1])["data_prefix"]["img"]
+    number, batch = loader["sampler"]["extra"], loader["batch_size"]
+    return f"{number} of {batch} images in a batch are extra images of {folder}."
 
 
 def _length(run: Run) -> str:
