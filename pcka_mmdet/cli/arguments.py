@@ -102,6 +102,8 @@ def add_training_arguments(parser: argparse.ArgumentParser, config_is_optional: 
     parser.add_argument("--teacher-ckpt", metavar="FILE", help="weights of --teacher: file or URL")
     what = "losses with --teacher (default: both-heads, teacher-head or maps, as suits the pair)"
     parser.add_argument("--recipe", choices=RECIPES, help=what)
+    what = "the teacher sees images of N times the student's width and height"
+    parser.add_argument("--teacher-scale", type=positive, metavar="N", help=what)
     what = "extra images: with boxes as FILE.json:FOLDER, or a folder or list without labels, for the teacher alone"
     parser.add_argument("--extra", metavar="IMAGES", help=what)
     what = "share of the extra images in each batch (default: %(default)s)"
@@ -134,6 +136,8 @@ def training_config(args: argparse.Namespace) -> tuple[Config, str]:
         raise ValueError("give --teacher CONFIG and --teacher-ckpt FILE together")
     if args.recipe and not args.teacher:
         raise ValueError("--recipe needs --teacher; a distillation's config already holds its losses")
+    if args.teacher_scale:
+        args.cfg_options["model.teacher_scale"] = args.teacher_scale
     if not args.teacher:
         return runner_config(args), ""
     config, recipe = distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, args.cfg_options)

@@ -66,7 +66,7 @@ def maps_of_image(config: Config, checkpoints: Mapping[str, str], image: Path) -
     height, width = samples[0].img_shape
     unpadded = images[:, :, :height, :width]
     levels: dict[str, dict[str, Tensor]] = {}
-    for pair in pair_levels(neck_levels(model.student), neck_levels(model.teacher)):
+    for pair in pair_levels(neck_levels(model.student), neck_levels(model.teacher, model.teacher_scale)):
         index = dict.fromkeys(maps, pair.student.index) | {TEACHER: pair.teacher.index}
         levels[pair.name] = {name: crop_to_image(maps[name][index[name]], unpadded, images) for name in maps}
     return levels

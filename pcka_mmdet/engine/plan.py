@@ -114,6 +114,8 @@ def count_memory(model: FPNDistill, config: Config, size: Sequence[int]) -> Memo
     from mmdet.testing import demo_mm_inputs  # here: the rest runs without MMDetection
 
     halved = any(loss.get("images", 1) < 1 for loss in losses_of(config.model).values())  # of a single image it is all
+    if model.teacher_scale > 1:
+        raise ValueError("plan knows only teachers of the student's image size: set model.teacher_scale=1")
     images, student = 2 if halved else 1, model.student
     with_mask = bool(getattr(getattr(student, "roi_head", None), "with_mask", False))
     shapes = [(3, *size)] * images

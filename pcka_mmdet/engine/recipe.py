@@ -77,7 +77,8 @@ def distillation_config(
             teacher_classes = known_classes(teacher_config)
         except ValueError:  # they are in a file of another machine
             teacher_classes = None
-        recipe, reason = suitable_recipe(student_model, teacher_model, (known_classes(config), teacher_classes))
+        classes = known_classes(config), teacher_classes
+        recipe, reason = suitable_recipe(student_model, teacher_model, classes, config.model.get("teacher_scale", 1))
         lacks_neck = not (_has_neck(student_model) and _has_neck(teacher_model))
     config.model.update(recipe_settings(recipe, [teacher_model]))
     if lacks_neck:
@@ -94,14 +95,14 @@ def distillation_config(
 
 
 def suitable_recipe(
-    student: nn.Module, teacher: nn.Module, classes: tuple[Classes, Classes] = (None, None)
+    student: nn.Module, teacher: nn.Module, classes: tuple[Classes, Classes] = (None, None), scale: int = 1
 ) -> tuple[str, str]:
     """The recipe for a pair of detectors, and the reason.
 
     The teacher's head runs on the student's maps. If both heads have the same classes, anchors and box coder, the
     outputs of the student's head are compared with the teacher's too. Without the same classes, or without a
     teacher's head whose outputs are known, the neck maps are compared. See also `HeadReader.gradients_of_one_scale`.
-    `classes` are the names of the classes of both training sets, `None` where unknown.
+    `classes` are the names of the classes of both training sets, `None` where unknown. `scale` is the `teacher_scale`.
 
     Raises:
         ValueError: The student is a classifier.
@@ -126,7 +127,7 @@ def suitable_recipe(
     except ValueError as error:
         return "maps", _without_advice(error)
     try:
-        pairs = pair_levels(source_levels(student, "head"), source_levels(teacher, "head"))
+        pairs = pair_levels(source_levels(student, "head"), source_levels(teacher, "head", scale))
         difference = difference_of_heads(dense_head(student), dense_head(teacher), pairs)
     except ValueError as error:
         difference = _without_advice(error)

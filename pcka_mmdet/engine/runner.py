@@ -18,6 +18,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 from torch import nn
 
 from pcka_mmdet.configuration.nested import last_name
+from pcka_mmdet.configuration.pipeline_size import enlarge_images
 from pcka_mmdet.configuration.sentence import warn
 from pcka_mmdet.models import FPNDistill
 
@@ -57,7 +58,20 @@ def _end_processes() -> None:
 def build_training_set(runner: Runner) -> None:
     """Build the training loop with its data set, as `Runner.train` does first; a ValueError explains an empty set."""
     with explains_an_empty_set("train_dataloader"):
+        scale = _teacher_scale(runner)
+        if scale > 1 and isinstance(
+            runner._train_dataloader, dict
+        ):  # here, so that the student's config keeps its size
+            enlarge_images(runner._train_dataloader["dataset"], scale)
         runner.train_loop  # noqa: B018  (a property that builds)
+
+
+def _teacher_scale(runner: Runner) -> int:
+    """Side of the teachers' images over that of the student's."""
+    if isinstance(runner.model, dict):  # of a FlexibleRunner, which builds it later
+        return runner.model.get("teacher_scale", 1)
+    model = fpn_distill(runner)
+    return 1 if model is None else model.teacher_scale
 
 
 def unwrapped_model(runner: Runner) -> nn.Module:

@@ -6,7 +6,7 @@ identify a level: the first output of one neck has stride 4, that of another 8.
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,8 +29,15 @@ class Level:
     """
 
     index: int
-    stride: int | None
+    stride: int | float | None
     channels: int | None
+    scale: int = 1
+    """Side of the model's images over that of the student's; `stride` is in the student's pixels."""
+
+    @property
+    def own_stride(self) -> int | None:
+        """Stride in pixels of the model's own images."""
+        return self.stride and round(self.stride * self.scale)
 
     @property
     def name(self) -> str:
@@ -53,14 +60,14 @@ class LevelPair(NamedTuple):
         return self.student.name
 
 
-def source_levels(model: nn.Module, source: str) -> list[Level]:
-    """Levels of one of a model's sources (see `pcka_mmdet.models.sources`).
+def source_levels(model: nn.Module, source: str, scale: int = 1) -> list[Level]:
+    """Levels of one of a model's sources (see `pcka_mmdet.models.sources`). `scale` is that of `Level`.
 
     Raises:
         ValueError: The model lacks the source, or two levels have one stride.
     """
     if source == "backbone":
-        return _distinct(model, source, *_measured(model, lambda image: model.backbone(image)))
+        return _scaled(_distinct(model, source, *_measured(model, lambda image: model.backbone(image))), scale)
     if source == "logits":
         return [Level(0, None, _num_classes(model))]
     if source == "roi_head":
@@ -69,11 +76,12 @@ def source_levels(model: nn.Module, source: str) -> list[Level]:
         return [Level(i, None, None) for i in range(len(stages(model.roi_head, "bbox_head")))]
     if source == "head":
         dense_head(model)
-    return neck_levels(model)
+    return neck_levels(model, scale)
 
 
-def neck_levels(detector: nn.Module) -> list[Level]:
-    """Levels of a detector's neck: as its prior generator and neck declare, else as a dry run measures.
+def neck_levels(detector: nn.Module, scale: int = 1) -> list[Level]:
+    """Levels of a detector's neck: as its prior generator and neck declare, else as a dry run measures. `scale` is that
+    of `Level`.
 
     Raises:
         ValueError: The detector has no neck, or two levels have one stride.
@@ -89,7 +97,21 @@ def neck_levels(detector: nn.Module) -> list[Level]:
     else:
         measured, channels = _measured(detector, detector.extract_feat)
         strides = strides if len(strides) == len(measured) else measured
-    return _distinct(detector, "neck", strides, channels)
+    return _scaled(_distinct(detector, "neck", strides, channels), scale)
+
+
+def _scaled(levels: Sequence[Level], scale: int) -> list[Level]:
+    """Levels of a model whose images are larger than the student's."""
+    if scale == 1:
+        return list(levels)
+    return [
+        level if level.stride is None else replace(level, stride=_whole(level.stride / scale), scale=scale)
+        for level in levels
+    ]
+
+
+def _whole(number: float) -> int | float:
+    return int(number) if number == int(number) else number
 
 
 def read_strides(option: str, given: Any) -> str | list:

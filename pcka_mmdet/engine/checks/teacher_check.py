@@ -17,6 +17,7 @@ from pcka_mmdet.checkpoints.matching import summarise
 from pcka_mmdet.configuration import data_set
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import teachers_of
+from pcka_mmdet.configuration.pipeline_size import enlarge_images
 from pcka_mmdet.models.initial_weights import load_strictly
 from pcka_mmdet.models.sources import stages
 from pcka_mmdet.models.teacher.images import size_divisor
@@ -134,6 +135,8 @@ def _evaluation(config: Config, images: int | None, teacher: str | dict, metric:
         raise ValueError("--check-teacher needs a val_dataloader to evaluate the teacher on; there is none")
     evaluation = Config(copy.deepcopy({key: config[key] for key in config if key in KEPT or key.startswith("val_")}))
     evaluation.model = model_config(teacher)
+    if (scale := config.model.get("teacher_scale", 1)) > 1:
+        enlarge_images(evaluation.val_dataloader.dataset, scale)
     half = (evaluation.get("val_cfg") or {}).get("fp16", False)
     evaluation.val_cfg = dict(type="ValLoop", fp16=half)  # MMRazor's loop needs a distiller
     for evaluator in data_set.evaluators(evaluation, "val_evaluator").values():

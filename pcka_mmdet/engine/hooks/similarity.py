@@ -69,7 +69,7 @@ class SimilarityHook(Hook):
         if self._teacher is not self._model.teacher:  # several teachers follow one another
             self._teacher, self._levels, self._pairs = self._model.teacher, ([], []), []
             try:
-                levels = neck_levels(self._model.student), neck_levels(self._teacher)
+                levels = neck_levels(self._model.student), neck_levels(self._teacher, self._model.teacher_scale)
                 pairs = pair_levels(*levels)
             except ValueError as error:
                 print_log(f"the similarity of neck maps is not logged: {error}", "current")

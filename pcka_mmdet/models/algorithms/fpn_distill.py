@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.structures import BaseDataElement
@@ -21,7 +22,7 @@ from ..initial_weights import inherit, start_from_checkpoint
 from ..losses.level_loss import Batch
 from ..recipes import FROM_RECIPE, write_out_recipe
 from ..sources import UNLABELLED
-from ..teacher.images import Normalisation
+from ..teacher.images import Normalisation, pad_to_multiple, reduced, size_divisor
 from ..teacher.schedule import TeacherEntry, describe, read_teachers
 from ..teacher.teacher import Teacher
 from ..training_state import forked_rng, progress
@@ -55,6 +56,9 @@ class FPNDistill(NonfiniteGuard):
             With `None` loss weights are constant. By default the recipe's, else `None`.
         recipe: Name of the recipe that gives `distiller`, `balance` and `teacher_precision`; see
             `pcka_mmdet.models.recipes`.
+        teacher_scale: Side of the teachers' images over that of the student's, such as 2. `train` makes the images of
+            the training pipeline larger; the teachers see them, and the student sees them reduced. A level is paired
+            with the teacher's of as many of the student's pixels.
         data_preprocessor: Used where the student's config has none.
 
     Raises:
@@ -79,7 +83,10 @@ class FPNDistill(NonfiniteGuard):
         balance: dict | str | None = FROM_RECIPE,
         data_preprocessor: dict | nn.Module | None = None,
         recipe: str | None = None,
+        teacher_scale: int = 1,
     ):
+        if not isinstance(teacher_scale, int) or teacher_scale < 1:
+            raise ValueError(f"teacher_scale is a whole number from 1 on, got {teacher_scale!r}: write 2")
         if (teacher is None) == (not teachers) or (distiller is None and recipe is None):
             raise ValueError(
                 "FPNDistill needs a recipe or a distiller, and either teacher=... or teachers=[dict(...), ...]"
@@ -119,11 +126,19 @@ class FPNDistill(NonfiniteGuard):
                 Teacher(build_detector(entry.model, plain_norms=True), entry.checkpoint, **options) for entry in entries
             ]
             self.distiller = MODELS.build(settings["distiller"])
-            self.distiller.prepare(self.student, [teacher.detector for teacher in self._teachers], **(balance or {}))
+            detectors = [teacher.detector for teacher in self._teachers]
+            self.distiller.prepare(self.student, detectors, **(balance or {}), scale=teacher_scale)
             for index, teacher in enumerate(self._teachers):
                 teacher.check_sources(self.distiller.teacher_sources(index))
             for term in self.distiller.all_terms:
                 term.loss.check_models(self.student, self._teachers[term.sources.teacher_index])
+            if teacher_scale > 1 and (problem := self.distiller.problem_of_scale()):
+                raise ValueError(f"teacher_scale={teacher_scale}: {problem}")
+        if teacher_scale > 1 and getattr(self.data_preprocessor, "batch_augments", None):
+            raise ValueError(f"teacher_scale={teacher_scale} and data_preprocessor.batch_augments both resize: set one")
+        self.teacher_scale = teacher_scale
+        self._divisor = 1 if teacher_scale == 1 else size_divisor(student.eval())
+        student.train()
         self._schedule = [replace(entry, model=None) for entry in entries]
         self._normalisation = Normalisation.of(self.data_preprocessor)
         self.init_student = init_student
@@ -156,7 +171,10 @@ class FPNDistill(NonfiniteGuard):
         return self._teachers[(needed or teaching)[-1]]
 
     def teacher_maps(self, inputs: Tensor, data_samples: list[BaseDataElement] | None) -> Sequence[Tensor]:
-        """Maps of the teacher's neck for images `(B, 3, H, W)` in the student's normalisation."""
+        """Maps of the teacher's neck for the student's images `(B, 3, H, W)`, which `teacher_scale` enlarges."""
+        if self.teacher_scale > 1:
+            inputs = F.interpolate(inputs, scale_factor=self.teacher_scale, mode="bilinear")
+            data_samples = None
         return self._teacher(inputs, data_samples, self._normalisation)["neck"]
 
     @property
@@ -179,7 +197,14 @@ class FPNDistill(NonfiniteGuard):
     def loss(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None) -> dict[str, Tensor]:
         """Losses of the task (`student.*`) and the distillation (`distill.*`), and the latter's metrics."""
         inputs, data_samples, labelled = _labelled_first(inputs, data_samples)
-        steps = [self._teacher_step(index, inputs, data_samples) for index in range(len(self._teachers))]
+        of_teachers = inputs, data_samples
+        if self.teacher_scale > 1:
+            divisor = self._divisor * self.teacher_scale
+            inputs = pad_to_multiple(inputs, divisor, self._normalisation.pad_value)
+            of_teachers = inputs, data_samples
+            inputs, data_samples = reduced(inputs, data_samples, self.teacher_scale)
+        batch = dict(samples=data_samples, image_size=tuple(inputs.shape[2:]), student=self.student)
+        steps = [self._teacher_step(index, batch, *of_teachers) for index in range(len(self._teachers))]
         records = [step.record for step in steps]
         self.distiller.measure_labelled(labelled)
         with self.distiller.recorder.recording(labelled) as student:
@@ -201,21 +226,18 @@ class FPNDistill(NonfiniteGuard):
         losses.update({f"distill.{k}" if k.startswith("loss_") else k: v for k, v in distilled.items()})
         return losses
 
-    def _teacher_step(self, index: int, inputs: Tensor, data_samples: list[BaseDataElement] | None) -> TeacherStep:
-        """Run a teacher, unless its weight is 0, the distillation pauses, or no loss needs it."""
+    def _teacher_step(
+        self, index: int, batch: dict[str, Any], inputs: Tensor, data_samples: list[BaseDataElement] | None
+    ) -> TeacherStep:
+        """Run a teacher, unless its weight is 0, the distillation pauses, or no loss needs it. `batch` holds what a
+        `Batch` has of the student."""
         teacher, record = self._teachers[index], None
         weight, before = (self._schedule[index].weight_at(progress(ago)) for ago in (0, 1))
         if weight and not self.distillation_stopped and self.distiller.needs(index):
             sources = self.distiller.teacher_sources(index) | ({"neck"} if self.observe_maps else set())
             record = teacher(inputs, data_samples, self._normalisation, sources)
-        batch = Batch(
-            data_samples,
-            image_size=tuple(inputs.shape[2:]),
-            student=self.student,
-            teacher=teacher,
-            teacher_maps=record and record.get("neck"),
-            teacher_outputs=record and record.get("head"),
-        )
+        maps, outputs = (record and record.get(source) for source in ("neck", "head"))
+        batch = Batch(**batch, teacher=teacher, teacher_maps=maps, teacher_outputs=outputs)
         return TeacherStep(record, batch, weight, changed=bool(weight) != bool(before))
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -97,6 +97,7 @@ class FPNDistiller(BaseDistiller):
         student: nn.Module,
         teachers: Sequence[nn.Module],
         ratio: float | Mapping[str, float] | None = MappingProxyType({}),
+        scale: int = 1,
     ) -> None:
         """Pair the levels of student and teacher, build the losses, and register the recorder of the student's sources.
 
@@ -106,6 +107,7 @@ class FPNDistiller(BaseDistiller):
             ratio: Norm of the losses' gradient over the norm of the task's, at each source of the student: of all
                 losses together, or by name of the loss. Losses that are not named are not scaled. `None` scales none:
                 all are measured, for the log. See `GradientBalance`.
+            scale: Side of the teachers' images over that of the student's.
 
         Raises:
             ValueError: A model lacks a source, levels do not pair up, or an option names a level, a loss or a teacher
@@ -119,7 +121,7 @@ class FPNDistiller(BaseDistiller):
         for name, entry in entries.items():
             sources, student_key = entry.sources, entry.sources.student
             if sources not in self.levels:
-                teacher_levels = source_levels(teachers[sources.teacher_index], sources.teacher)
+                teacher_levels = source_levels(teachers[sources.teacher_index], sources.teacher, scale)
                 self.levels[sources] = source_levels(student, sources.student), teacher_levels
             if name in groups:
                 student_key = f"{sources.student}/{groups[name]}"
@@ -196,6 +198,14 @@ class FPNDistiller(BaseDistiller):
             suffix = f"_{source}" if len(self.balances) > 1 else ""
             metrics.update({f"{key}{suffix}": value for key, value in balance.metrics().items()})
         return {**results, **metrics}
+
+    def problem_of_scale(self) -> str | None:
+        """Why the losses cannot read teachers of larger images; `None` if they can."""
+        names = [name for name, terms in self.terms.items() if not terms[0].loss.reads_larger_images]
+        at_rois = [name for name, terms in self.terms.items() if terms[0].sources.student == "roi_head"]
+        if names := [*names, *at_rois]:
+            return f"the losses {names} read a RoI head, whose proposals are in pixels: leave them out"
+        return None
 
     def measure_labelled(self, labelled: int | None) -> None:
         """Balance by the gradients of the first images of this step's batch; `None`: of all."""

@@ -115,7 +115,8 @@ def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[
     if qualities[1] and not qualities[0]:
         return f"only the teacher's head scores the quality of boxes ({' and '.join(families)})"
     for pair in pairs:
-        priors = [_first_priors(head, level.index) for head, level in zip((student, teacher), pair, strict=True)]
+        heads = zip((student, teacher), pair, strict=True)
+        priors = [_first_priors(head, level.index) / level.scale for head, level in heads]
         if priors[0].shape != priors[1].shape or not torch.isclose(*priors).all():
             return "their heads have different anchors"
     return None

@@ -164,8 +164,8 @@ def compare_levels(
             )
         height, width = map(min, *sizes)
         outputs = (
-            reader.read([output[:, :, :height, :width] for output in side], pair.stride)
-            for reader, side in zip(readers, sides, strict=True)
+            reader.read([output[:, :, :height, :width] for output in side], level.own_stride)
+            for reader, side, level in zip(readers, sides, pair, strict=True)
         )
         sums.append(compare(readers[1], *outputs))
     return sums

@@ -57,6 +57,8 @@ class LevelLoss(nn.Module):
     """Whether both sides need equal numbers of channels; where they differ, `prepare` builds a connector."""
     needs_maps = False
     """Whether the loss refuses vectors, which a classifier's pooling neck gives."""
+    reads_larger_images = True
+    """Whether the teacher's images may be larger than the student's (`teacher_scale`)."""
     metric: str | None = None
     """Name of `similarity` in the log; without "loss"."""
 

@@ -38,6 +38,7 @@ class RoIHeadLoss(JointHeadLoss):
         proposals: Proposals of an image: those with the highest scores, at least 1.
     """
 
+    reads_larger_images = False
     metric = "similarity.roi_head"
     """1 - the mean of half of |p_s - p_t| over the proposals of all stages, in [0, 1]."""
 

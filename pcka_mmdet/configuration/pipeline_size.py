@@ -1,0 +1,65 @@
+"""The size of images in a pipeline."""
+
+from typing import Any
+
+from .nested import last_name, replaced
+
+SIZES: dict[str, tuple[str, ...]] = {
+    "CachedMixUp": ("img_scale",),
+    "CachedMosaic": ("img_scale",),
+    "CutOut": ("cutout_shape",),
+    "FilterAnnotations": ("min_gt_bbox_wh",),
+    "MixUp": ("img_scale",),
+    "Mosaic": ("img_scale",),
+    "Pad": ("size",),
+    "RandomAffine": ("border",),
+    "RandomChoiceResize": ("scales",),
+    "RandomCenterCropPad": ("crop_size",),
+    "RandomCrop": ("crop_size",),
+    "RandomResize": ("scale",),
+    "RandomShift": ("max_shift_px",),
+    "Resize": ("scale",),
+    "FixShapeResize": ("width", "height"),
+}
+"""Settings in pixels of MMDetection's transforms."""
+
+RESIZING = ("FixShapeResize", "RandomChoiceResize", "RandomResize", "Resize")
+
+RELATIVE = ("relative", "relative_range")
+"""Values of `crop_type` whose `crop_size` is a share of the image."""
+
+
+def enlarge_images(dataset: dict, factor: int) -> None:
+    """Multiply all sizes of a data set's transforms.
+
+    Args:
+        dataset: Config of the data set; it is changed.
+        factor: The factor.
+
+    Raises:
+        ValueError: No transform sets the size of the images.
+    """
+    found = {last_name(step["type"]) for step in _steps(dataset)}
+    if not found & set(RESIZING):
+        raise ValueError(
+            f"model.teacher_scale={factor} needs larger images, and no transform of the pipeline sets their size "
+            f"({', '.join(sorted(found))}): add dict(type='Resize', scale=(WIDTH, HEIGHT)), the student's size"
+        )
+    for step in _steps(dataset):
+        for key in SIZES.get(last_name(step["type"]), ()):
+            if step.get(key) is not None and step.get("crop_type") not in RELATIVE:
+                step[key] = _multiplied(step[key], factor)
+
+
+def _multiplied(value: Any, factor: int) -> Any:
+    return value * factor if isinstance(value, (int, float)) else replaced(value, lambda side: side * factor, int)
+
+
+def _steps(node: Any) -> list[dict]:
+    """All transforms in a data set, within wrappers and transforms too."""
+    if isinstance(node, dict):
+        inner = [step for value in node.values() for step in _steps(value)]
+        return [node, *inner] if isinstance(node.get("type"), (str, type)) and "pipeline" not in node else inner
+    if isinstance(node, (list, tuple)):
+        return [step for value in node for step in _steps(value)]
+    return []
