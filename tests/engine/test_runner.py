@@ -31,7 +31,9 @@ def test_several_processes_use_gloo_where_there_is_no_gpu_or_its_like(device, gl
 def test_a_training_has_our_hooks(monkeypatch):
     """Those of the config, else with their default options; the caller's come last."""
     given, more = SimilarityHook(), ProgressHook()
-    run = SimpleNamespace(hooks=[given], train_loop=None, train=lambda: None, logger=SimpleNamespace(info=print))
+    run = SimpleNamespace(
+        model=None, hooks=[given], train_loop=None, train=lambda: None, logger=SimpleNamespace(info=print)
+    )
     run.register_hook = run.hooks.append
     monkeypatch.setattr(training, "build_runner", lambda config: run)
     training._train(Config(), [], [], [more], None)

@@ -43,7 +43,9 @@ def test_the_config_kept_by_a_resumed_training_begins_one(monkeypatch):
 
         note()
         logger = SimpleNamespace(info=print)
-        run = SimpleNamespace(cfg=config, hooks=[], train_loop=None, train=note, dump_config=note, logger=logger)
+        run = SimpleNamespace(
+            model=None, cfg=config, hooks=[], train_loop=None, train=note, dump_config=note, logger=logger
+        )
         run.register_hook = run.hooks.append
         return run
 

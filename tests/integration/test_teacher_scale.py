@@ -41,6 +41,7 @@ def test_the_student_trains_and_is_tested_at_its_size(student, tmp_path):
     assert weights.keys() == torch.load(plain.last.checkpoint, weights_only=True)["state_dict"].keys()
 
 
+@pytest.mark.full  # two processes; the test before has all that they do
 def test_the_command(command, student, tmp_path):
     words = [student, "--teacher", "configs/demo/teacher.py", "--teacher-ckpt", "random", "--teacher-scale", "2"]
     said = command("tools/doctor.py", *words).stdout
