@@ -98,6 +98,7 @@ PYTHON = {
     "README.md": ["tests/integration/test_api.py"],
     "docs/configs.md": ["tests/test_readme.py"] * 5,
     "docs/losses.md": ["tests/test_readme.py"] * 2,
+    "docs/other-teachers.md": ["tests/pseudo_labels/test_other_frameworks.py"] * 2,
     "docs/own-detector.md": ["tests/integration/test_any_student.py", "tests/integration/test_plain_student.py"],
 }
 """By page, which test runs each of its Python blocks."""
