@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.atomic_write import atomic_write
 from pcka_mmdet.configuration.data_set import innermost, known_classes
-from pcka_mmdet.configuration.distillation import is_fpn_distill, student_model
+from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill, student_model
 from pcka_mmdet.configuration.images import ImageSet, read_images
 from pcka_mmdet.configuration.nested import last_name, walk
 
@@ -160,7 +160,10 @@ def _packing_pipeline(dataset: dict) -> list:
 
 def _ignore_crowds(config: Config) -> list[str]:
     """Let the assigners ignore anchors in unsure boxes. To those that cannot these are background: a doubt."""
-    assigners = [node for key, node in walk(student_model(config)) if key == "assigner" and isinstance(node, dict)]
+    student = student_model(config)
+    if is_distillation(config):
+        config.model.architecture = student  # `student_model` gives a copy
+    assigners = [node for key, node in walk(student) if key == "assigner" and isinstance(node, dict)]
     able = [one for one in assigners if last_name(one["type"]) in IGNORING]
     for assigner in able:
         if assigner.get("ignore_iof_thr", -1) <= 0:

@@ -142,6 +142,15 @@ def test_assigners_are_told_to_ignore_unsure_boxes(config, folder, digit_scenes)
     assert doubt.startswith("the student has no assigner, which ignores no box")
 
 
+@pytest.mark.parametrize("by_path", [False, True], ids=["dict", "path"])
+def test_the_assigners_of_a_distilled_student_too(config, folder, digit_scenes, tmp_path, by_path):
+    made = distilled(config, tmp_path)
+    if by_path:
+        made.model.architecture = dict(cfg_path=str(tmp_path / "student.py"))
+    assert add_extra_images(made, write_boxes(folder, digit_scenes, list("0123456789"), crowds=2)).doubts == []
+    assert made.model.architecture.train_cfg.assigner.ignore_iof_thr == 0.5
+
+
 def test_leaks_are_refused(config, folder, digit_scenes):
     with pytest.raises(ValueError, match=r"4 extra images are also in test_dataloader, such as .*test.*seen in the"):
         add_extra_images(config, str(digit_scenes / "test"))
