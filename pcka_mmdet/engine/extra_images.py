@@ -4,7 +4,7 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,9 +75,10 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
         doubts += _ignore_crowds(config)
     if loader.pop("batch_sampler", None):
         doubts.append("batches are not grouped by aspect ratio: each has its share of extra images")
-    extra = _extra_data_set(config, _write(config, content), images.root, classes, has_boxes)
+    extra = _extra_data_set(config, _write(config, content), images.root, has_boxes)
+    ignored = ["dataset_type", "task_name", "palette", "cumulative_sizes"]
     loader.dataset = dict(
-        type="ConcatDataset", datasets=[loader.dataset, extra], ignore_keys=["dataset_type", "task_name", "palette"]
+        type="pcka_mmdet.LabelledAndExtraImages", datasets=[loader.dataset, extra], ignore_keys=ignored
     )
     shuffle = sampler.get("shuffle", True)
     loader.sampler = dict(type="pcka_mmdet.ExtraImagesSampler", batch_size=batch_size, extra=number, shuffle=shuffle)
@@ -132,21 +133,32 @@ def _write(config: Config, content: dict) -> Path:
     return path
 
 
-def _extra_data_set(config: Config, file: Path, root: Path, classes: Sequence[str], has_boxes: bool) -> dict:
+def _extra_data_set(config: Config, file: Path, root: Path, has_boxes: bool) -> dict:
     """The first labelled data set, with its pipeline and wrappers, on the extra images."""
-    extra = copy.deepcopy(config.train_dataloader.dataset)
-    while "datasets" in extra:
-        extra = extra["datasets"][0]
+    extra = _first_part(copy.deepcopy(config.train_dataloader.dataset))
     inner = innermost(extra)
     if not DataSet("train_dataloader", file, inner, config.get("default_scope")).is_coco:
         inner["type"] = "mmdet.CocoDataset"
     for key in ("indices", "filter_cfg", "backend_args", "ann_subdir", "img_subdir"):
         inner.pop(key, None)
     inner.update(ann_file=str(file), data_root="", data_prefix=dict(img=str(root.resolve())))
-    inner["metainfo"] = {**(inner.get("metainfo") or {}), "classes": tuple(classes)}
+    # names in the order of the config, as those of the labelled images; the file's order numbers the labels
+    inner["metainfo"] = {**(inner.get("metainfo") or {}), "classes": known_classes(config)}
     if not has_boxes:
         _packing_pipeline(extra).append(dict(type="pcka_mmdet.MarkUnlabelled"))
+        for _, step in walk(extra):
+            if isinstance(step, dict) and last_name(step.get("type")) == "RandomCrop":
+                step["allow_negative_crop"] = True  # else it wants a box, and gives none of these images
     return extra
+
+
+def _first_part(dataset: dict) -> dict:
+    """A data set, in its wrappers, with only the first of the data sets that a `ConcatDataset` joins."""
+    if "datasets" in dataset:
+        return _first_part(dataset["datasets"][0])
+    if "dataset" in dataset:
+        dataset["dataset"] = _first_part(dataset["dataset"])
+    return dataset
 
 
 def _packing_pipeline(dataset: dict) -> list:

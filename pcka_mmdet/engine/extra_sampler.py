@@ -1,17 +1,49 @@
-"""Batches of labelled and extra images, and the mark of images without labels."""
+"""Labelled and extra images: their data set, their batches, and the mark of images without labels."""
 
+import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
+from typing import Any
 
 import torch
 from mmcv.transforms import BaseTransform
-from mmengine.dataset import ConcatDataset
+from mmengine.dataset import Compose, ConcatDataset
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
 from pcka_mmdet.models.sources import UNLABELLED
-from pcka_mmdet.registry import DATA_SAMPLERS, TRANSFORMS
+from pcka_mmdet.registry import DATA_SAMPLERS, DATASETS, TRANSFORMS
+
+
+@DATASETS.register_module()
+class LabelledAndExtraImages(ConcatDataset):
+    """The labelled images, then the extra ones. Hooks that change the pipeline during the training change both."""
+
+    @property
+    def pipeline(self) -> Any:
+        return self.datasets[0].pipeline
+
+    @pipeline.setter
+    def pipeline(self, pipeline: Any) -> None:
+        """Set by `PipelineSwitchHook`."""
+        labelled, extra = self.datasets
+        marks = [step for step in _transforms(extra.pipeline) if isinstance(step, MarkUnlabelled)]
+        labelled.pipeline = pipeline
+        extra.pipeline = Compose([*copy.deepcopy(_transforms(pipeline)), *marks])
+        if marks:
+            for step in extra.pipeline.transforms:
+                if hasattr(step, "allow_negative_crop"):  # else it wants a box
+                    step.allow_negative_crop = True
+
+    def update_skip_type_keys(self, skip_type_keys: Sequence[str]) -> None:
+        """Called by `YOLOXModeSwitchHook`."""
+        for part in self.datasets:
+            part.update_skip_type_keys(skip_type_keys)
+
+
+def _transforms(pipeline: Any) -> list:
+    return list(getattr(pipeline, "transforms", pipeline))
 
 
 @DATA_SAMPLERS.register_module()
