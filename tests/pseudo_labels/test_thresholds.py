@@ -98,3 +98,10 @@ def test_a_teacher_that_finds_nothing(annotations):
 
 def test_one_threshold_for_all():
     assert [(one.name, one.sure, one.unsure) for one in fixed(["a", "b"], 0.4)] == [("a", 0.4, 0.4), ("b", 0.4, 0.4)]
+
+
+def test_labelled_images_without_an_object_are_refused(annotations):
+    content = json.loads(annotations.read_text())
+    annotations.write_text(json.dumps(dict(content, annotations=[])))
+    with pytest.raises(ValueError, match=r"val.json' has no object .*: thresholds cannot be chosen. Give --val"):
+        choose(annotations, cats([0.9], []), IDS, list(IDS), None)
