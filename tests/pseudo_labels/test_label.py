@@ -13,12 +13,12 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from rich.console import Console
 
+from pcka_mmdet import pseudo_label
 from pcka_mmdet.cli import make_parser
 from pcka_mmdet.cli.pseudo_label import run, show
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.demo.config import move_data_root
 from pcka_mmdet.pseudo_labels import detect, label
-from pcka_mmdet.pseudo_labels.label import pseudo_label
 from pcka_mmdet.pseudo_labels.sources import ResultFiles
 from tests.programs import ForkedProgram
 
