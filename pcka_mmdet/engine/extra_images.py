@@ -47,7 +47,7 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
     Raises:
         FileNotFoundError: A file or an image is missing.
         ValueError: The images are those of val or test, or have no known class; the images have no labels and there is
-            no distillation; or a batch is too small for the share.
+            no distillation; boxes have no masks and the student needs them; or a batch is too small for the share.
     """
     if source is None or share == 0:
         return Extra()
@@ -71,6 +71,12 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
             "first by pcka-mmdet pseudo-label"
         )
     doubts += of_classes
+    without = sum(not box.get("segmentation") for box in content["annotations"])
+    if without and any(key == "with_mask" and value for key, value in walk(loader.dataset)):
+        raise ValueError(
+            f"the student trains on masks, and {without} boxes of {images.source!r} have none: take a student of "
+            "boxes, or with --teacher the images without boxes"
+        )
     if any(box["iscrowd"] for box in content["annotations"]):
         doubts += _ignore_crowds(config)
     if loader.pop("batch_sampler", None):

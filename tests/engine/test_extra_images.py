@@ -172,6 +172,12 @@ def test_what_does_not_go_together_is_refused(config, folder, digit_scenes):
         add_extra_images(config, source)
 
 
+def test_boxes_without_masks_are_refused_for_a_student_of_masks(config, folder, digit_scenes):
+    config.train_dataloader.dataset.pipeline[1].with_mask = True
+    with pytest.raises(ValueError, match=r"the student trains on masks, and \d+ boxes of .* have none: take a student"):
+        add_extra_images(config, write_boxes(folder, digit_scenes, list("0123456789")))
+
+
 def test_batches_are_not_grouped_and_wrappers_stay(config, folder, digit_scenes, tmp_path):
     config.train_dataloader.batch_sampler = dict(type="AspectRatioBatchSampler")
     inner = config.train_dataloader.dataset
