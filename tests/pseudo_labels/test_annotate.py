@@ -44,6 +44,8 @@ def test_boxes_are_cut_to_their_image():
     assert only["bbox"] == [0, 40, 15, 10] and only["area"] == pytest.approx(150)
 
 
-def test_an_unsure_box_that_would_hide_a_sure_one_is_left_out():
-    content, counts = made(Detection((10, 10, 20, 20), 0.9, "cat"), Detection((11, 11, 20, 20), 0.5, "cat"))
+@pytest.mark.parametrize("unsure", [(11, 11, 20, 20), (0, 0, 50, 50)], ids=["equal", "around"])
+def test_an_unsure_box_that_would_hide_a_sure_one_is_left_out(unsure):
+    """An anchor of the sure box that is half within an ignored one is ignored, however large that is."""
+    content, counts = made(Detection((10, 10, 20, 20), 0.9, "cat"), Detection(unsure, 0.5, "cat"))
     assert [one["iscrowd"] for one in content["annotations"]] == [0] and counts.unsure == 0
