@@ -79,7 +79,8 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
         )
     if any(box["iscrowd"] for box in content["annotations"]):
         doubts += _ignore_crowds(config)
-    if loader.pop("batch_sampler", None):
+    if grouped := loader.pop("batch_sampler", None):
+        loader.drop_last = grouped.get("drop_last", False)
         doubts.append("batches are not grouped by aspect ratio: each has its share of extra images")
     extra = _extra_data_set(config, _write(config, content), images.root, has_boxes)
     ignored = ["dataset_type", "task_name", "palette", "cumulative_sizes"]
@@ -87,7 +88,8 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
         type="pcka_mmdet.LabelledAndExtraImages", datasets=[loader.dataset, extra], ignore_keys=ignored
     )
     shuffle = sampler.get("shuffle", True)
-    loader.sampler = dict(type="pcka_mmdet.ExtraImagesSampler", batch_size=batch_size, extra=number, shuffle=shuffle)
+    options = dict(batch_size=batch_size, extra=number, shuffle=shuffle, drop_last=loader.get("drop_last", False))
+    loader.sampler = dict(type="pcka_mmdet.ExtraImagesSampler", **options)
     what = "with boxes" if has_boxes else "without labels, for the distillation alone"
     note = (
         f"a step of each process has {batch_size - number} labelled and {number} extra images: {len(images.entries)} "

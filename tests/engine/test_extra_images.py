@@ -64,7 +64,9 @@ def test_boxes_are_read_with_the_students_classes(config, folder, digit_scenes):
     assert extra.doubts == []
     assert extra.notes == [f"a step of each process has 2 labelled and 2 extra images: 4 with boxes ({source})"]
     loader = config.train_dataloader
-    assert loader.sampler == dict(type="pcka_mmdet.ExtraImagesSampler", batch_size=4, extra=2, shuffle=True)
+    assert loader.sampler == dict(
+        type="pcka_mmdet.ExtraImagesSampler", batch_size=4, extra=2, shuffle=True, drop_last=False
+    )
     init_default_scope("mmdet")
     dataset = DATASETS.build(loader.dataset)
     assert [len(part) for part in dataset.datasets] == [8, 4]
@@ -179,7 +181,7 @@ def test_boxes_without_masks_are_refused_for_a_student_of_masks(config, folder, 
 
 
 def test_batches_are_not_grouped_and_wrappers_stay(config, folder, digit_scenes, tmp_path):
-    config.train_dataloader.batch_sampler = dict(type="AspectRatioBatchSampler")
+    config.train_dataloader.batch_sampler = dict(type="AspectRatioBatchSampler", drop_last=True)
     inner = config.train_dataloader.dataset
     inner.filter_cfg = dict(filter_empty_gt=True)
     packing = inner.pipeline.pop()
@@ -189,6 +191,7 @@ def test_batches_are_not_grouped_and_wrappers_stay(config, folder, digit_scenes,
     made = distilled(config, tmp_path)
     (doubt,) = add_extra_images(made, str(folder)).doubts
     assert doubt.startswith("batches are not grouped by aspect ratio") and "batch_sampler" not in made.train_dataloader
+    assert made.train_dataloader.drop_last and made.train_dataloader.sampler.drop_last
     init_default_scope("mmdet")
     mixed = DATASETS.build(made.train_dataloader.dataset).datasets[1]
     assert type(mixed).__name__ == "MultiImageMixDataset" and len(mixed) == 4  # those without a box, too
