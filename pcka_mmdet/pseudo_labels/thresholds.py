@@ -136,7 +136,4 @@ def _filled(thresholds: list[Threshold]) -> list[Threshold]:
     if not chosen:
         return thresholds
     sure, unsure = (float(np.median([getattr(one, side) for one in chosen])) for side in ("sure", "unsure"))
-    return [
-        one if one.objects else Threshold(one.name, sure, min(sure, unsure), math.nan, math.nan, 0)
-        for one in thresholds
-    ]
+    return [one if one.objects else Threshold(one.name, sure, unsure, math.nan, math.nan, 0) for one in thresholds]

@@ -213,6 +213,19 @@ def test_the_parts_of_a_repeated_concatenation_are_not_extra_images(config, fold
         assert names == {folder}
 
 
+def test_boxes_need_no_area_and_no_iscrowd(config, folder, digit_scenes):
+    """Of a file that another tool wrote; MMDetection reads both."""
+    source = write_boxes(folder, digit_scenes, list("0123456789"))
+    file = folder.parent / "boxes.json"
+    content = json.loads(file.read_text())
+    for box in content["annotations"]:
+        del box["area"], box["iscrowd"]
+    file.write_text(json.dumps(content))
+    add_extra_images(config, source)
+    written = json.loads(Path(config.train_dataloader.dataset.datasets[1].ann_file).read_text())["annotations"]
+    assert written and all(box["area"] == box["bbox"][2] * box["bbox"][3] and box["iscrowd"] == 0 for box in written)
+
+
 def test_classes_in_another_order_than_in_the_file(config, folder, digit_scenes):
     """The student's labels are numbered as in its file; its names stay those of its config, one for all images."""
     classes = tuple("1023456789")

@@ -38,6 +38,11 @@ def test_sure_boxes_are_objects_and_unsure_ones_are_ignored():
     assert (counts.images, counts.sure, counts.unsure, counts.empty) == (3, dict(cat=1, dog=0, bird=0), 1, 2)
 
 
+def test_an_image_with_unsure_boxes_alone_counts_as_one_without_a_box():
+    _, counts = made(Detection((60, 10, 20, 20), 0.59, "cat"))
+    assert (counts.unsure, counts.empty) == (1, 3)
+
+
 def test_boxes_are_cut_to_their_image():
     content, _ = made(Detection((-5, 40, 20, 30), 0.9, "cat"), Detection((99.5, 10, 20, 20), 0.9, "cat"))
     (only,) = content["annotations"]  # the other one has half a pixel left

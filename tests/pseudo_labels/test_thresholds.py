@@ -66,6 +66,8 @@ def test_a_wanted_precision_takes_the_lowest_score_that_has_it(annotations):
     right, wrong = [0.9, 0.8, 0.7, 0.6, 0.3], [0.75, 0.5, 0.4]
     cat, *_ = choose(annotations, cats(right, wrong), IDS, list(IDS), 0.8).thresholds
     assert (cat.sure, cat.precision) == (0.6, 0.8)  # 0.75 at a score of 0.7, and again 4 of 5 at 0.6
+    low, *_ = choose(annotations, cats([0.9, 0.8], [0.5, 0.4, 0.3]), IDS, list(IDS), 0.4).thresholds
+    assert low.sure == low.unsure == 0.3  # below the best F2, at 0.8
     nothing, *_ = choose(annotations, cats([0.5], [0.9]), IDS, list(IDS), 0.8).thresholds
     assert nothing.sure == nothing.unsure == math.inf
 
