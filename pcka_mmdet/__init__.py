@@ -9,15 +9,19 @@ from typing import Any
 from .compat import activate
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "distill", "load_student"]
+__all__ = ["__version__", "distill", "load_student", "pseudo_label"]
 
 activate()
 
 
 def __getattr__(name: str) -> Any:
-    """Import `pcka_mmdet.api` when one of its functions is used."""
+    """Import a function of the package when it is used."""
     if name in ("distill", "load_student"):
         from . import api
 
         return getattr(api, name)
+    if name == "pseudo_label":
+        from .pseudo_labels.label import pseudo_label
+
+        return pseudo_label
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

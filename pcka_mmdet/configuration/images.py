@@ -46,18 +46,16 @@ def read_images(source: str) -> ImageSet:
         ValueError: There is no image, one is listed twice or damaged, or a file is not in its format.
     """
     file, _, folder = source.partition(".json:")
-    if folder:
-        return _of_coco(source, Path(f"{file}.json"), Path(folder))
-    path = Path(source)
+    path = Path(f"{file}.json" if folder else source)
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
         if not files:
             raise ValueError(f"there is no image in {source!r} or its folders: it needs {', '.join(SUFFIXES)}")
         return _of_files(source, path, [str(file.relative_to(path)) for file in files])
     if not path.is_file():
-        raise FileNotFoundError(f"there is no folder or file {source!r} (the current directory is {Path.cwd()})")
+        raise FileNotFoundError(f"there is no folder or file {str(path)!r} (the current directory is {Path.cwd()})")
     if path.suffix == ".json":
-        return _of_coco(source, path, path.parent)
+        return _of_coco(source, path, Path(folder) if folder else path.parent)
     if path.suffix == ".txt":
         names = [line.strip() for line in path.read_text().splitlines() if line.strip()]
         if not names:
@@ -79,8 +77,10 @@ def _of_files(source: str, root: Path, names: Sequence[str]) -> ImageSet:
 
 
 def _of_coco(source: str, file: Path, root: Path) -> ImageSet:
+    with file.open() as stream:  # an error of its JSON then names it
+        content = json.load(stream)
     try:
-        listed = json.loads(file.read_text())["images"]
+        listed = content["images"]
         entries = [{key: image[key] for key in ("id", "file_name", "width", "height")} for image in listed]
     except (KeyError, TypeError) as error:
         raise ValueError(

@@ -4,7 +4,7 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.atomic_write import atomic_write
 from pcka_mmdet.configuration.data_set import innermost, known_classes
-from pcka_mmdet.configuration.distillation import is_fpn_distill, student_model
+from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill, student_model
 from pcka_mmdet.configuration.images import ImageSet, read_images
 from pcka_mmdet.configuration.nested import last_name, walk
 
@@ -47,7 +47,7 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
     Raises:
         FileNotFoundError: A file or an image is missing.
         ValueError: The images are those of val or test, or have no known class; the images have no labels and there is
-            no distillation; or a batch is too small for the share.
+            no distillation; boxes have no masks and the student needs them; or a batch is too small for the share.
     """
     if source is None or share == 0:
         return Extra()
@@ -71,16 +71,25 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
             "first by pcka-mmdet pseudo-label"
         )
     doubts += of_classes
+    without = sum(not box.get("segmentation") for box in content["annotations"])
+    if without and any(key == "with_mask" and value for key, value in walk(loader.dataset)):
+        raise ValueError(
+            f"the student trains on masks, and {without} boxes of {images.source!r} have none: take a student of "
+            "boxes, or with --teacher the images without boxes"
+        )
     if any(box["iscrowd"] for box in content["annotations"]):
         doubts += _ignore_crowds(config)
-    if loader.pop("batch_sampler", None):
+    if grouped := loader.pop("batch_sampler", None):
+        loader.drop_last = grouped.get("drop_last", False)
         doubts.append("batches are not grouped by aspect ratio: each has its share of extra images")
-    extra = _extra_data_set(config, _write(config, content), images.root, classes, has_boxes)
+    extra = _extra_data_set(config, _write(config, content), images.root, has_boxes)
+    ignored = ["dataset_type", "task_name", "palette", "cumulative_sizes"]
     loader.dataset = dict(
-        type="ConcatDataset", datasets=[loader.dataset, extra], ignore_keys=["dataset_type", "task_name", "palette"]
+        type="pcka_mmdet.LabelledAndExtraImages", datasets=[loader.dataset, extra], ignore_keys=ignored
     )
     shuffle = sampler.get("shuffle", True)
-    loader.sampler = dict(type="pcka_mmdet.ExtraImagesSampler", batch_size=batch_size, extra=number, shuffle=shuffle)
+    options = dict(batch_size=batch_size, extra=number, shuffle=shuffle, drop_last=loader.get("drop_last", False))
+    loader.sampler = dict(type="pcka_mmdet.ExtraImagesSampler", **options)
     what = "with boxes" if has_boxes else "without labels, for the distillation alone"
     note = (
         f"a step of each process has {batch_size - number} labelled and {number} extra images: {len(images.entries)} "
@@ -132,21 +141,32 @@ def _write(config: Config, content: dict) -> Path:
     return path
 
 
-def _extra_data_set(config: Config, file: Path, root: Path, classes: Sequence[str], has_boxes: bool) -> dict:
+def _extra_data_set(config: Config, file: Path, root: Path, has_boxes: bool) -> dict:
     """The first labelled data set, with its pipeline and wrappers, on the extra images."""
-    extra = copy.deepcopy(config.train_dataloader.dataset)
-    while "datasets" in extra:
-        extra = extra["datasets"][0]
+    extra = _first_part(copy.deepcopy(config.train_dataloader.dataset))
     inner = innermost(extra)
     if not DataSet("train_dataloader", file, inner, config.get("default_scope")).is_coco:
         inner["type"] = "mmdet.CocoDataset"
     for key in ("indices", "filter_cfg", "backend_args", "ann_subdir", "img_subdir"):
         inner.pop(key, None)
     inner.update(ann_file=str(file), data_root="", data_prefix=dict(img=str(root.resolve())))
-    inner["metainfo"] = {**(inner.get("metainfo") or {}), "classes": tuple(classes)}
+    # names in the order of the config, as those of the labelled images; the file's order numbers the labels
+    inner["metainfo"] = {**(inner.get("metainfo") or {}), "classes": known_classes(config)}
     if not has_boxes:
         _packing_pipeline(extra).append(dict(type="pcka_mmdet.MarkUnlabelled"))
+        for _, step in walk(extra):
+            if isinstance(step, dict) and last_name(step.get("type")) == "RandomCrop":
+                step["allow_negative_crop"] = True  # else it wants a box, and gives none of these images
     return extra
+
+
+def _first_part(dataset: dict) -> dict:
+    """A data set, in its wrappers, with only the first of the data sets that a `ConcatDataset` joins."""
+    if "datasets" in dataset:
+        return _first_part(dataset["datasets"][0])
+    if "dataset" in dataset:
+        dataset["dataset"] = _first_part(dataset["dataset"])
+    return dataset
 
 
 def _packing_pipeline(dataset: dict) -> list:
@@ -160,7 +180,10 @@ def _packing_pipeline(dataset: dict) -> list:
 
 def _ignore_crowds(config: Config) -> list[str]:
     """Let the assigners ignore anchors in unsure boxes. To those that cannot these are background: a doubt."""
-    assigners = [node for key, node in walk(student_model(config)) if key == "assigner" and isinstance(node, dict)]
+    student = student_model(config)
+    if is_distillation(config):
+        config.model.architecture = student  # `student_model` gives a copy
+    assigners = [node for key, node in walk(student) if key == "assigner" and isinstance(node, dict)]
     able = [one for one in assigners if last_name(one["type"]) in IGNORING]
     for assigner in able:
         if assigner.get("ignore_iof_thr", -1) <= 0:

@@ -59,10 +59,11 @@ def build_training_set(runner: Runner) -> None:
     """Build the training loop with its data set, as `Runner.train` does first; a ValueError explains an empty set."""
     with explains_an_empty_set("train_dataloader"):
         scale = _teacher_scale(runner)
-        if scale > 1 and isinstance(
-            runner._train_dataloader, dict
-        ):  # here, so that the student's config keeps its size
+        if scale > 1 and isinstance(runner._train_dataloader, dict):  # here: the student's config keeps its size
             enlarge_images(runner._train_dataloader["dataset"], scale)
+            for hook in runner.hooks:
+                if hasattr(hook, "switch_pipeline"):  # MMDetection's PipelineSwitchHook
+                    enlarge_images(dict(pipeline=hook.switch_pipeline), scale)
         runner.train_loop  # noqa: B018  (a property that builds)
 
 

@@ -10,7 +10,7 @@ from .detections import Detection, Detections, overlap
 from .thresholds import Threshold
 
 HIDDEN = 0.5
-"""IoU from which an unsure box is left out, since it would hide a sure one."""
+"""Share of a sure box within an unsure one, above which the latter is left out: its anchors would be ignored."""
 
 SMALLEST = 1.0
 """Pixels of a side, below which MMDetection leaves a box out."""
@@ -66,8 +66,8 @@ def _within(one: Detection, entry: dict) -> Detection:
 
 
 def _not_hiding(doubtful: Sequence[Detection], sure: Sequence[Detection]) -> Iterator[Detection]:
-    overlaps = overlap([one.bbox for one in doubtful], [one.bbox for one in sure])
-    yield from (one for one, row in zip(doubtful, overlaps, strict=True) if row.max(initial=0.0) <= HIDDEN)
+    shares = overlap([one.bbox for one in sure], [one.bbox for one in doubtful], within=True)
+    yield from (one for one, hidden in zip(doubtful, shares.T, strict=True) if hidden.max(initial=0.0) <= HIDDEN)
 
 
 def _annotation(number: int, image: int | str, category: int, one: Detection, crowd: int) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Run a detector over images, and keep its detections as they come, so that an interrupted run goes on."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from mmengine.config import Config
 from mmengine.dist import barrier, get_rank, is_main_process
@@ -34,7 +34,7 @@ class DetectionWriter(Hook):
     """
 
     def __init__(self, folder: Path):
-        self.file = folder / f"{get_rank()}_{os.getpid()}.jsonl"
+        self.file = folder / f"{get_rank()}_{uuid4().hex}.jsonl"  # no process ids: those of containers repeat
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         with self.file.open("a") as file:

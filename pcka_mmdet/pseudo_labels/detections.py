@@ -96,8 +96,8 @@ def as_box(numbers: Iterable[float]) -> Box:
     return x, y, width, height
 
 
-def overlap(boxes: Sequence[Box], others: Sequence[Box]) -> np.ndarray:
-    """IoU of N boxes with M others, `(N, M)`."""
+def overlap(boxes: Sequence[Box], others: Sequence[Box], within: bool = False) -> np.ndarray:
+    """IoU of N boxes with M others, `(N, M)`; or, with `within`, the share of each box's area in the others."""
     if not len(boxes) or not len(others):
         return np.zeros((len(boxes), len(others)))
-    return iou(np.array(boxes, dtype=float), np.array(others, dtype=float), [0] * len(others))
+    return iou(np.array(boxes, dtype=float), np.array(others, dtype=float), [int(within)] * len(others))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 
 from pcka_mmdet.checkpoints.atomic_write import atomic_write
@@ -70,12 +71,14 @@ def pseudo_label(
     out = Path(out)
     parts = out.with_name(f"{out.name}.parts")
     source: Source
+    default_val: Config | None = None
     if isinstance(teachers, ResultFiles):
-        source, default_val = teachers, None
+        source = teachers
     else:
         options = {"launcher": launcher, **(cfg_options or {})}
         sides = [(str(config), str(checkpoint)) for config, checkpoint in teachers]
-        source, default_val = Detectors(sides, parts, options, tta), sides[0][0]
+        source = detectors = Detectors(sides, parts, options, tta)
+        default_val = detectors.configs[0]
     unlabelled = read_images(str(images))
     if threshold is None:
         labelled = labelled_images(val or default_val)
@@ -96,6 +99,7 @@ def pseudo_label(
     }
     found = source.on_images(unlabelled, category_ids)
     content, counts = annotate(unlabelled, found, quality.thresholds, category_ids, info)
+    barrier()  # all have read the parts
     if is_main_process():
         atomic_write(out, json.dumps(content).encode())
         shutil.rmtree(parts, ignore_errors=True)

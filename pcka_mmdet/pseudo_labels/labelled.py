@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from mmengine.config import Config
+
 from pcka_mmdet.configuration.data_set import annotation_file, innermost
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.configuration.images import ImageSet, read_images
@@ -28,7 +30,7 @@ class Labelled:
         return {category["name"]: category["id"] for category in categories}
 
 
-def labelled_images(val: str | Path | None) -> Labelled:
+def labelled_images(val: str | Path | Config | None) -> Labelled:
     """The images of a COCO file, `FILE.json:FOLDER`, or of the `val_dataloader` of a config.
 
     Raises:
@@ -37,9 +39,9 @@ def labelled_images(val: str | Path | None) -> Labelled:
     """
     if val is None:
         raise ValueError(f"thresholds are chosen on labelled images: {GIVE_VAL}")
-    source = str(val)
-    if not source.endswith(".json") and ".json:" not in source:
-        config = load_config(source)
+    source = str(val.filename if isinstance(val, Config) else val)
+    if isinstance(val, Config) or (not source.endswith(".json") and ".json:" not in source):
+        config = val if isinstance(val, Config) else load_config(source)
         if not config.get("val_dataloader"):
             raise ValueError(f"{source!r} has no val_dataloader: {GIVE_VAL}")
         dataset = innermost(config.val_dataloader.dataset)

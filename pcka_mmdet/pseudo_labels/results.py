@@ -1,6 +1,7 @@
 """Detections from a file in COCO's results format, of any framework or service."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ def read_classes(file: Path) -> dict[str, str | None]:
     Raises:
         ValueError: It is not an object of that kind.
     """
-    content = json.loads(file.read_text())
+    content = _read(file)
     values = content.values() if isinstance(content, dict) else [0]
     if not all(isinstance(name, str) or name is None for name in values):
         raise ValueError(f'{str(file)!r} is no map of classes: write {{"their name or id": "our name", ...}}')
@@ -45,7 +46,7 @@ def read_results(
     """
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {str(file)!r} of detections (the current directory is {Path.cwd()})")
-    rows = json.loads(file.read_text())
+    rows = _read(file)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         kind = "an annotation file" if isinstance(rows, dict) and "annotations" in rows else "not in that format"
         raise ValueError(f"{str(file)!r} is {kind}; detections are {FORMAT}")
@@ -63,6 +64,11 @@ def read_results(
     return found
 
 
+def _read(file: Path) -> Any:
+    with file.open() as stream:  # an error of its JSON then names it
+        return json.load(stream)
+
+
 def _refuse_incomplete(file: Path, rows: Sequence[dict]) -> None:
     for key in ("image_id", "category_id", "bbox", "score"):
         lacking = [row for row in rows if key not in row]
@@ -70,8 +76,8 @@ def _refuse_incomplete(file: Path, rows: Sequence[dict]) -> None:
             raise ValueError(f"{len(lacking)} of {len(rows)} rows of {str(file)!r} lack {key!r}: it needs {FORMAT}")
     for row in rows:
         numbers = row["bbox"] if isinstance(row["bbox"], list) and len(row["bbox"]) == 4 else ["none"]
-        if not all(isinstance(side, (int, float)) for side in [*numbers, row["score"]]):
-            raise ValueError(f"{str(file)!r} has the row {row}: bbox is four numbers, and score is one")
+        if not all(isinstance(side, (int, float)) and math.isfinite(side) for side in [*numbers, row["score"]]):
+            raise ValueError(f"{str(file)!r} has the row {row}: bbox is four numbers, and score is one, all finite")
         if not 0 <= row["score"] <= 1:
             raise ValueError(f"{str(file)!r} has the score {row['score']}: scores are from 0 to 1")
 

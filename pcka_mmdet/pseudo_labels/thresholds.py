@@ -71,7 +71,7 @@ def choose(
         precision: The wanted precision; `None` takes the best F1.
 
     Raises:
-        ValueError: The teacher knows none of the classes.
+        ValueError: The teacher knows none of the classes, or the file has no object of those that it knows.
     """
     names = [name for name in category_ids if name in known]
     if not names:
@@ -89,6 +89,11 @@ def choose(
         for box in boxes:
             found[labels[box.label]].append((box.score or 0.0, box.correct))
     objects = Counter(labels[box.label] for boxes in matches.objects.values() for box in boxes)
+    if not any(objects[name] for name in names):
+        raise ValueError(
+            f"{str(annotations)!r} has no object of {names}: thresholds cannot be chosen. Give --val FILE.json:FOLDER "
+            "of images with objects, or --threshold SCORE"
+        )
     thresholds = [_threshold(name, found[name], objects[name], precision) for name in names]
     ap = mean_over_classes(matches.average_precision(np.ones((1, len(matches.images)))))[0]
     return Quality(float(ap), _filled(thresholds), [name for name in category_ids if name not in names])
@@ -131,7 +136,4 @@ def _filled(thresholds: list[Threshold]) -> list[Threshold]:
     if not chosen:
         return thresholds
     sure, unsure = (float(np.median([getattr(one, side) for one in chosen])) for side in ("sure", "unsure"))
-    return [
-        one if one.objects else Threshold(one.name, sure, min(sure, unsure), math.nan, math.nan, 0)
-        for one in thresholds
-    ]
+    return [one if one.objects else Threshold(one.name, sure, unsure, math.nan, math.nan, 0) for one in thresholds]

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from pcka_mmdet.configuration.images import ORIENTATION, read_images
+from pcka_mmdet.configuration.sentence import sentence
 
 
 @pytest.fixture
@@ -65,6 +66,14 @@ def test_names_without_folder_or_ending_are_known_if_they_are_clear(folder):
     assert "b" not in found and found["more/b.jpg"]["width"] == 8 and "b.jpg" not in found
 
 
+def said(call) -> None:
+    """Raise what a user is told."""
+    try:
+        call()
+    except ValueError as error:
+        raise ValueError(sentence(error)) from error
+
+
 @pytest.mark.parametrize(
     "content, message",
     [
@@ -95,5 +104,11 @@ def test_what_is_wrong_with_other_sources(folder):
         read_images(f"{coco(folder, dict(id=1, file_name='b.jpg', width=40))}:{folder}")
     with pytest.raises(ValueError, match=r"has 'the id 1' twice"):
         read_images(f"{coco(folder, entry, {**entry, 'file_name': 'c.jpg'})}:{folder}")
+    for content in ("", "<html>"):
+        (folder / "broken.json").write_text(content)
+        with pytest.raises(ValueError, match=r"broken.json' is no valid JSON"):
+            said(lambda: read_images(f"{folder / 'broken.json'}:{folder}"))
+    with pytest.raises(FileNotFoundError, match=r"there is no folder or file 'gone.json' \(the current directory is"):
+        read_images(f"gone.json:{folder}")
     with pytest.raises(ValueError, match=r"lists no images$"):
         read_images(f"{coco(folder)}:{folder}")

@@ -1,10 +1,13 @@
 """Extra images in a training's config."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from mmdet.engine.hooks import PipelineSwitchHook, YOLOXModeSwitchHook
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
@@ -61,7 +64,9 @@ def test_boxes_are_read_with_the_students_classes(config, folder, digit_scenes):
     assert extra.doubts == []
     assert extra.notes == [f"a step of each process has 2 labelled and 2 extra images: 4 with boxes ({source})"]
     loader = config.train_dataloader
-    assert loader.sampler == dict(type="pcka_mmdet.ExtraImagesSampler", batch_size=4, extra=2, shuffle=True)
+    assert loader.sampler == dict(
+        type="pcka_mmdet.ExtraImagesSampler", batch_size=4, extra=2, shuffle=True, drop_last=False
+    )
     init_default_scope("mmdet")
     dataset = DATASETS.build(loader.dataset)
     assert [len(part) for part in dataset.datasets] == [8, 4]
@@ -142,6 +147,15 @@ def test_assigners_are_told_to_ignore_unsure_boxes(config, folder, digit_scenes)
     assert doubt.startswith("the student has no assigner, which ignores no box")
 
 
+@pytest.mark.parametrize("by_path", [False, True], ids=["dict", "path"])
+def test_the_assigners_of_a_distilled_student_too(config, folder, digit_scenes, tmp_path, by_path):
+    made = distilled(config, tmp_path)
+    if by_path:
+        made.model.architecture = dict(cfg_path=str(tmp_path / "student.py"))
+    assert add_extra_images(made, write_boxes(folder, digit_scenes, list("0123456789"), crowds=2)).doubts == []
+    assert made.model.architecture.train_cfg.assigner.ignore_iof_thr == 0.5
+
+
 def test_leaks_are_refused(config, folder, digit_scenes):
     with pytest.raises(ValueError, match=r"4 extra images are also in test_dataloader, such as .*test.*seen in the"):
         add_extra_images(config, str(digit_scenes / "test"))
@@ -160,8 +174,14 @@ def test_what_does_not_go_together_is_refused(config, folder, digit_scenes):
         add_extra_images(config, source)
 
 
+def test_boxes_without_masks_are_refused_for_a_student_of_masks(config, folder, digit_scenes):
+    config.train_dataloader.dataset.pipeline[1].with_mask = True
+    with pytest.raises(ValueError, match=r"the student trains on masks, and \d+ boxes of .* have none: take a student"):
+        add_extra_images(config, write_boxes(folder, digit_scenes, list("0123456789")))
+
+
 def test_batches_are_not_grouped_and_wrappers_stay(config, folder, digit_scenes, tmp_path):
-    config.train_dataloader.batch_sampler = dict(type="AspectRatioBatchSampler")
+    config.train_dataloader.batch_sampler = dict(type="AspectRatioBatchSampler", drop_last=True)
     inner = config.train_dataloader.dataset
     inner.filter_cfg = dict(filter_empty_gt=True)
     packing = inner.pipeline.pop()
@@ -171,7 +191,90 @@ def test_batches_are_not_grouped_and_wrappers_stay(config, folder, digit_scenes,
     made = distilled(config, tmp_path)
     (doubt,) = add_extra_images(made, str(folder)).doubts
     assert doubt.startswith("batches are not grouped by aspect ratio") and "batch_sampler" not in made.train_dataloader
+    assert made.train_dataloader.drop_last and made.train_dataloader.sampler.drop_last
     init_default_scope("mmdet")
     mixed = DATASETS.build(made.train_dataloader.dataset).datasets[1]
     assert type(mixed).__name__ == "MultiImageMixDataset" and len(mixed) == 4  # those without a box, too
     assert mixed[0]["data_samples"].metainfo[UNLABELLED]
+
+
+def test_the_parts_of_a_repeated_concatenation_are_not_extra_images(config, folder, digit_scenes, tmp_path):
+    """As in MMDetection's configs of VOC: `RepeatDataset` of a `ConcatDataset`."""
+    inner = config.train_dataloader.dataset
+    both = dict(type="ConcatDataset", datasets=[inner, inner])
+    config.train_dataloader.dataset = dict(type="RepeatDataset", times=3, dataset=both)
+    init_default_scope("mmdet")
+    made = distilled(config, tmp_path)
+    for given, source in ((config, write_boxes(folder, digit_scenes, list("0123456789"))), (made, str(folder))):
+        add_extra_images(given, source)
+        labelled, extra = DATASETS.build(given.train_dataloader.dataset).datasets
+        assert len(labelled) == 3 * 16
+        names = {Path(extra[place]["data_samples"].img_path).parent for place in range(len(extra))}
+        assert names == {folder}
+
+
+def test_boxes_need_no_area_and_no_iscrowd(config, folder, digit_scenes):
+    """Of a file that another tool wrote; MMDetection reads both."""
+    source = write_boxes(folder, digit_scenes, list("0123456789"))
+    file = folder.parent / "boxes.json"
+    content = json.loads(file.read_text())
+    for box in content["annotations"]:
+        del box["area"], box["iscrowd"]
+    file.write_text(json.dumps(content))
+    add_extra_images(config, source)
+    written = json.loads(Path(config.train_dataloader.dataset.datasets[1].ann_file).read_text())["annotations"]
+    assert written and all(box["area"] == box["bbox"][2] * box["bbox"][3] and box["iscrowd"] == 0 for box in written)
+
+
+def test_classes_in_another_order_than_in_the_file(config, folder, digit_scenes):
+    """The student's labels are numbered as in its file; its names stay those of its config, one for all images."""
+    classes = tuple("1023456789")
+    config.train_dataloader.dataset.metainfo.classes = classes
+    add_extra_images(config, write_boxes(folder, digit_scenes, list("0123456789")))
+    init_default_scope("mmdet")
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    assert dataset.metainfo["classes"] == classes
+    given = json.loads((digit_scenes / "annotations" / "test.json").read_text())
+    labels = [box["bbox_label"] for part in range(4) for box in dataset.datasets[1].get_data_info(part)["instances"]]
+    assert sorted(labels) == sorted(box["category_id"] - given["categories"][0]["id"] for box in given["annotations"])
+
+
+def test_a_random_crop_keeps_images_without_labels(config, folder, tmp_path):
+    step = dict(type="RandomCrop", crop_size=(64, 64))
+    config.train_dataloader.dataset.pipeline.insert(-1, step)
+    made = distilled(config, tmp_path)
+    add_extra_images(made, str(folder))
+    init_default_scope("mmdet")
+    _, extra = DATASETS.build(made.train_dataloader.dataset).datasets
+    extra.max_refetch = 2
+    assert extra[0]["data_samples"].metainfo[UNLABELLED]
+    assert made.train_dataloader.dataset.datasets[0].pipeline[-2] == step
+
+
+def test_hooks_change_the_pipeline_of_all_images(config, folder, tmp_path):
+    """`PipelineSwitchHook` of RTMDet, and `YOLOXModeSwitchHook`, which reach the loader's data set alone."""
+    made = distilled(config, tmp_path)
+    pipeline = [*made.train_dataloader.dataset.pipeline[:-1], dict(type="RandomCrop", crop_size=(32, 32))]
+    pipeline.append(made.train_dataloader.dataset.pipeline[-1])
+    add_extra_images(made, str(folder))
+    init_default_scope("mmdet")
+    dataset = DATASETS.build(made.train_dataloader.dataset)
+    runner = SimpleNamespace(
+        epoch=1, max_epochs=2, logger=logging.getLogger(), train_dataloader=SimpleNamespace(dataset=dataset)
+    )
+    PipelineSwitchHook(1, pipeline).before_train_epoch(runner)
+    for place in (0, 8):
+        assert dataset[place]["inputs"].shape == (3, 32, 32)
+        assert dataset[place]["data_samples"].metainfo.get(UNLABELLED, False) == (place == 8)
+
+    again = config_again(made)
+    inner = again.train_dataloader.dataset
+    packing = inner.pipeline.pop()
+    mixed = [dict(type="MixUp", img_scale=(128, 128)), packing]
+    again.train_dataloader.dataset = dict(type="MultiImageMixDataset", dataset=inner, pipeline=mixed)
+    add_extra_images(again, str(folder))
+    runner.train_dataloader.dataset = dataset = DATASETS.build(again.train_dataloader.dataset)
+    runner.model = SimpleNamespace(bbox_head=SimpleNamespace())
+    YOLOXModeSwitchHook(1).before_train_epoch(runner)
+    assert all("MixUp" in part._skip_type_keys for part in dataset.datasets)
+    assert dataset[8]["data_samples"].metainfo[UNLABELLED]

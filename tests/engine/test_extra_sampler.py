@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from mmengine.dataset import DefaultSampler
+from torch.utils.data import BatchSampler
 
 from pcka_mmdet.engine import extra_sampler
 from pcka_mmdet.engine.extra_sampler import ExtraImagesSampler
@@ -22,22 +23,25 @@ def epochs(made: ExtraImagesSampler, number: int) -> list[list[int]]:
     return found
 
 
-@pytest.mark.parametrize("batch_size, extra", [(4, 2), (4, 1), (8, 7), (2, 1)])
+@pytest.mark.parametrize("batch_size, extra", [(4, 2), (4, 1), (8, 7), (2, 1), (32, 16)])
 def test_each_batch_has_its_extra_images_after_the_labelled_ones(batch_size, extra):
     made = sampler(batch_size=batch_size, extra=extra)
     for order in epochs(made, 3):
-        assert len(order) == len(made) == 10
+        assert len(order) == len(made)
         for start in range(0, len(order), batch_size):
             kinds = [index >= 10 for index in order[start : start + batch_size]]
-            whole = [False] * (batch_size - extra) + [True] * extra
-            assert kinds == whole[: len(kinds)]
+            assert kinds == [False] * (batch_size - extra) + [True] * extra
 
 
-def test_an_epoch_is_as_long_as_one_of_the_labelled_images_alone(monkeypatch):
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("batch_size", [2, 4, 32])
+def test_an_epoch_has_as_many_batches_as_one_of_the_labelled_images_alone(monkeypatch, batch_size, drop_last):
     for world in (1, 2, 3):
         monkeypatch.setattr(extra_sampler, "get_dist_info", lambda world=world: (0, world))
         monkeypatch.setattr("mmengine.dataset.sampler.get_dist_info", lambda world=world: (0, world))
-        assert len(sampler()) == len(DefaultSampler(range(10)))
+        made = sampler(batch_size=batch_size, extra=1, drop_last=drop_last)
+        batches = [len(list(BatchSampler(one, batch_size, drop_last))) for one in (made, DefaultSampler(range(10)))]
+        assert batches[0] == batches[1]
 
 
 @pytest.mark.parametrize("world", [1, 2])
@@ -67,6 +71,6 @@ def test_an_epoch_is_the_same_after_a_resume_and_with_one_seed():
 
 def test_without_shuffling_images_come_in_order():
     assert epochs(sampler(shuffle=False), 2) == [
-        [0, 1, 10, 11, 2, 3, 12, 13, 4, 5],
-        [6, 7, 14, 15, 8, 9, 16, 10, 0, 1],
+        [0, 1, 10, 11, 2, 3, 12, 13, 4, 5, 14, 15],
+        [6, 7, 16, 10, 8, 9, 11, 12, 0, 1, 13, 14],
     ]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmdet.engine.hooks import PipelineSwitchHook
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -50,3 +51,13 @@ def test_random_states_survive_torchs_safe_loader(tmp_path):
     expected = draw()
     set_random_state(torch.load(tmp_path / "state.pth", weights_only=True))
     assert draw() == expected
+
+
+def test_a_pipeline_that_a_hook_switches_to_has_the_teachers_size_too(monkeypatch):
+    """`PipelineSwitchHook` of RTMDet."""
+    monkeypatch.setattr(runner, "_teacher_scale", lambda run: 2)
+    resize, larger = dict(type="Resize", scale=(64, 32)), dict(type="Resize", scale=(128, 64))
+    hook = PipelineSwitchHook(1, [dict(resize)])
+    loader = dict(dataset=dict(pipeline=[dict(resize)]))
+    runner.build_training_set(SimpleNamespace(_train_dataloader=loader, hooks=[hook], train_loop=None))
+    assert loader["dataset"]["pipeline"] == hook.switch_pipeline == [larger]

@@ -38,12 +38,19 @@ def test_sure_boxes_are_objects_and_unsure_ones_are_ignored():
     assert (counts.images, counts.sure, counts.unsure, counts.empty) == (3, dict(cat=1, dog=0, bird=0), 1, 2)
 
 
+def test_an_image_with_unsure_boxes_alone_counts_as_one_without_a_box():
+    _, counts = made(Detection((60, 10, 20, 20), 0.59, "cat"))
+    assert (counts.unsure, counts.empty) == (1, 3)
+
+
 def test_boxes_are_cut_to_their_image():
     content, _ = made(Detection((-5, 40, 20, 30), 0.9, "cat"), Detection((99.5, 10, 20, 20), 0.9, "cat"))
     (only,) = content["annotations"]  # the other one has half a pixel left
     assert only["bbox"] == [0, 40, 15, 10] and only["area"] == pytest.approx(150)
 
 
-def test_an_unsure_box_that_would_hide_a_sure_one_is_left_out():
-    content, counts = made(Detection((10, 10, 20, 20), 0.9, "cat"), Detection((11, 11, 20, 20), 0.5, "cat"))
+@pytest.mark.parametrize("unsure", [(11, 11, 20, 20), (0, 0, 50, 50)], ids=["equal", "around"])
+def test_an_unsure_box_that_would_hide_a_sure_one_is_left_out(unsure):
+    """An anchor of the sure box that is half within an ignored one is ignored, however large that is."""
+    content, counts = made(Detection((10, 10, 20, 20), 0.9, "cat"), Detection(unsure, 0.5, "cat"))
     assert [one["iscrowd"] for one in content["annotations"]] == [0] and counts.unsure == 0

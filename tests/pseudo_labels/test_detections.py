@@ -9,6 +9,8 @@ from pcka_mmdet.pseudo_labels.detections import Detection, fuse, overlap, weight
 def test_overlaps_are_iou():
     found = overlap([(0, 0, 10, 10), (20, 20, 5, 5)], [(5, 0, 10, 10), (0, 0, 10, 10), (90, 90, 1, 1)])
     np.testing.assert_allclose(found, [[1 / 3, 1, 0], [0, 0, 0]])
+    within = overlap([(0, 0, 10, 10), (20, 20, 5, 5)], [(5, 0, 10, 10), (0, 0, 40, 40)], within=True)
+    assert within.tolist() == [[0.5, 1.0], [0.0, 1.0]]
     assert overlap([], [(0, 0, 1, 1)]).shape == (0, 1) and overlap([(0, 0, 1, 1)], []).shape == (1, 0)
 
 

@@ -13,12 +13,12 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 from rich.console import Console
 
+from pcka_mmdet import pseudo_label
 from pcka_mmdet.cli import make_parser
 from pcka_mmdet.cli.pseudo_label import run, show
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.demo.config import move_data_root
-from pcka_mmdet.pseudo_labels import detect
-from pcka_mmdet.pseudo_labels.label import pseudo_label
+from pcka_mmdet.pseudo_labels import detect, label
 from pcka_mmdet.pseudo_labels.sources import ResultFiles
 from tests.programs import ForkedProgram
 
@@ -105,9 +105,8 @@ def test_an_interrupted_run_goes_on(teacher, digit_scenes, tmp_path, counted, mo
     assert not out.exists()
     counted.clear()
     shutil.copytree(tmp_path / "pseudo.json.parts", tmp_path / "kept")
-    monkeypatch.setattr(detect.os, "getpid", lambda: 1)  # another process
     labels = pseudo_label([teacher], digit_scenes / "test", out, threshold=THRESHOLD)
-    assert counted == [3, 4] and labels.counts == whole.counts
+    assert counted == [3, 4] and labels.counts == whole.counts  # with the same process id too, as in a container
     assert (
         json.loads(out.read_text())["annotations"] == json.loads((tmp_path / "whole.json").read_text())["annotations"]
     )
@@ -132,6 +131,21 @@ def test_two_teachers_and_augmentation(teacher, digit_scenes, tmp_path, counted)
     seen = pseudo_label([teacher], images, tmp_path / "tta.json", threshold=0.0, tta=True)
     assert counted == [1, 2, 3, 4]
     assert sum(seen.counts.sure.values()) > sum(one.counts.sure.values())  # from four views
+
+
+def test_all_processes_read_before_the_parts_are_deleted(teacher, digit_scenes, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(label, "barrier", lambda: calls.append((tmp_path / "pseudo.json.parts").is_dir()))
+    pseudo_label([teacher], digit_scenes / "test", tmp_path / "pseudo.json", threshold=THRESHOLD)
+    assert calls == [True]
+
+
+def test_settings_of_the_config_are_those_of_its_labelled_images_too(teacher, digit_scenes, tmp_path):
+    prefix, train = "val_dataloader.dataset", digit_scenes / "annotations" / "train.json"
+    options = {f"{prefix}.ann_file": str(train), f"{prefix}.data_prefix.img": str(digit_scenes / "train")}
+    pseudo_label([teacher], digit_scenes / "test", tmp_path / "pseudo.json", cfg_options=options)
+    content = json.loads((tmp_path / "pseudo.json").read_text())
+    assert content["info"]["val"] == f"{train}:{digit_scenes / 'train'}"
 
 
 def test_two_processes_write_what_one_does(teacher, digit_scenes, tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pcka_mmdet.configuration.images import ImageSet
+from pcka_mmdet.configuration.sentence import sentence
 from pcka_mmdet.pseudo_labels.results import read_classes, read_results
 
 ENTRIES = [dict(id=n, file_name=f"shots/{n}.jpg", width=100, height=50) for n in (11, 12)]
@@ -85,3 +86,17 @@ def test_other_files_are_refused(write, tmp_path):
             read_classes(write(content=content))
     assert read_classes(write(content={"a": "b", "c": None})) == {"a": "b", "c": None}
     assert read_results(write(), COCO, IDS, {}) == {11: [], 12: []}
+
+
+@pytest.mark.parametrize("read", [lambda file: read_results(file, COCO, IDS, {}), read_classes])
+def test_a_file_that_is_no_json_is_named(tmp_path, read):
+    (tmp_path / "broken.json").write_text("")
+    with pytest.raises(json.JSONDecodeError) as error:
+        read(tmp_path / "broken.json")
+    assert "broken.json' is no valid JSON" in sentence(error.value)
+
+
+@pytest.mark.parametrize("side", [float("nan"), float("inf")])
+def test_a_box_that_is_not_finite_is_refused(write, side):
+    with pytest.raises(ValueError, match=r"bbox is four numbers"):
+        read_results(write(dict(ROW, bbox=[side, 1, 2, 2])), COCO, IDS, {})

@@ -66,6 +66,8 @@ def test_a_wanted_precision_takes_the_lowest_score_that_has_it(annotations):
     right, wrong = [0.9, 0.8, 0.7, 0.6, 0.3], [0.75, 0.5, 0.4]
     cat, *_ = choose(annotations, cats(right, wrong), IDS, list(IDS), 0.8).thresholds
     assert (cat.sure, cat.precision) == (0.6, 0.8)  # 0.75 at a score of 0.7, and again 4 of 5 at 0.6
+    low, *_ = choose(annotations, cats([0.9, 0.8], [0.5, 0.4, 0.3]), IDS, list(IDS), 0.4).thresholds
+    assert low.sure == low.unsure == 0.3  # below the best F2, at 0.8
     nothing, *_ = choose(annotations, cats([0.5], [0.9]), IDS, list(IDS), 0.8).thresholds
     assert nothing.sure == nothing.unsure == math.inf
 
@@ -98,3 +100,10 @@ def test_a_teacher_that_finds_nothing(annotations):
 
 def test_one_threshold_for_all():
     assert [(one.name, one.sure, one.unsure) for one in fixed(["a", "b"], 0.4)] == [("a", 0.4, 0.4), ("b", 0.4, 0.4)]
+
+
+def test_labelled_images_without_an_object_are_refused(annotations):
+    content = json.loads(annotations.read_text())
+    annotations.write_text(json.dumps(dict(content, annotations=[])))
+    with pytest.raises(ValueError, match=r"val.json' has no object .*: thresholds cannot be chosen. Give --val"):
+        choose(annotations, cats([0.9], []), IDS, list(IDS), None)

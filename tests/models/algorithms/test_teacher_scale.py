@@ -44,6 +44,7 @@ def test_the_student_sees_means_of_pixels_and_its_boxes_are_reduced():
     data = batch(model, (64, 96), (128, 64))
     inputs, samples = data["inputs"], data["data_samples"]
     samples[1].gt_instances.bboxes = HorizontalBoxes(samples[1].gt_instances.bboxes)
+    samples[0].set_metainfo(dict(scale_factor=(1.0, 3.0)))
     before = copy.deepcopy(samples)
     images, small = reduced(inputs, samples, 2)
     assert all(s.gt_instances is not o.gt_instances for s, o in zip(samples, small, strict=True))
@@ -53,6 +54,7 @@ def test_the_student_sees_means_of_pixels_and_its_boxes_are_reduced():
         torch.testing.assert_close(sample.gt_instances.bboxes, boxes / 2)
         assert sample.img_shape == tuple(side // 2 for side in old.img_shape[:2])
         assert sample.batch_input_shape == tuple(images.shape[2:])
+    assert small[0].scale_factor == (0.5, 1.5)
     assert [sample.img_shape for sample in samples] == [sample.img_shape for sample in before]
     samples[0].gt_instances.masks = torch.zeros(len(samples[0].gt_instances))
     with pytest.raises(ValueError, match=r"model.teacher_scale reduces boxes and no masks"):
