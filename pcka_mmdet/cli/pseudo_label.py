@@ -63,13 +63,13 @@ def run(args: argparse.Namespace) -> None:
         sides,
         images,
         args.out,
-        args.val,
-        args.threshold,
-        args.precision,
-        args.at_least,
-        args.tta,
-        args.cfg_options,
-        args.launcher,
+        val=args.val,
+        threshold=args.threshold,
+        precision=args.precision,
+        at_least=args.at_least,
+        tta=args.tta,
+        cfg_options=args.cfg_options,
+        launcher=args.launcher,
     )
     if int(os.environ.get("RANK", 0)) == 0:
         show(labels, Console())
