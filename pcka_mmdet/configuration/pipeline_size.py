@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .nested import last_name, replaced
+from .nested import last_name, replaced, walk
 
 SIZES: dict[str, tuple[str, ...]] = {
     "CachedMixUp": ("img_scale",),
@@ -39,13 +39,14 @@ def enlarge_images(dataset: dict, factor: int) -> None:
     Raises:
         ValueError: No transform sets the size of the images.
     """
-    found = {last_name(step["type"]) for step in _steps(dataset)}
+    steps = [node for _, node in walk(dataset) if isinstance(node, dict) and "type" in node and "pipeline" not in node]
+    found = {last_name(step["type"]) for step in steps}
     if not found & set(RESIZING):
         raise ValueError(
             f"model.teacher_scale={factor} needs larger images, and no transform of the pipeline sets their size "
             f"({', '.join(sorted(found))}): add dict(type='Resize', scale=(WIDTH, HEIGHT)), the student's size"
         )
-    for step in _steps(dataset):
+    for step in steps:
         for key in SIZES.get(last_name(step["type"]), ()):
             if step.get(key) is not None and step.get("crop_type") not in RELATIVE:
                 step[key] = _multiplied(step[key], factor)
@@ -53,13 +54,3 @@ def enlarge_images(dataset: dict, factor: int) -> None:
 
 def _multiplied(value: Any, factor: int) -> Any:
     return value * factor if isinstance(value, (int, float)) else replaced(value, lambda side: side * factor, int)
-
-
-def _steps(node: Any) -> list[dict]:
-    """All transforms in a data set, within wrappers and transforms too."""
-    if isinstance(node, dict):
-        inner = [step for value in node.values() for step in _steps(value)]
-        return [node, *inner] if isinstance(node.get("type"), (str, type)) and "pipeline" not in node else inner
-    if isinstance(node, (list, tuple)):
-        return [step for value in node for step in _steps(value)]
-    return []

@@ -4,7 +4,7 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distil
 from pcka_mmdet.configuration.images import ImageSet, read_images
 from pcka_mmdet.configuration.nested import last_name, walk
 
-from .checks.annotations import DataSet, category_names, data_sets
+from .checks.annotations import DataSet, data_sets, label_order
 
 IGNORE_FROM = 0.5
 """Share of an anchor within an ignored box from which it is ignored; of `ignore_iof_thr` of MMDetection's assigners."""
@@ -61,7 +61,9 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
     sampler = loader.get("sampler") or {}
     if (kind := last_name(sampler.get("type", SAMPLERS[0]))) not in SAMPLERS:
         raise ValueError(f"--extra mixes the images itself, and the training has a {kind}: leave the sampler out")
-    images, classes = read_images(str(source)), _label_order(config)
+    images, classes = read_images(str(source)), label_order(config)
+    if classes is None:
+        raise ValueError("--extra needs the student's classes: set train_dataloader.dataset.metainfo.classes")
     doubts = _refuse_leaks(config, images)
     content, of_classes = _content(images, classes)
     has_boxes = bool(content["annotations"])
@@ -98,18 +100,7 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
     return Extra([note], doubts)
 
 
-def _label_order(config: Config) -> list[str]:
-    """The student's classes in the order of its labels: MMDetection numbers them as the file does."""
-    for data in data_sets(config, ["train_dataloader"]):
-        if data.is_coco:
-            return [name for name in category_names(data.path) if name in data.classes]
-    classes = known_classes(config)
-    if classes is None:
-        raise ValueError("--extra needs the student's classes: set train_dataloader.dataset.metainfo.classes")
-    return list(classes)
-
-
-def _content(images: ImageSet, classes: list[str]) -> tuple[dict, list[str]]:
+def _content(images: ImageSet, classes: Sequence[str]) -> tuple[dict, list[str]]:
     """An annotation file of the images with the student's classes, matched by name; and doubts."""
     given = {} if images.annotations is None else json.loads(images.annotations.read_text())
     names = {category["id"]: category["name"] for category in given.get("categories", [])}
@@ -117,7 +108,8 @@ def _content(images: ImageSet, classes: list[str]) -> tuple[dict, list[str]]:
     boxes, doubts = given.get("annotations", []), []
     if boxes and not set(names.values()) & set(classes):
         raise ValueError(
-            f"the extra images have the classes {list(names.values())}, and the student {classes}: none is in both"
+            f"the extra images have the classes {list(names.values())}, and the student {list(classes)}: none is in "
+            "both"
         )
     if boxes and (lacking := [name for name in classes if name not in names.values()]):
         doubts.append(f"the extra images have no boxes of {lacking}: such objects are background there")

@@ -93,8 +93,7 @@ class GradientBalance(nn.Module):
         if wrong:
             raise ValueError(f"balance: a ratio is a number of 0 or more, such as 1.0; got {wrong}")
         self.ratios = dict(ratios)
-        self.labelled: int | None = None
-        """Number of labelled images, the first of the batch, whose gradients are measured; `None` measures all."""
+        self._labelled: int | None = None  # number of images of this step whose gradients are measured
         self.factors = dict.fromkeys(ratios, 1.0)
         """Factor of schedule and teacher in this step, by group."""
         for name in ratios:
@@ -109,8 +108,15 @@ class GradientBalance(nn.Module):
         """A row for each group, as in `_step`. They start at 0; that bias cancels in quotients of columns."""
         return torch.stack(list(self.buffers()))
 
-    def fork(self, outputs: Sequence[Tensor]) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
-        """Copies of outputs for the task and for each group. They share memory: nothing may change them in place."""
+    def fork(
+        self, outputs: Sequence[Tensor], labelled: int | None = None
+    ) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
+        """Copies of outputs for the task and for each group. They share memory: nothing may change them in place.
+
+        `labelled` is the number of labelled images, the first of the batch, whose gradients are measured; `None`
+        measures all.
+        """
+        self._labelled = labelled
         if self._task_missing is not None and self._task_missing.read():
             self._warned = True
             warn(
@@ -163,9 +169,9 @@ class GradientBalance(nn.Module):
 
     def _measured(self, gradients: Gradients) -> Gradients:
         """Those of the labelled images: the task has no gradient at the others."""
-        if self.labelled is None:
+        if self._labelled is None:
             return gradients
-        return [gradient if gradient is None else gradient[: self.labelled] for gradient in gradients]
+        return [gradient if gradient is None else gradient[: self._labelled] for gradient in gradients]
 
     def _scale(self, name: str, task: "_Side", group: "_Side") -> Tensor:
         """Factor of a group's gradient. Notes the values of this step."""

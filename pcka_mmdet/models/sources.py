@@ -22,8 +22,9 @@ from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 Record = dict[str, Sequence[Any]]
 
-Fork = Callable[[Sequence[Tensor]], tuple[Sequence[Tensor], Mapping[str, Sequence[Tensor]]]]
-"""Copies outputs: once for the rest of the model, and once for each group of losses, by its name."""
+Fork = Callable[[Sequence[Tensor], int | None], tuple[Sequence[Tensor], Mapping[str, Sequence[Tensor]]]]
+"""Copies outputs: once for the rest of the model, and once for each group of losses, by its name. It also takes the
+number of labelled images; see `SourceRecorder.recording`."""
 
 MAP_SOURCES = ("neck", "backbone")
 """Sources whose levels are one map each."""
@@ -147,7 +148,7 @@ class SourceRecorder:
             return self._of_labelled(source, outputs)
         leaves, structure = tree_flatten(outputs)
         places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]  # heads also give None
-        task, groups = self._forks[source]([leaves[place] for place in places])
+        task, groups = self._forks[source]([leaves[place] for place in places], self._labelled)
 
         def restored(copies: Sequence[Tensor]) -> Any:
             copied = dict(zip(places, copies, strict=True))

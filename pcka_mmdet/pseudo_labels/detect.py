@@ -12,9 +12,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
-from pcka_mmdet.configuration.data_set import data_classes, innermost, known_classes
+from pcka_mmdet.configuration.data_set import data_classes, innermost
 from pcka_mmdet.configuration.images import ImageSet
-from pcka_mmdet.engine.checks.annotations import category_names, data_sets
+from pcka_mmdet.engine.checks.annotations import label_order
 from pcka_mmdet.engine.hooks.console import ProgressHook
 from pcka_mmdet.engine.hooks.student_checkpoint import StudentWeightsHook
 from pcka_mmdet.engine.runner import build_runner
@@ -52,16 +52,13 @@ def teacher_classes(config: Config) -> tuple[str, ...]:
         ValueError: Its config states none.
     """
     dataset = innermost((config.get("test_dataloader") or {}).get("dataset") or {})
-    classes = known_classes(config) or data_classes(dataset, config.get("default_scope"))
+    classes = label_order(config, ("train_dataloader", "val_dataloader"))
+    classes = classes or data_classes(dataset, config.get("default_scope"))
     if classes is None:
         raise ValueError(
             "the teacher's config does not say which classes it tells apart: set test_dataloader.dataset.metainfo="
             "dict(classes=(...)), in the order of its training"
         )
-    for data in data_sets(config, ("train_dataloader", "val_dataloader")):
-        if data.is_coco and data.path.is_file():  # MMDetection numbers labels in the order of the file
-            order = [name for name in category_names(data.path) if name in classes]
-            return tuple(order) if len(order) == len(classes) else classes
     return classes
 
 

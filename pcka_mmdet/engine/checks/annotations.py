@@ -129,6 +129,19 @@ def category_names(path: Path) -> list[str]:
         ) from error
 
 
+def label_order(config: Config, loaders: Iterable[str] = ("train_dataloader",)) -> tuple[str, ...] | None:
+    """A detector's classes in the order of its labels: MMDetection numbers them as the annotation file does.
+
+    Without a file of these classes on this machine they are in the config's order; `None` if the config states none.
+    """
+    classes = data_set.known_classes(config)
+    for data in data_sets(config, loaders):
+        if data.is_coco and data.path.is_file():
+            order = tuple(name for name in category_names(data.path) if name in data.classes)
+            return order if len(order) == len(data.classes) else data.classes
+    return classes
+
+
 def _check_classes(data: DataSet, categories: list[str], heads: set[int]) -> None:
     classes = list(data.classes or ())
     missing = [name for name in classes if name not in categories]

@@ -16,13 +16,13 @@ from pcka_mmdet.checkpoints.student import add_student_prefix
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.registry import MODELS
 
+from ..batches import labelled_first, of_both_sides
 from ..distillers.fpn_distiller import TeacherStep
 from ..distillers.level_table import level_table
 from ..initial_weights import inherit, start_from_checkpoint
 from ..losses.level_loss import Batch
 from ..recipes import FROM_RECIPE, write_out_recipe
-from ..sources import UNLABELLED
-from ..teacher.images import Normalisation, pad_to_multiple, reduced, size_divisor
+from ..teacher.images import Normalisation, size_divisor
 from ..teacher.schedule import TeacherEntry, describe, read_teachers
 from ..teacher.teacher import Teacher
 from ..training_state import forked_rng, progress
@@ -137,8 +137,7 @@ class FPNDistill(NonfiniteGuard):
         if teacher_scale > 1 and getattr(self.data_preprocessor, "batch_augments", None):
             raise ValueError(f"teacher_scale={teacher_scale} and data_preprocessor.batch_augments both resize: set one")
         self.teacher_scale = teacher_scale
-        self._divisor = 1 if teacher_scale == 1 else size_divisor(student.eval())
-        student.train()
+        self._divisor = 1 if teacher_scale == 1 else size_divisor(student)
         self._schedule = [replace(entry, model=None) for entry in entries]
         self._normalisation = Normalisation.of(self.data_preprocessor)
         self.init_student = init_student
@@ -196,17 +195,13 @@ class FPNDistill(NonfiniteGuard):
 
     def loss(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None) -> dict[str, Tensor]:
         """Losses of the task (`student.*`) and the distillation (`distill.*`), and the latter's metrics."""
-        inputs, data_samples, labelled = _labelled_first(inputs, data_samples)
-        of_teachers = inputs, data_samples
-        if self.teacher_scale > 1:
-            divisor = self._divisor * self.teacher_scale
-            inputs = pad_to_multiple(inputs, divisor, self._normalisation.pad_value)
-            of_teachers = inputs, data_samples
-            inputs, data_samples = reduced(inputs, data_samples, self.teacher_scale)
+        inputs, data_samples, labelled = labelled_first(inputs, data_samples)
+        of_teachers, (inputs, data_samples) = of_both_sides(
+            inputs, data_samples, self.teacher_scale, self._divisor, self._normalisation.pad_value
+        )
         batch = dict(samples=data_samples, image_size=tuple(inputs.shape[2:]), student=self.student)
         steps = [self._teacher_step(index, batch, *of_teachers) for index in range(len(self._teachers))]
         records = [step.record for step in steps]
-        self.distiller.measure_labelled(labelled)
         with self.distiller.recorder.recording(labelled) as student:
             losses = add_prefix(self.student(inputs, data_samples and data_samples[:labelled], mode="loss"), "student")
         if self.level_table is None:
@@ -267,20 +262,3 @@ class FPNDistill(NonfiniteGuard):
             del state_dict[key]  # from a checkpoint of MMRazor's algorithm
         add_student_prefix(self.student, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _labelled_first(
-    inputs: Tensor, data_samples: list[BaseDataElement] | None
-) -> tuple[Tensor, list[BaseDataElement] | None, int | None]:
-    """The batch with its labelled images first, and their number; `None` if all are labelled."""
-    without = [sample.metainfo.get(UNLABELLED, False) for sample in data_samples or ()]
-    if not any(without):
-        return inputs, data_samples, None
-    if all(without):
-        raise ValueError(
-            "a batch has no labelled image, so the task has no loss: draw batches by pcka_mmdet.ExtraImagesSampler"
-        )
-    order = sorted(range(len(without)), key=without.__getitem__)
-    if order != list(range(len(order))):
-        inputs, data_samples = inputs[order], [data_samples[place] for place in order]
-    return inputs, data_samples, without.count(False)

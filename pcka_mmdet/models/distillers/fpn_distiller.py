@@ -207,11 +207,6 @@ class FPNDistiller(BaseDistiller):
             return f"the losses {names} read a RoI head, whose proposals are in pixels: leave them out"
         return None
 
-    def measure_labelled(self, labelled: int | None) -> None:
-        """Balance by the gradients of the first images of this step's batch; `None`: of all."""
-        for balance in self.balances.values():
-            balance.labelled = labelled
-
     def _set_factors(self, source: str, balance: GradientBalance, teachers: Sequence[TeacherStep]) -> None:
         """Pass this step's factors; reset the groups whose teacher changed."""
         for name in balance.ratios:

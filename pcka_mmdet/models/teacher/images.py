@@ -14,7 +14,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from ..outputs import box_tensor, constant
+from ..outputs import constant
 from ..training_state import tried
 
 COMMON_DIVISOR = 32
@@ -98,7 +98,15 @@ def size_divisor(detector: BaseModel) -> int:
     given = getattr(detector.data_preprocessor, "pad_size_divisor", 1)
     if given % COMMON_DIVISOR == 0 or of_classifier(detector.data_preprocessor):
         return given
-    like = next(detector.parameters())
+    like, training = next(detector.parameters()), detector.training
+    detector.eval()  # no batch norm learns from zeros
+    try:
+        return _first_that_runs(detector, given, like)
+    finally:
+        detector.train(training)
+
+
+def _first_that_runs(detector: BaseModel, given: int, like: Tensor) -> int:
     for divisor, side in {given: ODD_SIDE, **SIDES}.items():
         image = like.new_zeros(1, 3, side, side)
         if tried(partial(detector.extract_feat, image), RuntimeError, AssertionError)[1] is None:
@@ -111,42 +119,6 @@ def pad_to_multiple(images: Tensor, divisor: int, value: float) -> Tensor:
     height, width = images.shape[2:]
     padding = (0, -width % divisor, 0, -height % divisor)
     return F.pad(images, padding, value=value) if any(padding) else images  # F.pad copies even without padding
-
-
-def reduced(
-    images: Tensor, samples: Sequence[BaseDataElement] | None, scale: int
-) -> tuple[Tensor, list[BaseDataElement] | None]:
-    """The batch of the student, whose images are smaller by a factor: each pixel is the mean of the teacher's.
-
-    Args:
-        images: The teacher's images `(B, 3, H, W)`. H and W are multiples of `scale`.
-        samples: Their data samples; boxes and sizes are divided.
-        scale: The factor.
-
-    Raises:
-        ValueError: A data sample has masks.
-    """
-    images = F.avg_pool2d(images, scale)
-    return images, samples and [_reduced_sample(sample, tuple(images.shape[2:]), scale) for sample in samples]
-
-
-def _reduced_sample(sample: BaseDataElement, batch_shape: tuple[int, int], scale: int) -> BaseDataElement:
-    sample = sample.clone()
-    for name in ("gt_instances", "ignored_instances"):
-        instances = sample.get(name)
-        if instances is None:
-            continue
-        if "masks" in instances:
-            raise ValueError("model.teacher_scale reduces boxes and no masks: set teacher_scale=1, or load no masks")
-        instances = instances.clone()  # a clone of a sample shares them
-        instances.bboxes = box_tensor(instances.bboxes) / scale
-        setattr(sample, name, instances)
-    shapes = {name: sample.metainfo[name] for name in ("img_shape", "pad_shape") if name in sample.metainfo}
-    metainfo = {name: tuple(math.ceil(side / scale) for side in shape[:2]) for name, shape in shapes.items()}
-    if "scale_factor" in sample.metainfo:
-        metainfo["scale_factor"] = tuple(factor / scale for factor in sample.metainfo["scale_factor"])
-    sample.set_metainfo({**metainfo, "batch_input_shape": batch_shape})
-    return sample
 
 
 def crop_to_image(feature_map: Tensor, image: Tensor, padded: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from mmdet.structures.bbox import HorizontalBoxes
 
+from pcka_mmdet.models.batches import reduced
 from pcka_mmdet.models.levels import neck_levels, source_levels
-from pcka_mmdet.models.teacher.images import reduced
 from tests.detectors import build, distillation, faster_rcnn, fcos, raw_batch, retinanet, rtmdet, step
 
 MAPS = dict(maps=dict(type="pcka_mmdet.MimicLoss"), pcka=dict(type="pcka_mmdet.PCKALoss", patch_size=1))

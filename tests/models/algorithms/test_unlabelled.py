@@ -126,9 +126,8 @@ def test_a_batch_without_a_labelled_image_is_refused():
 def test_the_balance_measures_the_labelled_images():
     """The task has no gradient at the others: their part of the losses' must not count either."""
     balance = GradientBalance(dict(all=0.5))
-    balance.labelled = 1
     outputs = torch.zeros(3, 2, requires_grad=True)
-    task, groups = balance.fork([outputs])
+    task, groups = balance.fork([outputs], labelled=1)
     weights = torch.tensor([[3.0, 4.0], [100.0, 0.0], [0.0, 7.0]])
     ((task[0][:1] * torch.tensor([[6.0, 8.0]])).sum() + (groups["all"][0] * weights).sum()).backward()
     scaled = weights * 0.5 * 10 / 5
