@@ -112,7 +112,8 @@ class Training(Stage):
         folder: Work directory. The config is written beside it, as `FOLDER.py`.
         config: The complete config.
         cost: Seconds per iteration relative to other trainings, for the remaining time until the pace is measured.
-        requires: Trainings that must be done before, such as the teacher's.
+        requires: Stages that must be done before, such as the teacher's training.
+        options: Options of `train` besides the config.
     """
 
     log_name = "train.log"
@@ -123,12 +124,15 @@ class Training(Stage):
         folder: Path,
         config: Config,
         cost: float = 1.0,
-        requires: Sequence["Training"] = (),
+        requires: Sequence[Stage] = (),
+        options: Sequence[str] = (),
     ):
         files = map(annotation_file, all_innermost(config.train_dataloader.dataset))
         annotations = "".join(map(file_sha256, files))
-        super().__init__(name, folder, [config.to_dict(), annotations], requires)
+        inputs = [config.to_dict(), annotations, *([list(options)] if options else [])]
+        super().__init__(name, folder, inputs, requires)
         self.config = config
+        self.options = tuple(options)
         self.config_file = folder.with_name(f"{folder.name}.py")
         self.checkpoint = folder / f"epoch_{config.train_cfg.max_epochs}.pth"
         self.iterations = training_iterations(config)
@@ -142,7 +146,7 @@ class Training(Stage):
     def arguments(self) -> list[str]:
         """`tools/train.py`, which starts or resumes."""
         files = [str(self.config_file), "--work-dir", str(self.folder)]
-        return ["-m", "pcka_mmdet", "train", *files, "--resume", "auto"]
+        return ["-m", "pcka_mmdet", "train", *files, "--resume", "auto", *self.options]
 
     def products(self) -> list[Path]:
         """The last epoch's checkpoint."""
@@ -158,7 +162,8 @@ class Training(Stage):
         """Write the config and those of the required trainings: a distillation reads its teacher's."""
         self.config.dump(self.config_file)
         for required in self.requires:
-            required.write_config()
+            if isinstance(required, Training):
+                required.write_config()
 
     def summary(self) -> dict:
         """Training seconds, and the metrics of the last validation."""
@@ -214,6 +219,42 @@ class Evaluation(Stage):
     def summary(self) -> dict:
         """COCO's metrics on the test split, parameters and multiply-adds."""
         return {"test": scalars.read_test_metrics(self.folder), **complexity_in_test(self.training.config)}
+
+
+class Labelling(Stage):
+    """Boxes of a teacher for images without labels, by `pcka-mmdet pseudo-label`, at its thresholds of the best F1 on
+    val.
+
+    Args:
+        teacher: The teacher's training.
+        images: The images: `FILE.json:FOLDER`.
+    """
+
+    log_name = "labelling.log"
+
+    def __init__(self, teacher: Training, images: str):
+        super().__init__(f"{teacher.name}, its boxes", teacher.folder / "boxes", images, [teacher])
+        self.teacher, self.images = teacher, images
+
+    @property
+    def file(self) -> Path:
+        """The boxes, as annotations in COCO's format."""
+        return self.folder / "pseudo.json"
+
+    def prepare(self) -> Path | None:
+        """Write the teacher's config too, since it may have been deleted."""
+        self.teacher.write_config()
+        return super().prepare()
+
+    def arguments(self) -> list[str]:
+        """`pcka-mmdet pseudo-label`."""
+        teacher = self.teacher
+        words = [str(teacher.config_file), str(teacher.checkpoint), self.images, "--out", str(self.file)]
+        return ["-m", "pcka_mmdet", "pseudo-label", *words]
+
+    def products(self) -> list[Path]:
+        """The file of annotations."""
+        return [self.file]
 
 
 def with_requirements(stages: Sequence[Stage]) -> list[Stage]:

@@ -8,12 +8,13 @@ from pathlib import Path
 from statistics import mean
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
+from research.trainings.results import Results
+from research.trainings.students import Student
 
 from .methods import METHODS, Setting
 from .protocol import CHOOSING_PAIRS, best_of_each_method, best_over_pairs, default, tuned_student
 from .protocol import STEPS as STEPS_OF_CHOICE
-from .results import Results
-from .trials import Student, Trial
+from .trials import Trial
 
 FILE = Path(__file__).with_name("choice.json")
 """The frozen choice."""

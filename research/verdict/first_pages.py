@@ -5,7 +5,9 @@
 import re
 from pathlib import Path
 
-from .gains import ALONE, DEFAULT, Gains, Numbers
+from research.trainings.intervals import Numbers
+
+from .gains import ALONE, DEFAULT, Gains
 from .page import table
 
 ROOT = Path(__file__).parents[2]

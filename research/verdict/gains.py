@@ -3,31 +3,22 @@
 `gains.json` holds them: by pair, and by the name of a method. The pages are made from it.
 """
 
-import gzip
 import json
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pcka_mmdet.checkpoints.atomic_write import write_json
-from pcka_mmdet.report.matches import Matches, mean_over_classes
-from pcka_mmdet.report.page.scores import SAMPLES, Estimate, estimate, sample_images
-from pcka_mmdet.report.run import coco_evaluator
+from research.trainings.intervals import BySeed, Numbers, Samples, difference, mean
+from research.trainings.results import Places, Results
 
 from .choice import TEACHER_SEEDS, TEACHERS_PAIR, Choice
 from .methods import Setting
-from .results import Results
 from .trials import Trial
 
 ALONE, DEFAULT = "student alone", "default"
 """Names of the tuned student and of the frozen default."""
-
-Numbers = tuple[float, float, float]
-"""A value, and the ends of its interval."""
 
 
 @dataclass(frozen=True)
@@ -54,53 +45,23 @@ class Gains:
     methods: dict[str, Gain]
 
 
-class Samples:
-    """AP of trainings on samples of the test images of a pair, `(1 + S)` each; the first is on all images.
-
-    Args:
-        results: Rows and detections.
-        data_root: Folder of all data.
-        samples: S.
-    """
-
-    def __init__(self, results: Results, data_root: Path, samples: int = SAMPLES):
-        self.results, self.data_root, self.samples = results, data_root, samples
-        self._weights = np.empty((0, 0))
-
-    def of(self, trial: Trial) -> np.ndarray:
-        """AP of one training."""
-        config = Trial(trial.pair, Setting(), trial.seed, trial.student).config(self.data_root, Path("weights"))
-        annotations = Path(coco_evaluator(config)[1]["ann_file"])
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "detections.json")
-            file.write_bytes(gzip.decompress(self.results.detections(trial).read_bytes()))
-            matches = Matches(annotations, file, config.test_dataloader.dataset.metainfo.classes)
-        if self._weights.shape[1] != len(matches.images):
-            self._weights = sample_images(len(matches.images), self.samples)
-        return mean_over_classes(matches.average_precision(self._weights))
-
-    @property
-    def images(self) -> int:
-        """Number of test images of the last training."""
-        return self._weights.shape[1]
-
-
-def measure(results: Results, choice: Choice, samples: Samples) -> dict[str, Gains]:
+def measure(results: Results, choice: Choice, samples: Samples, places: Places) -> dict[str, Gains]:
     """The gains of all pairs, by pair."""
-    return {pair: _of_pair(results, choice, pair, samples) for pair in choice.students}
+    return {pair: _of_pair(results, choice, pair, samples, places) for pair in choice.students}
 
 
-def _of_pair(results: Results, choice: Choice, pair: str, samples: Samples) -> Gains:
-    of_methods: dict[str, tuple[Setting, dict[int, np.ndarray]]] = {}
+def _of_pair(results: Results, choice: Choice, pair: str, samples: Samples, places: Places) -> Gains:
+    config = Trial(pair, Setting(), 0, choice.students[pair]).config(places)
+    of_methods: dict[str, tuple[Setting, BySeed]] = {}
     for name, trials in _trials(choice, pair):
-        of_methods[name] = trials[0].setting, {trial.seed: samples.of(trial) for trial in trials}
+        of_methods[name] = trials[0].setting, {trial.seed: samples.of(trial, config) for trial in trials}
     alone, default = (of_methods[name][1] for name in (ALONE, DEFAULT))
     (teacher,) = results.test([Trial(pair, Setting("teacher"), 0)])
     gains = {}
     for name, (setting, aps) in of_methods.items():
-        over_student = None if name == ALONE else _difference(alone, aps)
-        default_over = None if name in (ALONE, DEFAULT) else _difference(aps, default)
-        gains[name] = Gain(setting.name, len(aps), _numbers(estimate([_side(aps, aps)])), over_student, default_over)
+        over_student = None if name == ALONE else difference(alone, aps)
+        default_over = None if name in (ALONE, DEFAULT) else difference(aps, default)
+        gains[name] = Gain(setting.name, len(aps), mean(aps), over_student, default_over)
     return Gains(samples.images, teacher, gains)
 
 
@@ -117,20 +78,6 @@ def _trials(choice: Choice, pair: str) -> Iterator[tuple[str, list[Trial]]]:
         yield name, of(setting)
     for seed in TEACHER_SEEDS if pair == TEACHERS_PAIR else ():
         yield f"{DEFAULT}, seed {seed} of the teacher", of(choice.default, seed)
-
-
-def _side(aps: dict[int, np.ndarray], other: dict[int, np.ndarray]) -> np.ndarray:
-    """APs `(1 + S, n)` of the n seeds that both have."""
-    return np.stack([aps[seed] for seed in sorted(aps.keys() & other.keys())], axis=1)
-
-
-def _difference(first: dict[int, np.ndarray], second: dict[int, np.ndarray]) -> Numbers:
-    """Second minus first."""
-    return _numbers(estimate([_side(first, second), _side(second, first)], paired=True))
-
-
-def _numbers(found: Estimate) -> Numbers:
-    return found.value, found.low, found.high
 
 
 def write(gains: dict[str, Gains], file: Path) -> None:

@@ -8,10 +8,11 @@ from statistics import median
 
 from rich.console import Console
 
+from research.trainings.results import Missing, Results
+
 from .choice import choose
 from .pairs import PAIRS
 from .protocol import STEPS
-from .results import Missing, Results
 from .trials import Trial
 
 

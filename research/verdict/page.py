@@ -5,12 +5,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 
-from .gains import ALONE, Gains, Numbers, outcomes
+from research.trainings.intervals import Numbers
+from research.trainings.results import Results
+from research.trainings.students import Student
+
+from .gains import ALONE, Gains, outcomes
 from .methods import Setting
 from .pairs import PAIRS
 from .protocol import CHOOSING_SEEDS
-from .results import Results
-from .trials import Student, Trial
+from .trials import Trial
 
 FILE = Path(__file__).with_name("results.md")
 

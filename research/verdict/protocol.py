@@ -11,10 +11,13 @@ from itertools import product
 from statistics import mean
 from typing import TypeVar
 
+from research.trainings.queue import Step
+from research.trainings.results import Missing, Results
+from research.trainings.students import AUGMENTATIONS, Student
+
 from .methods import METHODS, Setting, defaults, first_look, grid
 from .pairs import PAIRS
-from .results import Missing, Results
-from .trials import AUGMENTATIONS, Student, Trial
+from .trials import Trial
 
 T = TypeVar("T")
 
@@ -220,7 +223,7 @@ def check_teacher(results: Results, pair: str) -> None:
     results.val([Trial(pair, Setting("teacher"), 0)])
 
 
-STEPS: tuple[Callable[[Results], object], ...] = (
+STEPS: tuple[Step, ...] = (
     partial(tuned_student, pair="bccd"),
     partial(check_teacher, pair="deeppcb-imagenet"),
     partial(tuned_student, pair="deeppcb-imagenet"),

@@ -1,62 +1,21 @@
 """A training of the benchmark: what identifies it, and its config."""
 
-import copy
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from rich.console import Console
 
 from pcka_mmdet.configuration.schedule import training_iterations
-from pcka_mmdet.demo.config import demo_config
+from pcka_mmdet.demo.config import ensure_data
 from pcka_mmdet.engine.recipe import make_distillation
 from research import pair_folder
+from research.trainings.results import Places
+from research.trainings.stages import Training
+from research.trainings.students import TEACHER_PRECISION, Student, side_config
 
 from .methods import Setting
 from .pairs import PAIRS, Pair
-
-TEACHER_PRECISION = "bf16"
-"""Of every teacher in every method."""
-
-VALIDATIONS = 8
-"""Validations in a training, at least."""
-
-AFFINE = dict(
-    type="RandomAffine",
-    max_rotate_degree=5.0,
-    max_translate_ratio=0.1,
-    scaling_ratio_range=(0.8, 1.25),
-    max_shear_degree=0.0,
-    border_val=(114, 114, 114),
-)
-"""The augmentation that `affine` adds to a student's pipeline."""
-
-AUGMENTATIONS = ("base", "affine")
-
-
-@dataclass(frozen=True)
-class Student:
-    """How a student trains, distilled or alone."""
-
-    learning_rate: float
-    """Peak of the one-cycle schedule."""
-    epochs: int
-    decay: float = 1e-2
-    augmentation: str = "base"
-    """One of `AUGMENTATIONS`."""
-
-    @property
-    def name(self) -> str:
-        """The setting as a part of a file name."""
-        return f"lr{self.learning_rate:g}_e{self.epochs}_wd{self.decay:g}_{self.augmentation}"
-
-    def apply(self, config: Config) -> None:
-        """Set learning rate, decay and augmentation of a config; its epochs are set already."""
-        config.optim_wrapper.optimizer.update(lr=self.learning_rate, weight_decay=self.decay)
-        config.param_scheduler[0].eta_max = self.learning_rate
-        if self.augmentation == "affine":
-            pipeline = config.train_dataloader.dataset.pipeline
-            pipeline.insert(len(pipeline) - 1, copy.deepcopy(AFFINE))
 
 
 @dataclass(frozen=True)
@@ -98,25 +57,23 @@ class Trial:
         """The same training, also tested."""
         return replace(self, tested=True)
 
-    def config(
-        self, data_root: Path, weights: Path, teacher: dict[str, Any] | None = None, maps: Path = Path("maps")
-    ) -> Config:
-        """The complete config.
+    def training(self, places: Places) -> Training:
+        """The training, after its teacher's."""
+        teacher = self.teacher.training(places) if self.teacher else None
+        sides = teacher and dict(teacher=dict(cfg_path=str(teacher.config_file)), teacher_ckpt=str(teacher.checkpoint))
+        config = self.config(places, sides)
+        ensure_data(config, Console())
+        folder = places.work_dir / self.pair / self.name
+        return Training(f"{self.pair} {self.name}", folder, config, requires=[teacher] if teacher else [])
 
-        Args:
-            data_root: Folder of all data.
-            weights: ImageNet weights of MobileNetV2.
-            teacher: `teacher` and `teacher_ckpt` of `FPNDistill`.
-            maps: Folder of the teachers' maps; for pairs with `same_pixels`.
-        """
+    def config(self, places: Places, teacher: dict[str, Any] | None = None) -> Config:
+        """The complete config; `teacher` has `teacher` and `teacher_ckpt` of `FPNDistill`."""
         pair: Pair = PAIRS[self.pair]
-        epochs = pair.teacher_epochs if self.student is None else self.student.epochs
-        role = "teacher" if self.student is None else "student"
-        options = {"train_cfg.max_epochs": epochs, **(pair.teacher_options if self.student is None else {})}
-        config = demo_config(pair_folder(pair.folder), role, str(data_root / pair.data), self.seed, options)
-        config.train_cfg.val_interval = max(1, epochs // VALIDATIONS)
-        if config.model.backbone.get("init_cfg"):
-            config.model.backbone.init_cfg.checkpoint = str(weights)
+        role, epochs, options = "teacher", pair.teacher_epochs, pair.teacher_options
+        if self.student is not None:
+            role, epochs, options = "student", self.student.epochs, {}
+        data_root = places.data_root / pair.data
+        config = side_config(pair_folder(pair.folder), role, data_root, self.seed, epochs, places.weights, options)
         if self.student is None:
             return config
         self.student.apply(config)
@@ -131,7 +88,7 @@ class Trial:
             hooks.append(dict(type="pcka_mmdet.LossScheduleHook", stop=stop))
         if pair.same_pixels and self.student.augmentation == "base":
             config.custom_imports = dict(imports=["research.verdict.teacher_maps"])
-            hooks.append(dict(type="KeptTeacherMapsHook", folder=str(maps)))
+            hooks.append(dict(type="KeptTeacherMapsHook", folder=str(places.work_dir / self.pair / "maps")))
         if hooks:
             config.custom_hooks = hooks
         return config

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from research.trainings.results import Missing, Results
+from research.trainings.students import Student
 from research.verdict.choice import CHOOSING_PAIRS, RESULT_PAIRS, Choice, choose, train_and_test
 from research.verdict.methods import Setting
-from research.verdict.results import Missing, Results
-from research.verdict.trials import Student, Trial
+from research.verdict.trials import Trial
 
 DEFAULT = Setting("both-heads", 1.0, "finest", "l2", 0.3)
 STUDENT = Student(3e-3, 60)

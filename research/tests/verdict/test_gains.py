@@ -3,17 +3,20 @@
 import dataclasses
 import gzip
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pcka_mmdet.report.page.scores import estimate
+from research.trainings.intervals import Samples
+from research.trainings.results import Places, Results
+from research.trainings.students import Student
 from research.verdict import first_pages, page
 from research.verdict.choice import Choice
-from research.verdict.gains import ALONE, DEFAULT, Gain, Gains, Samples, measure, outcomes, read, write
+from research.verdict.gains import ALONE, DEFAULT, Gain, Gains, measure, outcomes, read, write
 from research.verdict.methods import Setting
-from research.verdict.results import Results
-from research.verdict.trials import Student, Trial
+from research.verdict.trials import Trial
 
 STUDENT, BEST, RIVAL = Student(3e-3, 60), Setting("both-heads"), Setting("dist", 0.1)
 CHOICE = Choice(BEST, {"bccd": STUDENT}, {"bccd": {"DIST": RIVAL}})
@@ -52,7 +55,7 @@ def results(tmp_path):
 
 @pytest.fixture
 def gains(results, data_root):
-    return measure(results, CHOICE, Samples(results, data_root, samples=200))
+    return measure(results, CHOICE, Samples(results, samples=200), Places(Path("work"), data_root, Path("weights.pth")))
 
 
 def test_kept_detections_are_rounded(results):
@@ -82,9 +85,10 @@ def test_gains_are_those_of_the_detections(gains):
 
 
 def test_an_interval_is_that_of_the_report(gains, results, data_root):
-    samples = Samples(results, data_root, samples=200)
+    config = Trial("bccd", Setting(), 0, STUDENT).config(Places(Path("work"), data_root, Path("weights.pth")))
+    samples = Samples(results, samples=200)
     sides = [
-        np.stack([samples.of(Trial("bccd", setting, seed, STUDENT)) for seed in range(10)], axis=1)
+        np.stack([samples.of(Trial("bccd", setting, seed, STUDENT), config) for seed in range(10)], axis=1)
         for setting in (Setting(), BEST)
     ]
     wanted = estimate(sides, paired=True)

@@ -5,11 +5,12 @@ import dataclasses
 import pytest
 from rich.console import Console
 
+from research.trainings.results import Results
+from research.trainings.students import Student
 from research.verdict.choice import choose
 from research.verdict.left import EpochSeconds, Guessing, left, show
 from research.verdict.methods import Setting
-from research.verdict.results import Results
-from research.verdict.trials import Student, Trial
+from research.verdict.trials import Trial
 
 
 @pytest.fixture

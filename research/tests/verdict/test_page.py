@@ -4,11 +4,12 @@ import dataclasses
 
 import pytest
 
+from research.trainings.results import Results
+from research.trainings.students import Student
 from research.verdict import page
 from research.verdict.gains import read
 from research.verdict.methods import Setting
-from research.verdict.results import Results
-from research.verdict.trials import Student, Trial
+from research.verdict.trials import Trial
 
 
 def test_the_page_is_that_of_the_results():

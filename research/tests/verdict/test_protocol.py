@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from research.trainings.results import Missing, Results
+from research.trainings.students import Student
 from research.verdict import protocol
 from research.verdict.methods import HEAD_LOSSES, MAP_LOSSES, METHODS, RATIOS, Setting, defaults, first_look, grid
 from research.verdict.pairs import PAIRS
-from research.verdict.results import Missing, Results
-from research.verdict.trials import Student, Trial
+from research.verdict.trials import Trial
 
 
 class Invented(Results):

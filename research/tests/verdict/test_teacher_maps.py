@@ -8,10 +8,13 @@ from mmengine.registry import init_default_scope
 
 from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.models.teacher.neck_forward import NeckForward
+from research.trainings.results import Places
+from research.trainings.students import Student
 from research.verdict.methods import Setting
 from research.verdict.teacher_maps import KeptNeckForward
-from research.verdict.trials import Student, Trial
+from research.verdict.trials import Trial
 
+PLACES = Places(Path("work"), Path("data"), Path("weights.pth"))
 STUDENT = Student(6e-3, 24)
 TEACHER = dict(teacher=dict(cfg_path="configs/demo/teacher.py"), teacher_ckpt="random")
 
@@ -20,7 +23,7 @@ TEACHER = dict(teacher=dict(cfg_path="configs/demo/teacher.py"), teacher_ckpt="r
 def neck_forward() -> NeckForward:
     init_default_scope("mmdet")
     torch.manual_seed(0)
-    model = Trial("digits", Setting(), 0, STUDENT).config(Path("data"), Path("weights.pth")).model
+    model = Trial("digits", Setting(), 0, STUDENT).config(PLACES).model
     return NeckForward(build_detector(model).eval(), precision="bf16")
 
 
@@ -51,6 +54,6 @@ def test_maps_of_other_parts_are_refused(neck_forward, tmp_path):
     ],
 )
 def test_maps_are_kept_where_the_pixels_come_again(pair, student, kept):
-    config = Trial(pair, Setting("l2"), 0, student).config(Path("data"), Path("weights.pth"), TEACHER, Path("maps"))
-    hooks = [dict(type="KeptTeacherMapsHook", folder="maps")] if kept else None
+    config = Trial(pair, Setting("l2"), 0, student).config(PLACES, TEACHER)
+    hooks = [dict(type="KeptTeacherMapsHook", folder=str(Path("work") / pair / "maps"))] if kept else None
     assert config.get("custom_hooks") == hooks

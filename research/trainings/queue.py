@@ -1,4 +1,4 @@
-"""Runs the trainings that the protocol needs, several at once, and keeps each result.
+"""Runs the trainings that a protocol needs, several at once, and keeps each result.
 
 It goes on after an interruption: a training resumes from its last epoch, and one whose result is in the file is not
 repeated.
@@ -11,31 +11,32 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
 from pcka_mmdet.checkpoints.files import file_sha256
 from pcka_mmdet.configuration.data_set import annotation_file
 from pcka_mmdet.configuration.files import carried
-from pcka_mmdet.demo.config import ensure_data
+from pcka_mmdet.engine.work_dir import exclusive
 from pcka_mmdet.report.run import RESULTS
 from pcka_mmdet.report.scalars import read_scalars, validation_records
-from research.trainings.display import clock
-from research.trainings.run_stages import Child, ChildFailed
-from research.trainings.stages import Evaluation, Stage, Training
 
-from .choice import STEPS
-from .results import Missing, Results
-from .trials import Trial
+from .display import clock
+from .results import Missing, Places, Results, Trial
+from .run_stages import Child, ChildFailed, termination_as_interrupt
+from .stages import Evaluation, Stage, Training, with_requirements
 
 CODE = ("pcka_mmdet", "tools")
 """Folders that a result depends on. The trainings' configs have a digest of their own."""
 
-CONFIGS = ("configs", "research/verdict/*.py", "research/verdict/choice.json")
+CONFIGS = ("configs", "research/*.py", "research/*/choice.json")
 """What decides about the trainings."""
 
 POLL = 2.0  # seconds between two looks at the children
+
+Step = Callable[[Results], object]
+"""A step of a protocol: it raises `Missing` with the trainings whose results it needs next."""
 
 
 class ChangedCode(RuntimeError):
@@ -43,45 +44,37 @@ class ChangedCode(RuntimeError):
 
 
 class Queue:
-    """The trainings that are left, in the order of the protocol.
+    """The trainings that are left, in the order of a protocol.
 
     Args:
+        steps: The protocol. A later step uses the cores that an earlier one leaves idle.
         results: The rows so far.
-        work_dir: Folder of the trainings.
-        data_root: Folder of all data.
-        weights: ImageNet weights of MobileNetV2.
+        places: Where trainings read and write.
         jobs: Trainings at once, one thread each.
         console: Output.
+        command: What trains one row anew, followed by its pair and name; for the rows.
 
     Raises:
         ChangedCode: See the class.
     """
 
-    def __init__(self, results: Results, work_dir: Path, data_root: Path, weights: Path, jobs: int, console: Console):
-        self.results, self.work_dir = results, work_dir.resolve()
-        self.data_root, self.weights = data_root.resolve(), weights.resolve()
-        self.jobs, self.console = jobs, console
+    def __init__(
+        self, steps: Sequence[Step], results: Results, places: Places, jobs: int, console: Console, command: str
+    ):
+        self.steps, self.results, self.places = steps, results, places
+        self.jobs, self.console, self.command = jobs, console, command
         self.code = code_digest()
-        self._running: dict[Stage, tuple[Trial, Child]] = {}
+        self._running: dict[tuple[str, str], tuple[Stage, Child]] = {}  # by kind and name of the stage
 
     def wanted(self) -> list[Trial]:
         """The trainings whose results the protocol needs next, each after its teacher's."""
         found: list[Trial] = []
-        for step in STEPS:
+        for step in self.steps:
             try:
                 step(self.results)
-            except Missing as missing:  # a later step uses the cores that this one leaves idle
+            except Missing as missing:
                 found += [one for trial in missing.trials for one in (trial.teacher, trial) if one is not None]
         return [trial for trial in dict.fromkeys(found) if not self.results.has(trial)]
-
-    def stage(self, trial: Trial) -> Training:
-        """The training of a trial."""
-        teacher = self.stage(trial.teacher) if trial.teacher else None
-        sides = teacher and dict(teacher=dict(cfg_path=str(teacher.config_file)), teacher_ckpt=str(teacher.checkpoint))
-        config = trial.config(self.data_root, self.weights, sides, self.work_dir / trial.pair / "maps")
-        ensure_data(config, self.console)
-        folder = self.work_dir / trial.pair / trial.name
-        return Training(f"{trial.pair} {trial.name}", folder, config, requires=[teacher] if teacher else [])
 
     def run(self) -> None:
         """Run until nothing is left.
@@ -90,13 +83,16 @@ class Queue:
             ChildFailed: A training or test failed. The others are ended; the next call continues.
             ChangedCode: The code was changed meanwhile.
         """
-        try:
-            while self._start_more() or self._running:
-                self._finish_ended()
-                time.sleep(POLL)
-        finally:
-            for _, child in self._running.values():
-                child.stop()
+        os.nice(19)  # others come first, for the children too
+        self.places.work_dir.mkdir(parents=True, exist_ok=True)
+        with exclusive(self.places.work_dir), termination_as_interrupt():
+            try:
+                while self._start_more() or self._running:
+                    self._finish_ended()
+                    time.sleep(POLL)
+            finally:
+                for _, child in self._running.values():
+                    child.stop()
 
     def again(self, trial: Trial) -> float:
         """Train one trial anew, beside the others, without touching the results; its AP on val.
@@ -104,56 +100,49 @@ class Queue:
         Raises:
             ChildFailed: The training failed.
         """
-        training = self.stage(trial)
-        for stage in (*training.requires, training):
-            if stage.is_done():
-                continue
-            stage.prepare()
-            child = Child(stage.arguments(), stage.log, threads=1)
-            while (code := child.poll()) is None:
+        training = trial.training(self.places)
+        for stage in with_requirements([training]):
+            if not stage.is_done():
+                self._start(stage)
+            while self._running:
+                self._finish_ended()
                 time.sleep(POLL)
-            if code:
-                raise ChildFailed(stage.name, code, stage.log)
-            stage.finish()
         return training.record["val"]["bbox_mAP"]
 
     def _start_more(self) -> bool:
-        """Start trainings while there is room; whether anything was wanted."""
+        """Start a stage if there is room, or keep a result; whether anything is left."""
         if len(self._running) >= self.jobs:
             return True
-        running = {(trial.pair, trial.name) for trial, _ in self._running.values()}
-        wanted = [trial for trial in self.wanted() if (trial.pair, trial.name) not in running]
+        wanted = self.wanted()
         for trial in wanted:
-            training = self.stage(trial)
-            if not all(required.is_done() for required in training.requires):
-                trial, training = trial.teacher, training.requires[0]  # also when its result came from another machine
-                if (trial.pair, trial.name) in running:
-                    continue
-            stage = Evaluation(training) if trial.tested and training.is_done() else training
-            if stage.is_done():
+            training = trial.training(self.places)
+            stages = with_requirements([Evaluation(training) if trial.tested else training])
+            waiting = [stage for stage in stages if not stage.is_done()]
+            if not waiting:
                 self._keep(trial, training)
                 return True
-            if (digest := code_digest()) != self.code:
-                raise ChangedCode(f"the code was {self.code} at the start and is {digest}: start the queue again")
-            stage.prepare()
-            self._running[stage] = trial, Child(stage.arguments(), stage.log, threads=1)
-            self.console.print(f"{clock_of_day()} begins: {stage.name}", highlight=False)
-            return True
+            ready = [stage for stage in waiting if all(required.is_done() for required in stage.requires)]
+            if not any(_key(stage) in self._running for stage in ready):
+                self._start(ready[0])
+                return True
         return bool(wanted)
 
+    def _start(self, stage: Stage) -> None:
+        if (digest := code_digest()) != self.code:
+            raise ChangedCode(f"the code was {self.code} at the start and is {digest}: start the queue again")
+        stage.prepare()
+        self._running[_key(stage)] = stage, Child(stage.arguments(), stage.log, threads=1)
+        self._say(f"begins: {stage.name}")
+
     def _finish_ended(self) -> None:
-        for stage, (trial, child) in list(self._running.items()):
+        for key, (stage, child) in list(self._running.items()):
             code = child.poll()
             if code is None:
                 continue
-            del self._running[stage]
+            del self._running[key]
             if code:
                 raise ChildFailed(stage.name, code, stage.log)
             stage.finish()
-            training = stage.training if isinstance(stage, Evaluation) else stage
-            if training is stage and trial.tested:
-                continue  # its test is next
-            self._keep(trial, training)
 
     def _keep(self, trial: Trial, training: Training) -> None:
         """Write the row of a finished training."""
@@ -165,33 +154,39 @@ class Queue:
             "curve": {str(epoch): metrics["bbox_mAP"] for epoch, metrics in curve.items()},
             "seconds": record["seconds"],
             "iterations": training.iterations,
-            "command": f"python -m research.verdict again {trial.pair} {trial.name}",
+            "command": f"{self.command} {trial.pair} {trial.name}",
             **(record.get("provenance") or {}),
             "code": self.code,
-            "inputs": self._inputs(trial, training),
+            "inputs": self._inputs(training),
         }
         if trial.tested:
             row["test"] = Evaluation(training).record["test"]["bbox_mAP"]
             self.results.keep_detections(trial, training.folder / RESULTS)
         self.results.write(trial, row)
         tested = f", test {row['test']:.3f}" if trial.tested else ""
-        self.console.print(
-            f"{clock_of_day()} done: {training.name}: val {row['val']:.3f}{tested}, {clock(row['seconds'])}",
-            highlight=False,
-        )
+        self._say(f"done: {training.name}: val {row['val']:.3f}{tested}, {clock(row['seconds'])}")
 
-    def _inputs(self, trial: Trial, training: Training) -> dict[str, str]:
+    def _inputs(self, training: Training) -> dict[str, str]:
         """Digests of what the result depends on besides the code."""
         loaders = {split: training.config[f"{split}_dataloader"] for split in ("train", "val", "test")}
         files = {split: file_sha256(annotation_file(loader.dataset))[:16] for split, loader in loaders.items()}
-        if trial.teacher is not None:
-            files["teacher"] = file_sha256(training.requires[0].checkpoint)[:16]
-        text = json.dumps(training.config.to_dict(), sort_keys=True, default=str)
-        if str(self.weights) in text:
-            files["weights"] = file_sha256(self.weights)[:16]
-        for place, name in ((self.work_dir, "WORK"), (self.data_root, "DATA"), (self.weights, "WEIGHTS")):
+        for stage in with_requirements(training.requires):
+            (product,) = stage.products()
+            files["teacher" if isinstance(stage, Training) else stage.folder.name] = file_sha256(product)[:16]
+        text = json.dumps([training.config.to_dict(), training.options], sort_keys=True, default=str)
+        places = self.places
+        if str(places.weights) in text:
+            files["weights"] = file_sha256(places.weights)[:16]
+        for place, name in ((places.work_dir, "WORK"), (places.data_root, "DATA"), (places.weights, "WEIGHTS")):
             text = text.replace(str(place), name)
         return files | {"config": hashlib.sha256(text.encode()).hexdigest()[:16]}
+
+    def _say(self, words: str) -> None:
+        self.console.print(f"{time.strftime('%H:%M:%S')} {words}", highlight=False)
+
+
+def _key(stage: Stage) -> tuple[str, str]:
+    return type(stage).__name__, stage.name
 
 
 def code_digest() -> str:
@@ -212,16 +207,6 @@ def code_digest() -> str:
     except (subprocess.CalledProcessError, FileNotFoundError) as error:
         raise ChangedCode(f"{str(root)!r} is no git repository: results need a commit") from error
     return hashlib.sha256(" ".join(trees).encode()).hexdigest()[:16]
-
-
-def clock_of_day() -> str:
-    """The time, for lines of a log."""
-    return time.strftime("%H:%M:%S")
-
-
-def yield_to_others() -> None:
-    """Give this process and its children the lowest priority."""
-    os.nice(19)
 
 
 def fail(error: Exception) -> None:

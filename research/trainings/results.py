@@ -1,14 +1,45 @@
-"""The file of a pair's results: one row a training, with all that it depends on."""
+"""The results of trials: one file a pair, one row a training, with all that it depends on."""
 
 import gzip
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pcka_mmdet.checkpoints.atomic_write import atomic_write, write_json
 
-from .trials import Trial
+from .stages import Training
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where trainings read and write."""
+
+    work_dir: Path
+    data_root: Path
+    """Folder of all data."""
+    weights: Path
+    """ImageNet weights of MobileNetV2."""
+
+
+class Trial(Protocol):
+    """A training whose result a protocol asks for: a frozen dataclass."""
+
+    pair: str
+    tested: bool
+    """Whether the test images are read too."""
+
+    @property
+    def name(self) -> str:
+        """Key of the result, within those of the pair."""
+
+    @property
+    def teacher(self) -> "Trial | None":
+        """The training of the teacher that this one needs."""
+
+    def training(self, places: Places) -> Training:
+        """The training, with the stages that it requires."""
 
 
 class Missing(Exception):
@@ -68,7 +99,7 @@ class Results:
 
     @property
     def gains_file(self) -> Path:
-        """File of the gains on test; see `gains.py`."""
+        """File of the gains on test."""
         return self.folder / "gains.json"
 
     def keep_detections(self, trial: Trial, file: Path) -> None:

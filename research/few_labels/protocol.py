@@ -1,0 +1,141 @@
+"""Which trainings the benchmark of few labels needs, as its steps of choice; see PROTOCOL.md."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+from pcka_mmdet.checkpoints.atomic_write import write_json
+from research.trainings.queue import Step
+from research.trainings.results import Results
+from research.trainings.students import AUGMENTATIONS, Student
+
+from .sets import SETS
+from .trials import METHODS, Trial
+
+CHOOSING_SEEDS = (1000, 1001)
+"""Seeds of the trainings that choose; no result has them."""
+
+SEEDS = range(5)
+"""Seeds of the results."""
+
+CHOICE = Path(__file__).with_name("choice.json")
+"""The frozen trainings of the results."""
+
+SHARES = (0.5, 0.75)
+"""Shares of the extra images in a batch that are compared."""
+
+
+def settings(whole: Student, passes: int, parts: Iterable[int]) -> list[Student]:
+    """Lengths and augmentations to compare: those iterations that the setting of all labels takes, and parts of them.
+
+    Args:
+        whole: Setting of all labels.
+        passes: Epochs of few labels that have as many iterations as one of all.
+        parts: Divisors of the length.
+    """
+    epochs = [whole.epochs * passes // part for part in parts]
+    return [
+        Student(whole.learning_rate, length, whole.decay, augmentation)
+        for length, augmentation in product(epochs, AUGMENTATIONS)
+    ]
+
+
+def tuned_teacher(results: Results, pair: str) -> Student:
+    """Step 1: the setting of the teacher that is best on val, of two lengths and two augmentations."""
+    of_set = SETS[pair]
+    tried = settings(of_set.whole.teacher, of_set.passes, (1, 2))
+    values = results.val([Trial(pair, "teacher", 0, one) for one in tried])
+    return tried[values.index(max(values))]
+
+
+def tuned_student(results: Results, pair: str) -> Student:
+    """Step 2: the setting of the student alone that is best on val, of three lengths and two augmentations, the best
+    two again with another seed. Few images are learned by heart early, so shorter ones are tried."""
+    of_set = SETS[pair]
+    tried = settings(of_set.whole.student, of_set.passes, (1, 2, 4))
+    first = _scores(results, pair, tried, CHOOSING_SEEDS[0])
+    finalists = sorted(first, key=first.get, reverse=True)[:2]
+    second = _scores(results, pair, finalists, CHOOSING_SEEDS[1])
+    return max(finalists, key=lambda one: first[one] + second[one])
+
+
+def extra_settings(results: Results, pair: str) -> tuple[Student, float]:
+    """Step 3: augmentation of the student and share of the extra images, by the distilled student with boxes.
+
+    All students but the one alone have as many iterations as with all labels. A tenth of the labels takes over what a
+    quarter chooses.
+    """
+    pair = pair.replace("-10", "-25")
+    of_set, teacher = SETS[pair], tuned_teacher(results, pair)
+    tried = list(product(settings(of_set.whole.student, of_set.passes, (1,)), SHARES))
+    values = results.val(
+        [Trial(pair, "distilled-boxes", CHOOSING_SEEDS[0], student, teacher, share) for student, share in tried]
+    )
+    return tried[values.index(max(values))]
+
+
+def trials(results: Results, pair: str) -> list[Trial]:
+    """Step 4: the trainings of the results of a pair."""
+    of_set, alone, teacher = SETS[pair], tuned_student(results, pair), tuned_teacher(results, pair)
+    chosen, share = extra_settings(results, pair)
+    student = replace(chosen, epochs=of_set.whole.student.epochs * of_set.passes)
+    found = [Trial(pair, "teacher", 0, teacher)]
+    for seed in SEEDS:
+        found.append(Trial(pair, "alone", seed, alone))
+        found += [Trial(pair, method, seed, student, teacher, share) for method in METHODS if method != "alone"]
+    return found
+
+
+def train(results: Results, pair: str) -> None:
+    """The results of a pair on val."""
+    results.val(trials(results, pair))
+
+
+def freeze(results: Results, file: Path = CHOICE) -> None:
+    """Write the trainings of the results. The file is to be committed before test is read.
+
+    Raises:
+        Missing: Trainings are left.
+    """
+    write_json(file, [asdict(trial) for pair in SETS for trial in trials(results, pair)])
+
+
+def frozen(file: Path = CHOICE) -> list[Trial]:
+    """The frozen trainings."""
+    return [Trial.of_row(dict(trial=row)) for row in json.loads(file.read_text())]
+
+
+def test(results: Results, file: Path = CHOICE) -> None:
+    """Step 5: the frozen trainings on test.
+
+    Raises:
+        Missing: Tests are left.
+        ValueError: The frozen trainings are not those that the results on val choose.
+    """
+    if not file.exists():
+        return
+    if frozen(file) != [trial for pair in SETS for trial in trials(results, pair)]:
+        raise ValueError(f"{file.name} is not what the results on val choose: freeze the choice again")
+    results.test([trial.on_test() for trial in frozen(file)])
+
+
+def _scores(results: Results, pair: str, students: list[Student], seed: int) -> dict[Student, float]:
+    values = results.val([Trial(pair, "alone", seed, student) for student in students])
+    return dict(zip(students, values, strict=True))
+
+
+def _of_sets(step: Callable[..., object]) -> list[Step]:
+    return [partial(step, pair=pair) for pair in SETS]
+
+
+STEPS: tuple[Step, ...] = (
+    *_of_sets(tuned_teacher),
+    *_of_sets(tuned_student),
+    *_of_sets(extra_settings),
+    *_of_sets(train),
+    test,
+)
+"""The steps in their order."""
