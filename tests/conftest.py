@@ -1,5 +1,6 @@
 """What tests of several folders use. Importing the package makes the MM packages importable, as the tools do."""
 
+import gc
 import logging
 from pathlib import Path
 
@@ -9,6 +10,11 @@ from mmengine.logging import MessageHub, MMLogger
 
 from pcka_mmdet.demo import build_digit_scenes
 from tests.programs import FORMATTERS, unformatted
+
+
+def pytest_collection_finish() -> None:
+    """Leave the garbage collector, which MMEngine calls for each data set, only objects of the tests to look at."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

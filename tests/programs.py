@@ -1,5 +1,6 @@
 """The repository's tools as commands, for tests that run them as a user does."""
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -13,11 +14,19 @@ import mmengine.config.config
 import pytest
 import yapf.yapflib.yapf_api
 
+from pcka_mmdet.configuration.installed import releases
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Importing PyTorch and MMDetection takes longer than most commands, so a server does it once and forks.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["pcka_mmdet", "mmrazor.models", "mmdet.apis", __name__])
+SERVER.set_forkserver_preload(
+    [
+        *("pcka_mmdet", "mmrazor.models", "mmrazor.engine", "mmdet.apis", "mmdet.engine", "mmdet.visualization"),
+        *("torch._dynamo", "setuptools", __name__),  # an optimizer imports the first, MMEngine's log the second
+    ]
+)
+releases()  # reads the metadata of all packages, for the log of each command
 
 FORMATTERS = (mmengine.config.config, yapf.yapflib.yapf_api)
 """Where MMEngine looks up its formatter `FormatCode`, and where its OneDL fork does."""
@@ -30,6 +39,7 @@ def unformatted(text: str, **style: object) -> tuple[str, bool]:
 
 def run_tool(words: list[str], environment: dict[str, str], output: list[Path], folder: Path) -> None:
     """Become the command: in a process that has imported the packages already."""
+    gc.freeze()  # MMEngine collects garbage for each data set: what is imported is none
     for descriptor, path in enumerate(output, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
