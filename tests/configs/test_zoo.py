@@ -91,7 +91,7 @@ def pair_of(path: Path) -> Path:
 def detectors(pair: Path):
     """Student and teacher of a pair, once for all recipes."""
     model = read(pair).model
-    stages = (model.architecture.train_cfg or {}).get("rcnn", [])
+    stages = (model.architecture.get("train_cfg") or {}).get("rcnn", [])
     for stage in stages if isinstance(stages, list) else [stages]:
         stage.sampler.num = 32  # of 512 proposals
     torch.manual_seed(0)
