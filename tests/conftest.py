@@ -1,5 +1,6 @@
 """What tests of several folders use. Importing the package makes the MM packages importable, as the tools do."""
 
+import gc
 import logging
 from pathlib import Path
 
@@ -8,7 +9,12 @@ import torch
 from mmengine.logging import MessageHub, MMLogger
 
 from pcka_mmdet.demo import build_digit_scenes
-from tests.programs import FORMATTERS, unformatted
+from tests.programs import QUICKER
+
+
+def pytest_collection_finish() -> None:
+    """Leave the garbage collector, which MMEngine calls for each data set, only objects of the tests to look at."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -24,10 +30,10 @@ def outside_of_a_training(monkeypatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def unformatted_configs(monkeypatch) -> None:
-    """Configs are written as they are."""
-    for module in FORMATTERS:
-        monkeypatch.setattr(module, "FormatCode", unformatted, raising=False)
+def quicker_configs(monkeypatch) -> None:
+    """Configs are written as they are, and metafiles read once."""
+    for module, name, function in QUICKER:
+        monkeypatch.setattr(module, name, function, raising=False)
 
 
 @pytest.fixture

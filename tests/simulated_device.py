@@ -28,7 +28,7 @@ import torch
 from mmengine.structures import instance_data
 from torch import Tensor, nn
 from torch.utils import backend_registration
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves
 
 import pcka_mmdet
 
@@ -146,9 +146,20 @@ class SimulatedDevice:
         found += _events[start:]
 
 
+def mapped(kind: type, function: Callable, values: Any) -> Any:
+    """Apply a function to what is of a kind, in tuples, lists and dicts too; torch's `tree_map_only` is slower."""
+    if isinstance(values, kind):
+        return function(values)
+    if type(values) in (tuple, list):
+        return type(values)([mapped(kind, function, value) for value in values])
+    if type(values) is dict:
+        return {key: mapped(kind, function, value) for key, value in values.items()}
+    return values
+
+
 def on_cpu(values: Any) -> Any:
     """Values with CPU tensors in place of simulated ones."""
-    return tree_map_only(SimulatedTensor, lambda tensor: tensor.raw, values)
+    return mapped(SimulatedTensor, lambda tensor: tensor.raw, values)
 
 
 @contextmanager
@@ -190,7 +201,7 @@ class _OnCpu:
                 return result
             if isinstance(result, Tensor):
                 _note("wait", name)  # the number of rows is a result
-            return tree_map_only(Tensor, SimulatedTensor, result)
+            return mapped(Tensor, SimulatedTensor, result)
 
         return run
 
@@ -239,7 +250,7 @@ def _run(operator: Any, args: tuple, kwargs: dict) -> Any:
     result = operator(*on_cpu(args), **on_cpu(kwargs))
     if any(tensor.shape != tensor.raw.shape for tensor in simulated):
         raise NotImplementedError(f"{name} changes the shape of a simulated tensor in place")
-    return tree_map_only(Tensor, lambda raw: wrapped[id(raw)] if id(raw) in wrapped else SimulatedTensor(raw), result)
+    return mapped(Tensor, lambda raw: wrapped[id(raw)] if id(raw) in wrapped else SimulatedTensor(raw), result)
 
 
 def _copied(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
@@ -286,7 +297,7 @@ def _autocast(operator: Any, lower: bool) -> Callable:
         narrow = (torch.float32, torch.float16, torch.bfloat16)
         cast = lambda tensor: tensor.to(dtype) if tensor.dtype in narrow else tensor  # noqa: E731
         with torch._C._ExcludeDispatchKeyGuard(keys):
-            return operator(*tree_map_only(Tensor, cast, args), **tree_map_only(Tensor, cast, kwargs))
+            return operator(*mapped(Tensor, cast, args), **mapped(Tensor, cast, kwargs))
 
     return kernel
 

@@ -48,17 +48,12 @@ def test_the_students_config_is_that_of_its_checkpoint(work):
     assert Config.fromfile(work / "student_config.py").model.type == "RetinaNet"
 
 
-def test_no_student_config_beside_a_plain_detector(command, digit_scenes, tmp_path):
-    settings = [word for word in tiny_demo(digit_scenes) if not word.startswith("model.")]
-    command("tools/train.py", "configs/demo/student.py", "--work-dir", tmp_path, *settings)
-    assert (tmp_path / "epoch_1.pth").exists() and not (tmp_path / "student_config.py").exists()
-
-
-def test_a_test_leaves_the_config_of_the_training_alone(command, digit_scenes, tmp_path):
+def test_a_plain_detector_has_no_student_config_and_a_test_leaves_its_own_alone(command, digit_scenes, tmp_path):
     """The report evaluates by it."""
     settings = [word for word in tiny_demo(digit_scenes) if not word.startswith("model.")]
     student = ("configs/demo/student.py", tmp_path / "epoch_1.pth", "--work-dir", tmp_path)
     command("tools/train.py", student[0], *student[2:], *settings)
+    assert student[1].exists() and not (tmp_path / "student_config.py").exists()
     before = (tmp_path / "student.py").read_text()
     command("tools/test.py", *student, *settings, "model.test_cfg.score_thr=0.3")
     assert (tmp_path / "student.py").read_text() == before

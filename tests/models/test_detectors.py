@@ -16,7 +16,13 @@ STUDENTS = {
     "atss": (dict(cfg_path="mmdet::atss/atss_r50_fpn_1x_coco.py"), (8, 16, 32, 64)),
     "rtmdet": (dict(cfg_path="mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py"), (8, 16, 32)),
     "yolov3": (dict(cfg_path="mmdet::yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py"), (8, 16, 32)),
-    "pafpn, two-stage": (dict(cfg_path="mmdet::pafpn/faster-rcnn_r50_pafpn_1x_coco.py"), (8, 16, 32, 64)),
+    "pafpn, two-stage": (
+        dict(
+            cfg_path="mmdet::pafpn/faster-rcnn_r50_pafpn_1x_coco.py",
+            train_cfg=dict(rcnn=dict(sampler=dict(num=32))),  # of 512: they cost most of the step
+        ),
+        (8, 16, 32, 64),
+    ),
     "dino": (
         dict(cfg_path="mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py", num_queries=100, **ONE_LAYER),
         (8, 16, 32, 64),
