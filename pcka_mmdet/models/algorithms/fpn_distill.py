@@ -200,9 +200,10 @@ class FPNDistill(NonfiniteGuard):
             inputs, data_samples, self.teacher_scale, self._divisor, self._normalisation.pad_value
         )
         batch = dict(samples=data_samples, image_size=tuple(inputs.shape[2:]), student=self.student)
-        steps = [self._teacher_step(index, batch, *of_teachers) for index in range(len(self._teachers))]
+        steps = [self._teacher_step(index, batch, *of_teachers, labelled) for index in range(len(self._teachers))]
         records = [step.record for step in steps]
-        with self.distiller.recorder.recording(labelled) as student:
+        shared = self.distiller.shared_queries(records)
+        with self.distiller.recorder.recording(labelled, shared) as student:
             losses = add_prefix(self.student(inputs, data_samples and data_samples[:labelled], mode="loss"), "student")
         if self.level_table is None:
             self.level_table = level_table(self.distiller, student)
@@ -222,7 +223,12 @@ class FPNDistill(NonfiniteGuard):
         return losses
 
     def _teacher_step(
-        self, index: int, batch: dict[str, Any], inputs: Tensor, data_samples: list[BaseDataElement] | None
+        self,
+        index: int,
+        batch: dict[str, Any],
+        inputs: Tensor,
+        data_samples: list[BaseDataElement] | None,
+        labelled: int | None,
     ) -> TeacherStep:
         """Run a teacher, unless its weight is 0, the distillation pauses, or no loss needs it. `batch` holds what a
         `Batch` has of the student."""
@@ -230,9 +236,10 @@ class FPNDistill(NonfiniteGuard):
         weight, before = (self._schedule[index].weight_at(progress(ago)) for ago in (0, 1))
         if weight and not self.distillation_stopped and self.distiller.needs(index):
             sources = self.distiller.teacher_sources(index) | ({"neck"} if self.observe_maps else set())
-            record = teacher(inputs, data_samples, self._normalisation, sources)
-        maps, outputs = (record and record.get(source) for source in ("neck", "head"))
-        batch = Batch(**batch, teacher=teacher, teacher_maps=maps, teacher_outputs=outputs)
+            general = self.distiller.general_queries(index)
+            record = teacher(inputs, data_samples, self._normalisation, sources, labelled, general)
+        maps, outputs, scores = (record and record.get(source) for source in ("neck", "head", "scores"))
+        batch = Batch(**batch, teacher=teacher, teacher_maps=maps, teacher_outputs=outputs, teacher_scores=scores)
         return TeacherStep(record, batch, weight, changed=bool(weight) != bool(before))
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

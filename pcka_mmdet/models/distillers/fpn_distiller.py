@@ -16,7 +16,9 @@ from pcka_mmdet.registry import MODELS
 from ..balance import GradientBalance, group_losses
 from ..levels import Level, read_strides, source_levels
 from ..losses.level_loss import Batch
+from ..losses.query_loss import QueryLoss
 from ..outputs import in_float32, output_size, tensors, zero_of
+from ..queries import Queries
 from ..sources import Record, SourceRecorder
 from ..training_state import iteration
 from .terms import Sources, Term, build_terms, read_entries
@@ -157,12 +159,28 @@ class FPNDistiller(BaseDistiller):
         return [term for terms in self.terms.values() for term in terms]
 
     def teacher_sources(self, index: int) -> set[str]:
-        """Sources that the losses read from the teacher of that index."""
-        return {sources.teacher for sources in self.levels if sources.teacher_index == index}
+        """Sources that the losses read from the teacher of that index, and `scores`."""
+        read = {sources.teacher for sources in self.levels if sources.teacher_index == index}
+        of_teacher = (term.loss for term in self.all_terms if term.sources.teacher_index == index)
+        return read | ({"scores"} if any(loss.reads_scores for loss in of_teacher) else set())
 
     def needs(self, index: int) -> bool:
         """Whether the teacher of that index has to run: one of its losses has weight."""
         return any(self._has_weight(term) for term in self.all_terms if term.sources.teacher_index == index)
+
+    def general_queries(self, index: int) -> int:
+        """Number of general queries that the losses compare with the teacher of that index."""
+        losses = [term.loss for term in self.all_terms if term.sources.teacher_index == index]
+        return max((loss.general for loss in losses if isinstance(loss, QueryLoss)), default=0)
+
+    def shared_queries(self, records: Sequence[Record | None]) -> dict[str, list[Queries]]:
+        """The queries of the teachers as the student's decoder takes them, by source of the student."""
+        shared = {}
+        for term in self.all_terms:
+            record = records[term.sources.teacher_index]
+            if isinstance(term.loss, QueryLoss) and record is not None and self._has_weight(term):
+                shared[term.sources.student] = [term.loss.connected_queries(one) for one in record["shared_queries"]]
+        return shared
 
     def _has_weight(self, term: Term) -> bool:
         return self.factor != 0 and term.level_weight != 0 and term.loss.active

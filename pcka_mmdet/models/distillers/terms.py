@@ -83,12 +83,14 @@ def read_entries(losses: Mapping[str, Mapping], num_teachers: int) -> dict[str, 
         kind, index = _level_loss(config), config.get("teacher")
         if index is not None and index not in range(num_teachers):
             raise ValueError(f"losses.{name}.teacher: there are {num_teachers} teachers, counted from 0; got {index}")
-        sources = _read_source(f"losses.{name}.source", kind, config.get("source"))
+        of_student, of_teacher = _read_source(f"losses.{name}.source", kind, config.get("source"))
         for teacher in range(num_teachers) if index is None else [index]:
+            # the student's outputs depend on the teacher's queries
+            queries = f"queries_{teacher}" if of_student == "queries" and teacher else of_student
             key = f"{name}_{teacher + 1}" if teacher and index is None else name
             if key in entries or (key != name and key in losses):
                 raise ValueError(f"losses.{key}: teachers[{teacher}]'s losses.{name} is called so: rename one of them")
-            entries[key] = Entry(config, kind, Sources(*sources, teacher), name)
+            entries[key] = Entry(config, kind, Sources(queries, of_teacher, teacher), name)
     return entries
 
 
