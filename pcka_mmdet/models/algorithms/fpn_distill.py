@@ -52,8 +52,8 @@ class FPNDistill(NonfiniteGuard):
         teacher_precision: `'fp32'`, `'bf16'`, `'fp16'` or `'auto'`; see `NeckForward`. By default the recipe's, else
             `'fp32'`.
         compile_teacher: Compile the teacher's backbone and neck by `torch.compile`.
-        balance: `dict(ratio=...)` scales the losses' gradient to a multiple of the task's; see `FPNDistiller.prepare`.
-            With `None` loss weights are constant. By default the recipe's, else `None`.
+        balance: `dict(ratio=..., by_output=False)` scales the losses' gradient to a multiple of the task's; see
+            `FPNDistiller.prepare`. With `None` loss weights are constant. By default the recipe's, else `None`.
         recipe: Name of the recipe that gives `distiller`, `balance` and `teacher_precision`; see
             `pcka_mmdet.models.recipes`.
         teacher_scale: Side of the teachers' images over that of the student's, such as 2. `train` makes the images of
@@ -96,7 +96,7 @@ class FPNDistill(NonfiniteGuard):
         with forked_rng():  # it may build the teacher
             write_out_recipe(settings)
         balance = settings.get("balance")
-        if not isinstance(balance, Mapping | None) or set(balance or ()) - {"ratio"}:
+        if not isinstance(balance, Mapping | None) or set(balance or ()) - {"ratio", "by_output"}:
             raise ValueError(
                 f"balance is a dict such as dict(ratio=1.0), got {balance!r}: write model.balance.ratio=1.0"
             )

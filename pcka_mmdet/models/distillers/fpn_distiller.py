@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from pcka_mmdet.configuration.sentence import warn
 from pcka_mmdet.registry import MODELS
 
-from ..balance import GradientBalance, group_losses
+from ..balance import GradientBalance
+from ..heads import reader_of
 from ..levels import Level, read_strides, source_levels
 from ..losses.level_loss import Batch
 from ..losses.query_loss import QueryLoss
 from ..outputs import in_float32, output_size, tensors, zero_of
 from ..queries import Queries
-from ..sources import Record, SourceRecorder
+from ..sources import Record, SourceRecorder, dense_head
 from ..training_state import iteration
-from .terms import Sources, Term, build_terms, read_entries
+from .terms import Sources, Term, build_terms, group_losses, read_entries
 
 FIRST_ITERATIONS = 10
 """Until then, a loss without a usable level is an error. Later it is a warning, since a resumed training may begin with
@@ -99,6 +100,7 @@ class FPNDistiller(BaseDistiller):
         student: nn.Module,
         teachers: Sequence[nn.Module],
         ratio: float | Mapping[str, float] | None = MappingProxyType({}),
+        by_output: bool = False,
         scale: int = 1,
     ) -> None:
         """Pair the levels of student and teacher, build the losses, and register the recorder of the student's sources.
@@ -109,6 +111,7 @@ class FPNDistiller(BaseDistiller):
             ratio: Norm of the losses' gradient over the norm of the task's, at each source of the student: of all
                 losses together, or by name of the loss. Losses that are not named are not scaled. `None` scales none:
                 all are measured, for the log. See `GradientBalance`.
+            by_output: Scale each kind of a head's outputs (class scores, boxes, quality) on its own.
             scale: Side of the teachers' images over that of the student's.
 
         Raises:
@@ -119,7 +122,8 @@ class FPNDistiller(BaseDistiller):
         if isinstance(ratio, Mapping):  # a number holds for the losses of all teachers
             ratio = {name: ratio[entry.given] for name, entry in entries.items() if entry.given in ratio} | dict(ratio)
         groups, ratios = group_losses(ratio, {name: entry.sources.student for name, entry in entries.items()})
-        self.balances.update({source: GradientBalance(by_group) for source, by_group in ratios.items()})
+        kinds = {"head": reader_of(dense_head(student)).kinds} if by_output and "head" in ratios else {}
+        self.balances.update({one: GradientBalance(by_group, kinds.get(one, ())) for one, by_group in ratios.items()})
         for name, entry in entries.items():
             sources, student_key = entry.sources, entry.sources.student
             if sources not in self.levels:
