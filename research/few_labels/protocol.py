@@ -1,7 +1,7 @@
 """Which trainings the benchmark of few labels needs, as its steps of choice; see PROTOCOL.md."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import product
@@ -127,15 +127,8 @@ def _scores(results: Results, pair: str, students: list[Student], seed: int) -> 
     return dict(zip(students, values, strict=True))
 
 
-def _of_sets(step: Callable[..., object]) -> list[Step]:
-    return [partial(step, pair=pair) for pair in SETS]
-
-
 STEPS: tuple[Step, ...] = (
-    *_of_sets(tuned_teacher),
-    *_of_sets(tuned_student),
-    *_of_sets(extra_settings),
-    *_of_sets(train),
+    *(partial(step, pair=pair) for pair in SETS for step in (tuned_teacher, tuned_student, extra_settings, train)),
     test,
 )
-"""The steps in their order."""
+"""The steps in their order, set by set. A later one uses the cores that an earlier one leaves idle."""

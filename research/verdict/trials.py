@@ -87,7 +87,8 @@ class Trial:
             stop = round(self.setting.stop * training_iterations(config))
             hooks.append(dict(type="pcka_mmdet.LossScheduleHook", stop=stop))
         if pair.same_pixels and self.student.augmentation == "base":
-            config.custom_imports = dict(imports=["research.verdict.teacher_maps"])
+            imports = (config.get("custom_imports") or {}).get("imports", [])
+            config.custom_imports = dict(imports=[*imports, "research.verdict.teacher_maps"])
             hooks.append(dict(type="KeptTeacherMapsHook", folder=str(places.work_dir / self.pair / "maps")))
         if hooks:
             config.custom_hooks = hooks

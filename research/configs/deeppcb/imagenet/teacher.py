@@ -2,6 +2,7 @@
 _base_ = "../teacher.py"
 
 max_epochs = 40
+learning_rate = 3e-3
 
 model = dict(backbone=dict(frozen_stages=0))
 train_pipeline = [
@@ -21,6 +22,7 @@ train_pipeline = [
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 train_cfg = dict(max_epochs=max_epochs)
+optim_wrapper = dict(optimizer=dict(lr=learning_rate))
 param_scheduler = [
-    dict(type="OneCycleLR", eta_max=1e-3, total_steps=max_epochs, by_epoch=True, convert_to_iter_based=True)
+    dict(type="OneCycleLR", eta_max=learning_rate, total_steps=max_epochs, by_epoch=True, convert_to_iter_based=True)
 ]
