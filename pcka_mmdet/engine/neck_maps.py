@@ -21,7 +21,7 @@ from pcka_mmdet.configuration.distillation import is_fpn_distill
 from pcka_mmdet.functional.map_similarity import LevelMatrix
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.levels import neck_levels, pair_levels
-from pcka_mmdet.models.sources import MAP_SOURCES, listed
+from pcka_mmdet.models.sources import PARTS, listed
 from pcka_mmdet.models.teacher.images import Normalisation, crop_to_image
 from pcka_mmdet.models.teacher.teacher import Teacher
 
@@ -59,7 +59,7 @@ def maps_of_image(config: Config, checkpoints: Mapping[str, str], image: Path) -
     for name, checkpoint in checkpoints.items():
         weights, _ = read_weights(checkpoint, "the checkpoint")
         _, problems = load_what_fits(model.student, student_weights(weights))
-        problems = [problem for part in MAP_SOURCES for problem in of_part(problems, part)]
+        problems = [problem for part in PARTS for problem in of_part(problems, part)]
         if problems:
             raise ValueError(f"{checkpoint!r} is not of this config's student: {summarise(problems)}")
         maps[name] = listed(model.student.eval().extract_feat(images))

@@ -4,7 +4,6 @@ Each output leaves its source in copies: one for the task, one for each group of
 the backward pass, each group's is scaled to a multiple of the task's norm, so no loss weight has to be tuned.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -25,41 +24,6 @@ Gradients = Sequence[Tensor | None]
 """A gradient for each output; `None` where there is none."""
 
 
-def group_losses(
-    ratio: float | Mapping[str, float] | None, sources: Mapping[str, str]
-) -> tuple[dict[str, str], dict[str, dict[str, float | None]]]:
-    """Groups of losses whose gradients are scaled together, or only measured.
-
-    Args:
-        ratio: See `FPNDistiller.prepare`.
-        sources: Source of the student by name of the loss.
-
-    Returns:
-        The group of each loss: its name, or `all`; none at a source without a named loss. And by source, the ratios.
-
-    Raises:
-        ValueError: A named loss does not exist, or a loss that gets a ratio is at `roi_head`.
-    """
-    if isinstance(ratio, Mapping):
-        unknown = [name for name in ratio if name not in sources]
-        if unknown:
-            raise ValueError(f"balance.ratio: there is no loss {unknown}; there are {list(sources)}")
-        scaled = {sources[name] for name in ratio}
-        groups = {name: name for name, source in sources.items() if source in scaled}
-    else:
-        scaled = set() if ratio is None else set(sources.values())
-        groups = {name: "all" for name, source in sources.items() if source != "roi_head"}
-    if "roi_head" in scaled:
-        raise ValueError(
-            "balance.ratio: gradients at the source 'roi_head' cannot be balanced, since its stages run one after "
-            "another: name only losses at a different source, as in balance=dict(ratio={NAME: 1.0})"
-        )
-    ratios: dict[str, dict[str, float | None]] = defaultdict(dict)
-    for name, group in groups.items():
-        ratios[sources[name]][group] = ratio.get(name) if isinstance(ratio, Mapping) else ratio
-    return groups, ratios
-
-
 def _is_ratio(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
 
@@ -70,8 +34,9 @@ class GradientBalance(nn.Module):
     A group's gradient g is multiplied by `ratio * T / G`. T is the running average of the norm of the task's gradient,
     G that of `|g| / factor`, where factor is the schedule's times the teacher's. So the scaled norm is `ratio * factor`
     times the task's in the mean over steps. In a batch with images without labels, both norms are those of the labelled
-    ones. Spikes are not clipped. Norms are over all levels. The averages are in the
-    checkpoint. Earlier steps enter as means over processes, the current step as this process computes it.
+    ones. Spikes are not clipped. Norms are over all levels, of all kinds of outputs together or of each kind. The
+    averages are in the checkpoint. Earlier steps enter as means over processes, the current step as this process
+    computes it.
 
     A step in which the task has no gradient, as for images without annotations, does not change the averages. The
     losses are scaled by those of earlier steps, or keep their weight while there are none. The log warns once.
@@ -82,12 +47,14 @@ class GradientBalance(nn.Module):
     Args:
         ratios: Norm of a group's scaled gradient over the norm of the task's, by name of the group. `None` leaves a
             group unscaled.
+        kinds: Names of the kinds of outputs that are scaled on their own, in their order: class scores, boxes and so on
+            of a head. Each has as many outputs, one a level. Without names all are scaled together.
 
     Raises:
         ValueError: A ratio is no number of 0 or more.
     """
 
-    def __init__(self, ratios: Mapping[str, float | None]):
+    def __init__(self, ratios: Mapping[str, float | None], kinds: Sequence[str] = ()):
         super().__init__()
         wrong = {name: ratio for name, ratio in ratios.items() if ratio is not None and not _is_ratio(ratio)}
         if wrong:
@@ -96,16 +63,19 @@ class GradientBalance(nn.Module):
         self._labelled: int | None = None  # number of images of this step whose gradients are measured
         self.factors = dict.fromkeys(ratios, 1.0)
         """Factor of schedule and teacher in this step, by group."""
-        for name in ratios:
-            self.register_buffer(f"average_{name}", torch.zeros(4))
-        # by group: norm of the task's gradient, norm of the group's, their cosine, and 1 if they count, else 0
+        self._kinds = [f"_{kind}" for kind in kinds] or [""]
+        self._rows = {f"{name}{kind}": name for name in ratios for kind in self._kinds}  # the group of each row
+        for row in self._rows:
+            self.register_buffer(f"average_{row}", torch.zeros(4))
+        # by row: norm of the task's gradient, norm of the group's, their cosine, and 1 if they count, else 0
         self._step: dict[str, Tensor] = {}
         self._task_missing: HostCopy | None = None  # whether in the last step only a group had a gradient
         self._warned = False
 
     @property
     def averages(self) -> Tensor:
-        """A row for each group, as in `_step`. They start at 0; that bias cancels in quotients of columns."""
+        """A row for each group, or kind of a group, as in `_step`. They start at 0; that bias cancels in quotients of
+        columns."""
         return torch.stack(list(self.buffers()))
 
     def fork(
@@ -129,13 +99,13 @@ class GradientBalance(nn.Module):
         return task, dict(zip(self.ratios, groups, strict=True))
 
     def metrics(self) -> dict[str, Tensor]:
-        """Running averages for each group: `balance.ratio_*`, norm of its gradient over the task's before scaling;
+        """Running averages for each row: `balance.ratio_*`, norm of its gradient over the task's before scaling;
         `balance.scale_*`, what it is multiplied by; `balance.cosine_*`, cosine with the task's."""
         task, group, cosine, weight = self.averages.unbind(1)
         quotients = _quotient(torch.stack([group, task, cosine]), torch.stack([task, group, weight])).unbind(1)
         metrics = {}
-        for (name, ratio), values in zip(self.ratios.items(), quotients, strict=True):
-            relative, inverse, cosine = values.unbind()
+        for (name, group), values in zip(self._rows.items(), quotients, strict=True):
+            ratio, (relative, inverse, cosine) = self.ratios[group], values.unbind()
             metrics[f"balance.ratio_{name}"] = relative
             metrics[f"balance.scale_{name}"] = torch.ones_like(inverse) if ratio is None else ratio * inverse
             metrics[f"balance.cosine_{name}"] = cosine
@@ -143,19 +113,33 @@ class GradientBalance(nn.Module):
 
     def restart(self, name: str) -> None:
         """Reset a group's averages: a different teacher begins."""
-        self.get_buffer(f"average_{name}").zero_()
+        for row, group in self._rows.items():
+            if group == name:
+                self.get_buffer(f"average_{row}").zero_()
 
     def combine(self, task: Gradients, groups: Sequence[Gradients]) -> list[Tensor | None]:
         """The gradient of each output: the task's plus those of the groups, scaled."""
         self._step = {}
+        total: list[Tensor | None] = []
+        levels = len(task) // len(self._kinds)
+        for start, kind in zip(range(0, len(task), levels), self._kinds, strict=True):
+            parts = [gradients[start : start + levels] for gradients in (task, *groups)]
+            total += self._combined(kind, parts[0], parts[1:])
+        # at the end of the pass DDP has started all its reductions, in every process: the order is the same
+        Variable._execution_engine.queue_callback(self._average)
+        return total
+
+    def _combined(self, kind: str, task: Gradients, groups: Sequence[Gradients]) -> list[Tensor | None]:
+        """The gradients of a kind of outputs."""
         total = list(task)
         task_side: _Side | None = None  # the same for all groups
         for (name, ratio), gradients in zip(self.ratios.items(), groups, strict=True):
             if self.factors[name] == 0 or all(gradient is None for gradient in gradients):
                 continue
-            like = self.get_buffer(f"average_{name}")
+            row = f"{name}{kind}"
+            like = self.get_buffer(f"average_{row}")
             task_side = task_side or _side(self._measured(task), like)
-            scale = self._scale(name, task_side, _side(self._measured(gradients), like))
+            scale = self._scale(row, task_side, _side(self._measured(gradients), like))
             if ratio == 0:
                 continue  # not multiplied: 0 * inf is NaN, and a sum with 0 may change the sign of a zero
             for level, gradient in enumerate(gradients):
@@ -163,8 +147,6 @@ class GradientBalance(nn.Module):
                     scaled = gradient if ratio is None else gradient * scale.to(gradient.dtype)
                     before = total[level]
                     total[level] = scaled if before is None else before + scaled
-        # at the end of the pass DDP has started all its reductions, in every process: the order is the same
-        Variable._execution_engine.queue_callback(self._average)
         return total
 
     def _measured(self, gradients: Gradients) -> Gradients:
@@ -173,8 +155,9 @@ class GradientBalance(nn.Module):
             return gradients
         return [gradient if gradient is None else gradient[: self._labelled] for gradient in gradients]
 
-    def _scale(self, name: str, task: "_Side", group: "_Side") -> Tensor:
-        """Factor of a group's gradient. Notes the values of this step."""
+    def _scale(self, row: str, task: "_Side", group: "_Side") -> Tensor:
+        """Factor of the gradient of a group, or kind of a group. Notes the values of this step."""
+        name = self._rows[row]
         both = [level for level in task.directions if level in group.directions]
         products = [(task.directions[level] * group.directions[level]).sum() for level in both]
         cosine = sum(products, start=torch.zeros_like(task.norm))
@@ -182,8 +165,8 @@ class GradientBalance(nn.Module):
         finite = values.isfinite().all()  # not so after an overflow under --amp: the step will be skipped
         # a batch without any gradient on one side tells nothing about its norm
         counts = finite & (values[:2].amin() > 0)
-        self._step[name] = torch.cat([torch.where(finite, values, 0), counts[None]])
-        average = MOMENTUM * self.get_buffer(f"average_{name}") + (1 - MOMENTUM) * self._step[name] * counts
+        self._step[row] = torch.cat([torch.where(finite, values, 0), counts[None]])
+        average = MOMENTUM * self.get_buffer(f"average_{row}") + (1 - MOMENTUM) * self._step[row] * counts
         scale = (self.ratios[name] or 1.0) * _quotient(average[0], average[1])
         # an overflow must remain, or the step would not be skipped
         return torch.where(finite & (average[0] > 0), scale, 1)
@@ -193,7 +176,7 @@ class GradientBalance(nn.Module):
         """Add this step's values to the averages, over all processes."""
         averages = self.averages
         nothing = torch.zeros_like(averages[0])
-        step, self._step = torch.stack([self._step.get(name, nothing) for name in self.ratios]), {}
+        step, self._step = torch.stack([self._step.get(row, nothing) for row in self._rows]), {}
         if not self._warned:
             self._task_missing = HostCopy(((step[:, 0] == 0) & (step[:, 1] > 0)).any())
         step = step * step[:, 3:]

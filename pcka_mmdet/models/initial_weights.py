@@ -13,7 +13,7 @@ from pcka_mmdet.checkpoints.student import STUDENT, student_path, student_weight
 from pcka_mmdet.configuration.sentence import warn
 
 from .levels import neck_levels
-from .sources import MAP_SOURCES
+from .sources import PARTS
 
 if TYPE_CHECKING:
     from .teacher.teacher import Teacher
@@ -40,7 +40,7 @@ def load_strictly(detector: BaseModel, checkpoint: str) -> tuple[str | None, lis
     extra = [key for key in weights if key.startswith("roi_head.") and ".".join(key.split(".")[:2]) not in branches]
     weights = {key: value for key, value in weights.items() if key not in extra}
     loaded, problems = load_what_fits(detector, weights)
-    required = [problem for part in MAP_SOURCES for problem in of_part(problems, part)]
+    required = [problem for part in PARTS for problem in of_part(problems, part)]
     name = type(detector).__name__
     if required:
         raise ValueError(

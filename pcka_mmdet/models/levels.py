@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .queries import has_queries
 from .sources import dense_head, listed, stages
 from .training_state import forked_rng, tried
 
@@ -24,8 +25,9 @@ DRY_RUN_SIDES = (256, 512, 224)
 class Level:
     """One output of a source: index in the record, stride in pixels, channels.
 
-    `channels` are those of the input maps for `head`, the number of classes for `logits`. `logits`, the stages of
-    `roi_head` and the vectors of a classifier's pooling neck have no stride.
+    `channels` are those of the input maps for `head`, the number of classes for `logits`, the width for `queries`.
+    `logits`, the stages of `roi_head`, the layers of `queries` and the vectors of a classifier's pooling neck have no
+    stride.
     """
 
     index: int
@@ -41,8 +43,10 @@ class Level:
 
     @property
     def name(self) -> str:
-        """`s8` at stride 8; `stage0` and so on without strides."""
-        return f"stage{self.index}" if self.stride is None else f"s{self.stride}"
+        """`s8` at stride 8; without strides `stage0` and so on, or `layer-1` for the last layer."""
+        if self.stride is not None:
+            return f"s{self.stride}"
+        return f"layer{self.index}" if self.index < 0 else f"stage{self.index}"
 
 
 class LevelPair(NamedTuple):
@@ -76,6 +80,13 @@ def source_levels(model: nn.Module, source: str, scale: int = 1) -> list[Level]:
         return [Level(i, None, None) for i in range(len(stages(model.roi_head, "bbox_head")))]
     if source == "head":
         dense_head(model)
+    if source == "memory" or source.startswith("queries"):
+        if not has_queries(model):
+            raise ValueError(f"{type(model).__name__} is no DETR: it has no source {source!r}")
+        channels = model.encoder.embed_dims
+        if source != "memory":  # counted from the last one, so that it is compared whatever their number
+            return [Level(-1 - i, None, channels) for i in range(len(model.decoder.layers))]
+        return [replace(level, channels=channels) for level in neck_levels(model, scale)]
     return neck_levels(model, scale)
 
 

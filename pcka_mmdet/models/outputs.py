@@ -49,10 +49,11 @@ def zero_of(parameters: Iterable[Tensor], like: Tensor) -> Tensor:
 
 
 def output_size(outputs: Any, joint: bool = False) -> Any:
-    """Height and width of an output (`()` for logits). For a joint loss: a list, one per level."""
+    """Height and width of an output (`()` for logits and queries). For a joint loss: a list, one per level."""
     if joint:
         return [output_size(output) for output in outputs]
-    return tuple(next(tensors(outputs)).shape[2:])
+    shape = next(tensors(outputs)).shape
+    return tuple(shape[2:]) if len(shape) == 4 else ()
 
 
 class HostCopy:

@@ -6,19 +6,25 @@
 | `backbone` | maps of the backbone, `(B, C, H, W)`                            | stride      |
 | `head`     | raw outputs of the dense head or RPN: a tuple of maps per level | stride      |
 | `roi_head` | raw outputs of the RoI head on the student's proposals          | stage       |
+| `memory`   | a DETR's encoder output as maps, `(B, C, H, W)`                 | stride      |
+| `queries`  | a DETR's outputs for the teacher's queries                      | layer       |
 | `logits`   | a classifier's logits, `(B, K)`                                 | single pair |
 
 A record maps the name of a source to its outputs, one entry per level. Where gradients are balanced (see `balance`),
-`SOURCE/GROUP` is the copy that a group of losses reads.
+`SOURCE/GROUP` is the copy that a group of losses reads. The queries of a second teacher are the source `queries_1`.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
+
+from .queries import DecoderInputs, Queries, by_layer, has_queries, maps_of_memory
 
 Record = dict[str, Sequence[Any]]
 
@@ -26,10 +32,13 @@ Fork = Callable[[Sequence[Tensor], int | None], tuple[Sequence[Tensor], Mapping[
 """Copies outputs: once for the rest of the model, and once for each group of losses, by its name. It also takes the
 number of labelled images; see `SourceRecorder.recording`."""
 
-MAP_SOURCES = ("neck", "backbone")
+PARTS = ("neck", "backbone")
+"""Sources that are parts of every detector."""
+
+MAP_SOURCES = (*PARTS, "memory")
 """Sources whose levels are one map each."""
 
-SOURCES = (*MAP_SOURCES, "head", "roi_head", "logits")
+SOURCES = (*MAP_SOURCES, "head", "roi_head", "queries", "logits")
 
 UNLABELLED = "unlabelled"
 """Key in the metainfo of data samples: an image without labels, which only the distillation reads."""
@@ -57,7 +66,7 @@ def dense_head(detector: nn.Module) -> nn.Module:
     name = type(detector).__name__
     if head is None:
         raise ValueError(f"{name} has no dense head and no RPN: use a loss on its neck maps (source='neck')")
-    if getattr(detector, "decoder", None) is not None:
+    if has_queries(detector):
         raise ValueError(
             f"the head of {name} works on queries, which have no levels to pair: use a loss on the neck maps, such as "
             "pcka_mmdet.PCKALoss"
@@ -106,8 +115,15 @@ class SourceRecorder:
         self._labelled: int | None = None
         self._last = next((source for source in ("head", "neck", "backbone") if source in sources), None)
         self._rois: list[Tensor] = []
+        self._shared: Mapping[str, Sequence[Queries]] = {}
+        self._decoder: DecoderInputs | None = None
+        if any(source.startswith("queries") for source in sources):
+            self._decoder = DecoderInputs(model)
+            model.bbox_head.register_forward_hook(self._keep_queries)
         for source in sources:
-            if source in MAP_SOURCES:
+            if source == "memory":
+                model.encoder.register_forward_hook(self._keep_memory)
+            elif source in PARTS:
                 getattr(model, source).register_forward_hook(partial(self._keep_maps, source))
             elif source == "logits":
                 model.head.register_forward_hook(partial(self._keep_maps, source))
@@ -120,18 +136,25 @@ class SourceRecorder:
                     head.register_forward_hook(self._keep_stage)
 
     @contextmanager
-    def recording(self, labelled: int | None = None) -> Iterator[Record]:
+    def recording(
+        self, labelled: int | None = None, shared: Mapping[str, Sequence[Queries]] | None = None
+    ) -> Iterator[Record]:
         """Context in which the model's first forward fills the record.
 
         Args:
             labelled: Number of labelled images, the first of the batch. The record has all images; after its last maps
                 or outputs of the dense head the model goes on with these. `None`: with all.
+            shared: Queries of the teachers, by source.
         """
-        self._record, self._labelled = {}, labelled
+        self._record, self._labelled, self._shared = {}, labelled, shared or {}
+        if self._decoder is not None:
+            self._decoder.keeps = bool(self._shared)
         try:
             yield self._record
         finally:
-            self._record, self._labelled, self._rois = None, None, []
+            self._record, self._labelled, self._rois, self._shared = None, None, [], {}
+            if self._decoder is not None:
+                self._decoder.forget()
 
     def _keep_maps(self, source: str, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
         return self._keep(source, outputs, listed)
@@ -164,6 +187,31 @@ class SourceRecorder:
         if self._labelled is None or source != self._last:
             return outputs
         return tree_map_only(Tensor, lambda tensor: tensor[: self._labelled], outputs)
+
+    def _keep_memory(self, module: nn.Module, inputs: tuple, outputs: Tensor) -> Any:
+        if self._record is None:
+            return None
+        sizes = self._record["neck"]
+        return self._keep("memory", outputs, lambda memory: maps_of_memory(memory, sizes))
+
+    def _keep_queries(self, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
+        """Record the outputs for the teachers' queries. The model goes on with those for its own."""
+        if self._record is None or self._decoder.inputs is None:
+            return None
+        own, decoder = list(outputs), copy.copy(self._decoder)
+        self._decoder.forget()  # the head runs once more below
+        for source, groups_of_queries in self._shared.items():
+            decoded = [decoder.decode(queries) for queries in groups_of_queries]
+            shared = [torch.cat(kind, 2) for kind in zip(*decoded, strict=True)]
+            if source in self._forks:  # the copies for the task have the gradient of its own queries alone
+                number = own[0].shape[2]
+                joined = [torch.cat(kind, 2) for kind in zip(own, shared, strict=True)]
+                task, groups = self._forks[source](joined, None)
+                own, shared = [kind[:, :, :number] for kind in task], [kind[:, :, number:] for kind in task]
+                for name, copies in groups.items():
+                    self._record[f"{source}/{name}"] = by_layer(*(kind[:, :, number:] for kind in copies))
+            self._record[source] = by_layer(*shared)
+        return tuple(own)
 
     def _keep_rois(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:
         if self._record is not None:

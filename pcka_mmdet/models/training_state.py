@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import broadcast_object_list, get_rank, is_main_process
 from mmengine.logging import MessageHub
 
 Result = TypeVar("Result")
@@ -22,6 +22,17 @@ def iteration(default: int = 0) -> int:
 def seed() -> int:
     """The training's seed; 0 outside of a training by MMEngine's runner."""
     return MessageHub.get_current_instance().runtime_info.get("seed") or 0
+
+
+def step_generator(device: torch.device, salt: int = 0, default: int = 0) -> torch.Generator:
+    """Random numbers of this iteration, seeded by the training's seed and iteration, the process and the salt.
+
+    A resumed training draws the same ones, and the training's own random numbers do not change. `default` is the
+    iteration in a program without MMEngine's runner.
+    """
+    # odd factors keep iterations and processes apart; 2^64 over the golden ratio spreads seeds (Knuth)
+    mixed = 0x9E3779B97F4A7C15 * seed() + 1_000_003 * iteration(default) + 1009 * get_rank() + salt
+    return torch.Generator(device=device).manual_seed(mixed % 2**63)
 
 
 def progress(ago: int = 0) -> float:

@@ -7,17 +7,21 @@ import torch
 from mmengine.config import ConfigDict
 from torch import nn
 
-from pcka_mmdet.models.balance import MOMENTUM, GradientBalance, group_losses
+from pcka_mmdet.models.balance import MOMENTUM, GradientBalance
+from pcka_mmdet.models.distillers.terms import group_losses
 from tests.detectors import (
     EVERY_KIND,
     build,
     distillation,
     faster_rcnn,
+    fcos,
     losses_of,
     raw_batch,
     reppoints,
     retinanet,
+    rtmdet,
     step,
+    yolox,
 )
 from tests.runners import runner
 
@@ -58,6 +62,22 @@ def test_the_norm_is_the_ratio_times_the_tasks(ratio):
     task, group = gradients(1, 30)
     for result, a, b in zip(passed(GradientBalance(dict(all=ratio)), task, group), task, group, strict=True):
         torch.testing.assert_close(result, a + b * float(ratio * norm(task) / norm(group)))
+
+
+def test_each_kind_of_output_has_its_own_scale():
+    """Two kinds of one level: the norm of each is the ratio times the task's of that kind."""
+    task, group = gradients(1, 30)
+    group[1] = 1e-4 * group[1]
+    balance = GradientBalance(dict(all=0.5), kinds=("class", "box"))
+    for result, a, b in zip(passed(balance, task, group), task, group, strict=True):
+        torch.testing.assert_close(result, a + b * float(0.5 * norm([a]) / norm([b])))
+    metrics = balance.metrics()
+    assert {key.partition(".")[2] for key in metrics} == {
+        f"{what}_all_{kind}" for what in ("ratio", "scale", "cosine") for kind in ("class", "box")
+    }
+    assert metrics["balance.ratio_all_box"].item() == pytest.approx(norm(group[1:]) / norm(task[1:]), rel=1e-4)
+    balance.restart("all")
+    assert not balance.averages.any()
 
 
 def test_the_norms_are_running_averages():
@@ -344,6 +364,29 @@ def test_the_log_has_ratio_scale_and_cosine():
     both = log["balance.scale_head"] * log["balance.ratio_head"]
     torch.testing.assert_close(both, torch.ones(()))
     step(model, losses_of(model))
+
+
+@pytest.mark.parametrize(
+    ("detector", "kinds"),
+    [
+        (retinanet, ["class", "box"]),
+        (rtmdet, ["class", "box"]),
+        (yolox, ["class", "box", "objectness"]),
+        (fcos, ["class", "box", "centerness"]),
+        (reppoints, ["class", "first_box", "box"]),
+    ],
+)
+def test_a_heads_kinds_of_outputs_are_scaled_on_their_own(detector, kinds):
+    losses = dict(own=dict(type="pcka_mmdet.OwnHeadLoss"), head=dict(type="pcka_mmdet.HeadLoss"))
+    distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
+    config = distillation(architecture=detector(), teacher=detector(), distiller=distiller)
+    model = build(config | dict(balance=dict(ratio=1.0, by_output=True))).train()
+    names = {source: list(balance.state_dict()) for source, balance in model.distiller.balances.items()}
+    assert names == dict(head=[f"average_all_{kind}" for kind in kinds], neck=["average_all"])
+    losses = losses_of(model)
+    step(model, losses)
+    rows = dict(zip(kinds, model.distiller.balances["head"].averages, strict=True))
+    assert all(row[3] > 0 for kind, row in rows.items() if kind != "first_box")  # not compared: it has no gradient
 
 
 def test_sources_are_balanced_apart():

@@ -250,7 +250,9 @@ def test_sources_that_a_model_lacks():
     ):
         with pytest.raises(ValueError, match=message):
             source_levels(build(retinanet()), source)
-    with pytest.raises(ValueError, match=r"losses.pcka.source: expected one of \('neck', 'backbone'\), got 'logits'"):
+    with pytest.raises(
+        ValueError, match=r"losses.pcka.source: expected one of \('neck', 'backbone', 'memory'\), got 'logits'"
+    ):
         distil(retinanet(), retinanet(), pcka=dict(type="pcka_mmdet.PCKALoss", source="logits"))
 
 

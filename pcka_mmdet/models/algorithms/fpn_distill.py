@@ -52,8 +52,8 @@ class FPNDistill(NonfiniteGuard):
         teacher_precision: `'fp32'`, `'bf16'`, `'fp16'` or `'auto'`; see `NeckForward`. By default the recipe's, else
             `'fp32'`.
         compile_teacher: Compile the teacher's backbone and neck by `torch.compile`.
-        balance: `dict(ratio=...)` scales the losses' gradient to a multiple of the task's; see `FPNDistiller.prepare`.
-            With `None` loss weights are constant. By default the recipe's, else `None`.
+        balance: `dict(ratio=..., by_output=False)` scales the losses' gradient to a multiple of the task's; see
+            `FPNDistiller.prepare`. With `None` loss weights are constant. By default the recipe's, else `None`.
         recipe: Name of the recipe that gives `distiller`, `balance` and `teacher_precision`; see
             `pcka_mmdet.models.recipes`.
         teacher_scale: Side of the teachers' images over that of the student's, such as 2. `train` makes the images of
@@ -96,7 +96,7 @@ class FPNDistill(NonfiniteGuard):
         with forked_rng():  # it may build the teacher
             write_out_recipe(settings)
         balance = settings.get("balance")
-        if not isinstance(balance, Mapping | None) or set(balance or ()) - {"ratio"}:
+        if not isinstance(balance, Mapping | None) or set(balance or ()) - {"ratio", "by_output"}:
             raise ValueError(
                 f"balance is a dict such as dict(ratio=1.0), got {balance!r}: write model.balance.ratio=1.0"
             )
@@ -200,9 +200,10 @@ class FPNDistill(NonfiniteGuard):
             inputs, data_samples, self.teacher_scale, self._divisor, self._normalisation.pad_value
         )
         batch = dict(samples=data_samples, image_size=tuple(inputs.shape[2:]), student=self.student)
-        steps = [self._teacher_step(index, batch, *of_teachers) for index in range(len(self._teachers))]
+        steps = [self._teacher_step(index, batch, *of_teachers, labelled) for index in range(len(self._teachers))]
         records = [step.record for step in steps]
-        with self.distiller.recorder.recording(labelled) as student:
+        shared = self.distiller.shared_queries(records)
+        with self.distiller.recorder.recording(labelled, shared) as student:
             losses = add_prefix(self.student(inputs, data_samples and data_samples[:labelled], mode="loss"), "student")
         if self.level_table is None:
             self.level_table = level_table(self.distiller, student)
@@ -222,7 +223,12 @@ class FPNDistill(NonfiniteGuard):
         return losses
 
     def _teacher_step(
-        self, index: int, batch: dict[str, Any], inputs: Tensor, data_samples: list[BaseDataElement] | None
+        self,
+        index: int,
+        batch: dict[str, Any],
+        inputs: Tensor,
+        data_samples: list[BaseDataElement] | None,
+        labelled: int | None,
     ) -> TeacherStep:
         """Run a teacher, unless its weight is 0, the distillation pauses, or no loss needs it. `batch` holds what a
         `Batch` has of the student."""
@@ -230,9 +236,10 @@ class FPNDistill(NonfiniteGuard):
         weight, before = (self._schedule[index].weight_at(progress(ago)) for ago in (0, 1))
         if weight and not self.distillation_stopped and self.distiller.needs(index):
             sources = self.distiller.teacher_sources(index) | ({"neck"} if self.observe_maps else set())
-            record = teacher(inputs, data_samples, self._normalisation, sources)
-        maps, outputs = (record and record.get(source) for source in ("neck", "head"))
-        batch = Batch(**batch, teacher=teacher, teacher_maps=maps, teacher_outputs=outputs)
+            general = self.distiller.general_queries(index)
+            record = teacher(inputs, data_samples, self._normalisation, sources, labelled, general)
+        maps, outputs, scores = (record and record.get(source) for source in ("neck", "head", "scores"))
+        batch = Batch(**batch, teacher=teacher, teacher_maps=maps, teacher_outputs=outputs, teacher_scores=scores)
         return TeacherStep(record, batch, weight, changed=bool(weight) != bool(before))
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

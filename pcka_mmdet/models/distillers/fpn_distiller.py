@@ -13,13 +13,16 @@ from torch import Tensor, nn
 from pcka_mmdet.configuration.sentence import warn
 from pcka_mmdet.registry import MODELS
 
-from ..balance import GradientBalance, group_losses
+from ..balance import GradientBalance
+from ..heads import reader_of
 from ..levels import Level, read_strides, source_levels
 from ..losses.level_loss import Batch
+from ..losses.query_loss import QueryLoss
 from ..outputs import in_float32, output_size, tensors, zero_of
-from ..sources import Record, SourceRecorder
+from ..queries import Queries
+from ..sources import Record, SourceRecorder, dense_head
 from ..training_state import iteration
-from .terms import Sources, Term, build_terms, read_entries
+from .terms import Sources, Term, build_terms, group_losses, read_entries
 
 FIRST_ITERATIONS = 10
 """Until then, a loss without a usable level is an error. Later it is a warning, since a resumed training may begin with
@@ -97,6 +100,7 @@ class FPNDistiller(BaseDistiller):
         student: nn.Module,
         teachers: Sequence[nn.Module],
         ratio: float | Mapping[str, float] | None = MappingProxyType({}),
+        by_output: bool = False,
         scale: int = 1,
     ) -> None:
         """Pair the levels of student and teacher, build the losses, and register the recorder of the student's sources.
@@ -107,6 +111,7 @@ class FPNDistiller(BaseDistiller):
             ratio: Norm of the losses' gradient over the norm of the task's, at each source of the student: of all
                 losses together, or by name of the loss. Losses that are not named are not scaled. `None` scales none:
                 all are measured, for the log. See `GradientBalance`.
+            by_output: Scale each kind of a head's outputs (class scores, boxes, quality) on its own.
             scale: Side of the teachers' images over that of the student's.
 
         Raises:
@@ -117,7 +122,8 @@ class FPNDistiller(BaseDistiller):
         if isinstance(ratio, Mapping):  # a number holds for the losses of all teachers
             ratio = {name: ratio[entry.given] for name, entry in entries.items() if entry.given in ratio} | dict(ratio)
         groups, ratios = group_losses(ratio, {name: entry.sources.student for name, entry in entries.items()})
-        self.balances.update({source: GradientBalance(by_group) for source, by_group in ratios.items()})
+        kinds = {"head": reader_of(dense_head(student)).kinds} if by_output and "head" in ratios else {}
+        self.balances.update({one: GradientBalance(by_group, kinds.get(one, ())) for one, by_group in ratios.items()})
         for name, entry in entries.items():
             sources, student_key = entry.sources, entry.sources.student
             if sources not in self.levels:
@@ -157,12 +163,28 @@ class FPNDistiller(BaseDistiller):
         return [term for terms in self.terms.values() for term in terms]
 
     def teacher_sources(self, index: int) -> set[str]:
-        """Sources that the losses read from the teacher of that index."""
-        return {sources.teacher for sources in self.levels if sources.teacher_index == index}
+        """Sources that the losses read from the teacher of that index, and `scores`."""
+        read = {sources.teacher for sources in self.levels if sources.teacher_index == index}
+        of_teacher = (term.loss for term in self.all_terms if term.sources.teacher_index == index)
+        return read | ({"scores"} if any(loss.reads_scores for loss in of_teacher) else set())
 
     def needs(self, index: int) -> bool:
         """Whether the teacher of that index has to run: one of its losses has weight."""
         return any(self._has_weight(term) for term in self.all_terms if term.sources.teacher_index == index)
+
+    def general_queries(self, index: int) -> int:
+        """Number of general queries that the losses compare with the teacher of that index."""
+        losses = [term.loss for term in self.all_terms if term.sources.teacher_index == index]
+        return max((loss.general for loss in losses if isinstance(loss, QueryLoss)), default=0)
+
+    def shared_queries(self, records: Sequence[Record | None]) -> dict[str, list[Queries]]:
+        """The queries of the teachers as the student's decoder takes them, by source of the student."""
+        shared = {}
+        for term in self.all_terms:
+            record = records[term.sources.teacher_index]
+            if isinstance(term.loss, QueryLoss) and record is not None and self._has_weight(term):
+                shared[term.sources.student] = [term.loss.connected_queries(one) for one in record["shared_queries"]]
+        return shared
 
     def _has_weight(self, term: Term) -> bool:
         return self.factor != 0 and term.level_weight != 0 and term.loss.active

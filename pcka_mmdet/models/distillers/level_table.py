@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ..levels import Level
 from ..outputs import output_size
-from ..sources import MAP_SOURCES, Record
+from ..sources import Record
 from .fpn_distiller import FPNDistiller
 from .terms import Term
 
@@ -43,7 +43,7 @@ def level_table(distiller: FPNDistiller, student: Record) -> str:
 def _student_cell(level: Level | None, source: str, student: Record) -> str:
     if level is None:
         return "no partner"
-    size = output_size(student[source][level.index])
+    size = output_size(student[source][level.index]) if source in student else ()  # a teacher of queries pauses
     return ", ".join([_describe(level, source), *(["{}x{}".format(*size)] if size else [])])
 
 
@@ -51,13 +51,14 @@ def _describe(level: Level, source: str) -> str:
     text = f"output {level.index}" if source == "neck" else f"{source} {level.index}"
     if level.channels is None or source == "head":
         return text
-    return f"{text}, {level.channels} {'channels' if source in MAP_SOURCES else 'classes'}"
+    return f"{text}, {level.channels} {'classes' if source == 'logits' else 'channels'}"
 
 
 def _loss_cell(terms: Sequence[Term], source: str, name: str, student: Record) -> str:
     """A loss's description at a level; empty if the loss does not read the level."""
     for term in terms:
         if term.sources.student == source and name in {pair.name for pair in term.pairs}:
-            description = term.loss.describe(output_size(term.of_student(student), term.loss.joint))
+            known = term.student_key in student
+            description = term.loss.describe(output_size(term.of_student(student), term.loss.joint) if known else ())
             return description if term.level_weight == 1 else f"{description}, level weight {term.level_weight:g}"
     return ""

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -83,12 +84,14 @@ def read_entries(losses: Mapping[str, Mapping], num_teachers: int) -> dict[str, 
         kind, index = _level_loss(config), config.get("teacher")
         if index is not None and index not in range(num_teachers):
             raise ValueError(f"losses.{name}.teacher: there are {num_teachers} teachers, counted from 0; got {index}")
-        sources = _read_source(f"losses.{name}.source", kind, config.get("source"))
+        of_student, of_teacher = _read_source(f"losses.{name}.source", kind, config.get("source"))
         for teacher in range(num_teachers) if index is None else [index]:
+            # the student's outputs depend on the teacher's queries
+            queries = f"queries_{teacher}" if of_student == "queries" and teacher else of_student
             key = f"{name}_{teacher + 1}" if teacher and index is None else name
             if key in entries or (key != name and key in losses):
                 raise ValueError(f"losses.{key}: teachers[{teacher}]'s losses.{name} is called so: rename one of them")
-            entries[key] = Entry(config, kind, Sources(*sources, teacher), name)
+            entries[key] = Entry(config, kind, Sources(queries, of_teacher, teacher), name)
     return entries
 
 
@@ -131,6 +134,41 @@ def _correction(name: str) -> str:
     if suggestions:
         return f"did you mean {suggestions[0]!r}?"
     return "check its name" if scope else "write its scope too, such as 'mmrazor.PKDLoss'"
+
+
+def group_losses(
+    ratio: float | Mapping[str, float] | None, sources: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, dict[str, float | None]]]:
+    """Groups of losses whose gradients are scaled together, or only measured.
+
+    Args:
+        ratio: See `FPNDistiller.prepare`.
+        sources: Source of the student by name of the loss.
+
+    Returns:
+        The group of each loss: its name, or `all`; none at a source without a named loss. And by source, the ratios.
+
+    Raises:
+        ValueError: A named loss does not exist, or a loss that gets a ratio is at `roi_head`.
+    """
+    if isinstance(ratio, Mapping):
+        unknown = [name for name in ratio if name not in sources]
+        if unknown:
+            raise ValueError(f"balance.ratio: there is no loss {unknown}; there are {list(sources)}")
+        scaled = {sources[name] for name in ratio}
+        groups = {name: name for name, source in sources.items() if source in scaled}
+    else:
+        scaled = set() if ratio is None else set(sources.values())
+        groups = {name: "all" for name, source in sources.items() if source != "roi_head"}
+    if "roi_head" in scaled:
+        raise ValueError(
+            "balance.ratio: gradients at the source 'roi_head' cannot be balanced, since its stages run one after "
+            "another: name only losses at a different source, as in balance=dict(ratio={NAME: 1.0})"
+        )
+    ratios: dict[str, dict[str, float | None]] = defaultdict(dict)
+    for name, group in groups.items():
+        ratios[sources[name]][group] = ratio.get(name) if isinstance(ratio, Mapping) else ratio
+    return groups, ratios
 
 
 def build_terms(

@@ -84,6 +84,7 @@ class RepPointsReader(HeadReader):
     """Corners in units of the stride; in training the refined points, which are the last output, as their box."""
 
     box_output = -1
+    kinds = ("class", "first_box", "box")
 
     def compared_boxes(self, codes: Tensor, stride: int) -> Tensor:
         """`moment_transfer`, a parameter of this decoding, gets no gradient: it would bypass the balance."""

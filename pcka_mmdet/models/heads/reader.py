@@ -51,6 +51,11 @@ class HeadReader:
         self.head = head
         self.family = family
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Names of the head's kinds of outputs, in their order."""
+        return ("class", "box") if self.quality is None else ("class", "box", self.quality)
+
     def class_logits(self, outputs: Sequence[Tensor]) -> Tensor:
         """Class logits `(B, A, C, H, W)` from raw outputs of a level."""
         return outputs[0].unflatten(1, (-1, self.head.cls_out_channels))

@@ -31,6 +31,8 @@ class Batch:
     """`teacher.head(maps)` runs its frozen head on any maps."""
     teacher_maps: Sequence[Tensor] | None = None
     """All maps of the teacher's neck, those of unpaired levels too; `None` if no loss needs the neck."""
+    teacher_scores: Sequence[Tensor] | None = None
+    """The teacher's scores at the positions of its levels, `(B, 1, H, W)` in [0, 1]; `None` if no loss reads them."""
     teacher_outputs: Sequence[tuple[Tensor, ...]] | None = None
     """Raw outputs of the teacher's dense head, or RPN, for these maps, by level; `None` if no loss reads them."""
     stride: int | None = None
@@ -57,6 +59,8 @@ class LevelLoss(nn.Module):
     """Whether both sides need equal numbers of channels; where they differ, `prepare` builds a connector."""
     needs_maps = False
     """Whether the loss refuses vectors, which a classifier's pooling neck gives."""
+    reads_scores = False
+    """Whether the loss reads `Batch.teacher_scores`."""
     reads_larger_images = True
     """Whether the teacher's images may be larger than the student's (`teacher_scale`)."""
     metric: str | None = None

@@ -2,14 +2,13 @@
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import get_rank
 from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
 from ..levels import Level
 from ..outputs import in_float32
-from ..training_state import iteration, seed
+from ..training_state import step_generator
 from .level_loss import Batch, LevelLoss
 
 
@@ -21,11 +20,21 @@ class MimicLoss(LevelLoss):
 
     Args:
         loss_weight: Weight of the mean over all elements of a map.
+        by_scores: Weight each position by the teacher's score there, the highest over classes and anchors, or of the
+            boxes of a DETR that contain it.
     """
 
     needs_maps = True
     metric = "similarity.mimic"
     """Cosine of the connected map and the teacher's, each as one vector."""
+
+    def __init__(self, loss_weight: float = 1.0, by_scores: bool = False):
+        super().__init__(loss_weight)
+        self.reads_scores = by_scores
+
+    def prepare(self, student: Level, teacher: Level) -> None:
+        super().prepare(student, teacher)
+        self.teacher_level = teacher.index
 
     def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
         """Always: the convolution leaves the student free to keep its features."""
@@ -34,7 +43,16 @@ class MimicLoss(LevelLoss):
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
         student, teacher = in_float32((student, self.align(student, teacher)))
         self.note_cosine(student, teacher)
-        return self.loss_weight * F.mse_loss(student, teacher)
+        if not self.reads_scores:
+            return self.loss_weight * F.mse_loss(student, teacher)
+        scores = batch.teacher_scores[self.teacher_level]
+        if scores.shape[2:] != student.shape[2:]:
+            scores = F.interpolate(scores, student.shape[2:], mode="bilinear", align_corners=False)
+        error = (student - teacher).square().mean(1, keepdim=True)
+        return self.loss_weight * (error * scores).sum() / scores.sum().clamp(min=1e-6)
+
+    def details(self, size: tuple[int, int]) -> list[str]:
+        return ["by the teacher's scores"] if self.reads_scores else []
 
 
 @MODELS.register_module()
@@ -42,9 +60,8 @@ class MaskedGenerationLoss(LevelLoss):
     """Squared error between the teacher's map and the one generated from the student's masked map (MGD).
 
     Some positions of the student's map are set to zero. The generator, two 3x3 convolutions, predicts the teacher's
-    whole map from the rest (Yang et al. 2022, "Masked Generative Distillation", eq. 2 to 4). The training's seed and
-    iteration, the process and the stride seed the masks: a resumed training draws the same ones, and the training's
-    random numbers do not change. Only `FPNDistiller` calls `prepare`, which builds the generator.
+    whole map from the rest (Yang et al. 2022, "Masked Generative Distillation", eq. 2 to 4). `step_generator` draws the
+    masks. Only `FPNDistiller` calls `prepare`, which builds the generator.
 
     Args:
         loss_weight: Factor of the squared error, which is summed over channels and positions and divided by the images.
@@ -79,10 +96,8 @@ class MaskedGenerationLoss(LevelLoss):
 
     def mask(self, student: Tensor) -> Tensor:
         """A new random mask `(B, 1, H, W)` for each iteration: 1 where a position is kept and 0 elsewhere."""
-        number, self._calls = iteration(default=self._calls), self._calls + 1
-        # odd factors keep the masks of all seeds and iterations apart; 2^64 over the golden ratio spreads seeds (Knuth)
-        mixed = 0x9E3779B97F4A7C15 * seed() + 1_000_003 * number + 1009 * get_rank() + self.stride
-        source = torch.Generator(device=student.device).manual_seed(mixed % 2**63)
+        source = step_generator(student.device, self.stride, default=self._calls)
+        self._calls += 1
         drawn = torch.rand(len(student), 1, *student.shape[2:], generator=source, device=student.device)
         return (drawn >= self.mask_ratio).to(student)
 

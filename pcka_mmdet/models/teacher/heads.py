@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from pcka_mmdet.configuration.sentence import warn
@@ -17,7 +18,8 @@ from pcka_mmdet.configuration.sentence import warn
 from ..heads import boxes
 from ..levels import Level, neck_levels
 from ..outputs import box_tensor, in_float32
-from ..sources import RoIOutputs, by_level, dense_head, stages
+from ..queries import DecoderInputs, Queries, by_layer, general_queries, maps_of_memory
+from ..sources import Record, RoIOutputs, by_level, dense_head, stages
 from ..training_state import first_process_decides, tried
 from .optimisation import dtype_on
 
@@ -38,6 +40,7 @@ class FrozenHeads:
         self.detector = detector
         self.precision = precision
         self._supports_bfloat16: dict[torch.device, bool] = {}
+        self._decoder: DecoderInputs | None = None
 
     @property
     def dense_head(self) -> nn.Module:
@@ -129,6 +132,39 @@ class FrozenHeads:
                     rois = _refined(coder, outputs[-1], [len(box) for box in by_image], image_sizes)
                 outputs.append(self._run_stage(extractor, head, maps, rois))
         return outputs
+
+    @torch.no_grad()
+    def queries(
+        self, maps: Sequence[Tensor], samples: Sequence[BaseDataElement] | None, general: int = 0
+    ) -> tuple[Record, list[Queries]]:
+        """The sources `queries` and `memory` of a DETR, and the queries that students share: its own and general ones.
+
+        Args:
+            maps: Maps of the neck.
+            samples: Data samples of the images, whose sizes tell them from their padding.
+            general: Number of general queries; see `general_queries`.
+
+        Raises:
+            ValueError: There are no data samples.
+        """
+        if not samples:
+            kind = type(self.detector).__name__
+            raise ValueError(f"a {kind} tells images from their padding by data samples: give the teacher some")
+        if self._decoder is None:
+            self._decoder = DecoderInputs(self.detector)
+        decoder, maps = self._decoder, in_float32(maps)
+        decoder.keeps = True
+        try:
+            with self._without_autocast():
+                outputs = self.detector.bbox_head.forward(**self.detector.forward_transformer(maps, samples))
+                shared, memory = [decoder.queries], maps_of_memory(decoder.memory, maps)
+                if general:
+                    shared.append(general_queries(shared[0], general))
+                    others = decoder.decode(shared[1])
+                    outputs = [torch.cat(kinds, 2) for kinds in zip(outputs, others, strict=True)]
+        finally:
+            decoder.forget()
+        return dict(queries=by_layer(*outputs), memory=memory), shared
 
     def try_roi_head(self) -> None:
         """Run the RoI head on maps of zeros; raises what it raises."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pcka_mmdet.configuration.sentence import warn
 
-from ..sources import MAP_SOURCES, listed
+from ..sources import PARTS, listed
 from ..training_state import first_process_decides, tried
 
 FUSED = "batch norms fused"
@@ -78,7 +78,7 @@ def _change(detector: BaseModel, name: str) -> None:
 
 def _parts(detector: BaseModel) -> dict[str, nn.Module]:
     """Backbone and neck; a classifier may have no neck."""
-    return {part: module for part in MAP_SOURCES if (module := getattr(detector, part, None)) is not None}
+    return {part: module for part in PARTS if (module := getattr(detector, part, None)) is not None}
 
 
 def _probe(detector: BaseModel, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -17,10 +17,12 @@ from pcka_mmdet.configuration.sentence import warn
 
 from ..initial_weights import load_strictly
 from ..outputs import in_float32
-from ..sources import MAP_SOURCES, Record
+from ..queries import has_queries
+from ..sources import PARTS, Record
 from .heads import FrozenHeads
 from .images import Normalisation, crop_to_image, of_classifier, pad_to_multiple, renormalise, size_divisor
 from .neck_forward import NeckForward
+from .scores import scores_of_head, scores_of_queries
 
 
 class Teacher(FrozenHeads):
@@ -81,10 +83,18 @@ class Teacher(FrozenHeads):
         samples: Sequence[BaseDataElement] | None,
         source: Normalisation,
         wanted: Collection[str] = ("neck",),
+        labelled: int | None = None,
+        general: int = 0,
     ) -> Record:
         """The wanted sources for images that `source` normalised, and `neck` where a head needs it.
 
-        `roi_head` gives the RoI head's outputs.
+        Args:
+            images: The student's images.
+            samples: Their data samples.
+            source: Their normalisation.
+            wanted: Names of sources, and `scores`: the scores at the positions of the levels.
+            labelled: Number of the first images that `queries` and `memory` are for; `None`: all.
+            general: Number of general queries; see `queries`. The record's `shared_queries` have them too.
         """
         if self._borrowed and self._device != images.device:
             self._take_copy(images.device)
@@ -92,8 +102,8 @@ class Teacher(FrozenHeads):
             self.detector.eval()
         images = renormalise(images, samples, source, self.normalisation)
         padded = pad_to_multiple(images, self.divisor, self.normalisation.pad_value)
-        parts = [part for part in MAP_SOURCES if part in wanted]
-        if "neck" not in parts and set(wanted) - set(MAP_SOURCES):
+        parts = [part for part in PARTS if part in wanted]
+        if "neck" not in parts and set(wanted) - set(PARTS):
             parts.append("neck")
         record = self.neck_forward(padded, parts)
         if "logits" in wanted:
@@ -101,8 +111,17 @@ class Teacher(FrozenHeads):
                 record["logits"] = [self.detector.head(in_float32(record["neck"]))]
         if padded is not images:
             record = {name: [crop_to_image(m, images, padded) for m in maps] for name, maps in record.items()}
-        if "head" in wanted:
+        scores, decodes = "scores" in wanted, has_queries(self.detector)
+        if "head" in wanted or (scores and not decodes):
             record["head"] = self.head(record["neck"])
+        if {"queries", "memory"} & set(wanted) or (scores and decodes):
+            maps, samples = [level[:labelled] for level in record["neck"]], samples and samples[:labelled]
+            of_decoder, record["shared_queries"] = self.queries(maps, samples, general)
+            record |= of_decoder
+        if scores and decodes:
+            record["scores"] = scores_of_queries(record["queries"][-1], maps)
+        elif scores:
+            record["scores"] = scores_of_head(self.dense_head, record["head"])
         return record
 
     def check_sources(self, wanted: Collection[str]) -> None:
@@ -111,7 +130,7 @@ class Teacher(FrozenHeads):
         Raises:
             ValueError: A loss needs the head, which was not loaded in full or whose outputs have no levels.
         """
-        heads = {"head", "roi_head", "logits"} & set(wanted)
+        heads = {"head", "roi_head", "logits", "queries", "memory", "scores"} & set(wanted)
         in_roi_head = of_part(self.problems, "roi_head")
         problems = in_roi_head if "roi_head" in heads else []
         if heads - {"roi_head"}:
@@ -122,11 +141,11 @@ class Teacher(FrozenHeads):
                 f"{summarise(problems)}. Set num_classes in the teacher's config to what it was trained for, or "
                 "leave the loss out (--recipe maps compares the neck maps)"
             )
-        if "head" in heads:
+        if "head" in heads or ("scores" in heads and not has_queries(self.detector)):
             with torch.no_grad():
                 self.head(self._zero_maps())
 
     def _take_copy(self, device: torch.device) -> None:
         """Replace the borrowed detector by a copy on `device`."""
         self.detector, self._borrowed = copy.deepcopy(self.detector).to(device), False
-        self.neck_forward = NeckForward(self.detector, **self._options)
+        self.neck_forward, self._decoder = NeckForward(self.detector, **self._options), None

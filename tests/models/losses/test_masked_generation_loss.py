@@ -4,9 +4,8 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 
-from pcka_mmdet.models import MaskedGenerationLoss
+from pcka_mmdet.models import MaskedGenerationLoss, training_state
 from pcka_mmdet.models.levels import Level
-from pcka_mmdet.models.losses import mimic_loss
 
 
 def loss(channels: int = 6, stride: int = 8, **options) -> MaskedGenerationLoss:
@@ -51,7 +50,7 @@ def test_each_process_has_its_own_masks(monkeypatch):
     MessageHub.get_current_instance().update_info("iter", 1)
     module, maps = loss(), torch.ones(1, 6, 32, 32)
     one = module.mask(maps)
-    monkeypatch.setattr(mimic_loss, "get_rank", lambda: 1)
+    monkeypatch.setattr(training_state, "get_rank", lambda: 1)
     assert not torch.equal(one, module.mask(maps))
 
 

@@ -1,0 +1,99 @@
+"""A loss on the outputs of a DETR for the teacher's queries. B images, N queries, D channels."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pcka_mmdet.registry import MODELS
+
+from ..heads import HeadOutputs, HeadReader
+from ..levels import Level, LevelPair
+from ..outputs import constant, zero_of
+from ..queries import Queries, QueryOutputs, has_queries
+from ..teacher.teacher import Teacher
+from .head_loss import JointHeadLoss, compare
+from .level_loss import Batch
+
+
+@MODELS.register_module()
+class QueryLoss(JointHeadLoss):
+    """Compares the outputs of two DETRs for the same queries, one by one (KD-DETR, arXiv:2211.08071).
+
+    The teacher's queries go through the student's decoder and head beside its own, which do not see them. Where widths
+    differ, a linear connector changes the content. Layers of the decoder are compared from the last one on, as many as
+    both have; `compare` has the formulas. Both sides need the same classes, and class scores by a sigmoid.
+
+    Args:
+        loss_weight: Factor of the whole loss.
+        box_weight: Factor of the box term relative to the class term.
+        general: Number of general queries, at random places, beside the teacher's own.
+    """
+
+    source = "queries"
+    metric = "similarity.queries"
+    """1 - the sum of |p_s - p_t| over that of p_s + p_t, of the class scores, in [0, 1]."""
+
+    def __init__(self, loss_weight: float = 1.0, box_weight: float = 1.0, general: int = 0):
+        super().__init__(loss_weight, box_weight)
+        if general < 0:
+            raise ValueError(f"QueryLoss: general is a number of queries, 0 or more, got {general}")
+        self.general = general
+        self.width: int | None = None
+        """D of the teacher's queries, where a connector changes it."""
+
+    def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
+        self.pairs = [LevelPair(*pair) for pair in zip(student, teacher, strict=True)]
+        (of_student, of_teacher) = (level.channels for level in self.pairs[0])
+        if of_student != of_teacher:
+            self.width = of_teacher
+            self.connectors.update({name: nn.Linear(of_teacher, of_student) for name in ("query", "query_pos")})
+
+    def connected_queries(self, queries: Queries) -> Queries:
+        """The teacher's queries in the student's width."""
+        return {
+            name: self.connectors[name](value) if name in self.connectors and value.shape[-1] == self.width else value
+            for name, value in queries.items()
+        }
+
+    def check_models(self, student: nn.Module, teacher: Teacher) -> None:
+        """Raise ValueError for detectors of other families, and for heads whose class scores do not compare."""
+        sides = dict(student=student, teacher=teacher.detector)
+        others = [f"the {side} is a {type(one).__name__}" for side, one in sides.items() if not has_queries(one)]
+        if others:
+            raise ValueError(f"QueryLoss compares detectors of DETR's family, and {', '.join(others)}")
+        if type(student) is not type(teacher.detector):
+            raise ValueError(
+                f"QueryLoss gives the queries of a {type(teacher.detector).__name__} to a {type(student).__name__}, to "
+                "which they mean nothing: choose a teacher of the student's family"
+            )
+        classes = {side: one.bbox_head.cls_out_channels for side, one in sides.items()}
+        softmax = [side for side, one in sides.items() if not one.bbox_head.loss_cls.use_sigmoid]
+        if len(set(classes.values())) > 1 or softmax:
+            raise ValueError(
+                f"QueryLoss compares scores of the same classes by a sigmoid; the heads score {classes} classes, by a "
+                f"softmax: {softmax or 'none'}"
+            )
+
+    def forward(self, student: Sequence[QueryOutputs], teacher: Sequence[QueryOutputs], batch: Batch) -> Tensor:
+        """Weighted loss of the outputs by layer."""
+        reader = HeadReader(batch.student.bbox_head, type(batch.student).__name__)
+        pixels = [self._in_pixels(layer, batch.image_size) for layer in (*student, *teacher)]
+        students, teachers = pixels[: len(student)], pixels[len(student) :]
+        loss = self.weighted([compare(reader, *pair) for pair in zip(students, teachers, strict=True)])
+        return loss + zero_of(self.connectors.parameters(), student[0].logits)  # some decoders take no `query_pos`
+
+    @staticmethod
+    def _in_pixels(outputs: QueryOutputs, image_size: tuple[int, int]) -> HeadOutputs:
+        """Outputs as those of one anchor at N x 1 positions; corners of boxes in pixels."""
+        centre, half = outputs.boxes[..., :2], outputs.boxes[..., 2:] / 2
+        height, width = image_size
+        size = constant((width, height), centre.device, centre.dtype)
+        low, high = (centre - half) * size, (centre + half) * size
+        corners = [low[..., 0], low[..., 1], high[..., 0], high[..., 1]]
+        boxes = torch.stack(corners, 1)
+        return HeadOutputs(outputs.logits.transpose(1, 2)[:, None, ..., None], boxes[:, None, ..., None], None)
+
+    def details(self, size: Sequence[Sequence[int]]) -> list[str]:
+        words = ["the teacher's queries", *([f"{self.general} general ones"] if self.general else [])]
+        return [*words, *(["connectors"] if self.width else [])]
