@@ -104,11 +104,11 @@ class GradientBalance(nn.Module):
         task, group, cosine, weight = self.averages.unbind(1)
         quotients = _quotient(torch.stack([group, task, cosine]), torch.stack([task, group, weight])).unbind(1)
         metrics = {}
-        for (name, group), values in zip(self._rows.items(), quotients, strict=True):
-            ratio, (relative, inverse, cosine) = self.ratios[group], values.unbind()
-            metrics[f"balance.ratio_{name}"] = relative
-            metrics[f"balance.scale_{name}"] = torch.ones_like(inverse) if ratio is None else ratio * inverse
-            metrics[f"balance.cosine_{name}"] = cosine
+        for (row, name), values in zip(self._rows.items(), quotients, strict=True):
+            ratio, (relative, inverse, cosine) = self.ratios[name], values.unbind()
+            metrics[f"balance.ratio_{row}"] = relative
+            metrics[f"balance.scale_{row}"] = torch.ones_like(inverse) if ratio is None else ratio * inverse
+            metrics[f"balance.cosine_{row}"] = cosine
         return metrics
 
     def restart(self, name: str) -> None:
