@@ -7,6 +7,7 @@ from .losses.level_loss import LevelLoss
 from .losses.mimic_loss import MaskedGenerationLoss, MimicLoss
 from .losses.patch_loss import PatchedLoss
 from .losses.pcka_loss import MMDLoss, PCKALoss
+from .losses.prediction_loss import PredictionLoss
 from .losses.query_loss import QueryLoss
 from .losses.rcka_loss import RCKALoss
 from .losses.roi_head_loss import RoIHeadLoss
@@ -22,6 +23,7 @@ __all__ = [
     "OwnHeadLoss",
     "PCKALoss",
     "PatchedLoss",
+    "PredictionLoss",
     "QueryLoss",
     "RCKALoss",
     "RoIHeadLoss",

@@ -78,6 +78,8 @@ def source_levels(model: nn.Module, source: str, scale: int = 1) -> list[Level]:
         if getattr(model, "roi_head", None) is None:
             raise ValueError(f"{type(model).__name__} has no RoI head, so there is no source 'roi_head'")
         return [Level(i, None, None) for i in range(len(stages(model.roi_head, "bbox_head")))]
+    if source == "predictions":
+        return []
     if source == "head":
         dense_head(model)
     if source == "memory" or source.startswith("queries"):

@@ -8,6 +8,7 @@
 | `roi_head` | raw outputs of the RoI head on the student's proposals          | stage       |
 | `memory`   | a DETR's encoder output as maps, `(B, C, H, W)`                 | stride      |
 | `queries`  | a DETR's outputs for the teacher's queries                      | layer       |
+| `predictions` | boxes and scores of a teacher, `Predictions`                 | -           |
 | `logits`   | a classifier's logits, `(B, K)`                                 | single pair |
 
 A record maps the name of a source to its outputs, one entry per level. Where gradients are balanced (see `balance`),

@@ -25,8 +25,10 @@ def level_table(distiller: FPNDistiller, student: Record) -> str:
             if sources.student == source:
                 students.update({level.name: level for level in student_levels})
                 index = f"teachers[{sources.teacher_index}]: " if sources.teacher_index else ""
-                for level in teacher_levels:
-                    teachers[level.name].append(index + _describe(level, sources.teacher))
+                whole = not teacher_levels  # it has no levels
+                for level in students.values() if whole else teacher_levels:
+                    described = sources.teacher if whole else _describe(level, sources.teacher)
+                    teachers[level.name].append(index + described)
         names = sorted({*students, *teachers}, key=lambda name: (len(name), name))  # s8 before s16
         for name in names:
             table.add_row(

@@ -66,7 +66,9 @@ class Term:
         return self._chosen(record[self.student_key], [pair.student for pair in self.pairs])
 
     def of_teacher(self, record: Record) -> Any:
-        """The teacher's output, or a joint loss's list of outputs."""
+        """The teacher's output, or a joint loss's list of outputs; of a loss without pairs, the whole source."""
+        if not self.loss.paired:
+            return record[self.sources.teacher]
         return self._chosen(record[self.sources.teacher], [pair.teacher for pair in self.pairs])
 
     def _chosen(self, outputs: Sequence[Any], levels: Sequence[Level]) -> Any:
@@ -182,6 +184,8 @@ def build_terms(
     config, sources, joint = entry.config, entry.sources, entry.kind.joint
     arguments = {key: value for key, value in config.items() if key not in DISTILLER_OPTIONS}
     level_weight = _by_stride(f"losses.{name}.level_weight", config.get("level_weight", {}))
+    if not entry.kind.paired:
+        levels = levels[0], levels[0]
     pairs = {pair.stride or pair.name: pair for pair in pair_levels(*levels, strides, sources[:2])}
     chosen = read_strides(f"losses.{name}.strides", config.get("strides", "auto"))
     chosen = list(pairs) if chosen == "auto" else chosen

@@ -81,5 +81,14 @@ def giou(first: Tensor, second: Tensor) -> Tensor:
     return overlap / union - (hull_area - union) / hull_area
 
 
+def overlaps(first: Tensor, second: Tensor) -> Tensor:
+    """IoU `(..., M, N)` of boxes `(..., M, 4)` and `(..., N, 4)`; 0 for boxes without an area."""
+    first, second = first.unsqueeze(-2), second.unsqueeze(-3)
+    sides = (torch.min(first[..., 2:], second[..., 2:]) - torch.max(first[..., :2], second[..., :2])).clamp(min=0)
+    common = sides[..., 0] * sides[..., 1]
+    areas = [(box[..., 2:] - box[..., :2]).clamp(min=0).prod(-1) for box in (first, second)]
+    return common / (areas[0] + areas[1] - common).clamp(min=EPSILON)
+
+
 def _has_area(boxes: Tensor) -> Tensor:
     return (boxes[..., 2:] > boxes[..., :2]).all(-1)

@@ -4,15 +4,33 @@ import copy
 
 import torch
 import torch.nn.functional as F
+from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ..outputs import constant
 from . import boxes
 from .reader import HeadReader, reads
+from .slots import Slots, best_of, by_assigner
 
 
 @reads("RetinaHead", "RetinaSepBNHead", "RPNHead")
 class AnchorReader(HeadReader):
     """Deltas of anchors. Boxes are in units of the anchor's sides: GIoU does not depend on the anchor."""
+
+    def placed(self, corners: Tensor, priors: Tensor, strides: Tensor) -> Tensor:
+        sides = priors[:, 2:] - priors[:, :2]
+        return super().placed(corners * torch.cat([sides, sides], 1) / strides[:, None], priors, strides)
+
+    def assign(self, slots: Slots, image: int, found: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """By the overlap with the anchor: wholly from the assigner's `pos_iou_thr`, not at all below `neg_iou_thr`."""
+        assigner = getattr(self.head, "assigner", None)
+        if not hasattr(assigner, "pos_iou_thr"):
+            return super().assign(slots, image, found, scores)
+        low, high = assigner.neg_iou_thr, assigner.pos_iou_thr
+        low = low[1] if isinstance(low, tuple) else low
+        overlaps = boxes.overlaps(slots.priors, found)
+        fits = ((overlaps - low) / max(high - low, 1e-6)).clamp(0, 1) if high > low else (overlaps >= high).to(overlaps)
+        return best_of(fits, scores)
 
     def compared_boxes(self, codes: Tensor, stride: int) -> Tensor:
         return boxes.decode(self.head.bbox_coder, codes.movedim(2, -1)).movedim(-1, 2)
@@ -22,12 +40,17 @@ class AnchorReader(HeadReader):
 class ATSSReader(AnchorReader):
     quality = "centerness"
 
+    def assign(self, slots: Slots, image: int, found: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        predicted = InstanceData(priors=slots.priors)
+        return by_assigner(self.head.assigner, found, scores, predicted, slots.counts)
+
 
 @reads("PAAHead")
 class PAAReader(AnchorReader):
     """PAA, an ATSS that scores a box's overlap with the object in place of centerness."""
 
     quality = "overlap"
+    assign = HeadReader.assign  # it fits a mixture of two Gaussians to the losses of a step
 
 
 @reads("FCOSHead", refuses=("AutoAssignHead", "CondInstBboxHead"))
@@ -39,6 +62,22 @@ class FCOSReader(HeadReader):
     def compared_boxes(self, codes: Tensor, stride: int) -> Tensor:
         return boxes.from_distances(codes / (1 if self.head.training and self.head.norm_on_bbox else stride))
 
+    def assign(self, slots: Slots, image: int, found: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """By the level's range of sizes: boxes around the point, with `center_sampling` around the middle of a box."""
+        points, strides = slots.priors[:, None, :2], slots.strides[:, None, None]
+        distances = torch.cat([points - found[:, :2], found[:, 2:] - points], -1)  # (M, N, 4)
+        inside = distances.amin(-1) > 0
+        if self.head.center_sampling:
+            off_centre = (points - (found[:, :2] + found[:, 2:]) / 2).abs()
+            inside &= (off_centre < self.head.center_sample_radius * strides).all(-1)
+        ranges = constant(
+            tuple(side for one in self.head.regress_ranges for side in one), points.device, points.dtype
+        ).view(-1, 2)
+        counts = constant(tuple(slots.counts), points.device, torch.long)
+        low, high = ranges.repeat_interleave(counts, 0, output_size=len(points)).unbind(1)
+        size = distances.amax(-1)
+        return best_of((inside & (size >= low[:, None]) & (size <= high[:, None])).to(scores), scores)
+
 
 @reads("RTMDetHead", refuses=("RTMDetInsHead",))
 class RTMDetReader(HeadReader):
@@ -48,6 +87,11 @@ class RTMDetReader(HeadReader):
 
     def compared_boxes(self, codes: Tensor, stride: int) -> Tensor:
         return boxes.from_distances(codes / stride)
+
+    def assign(self, slots: Slots, image: int, found: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        places = torch.cat([slots.priors[:, :2], slots.strides[:, None].expand(-1, 2)], 1)
+        predicted = InstanceData(priors=places, bboxes=slots.boxes[image], scores=slots.logits[image])
+        return by_assigner(self.head.assigner, found, scores, predicted)
 
 
 @reads("YOLOXHead")
@@ -61,6 +105,19 @@ class YOLOXReader(HeadReader):
         centre, half = codes[:, :, :2], codes[:, :, 2:].clamp(max=boxes.MOST_LOG_SIZE).exp() / 2
         return torch.cat([centre - half, centre + half], dim=2)
 
+    def class_entropy(self, slots: Slots, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the product of class score and objectness."""
+        log_scores = F.logsigmoid(slots.logits) + F.logsigmoid(slots.quality)[..., None]
+        log_others = torch.log1p(-log_scores.exp().clamp(max=1 - 1e-6))
+        return -(targets * log_scores + (1 - targets) * log_others), log_scores.detach().exp()
+
+    def assign(self, slots: Slots, image: int, found: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        middles = slots.priors[:, :2] + 0.5 * slots.strides[:, None]
+        places = torch.cat([middles, slots.strides[:, None].expand(-1, 2)], 1)
+        predicted = self.scores(slots)[image].sqrt()
+        predicted = InstanceData(priors=places, bboxes=slots.boxes[image], scores=predicted)
+        return by_assigner(self.head.assigner, found, scores, predicted)
+
 
 @reads("GFLHead")
 class GFLReader(HeadReader):
@@ -69,6 +126,15 @@ class GFLReader(HeadReader):
     def compared_boxes(self, codes: Tensor, stride: int) -> Tensor:
         """Logits `(B, A, K, H, W)` of the four distributions."""
         return codes
+
+    def corners(self, compared: Tensor) -> Tensor:
+        """From the means of the distributions."""
+        shares = compared.unflatten(2, (4, -1)).softmax(3)
+        values = torch.arange(shares.shape[3], device=shares.device, dtype=shares.dtype)
+        return boxes.from_distances((shares * values[:, None, None]).sum(3))
+
+    def assign(self, slots: Slots, image: int, found: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        return by_assigner(self.head.assigner, found, scores, InstanceData(priors=slots.priors), slots.counts)
 
     def box_difference(self, student: Tensor, teacher: Tensor) -> Tensor:
         """KL divergence of the four distributions (Zheng et al. 2022, "Localization Distillation"), summed."""

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..levels import LevelPair
+from ..levels import Level, LevelPair
 from . import boxes
+from .slots import Slots, first_priors, flat, priors_of_level
 
 ON_MAPS = "use a loss on the neck maps, for example pcka_mmdet.PCKALoss"
 
@@ -76,6 +78,55 @@ class HeadReader:
         """Difference `(B, A, H, W)` of two sides' `HeadOutputs.boxes`; here 2 (1 - GIoU)."""
         return boxes.difference(student.movedim(2, -1), teacher.movedim(2, -1))
 
+    def slots(self, outputs: Sequence[Sequence[Tensor]], levels: Sequence[Level]) -> Slots:
+        """The predictions at all anchors or points, from raw outputs by level."""
+        read = [
+            self.read(level_outputs, level.own_stride) for level_outputs, level in zip(outputs, levels, strict=True)
+        ]
+        priors = [
+            priors_of_level(self.head, level, one.logits.shape[-2:], one.logits)
+            for level, one in zip(levels, read, strict=True)
+        ]
+        counts = [len(of_level) for of_level in priors]
+        strides = torch.cat([p.new_full((len(p),), level.own_stride) for p, level in zip(priors, levels, strict=True)])
+        corners = flat([self.corners(one.boxes) for one in read])
+        logits, all_priors = flat([one.logits for one in read]), torch.cat(priors)
+        quality = None if self.quality is None else flat([one.quality.unsqueeze(2) for one in read])[..., 0]
+        return Slots(logits, self.placed(corners, all_priors, strides), quality, all_priors, strides, counts)
+
+    def corners(self, compared: Tensor) -> Tensor:
+        """Corners `(B, A, 4, H, W)` relative to the point, in units of the stride, from `HeadOutputs.boxes`."""
+        return compared
+
+    def placed(self, corners: Tensor, priors: Tensor, strides: Tensor) -> Tensor:
+        """Boxes `(B, M, 4)` in pixels, from corners `(B, M, 4)` relative to the centres of the priors `(M, 4)`."""
+        centre = (priors[:, :2] + priors[:, 2:]) / 2
+        return corners * strides[:, None] + torch.cat([centre, centre], 1)
+
+    def scores(self, slots: Slots) -> Tensor:
+        """Class scores `(B, M, C)` by which a detector ranks its boxes: with their quality, where it is scored."""
+        scores = slots.logits.sigmoid()
+        return scores if slots.quality is None else scores * slots.quality.sigmoid()[..., None]
+
+    def class_entropy(self, slots: Slots, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Binary cross-entropy `(B, M, C)` of the class scores to targets in [0, 1], and these scores, detached."""
+        entropy = F.binary_cross_entropy_with_logits(slots.logits, targets, reduction="none")
+        return entropy, slots.logits.detach().sigmoid()
+
+    def assign(self, slots: Slots, image: int, found: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """The box that each slot of an image is to predict by the rule of the student's own training.
+
+        Args:
+            slots: The student's predictions, detached.
+            image: Index of the image.
+            found: Boxes `(N, 4)`.
+            scores: Their class scores `(N, C)`; boxes with 0 do not count.
+
+        Returns:
+            Index of the box `(M,)`, and how far the slot is to predict it, in [0, 1] `(M,)`: 0 for the background.
+        """
+        raise ValueError(f"what a {type(self.head).__name__} is to predict is not known: {ON_MAPS}")
+
     def boxes_compare_with(self, reader: "HeadReader") -> bool:
         """Whether boxes at the same anchors or points can be compared: here, if one method reads both."""
         return type(self).compared_boxes is type(reader).compared_boxes
@@ -121,15 +172,7 @@ def difference_of_heads(student: nn.Module, teacher: nn.Module, pairs: Sequence[
         return f"only the teacher's head scores the quality of boxes ({' and '.join(families)})"
     for pair in pairs:
         heads = zip((student, teacher), pair, strict=True)
-        priors = [_first_priors(head, level.index) / level.scale for head, level in heads]
+        priors = [first_priors(head, level.index) / level.scale for head, level in heads]
         if priors[0].shape != priors[1].shape or not torch.isclose(*priors).all():
             return "their heads have different anchors"
     return None
-
-
-def _first_priors(head: nn.Module, level: int) -> Tensor:
-    """Anchors `(A, 4)`, or the point `(1, 2)`, at the first position of a level, in pixels."""
-    generator = head.prior_generator
-    if hasattr(generator, "base_anchors"):
-        return generator.base_anchors[level]
-    return torch.tensor([[generator.offset * side for side in generator.strides[level]]])

@@ -57,6 +57,8 @@ class LevelLoss(nn.Module):
     """Whether one loss reads all its levels at once: methods then get lists of levels, outputs and sizes."""
     same_channels: bool = True
     """Whether both sides need equal numbers of channels; where they differ, `prepare` builds a connector."""
+    paired = True
+    """Whether levels are compared in pairs. Else the loss reads all of the student's and the teacher's whole source."""
     needs_maps = False
     """Whether the loss refuses vectors, which a classifier's pooling neck gives."""
     reads_scores = False

@@ -45,7 +45,7 @@ class MimicLoss(LevelLoss):
         self.note_cosine(student, teacher)
         if not self.reads_scores:
             return self.loss_weight * F.mse_loss(student, teacher)
-        scores = batch.teacher_scores[self.teacher_level]
+        scores = batch.teacher_scores[self.teacher_level][: len(student)]  # a DETR's encoder sees labelled images alone
         if scores.shape[2:] != student.shape[2:]:
             scores = F.interpolate(scores, student.shape[2:], mode="bilinear", align_corners=False)
         error = (student - teacher).square().mean(1, keepdim=True)

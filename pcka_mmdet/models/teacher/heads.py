@@ -18,10 +18,12 @@ from pcka_mmdet.configuration.sentence import warn
 from ..heads import boxes
 from ..levels import Level, neck_levels
 from ..outputs import box_tensor, in_float32
-from ..queries import DecoderInputs, Queries, by_layer, general_queries, maps_of_memory
+from ..queries import DecoderInputs, Queries, by_layer, general_queries, has_queries, maps_of_memory
 from ..sources import Record, RoIOutputs, by_level, dense_head, stages
 from ..training_state import first_process_decides, tried
+from . import predictions
 from .optimisation import dtype_on
+from .predictions import Predictions
 
 SMALL_SIDE = 4
 """Side of a map that takes the place of one left out. Deformable convolutions refuse maps smaller than a kernel."""
@@ -165,6 +167,27 @@ class FrozenHeads:
         finally:
             decoder.forget()
         return dict(queries=by_layer(*outputs), memory=memory), shared
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the detector's boxes."""
+        roi_head = getattr(self.detector, "roi_head", None)
+        head = self.detector.bbox_head if roi_head is None else stages(roi_head, "bbox_head")[-1]
+        return head.num_classes
+
+    def predictions(self, record: Record, sizes: Sequence[tuple[int, int]]) -> Predictions:
+        """What the detector finds, from its sources `queries`, or `neck` and `head`.
+
+        Args:
+            record: The sources.
+            sizes: Height and width of each image in pixels, without padding.
+        """
+        if has_queries(self.detector):
+            return predictions.of_queries(record["queries"][-1], sizes)
+        if getattr(self.detector, "roi_head", None) is None:
+            return predictions.of_head(self.dense_head, record["head"], self._neck_levels)
+        outputs = self.own_proposals(record["neck"], sizes, 3 * predictions.MOST, record["head"])[-1]
+        return predictions.of_roi_head(self._stages[-1][1].bbox_coder, outputs, len(sizes))
 
     def try_roi_head(self) -> None:
         """Run the RoI head on maps of zeros; raises what it raises."""

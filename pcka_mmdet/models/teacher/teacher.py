@@ -11,6 +11,7 @@ import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from pcka_mmdet.checkpoints.matching import Problem, of_part, summarise
 from pcka_mmdet.configuration.sentence import warn
@@ -111,17 +112,24 @@ class Teacher(FrozenHeads):
                 record["logits"] = [self.detector.head(in_float32(record["neck"]))]
         if padded is not images:
             record = {name: [crop_to_image(m, images, padded) for m in maps] for name, maps in record.items()}
-        scores, decodes = "scores" in wanted, has_queries(self.detector)
-        if "head" in wanted or (scores and not decodes):
+        decodes, ranks = has_queries(self.detector), {"scores", "predictions"} & set(wanted)
+        if "head" in wanted or (ranks and not decodes):
             record["head"] = self.head(record["neck"])
-        if {"queries", "memory"} & set(wanted) or (scores and decodes):
-            maps, samples = [level[:labelled] for level in record["neck"]], samples and samples[:labelled]
-            of_decoder, record["shared_queries"] = self.queries(maps, samples, general)
+        if {"queries", "memory"} & set(wanted) or (ranks and decodes):
+            of_decoder, record["shared_queries"] = self.queries(record["neck"], samples, general)
             record |= of_decoder
-        if scores and decodes:
-            record["scores"] = scores_of_queries(record["queries"][-1], maps)
-        elif scores:
+        if "scores" in wanted and decodes:
+            record["scores"] = scores_of_queries(record["queries"][-1], record["neck"])
+        elif "scores" in wanted:
             record["scores"] = scores_of_head(self.dense_head, record["head"])
+        if "predictions" in wanted:
+            whole = tuple(images.shape[2:])
+            sizes = (
+                [tuple(s.metainfo.get("img_shape", whole)[:2]) for s in samples] if samples else [whole] * len(images)
+            )
+            record["predictions"] = self.predictions(record, sizes)
+        for name in {"queries", "memory", "shared_queries"} & record.keys() if labelled else ():
+            record[name] = tree_map_only(Tensor, lambda tensor: tensor[:labelled], record[name])
         return record
 
     def check_sources(self, wanted: Collection[str]) -> None:
@@ -130,9 +138,9 @@ class Teacher(FrozenHeads):
         Raises:
             ValueError: A loss needs the head, which was not loaded in full or whose outputs have no levels.
         """
-        heads = {"head", "roi_head", "logits", "queries", "memory", "scores"} & set(wanted)
+        heads = {"head", "roi_head", "logits", "queries", "memory", "scores", "predictions"} & set(wanted)
         in_roi_head = of_part(self.problems, "roi_head")
-        problems = in_roi_head if "roi_head" in heads else []
+        problems = in_roi_head if {"roi_head", "predictions"} & heads else []
         if heads - {"roi_head"}:
             problems = [*problems, *(problem for problem in self.problems if problem not in in_roi_head)]
         if problems:
@@ -141,7 +149,7 @@ class Teacher(FrozenHeads):
                 f"{summarise(problems)}. Set num_classes in the teacher's config to what it was trained for, or "
                 "leave the loss out (--recipe maps compares the neck maps)"
             )
-        if "head" in heads or ("scores" in heads and not has_queries(self.detector)):
+        if "head" in heads or (heads & {"scores", "predictions"} and not has_queries(self.detector)):
             with torch.no_grad():
                 self.head(self._zero_maps())
 

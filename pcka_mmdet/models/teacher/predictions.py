@@ -1,0 +1,72 @@
+"""What a teacher of any family finds: boxes and class scores.
+
+Shape shorthand: B images, N boxes, C classes. Boxes are corners in pixels of the padded image.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..heads import boxes, reader_of
+from ..levels import Level
+from ..outputs import constant
+from ..queries import QueryOutputs
+from ..sources import RoIOutputs
+
+MOST = 100
+"""Boxes of an image: those with the highest scores."""
+
+DUPLICATE = 0.7
+"""Overlap with a box of a higher score from which a box is a duplicate."""
+
+
+class Predictions(NamedTuple):
+    """Boxes `(B, N, 4)`, and class scores `(B, N, C)` in [0, 1]. Duplicates and surplus boxes have scores of 0."""
+
+    boxes: Tensor
+    scores: Tensor
+
+
+def of_head(head: nn.Module, outputs: Sequence[Sequence[Tensor]], levels: Sequence[Level]) -> Predictions:
+    """The predictions of a dense head, from its raw outputs by level."""
+    reader = reader_of(head)
+    slots = reader.slots(outputs, levels)
+    return _without_duplicates(_best(Predictions(slots.boxes, reader.scores(slots)), 3 * MOST))
+
+
+def of_roi_head(coder: Any, outputs: RoIOutputs, images: int) -> Predictions:
+    """The predictions of the last stage of a RoI head. `coder` is that of its boxes."""
+    scores = outputs.cls_score.softmax(1)[:, :-1]
+    found = boxes.decode(coder, boxes.codes_of_class(outputs.bbox_pred, scores.argmax(1)), outputs.rois[:, 1:])
+    # the proposals of all images have the same number at most: those of others have no score
+    own = outputs.rois[:, 0] == torch.arange(images, device=scores.device)[:, None]  # (B, R)
+    every = Predictions(found.expand(images, -1, -1), scores * own[..., None])
+    return _without_duplicates(_best(every, 3 * MOST))
+
+
+def of_queries(outputs: QueryOutputs, sizes: Sequence[tuple[int, int]]) -> Predictions:
+    """The predictions of a DETR's last layer; `sizes` are height and width of the images without padding."""
+    pixels = constant(
+        tuple(side for height, width in sizes for side in (width, height)), outputs.boxes.device, outputs.boxes.dtype
+    )
+    centre, half = outputs.boxes[..., :2], outputs.boxes[..., 2:] / 2
+    corners = torch.cat([centre - half, centre + half], -1) * pixels.view(-1, 1, 2).repeat(1, 1, 2)
+    return _best(Predictions(corners, outputs.logits.sigmoid()), MOST)
+
+
+def _best(found: Predictions, most: int) -> Predictions:
+    """The boxes of the highest scores, the highest first."""
+    highest = found.scores.amax(2)
+    places = highest.topk(min(most, highest.shape[1]), 1).indices[..., None]
+    return Predictions(*(part.gather(1, places.expand(-1, -1, part.shape[2])) for part in found))
+
+
+def _without_duplicates(found: Predictions) -> Predictions:
+    """Without boxes that overlap one of a higher score, whether that one is a duplicate itself or not.
+
+    This is Fast NMS (Bolya et al. 2019, "YOLACT"), for all classes together: the host does not wait for the device.
+    """
+    with_better = boxes.overlaps(found.boxes, found.boxes).triu(1).amax(1)
+    return _best(found._replace(scores=found.scores * (with_better <= DUPLICATE)[..., None]), MOST)

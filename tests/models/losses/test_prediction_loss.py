@@ -1,0 +1,198 @@
+"""A teacher's boxes and scores as soft targets of the student's own head."""
+
+import math
+
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+
+from pcka_mmdet.models.heads import reader_of
+from pcka_mmdet.models.losses.level_loss import Batch
+from pcka_mmdet.models.queries import QueryOutputs
+from pcka_mmdet.models.sources import RoIOutputs
+from pcka_mmdet.models.teacher import predictions
+from pcka_mmdet.models.teacher.predictions import DUPLICATE, Predictions
+from tests.detectors import (
+    atss,
+    build,
+    faster_rcnn,
+    fcos,
+    gfl,
+    losses_of,
+    raw_batch,
+    reppoints,
+    retinanet,
+    rtmdet,
+    step,
+    yolox,
+)
+from tests.detr import deformable_detr
+from tests.models.heads.test_slots import iou, slots_of
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    init_default_scope("mmdet")
+
+
+def distillation(student: dict, teacher: dict, **options) -> dict:
+    return dict(
+        type="pcka_mmdet.FPNDistill",
+        architecture=student,
+        teacher=teacher,
+        teacher_ckpt="random",
+        distiller=dict(type="pcka_mmdet.FPNDistiller", losses=dict(boxes=dict(type="pcka_mmdet.PredictionLoss"))),
+        **options,
+    )
+
+
+STUDENTS = dict(retinanet=retinanet, fcos=fcos, gfl=gfl, atss=atss, rtmdet=rtmdet, yolox=yolox, faster=faster_rcnn)
+TEACHERS = dict(STUDENTS, reppoints=reppoints, cascade=lambda: faster_rcnn(stages=2), detr=deformable_detr)
+PAIRS = [("retinanet", teacher) for teacher in TEACHERS] + [(student, "fcos") for student in STUDENTS]
+
+
+@pytest.mark.parametrize(("student", "teacher"), PAIRS)
+def test_every_pair_takes_a_step(student, teacher):
+    model = build(distillation(STUDENTS[student](), TEACHERS[teacher](), balance=dict(ratio=1.0))).train()
+    torch.manual_seed(0)
+    model.teacher.init_weights()
+    losses = losses_of(model)
+    assert losses["distill.loss_boxes"] > 0 and torch.isfinite(losses["distill.loss_boxes"])
+    assert 0 <= losses["similarity.predictions"] <= 1
+    step(model, losses)
+
+
+def test_the_loss_is_that_of_a_loop_over_anchors():
+    model = build(distillation(retinanet(), fcos()))
+    (term,) = model.distiller.all_terms
+    _, _, outputs, slots = slots_of(model.student)
+    found = torch.tensor(
+        [[[4.0, 6.0, 40.0, 44.0], [70.0, 64.0, 86.0, 82.0]], [[20.0, 8.0, 90.0, 70.0], [0.0, 0.0, 9.0, 9.0]]]
+    )
+    scores = torch.tensor([[[0.9, 0.1], [0.2, 0.6]], [[0.3, 0.2], [0.0, 0.0]]])
+    value = term.loss(outputs, Predictions(found, scores), Batch(None, (128, 128), model.student, model._teacher))
+    total = weights = 0.0
+    for b in range(2):
+        for m, prior in enumerate(slots.priors.tolist()):
+            fits = [min(max((iou(prior, box) - 0.4) / 0.1, 0), 1) for box in found[b].tolist()]
+            ranked = [fit * one.max().item() for fit, one in zip(fits, scores[b], strict=True)]
+            best = ranked.index(max(ranked))
+            target = scores[b, best].double() * (fits[best] if ranked[best] > 0 else 0)
+            logits = slots.logits[b, m].double()
+            p = logits.sigmoid()
+            total += ((p - target).abs() * -(target * p.log() + (1 - target) * (1 - p).log())).sum().item()
+            total += 2 * (1 - giou(slots.boxes[b, m].tolist(), found[b, best].tolist())) * target.max().item()
+            weights += target.max().item()
+    assert value.item() == pytest.approx(total / max(weights, 1), rel=1e-4)
+
+
+def giou(first, second) -> float:
+    hull = math.prod(max(first[i + 2], second[i + 2]) - min(first[i], second[i]) for i in (0, 1))
+    areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (first, second)]
+    overlap = iou(first, second)
+    union = sum(areas) / (1 + overlap)
+    return overlap - (hull - union) / hull
+
+
+def test_a_student_that_predicts_the_teachers_boxes_has_little_to_learn():
+    model = build(distillation(retinanet(), fcos()))
+    (term,) = model.distiller.all_terms
+    _, reader, outputs, slots = slots_of(model.student)
+    found = torch.tensor([[[4.0, 6.0, 40.0, 44.0]]]).expand(2, 1, 4)
+    scores = torch.tensor([[[0.9, 0.1]]]).expand(2, 1, 2)
+    index, fits = reader.assign(slots, 0, found[0], scores[0])
+    batch = Batch(None, (128, 128), model.student, model._teacher)
+    before = term.loss(outputs, Predictions(found, scores), batch)
+    perfect = slots._replace(
+        logits=torch.logit((scores[0][index] * fits[:, None]).clamp(1e-6, 1 - 1e-6)).expand(2, -1, -1),
+        boxes=found.expand(2, len(index), 4),
+    )
+    reader_type = type(reader)
+    original, reader_type.slots = reader_type.slots, lambda self, *_: perfect
+    try:
+        after = term.loss(outputs, Predictions(found, scores), batch)
+    finally:
+        reader_type.slots = original
+    assert after < 1e-3 < before and term.loss.similarity == pytest.approx(1, abs=0.02)
+
+
+def test_an_rpn_learns_where_objects_are():
+    """Class scores become those of any object."""
+    model = build(distillation(faster_rcnn(), fcos()))
+    (term,) = model.distiller.all_terms
+    assert term.loss.pairs[0].student.stride == 8
+    losses_of(model.train())
+    assert reader_of(model.student.rpn_head).family == "RPNHead"
+
+
+def test_duplicates_have_no_score():
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(2, 40, 2, generator=generator) * 30
+    found = torch.cat([corners, corners + 20 + 5 * torch.rand(2, 40, 2, generator=generator)], 2)
+    scores = torch.rand(2, 40, 3, generator=generator)
+    kept = predictions._without_duplicates(predictions._best(Predictions(found, scores), 40))
+    for b in range(2):
+        order = scores[b].amax(1).argsort(descending=True).tolist()
+        alone = [
+            i
+            for n, i in enumerate(order)
+            if all(iou(found[b, i].tolist(), found[b, j].tolist()) <= DUPLICATE for j in order[:n])
+        ]
+        assert (kept.scores[b].amax(1) > 0).sum() == len(alone) < 40
+        torch.testing.assert_close(kept.boxes[b, : len(alone)], found[b, alone])
+        torch.testing.assert_close(kept.scores[b, : len(alone)], scores[b, alone])
+
+
+def test_what_a_dense_teacher_finds_is_what_it_would_detect():
+    """Its best boxes are those of MMDetection's own prediction."""
+    model = build(distillation(retinanet(), retinanet()))
+    teacher = model._teacher
+    batch = model.student.data_preprocessor(raw_batch())
+    record = teacher(batch["inputs"], batch["data_samples"], model._normalisation, ("predictions",))
+    config = dict(
+        nms_pre=1000, min_bbox_size=-1, score_thr=0.0, nms=dict(type="nms", iou_threshold=1.0), max_per_img=10
+    )
+    metas = [sample.metainfo for sample in batch["data_samples"]]
+    from mmengine.config import ConfigDict
+
+    kinds = zip(*record["head"], strict=True)
+    own = teacher.dense_head.predict_by_feat(*kinds, batch_img_metas=metas, cfg=ConfigDict(config), rescale=False)
+    for b, instances in enumerate(own):
+        best = record["predictions"].boxes[b, 0].clone()
+        best[0::2].clamp_(0, 64)
+        best[1::2].clamp_(0, 64)
+        torch.testing.assert_close(best, instances.bboxes[0], atol=1e-3, rtol=1e-4)
+        assert record["predictions"].scores[b, 0].max() == pytest.approx(instances.scores[0].item(), abs=1e-5)
+    assert record["predictions"].boxes.shape == (2, 85, 4)  # all slots of 64 x 64 pixels
+
+
+def test_proposals_belong_to_their_images():
+    head = build(faster_rcnn()).roi_head.bbox_head
+    rois = torch.tensor([[0, 0, 0, 30, 30], [1, 20, 20, 60, 60], [1, 0, 0, 9, 50]]).float()
+    logits = torch.tensor([[3.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 1.0, 0.0]])
+    found = predictions.of_roi_head(head.bbox_coder, RoIOutputs(rois, logits, torch.zeros(3, 8)), 3)
+    probabilities = logits.softmax(1)[:, :2]
+    torch.testing.assert_close(found.boxes[0, 0], rois[0, 1:])
+    torch.testing.assert_close(found.boxes[1, :2], rois[1:, 1:])
+    torch.testing.assert_close(found.scores[1, :2], probabilities[1:])
+    assert not found.scores[0, 1:].any() and not found.scores[2].any()
+
+
+def test_boxes_of_queries_are_in_pixels_of_their_image():
+    outputs = QueryOutputs(torch.tensor([[[0.0, 1.0]], [[2.0, 0.0]]]), torch.tensor([[[0.5, 0.5, 0.2, 0.4]]] * 2))
+    found = predictions.of_queries(outputs, [(100, 50), (10, 20)])
+    torch.testing.assert_close(found.boxes[:, 0], torch.tensor([[20.0, 30.0, 30.0, 70.0], [8.0, 3.0, 12.0, 7.0]]))
+    torch.testing.assert_close(found.scores[:, 0], outputs.logits[:, 0].sigmoid())
+
+
+def test_different_classes_are_refused():
+    teacher = fcos()
+    teacher["bbox_head"]["num_classes"] = 5
+    with pytest.raises(ValueError, match="needs the same classes: the student has 2, the teacher 5"):
+        build(distillation(retinanet(), teacher))
+
+
+def test_the_table_names_the_teachers_boxes():
+    model = build(distillation(retinanet(), fcos())).train()
+    losses_of(model)
+    assert any("| predictions | weight 1, the teacher's boxes |" in row for row in model.level_table.splitlines())
