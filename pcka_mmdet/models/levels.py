@@ -82,7 +82,7 @@ def source_levels(model: nn.Module, source: str, scale: int = 1) -> list[Level]:
         return []
     if source == "head":
         dense_head(model)
-    if source == "memory" or source.startswith("queries"):
+    if source in ("memory", "decoder") or source.startswith("queries"):
         if not has_queries(model):
             raise ValueError(f"{type(model).__name__} is no DETR: it has no source {source!r}")
         channels = model.encoder.embed_dims

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .outputs import constant
 from .training_state import step_generator
 
 Queries = Mapping[str, Tensor]
@@ -83,6 +84,13 @@ class DecoderInputs:
 def by_layer(logits: Tensor, boxes: Tensor) -> list[QueryOutputs]:
     """The outputs of each layer."""
     return [QueryOutputs(*of_layer) for of_layer in zip(logits, boxes, strict=True)]
+
+
+def in_pixels(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Corners `(..., 4)` in pixels of boxes `(..., 4)` of `QueryOutputs`, in an image of that height and width."""
+    centre, half = boxes[..., :2], boxes[..., 2:] / 2
+    height, width = size
+    return torch.cat([centre - half, centre + half], -1) * constant((width, height) * 2, boxes.device, boxes.dtype)
 
 
 def general_queries(queries: Queries, number: int) -> Queries:

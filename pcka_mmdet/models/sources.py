@@ -7,6 +7,7 @@
 | `head`     | raw outputs of the dense head or RPN: a tuple of maps per level | stride      |
 | `roi_head` | raw outputs of the RoI head on the student's proposals          | stage       |
 | `memory`   | a DETR's encoder output as maps, `(B, C, H, W)`                 | stride      |
+| `decoder`  | a DETR's outputs for its own queries                            | layer       |
 | `queries`  | a DETR's outputs for the teacher's queries                      | layer       |
 | `predictions` | boxes and scores of a teacher, `Predictions`                 | -           |
 | `logits`   | a classifier's logits, `(B, K)`                                 | single pair |
@@ -39,7 +40,7 @@ PARTS = ("neck", "backbone")
 MAP_SOURCES = (*PARTS, "memory")
 """Sources whose levels are one map each."""
 
-SOURCES = (*MAP_SOURCES, "head", "roi_head", "queries", "logits")
+SOURCES = (*MAP_SOURCES, "head", "roi_head", "decoder", "queries", "logits")
 
 UNLABELLED = "unlabelled"
 """Key in the metainfo of data samples: an image without labels, which only the distillation reads."""
@@ -79,6 +80,12 @@ def stages(roi_head: nn.Module, part: str) -> list[nn.Module]:
     """A part of a RoI head by stage: a cascade has several."""
     module = getattr(roi_head, part)
     return list(module) if isinstance(module, nn.ModuleList) else [module]
+
+
+def num_classes(detector: nn.Module) -> int:
+    """Number of classes of a detector's boxes."""
+    roi_head = getattr(detector, "roi_head", None)
+    return (detector.bbox_head if roi_head is None else stages(roi_head, "bbox_head")[-1]).num_classes
 
 
 def by_level(outputs: Any, num_levels: int, head: str) -> list[tuple[Tensor, ...]]:
@@ -121,6 +128,8 @@ class SourceRecorder:
         if any(source.startswith("queries") for source in sources):
             self._decoder = DecoderInputs(model)
             model.bbox_head.register_forward_hook(self._keep_queries)
+        if "decoder" in sources:  # after the other hook: the model goes on with what this one returns
+            model.bbox_head.register_forward_hook(self._keep_decoder)
         for source in sources:
             if source == "memory":
                 model.encoder.register_forward_hook(self._keep_memory)
@@ -172,7 +181,8 @@ class SourceRecorder:
             return self._of_labelled(source, outputs)
         leaves, structure = tree_flatten(outputs)
         places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]  # heads also give None
-        task, groups = self._forks[source]([leaves[place] for place in places], self._labelled)
+        labelled = self._labelled if source in (*PARTS, "head") else None  # a decoder sees labelled images alone
+        task, groups = self._forks[source]([leaves[place] for place in places], labelled)
 
         def restored(copies: Sequence[Tensor]) -> Any:
             copied = dict(zip(places, copies, strict=True))
@@ -194,6 +204,9 @@ class SourceRecorder:
             return None
         sizes = self._record["neck"]
         return self._keep("memory", outputs, lambda memory: maps_of_memory(memory, sizes))
+
+    def _keep_decoder(self, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
+        return self._keep("decoder", tuple(outputs), lambda kinds: by_layer(*kinds))
 
     def _keep_queries(self, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
         """Record the outputs for the teachers' queries. The model goes on with those for its own."""

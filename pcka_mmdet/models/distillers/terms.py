@@ -112,8 +112,10 @@ def _read_source(option: str, kind: type[LevelLoss], asked: str | None) -> tuple
     if asked is not None and asked not in kind.sources:
         expected = f"expected one of {kind.sources}" if kind.sources else "this loss has one source: leave it out"
         raise ValueError(f"{option}: {expected}, got {asked!r}")
-    source = asked or kind.source
-    return (source, source) if isinstance(source, str) else source
+    of_teacher = kind.source if isinstance(kind.source, str) else kind.source[1]
+    if asked is not None:
+        return asked, asked if kind.paired else of_teacher
+    return (kind.source, kind.source) if isinstance(kind.source, str) else kind.source
 
 
 def _level_loss(config: Mapping) -> type[LevelLoss]:

@@ -69,7 +69,7 @@ def best_of(fits: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def by_assigner(
-    assigner: Any, found: Tensor, scores: Tensor, predicted: InstanceData, *arguments: Any
+    assigner: Any, found: Tensor, scores: Tensor, predicted: InstanceData, *arguments: Any, **options: Any
 ) -> tuple[Tensor, Tensor]:
     """The same by an assigner of MMDetection, which makes the host wait for the device.
 
@@ -79,10 +79,11 @@ def by_assigner(
         scores: Their class scores `(N, C)`; boxes with 0 are left out.
         predicted: What the assigner reads of the student.
         arguments: What it takes between the student's predictions and the objects.
+        options: What it takes besides.
     """
     kept = scores.amax(1).nonzero()[:, 0]
     objects = InstanceData(bboxes=found[kept], labels=scores[kept].argmax(1))
-    assigned = assigner.assign(predicted, *arguments, objects).gt_inds  # from 1 on; 0 is the background
+    assigned = assigner.assign(predicted, *arguments, objects, **options).gt_inds  # from 1 on; 0 is the background
     if len(kept) == 0:
         return torch.zeros_like(assigned), torch.zeros_like(assigned, dtype=scores.dtype)
     return kept[(assigned - 1).clamp(min=0)], (assigned > 0).to(scores)

@@ -4,19 +4,28 @@ Shape shorthand: B images, M slots of the student's head (anchors or points of a
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+import torch.nn.functional as F
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
 from ..heads import boxes, reader_of
+from ..heads.slots import by_assigner
 from ..levels import Level, LevelPair
-from ..sources import dense_head
+from ..queries import QueryOutputs, in_pixels
+from ..sources import RoIOutputs, dense_head, num_classes, stages
 from ..teacher.predictions import Predictions
 from ..teacher.teacher import Teacher
 from .head_loss import JointHeadLoss, Sums
 from .level_loss import Batch
+from .roi_head_loss import problem_of_roi_head
+
+LEAST = 0.1
+"""Score from which a box is for a query of a DETR, which predicts one box."""
 
 
 @MODELS.register_module()
@@ -30,12 +39,19 @@ class PredictionLoss(JointHeadLoss):
     absolute difference. Boxes: 2 (1 - GIoU), weighted by the highest target. The sum is divided by that of the weights
     of boxes, or by 1 if that is less. Both sides need the same classes.
 
+    With `source="roi_head"` the proposals of a two-stage student, after its own sampling, take the place of anchors: a
+    proposal is to predict the box of the highest score that it overlaps by the assigner's `pos_iou_thr`. Class scores:
+    cross-entropy to the box's scores, what lacks to 1 is the background's; weighted by half the L1 distance. The
+    gradient there cannot be balanced. With `source="decoder"` the queries of a DETR do, in each layer of the decoder:
+    its assigner gives the boxes with a score of 0.1 at least to one query each.
+
     Args:
         loss_weight: Factor of the whole loss.
         box_weight: Factor of the box term relative to the class term.
     """
 
     source = ("head", "predictions")
+    sources = ("head", "roi_head", "decoder")
     paired = False
     reads_larger_images = False
     metric = "similarity.predictions"
@@ -46,35 +62,104 @@ class PredictionLoss(JointHeadLoss):
 
     def check_models(self, student: nn.Module, teacher: Teacher) -> None:
         """Raise ValueError for heads of unknown families, and for different numbers of classes."""
-        reader_of(dense_head(student))
-        classes = [dense_head(student).cls_out_channels, teacher.num_classes]
-        if classes[0] not in (1, classes[1]):  # an RPN scores objects
+        if self._reads_proposals and (problem := problem_of_roi_head(student)):
+            raise ValueError(f"PredictionLoss: {problem}")
+        if self.pairs[0].stride is not None:
+            reader_of(dense_head(student))
+        classes = [num_classes(student), teacher.num_classes]
+        if classes[0] != classes[1]:
             raise ValueError(
                 f"PredictionLoss needs the same classes: the student has {classes[0]}, the teacher {classes[1]}"
             )
 
-    def forward(self, student: Sequence[tuple[Tensor, ...]], teacher: Predictions, batch: Batch) -> Tensor:
-        """Weighted loss of the raw outputs of the student's head, by level, to the teacher's predictions."""
+    @property
+    def _reads_proposals(self) -> bool:
+        level = self.pairs[0].student
+        return level.stride is None and level.index >= 0  # layers of a decoder are counted from the last one
+
+    def forward(self, student: Sequence[Any], teacher: Predictions, batch: Batch) -> Tensor:
+        """Weighted loss of the student's outputs by level, stage or layer, to the teacher's predictions."""
+        if self.pairs[0].stride is not None:
+            return self.weighted([self._of_slots(student, teacher, batch)])
+        if not self._reads_proposals:
+            return self.weighted([self._of_layer(layer, teacher, batch) for layer in student])
+        heads = stages(batch.student.roi_head, "bbox_head")
+        of_stages = enumerate(zip(heads, student, strict=True))
+        return self.weighted([self._of_stage(number, stage, teacher, batch) for number, stage in of_stages])
+
+    def _of_slots(self, student: Sequence[tuple[Tensor, ...]], teacher: Predictions, batch: Batch) -> Sums:
+        """Sums over the anchors or points of a dense head."""
         reader = reader_of(dense_head(batch.student))
         slots = reader.slots(student, [pair.student for pair in self.pairs])
         found, scores = teacher.boxes, teacher.scores
-        if slots.logits.shape[2] == 1:
+        if slots.logits.shape[2] == 1:  # an RPN scores objects
             scores = scores.amax(2, keepdim=True)
         detached = slots._replace(logits=slots.logits.detach(), boxes=slots.boxes.detach())
         assigned = [reader.assign(detached, image, *of) for image, of in enumerate(zip(found, scores, strict=True))]
-        index, fits = (torch.stack(parts)[..., None] for parts in zip(*assigned, strict=True))  # (B, M, 1)
-        targets = scores.gather(1, index.expand(-1, -1, scores.shape[2])) * fits
-        entropy, predicted = reader.class_entropy(slots, targets)
-        weights, of_boxes = (predicted - targets).abs(), targets.amax(2)
-        difference = boxes.difference(slots.boxes, found.gather(1, index.expand(-1, -1, 4)))
-        sums = Sums(
-            (entropy * weights).sum(),
-            (difference * of_boxes).sum(),
-            of_boxes.sum(),
-            weights.sum(),
-            (predicted + targets).sum(),
+        index, fits = (torch.stack(parts) for parts in zip(*assigned, strict=True))
+        boxes_of, targets = _chosen(found, scores, index, fits)
+        return _sums(*reader.class_entropy(slots, targets), targets, slots.boxes, boxes_of)
+
+    def _of_layer(self, outputs: QueryOutputs, teacher: Predictions, batch: Batch) -> Sums:
+        """Sums over the queries of a layer; N queries."""
+        head, number = batch.student.bbox_head, batch.student.num_queries
+        logits, places = (part[:, -number:] for part in outputs)  # denoising queries are first
+        scores = teacher.scores * (teacher.scores.amax(2, keepdim=True) >= LEAST)
+        corners, assigned = [], []
+        for image, sample in enumerate(batch.samples[: len(logits)]):
+            height, width = sample.img_shape[:2]
+            own = in_pixels(places[image], (height, width))
+            predicted = InstanceData(scores=logits[image].detach(), bboxes=own.detach())
+            meta = dict(img_shape=(height, width))
+            assigned.append(by_assigner(head.assigner, teacher.boxes[image], scores[image], predicted, img_meta=meta))
+            corners.append(own)
+        index, fits = (torch.stack(parts) for parts in zip(*assigned, strict=True))
+        boxes_of, targets = _chosen(teacher.boxes, scores, index, fits)
+        entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        return _sums(entropy, logits.detach().sigmoid(), targets, torch.stack(corners), boxes_of)
+
+    def _of_stage(self, number: int, stage: tuple[nn.Module, RoIOutputs], teacher: Predictions, batch: Batch) -> Sums:
+        """Sums over the proposals of a stage; R proposals."""
+        head, outputs = stage
+        assigners = batch.student.roi_head.bbox_assigner
+        assigner = assigners[number] if isinstance(assigners, list) else assigners
+        image, proposals = outputs.rois[:, 0].long(), outputs.rois[:, 1:]
+        found, scores = teacher.boxes[image], teacher.scores[image]  # (R, N, 4), (R, N, C)
+        fits = (boxes.overlaps(proposals[:, None], found)[:, 0] >= assigner.pos_iou_thr) * scores.amax(2)
+        score, best = fits.max(1)
+        rows = torch.arange(len(best), device=best.device)
+        classes = scores[rows, best] * (score > 0)[:, None]
+        classes = classes / classes.sum(1, keepdim=True).clamp(min=1)
+        target = torch.cat([classes, 1 - classes.sum(1, keepdim=True)], 1)
+        weight = (outputs.cls_score.detach().softmax(1) - target).abs().sum(1) / 2
+        entropy = F.cross_entropy(outputs.cls_score, target, reduction="none")
+        codes = boxes.codes_of_class(outputs.bbox_pred, classes.argmax(1))
+        difference = boxes.difference(boxes.decode(head.bbox_coder, codes, proposals), found[rows, best])
+        return Sums(
+            (entropy * weight).sum(), (difference * score).sum(), score.sum(), weight.sum(), score.new_tensor(len(rows))
         )
-        return self.weighted([sums])
 
     def details(self, size: Sequence[Sequence[int]]) -> list[str]:
         return ["the teacher's boxes"]
+
+
+def _chosen(found: Tensor, scores: Tensor, index: Tensor, fits: Tensor) -> tuple[Tensor, Tensor]:
+    """Box `(B, M, 4)` and class targets `(B, M, C)` of each slot.
+
+    Args:
+        found: Boxes `(B, N, 4)`; N may be of more images, the first B count.
+        scores: Their class scores `(B, N, C)`.
+        index: Index of the box of each slot `(B, M)`.
+        fits: How far the slot is to predict it `(B, M)`.
+    """
+    index, images = index[..., None], len(index)
+    targets = scores[:images].gather(1, index.expand(-1, -1, scores.shape[2])) * fits[..., None]
+    return found[:images].gather(1, index.expand(-1, -1, 4)), targets
+
+
+def _sums(entropy: Tensor, predicted: Tensor, targets: Tensor, student: Tensor, teacher: Tensor) -> Sums:
+    """Sums of class scores `(B, M, C)` and boxes `(B, M, 4)`."""
+    weights, of_boxes = (predicted - targets).abs(), targets.amax(2)
+    difference = boxes.difference(student, teacher) * of_boxes
+    classes, scored = (entropy * weights).sum(), (predicted + targets).sum()
+    return Sums(classes, difference.sum(), of_boxes.sum(), weights.sum(), scored)

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
 from ..heads import HeadOutputs, HeadReader
 from ..levels import Level, LevelPair
-from ..outputs import constant, zero_of
-from ..queries import Queries, QueryOutputs, has_queries
+from ..outputs import zero_of
+from ..queries import Queries, QueryOutputs, has_queries, in_pixels
 from ..teacher.teacher import Teacher
 from .head_loss import JointHeadLoss, compare
 from .level_loss import Batch
@@ -86,12 +85,7 @@ class QueryLoss(JointHeadLoss):
     @staticmethod
     def _in_pixels(outputs: QueryOutputs, image_size: tuple[int, int]) -> HeadOutputs:
         """Outputs as those of one anchor at N x 1 positions; corners of boxes in pixels."""
-        centre, half = outputs.boxes[..., :2], outputs.boxes[..., 2:] / 2
-        height, width = image_size
-        size = constant((width, height), centre.device, centre.dtype)
-        low, high = (centre - half) * size, (centre + half) * size
-        corners = [low[..., 0], low[..., 1], high[..., 0], high[..., 1]]
-        boxes = torch.stack(corners, 1)
+        boxes = in_pixels(outputs.boxes, image_size).transpose(1, 2)
         return HeadOutputs(outputs.logits.transpose(1, 2)[:, None, ..., None], boxes[:, None, ..., None], None)
 
     def details(self, size: Sequence[Sequence[int]]) -> list[str]:

@@ -19,7 +19,7 @@ from ..heads import boxes
 from ..levels import Level, neck_levels
 from ..outputs import box_tensor, in_float32
 from ..queries import DecoderInputs, Queries, by_layer, general_queries, has_queries, maps_of_memory
-from ..sources import Record, RoIOutputs, by_level, dense_head, stages
+from ..sources import Record, RoIOutputs, by_level, dense_head, num_classes, stages
 from ..training_state import first_process_decides, tried
 from . import predictions
 from .optimisation import dtype_on
@@ -171,9 +171,7 @@ class FrozenHeads:
     @property
     def num_classes(self) -> int:
         """Number of classes of the detector's boxes."""
-        roi_head = getattr(self.detector, "roi_head", None)
-        head = self.detector.bbox_head if roi_head is None else stages(roi_head, "bbox_head")[-1]
-        return head.num_classes
+        return num_classes(self.detector)
 
     def predictions(self, record: Record, sizes: Sequence[tuple[int, int]]) -> Predictions:
         """What the detector finds, from its sources `queries`, or `neck` and `head`.

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from ..heads import boxes, reader_of
 from ..levels import Level
-from ..outputs import constant
-from ..queries import QueryOutputs
+from ..queries import QueryOutputs, in_pixels
 from ..sources import RoIOutputs
 
 MOST = 100
@@ -48,11 +47,7 @@ def of_roi_head(coder: Any, outputs: RoIOutputs, images: int) -> Predictions:
 
 def of_queries(outputs: QueryOutputs, sizes: Sequence[tuple[int, int]]) -> Predictions:
     """The predictions of a DETR's last layer; `sizes` are height and width of the images without padding."""
-    pixels = constant(
-        tuple(side for height, width in sizes for side in (width, height)), outputs.boxes.device, outputs.boxes.dtype
-    )
-    centre, half = outputs.boxes[..., :2], outputs.boxes[..., 2:] / 2
-    corners = torch.cat([centre - half, centre + half], -1) * pixels.view(-1, 1, 2).repeat(1, 1, 2)
+    corners = torch.stack([in_pixels(*of_image) for of_image in zip(outputs.boxes, sizes, strict=True)])
     return _best(Predictions(corners, outputs.logits.sigmoid()), MOST)
 
 

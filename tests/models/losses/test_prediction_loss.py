@@ -4,7 +4,9 @@ import math
 
 import pytest
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 
 from pcka_mmdet.models.heads import reader_of
 from pcka_mmdet.models.losses.level_loss import Batch
@@ -26,7 +28,7 @@ from tests.detectors import (
     step,
     yolox,
 )
-from tests.detr import deformable_detr
+from tests.detr import KINDS, deformable_detr
 from tests.models.heads.test_slots import iou, slots_of
 
 
@@ -123,6 +125,97 @@ def test_an_rpn_learns_where_objects_are():
     assert term.loss.pairs[0].student.stride == 8
     losses_of(model.train())
     assert reader_of(model.student.rpn_head).family == "RPNHead"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_proposals_of_a_two_stage_student_take_a_step(number):
+    config = distillation(faster_rcnn(stages=number), retinanet())
+    config["distiller"]["losses"]["proposals"] = dict(type="pcka_mmdet.PredictionLoss", source="roi_head")
+    model = build(config | dict(balance=dict(ratio=dict(boxes=1.0)))).train()
+    losses = losses_of(model)
+    assert losses["distill.loss_proposals"] > 0 and losses["distill.loss_boxes"] > 0
+    step(model, losses)
+    with pytest.raises(ValueError, match="has no RoI head"):
+        config["architecture"] = retinanet()
+        build(config)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("balance", [None, dict(ratio=1.0)], ids=["constant", "balanced"])
+def test_queries_of_a_detr_take_a_step(kind, balance):
+    config = distillation(KINDS[kind](), retinanet())
+    config["distiller"]["losses"]["boxes"]["source"] = "decoder"
+    model = build(config | dict(balance=balance)).train()
+    torch.manual_seed(0)
+    model.init_weights()
+    model.teacher.bbox_head.retina_cls.bias.data.zero_()  # it is sure of something
+    losses = losses_of(model)
+    assert losses["distill.loss_boxes"] > 0
+    step(model, losses)
+    assert any(row.startswith("| layer-2") for row in model.level_table.splitlines())
+
+
+def test_the_loss_of_queries_is_that_of_a_loop():
+    config = distillation(deformable_detr(layers=1), retinanet())
+    config["distiller"]["losses"]["boxes"]["source"] = "decoder"
+    model = build(config)
+    (term,) = model.distiller.all_terms
+    generator = torch.Generator().manual_seed(0)
+    outputs = QueryOutputs(
+        torch.randn(1, 6, 2, generator=generator), 0.2 + 0.3 * torch.rand(1, 6, 4, generator=generator)
+    )
+    found = torch.tensor([[[4.0, 6.0, 40.0, 44.0], [30.0, 20.0, 60.0, 50.0], [1.0, 1.0, 9.0, 9.0]]])
+    scores = torch.tensor([[[0.5, 0.1], [0.2, 0.6], [0.05, 0.0]]])
+    sample = DetDataSample(metainfo=dict(img_shape=(64, 80)))
+    batch = Batch([sample], (64, 96), model.student, model._teacher)
+    value = term.loss([outputs], Predictions(found, scores), batch)
+    corners = torch.tensor([(x - w / 2, y - h / 2, x + w / 2, y + h / 2) for x, y, w, h in outputs.boxes[0].tolist()])
+    corners = corners * torch.tensor([80, 64, 80, 64])
+    assigned = model.student.bbox_head.assigner.assign(
+        InstanceData(scores=outputs.logits[0], bboxes=corners),
+        InstanceData(bboxes=found[0, :2], labels=torch.tensor([0, 1])),
+        img_meta=dict(img_shape=(64, 80)),
+    ).gt_inds.tolist()
+    assert sorted(assigned) == [0, 0, 0, 0, 1, 2]  # the third box is unsure
+    total = weights = 0.0
+    for n, logits in zip(assigned, outputs.logits[0].double(), strict=True):
+        target = scores[0, n - 1].double() if n else torch.zeros(2).double()
+        p = logits.sigmoid()
+        total += ((p - target).abs() * -(target * p.log() + (1 - target) * (1 - p).log())).sum().item()
+        weights += target.max().item()
+    for n, box in zip(assigned, corners.tolist(), strict=True):
+        total += 2 * (1 - giou(box, found[0, n - 1].tolist())) * scores[0, n - 1].max().item() if n else 0
+    assert value.item() == pytest.approx(total / max(weights, 1), rel=1e-4)
+
+
+def test_the_loss_of_proposals_is_that_of_a_loop():
+    config = distillation(faster_rcnn(), retinanet())
+    config["distiller"]["losses"] = dict(boxes=dict(type="pcka_mmdet.PredictionLoss", source="roi_head"))
+    model = build(config)
+    (term,) = model.distiller.all_terms
+    generator = torch.Generator().manual_seed(0)
+    rois = torch.tensor([[0, 2, 6, 38, 44], [0, 60, 60, 64, 64], [1, 20, 10, 88, 70], [1, 22, 5, 90, 64]]).float()
+    outputs = RoIOutputs(rois, torch.randn(4, 3, generator=generator), torch.randn(4, 8, generator=generator))
+    found = torch.tensor(
+        [[[4.0, 6.0, 40.0, 44.0], [5.0, 6.0, 40.0, 40.0]], [[20.0, 8.0, 90.0, 70.0], [0.0, 0.0, 9.0, 9.0]]]
+    )
+    scores = torch.tensor([[[0.5, 0.1], [0.2, 0.6]], [[0.9, 0.4], [0.0, 0.0]]])
+    value = term.loss([outputs], Predictions(found, scores), Batch(None, (128, 128), model.student, model._teacher))
+    coder, total, weights = model.student.roi_head.bbox_head.bbox_coder, 0.0, 0.0
+    for roi, logits, codes in zip(rois, outputs.cls_score.double(), outputs.bbox_pred, strict=True):
+        b = int(roi[0])
+        fitting = [
+            (scores[b, n].max().item(), n) for n in range(2) if iou(roi[1:].tolist(), found[b, n].tolist()) >= 0.5
+        ]
+        score, best = max(fitting, default=(0.0, 0))
+        target = scores[b, best].double() / max(scores[b, best].sum().item(), 1) if score else torch.zeros(2).double()
+        target = torch.cat([target, 1 - target.sum(0, keepdim=True)])
+        total += ((logits.softmax(0) - target).abs().sum() / 2 * -(target * logits.log_softmax(0)).sum()).item()
+        kind = int(target[:2].argmax())
+        box = coder.decode(roi[None, 1:], codes[None, 4 * kind : 4 * kind + 4])[0]
+        total += 2 * (1 - giou(box.tolist(), found[b, best].tolist())) * score
+        weights += score
+    assert value.item() == pytest.approx(total / max(weights, 1), rel=1e-4)
 
 
 def test_duplicates_have_no_score():
