@@ -8,7 +8,7 @@ from research.trainings.command import make_parser, places_of, train, with_messa
 from research.trainings.results import Results
 
 from . import page
-from .protocol import STEPS, freeze
+from .protocol import FROZEN, STEPS
 from .trials import Trial
 
 PACKAGE = "research.few_labels"
@@ -20,7 +20,7 @@ def main() -> None:
     if args.action in ("run", "again"):
         train(args, STEPS, Trial.of_row, PACKAGE)
     elif args.action == "freeze":
-        freeze(results)
+        FROZEN.freeze(results)
     else:
         page.FILE.write_text(page.page(results, places_of(args)))
 

@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
 
-from research.trainings import intervals
-from research.trainings.intervals import BySeed, Samples
 from research.trainings.results import Places, Results
 from research.trials import markdown_table
 
-from .protocol import CHOICE, CHOOSING_SEEDS, frozen
+from .protocol import CHOOSING_SEEDS, FROZEN
 from .sets import SETS
 from .trials import METHODS, Trial
 
@@ -25,29 +23,10 @@ Made by `python -m research.few_labels page` from `results/`, by [the protocol](
 
 def page(results: Results, places: Places) -> str:
     """The whole page as Markdown."""
-    on_test = _on_test(results, places) if CHOICE.exists() else ()
-    return "\n".join([HEADER, *on_test, *(text for pair in SETS for text in _choices(results, pair))])
-
-
-def _on_test(results: Results, places: Places) -> Iterator[str]:
-    """A table for each set, with 95 % intervals over seeds and test images; differences are seed by seed."""
-    yield "## On test\n\nDifferences are seed by seed, with 95 % intervals over seeds and test images.\n"
-    samples = Samples(results)
-    for pair in SETS:
-        of_methods: dict[str, BySeed] = defaultdict(dict)
-        for trial in frozen():
-            if trial.pair == pair:
-                of_methods[trial.method][trial.seed] = samples.of(trial, trial.config(places))
-        (teacher,) = of_methods.pop("teacher").values()
-        rows = []
-        for method, aps in of_methods.items():
-            value, low, high = intervals.mean(aps)
-            row = [METHODS[method], str(len(aps)), f"{value:.3f} ({low:.3f} to {high:.3f})", ""]
-            if method != "alone":
-                row[-1] = "{:+.3f} ({:+.3f} to {:+.3f})".format(*intervals.difference(of_methods["alone"], aps))
-            rows.append(row)
-        yield f"{pair}, {samples.images} images, AP of the teacher {teacher[0]:.3f}:\n"
-        yield markdown_table(["student", "seeds", "AP", "minus the student alone"], rows)
+    on_test = list(FROZEN.tables(results, places, METHODS, "alone"))
+    title = ["## On test\n\nDifferences are seed by seed, with 95 % intervals over seeds and test images.\n"]
+    choices = (text for pair in SETS for text in _choices(results, pair))
+    return "\n".join([HEADER, *(title if on_test else []), *on_test, *choices])
 
 
 def _choices(results: Results, pair: str) -> Iterator[str]:

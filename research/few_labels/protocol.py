@@ -1,13 +1,12 @@
 """Which trainings the benchmark of few labels needs, as its steps of choice; see PROTOCOL.md."""
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
 
-from pcka_mmdet.checkpoints.atomic_write import write_json
+from research.trainings.frozen import Frozen
 from research.trainings.queue import Step
 from research.trainings.results import Results
 from research.trainings.students import AUGMENTATIONS, Student
@@ -20,9 +19,6 @@ CHOOSING_SEEDS = (1000, 1001)
 
 SEEDS = range(5)
 """Seeds of the results."""
-
-CHOICE = Path(__file__).with_name("choice.json")
-"""The frozen trainings of the results."""
 
 SHARES = (0.5, 0.75)
 """Shares of the extra images in a batch that are compared."""
@@ -94,32 +90,13 @@ def train(results: Results, pair: str) -> None:
     results.val(trials(results, pair))
 
 
-def freeze(results: Results, file: Path = CHOICE) -> None:
-    """Write the trainings of the results. The file is to be committed before test is read.
-
-    Raises:
-        Missing: Trainings are left.
-    """
-    write_json(file, [asdict(trial) for pair in SETS for trial in trials(results, pair)])
+def chosen(results: Results) -> list[Trial]:
+    """The trainings of the results of all pairs."""
+    return [trial for pair in SETS for trial in trials(results, pair)]
 
 
-def frozen(file: Path = CHOICE) -> list[Trial]:
-    """The frozen trainings."""
-    return [Trial.of_row(dict(trial=row)) for row in json.loads(file.read_text())]
-
-
-def test(results: Results, file: Path = CHOICE) -> None:
-    """Step 5: the frozen trainings on test.
-
-    Raises:
-        Missing: Tests are left.
-        ValueError: The frozen trainings are not those that the results on val choose.
-    """
-    if not file.exists():
-        return
-    if frozen(file) != [trial for pair in SETS for trial in trials(results, pair)]:
-        raise ValueError(f"{file.name} is not what the results on val choose: freeze the choice again")
-    results.test([trial.on_test() for trial in frozen(file)])
+FROZEN = Frozen(Path(__file__).with_name("choice.json"), chosen, Trial.of_row)
+"""The frozen trainings of the results; step 5 tests them."""
 
 
 def _scores(results: Results, pair: str, students: list[Student], seed: int) -> dict[Student, float]:
@@ -129,6 +106,6 @@ def _scores(results: Results, pair: str, students: list[Student], seed: int) -> 
 
 STEPS: tuple[Step, ...] = (
     *(partial(step, pair=pair) for pair in SETS for step in (tuned_teacher, tuned_student, extra_settings, train)),
-    test,
+    FROZEN.test,
 )
 """The steps in their order, set by set. A later one uses the cores that an earlier one leaves idle."""

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from research.few_labels import page, protocol
-from research.few_labels.protocol import CHOOSING_SEEDS, STEPS, freeze, settings, trials
+from research.few_labels import page
+from research.few_labels.protocol import CHOOSING_SEEDS, STEPS, chosen, settings, trials
 from research.few_labels.sets import SETS, WHOLE
 from research.few_labels.trials import METHODS, Trial
+from research.trainings.frozen import Frozen
 from research.trainings.results import Missing, Places, Results
 from research.trainings.students import Student
 
@@ -126,16 +127,16 @@ def test_the_choice_is_the_best_on_val():
 
 
 def test_test_is_read_of_the_frozen_choice_alone(tmp_path, monkeypatch):
-    file = tmp_path / "choice.json"
+    frozen = Frozen(tmp_path / "choice.json", chosen, Trial.of_row)
     results = Invented(lambda trial: trial.setting.epochs / 1000)
-    protocol.test(results, file)  # nothing is frozen: no test
-    freeze(results, file)
+    frozen.test(results)  # nothing is frozen: no test
+    frozen.freeze(results)
     tested = []
     monkeypatch.setattr(Invented, "test", lambda self, trials: tested.extend(trials))
-    protocol.test(results, file)
+    frozen.test(results)
     assert len(tested) == len(SETS) * 26 and all(trial.tested for trial in tested)
     with pytest.raises(ValueError, match="is not what the results on val choose"):
-        protocol.test(Invented(lambda trial: -trial.setting.epochs), file)
+        frozen.test(Invented(lambda trial: -trial.setting.epochs))
 
 
 def test_the_steps_ask_for_all_sets(tmp_path):

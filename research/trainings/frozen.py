@@ -1,0 +1,79 @@
+"""The trainings of a protocol's results: chosen on val, frozen in a file that is committed, then tested once."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from pcka_mmdet.checkpoints.atomic_write import write_json
+from research.trials import markdown_table
+
+from . import intervals
+from .intervals import BySeed, Samples
+from .results import Places, Results, Trial
+
+
+class Frozen:
+    """The frozen trainings.
+
+    Args:
+        file: Where they are kept.
+        choose: The trainings that the results on val choose; raises `Missing` while these are not complete.
+        of_row: The trial of a row of results.
+    """
+
+    def __init__(self, file: Path, choose: Callable[[Results], list[Trial]], of_row: Callable[[dict], Trial]):
+        self.file, self.choose, self.of_row = file, choose, of_row
+
+    def freeze(self, results: Results) -> None:
+        """Write the file. It is to be committed before test is read.
+
+        Raises:
+            Missing: Trainings are left.
+        """
+        write_json(self.file, [asdict(trial) for trial in self.choose(results)])
+
+    def trials(self) -> list[Trial]:
+        """The frozen trainings; none before they are frozen."""
+        rows = json.loads(self.file.read_text()) if self.file.exists() else []
+        return [self.of_row(dict(trial=row)) for row in rows]
+
+    def test(self, results: Results) -> None:
+        """The step that reads test; nothing while nothing is frozen.
+
+        Raises:
+            Missing: Tests are left.
+            ValueError: The frozen trainings are not those that the results on val choose.
+        """
+        if not (trials := self.trials()):
+            return
+        if trials != self.choose(results):
+            raise ValueError(f"{self.file.name} is not what the results on val choose: freeze the choice again")
+        results.test([trial.on_test() for trial in trials])
+
+    def tables(self, results: Results, places: Places, names: Mapping[str, str], alone: str) -> Iterator[str]:
+        """A table of each pair on test, with 95 % intervals over seeds and test images; differences are seed by seed.
+
+        Args:
+            results: Rows and detections.
+            places: Where the data are.
+            names: Names of the methods on the page, by method.
+            alone: The method that the others are compared with.
+        """
+        samples, trials = Samples(results), self.trials()
+        for pair in dict.fromkeys(trial.pair for trial in trials):
+            of_methods: dict[str, BySeed] = defaultdict(dict)
+            for trial in trials:
+                if trial.pair == pair:
+                    of_methods[trial.method][trial.seed] = samples.of(trial, trial.config(places))
+            (teacher,) = of_methods.pop("teacher").values()
+            rows = []
+            for method, aps in of_methods.items():
+                value, low, high = intervals.mean(aps)
+                row = [names[method], str(len(aps)), f"{value:.3f} ({low:.3f} to {high:.3f})", ""]
+                if method != alone:
+                    row[-1] = "{:+.3f} ({:+.3f} to {:+.3f})".format(*intervals.difference(of_methods[alone], aps))
+                rows.append(row)
+            yield f"{pair}, {samples.images} images, AP of the teacher {teacher[0]:.3f}:\n"
+            yield markdown_table(["student", "seeds", "AP", "minus the student alone"], rows)
