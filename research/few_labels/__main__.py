@@ -4,26 +4,11 @@ computes gains with intervals from the kept detections, and writes `results.md`.
 
 from pathlib import Path
 
-from research.trainings.command import make_parser, places_of, train, with_messages
-from research.trainings.results import Results
+from research.trainings.command import run_benchmark
 
 from . import page
 from .protocol import FROZEN, STEPS
 from .trials import Trial
 
-PACKAGE = "research.few_labels"
-
-
-def main() -> None:
-    args = make_parser(PACKAGE, __doc__, ["run", "again", "freeze", "page"], Path(__file__).parent).parse_args()
-    results = Results(args.results)
-    if args.action in ("run", "again"):
-        train(args, STEPS, Trial.of_row, PACKAGE)
-    elif args.action == "freeze":
-        FROZEN.freeze(results)
-    else:
-        page.FILE.write_text(page.page(results, places_of(args)))
-
-
 if __name__ == "__main__":
-    with_messages(main)
+    run_benchmark("research.few_labels", __doc__, Path(__file__).parent, STEPS, FROZEN, Trial.of_row, page)

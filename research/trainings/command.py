@@ -3,9 +3,11 @@
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from rich.console import Console
 
+from .frozen import Frozen
 from .queue import ChangedCode, Queue, Step, fail
 from .results import Missing, Places, Results, Trial
 from .run_stages import ChildFailed
@@ -47,6 +49,40 @@ def train(args: argparse.Namespace, steps: Sequence[Step], of_row: Callable[[dic
     row = results.rows(pair)[name]
     value = queue.again(of_row(row))
     console.print(f"{pair} {name}: val {value:.3f}, recorded {row['val']:.3f}", highlight=False)
+
+
+def run_benchmark(
+    package: str,
+    description: str | None,
+    here: Path,
+    steps: Sequence[Step],
+    frozen: Frozen,
+    of_row: Callable[[dict], Trial],
+    page: ModuleType,
+) -> None:
+    """The command of a benchmark whose choice is `Frozen`.
+
+    Args:
+        package: Its name, for messages.
+        description: What its actions do.
+        here: Its folder.
+        steps: Its protocol.
+        frozen: The trainings of its results.
+        of_row: The trial of a row of results.
+        page: Its module `page`, with `page(results, places)` and `FILE`.
+    """
+
+    def main() -> None:
+        args = make_parser(package, description, ["run", "again", "freeze", "page"], here).parse_args()
+        results = Results(args.results)
+        if args.action in ("run", "again"):
+            train(args, steps, of_row, package)
+        elif args.action == "freeze":
+            frozen.freeze(results)
+        else:
+            page.FILE.write_text(page.page(results, places_of(args)))
+
+    with_messages(main)
 
 
 def with_messages(main: Callable[[], None]) -> None:

@@ -41,7 +41,10 @@ def model(method: str) -> torch.nn.Module:
     return build_detector(settings)
 
 
-PAIRS = ("small", "two_families", "two_stage", "imagenet", "rtmdet")
+PAIRS = (
+    *("small", "two_families", "two_stage", "imagenet", "rtmdet", "yolox", "fcos"),
+    *("two_stage_teacher", "two_stage_student", "dino", "dino_student"),
+)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,2 @@
+# The small pair's teacher, of a DINO.
+_base_ = "../small/teacher.py"

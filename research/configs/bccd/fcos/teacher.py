@@ -1,0 +1,2 @@
+# The small pair's teacher, of an FCOS.
+_base_ = "../small/teacher.py"

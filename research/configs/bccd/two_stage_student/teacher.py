@@ -1,0 +1,2 @@
+# The small pair's teacher, of a Faster R-CNN.
+_base_ = "../small/teacher.py"

@@ -1,0 +1,2 @@
+# The Faster R-CNN as the teacher of a RetinaNet.
+_base_ = "../two_stage/teacher.py"

@@ -1,0 +1,23 @@
+# The small pair's teacher with YOLOX's head.
+_base_ = "student.py"
+
+max_epochs = 40
+learning_rate = 1e-3  # pretrained weights need smaller steps
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type="MobileNetV2",
+        out_indices=(2, 4, 6),
+        frozen_stages=2,
+        # downloaded by MMEngine; or a file: --cfg-options model.backbone.init_cfg.checkpoint=FILE
+        init_cfg=dict(type="Pretrained", checkpoint="open-mmlab://mmdet/mobilenet_v2"),
+    ),
+    neck=dict(in_channels=[32, 96, 320], start_level=0, out_channels=64),
+    bbox_head=dict(in_channels=64, feat_channels=64, stacked_convs=2),
+)
+train_cfg = dict(max_epochs=max_epochs)
+optim_wrapper = dict(optimizer=dict(lr=learning_rate))
+param_scheduler = [
+    dict(type="OneCycleLR", eta_max=learning_rate, total_steps=max_epochs, by_epoch=True, convert_to_iter_based=True)
+]

@@ -1,0 +1,1 @@
+"""Gains of pairs of every family. See PROTOCOL.md."""

@@ -1,0 +1,93 @@
+"""Teacher-student pairs of every family, on BCCD, and the methods that are compared on each."""
+
+from dataclasses import dataclass
+
+BOXES = dict(type="pcka_mmdet.PredictionLoss")
+PROPOSALS = BOXES | dict(source="roi_head")
+OWN_HEAD = dict(type="pcka_mmdet.OwnHeadLoss")
+TEACHER_HEAD = dict(type="pcka_mmdet.HeadLoss")
+ROI_HEAD = dict(type="pcka_mmdet.RoIHeadLoss")
+FINEST = dict(type="pcka_mmdet.MimicLoss", strides=(8,))
+QUERIES = dict(type="pcka_mmdet.QueryLoss")
+MEMORY = dict(type="pcka_mmdet.MimicLoss", source="memory", by_scores=True)
+
+
+@dataclass(frozen=True)
+class Method:
+    """The losses of a method, and their ratios."""
+
+    losses: dict[str, dict]
+    ratio: float | dict[str, float] = 1.0
+    by_output: bool = False
+
+
+METHODS = {
+    "predictions": Method(dict(boxes=BOXES)),
+    "predictions-0.3": Method(dict(boxes=BOXES), 0.3),
+    "predictions-finest": Method(dict(boxes=BOXES, maps=FINEST), dict(boxes=1.0, maps=0.3)),
+    "predictions-teacher-head": Method(dict(boxes=BOXES, head=TEACHER_HEAD)),
+    "predictions-proposals": Method(dict(boxes=BOXES, proposals=PROPOSALS), dict(boxes=1.0)),
+    "teacher-head": Method(dict(head=TEACHER_HEAD)),
+    "teacher-roi-head": Method(dict(head=TEACHER_HEAD, roi=ROI_HEAD)),
+    "finest": Method(dict(maps=FINEST), 0.3),
+    "own-head": Method(dict(own=OWN_HEAD)),
+    "own-head-by-output": Method(dict(own=OWN_HEAD), by_output=True),
+    "both-heads": Method(dict(own=OWN_HEAD, head=TEACHER_HEAD)),
+    "both-heads-by-output": Method(dict(own=OWN_HEAD, head=TEACHER_HEAD), by_output=True),
+    "queries": Method(dict(queries=QUERIES)),
+    "general-queries": Method(dict(queries=QUERIES | dict(general=30))),
+    "queries-memory": Method(dict(queries=QUERIES, memory=MEMORY), dict(queries=1.0, memory=0.3)),
+    "decoder-predictions": Method(dict(boxes=BOXES | dict(source="decoder"))),
+}
+"""By name."""
+
+OTHER_HEADS = (
+    "predictions",
+    "predictions-0.3",
+    "predictions-finest",
+    "predictions-teacher-head",
+    "teacher-head",
+    "finest",
+)
+SAME_HEADS = (
+    *("own-head", "own-head-by-output", "both-heads", "both-heads-by-output"),
+    *("predictions", "predictions-teacher-head", "finest"),
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A teacher and a student of BCCD, and what is compared."""
+
+    folder: str
+    """Folder of `student.py` and `teacher.py` in `research/configs`."""
+    methods: tuple[str, ...]
+    epochs: int = 60
+    teacher_epochs: int = 40
+    learning_rates: tuple[float, ...] = (6e-3, 2.4e-2, 4.8e-2)
+    """Peaks that the student's tuning tries."""
+    data: str = "bccd"
+
+
+PAIRS = {
+    "fcos-retinanet": Pair("bccd/two_families", OTHER_HEADS),
+    "retinanet-fcos": Pair("bccd/fcos", OTHER_HEADS),
+    "faster-retinanet": Pair("bccd/two_stage_teacher", (*OTHER_HEADS, "teacher-roi-head")),
+    "retinanet-faster": Pair("bccd/two_stage_student", (*OTHER_HEADS, "predictions-proposals")),
+    "rtmdet": Pair("bccd/rtmdet", SAME_HEADS),
+    "yolox": Pair("bccd/yolox", SAME_HEADS),
+    "dino": Pair(
+        "bccd/dino",
+        ("queries", "general-queries", "queries-memory"),
+        epochs=120,
+        teacher_epochs=80,
+        learning_rates=(1e-3, 2e-3, 4e-3),
+    ),
+    "retinanet-dino": Pair(
+        "bccd/dino_student",
+        ("decoder-predictions", "finest"),
+        epochs=120,
+        learning_rates=(1e-3, 2e-3, 4e-3),
+    ),
+}
+"""By the families of teacher and student."""

@@ -1,0 +1,75 @@
+"""A training of a pair: what identifies it, and its stages."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mmengine.config import Config
+
+from pcka_mmdet.engine.recipe import make_distillation
+from research import pair_folder
+from research.trainings.results import Places
+from research.trainings.stages import Training
+from research.trainings.students import TEACHER_PRECISION, Student, side_config
+
+from .pairs import METHODS, PAIRS
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A training with its seed."""
+
+    pair: str
+    method: str
+    """One of `METHODS`, `alone` or `teacher`."""
+    seed: int
+    student: Student | None = None
+    """`None` for a teacher."""
+    tested: bool = False
+
+    @property
+    def name(self) -> str:
+        """Key of the result, within those of the pair."""
+        return f"{self.method}{f'_{self.student.name}' if self.student else ''}_seed{self.seed}"
+
+    @property
+    def teacher(self) -> "Trial | None":
+        """The training of the teacher that this one needs."""
+        return Trial(self.pair, "teacher", 0) if self.method in METHODS else None
+
+    @classmethod
+    def of_row(cls, row: dict[str, Any]) -> "Trial":
+        """The trial of a row of the results."""
+        fields = dict(row["trial"])
+        student = fields.pop("student")
+        return cls(student=student and Student(**student), **fields)
+
+    def on_test(self) -> "Trial":
+        """The same training, also tested."""
+        return replace(self, tested=True)
+
+    def training(self, places: Places) -> Training:
+        """The training, after its teacher's."""
+        teacher = self.teacher.training(places) if self.teacher else None
+        config = self.config(places)
+        if teacher is not None:
+            method = METHODS[self.method]
+            sides = dict(
+                architecture=config.model,
+                teacher=dict(cfg_path=str(teacher.config_file)),
+                teacher_ckpt=str(teacher.checkpoint),
+                teacher_precision=TEACHER_PRECISION,
+            )
+            balance = dict(ratio=method.ratio, **(dict(by_output=True) if method.by_output else {}))
+            make_distillation(config, sides, dict(type="pcka_mmdet.FPNDistiller", losses=method.losses), balance)
+        folder = places.work_dir / self.pair / self.name
+        return Training(f"{self.pair} {self.name}", folder, config, requires=[teacher] if teacher else [])
+
+    def config(self, places: Places) -> Config:
+        """The config without a teacher."""
+        pair = PAIRS[self.pair]
+        role, epochs = ("student", self.student.epochs) if self.student else ("teacher", pair.teacher_epochs)
+        data_root = places.data_root / pair.data
+        config = side_config(pair_folder(pair.folder), role, data_root, self.seed, epochs, places.weights)
+        if self.student:
+            self.student.apply(config)
+        return config

@@ -1,0 +1,99 @@
+"""The benchmark of families: its trainings, and its steps of choice on invented results."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+
+from pcka_mmdet.configuration.detector import build_detector
+from research.families import page, protocol
+from research.families.pairs import METHODS, PAIRS
+from research.families.trials import Trial
+from research.trainings.results import Missing, Places, Results
+from research.trainings.students import Student
+
+PLACES = Places(Path("work"), Path("data"), Path("weights.pth"))
+STUDENT = Student(6e-3, 4)
+
+
+class Invented(Results):
+    """Every training has the value of a function, and is noted."""
+
+    def __init__(self, value):
+        self.value, self.asked = value, []
+
+    def val(self, trials):
+        self.asked += trials
+        return [self.value(trial) for trial in trials]
+
+
+def invented(teacher: float = 0.6) -> Invented:
+    def value(trial: Trial) -> float:
+        if trial.student is None:
+            return teacher
+        rate = 0.01 * (trial.student.learning_rate == 2.4e-2) + 0.01 * (trial.student.decay == 0.1)
+        return 0.4 + rate + {"finest": 0.02, "predictions": 0.05}.get(trial.method, 0)
+
+    return Invented(value)
+
+
+def test_the_student_is_tuned_alone():
+    results = invented()
+    assert protocol.tuned_student(results, "fcos-retinanet") == Student(2.4e-2, 60, 0.1)
+    assert {trial.method for trial in results.asked} == {"alone"} and {trial.seed for trial in results.asked} == {1000}
+
+
+def test_the_better_half_of_the_methods_is_trained_again():
+    results = invented()
+    best = protocol.best_methods(results, "fcos-retinanet")
+    assert best[:2] == ["predictions", "finest"] and len(best) == 3
+    assert [trial.method for trial in results.asked if trial.seed == 1001] == best
+    (alone, method) = {trial.method for trial in protocol.trials(results, "fcos-retinanet") if trial.student}
+    assert {alone, method} == {"alone", "predictions"}
+
+
+def test_a_pair_whose_teacher_is_not_ahead_has_no_results():
+    assert protocol.trials(invented(teacher=0.44), "rtmdet") == []
+    assert len(protocol.trials(invented(teacher=0.46), "rtmdet")) == 11
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_every_method_of_a_pair_builds(pair, monkeypatch):
+    init_default_scope("mmdet")
+    teacher = Trial(pair, "teacher", 0).config(PLACES)
+    teacher.model.backbone.pop("init_cfg", None)
+    for method in PAIRS[pair].methods:
+        config = Trial(pair, "alone", 0, STUDENT).config(PLACES)
+        distiller = dict(type="pcka_mmdet.FPNDistiller", losses=METHODS[method].losses)
+        balance = dict(ratio=METHODS[method].ratio, by_output=METHODS[method].by_output)
+        torch.manual_seed(0)
+        sides = dict(architecture=config.model, teacher=teacher.model, teacher_ckpt="random")
+        model = build_detector(dict(type="pcka_mmdet.FPNDistill", **sides, distiller=distiller, balance=balance))
+        assert model.distiller.all_terms
+
+
+def test_the_steps_ask_for_all_pairs(tmp_path):
+    asked = set()
+    for step in protocol.STEPS:
+        try:
+            step(Results(tmp_path))
+        except Missing as missing:
+            asked |= {trial.pair for trial in missing.trials}
+    assert asked == set(PAIRS)
+
+
+def test_a_trial_is_read_from_its_row():
+    for trial in (Trial("dino", "queries", 3, STUDENT), Trial("dino", "teacher", 0)):
+        assert Trial.of_row(json.loads(json.dumps(dict(trial=asdict(trial))))) == trial
+
+
+def test_the_page_has_the_choices(tmp_path):
+    results = Results(tmp_path)
+    for seed, value in ((1000, 0.25), (1001, 0.35), (0, 0.9)):
+        trial = Trial("yolox", "own-head", seed, STUDENT)
+        results.write(trial, dict(trial=asdict(trial), val=value))
+    text = page.page(results, PLACES)
+    assert f"| own-head | {STUDENT.name} | 2 | 0.300 |" in text and "## On test" not in text
