@@ -70,6 +70,39 @@ def test_a_resumed_training_ends_bit_equal(digit_scenes, folder, tmp_path, sourc
     assert equal(whole, resumed)
 
 
+def test_averaged_weights_and_accumulated_steps(digit_scenes, folder, tmp_path):
+    options = {"custom_hooks": [dict(type="EMAHook")], "optim_wrapper.accumulative_counts": 2}
+    weights = train(digit_scenes, tmp_path, "averaged", extra=str(folder), cfg_options=options)
+    assert all(torch.isfinite(value).all() for value in weights.values() if value.is_floating_point())
+    checkpoint = torch.load(tmp_path / "averaged" / "epoch_2.pth", weights_only=False)
+    averaged = {key.removeprefix("module."): value for key, value in checkpoint["ema_state_dict"].items()}
+    changed = [
+        key for key, value in weights.items() if value.is_floating_point() and not equal({0: value}, {0: averaged[key]})
+    ]
+    assert any(key.startswith("architecture.backbone") for key in changed)
+
+
+def test_a_training_by_iterations(digit_scenes, folder, tmp_path):
+    """Four steps, over the end of the labelled images."""
+    options = {
+        "train_cfg": dict(_delete_=True, type="IterBasedTrainLoop", max_iters=4, val_interval=9),
+        "train_dataloader.sampler.type": "InfiniteSampler",
+        "param_scheduler": [dict(type="ConstantLR", factor=1.0, by_epoch=False)],
+        "default_hooks.checkpoint.by_epoch": False,
+        "default_hooks.checkpoint.interval": 2,
+        "log_processor.by_epoch": False,
+    }
+    student = Config.fromfile("configs/demo/student.py")
+    move_data_root(student, str(digit_scenes))
+    student.train_dataloader.batch_size = 4
+    student.merge_from_dict(options)
+    student.dump(tmp_path / "student.py")
+    sides = tmp_path / "student.py", "configs/demo/teacher.py", "random"
+    distill(*sides, tmp_path / "run", recipe="both-heads", extra=str(folder))
+    assert (tmp_path / "run" / "iter_4.pth").is_file()
+    assert "a step of each process has 2 labelled and 2 extra images: 4 without labels" in last_log(tmp_path / "run")
+
+
 def test_a_student_alone_takes_pseudo_labels_by_the_command(command, digit_scenes, folder, tmp_path):
     write_pair(tmp_path, digit_scenes)
     out = tmp_path / "pseudo.json"

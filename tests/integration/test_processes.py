@@ -19,11 +19,13 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import FlexibleRunner, Runner
 from torch import Tensor
 
+from pcka_mmdet.engine.extra_sampler import LabelledAndExtraImages
 from pcka_mmdet.engine.hooks.nonfinite_loss import NonFiniteLossHook
 from pcka_mmdet.models import RCKALoss
 from pcka_mmdet.models.balance import MOMENTUM, GradientBalance
 from pcka_mmdet.models.distillers import fpn_distiller
 from pcka_mmdet.models.losses.rcka_loss import gathered
+from pcka_mmdet.models.sources import UNLABELLED
 from tests.detectors import EVERY_KIND, build, distillation, fcos, raw_batch, retinanet
 from tests.programs import SERVER
 from tests.runners import RandomScenes, runner, validation
@@ -124,6 +126,27 @@ class BadScenes(RandomScenes):
             self.items[4 * step + 1]["inputs"] = [torch.full((3, 64, 64), torch.nan)]
         if left_out:
             self.items = [item for i, item in enumerate(self.items) if i // 4 not in bad_steps]
+
+
+class UnlabelledScenes(RandomScenes):
+    """Images without labels, other ones than `RandomScenes`."""
+
+    def __init__(self):
+        super().__init__(12)
+        self.items = self.items[6:]
+
+    def __getitem__(self, index: int) -> dict:
+        item = super().__getitem__(index)
+        item["data_samples"].set_metainfo({UNLABELLED: True})
+        return item
+
+
+def partly_labelled(folder: Path) -> dict[str, Any]:
+    """Each batch has a labelled image and one without labels."""
+    dataset = LabelledAndExtraImages([RandomScenes(), UnlabelledScenes()])
+    sampler = dict(type="pcka_mmdet.ExtraImagesSampler", batch_size=2, extra=1)
+    loader = dict(dataset=dataset, batch_size=2, sampler=sampler, num_workers=0)
+    return run(folder, "partly labelled", losses_of_every_kind(), train_dataloader=loader)
 
 
 def nonfinite(folder: Path, bad_steps: Iterable[int] = (1,), left_out: bool = False, **options: Any) -> dict[str, Any]:
@@ -272,6 +295,7 @@ SCENARIOS = {
     "teachers": lambda folder: run(folder, "teachers", two_teachers()),
     "unequal": unequal,
     "uneven": uneven,
+    "partly labelled": partly_labelled,
     "synchronised teacher": synchronised_teacher,
     "strategy": strategy,
     "validated": lambda folder: validated(folder, "validated"),
