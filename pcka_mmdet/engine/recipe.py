@@ -14,10 +14,10 @@ from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.models.heads import difference_of_heads, reader_of
 from pcka_mmdet.models.levels import pair_levels, source_levels
 from pcka_mmdet.models.recipes import HEAD_RECIPES, RECIPES, recipe_settings
-from pcka_mmdet.models.sources import dense_head
+from pcka_mmdet.models.sources import dense_head, num_classes
 
 from .cfg_options import merge_options
-from .checks.teacher_check import check_classes_of_weights, num_classes
+from .checks.teacher_check import check_classes_of_weights
 from .hooks.console import shorten_console_lines
 
 Classes = tuple[str, ...] | None

@@ -82,10 +82,15 @@ def stages(roi_head: nn.Module, part: str) -> list[nn.Module]:
     return list(module) if isinstance(module, nn.ModuleList) else [module]
 
 
-def num_classes(detector: nn.Module) -> int:
-    """Number of classes of a detector's boxes."""
+def box_head(detector: nn.Module) -> nn.Module | None:
+    """The head of a detector's boxes: of two stages that of the RoI head's first stage; `None` without one."""
     roi_head = getattr(detector, "roi_head", None)
-    return (detector.bbox_head if roi_head is None else stages(roi_head, "bbox_head")[-1]).num_classes
+    return getattr(detector, "bbox_head", None) if roi_head is None else stages(roi_head, "bbox_head")[0]
+
+
+def num_classes(detector: nn.Module) -> int | None:
+    """Number of classes that a detector tells apart; `None` if its head does not say."""
+    return getattr(box_head(detector), "num_classes", None)
 
 
 def by_level(outputs: Any, num_levels: int, head: str) -> list[tuple[Tensor, ...]]:

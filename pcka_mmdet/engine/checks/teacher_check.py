@@ -19,7 +19,7 @@ from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import teachers_of
 from pcka_mmdet.configuration.pipeline_size import enlarge_images
 from pcka_mmdet.models.initial_weights import load_strictly
-from pcka_mmdet.models.sources import stages
+from pcka_mmdet.models.sources import box_head, num_classes
 from pcka_mmdet.models.teacher.images import size_divisor
 
 from ..runner import build_runner, unwrapped_model
@@ -46,7 +46,7 @@ def check_classes_of_weights(teacher: nn.Module, checkpoint: str) -> None:
     if checkpoint in (None, "random") or is_missing(checkpoint) or classes is None:
         return
     weights, _ = read_weights(checkpoint)
-    scores = getattr(_box_head(teacher), "cls_out_channels", classes + 1)  # a RoI head scores a background too
+    scores = getattr(box_head(teacher), "cls_out_channels", classes + 1)  # a RoI head scores a background too
     for key, value in teacher.state_dict().items():
         if "cls" not in key or not value.ndim or key not in weights or not weights[key].ndim:
             continue
@@ -62,17 +62,6 @@ def check_classes_of_weights(teacher: nn.Module, checkpoint: str) -> None:
             f"of their training, write --cfg-options model.teacher.{head}.num_classes={given}, or compare only neck "
             "maps by --recipe maps"
         )
-
-
-def _box_head(detector: nn.Module) -> nn.Module | None:
-    """The dense head, or that of the RoI head's first stage."""
-    roi_head = getattr(detector, "roi_head", None)
-    return getattr(detector, "bbox_head", None) if roi_head is None else stages(roi_head, "bbox_head")[0]
-
-
-def num_classes(detector: nn.Module) -> int | None:
-    """Number of classes that a detector tells apart."""
-    return getattr(_box_head(detector), "num_classes", None)
 
 
 def check_teacher(config: Config, images: int | None) -> list[float]:

@@ -169,7 +169,7 @@ class FrozenHeads:
         return dict(queries=by_layer(*outputs), memory=memory), shared
 
     @property
-    def num_classes(self) -> int:
+    def num_classes(self) -> int | None:
         """Number of classes of the detector's boxes."""
         return num_classes(self.detector)
 
