@@ -16,6 +16,7 @@ from pcka_mmdet.registry import MODELS
 from ..heads import boxes, reader_of
 from ..heads.slots import by_assigner
 from ..levels import Level, LevelPair
+from ..outputs import constant
 from ..queries import QueryOutputs, in_pixels
 from ..sources import RoIOutputs, dense_head, num_classes, stages
 from ..teacher.predictions import Predictions
@@ -48,6 +49,8 @@ class PredictionLoss(JointHeadLoss):
     Args:
         loss_weight: Factor of the whole loss.
         box_weight: Factor of the box term relative to the class term.
+        classes: Index of each common class in the student's head and in the teacher's, where the classes differ. Scores
+            of other classes are not compared. `None`: both have the same classes.
     """
 
     source = ("head", "predictions")
@@ -57,20 +60,33 @@ class PredictionLoss(JointHeadLoss):
     metric = "similarity.predictions"
     """1 - the sum of |p_s - t| over that of p_s + t, of class scores and targets, in [0, 1]."""
 
+    def __init__(
+        self, loss_weight: float = 1.0, box_weight: float = 1.0, classes: Sequence[tuple[int, int]] | None = None
+    ):
+        super().__init__(loss_weight, box_weight)
+        self.classes = classes and [tuple(pair) for pair in classes]
+
     def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
         self.pairs = [LevelPair(*pair) for pair in zip(student, teacher, strict=True)]
 
     def check_models(self, student: nn.Module, teacher: Teacher) -> None:
-        """Raise ValueError for heads of unknown families, and for different numbers of classes."""
+        """Raise ValueError for heads of unknown families, and for classes that a head does not have."""
         if self._reads_proposals and (problem := problem_of_roi_head(student)):
             raise ValueError(f"PredictionLoss: {problem}")
         if self.pairs[0].stride is not None:
             reader_of(dense_head(student))
-        classes = [num_classes(student), teacher.num_classes]
-        if classes[0] != classes[1]:
+        counts = num_classes(student), teacher.num_classes
+        if self.classes is None and counts[0] != counts[1]:
             raise ValueError(
-                f"PredictionLoss needs the same classes: the student has {classes[0]}, the teacher {classes[1]}"
+                f"PredictionLoss: the student has {counts[0]} classes, the teacher {counts[1]}: give the common ones, "
+                "such as classes=[(0, 3)] if the student's first is the teacher's fourth"
             )
+        for pair in self.classes or ():
+            if len(pair) != 2 or any(not 0 <= one < count for one, count in zip(pair, counts, strict=False)):
+                raise ValueError(
+                    f"PredictionLoss: classes are pairs of indices, below {counts[0]} of the student and below "
+                    f"{counts[1]} of the teacher, got {pair}"
+                )
 
     @property
     def _reads_proposals(self) -> bool:
@@ -79,6 +95,7 @@ class PredictionLoss(JointHeadLoss):
 
     def forward(self, student: Sequence[Any], teacher: Predictions, batch: Batch) -> Tensor:
         """Weighted loss of the student's outputs by level, stage or layer, to the teacher's predictions."""
+        teacher = teacher._replace(scores=self._common(teacher.scores, 1))
         if self.pairs[0].stride is not None:
             return self.weighted([self._of_slots(student, teacher, batch)])
         if not self._reads_proposals:
@@ -92,8 +109,10 @@ class PredictionLoss(JointHeadLoss):
         reader = reader_of(dense_head(batch.student))
         slots = reader.slots(student, [pair.student for pair in self.pairs])
         found, scores = teacher.boxes, teacher.scores
-        if slots.logits.shape[2] == 1:  # an RPN scores objects
+        if reader.family == "RPNHead":  # it scores objects
             scores = scores.amax(2, keepdim=True)
+        else:
+            slots = slots._replace(logits=self._common(slots.logits, 0))
         detached = slots._replace(logits=slots.logits.detach(), boxes=slots.boxes.detach())
         assigned = [reader.assign(detached, image, *of) for image, of in enumerate(zip(found, scores, strict=True))]
         index, fits = (torch.stack(parts) for parts in zip(*assigned, strict=True))
@@ -104,6 +123,7 @@ class PredictionLoss(JointHeadLoss):
         """Sums over the queries of a layer; N queries."""
         head, number = batch.student.bbox_head, batch.student.num_queries
         logits, places = (part[:, -number:] for part in outputs)  # denoising queries are first
+        logits = self._common(logits, 0)
         scores = teacher.scores * (teacher.scores.amax(2, keepdim=True) >= LEAST)
         corners, assigned = [], []
         for image, sample in enumerate(batch.samples[: len(logits)]):
@@ -128,10 +148,16 @@ class PredictionLoss(JointHeadLoss):
         fits = (boxes.overlaps(proposals[:, None], found)[:, 0] >= assigner.pos_iou_thr) * scores.amax(2)
         score, best = fits.max(1)
         rows = torch.arange(len(best), device=best.device)
-        classes = scores[rows, best] * (score > 0)[:, None]
-        classes = classes / classes.sum(1, keepdim=True).clamp(min=1)
+        common = scores[rows, best] * (score > 0)[:, None]
+        common = common / common.sum(1, keepdim=True).clamp(min=1)
+        classes = common
+        if self.classes:
+            nothing = common.new_zeros(len(rows), outputs.cls_score.shape[1] - 1)
+            classes = nothing.index_copy(1, self._indices(0, common.device), common)
         target = torch.cat([classes, 1 - classes.sum(1, keepdim=True)], 1)
         weight = (outputs.cls_score.detach().softmax(1) - target).abs().sum(1) / 2
+        if self.classes:  # what the teacher does not find may be an object of another class
+            weight = weight * (score > 0)
         entropy = F.cross_entropy(outputs.cls_score, target, reduction="none")
         codes = boxes.codes_of_class(outputs.bbox_pred, classes.argmax(1))
         difference = boxes.difference(boxes.decode(head.bbox_coder, codes, proposals), found[rows, best])
@@ -139,8 +165,15 @@ class PredictionLoss(JointHeadLoss):
             (entropy * weight).sum(), (difference * score).sum(), score.sum(), weight.sum(), score.new_tensor(len(rows))
         )
 
+    def _common(self, scores: Tensor, side: int) -> Tensor:
+        """The scores `(..., C)` of the common classes. `side` is 0 for the student's, 1 for the teacher's."""
+        return scores if self.classes is None else scores.index_select(-1, self._indices(side, scores.device))
+
+    def _indices(self, side: int, device: torch.device) -> Tensor:
+        return constant(tuple(pair[side] for pair in self.classes), device, torch.long)
+
     def details(self, size: Sequence[Sequence[int]]) -> list[str]:
-        return ["the teacher's boxes"]
+        return ["the teacher's boxes", *([f"{len(self.classes)} common classes"] if self.classes else [])]
 
 
 def _chosen(found: Tensor, scores: Tensor, index: Tensor, fits: Tensor) -> tuple[Tensor, Tensor]:

@@ -281,8 +281,52 @@ def test_boxes_of_queries_are_in_pixels_of_their_image():
 def test_different_classes_are_refused():
     teacher = fcos()
     teacher["bbox_head"]["num_classes"] = 5
-    with pytest.raises(ValueError, match="needs the same classes: the student has 2, the teacher 5"):
+    with pytest.raises(ValueError, match=r"the student has 2 classes, the teacher 5: .* classes=\[\(0, 3\)\]"):
         build(distillation(retinanet(), teacher))
+    config = distillation(retinanet(), teacher)
+    config["distiller"]["losses"]["boxes"]["classes"] = [(0, 5)]
+    with pytest.raises(ValueError, match=r"below 2 of the student and below 5 of the teacher, got \(0, 5\)"):
+        build(config)
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+def test_common_classes_are_compared_alone(student):
+    """The student's second class is the teacher's fourth: scores of the student's first class have no gradient."""
+    teacher = fcos()
+    teacher["bbox_head"]["num_classes"] = 5
+    config = distillation(STUDENTS[student](), teacher)
+    config["distiller"]["losses"]["boxes"]["classes"] = [(1, 3)]
+    model = build(config).train()
+    kept: list[torch.Tensor] = []
+    head = model.student.rpn_head if student == "faster" else model.student.bbox_head
+    handle = head.register_forward_hook(lambda module, inputs, outputs: kept.extend(outputs[0]))
+    losses = losses_of(model)
+    handle.remove()
+    gradients = torch.autograd.grad(losses["distill.loss_boxes"], kept)
+    if student != "faster":
+        by_class = [gradient.unflatten(1, (-1, 2)).abs().sum((0, 1, 3, 4)) for gradient in gradients]
+        assert sum(by_class)[0] == 0 < sum(by_class)[1]
+    assert "1 common classes" in model.level_table
+
+
+def test_common_classes_of_proposals():
+    """A proposal that the teacher finds nothing at may be an object of another class."""
+    teacher = fcos()
+    teacher["bbox_head"]["num_classes"] = 5
+    config = distillation(faster_rcnn(), teacher)
+    config["distiller"]["losses"]["boxes"].update(source="roi_head", classes=[(1, 3)])
+    model = build(config)
+    (term,) = model.distiller.all_terms
+    rois = torch.tensor([[0, 2, 6, 38, 44], [0, 60, 60, 64, 64]]).float()
+    logits = torch.zeros(2, 3, requires_grad=True)
+    scores = torch.zeros(1, 1, 5)
+    scores[0, 0, 3] = 0.75
+    found = Predictions(torch.tensor([[[4.0, 6.0, 40.0, 44.0]]]), scores)
+    batch = Batch(None, (128, 128), model.student, model._teacher)
+    term.loss([RoIOutputs(rois, logits, torch.zeros(2, 8))], found, batch).backward()
+    # softmax minus the target (0, 0.75, 0.25), times half of their L1 distance
+    gradient = (torch.full((3,), 1 / 3) - torch.tensor([0, 0.75, 0.25])) * 5 / 12
+    torch.testing.assert_close(logits.grad, torch.stack([gradient, torch.zeros(3)]))
 
 
 def test_the_table_names_the_teachers_boxes():
