@@ -16,7 +16,6 @@ A record maps the name of a source to its outputs, one entry per level. Where gr
 `SOURCE/GROUP` is the copy that a group of losses reads. The queries of a second teacher are the source `queries_1`.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -217,10 +216,9 @@ class SourceRecorder:
         """Record the outputs for the teachers' queries. The model goes on with those for its own."""
         if self._record is None or self._decoder.inputs is None:
             return None
-        own, decoder = list(outputs), copy.copy(self._decoder)
-        self._decoder.forget()  # the head runs once more below
+        own = list(outputs)
         for source, groups_of_queries in self._shared.items():
-            decoded = [decoder.decode(queries) for queries in groups_of_queries]
+            decoded = [self._decoder.decode(queries) for queries in groups_of_queries]
             shared = [torch.cat(kind, 2) for kind in zip(*decoded, strict=True)]
             if source in self._forks:  # the copies for the task have the gradient of its own queries alone
                 number = own[0].shape[2]
@@ -230,6 +228,7 @@ class SourceRecorder:
                 for name, copies in groups.items():
                     self._record[f"{source}/{name}"] = by_layer(*(kind[:, :, number:] for kind in copies))
             self._record[source] = by_layer(*shared)
+        self._decoder.forget()
         return tuple(own)
 
     def _keep_rois(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:

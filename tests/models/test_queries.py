@@ -12,6 +12,7 @@ from pcka_mmdet.models.losses.level_loss import Batch
 from pcka_mmdet.models.queries import DecoderInputs, QueryOutputs, general_queries, maps_of_memory
 from pcka_mmdet.models.teacher.scores import scores_of_head, scores_of_queries
 from pcka_mmdet.models.teacher.teacher import Teacher
+from tests import detectors
 from tests.detectors import build, losses_of, raw_batch, retinanet, rtmdet, step, yolox
 from tests.detr import KINDS, dab_detr, deformable_detr, dino
 
@@ -26,14 +27,8 @@ def scope():
 
 def distillation(student: dict, teacher: dict, **options) -> dict:
     losses = options.pop("losses", dict(queries=QUERIES, memory=MEMORY))
-    return dict(
-        type="pcka_mmdet.FPNDistill",
-        architecture=student,
-        teacher=teacher,
-        teacher_ckpt="random",
-        distiller=dict(type="pcka_mmdet.FPNDistiller", losses=losses),
-        **options,
-    )
+    distiller = dict(type="pcka_mmdet.FPNDistiller", losses=losses)
+    return detectors.distillation(architecture=student, teacher=teacher, distiller=distiller, **options)
 
 
 def built(config: dict):
@@ -191,16 +186,22 @@ def test_the_balance_scales_the_gradient_at_the_outputs():
     assert norm == pytest.approx(task, rel=1e-4) and cosine == 0 and group > 0
 
 
-def test_a_pause_leaves_the_students_training_to_the_bit():
-    config = deformable_detr()
-    alone, distilled = built(config).train(), built(distillation(config, deformable_detr(channels=24))).train()
-    distilled.distillation_stopped = True
+def losses_with_the_same_task(alone, distilled) -> dict:
+    """Losses of a distillation, whose task's are those of the student alone to the bit."""
     batch = raw_batch()
     torch.manual_seed(1)  # MMDetection's deformable attention has a dropout
     expected = alone(**alone.data_preprocessor(copy.deepcopy(batch), True), mode="loss")
     torch.manual_seed(1)
     found = distilled(**distilled.data_preprocessor(batch, True), mode="loss")
     assert all(torch.equal(found[f"student.{name}"], value) for name, value in expected.items())
+    return found
+
+
+def test_a_pause_leaves_the_students_training_to_the_bit():
+    config = deformable_detr()
+    alone, distilled = built(config).train(), built(distillation(config, deformable_detr(channels=24))).train()
+    distilled.distillation_stopped = True
+    found = losses_with_the_same_task(alone, distilled)
     assert found["distill.loss_queries"] == 0
     found["distill.loss_queries"].backward()
 
@@ -209,12 +210,7 @@ def test_the_students_task_is_as_without_a_teacher():
     config = deformable_detr()
     alone = built(config).train()
     distilled = built(distillation(config, deformable_detr(channels=24), balance=dict(ratio=1.0))).train()
-    batch = raw_batch()
-    torch.manual_seed(1)  # MMDetection's deformable attention has a dropout
-    expected = alone(**alone.data_preprocessor(copy.deepcopy(batch), True), mode="loss")
-    torch.manual_seed(1)
-    found = distilled(**distilled.data_preprocessor(batch, True), mode="loss")
-    assert all(torch.equal(found[f"student.{name}"], value) for name, value in expected.items())
+    losses_with_the_same_task(alone, distilled)
 
 
 def test_two_teachers_have_their_own_queries():

@@ -17,7 +17,6 @@ from ..balance import GradientBalance
 from ..heads import reader_of
 from ..levels import Level, read_strides, source_levels
 from ..losses.level_loss import Batch
-from ..losses.query_loss import QueryLoss
 from ..outputs import in_float32, output_size, tensors, zero_of
 from ..queries import Queries
 from ..sources import Record, SourceRecorder, dense_head
@@ -174,15 +173,14 @@ class FPNDistiller(BaseDistiller):
 
     def general_queries(self, index: int) -> int:
         """Number of general queries that the losses compare with the teacher of that index."""
-        losses = [term.loss for term in self.all_terms if term.sources.teacher_index == index]
-        return max((loss.general for loss in losses if isinstance(loss, QueryLoss)), default=0)
+        return max(term.loss.general for term in self.all_terms if term.sources.teacher_index == index)
 
     def shared_queries(self, records: Sequence[Record | None]) -> dict[str, list[Queries]]:
         """The queries of the teachers as the student's decoder takes them, by source of the student."""
         shared = {}
         for term in self.all_terms:
             record = records[term.sources.teacher_index]
-            if isinstance(term.loss, QueryLoss) and record is not None and self._has_weight(term):
+            if term.sources.teacher == "queries" and record is not None and self._has_weight(term):
                 shared[term.sources.student] = [term.loss.connected_queries(one) for one in record["shared_queries"]]
         return shared
 

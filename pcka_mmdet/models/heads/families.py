@@ -41,8 +41,7 @@ class ATSSReader(AnchorReader):
     quality = "centerness"
 
     def assign(self, slots: Slots, image: int, found: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        predicted = InstanceData(priors=slots.priors)
-        return by_assigner(self.head.assigner, found, scores, predicted, slots.counts)
+        return by_assigner(self.head.assigner, found, scores, InstanceData(priors=slots.priors), slots.counts)
 
 
 @reads("PAAHead")
@@ -89,8 +88,7 @@ class RTMDetReader(HeadReader):
         return boxes.from_distances(codes / stride)
 
     def assign(self, slots: Slots, image: int, found: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        places = torch.cat([slots.priors[:, :2], slots.strides[:, None].expand(-1, 2)], 1)
-        predicted = InstanceData(priors=places, bboxes=slots.boxes[image], scores=slots.logits[image])
+        predicted = InstanceData(priors=slots.points(), bboxes=slots.boxes[image], scores=slots.logits[image])
         return by_assigner(self.head.assigner, found, scores, predicted)
 
 
@@ -112,10 +110,8 @@ class YOLOXReader(HeadReader):
         return -(targets * log_scores + (1 - targets) * log_others), log_scores.detach().exp()
 
     def assign(self, slots: Slots, image: int, found: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        middles = slots.priors[:, :2] + 0.5 * slots.strides[:, None]
-        places = torch.cat([middles, slots.strides[:, None].expand(-1, 2)], 1)
-        predicted = self.scores(slots)[image].sqrt()
-        predicted = InstanceData(priors=places, bboxes=slots.boxes[image], scores=predicted)
+        scored = self.scores(slots)[image].sqrt()
+        predicted = InstanceData(priors=slots.points(offset=0.5), bboxes=slots.boxes[image], scores=scored)
         return by_assigner(self.head.assigner, found, scores, predicted)
 
 
@@ -133,8 +129,7 @@ class GFLReader(HeadReader):
         values = torch.arange(shares.shape[3], device=shares.device, dtype=shares.dtype)
         return boxes.from_distances((shares * values[:, None, None]).sum(3))
 
-    def assign(self, slots: Slots, image: int, found: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        return by_assigner(self.head.assigner, found, scores, InstanceData(priors=slots.priors), slots.counts)
+    assign = ATSSReader.assign  # by the same assigner
 
     def box_difference(self, student: Tensor, teacher: Tensor) -> Tensor:
         """KL divergence of the four distributions (Zheng et al. 2022, "Localization Distillation"), summed."""

@@ -29,6 +29,11 @@ class Slots(NamedTuple):
     strides: Tensor
     counts: list[int]
 
+    def points(self, offset: float = 0.0) -> Tensor:
+        """The points, moved by a share of their stride, each with its stride twice, as MMDetection's: `(M, 4)`."""
+        strides = self.strides[:, None]
+        return torch.cat([self.priors[:, :2] + offset * strides, strides.expand(-1, 2)], 1)
+
 
 def first_priors(head: nn.Module, level: int) -> Tensor:
     """Anchors `(A, 4)`, or the point `(1, 2)`, at the first position of a level, in pixels."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..heads import reader_of
 from ..levels import Level
+from ..queries import Queries
 from ..sources import MAP_SOURCES, RoIOutputs, dense_head
 from ..teacher.teacher import Teacher
 
@@ -63,6 +64,8 @@ class LevelLoss(nn.Module):
     """Whether the loss refuses vectors, which a classifier's pooling neck gives."""
     reads_scores = False
     """Whether the loss reads `Batch.teacher_scores`."""
+    general = 0
+    """Number of general queries that a loss on `queries` compares beside the teacher's."""
     reads_larger_images = True
     """Whether the teacher's images may be larger than the student's (`teacher_scale`)."""
     metric: str | None = None
@@ -94,6 +97,10 @@ class LevelLoss(nn.Module):
     def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
         """Whether the student's map needs a 1x1 convolution before the loss."""
         return self.same_channels and student_channels != teacher_channels
+
+    def connected_queries(self, queries: Queries) -> Queries:
+        """The teacher's queries as the student's decoder takes them, for a loss on `queries`."""
+        return queries
 
     def check_models(self, student: nn.Module, teacher: Teacher) -> None:
         """Raise ValueError for a pair of models that the loss cannot use, before a training starts."""

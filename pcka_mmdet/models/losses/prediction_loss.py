@@ -180,7 +180,7 @@ def _chosen(found: Tensor, scores: Tensor, index: Tensor, fits: Tensor) -> tuple
     """Box `(B, M, 4)` and class targets `(B, M, C)` of each slot.
 
     Args:
-        found: Boxes `(B, N, 4)`; N may be of more images, the first B count.
+        found: Boxes `(B, N, 4)`, maybe of further images, which do not count.
         scores: Their class scores `(B, N, C)`.
         index: Index of the box of each slot `(B, M)`.
         fits: How far the slot is to predict it `(B, M)`.

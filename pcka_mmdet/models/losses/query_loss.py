@@ -77,9 +77,9 @@ class QueryLoss(JointHeadLoss):
     def forward(self, student: Sequence[QueryOutputs], teacher: Sequence[QueryOutputs], batch: Batch) -> Tensor:
         """Weighted loss of the outputs by layer."""
         reader = HeadReader(batch.student.bbox_head, type(batch.student).__name__)
-        pixels = [self._in_pixels(layer, batch.image_size) for layer in (*student, *teacher)]
-        students, teachers = pixels[: len(student)], pixels[len(student) :]
-        loss = self.weighted([compare(reader, *pair) for pair in zip(students, teachers, strict=True)])
+        layers = zip(student, teacher, strict=True)
+        sums = [compare(reader, *(self._in_pixels(side, batch.image_size) for side in layer)) for layer in layers]
+        loss = self.weighted(sums)
         return loss + zero_of(self.connectors.parameters(), student[0].logits)  # some decoders take no `query_pos`
 
     @staticmethod

@@ -12,6 +12,7 @@ from pcka_mmdet.registry import MODELS
 from ..heads import boxes
 from ..outputs import zero_of
 from ..sources import RoIOutputs, stages
+from ..teacher.images import image_sizes
 from ..teacher.teacher import Teacher
 from ..training_state import tried
 from .head_loss import JointHeadLoss, Sums
@@ -62,9 +63,7 @@ class RoIHeadLoss(JointHeadLoss):
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor], batch: Batch) -> Tensor:
         """Weighted loss, from the student's and the teacher's neck maps by level, `(B, C, H, W)`."""
-        sizes = [batch.image_size] * len(student[0])
-        if batch.samples is not None:
-            sizes = [tuple(sample.metainfo.get("img_shape", batch.image_size)[:2]) for sample in batch.samples]
+        sizes = image_sizes(batch.samples, len(student[0]), batch.image_size)
         teacher_outputs = batch.teacher.own_proposals(batch.teacher_maps, sizes, self.proposals, batch.teacher_outputs)
         connected = self.connected(student, len(batch.teacher_maps))
         maps = [torch.zeros_like(t) if m is None else m for m, t in zip(connected, batch.teacher_maps, strict=True)]

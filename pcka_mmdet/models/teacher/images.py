@@ -114,6 +114,15 @@ def _first_that_runs(detector: BaseModel, given: int, like: Tensor) -> int:
     return COMMON_DIVISOR
 
 
+def image_sizes(
+    samples: Sequence[BaseDataElement] | None, images: int, padded: tuple[int, int]
+) -> list[tuple[int, int]]:
+    """Height and width of each image in pixels: without padding where its data sample has them, else the `padded`."""
+    if samples is None:
+        return [padded] * images
+    return [tuple(sample.metainfo.get("img_shape", padded)[:2]) for sample in samples]
+
+
 def pad_to_multiple(images: Tensor, divisor: int, value: float) -> Tensor:
     """Pad images `(B, 3, H, W)` at the right and bottom so that their sides are multiples of `divisor`."""
     height, width = images.shape[2:]

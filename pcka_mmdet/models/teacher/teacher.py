@@ -21,7 +21,15 @@ from ..outputs import in_float32
 from ..queries import has_queries
 from ..sources import PARTS, Record
 from .heads import FrozenHeads
-from .images import Normalisation, crop_to_image, of_classifier, pad_to_multiple, renormalise, size_divisor
+from .images import (
+    Normalisation,
+    crop_to_image,
+    image_sizes,
+    of_classifier,
+    pad_to_multiple,
+    renormalise,
+    size_divisor,
+)
 from .neck_forward import NeckForward
 from .scores import scores_of_head, scores_of_queries
 
@@ -116,17 +124,16 @@ class Teacher(FrozenHeads):
         if "head" in wanted or (ranks and not decodes):
             record["head"] = self.head(record["neck"])
         if {"queries", "memory"} & set(wanted) or (ranks and decodes):
-            of_decoder, record["shared_queries"] = self.queries(record["neck"], samples, general)
+            count = None if ranks else labelled
+            maps = [level[:count] for level in record["neck"]]
+            of_decoder, record["shared_queries"] = self.queries(maps, samples and samples[:count], general)
             record |= of_decoder
         if "scores" in wanted and decodes:
             record["scores"] = scores_of_queries(record["queries"][-1], record["neck"])
         elif "scores" in wanted:
             record["scores"] = scores_of_head(self.dense_head, record["head"])
         if "predictions" in wanted:
-            whole = tuple(images.shape[2:])
-            sizes = (
-                [tuple(s.metainfo.get("img_shape", whole)[:2]) for s in samples] if samples else [whole] * len(images)
-            )
+            sizes = image_sizes(samples, len(images), tuple(images.shape[2:]))
             record["predictions"] = self.predictions(record, sizes)
         for name in {"queries", "memory", "shared_queries"} & record.keys() if labelled else ():
             record[name] = tree_map_only(Tensor, lambda tensor: tensor[:labelled], record[name])

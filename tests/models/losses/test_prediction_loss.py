@@ -14,6 +14,7 @@ from pcka_mmdet.models.queries import QueryOutputs
 from pcka_mmdet.models.sources import RoIOutputs
 from pcka_mmdet.models.teacher import predictions
 from pcka_mmdet.models.teacher.predictions import DUPLICATE, Predictions
+from tests import detectors
 from tests.detectors import (
     atss,
     build,
@@ -38,14 +39,8 @@ def scope():
 
 
 def distillation(student: dict, teacher: dict, **options) -> dict:
-    return dict(
-        type="pcka_mmdet.FPNDistill",
-        architecture=student,
-        teacher=teacher,
-        teacher_ckpt="random",
-        distiller=dict(type="pcka_mmdet.FPNDistiller", losses=dict(boxes=dict(type="pcka_mmdet.PredictionLoss"))),
-        **options,
-    )
+    distiller = dict(type="pcka_mmdet.FPNDistiller", losses=dict(boxes=dict(type="pcka_mmdet.PredictionLoss")))
+    return detectors.distillation(architecture=student, teacher=teacher, distiller=distiller, **options)
 
 
 STUDENTS = dict(retinanet=retinanet, fcos=fcos, gfl=gfl, atss=atss, rtmdet=rtmdet, yolox=yolox, faster=faster_rcnn)

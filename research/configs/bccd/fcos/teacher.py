@@ -1,2 +1,0 @@
-# The small pair's teacher, of an FCOS.
-_base_ = "../small/teacher.py"

@@ -1,2 +1,0 @@
-# The small pair's teacher, of a Faster R-CNN.
-_base_ = "../small/teacher.py"

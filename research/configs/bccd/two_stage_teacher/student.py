@@ -1,2 +1,0 @@
-# The small pair's student, of a Faster R-CNN.
-_base_ = "../small/student.py"
