@@ -1,12 +1,10 @@
 """The page of the results: `python -m research.families page`."""
 
-from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean
+from typing import Any
 
+from research.trainings.frozen import choices
 from research.trainings.results import Places, Results
-from research.trials import markdown_table
 
 from .pairs import METHODS, PAIRS
 from .protocol import CHOOSING_SEEDS, FROZEN
@@ -21,23 +19,19 @@ Made by `python -m research.families page` from `results/`, by [the protocol](PR
 """
 
 
+COLUMNS = ("training", "setting")
+"""Of the tables of choices."""
+
+
 def page(results: Results, places: Places) -> str:
     """The whole page as Markdown."""
     names = {name: name for name in (*METHODS, "alone")}
-    on_test = list(FROZEN.tables(results, places, names, "alone"))
-    title = ["## On test\n\nDifferences are seed by seed, with 95 % intervals over seeds and test images.\n"]
-    choices = (text for pair in PAIRS for text in _choices(results, pair))
-    return "\n".join([HEADER, *(title if on_test else []), *on_test, *choices])
+    on_val = (text for pair in PAIRS for text in choices(results, pair, COLUMNS, _key))
+    return "\n".join([HEADER, *FROZEN.tables(results, places, names, "alone"), *on_val])
 
 
-def _choices(results: Results, pair: str) -> Iterator[str]:
-    """AP on val of the trainings that choose; none without results."""
-    aps: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for row in results.rows(pair).values():
-        trial = Trial.of_row(row)
-        if trial.seed in CHOOSING_SEEDS or trial.student is None:
-            aps[trial.method, trial.student.name if trial.student else ""].append(row["val"])
-    if aps:
-        rows = [[*key, str(len(values)), f"{mean(values):.3f}"] for key, values in sorted(aps.items())]
-        yield f"## Choices on {pair}, on val\n"
-        yield markdown_table(["training", "setting", "seeds", "AP"], rows)
+def _key(row: dict[str, Any]) -> tuple[str, ...] | None:
+    trial = Trial.of_row(row)
+    if trial.seed not in CHOOSING_SEEDS and trial.student is not None:
+        return None
+    return trial.method, trial.student.name if trial.student else ""

@@ -59,8 +59,10 @@ SAME_HEADS = (
 class Pair:
     """A teacher and a student of BCCD, and what is compared."""
 
-    folder: str
-    """Folder of `student.py` and `teacher.py` in `research/configs`."""
+    student: str
+    """Folder of `student.py` in `research/configs`."""
+    teacher: str
+    """Folder of `teacher.py` there."""
     methods: tuple[str, ...]
     epochs: int = 60
     teacher_epochs: int = 40
@@ -70,13 +72,14 @@ class Pair:
 
 
 PAIRS = {
-    "fcos-retinanet": Pair("bccd/two_families", OTHER_HEADS),
-    "retinanet-fcos": Pair("bccd/fcos", OTHER_HEADS),
-    "faster-retinanet": Pair("bccd/two_stage_teacher", (*OTHER_HEADS, "teacher-roi-head")),
-    "retinanet-faster": Pair("bccd/two_stage_student", (*OTHER_HEADS, "predictions-proposals")),
-    "rtmdet": Pair("bccd/rtmdet", SAME_HEADS),
-    "yolox": Pair("bccd/yolox", SAME_HEADS),
+    "fcos-retinanet": Pair("bccd/small", "bccd/two_families", OTHER_HEADS),
+    "retinanet-fcos": Pair("bccd/fcos", "bccd/small", OTHER_HEADS),
+    "faster-retinanet": Pair("bccd/small", "bccd/two_stage", (*OTHER_HEADS, "teacher-roi-head")),
+    "retinanet-faster": Pair("bccd/two_stage", "bccd/small", (*OTHER_HEADS, "predictions-proposals")),
+    "rtmdet": Pair("bccd/rtmdet", "bccd/rtmdet", SAME_HEADS),
+    "yolox": Pair("bccd/yolox", "bccd/yolox", SAME_HEADS),
     "dino": Pair(
+        "bccd/dino",
         "bccd/dino",
         ("queries", "general-queries", "queries-memory"),
         epochs=120,
@@ -84,7 +87,8 @@ PAIRS = {
         learning_rates=(1e-3, 2e-3, 4e-3),
     ),
     "retinanet-dino": Pair(
-        "bccd/dino_student",
+        "bccd/dino",
+        "bccd/small",
         ("decoder-predictions", "finest"),
         epochs=120,
         learning_rates=(1e-3, 2e-3, 4e-3),

@@ -30,8 +30,7 @@ def tuned_student(results: Results, pair: str) -> Student:
 
 
 def _best_student(results: Results, pair: str, tried: list[Student]) -> Student:
-    values = results.val([Trial(pair, "alone", CHOOSING_SEEDS[0], one) for one in tried])
-    return tried[values.index(max(values))]
+    return results.best([Trial(pair, "alone", CHOOSING_SEEDS[0], one) for one in tried]).student
 
 
 def best_methods(results: Results, pair: str) -> list[str]:

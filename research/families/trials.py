@@ -53,12 +53,7 @@ class Trial:
         config = self.config(places)
         if teacher is not None:
             method = METHODS[self.method]
-            sides = dict(
-                architecture=config.model,
-                teacher=dict(cfg_path=str(teacher.config_file)),
-                teacher_ckpt=str(teacher.checkpoint),
-                teacher_precision=TEACHER_PRECISION,
-            )
+            sides = dict(architecture=config.model, teacher_precision=TEACHER_PRECISION, **teacher.teacher_options)
             balance = dict(ratio=method.ratio, **(dict(by_output=True) if method.by_output else {}))
             make_distillation(config, sides, dict(type="pcka_mmdet.FPNDistiller", losses=method.losses), balance)
         folder = places.work_dir / self.pair / self.name
@@ -67,9 +62,11 @@ class Trial:
     def config(self, places: Places) -> Config:
         """The config without a teacher."""
         pair = PAIRS[self.pair]
-        role, epochs = ("student", self.student.epochs) if self.student else ("teacher", pair.teacher_epochs)
+        role, folder, epochs = "teacher", pair.teacher, pair.teacher_epochs
+        if self.student:
+            role, folder, epochs = "student", pair.student, self.student.epochs
         data_root = places.data_root / pair.data
-        config = side_config(pair_folder(pair.folder), role, data_root, self.seed, epochs, places.weights)
+        config = side_config(pair_folder(folder), role, data_root, self.seed, epochs, places.weights)
         if self.student:
             self.student.apply(config)
         return config

@@ -43,8 +43,7 @@ def tuned_teacher(results: Results, pair: str) -> Student:
     """Step 1: the setting of the teacher that is best on val, of two lengths and two augmentations."""
     of_set = SETS[pair]
     tried = settings(of_set.whole.teacher, of_set.passes, (1, 2))
-    values = results.val([Trial(pair, "teacher", 0, one) for one in tried])
-    return tried[values.index(max(values))]
+    return results.best([Trial(pair, "teacher", 0, one) for one in tried]).setting
 
 
 def tuned_student(results: Results, pair: str) -> Student:
@@ -66,11 +65,11 @@ def extra_settings(results: Results, pair: str) -> tuple[Student, float]:
     """
     pair = pair.replace("-10", "-25")
     of_set, teacher = SETS[pair], tuned_teacher(results, pair)
-    tried = list(product(settings(of_set.whole.student, of_set.passes, (1,)), SHARES))
-    values = results.val(
-        [Trial(pair, "distilled-boxes", CHOOSING_SEEDS[0], student, teacher, share) for student, share in tried]
+    tried = product(settings(of_set.whole.student, of_set.passes, (1,)), SHARES)
+    best = results.best(
+        [Trial(pair, "distilled-boxes", CHOOSING_SEEDS[0], one, teacher, share) for one, share in tried]
     )
-    return tried[values.index(max(values))]
+    return best.setting, best.share
 
 
 def trials(results: Results, pair: str) -> list[Trial]:

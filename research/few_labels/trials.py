@@ -115,8 +115,7 @@ def _distil(config: Config, teacher: Training) -> None:
     config.model = dict(
         type="pcka_mmdet.FPNDistill",
         architecture=config.model,
-        teacher=dict(cfg_path=str(teacher.config_file)),
-        teacher_ckpt=str(teacher.checkpoint),
         teacher_precision=TEACHER_PRECISION,
         recipe=RECIPE,
+        **teacher.teacher_options,
     )

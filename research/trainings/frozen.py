@@ -2,9 +2,13 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import mean
+from typing import Any, Protocol
+
+from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.atomic_write import write_json
 from research.trials import markdown_table
@@ -12,6 +16,19 @@ from research.trials import markdown_table
 from . import intervals
 from .intervals import BySeed, Samples
 from .results import Places, Results, Trial
+
+
+class MethodTrial(Trial, Protocol):
+    """A training of a student by a method, or of a teacher, whose method is `teacher`."""
+
+    method: str
+    seed: int
+
+    def on_test(self) -> "MethodTrial":
+        """The same training, also tested."""
+
+    def config(self, places: Places) -> Config:
+        """The config without a teacher; it has the test images."""
 
 
 class Frozen:
@@ -23,7 +40,9 @@ class Frozen:
         of_row: The trial of a row of results.
     """
 
-    def __init__(self, file: Path, choose: Callable[[Results], list[Trial]], of_row: Callable[[dict], Trial]):
+    def __init__(
+        self, file: Path, choose: Callable[[Results], list[MethodTrial]], of_row: Callable[[dict], MethodTrial]
+    ):
         self.file, self.choose, self.of_row = file, choose, of_row
 
     def freeze(self, results: Results) -> None:
@@ -34,7 +53,7 @@ class Frozen:
         """
         write_json(self.file, [asdict(trial) for trial in self.choose(results)])
 
-    def trials(self) -> list[Trial]:
+    def trials(self) -> list[MethodTrial]:
         """The frozen trainings; none before they are frozen."""
         rows = json.loads(self.file.read_text()) if self.file.exists() else []
         return [self.of_row(dict(trial=row)) for row in rows]
@@ -53,7 +72,7 @@ class Frozen:
         results.test([trial.on_test() for trial in trials])
 
     def tables(self, results: Results, places: Places, names: Mapping[str, str], alone: str) -> Iterator[str]:
-        """A table of each pair on test, with 95 % intervals over seeds and test images; differences are seed by seed.
+        """A section with a table of each pair on test; nothing before the trainings are frozen.
 
         Args:
             results: Rows and detections.
@@ -61,12 +80,16 @@ class Frozen:
             names: Names of the methods on the page, by method.
             alone: The method that the others are compared with.
         """
-        samples, trials = Samples(results), self.trials()
-        for pair in dict.fromkeys(trial.pair for trial in trials):
+        samples, of_pairs = Samples(results), defaultdict(list)
+        for trial in self.trials():
+            of_pairs[trial.pair].append(trial)
+        if of_pairs:
+            yield "## On test\n\nDifferences are seed by seed, with 95 % intervals over seeds and test images.\n"
+        for pair, trials in of_pairs.items():
+            config = trials[0].config(places)
             of_methods: dict[str, BySeed] = defaultdict(dict)
             for trial in trials:
-                if trial.pair == pair:
-                    of_methods[trial.method][trial.seed] = samples.of(trial, trial.config(places))
+                of_methods[trial.method][trial.seed] = samples.of(trial, config)
             (teacher,) = of_methods.pop("teacher").values()
             rows = []
             for method, aps in of_methods.items():
@@ -77,3 +100,24 @@ class Frozen:
                 rows.append(row)
             yield f"{pair}, {samples.images} images, AP of the teacher {teacher[0]:.3f}:\n"
             yield markdown_table(["student", "seeds", "AP", "minus the student alone"], rows)
+
+
+def choices(
+    results: Results, pair: str, columns: Sequence[str], key: Callable[[dict[str, Any]], tuple[str, ...] | None]
+) -> Iterator[str]:
+    """A section with the mean AP on val over the seeds of the trainings that choose; none without results.
+
+    Args:
+        results: Rows.
+        pair: Name of the pair.
+        columns: Names of the parts of `key`.
+        key: What a row is a training of; `None` for those that do not choose.
+    """
+    aps: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for row in results.rows(pair).values():
+        if (of_row := key(row)) is not None:
+            aps[of_row].append(row["val"])
+    if aps:
+        rows = [[*of_row, str(len(values)), f"{mean(values):.3f}"] for of_row, values in sorted(aps.items())]
+        yield f"## Choices on {pair}, on val\n"
+        yield markdown_table([*columns, "seeds", "AP"], rows)

@@ -88,6 +88,15 @@ class Results:
             raise Missing(missing)
         return values
 
+    def best(self, trials: Sequence[Trial]) -> Trial:
+        """The training with the highest AP on val.
+
+        Raises:
+            Missing: Some have no result.
+        """
+        values = self.val(trials)
+        return trials[values.index(max(values))]
+
     def has(self, trial: Trial) -> bool:
         """Whether a training has its result, on test too if it is tested."""
         row = self.rows(trial.pair).get(trial.name)

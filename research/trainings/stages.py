@@ -143,6 +143,11 @@ class Training(Stage):
         """Config file and checkpoint, for the config of a distillation."""
         return self.config_file, self.checkpoint
 
+    @property
+    def teacher_options(self) -> dict[str, Any]:
+        """`teacher` and `teacher_ckpt` of an `FPNDistill`."""
+        return dict(teacher=dict(cfg_path=str(self.config_file)), teacher_ckpt=str(self.checkpoint))
+
     def arguments(self) -> list[str]:
         """`tools/train.py`, which starts or resumes."""
         files = [str(self.config_file), "--work-dir", str(self.folder)]

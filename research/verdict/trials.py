@@ -60,8 +60,7 @@ class Trial:
     def training(self, places: Places) -> Training:
         """The training, after its teacher's."""
         teacher = self.teacher.training(places) if self.teacher else None
-        sides = teacher and dict(teacher=dict(cfg_path=str(teacher.config_file)), teacher_ckpt=str(teacher.checkpoint))
-        config = self.config(places, sides)
+        config = self.config(places, teacher and teacher.teacher_options)
         ensure_data(config, Console())
         folder = places.work_dir / self.pair / self.name
         return Training(f"{self.pair} {self.name}", folder, config, requires=[teacher] if teacher else [])

@@ -12,22 +12,12 @@ from pcka_mmdet.configuration.detector import build_detector
 from research.families import page, protocol
 from research.families.pairs import METHODS, PAIRS
 from research.families.trials import Trial
+from research.tests.invented import Invented
 from research.trainings.results import Missing, Places, Results
 from research.trainings.students import Student
 
 PLACES = Places(Path("work"), Path("data"), Path("weights.pth"))
 STUDENT = Student(6e-3, 4)
-
-
-class Invented(Results):
-    """Every training has the value of a function, and is noted."""
-
-    def __init__(self, value):
-        self.value, self.asked = value, []
-
-    def val(self, trials):
-        self.asked += trials
-        return [self.value(trial) for trial in trials]
 
 
 def invented(teacher: float = 0.6) -> Invented:

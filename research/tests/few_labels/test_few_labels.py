@@ -10,6 +10,7 @@ from research.few_labels import page
 from research.few_labels.protocol import CHOOSING_SEEDS, STEPS, chosen, settings, trials
 from research.few_labels.sets import SETS, WHOLE
 from research.few_labels.trials import METHODS, Trial
+from research.tests.invented import Invented
 from research.trainings.frozen import Frozen
 from research.trainings.results import Missing, Places, Results
 from research.trainings.students import Student
@@ -83,17 +84,6 @@ def test_a_trial_is_read_from_its_row():
     trial = Trial("bccd-25", "boxes", 3, SETTING, TEACHER, 0.75)
     assert Trial.of_row(json.loads(json.dumps(dict(trial=asdict(trial))))) == trial
     assert trial.name == "boxes_share0.75_lr0.003_e4_wd0.01_base_of_lr0.003_e2_wd0.01_base_seed3"
-
-
-class Invented(Results):
-    """Every training has the value of a function, and is noted."""
-
-    def __init__(self, value):
-        self.value, self.asked = value, []
-
-    def val(self, trials):
-        self.asked += trials
-        return [self.value(trial) for trial in trials]
 
 
 def test_few_labels_train_for_as_many_iterations_as_all():

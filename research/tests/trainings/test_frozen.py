@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from research.families.trials import Trial
+from research.tests.invented import IMAGES, write_test_images
 from research.trainings.frozen import Frozen
 from research.trainings.results import Missing, Places, Results
 from research.trainings.students import Student
@@ -16,20 +17,12 @@ TRIALS = [
     Trial("rtmdet", "teacher", 0),
     *(Trial("rtmdet", method, seed, STUDENT) for seed in range(2) for method in ("alone", "own-head")),
 ]
-IMAGES = 6
 
 
 @pytest.fixture
 def places(tmp_path) -> Places:
     """Images with one object each."""
-    images = [dict(id=i, file_name=f"{i}.png", width=64, height=64) for i in range(IMAGES)]
-    boxes = [
-        dict(id=i + 1, image_id=i, category_id=1, bbox=[8, 8, 40, 40], area=1600, iscrowd=0) for i in range(IMAGES)
-    ]
-    categories = [dict(id=i + 1, name=name) for i, name in enumerate(["RBC", "WBC", "Platelets"])]
-    folder = tmp_path / "data" / "bccd"
-    folder.mkdir(parents=True)
-    (folder / "test.json").write_text(json.dumps(dict(images=images, annotations=boxes, categories=categories)))
+    write_test_images(tmp_path / "data")
     return Places(tmp_path / "work", tmp_path / "data", Path("weights.pth"))
 
 

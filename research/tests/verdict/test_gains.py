@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pcka_mmdet.report.page.scores import estimate
+from research.tests.invented import IMAGES, write_test_images
 from research.trainings.intervals import Samples
 from research.trainings.results import Places, Results
 from research.trainings.students import Student
@@ -20,20 +21,12 @@ from research.verdict.trials import Trial
 
 STUDENT, BEST, RIVAL = Student(3e-3, 60), Setting("both-heads"), Setting("dist", 0.1)
 CHOICE = Choice(BEST, {"bccd": STUDENT}, {"bccd": {"DIST": RIVAL}})
-IMAGES = 6
 
 
 @pytest.fixture
 def data_root(tmp_path):
     """Images with one object each."""
-    images = [dict(id=i, file_name=f"{i}.png", width=64, height=64) for i in range(IMAGES)]
-    boxes = [
-        dict(id=i + 1, image_id=i, category_id=1, bbox=[8, 8, 40, 40], area=1600, iscrowd=0) for i in range(IMAGES)
-    ]
-    categories = [dict(id=i + 1, name=name) for i, name in enumerate(["RBC", "WBC", "Platelets"])]
-    folder = tmp_path / "data" / "bccd"
-    folder.mkdir(parents=True)
-    (folder / "test.json").write_text(json.dumps(dict(images=images, annotations=boxes, categories=categories)))
+    write_test_images(tmp_path / "data")
     return tmp_path / "data"
 
 

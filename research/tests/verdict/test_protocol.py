@@ -7,24 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from research.tests.invented import Invented
 from research.trainings.results import Missing, Results
 from research.trainings.students import Student
 from research.verdict import protocol
 from research.verdict.methods import HEAD_LOSSES, MAP_LOSSES, METHODS, RATIOS, Setting, defaults, first_look, grid
 from research.verdict.pairs import PAIRS
 from research.verdict.trials import Trial
-
-
-class Invented(Results):
-    """Every training has the value of a function, and is noted."""
-
-    def __init__(self, value: Callable[[Trial], float]):
-        self.value = value
-        self.asked: list[Trial] = []
-
-    def val(self, trials):
-        self.asked += [trial for trial in trials if trial not in self.asked]
-        return [self.value(trial) for trial in trials]
 
 
 def peak(rate: float, epochs: int, decay: float = 1e-2, augmentation: str = "base") -> Callable[[Trial], float]:
