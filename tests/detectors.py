@@ -9,6 +9,7 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 
 from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.models.queries import has_queries
 
 NUM_CLASSES = 2
 
@@ -280,7 +281,12 @@ def distillation(**overrides: Any) -> dict:
 def build(config: dict) -> BaseModel:
     """The model of a config, which is left as it is, with weights that the seed alone decides."""
     torch.manual_seed(0)
-    return build_detector(copy.deepcopy(config))
+    model = build_detector(copy.deepcopy(config))
+    students = [model.student] if hasattr(model, "distiller") else [model]
+    for detector in [*students, *(teacher.detector for teacher in getattr(model, "_teachers", []))]:
+        if has_queries(detector):  # DETR's constructors leave parameters as memory happened to be
+            detector.init_weights()
+    return model
 
 
 def raw_batch(*sizes: tuple[int, int]) -> dict:

@@ -7,6 +7,6 @@ model = dict(
     teacher=dict(cfg_path="mmdet::swin/mask-rcnn_swin-s-p4-w7_fpn_amp-ms-crop-3x_coco.py"),
     teacher_ckpt="https://download.openmmlab.com/mmdetection/v2.0/swin/mask_rcnn_swin-s-p4-w7_fpn_fp16_ms-crop-3x_coco/"
     "mask_rcnn_swin-s-p4-w7_fpn_fp16_ms-crop-3x_coco_20210903_104808-b92c91f1.pth",
-    recipe="teacher-head",
+    recipe="predictions",
 )
 log_processor = dict(type="pcka_mmdet.LevelLogProcessor")

@@ -21,9 +21,11 @@ from pcka_mmdet.configuration.distillation import padded_size
 from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.configuration.schedule import num_images
 from pcka_mmdet.models import FPNDistill, RoIHeadLoss
+from pcka_mmdet.models.queries import has_queries
 from pcka_mmdet.models.recipes import losses_of
 from pcka_mmdet.models.sources import dense_head, stages
 from pcka_mmdet.models.teacher.heads import FrozenHeads
+from pcka_mmdet.models.teacher.predictions import MOST
 
 COCO, COCO_IMAGES = "instances_train2017.json", 117_266
 """COCO's training annotations, and the images in them that have boxes."""
@@ -34,7 +36,7 @@ class TeacherCounts:
     """Multiply-adds of the teacher, for one image; 0 for a head that no loss needs."""
 
     to_neck: int
-    head: int  # the dense head, or RPN
+    head: int  # the dense head, or RPN, or all of a DETR after its neck
     roi_head: int  # for the proposals that are compared
 
 
@@ -69,7 +71,7 @@ def build_untrained(config: Config) -> FPNDistill:
 
 def count_teacher(detector: BaseModel, size: Sequence[int], losses: dict[str, dict]) -> TeacherCounts:
     """What these losses need of a teacher, which is in eval mode."""
-    proposals = compared_proposals(losses)
+    proposals = compared_proposals(losses, hasattr(detector, "roi_head"))
 
     def with_neck(head: Callable[[tuple[Tensor, ...]], tuple]) -> int:
         """Multiply-adds of backbone, neck and a head on the maps."""
@@ -85,10 +87,14 @@ def count_teacher(detector: BaseModel, size: Sequence[int], losses: dict[str, di
         outputs = FrozenHeads(detector).roi_head(maps, [rois] * len(stages(detector.roi_head, "bbox_head")))
         return tuple(map(tuple, outputs))
 
-    to_neck = with_neck(lambda maps: ())
+    to_neck, to_head = with_neck(lambda maps: ()), 0
+    if head_passes(losses) and has_queries(detector):
+        to_head = multiply_adds(detector, *size)
+    elif head_passes(losses):
+        to_head = with_neck(lambda maps: tuple(dense_head(detector)(maps)))
     return TeacherCounts(
         to_neck,
-        head=with_neck(lambda maps: tuple(dense_head(detector)(maps))) - to_neck if head_passes(losses) else 0,
+        head=max(to_head - to_neck, 0),
         roi_head=with_neck(roi_head) - to_neck if proposals else 0,
     )
 
@@ -99,13 +105,18 @@ def head_passes(losses: dict[str, dict]) -> float:
     shares = {last_name(loss["type"]): loss.get("images", 1.0) for loss in losses.values()}
     if "HeadLoss" in shares:
         return 1 + 2 * shares["HeadLoss"]
-    return 1.0 if {"OwnHeadLoss", "RoIHeadLoss"} & shares.keys() else 0.0
+    reads_memory = any(loss.get("source") == "memory" for loss in losses.values())
+    return 1.0 if reads_memory or {"OwnHeadLoss", "RoIHeadLoss", "PredictionLoss", "QueryLoss"} & shares.keys() else 0.0
 
 
-def compared_proposals(losses: dict[str, dict]) -> int:
-    """Proposals of an image for which the teacher's RoI head is compared."""
+def compared_proposals(losses: dict[str, dict], of_two_stages: bool = True) -> int:
+    """Proposals of an image that pass the teacher's RoI head three times: for `RoIHeadLoss` a forward on the teacher's
+    maps, a forward and a backward on the student's. Those of `PredictionLoss` pass once, so a third of them counts."""
     default = inspect.signature(RoIHeadLoss).parameters["proposals"].default
-    return sum(loss.get("proposals", default) for loss in losses.values() if last_name(loss["type"]) == "RoIHeadLoss")
+    of_roi_head = [loss for loss in losses.values() if last_name(loss["type"]) == "RoIHeadLoss"]
+    reads_boxes = any(last_name(loss["type"]) == "PredictionLoss" for loss in losses.values())
+    given = sum(loss.get("proposals", default) for loss in of_roi_head)
+    return given + (MOST if of_two_stages and reads_boxes else 0)
 
 
 def count_memory(model: FPNDistill, config: Config, size: Sequence[int]) -> Memory:

@@ -1,8 +1,8 @@
 """Make a distillation config from any detector's config."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from torch import nn
@@ -11,8 +11,10 @@ from pcka_mmdet.configuration.data_set import known_classes
 from pcka_mmdet.configuration.detector import build_detector, model_config, model_of, plain_dict
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.files import load_config
-from pcka_mmdet.models.heads import difference_of_heads, reader_of
+from pcka_mmdet.models.heads import difference_of_heads, reader_of, without_advice
 from pcka_mmdet.models.levels import pair_levels, source_levels
+from pcka_mmdet.models.losses.prediction_loss import problem_of_student, problem_of_teacher
+from pcka_mmdet.models.losses.query_loss import problem_of_queries
 from pcka_mmdet.models.recipes import HEAD_RECIPES, RECIPES, recipe_settings
 from pcka_mmdet.models.sources import dense_head, num_classes
 
@@ -21,6 +23,22 @@ from .checks.teacher_check import check_classes_of_weights
 from .hooks.console import shorten_console_lines
 
 Classes = tuple[str, ...] | None
+
+
+class Choice(NamedTuple):
+    """A recipe, and a sentence on why."""
+
+    recipe: str
+    reason: str
+
+
+class CommonClasses(NamedTuple):
+    """The classes that student and teacher both tell apart."""
+
+    pairs: list[tuple[int, int]] | None
+    """Index of each in the student's head and in the teacher's; `None` if the heads have the same classes."""
+    words: str
+    """What differs."""
 
 
 def distillation_config(
@@ -67,23 +85,22 @@ def distillation_config(
     make_distillation(config, sides, distiller={})
     of_losses = ("model.distiller.", "model.balance.")
     merge_options(config, {key: value for key, value in (options or {}).items() if not key.startswith(of_losses)})
-    reason, teacher_model, lacks_neck = "as given", None, False
+    reason, student_model, teacher_model, common = "as given", None, None, None
     if recipe in (None, *HEAD_RECIPES):
+        student_model = build_detector(config.model.architecture, plain_norms=True)
         teacher_model = build_detector(model_config(config.model.teacher), plain_norms=True)
         check_classes_of_weights(teacher_model, config.model.teacher_ckpt)
+        common = common_classes(student_model, teacher_model, (known_classes(config), _known_classes(teacher_config)))
+    lacks_neck = recipe is None and not (_has_neck(student_model) and _has_neck(teacher_model))
     if recipe is None:
-        student_model = build_detector(config.model.architecture, plain_norms=True)
-        try:
-            teacher_classes = known_classes(teacher_config)
-        except ValueError:  # they are in a file of another machine
-            teacher_classes = None
-        classes = known_classes(config), teacher_classes
-        recipe, reason = suitable_recipe(student_model, teacher_model, classes, config.model.get("teacher_scale", 1))
-        lacks_neck = not (_has_neck(student_model) and _has_neck(teacher_model))
-    config.model.update(recipe_settings(recipe, [teacher_model]))
-    if lacks_neck:
-        for loss in config.model.distiller.losses.values():
+        scale = config.model.get("teacher_scale", 1)
+        recipe, reason = suitable_recipe(student_model, teacher_model, common, scale)
+    config.model.update(recipe_settings(recipe, [teacher_model], student=student_model))
+    for loss in config.model.distiller.losses.values():
+        if lacks_neck:
             loss.source = "backbone"
+        if recipe == "predictions" and common.pairs:
+            loss.classes = common.pairs
     names = [recipe, *(Path(path.rpartition("::")[2]).stem for path in (teacher, student))]
     content = plain_dict(config)
     if content.get("resume"):
@@ -94,15 +111,58 @@ def distillation_config(
     return config, f"recipe {recipe}: {reason}"
 
 
-def suitable_recipe(
-    student: nn.Module, teacher: nn.Module, classes: tuple[Classes, Classes] = (None, None), scale: int = 1
-) -> tuple[str, str]:
-    """The recipe for a pair of detectors, and the reason.
+def _known_classes(teacher: Config) -> Classes:
+    try:
+        return known_classes(teacher)
+    except ValueError:  # they are in a file of another machine
+        return None
 
-    The teacher's head runs on the student's maps. If both heads have the same classes, anchors and box coder, the
-    outputs of the student's head are compared with the teacher's too. Without the same classes, or without a
-    teacher's head whose outputs are known, the neck maps are compared. See also `HeadReader.gradients_of_one_scale`.
-    `classes` are the names of the classes of both training sets, `None` where unknown. `scale` is the `teacher_scale`.
+
+def common_classes(student: nn.Module, teacher: nn.Module, names: tuple[Classes, Classes]) -> CommonClasses:
+    """The classes that two detectors share, by name.
+
+    Heads with the same number of classes have the same ones unless the names say otherwise.
+
+    Args:
+        student: The student's detector.
+        teacher: The teacher's.
+        names: Names of the classes of both training sets; `None` where unknown.
+    """
+    counts = [num_classes(detector) for detector in (student, teacher)]
+    known = [of if of and count in (None, len(of)) else None for of, count in zip(names, counts, strict=True)]
+    if not all(known):
+        same = counts[0] == counts[1]
+        return CommonClasses(None if same else [], f"the student has {counts[0]} classes, the teacher {counts[1]}")
+    if known[0] == known[1]:
+        return CommonClasses(None, "")
+    of_teacher = {name: index for index, name in enumerate(known[1])}
+    pairs = [(index, of_teacher[name]) for index, name in enumerate(known[0]) if name in of_teacher]
+    shown = f"the student's classes are {_listed(known[0])}, the teacher's {_listed(known[1])}"
+    if pairs:
+        shown += f"; the common ones are {_listed([known[0][index] for index, _ in pairs])}"
+    return CommonClasses(pairs, shown)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def suitable_recipe(
+    student: nn.Module, teacher: nn.Module, common: CommonClasses | None = None, scale: int = 1
+) -> Choice:
+    """The recipe for a pair of detectors.
+
+    If both dense heads have the same classes, anchors and box coder, their outputs are compared, and the teacher's head
+    runs on the student's maps; see also `HeadReader.gradients_of_one_scale`. Detectors of one kind of DETR's family
+    share the teacher's queries. Between other heads the boxes and scores of the teacher are targets of the student's
+    head, those of the common classes. Where one of the heads is not known, the teacher's head runs on the student's
+    maps. Without common classes, or without a teacher's head whose outputs are known, the neck maps are compared.
+
+    Args:
+        student: The student's detector.
+        teacher: The teacher's.
+        common: Their common classes; `None`: by the number that each head has.
+        scale: The `teacher_scale`.
 
     Raises:
         ValueError: The student is a classifier.
@@ -114,36 +174,34 @@ def suitable_recipe(
         )
     for side, detector in (("student", student), ("teacher", teacher)):
         if not _has_neck(detector):
-            return "maps", f"the {side} has no neck, so maps of the backbones are compared"
-    counts = [num_classes(detector) for detector in (student, teacher)]
-    if counts[0] != counts[1]:
-        return "maps", f"the student has {counts[0]} classes, the teacher {counts[1]}"
-    known = [names for names, count in zip(classes, counts, strict=True) if names and count in (None, len(names))]
-    if len(known) == 2 and known[0] != known[1]:
-        shown = [", ".join(names[:5]) + (", ..." if len(names) > 5 else "") for names in known]
-        return "maps", f"the student's classes are {shown[0]}, the teacher's {shown[1]}"
-    try:
-        reader = reader_of(dense_head(teacher))
-    except ValueError as error:
-        return "maps", _without_advice(error)
+            return Choice("maps", f"the {side} has no neck, so maps of the backbones are compared")
+    common = common or common_classes(student, teacher, (None, None))
+    if common.pairs == []:
+        return Choice("maps", common.words)
+    problem = problem_of_teacher(teacher) or problem_of_student(student)
+    if common.pairs:
+        if problem:
+            return Choice("maps", f"{common.words}; {problem}")
+        return Choice("predictions", f"the student's head learns the teacher's boxes; {common.words}")
+    if not problem_of_queries(student, teacher):
+        return Choice("queries", f"both are a {type(student).__name__}, and the student decodes the teacher's queries")
     try:
         pairs = pair_levels(source_levels(student, "head"), source_levels(teacher, "head", scale))
         difference = difference_of_heads(dense_head(student), dense_head(teacher), pairs)
     except ValueError as error:
-        difference = _without_advice(error)
-    if not difference and not reader.gradients_of_one_scale:
-        difference = f"equal norms at the outputs of a {reader.family} are far from equal at the neck"
-    if difference:
-        return (
-            "teacher-head",
-            f"the teacher's head reads the student's maps; heads are not compared, since {difference}",
-        )
-    return "both-heads", "both dense heads have the same classes, anchors and box coder"
-
-
-def _without_advice(error: ValueError) -> str:
-    """The message without the loss that it advises: the recipe is the answer to it."""
-    return str(error).partition(": use a loss")[0]
+        difference = without_advice(error)
+    if not difference and reader_of(dense_head(teacher)).gradients_of_one_scale:
+        return Choice("both-heads", "both dense heads have the same classes, anchors and box coder")
+    if difference and not problem:
+        return Choice("predictions", f"the student's head learns the teacher's boxes, since {difference}")
+    try:
+        family = reader_of(dense_head(teacher)).family
+    except ValueError as error:
+        return Choice("maps", without_advice(error))
+    difference = problem or f"equal norms at the outputs of a {family} are far from equal at the neck"
+    return Choice(
+        "teacher-head", f"the teacher's head reads the student's maps; heads are not compared, since {difference}"
+    )
 
 
 def _has_neck(detector: nn.Module) -> bool:

@@ -39,6 +39,11 @@ def has_queries(detector: nn.Module) -> bool:
     return all(getattr(detector, part, None) is not None for part in ("encoder", "decoder"))
 
 
+def scores_by_sigmoid(detector: nn.Module) -> bool:
+    """Whether a DETR scores each class on its own; the first ones have a softmax, with the background."""
+    return detector.bbox_head.loss_cls.use_sigmoid
+
+
 class DecoderInputs:
     """The inputs of a detector's decoder in its last forward.
 

@@ -12,11 +12,16 @@ from typing import Any
 
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
+from torch import nn
 
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.configuration.distillation import RECIPE_SETTINGS, teachers_of
 
 from .losses.roi_head_loss import problem_of_roi_head
+from .queries import has_queries
+
+Detector = str | dict | BaseModel
+"""A config's path, a model dict, or what it builds."""
 
 FROM_RECIPE = "recipe"
 """Default of the settings of `FPNDistill` that a recipe has."""
@@ -31,20 +36,24 @@ _MIMIC = dict(type="pcka_mmdet.MimicLoss", loss_weight=1.0)
 """DIST's auxiliary loss."""
 
 
-def _recipe(ratio: float | None = None, **losses: dict) -> dict[str, Any]:
+def _recipe(ratio: float | dict[str, float] | None = None, **losses: dict) -> dict[str, Any]:
     """Settings with losses of constant weight, or balanced at a ratio."""
     settings: dict[str, Any] = dict(distiller=dict(type="pcka_mmdet.FPNDistiller", losses=losses))
     return settings if ratio is None else dict(settings, balance=dict(ratio=ratio))
 
 
-def _heads(**losses: dict) -> dict[str, Any]:
-    """Losses on outputs of heads. At the heads' outputs the distillation's gradient has the norm of the task's; at the
-    neck, the norm of the gradient of the task and the student's head together: in total a few times the task's.
+def _on_outputs(ratio: float | dict[str, float], **losses: dict) -> dict[str, Any]:
+    """Losses on outputs of heads. The teacher computes in bfloat16 where the processor does."""
+    return dict(_recipe(ratio, **losses), teacher_precision="auto")
 
-    `roi` is left out unless the teacher has a RoI head that `RoIHeadLoss` knows.
+
+def _heads(**losses: dict) -> dict[str, Any]:
+    """Losses on outputs of heads, and of the RoI head if the teacher has one, see `_fit`.
+
+    At the heads' outputs the distillation's gradient has the norm of the task's; at the neck, the norm of the gradient
+    of the task and the student's head together: in total a few times the task's.
     """
-    settings = _recipe(1.0, **losses, roi=dict(type="pcka_mmdet.RoIHeadLoss"))
-    return dict(settings, teacher_precision="auto")  # bfloat16 where the processor computes in it
+    return _on_outputs(1.0, **losses, roi=dict(type="pcka_mmdet.RoIHeadLoss"))
 
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -52,9 +61,17 @@ RECIPES: dict[str, dict[str, Any]] = {
     "both-heads": _heads(head=dict(type="pcka_mmdet.HeadLoss"), own=dict(type="pcka_mmdet.OwnHeadLoss")),
     # the same without the teacher's head on the student's maps: a step takes less time
     "own-head": _heads(own=dict(type="pcka_mmdet.OwnHeadLoss")),
-    # heads that differ, of the same classes: the teacher's head reads the student's maps
+    # heads of different families: the student's head learns the teacher's boxes and class scores. See `_fit`
+    "predictions": _on_outputs(
+        dict(boxes=1.0),
+        boxes=dict(type="pcka_mmdet.PredictionLoss"),
+        proposals=dict(type="pcka_mmdet.PredictionLoss", source="roi_head"),
+    ),
+    # detectors of one kind of DETR's family: the teacher's queries go through the student's decoder too
+    "queries": _on_outputs(1.0, queries=dict(type="pcka_mmdet.QueryLoss")),
+    # heads of the same classes that differ: the teacher's head reads the student's maps
     "teacher-head": _heads(head=dict(type="pcka_mmdet.HeadLoss")),
-    # different classes, or a head whose outputs are not known: centred CKA of about 64 patches on each level
+    # no common classes, or a head whose outputs are not known: centred CKA of about 64 patches on each level
     "maps": _recipe(0.2, pcka=dict(type="pcka_mmdet.PCKALoss", patch_size="auto", centering="center")),
     "pcka": _recipe(pcka=_PCKA),
     "pcka-mimic": _recipe(pcka=_PCKA, mimic=_MIMIC),
@@ -63,7 +80,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """Settings of `FPNDistill` by recipe, for detectors. The last four are the paper's."""
 
-HEAD_RECIPES = ("both-heads", "own-head", "teacher-head")
+HEAD_RECIPES = ("both-heads", "own-head", "predictions", "queries", "teacher-head")
 """Recipes that compare outputs of heads."""
 
 CLASSIFIER_RECIPES: dict[str, dict[str, Any]] = {
@@ -98,9 +115,12 @@ CLASSIFIER_RECIPES: dict[str, dict[str, Any]] = {
 
 
 def recipe_settings(
-    recipe: str, teachers: Sequence[str | dict | BaseModel], given: Mapping[str, Any] | None = None
+    recipe: str,
+    teachers: Sequence[Detector],
+    given: Mapping[str, Any] | None = None,
+    student: Detector | None = None,
 ) -> ConfigDict:
-    """Settings of `FPNDistill` for a recipe, with the given ones merged into them.
+    """Settings of `FPNDistill` for a recipe and its detectors, with the given ones merged into them.
 
     A dict replaces a value that is no dict. With a ratio by name (`balance=dict(ratio=dict(head=0.5))`) the losses that
     are not named keep the recipe's number.
@@ -112,12 +132,10 @@ def recipe_settings(
     if recipe not in known:
         raise ValueError(f"there is no recipe {recipe!r}: write one of {tuple(known)}")
     settings, given = ConfigDict(copy.deepcopy(known[recipe])), dict(given or {})
-    losses = settings.distiller.losses
-    if "roi" in losses and "roi" not in losses_of(given) and not all(map(_has_known_roi_head, teachers)):
-        del losses["roi"]
+    _fit(settings.distiller.losses, losses_of(given), teachers, student)
     ratio = ratio_of(settings)
     settings.merge(given)
-    if isinstance(ratio_of(settings), Mapping):
+    if isinstance(ratio_of(settings), Mapping) and not isinstance(ratio, Mapping):
         settings.balance.ratio = {**ratios_by_name(ratio, losses_of(settings)), **settings.balance.ratio}
     return settings
 
@@ -139,17 +157,31 @@ def ratios_by_name(ratio: float | None, losses: Mapping[str, Mapping]) -> dict[s
     return {name: ratio for name, loss in losses.items() if ratio is not None and loss.get("source") != "roi_head"}
 
 
-def _has_known_roi_head(teacher: str | dict | BaseModel) -> bool:
-    """Whether `RoIHeadLoss` can run the RoI head of a teacher."""
-    if not isinstance(teacher, BaseModel):
-        try:
-            config = model_config(teacher)
-        except (FileNotFoundError, ValueError):
-            return False  # building the teacher raises; a test of the student builds none
-        if not config.get("roi_head"):
-            return False
-        teacher = build_detector(config, plain_norms=True)
-    return problem_of_roi_head(teacher) is None
+def _fit(losses: ConfigDict, given: Mapping, teachers: Sequence[Detector], student: Detector | None) -> None:
+    """Leave out losses on RoI heads that a side lacks, unless they are given, and let a DETR learn by its queries."""
+    if "roi" in losses and "roi" not in given and not all(map(_has_known_roi_head, teachers)):
+        del losses["roi"]
+    if "proposals" in losses and "proposals" not in given and not _has_known_roi_head(student):
+        del losses["proposals"]
+    if "boxes" in losses and has_queries(_with(student, "decoder") or nn.Module()):
+        losses.boxes.source = "decoder"
+
+
+def _has_known_roi_head(detector: Detector | None) -> bool:
+    """Whether the outputs of a detector's RoI head are known."""
+    built = _with(detector, "roi_head")
+    return built is not None and problem_of_roi_head(built) is None
+
+
+def _with(detector: Detector | None, part: str) -> BaseModel | None:
+    """The detector, built if it has a part; `None` if it does not, or if its config is missing."""
+    if isinstance(detector, BaseModel):
+        return detector
+    try:
+        config = model_config(detector) if detector else {}
+    except (FileNotFoundError, ValueError):
+        return None  # building the distillation raises; a test of the student builds no teacher
+    return build_detector(config, plain_norms=True) if config.get(part) else None
 
 
 def write_out_recipe(model: dict[str, Any]) -> None:
@@ -166,6 +198,7 @@ def write_out_recipe(model: dict[str, Any]) -> None:
     given = {name: model[name] for name in RECIPE_SETTINGS if name in model}
     if given.get("distiller") is None:
         given.pop("distiller", None)
-    settings = recipe_settings(recipe, [teacher for teacher, _ in teachers_of(model)], given)
+    teachers = [teacher for teacher, _ in teachers_of(model)]
+    settings = recipe_settings(recipe, teachers, given, model.get("architecture"))
     for name, value in settings.items():  # `ConfigDict.update` would merge them
         model[name] = value

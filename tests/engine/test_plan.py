@@ -25,6 +25,7 @@ from pcka_mmdet.engine.plan import (
     weights,
 )
 from tests.detectors import distillation, faster_rcnn, retinanet
+from tests.detr import deformable_detr
 
 MINE = "mine.py"
 
@@ -88,6 +89,24 @@ def test_what_runs_of_a_two_stage_teacher():
     dense = count_teacher(build_detector(retinanet()).eval(), [64, 96], dict(head=head))
     student = multiply_adds(build_detector(retinanet()).eval(), 64, 96)
     assert student == dense.to_neck + dense.head and dense.roi_head == 0
+
+
+def test_what_runs_of_a_teacher_whose_boxes_are_read():
+    """Of two stages 300 proposals pass the RoI head once; a DETR runs as a whole."""
+    boxes = dict(boxes=dict(type="pcka_mmdet.PredictionLoss"))
+    of_two_stages, of_roi = (
+        count_teacher(build_detector(faster_rcnn()).eval(), [64, 96], losses)
+        for losses in (boxes, dict(roi=dict(type="pcka_mmdet.RoIHeadLoss", proposals=100)))
+    )
+    assert head_passes(boxes) == 1.0 and of_two_stages == of_roi
+    detr = build_detector(deformable_detr()).eval()
+    counts = [
+        count_teacher(detr, [64, 96], dict(loss=loss))
+        for loss in (boxes["boxes"], dict(type="pcka_mmdet.QueryLoss"), dict(type="MimicLoss", source="memory"))
+    ]
+    assert counts[0] == counts[1] == counts[2] and counts[0].roi_head == 0
+    assert counts[0].to_neck + counts[0].head == multiply_adds(detr, 64, 96) > counts[0].to_neck
+    assert count_teacher(detr, [64, 96], dict(maps=dict(type="MimicLoss"))).head == 0
 
 
 def test_what_a_step_keeps():

@@ -15,7 +15,7 @@ from pcka_mmdet.engine.cfg_options import apply_common
 from pcka_mmdet.engine.recipe import distillation_config, suitable_recipe
 from pcka_mmdet.models.recipes import RECIPES, write_out_recipe
 from pcka_mmdet.models.teacher.images import Normalisation
-from tests.detectors import atss, build, faster_rcnn, fcos, retinanet, rtmdet, yolox
+from tests.detectors import atss, build, faster_rcnn, fcos, reppoints, retinanet, rtmdet, yolox
 
 STUDENT, TEACHER = (
     "mmdet::yolo/yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py",
@@ -102,11 +102,12 @@ def retinanet_of_large_anchors() -> dict:
     [
         (retinanet, retinanet, "both-heads both dense heads have the same classes, anchors and box coder"),
         (faster_rcnn, faster_rcnn, "both-heads both dense heads"),
-        (retinanet, fcos, "teacher-head .*since their heads code boxes in different ways .RetinaHead and FCOSHead."),
-        (retinanet, faster_rcnn, "teacher-head .*since their heads score 2 and 1 classes"),
-        (retinanet, atss, "teacher-head .*since only the teacher's head scores the quality of boxes"),
+        (retinanet, fcos, "predictions .*since their heads code boxes in different ways .RetinaHead and FCOSHead."),
+        (retinanet, faster_rcnn, "predictions .*since their heads score 2 and 1 classes"),
+        (retinanet, atss, "predictions .*since only the teacher's head scores the quality of boxes"),
         (atss, retinanet, "both-heads both dense heads"),
-        (retinanet_of_large_anchors, retinanet, "teacher-head .*since their heads have different anchors"),
+        (reppoints, retinanet, "teacher-head .*since what a RepPointsHead is to predict is not known"),
+        (retinanet_of_large_anchors, retinanet, "predictions .*since their heads have different anchors"),
         (rtmdet, rtmdet, "teacher-head .*since equal norms at the outputs of a RTMDetHead are far from equal at the"),
         (yolox, yolox, "teacher-head .*since equal norms at the outputs of a YOLOXHead"),
     ],
@@ -120,12 +121,19 @@ def test_the_pair_chooses_the_recipe(student, teacher, choice):
     "student, teacher, choice, losses",
     [
         (STUDENT, TEACHER, "teacher-head: .*since the outputs of YOLOV3Head are not known, only those", ["head"]),
-        (RETINANET, "mmdet::sabl/sabl-faster-rcnn_r50_fpn_1x_coco.py", "teacher-head: .* score 80 and 1", ["head"]),
-        (RETINANET, "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", "teacher-head: ", ["head", "roi"]),
-        ("configs/demo/student.py", RETINANET, "maps: the student has 10 classes, the teacher 80", ["pcka"]),
+        (RETINANET, "mmdet::sabl/sabl-faster-rcnn_r50_fpn_1x_coco.py", "teacher-head: .* RoI head", ["head"]),
+        (RETINANET, "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", "predictions: ", ["boxes"]),
+        ("mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", RETINANET, "predictions: ", ["boxes", "proposals"]),
+        (
+            "configs/demo/student.py",
+            RETINANET,
+            "maps: the student's classes are 0, 1, 2, 3, 4, ..., the teacher's person, .*",
+            ["pcka"],
+        ),
         (RETINANET, "mmdet::tood/tood_r50_fpn_1x_coco.py", "maps: the outputs of TOODHead are not known", ["pcka"]),
         (RETINANET, "mmdet::detr/detr_r50_8xb2-150e_coco.py", f"maps: the head of DETR {QUERIES}", ["pcka"]),
-        (DINO, RETINANET, f"teacher-head: .* heads are not compared, since the head of DINO {QUERIES}", ["head"]),
+        (DINO, RETINANET, f"predictions: .* since the head of DINO {QUERIES}", ["boxes"]),
+        (DINO, DINO, "queries: both are a DINO", ["queries"]),
     ],
 )
 def test_configs_of_pairs(student, teacher, choice, losses):
@@ -158,11 +166,29 @@ def cells(tmp_path):
     return str(path)
 
 
+COMMON = "the student's classes are RBC, WBC, cat, the teacher's RBC, WBC, Platelets; the common ones are RBC, WBC"
+
+
 def test_classes_of_equal_number_and_other_names(cells):
     options = {"model.bbox_head.num_classes": 3, "train_dataloader.dataset.metainfo.classes": ("RBC", "WBC", "cat")}
     config, choice = distillation_config(RETINANET, cells, "teacher.pth", options=options)
-    assert choice == "recipe maps: the student's classes are RBC, WBC, cat, the teacher's RBC, WBC, Platelets"
+    assert choice == f"recipe predictions: the student's head learns the teacher's boxes; {COMMON}"
     assert config.model.architecture.bbox_head.num_classes == 3
+    assert config.model.distiller.losses.boxes.classes == [(0, 0), (1, 1)]
+
+
+def test_classes_in_another_order(cells):
+    names = ("WBC", "Platelets", "RBC")
+    options = {"model.bbox_head.num_classes": 3, "train_dataloader.dataset.metainfo.classes": names}
+    for recipe in (None, "predictions"):
+        config, _ = distillation_config(RETINANET, cells, "teacher.pth", recipe, options)
+        assert config.model.distiller.losses.boxes.classes == [(0, 1), (1, 2), (2, 0)]
+
+
+def test_no_common_class(cells):
+    options = {"model.bbox_head.num_classes": 1, "train_dataloader.dataset.metainfo.classes": ("cat",)}
+    choice = distillation_config(RETINANET, cells, "teacher.pth", options=options)[1]
+    assert choice == "recipe maps: the student's classes are cat, the teacher's RBC, WBC, Platelets"
 
 
 def test_classes_of_joined_data_sets(cells):
@@ -172,7 +198,7 @@ def test_classes_of_joined_data_sets(cells):
         "train_dataloader.dataset": dict(type="ConcatDataset", datasets=[part]),
     }
     choice = distillation_config(RETINANET, cells, "teacher.pth", options=options)[1]
-    assert choice == "recipe maps: the student's classes are RBC, WBC, cat, the teacher's RBC, WBC, Platelets"
+    assert choice == f"recipe predictions: the student's head learns the teacher's boxes; {COMMON}"
 
 
 def test_a_teachers_classes_in_a_file_of_another_machine(tmp_path):

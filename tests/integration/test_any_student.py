@@ -76,7 +76,7 @@ def test_one_command_and_the_config_that_it_keeps(command, cells, teacher, tmp_p
     first, second = tmp_path / f"work_dirs/maps_{Path(TEACHER).stem}_cells", tmp_path / "second"
     run_block(command, blocks("docs/own-detector.md", "bash")[1], tmp_path, {"FILE_OR_URL": teacher}, small())
     log = last_log(first)
-    assert "recipe maps: the student has 3 classes, the teacher 80" in log
+    assert "recipe maps: the student's classes are RBC, WBC, Platelets, the teacher's person, " in log
     assert re.search(r"teacher: FCOS, \d+ tensors loaded from '.*teacher.pth' \(sha256 [0-9a-f]{64}\)", log)
     assert re.search(r"\| s8 .*256 channels.* weight 10, \d+ patches of [34] +\|", log)
     for record in scalars(first):

@@ -26,7 +26,8 @@ from pcka_mmdet.models.balance import MOMENTUM, GradientBalance
 from pcka_mmdet.models.distillers import fpn_distiller
 from pcka_mmdet.models.losses.rcka_loss import gathered
 from pcka_mmdet.models.sources import UNLABELLED
-from tests.detectors import EVERY_KIND, build, distillation, fcos, raw_batch, retinanet
+from tests.detectors import EVERY_KIND, build, distillation, faster_rcnn, fcos, raw_batch, retinanet
+from tests.detr import deformable_detr
 from tests.programs import SERVER
 from tests.runners import RandomScenes, runner, validation
 
@@ -286,6 +287,30 @@ def two_teachers() -> dict:
     return config
 
 
+def boxes_of_a_teacher() -> dict:
+    """A teacher's boxes for the RPN and the proposals of a student; its maps need connectors."""
+    balance = dict(ratio=dict(boxes=1.0))
+    config = distillation(architecture=faster_rcnn(), teacher=retinanet(channels=24), balance=balance)
+    boxes = dict(type="pcka_mmdet.PredictionLoss")
+    losses = dict(boxes=boxes, proposals=dict(boxes, source="roi_head"), mimic=dict(type="pcka_mmdet.MimicLoss"))
+    config["distiller"]["losses"] = losses
+    return config
+
+
+def queries_of_a_teacher(folder: Path) -> dict:
+    """A wider DETR's queries and general ones, its memory, and its boxes for the student's queries."""
+    teacher, file = deformable_detr(channels=24), folder / f"teacher{os.environ['RANK']}.pth"
+    torch.save(build(teacher).state_dict(), file)
+    sides = dict(architecture=deformable_detr(), teacher=teacher, teacher_ckpt=str(file))
+    config = distillation(**sides, balance=dict(ratio=1.0))
+    config["distiller"]["losses"] = dict(
+        queries=dict(type="pcka_mmdet.QueryLoss", general=2),
+        memory=dict(type="pcka_mmdet.MimicLoss", source="memory", by_scores=True),
+        boxes=dict(type="pcka_mmdet.PredictionLoss", source="decoder"),
+    )
+    return config
+
+
 BALANCE = dict(ratio=0.5)
 EVERY_SECOND = dict(type="pcka_mmdet.LossScheduleHook", every=2)
 SCENARIOS = {
@@ -293,6 +318,8 @@ SCENARIOS = {
     "ramp": lambda folder: run(folder, "ramp", custom_hooks=[dict(type="pcka_mmdet.LossScheduleHook", ramp=3)]),
     "stop": lambda folder: run(folder, "stop", custom_hooks=[dict(type="mmrazor.StopDistillHook", stop_epoch=1)]),
     "teachers": lambda folder: run(folder, "teachers", two_teachers()),
+    "boxes": lambda folder: run(folder, "boxes", boxes_of_a_teacher()),
+    "queries": lambda folder: run(folder, "queries", queries_of_a_teacher(folder)),
     "unequal": unequal,
     "uneven": uneven,
     "partly labelled": partly_labelled,

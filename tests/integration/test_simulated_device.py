@@ -25,6 +25,7 @@ from tests.detectors import (
     rtmdet,
     yolox,
 )
+from tests.detr import deformable_detr
 from tests.device_steps import Bfloat16, check
 from tests.runners import RandomScenes, runner
 from tests.simulated_device import NAME, Event, needs_simulation, on_cpu, simulated_device
@@ -36,12 +37,13 @@ MAPS = dict(channels=24, mean=[103.5, 116.3, 123.7], std=[1.0, 1.0, 1.0], bgr_to
 
 
 def with_recipe(recipe: str, student: dict | None = None, teacher: dict | None = None) -> dict:
-    parts = recipe_settings(recipe, [retinanet()])
+    student, teacher = student or retinanet(), teacher or retinanet(width=12)
+    parts = recipe_settings(recipe, [teacher], student=student)
     parts = {part: parts[part] for part in ("distiller", "balance") if part in parts}
     for loss in parts["distiller"]["losses"].values():
         if "patch_size" in loss:
             loss["patch_size"] = 2  # the images are small
-    return distillation(architecture=student or retinanet(), teacher=teacher or retinanet(width=12), **parts)
+    return distillation(architecture=student, teacher=teacher, **parts)
 
 
 def every_loss() -> dict:
@@ -67,26 +69,55 @@ def two_teachers() -> dict:
     return config
 
 
+def queries() -> dict:
+    """Queries with general ones, and the memory by the teacher's scores."""
+    config = with_recipe("queries", deformable_detr(), deformable_detr(layers=3))
+    config["distiller"]["losses"]["queries"]["general"] = 3
+    memory = dict(type="pcka_mmdet.MimicLoss", source="memory", by_scores=True)
+    config["distiller"]["losses"]["memory"] = memory
+    return config
+
+
+BOXES = [
+    *((retinanet, teacher) for teacher in (fcos, faster_rcnn, deformable_detr)),
+    *((student, retinanet) for student in (fcos, atss, rtmdet, yolox, faster_rcnn, deformable_detr)),
+]
+
 CONFIGS = {
-    **{f"recipe {recipe}": lambda recipe=recipe: with_recipe(recipe) for recipe in RECIPES},
+    **{f"recipe {recipe}": lambda recipe=recipe: with_recipe(recipe) for recipe in RECIPES if recipe != "queries"},
+    "recipe queries": queries,
     **{
         f"both heads of {kind.__name__}": lambda kind=kind: with_recipe("both-heads", kind(), kind())
         for kind in (fcos, gfl, atss, reppoints, rtmdet, yolox)
     },
     "a point head on maps of an anchor student": lambda: with_recipe("teacher-head", retinanet(), fcos()),
+    **{
+        f"boxes of {teacher.__name__} for {student.__name__}": lambda student=student, teacher=teacher: with_recipe(
+            "predictions", student(), teacher()
+        )
+        for student, teacher in BOXES
+    },
     "every loss": every_loss,
     "two teachers at once": two_teachers,
     "two stages": two_stages,
 }
 
 
-IN_MMDETECTION = dict.fromkeys(("both heads of reppoints", "two stages"), ("models/teacher/heads.py",))
-"""Where a head of MMDetection itself waits or uploads: RepPoints' offsets, the RPN's NMS, the RoI extractor."""
+HEADS, SLOTS, QUERIES = "models/teacher/heads.py", "models/heads/slots.py", "models/queries.py"
+IN_MMDETECTION = {
+    **dict.fromkeys(("both heads of reppoints", "two stages"), (HEADS,)),
+    **{f"boxes of {teacher} for retinanet": (HEADS,) for teacher in ("faster_rcnn", "deformable_detr")},
+    **{f"boxes of retinanet for {name}": (SLOTS,) for name in ("atss", "rtmdet", "yolox", "deformable_detr")},
+    "recipe queries": (HEADS, QUERIES),
+}
+"""Where a part of MMDetection itself waits or uploads: RepPoints' offsets, the RPN's NMS, the RoI extractor, assigners,
+and a DETR's layers."""
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_step_has_the_cpus_losses_and_gradients_and_does_not_wait(name):
-    check(CONFIGS[name](), left_out=IN_MMDETECTION.get(name, ()))
+    tolerance = 5e-4 if "rtmdet" in name else 1e-5  # gradients of its last level nearly cancel
+    check(CONFIGS[name](), tolerance, left_out=IN_MMDETECTION.get(name, ()))
 
 
 @pytest.mark.xfail(

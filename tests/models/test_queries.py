@@ -31,14 +31,6 @@ def distillation(student: dict, teacher: dict, **options) -> dict:
     return detectors.distillation(architecture=student, teacher=teacher, distiller=distiller, **options)
 
 
-def built(config: dict):
-    model = build(config)
-    torch.manual_seed(0)
-    for one in [model, *(teacher.detector for teacher in getattr(model, "_teachers", []))]:
-        one.init_weights()  # DETR's constructors leave parameters as memory happened to be
-    return model
-
-
 def forward_transformer(detector, batch: dict):
     """Class logits and boxes of a detector's own queries, and the kept inputs of its decoder."""
     inputs = DecoderInputs(detector)
@@ -50,14 +42,14 @@ def forward_transformer(detector, batch: dict):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_detectors_own_queries_decode_to_its_own_outputs(kind):
-    detector = built(KINDS[kind]()).eval()
+    detector = build(KINDS[kind]()).eval()
     outputs, inputs = forward_transformer(detector, raw_batch((64, 48), (40, 64)))
     for decoded, own in zip(inputs.decode(inputs.queries), outputs, strict=True):
         torch.testing.assert_close(decoded, own)
 
 
 def test_decoding_again_equals_queries_that_a_mask_separates():
-    detector = built(dino()).eval()
+    detector = build(dino()).eval()
     _, inputs = forward_transformer(detector, raw_batch())
     own, others = inputs.queries, {name: value.flip(0).roll(1, 2) for name, value in inputs.queries.items()}
     count = own["query"].shape[1]
@@ -72,7 +64,7 @@ def test_decoding_again_equals_queries_that_a_mask_separates():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_general_queries_are_anywhere_in_the_image(kind):
-    detector = built(KINDS[kind]()).eval()
+    detector = build(KINDS[kind]()).eval()
     (logits, _), inputs = forward_transformer(detector, raw_batch())
     drawn = general_queries(inputs.queries, 400)
     assert drawn.keys() == inputs.queries.keys()
@@ -97,7 +89,7 @@ WIDER = dict(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("balance", [None, dict(ratio=0.5)], ids=["constant", "balanced"])
 def test_every_kind_takes_a_step(kind, balance):
-    model = built(distillation(KINDS[kind](), KINDS[kind](**WIDER[kind]), balance=balance)).train()
+    model = build(distillation(KINDS[kind](), KINDS[kind](**WIDER[kind]), balance=balance)).train()
     losses = losses_of(model)
     distilled = {key: value for key, value in losses.items() if key.startswith("distill.loss")}
     assert distilled["distill.loss_queries"] > 0 and len(distilled) == (4 if kind != "dab" else 2)
@@ -110,7 +102,7 @@ def test_every_kind_takes_a_step(kind, balance):
 
 
 def test_equal_detectors_agree():
-    model = built(distillation(deformable_detr(), deformable_detr(), losses=dict(queries=dict(QUERIES, general=4))))
+    model = build(distillation(deformable_detr(), deformable_detr(), losses=dict(queries=dict(QUERIES, general=4))))
     for other, own in zip(model.teacher.parameters(), model.student.parameters(), strict=True):
         other.data.copy_(own.data)
     for module in model.student.modules():  # its losses need a detector in training mode
@@ -123,7 +115,7 @@ def test_equal_detectors_agree():
 
 def test_the_loss_is_that_of_a_loop_over_queries():
     """Against float64, query by query and layer by layer, from the last one on."""
-    model = built(
+    model = build(
         distillation(deformable_detr(), deformable_detr(layers=3), losses=dict(queries=dict(QUERIES, general=0)))
     )
     (term,) = model.distiller.all_terms
@@ -167,7 +159,7 @@ def giou(first: list[float], second: list[float]) -> float:
 
 
 def test_the_balance_scales_the_gradient_at_the_outputs():
-    model = built(
+    model = build(
         distillation(deformable_detr(), deformable_detr(), losses=dict(queries=QUERIES), balance=dict(ratio=0.5))
     )
     model.train()
@@ -199,7 +191,7 @@ def losses_with_the_same_task(alone, distilled) -> dict:
 
 def test_a_pause_leaves_the_students_training_to_the_bit():
     config = deformable_detr()
-    alone, distilled = built(config).train(), built(distillation(config, deformable_detr(channels=24))).train()
+    alone, distilled = build(config).train(), build(distillation(config, deformable_detr(channels=24))).train()
     distilled.distillation_stopped = True
     found = losses_with_the_same_task(alone, distilled)
     assert found["distill.loss_queries"] == 0
@@ -208,8 +200,8 @@ def test_a_pause_leaves_the_students_training_to_the_bit():
 
 def test_the_students_task_is_as_without_a_teacher():
     config = deformable_detr()
-    alone = built(config).train()
-    distilled = built(distillation(config, deformable_detr(channels=24), balance=dict(ratio=1.0))).train()
+    alone = build(config).train()
+    distilled = build(distillation(config, deformable_detr(channels=24), balance=dict(ratio=1.0))).train()
     losses_with_the_same_task(alone, distilled)
 
 
@@ -220,7 +212,7 @@ def test_two_teachers_have_their_own_queries():
         dict(deformable_detr(channels=24), ckpt="random"),
         dict(deformable_detr(layers=1), ckpt="random"),
     ]
-    model = built(config | dict(balance=dict(ratio=1.0))).train()
+    model = build(config | dict(balance=dict(ratio=1.0))).train()
     assert {term.student_key for term in model.distiller.all_terms} == {"queries/all", "queries_1/all"}
     losses = losses_of(model)
     assert losses["distill.loss_queries"] > 0 and losses["distill.loss_queries_2"] > 0
@@ -228,7 +220,7 @@ def test_two_teachers_have_their_own_queries():
 
 
 def test_a_copy_of_the_model_decodes_by_its_own_decoder():
-    model = built(distillation(deformable_detr(), deformable_detr(channels=24), losses=dict(queries=QUERIES))).train()
+    model = build(distillation(deformable_detr(), deformable_detr(channels=24), losses=dict(queries=QUERIES))).train()
     other = copy.deepcopy(model)
     for parameter in other.student.decoder.parameters():
         parameter.data.zero_()
@@ -240,7 +232,7 @@ def test_a_copy_of_the_model_decodes_by_its_own_decoder():
 
 
 def test_queries_of_labelled_images_alone():
-    model = built(distillation(deformable_detr(), deformable_detr(channels=24))).train()
+    model = build(distillation(deformable_detr(), deformable_detr(channels=24))).train()
     batch = raw_batch((64, 64), (64, 64), (64, 64))
     batch["data_samples"][1].set_metainfo(dict(unlabelled=True))
     losses = model(**model.data_preprocessor(batch, True), mode="loss")
@@ -249,7 +241,7 @@ def test_queries_of_labelled_images_alone():
 
 def test_the_teacher_sees_images_and_no_padding():
     """Its outputs for an image do not depend on how much the batch pads it."""
-    teacher = Teacher(built(deformable_detr()), "random")
+    teacher = Teacher(build(deformable_detr()), "random")
     detector = teacher.detector
     alone = detector.data_preprocessor(raw_batch((64, 64)))
     (own,), _ = teacher.queries(detector.extract_feat(alone["inputs"]), alone["data_samples"])[0]["queries"][-1:], None
@@ -265,7 +257,7 @@ def test_the_teacher_sees_images_and_no_padding():
     [
         (retinanet(), deformable_detr(), "RetinaNet is no DETR"),
         (deformable_detr(), retinanet(), "RetinaNet is no DETR"),
-        (deformable_detr(), dab_detr(), "queries of a DABDETR to a DeformableDETR"),
+        (deformable_detr(), dab_detr(), "queries of a DABDETR mean nothing to a DeformableDETR"),
     ],
 )
 def test_other_families_are_refused(student, teacher, message):
@@ -276,12 +268,12 @@ def test_other_families_are_refused(student, teacher, message):
 def test_other_classes_are_refused():
     teacher = deformable_detr()
     teacher["bbox_head"]["num_classes"] = 5
-    with pytest.raises(ValueError, match=r"scores of the same classes .*'student': 2, 'teacher': 5"):
+    with pytest.raises(ValueError, match=r"the heads score 2 and 5 classes"):
         build(distillation(deformable_detr(), teacher, losses=dict(queries=QUERIES)))
 
 
 def test_the_table_pairs_layers_from_the_last_one():
-    model = built(distillation(deformable_detr(), deformable_detr(layers=3), losses=dict(queries=QUERIES))).train()
+    model = build(distillation(deformable_detr(), deformable_detr(layers=3), losses=dict(queries=QUERIES))).train()
     losses_of(model)
     rows = model.level_table.splitlines()
     assert any("queries -1, 16 channels" in row and "3 general ones" in row for row in rows)

@@ -91,8 +91,8 @@ class FPNDistill(NonfiniteGuard):
             raise ValueError(
                 "FPNDistill needs a recipe or a distiller, and either teacher=... or teachers=[dict(...), ...]"
             )
-        settings = dict(recipe=recipe, teacher=teacher, teachers=teachers, distiller=distiller, balance=balance)
-        settings["teacher_precision"] = teacher_precision
+        settings = dict(architecture=architecture, teacher=teacher, teachers=teachers)
+        settings |= dict(recipe=recipe, distiller=distiller, balance=balance, teacher_precision=teacher_precision)
         with forked_rng():  # it may build the teacher
             write_out_recipe(settings)
         balance = settings.get("balance")
@@ -200,6 +200,7 @@ class FPNDistill(NonfiniteGuard):
             inputs, data_samples, self.teacher_scale, self._divisor, self._normalisation.pad_value
         )
         batch = dict(samples=data_samples, image_size=tuple(inputs.shape[2:]), student=self.student)
+        batch["teacher_scale"] = self.teacher_scale
         steps = [self._teacher_step(index, batch, *of_teachers, labelled) for index in range(len(self._teachers))]
         records = [step.record for step in steps]
         shared = self.distiller.shared_queries(records)

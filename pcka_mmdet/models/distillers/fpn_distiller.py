@@ -222,9 +222,9 @@ class FPNDistiller(BaseDistiller):
     def problem_of_scale(self) -> str | None:
         """Why the losses cannot read teachers of larger images; `None` if they can."""
         names = [name for name, terms in self.terms.items() if not terms[0].loss.reads_larger_images]
-        at_rois = [name for name, terms in self.terms.items() if terms[0].sources.student == "roi_head"]
+        at_rois = [name for name, terms in self.terms.items() if terms[0].sources.teacher == "roi_head"]
         if names := [*names, *at_rois]:
-            return f"the losses {names} read a RoI head, whose proposals are in pixels: leave them out"
+            return f"the losses {names} read the teacher's RoI head, whose proposals are in pixels: leave them out"
         return None
 
     def _set_factors(self, source: str, balance: GradientBalance, teachers: Sequence[TeacherStep]) -> None:

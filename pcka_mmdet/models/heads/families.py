@@ -23,14 +23,16 @@ class AnchorReader(HeadReader):
 
     def assign(self, slots: Slots, image: int, found: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """By the overlap with the anchor: wholly from the assigner's `pos_iou_thr`, not at all below `neg_iou_thr`."""
-        assigner = getattr(self.head, "assigner", None)
-        if not hasattr(assigner, "pos_iou_thr"):
-            return super().assign(slots, image, found, scores)
+        assigner = self.head.assigner
         low, high = assigner.neg_iou_thr, assigner.pos_iou_thr
         low = low[1] if isinstance(low, tuple) else low
         overlaps = boxes.overlaps(slots.priors, found)
         fits = ((overlaps - low) / max(high - low, 1e-6)).clamp(0, 1) if high > low else (overlaps >= high).to(overlaps)
         return best_of(fits, scores)
+
+    @property
+    def assigns(self) -> bool:
+        return hasattr(getattr(self.head, "assigner", None), "pos_iou_thr")
 
     def compared_boxes(self, codes: Tensor, stride: int) -> Tensor:
         return boxes.decode(self.head.bbox_coder, codes.movedim(2, -1)).movedim(-1, 2)
@@ -39,6 +41,7 @@ class AnchorReader(HeadReader):
 @reads("ATSSHead", refuses=("ATSSVLFusionHead", "TOODHead", "VFNetHead"))
 class ATSSReader(AnchorReader):
     quality = "centerness"
+    assigns = True
 
     def assign(self, slots: Slots, image: int, found: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         return by_assigner(self.head.assigner, found, scores, InstanceData(priors=slots.priors), slots.counts)
@@ -49,7 +52,7 @@ class PAAReader(AnchorReader):
     """PAA, an ATSS that scores a box's overlap with the object in place of centerness."""
 
     quality = "overlap"
-    assign = HeadReader.assign  # it fits a mixture of two Gaussians to the losses of a step
+    assigns = False  # it fits a mixture of two Gaussians to the losses of a step
 
 
 @reads("FCOSHead", refuses=("AutoAssignHead", "CondInstBboxHead"))
@@ -57,6 +60,7 @@ class FCOSReader(HeadReader):
     """Distances to the four sides in pixels; with `norm_on_bbox`, in training, in units of the stride."""
 
     quality = "centerness"
+    assigns = True
 
     def compared_boxes(self, codes: Tensor, stride: int) -> Tensor:
         return boxes.from_distances(codes / (1 if self.head.training and self.head.norm_on_bbox else stride))
@@ -83,6 +87,7 @@ class RTMDetReader(HeadReader):
     """Distances to the four sides in pixels."""
 
     gradients_of_one_scale = False
+    assigns = True
 
     def compared_boxes(self, codes: Tensor, stride: int) -> Tensor:
         return boxes.from_distances(codes / stride)
@@ -98,6 +103,7 @@ class YOLOXReader(HeadReader):
 
     quality = "objectness"
     gradients_of_one_scale = False
+    assigns = True
 
     def compared_boxes(self, codes: Tensor, stride: int) -> Tensor:
         centre, half = codes[:, :, :2], codes[:, :, 2:].clamp(max=boxes.MOST_LOG_SIZE).exp() / 2
@@ -129,6 +135,7 @@ class GFLReader(HeadReader):
         values = torch.arange(shares.shape[3], device=shares.device, dtype=shares.dtype)
         return boxes.from_distances((shares * values[:, None, None]).sum(3))
 
+    assigns = True
     assign = ATSSReader.assign  # by the same assigner
 
     def box_difference(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -18,6 +18,12 @@ from .slots import Slots, first_priors, flat, priors_of_level
 
 ON_MAPS = "use a loss on the neck maps, for example pcka_mmdet.PCKALoss"
 
+
+def without_advice(error: ValueError) -> str:
+    """The message of an error without the loss that it advises."""
+    return str(error).partition(": use a loss")[0]
+
+
 READERS: dict[str, type["HeadReader"] | None] = {}
 """Readers by class name of the head; `None` for heads that are refused."""
 
@@ -48,6 +54,9 @@ class HeadReader:
     A guess: with `both-heads` at a ratio of 1, the distillation's gradient at the backbone was 4 to 10 times the task's
     for tiny pairs of RTMDet and YOLOX (40 steps), 2 to 4 times for RetinaNet and FCOS.
     """
+
+    assigns = False
+    """Whether the rule of the student's own training is known, see `assign`."""
 
     def __init__(self, head: nn.Module, family: str):
         self.head = head
@@ -125,7 +134,7 @@ class HeadReader:
         Returns:
             Index of the box `(M,)`, and how far the slot is to predict it, in [0, 1] `(M,)`: 0 for the background.
         """
-        raise ValueError(f"what a {type(self.head).__name__} is to predict is not known: {ON_MAPS}")
+        raise NotImplementedError
 
     def boxes_compare_with(self, reader: "HeadReader") -> bool:
         """Whether boxes at the same anchors or points can be compared: here, if one method reads both."""

@@ -36,6 +36,8 @@ class Batch:
     """The teacher's scores at the positions of its levels, `(B, 1, H, W)` in [0, 1]; `None` if no loss reads them."""
     teacher_outputs: Sequence[tuple[Tensor, ...]] | None = None
     """Raw outputs of the teacher's dense head, or RPN, for these maps, by level; `None` if no loss reads them."""
+    teacher_scale: int = 1
+    """Side of the teacher's images over that of the student's."""
     stride: int | None = None
     """Stride of the level in pixels; `None` for a joint loss and for sources without strides."""
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..heads import boxes, reader_of
+from ..heads import ON_MAPS, boxes, reader_of, without_advice
 from ..heads.slots import by_assigner
 from ..levels import Level, LevelPair
 from ..outputs import constant
-from ..queries import QueryOutputs, in_pixels
+from ..queries import QueryOutputs, has_queries, in_pixels, scores_by_sigmoid
 from ..sources import RoIOutputs, dense_head, num_classes, stages
 from ..teacher.predictions import Predictions
 from ..teacher.teacher import Teacher
@@ -56,7 +56,6 @@ class PredictionLoss(JointHeadLoss):
     source = ("head", "predictions")
     sources = ("head", "roi_head", "decoder")
     paired = False
-    reads_larger_images = False
     metric = "similarity.predictions"
     """1 - the sum of |p_s - t| over that of p_s + t, of class scores and targets, in [0, 1]."""
 
@@ -65,17 +64,18 @@ class PredictionLoss(JointHeadLoss):
     ):
         super().__init__(loss_weight, box_weight)
         self.classes = classes and [tuple(pair) for pair in classes]
+        self._knows_all = True  # whether the teacher knows all classes of the student
 
     def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
         self.pairs = [LevelPair(*pair) for pair in zip(student, teacher, strict=True)]
 
     def check_models(self, student: nn.Module, teacher: Teacher) -> None:
         """Raise ValueError for heads of unknown families, and for classes that a head does not have."""
-        if self._reads_proposals and (problem := problem_of_roi_head(student)):
-            raise ValueError(f"PredictionLoss: {problem}")
-        if self.pairs[0].stride is not None:
-            reader_of(dense_head(student))
+        problem = problem_of_roi_head(student, "student") if self._reads_proposals else problem_of_student(student)
+        if problem := problem or problem_of_teacher(teacher.detector):
+            raise ValueError(f"PredictionLoss: {problem}: {ON_MAPS}")
         counts = num_classes(student), teacher.num_classes
+        self._knows_all = self.classes is None or len({one for one, _ in self.classes}) == counts[0]
         if self.classes is None and counts[0] != counts[1]:
             raise ValueError(
                 f"PredictionLoss: the student has {counts[0]} classes, the teacher {counts[1]}: give the common ones, "
@@ -95,7 +95,7 @@ class PredictionLoss(JointHeadLoss):
 
     def forward(self, student: Sequence[Any], teacher: Predictions, batch: Batch) -> Tensor:
         """Weighted loss of the student's outputs by level, stage or layer, to the teacher's predictions."""
-        teacher = teacher._replace(scores=self._common(teacher.scores, 1))
+        teacher = Predictions(teacher.boxes / batch.teacher_scale, self._common(teacher.scores, 1))
         if self.pairs[0].stride is not None:
             return self.weighted([self._of_slots(student, teacher, batch)])
         if not self._reads_proposals:
@@ -117,7 +117,10 @@ class PredictionLoss(JointHeadLoss):
         assigned = [reader.assign(detached, image, *of) for image, of in enumerate(zip(found, scores, strict=True))]
         index, fits = (torch.stack(parts) for parts in zip(*assigned, strict=True))
         boxes_of, targets = _chosen(found, scores, index, fits)
-        return _sums(*reader.class_entropy(slots, targets), targets, slots.boxes, boxes_of)
+        entropy, predicted = reader.class_entropy(slots, targets)
+        if reader.family == "RPNHead" and not self._knows_all:
+            predicted = torch.where(targets > 0, predicted, 0)  # there may be an object of another class
+        return _sums(entropy, predicted, targets, slots.boxes, boxes_of)
 
     def _of_layer(self, outputs: QueryOutputs, teacher: Predictions, batch: Batch) -> Sums:
         """Sums over the queries of a layer; N queries."""
@@ -156,7 +159,7 @@ class PredictionLoss(JointHeadLoss):
             classes = nothing.index_copy(1, self._indices(0, common.device), common)
         target = torch.cat([classes, 1 - classes.sum(1, keepdim=True)], 1)
         weight = (outputs.cls_score.detach().softmax(1) - target).abs().sum(1) / 2
-        if self.classes:  # what the teacher does not find may be an object of another class
+        if not self._knows_all:  # what the teacher does not find may be an object of another class
             weight = weight * (score > 0)
         entropy = F.cross_entropy(outputs.cls_score, target, reduction="none")
         codes = boxes.codes_of_class(outputs.bbox_pred, classes.argmax(1))
@@ -174,6 +177,33 @@ class PredictionLoss(JointHeadLoss):
 
     def details(self, size: Sequence[Sequence[int]]) -> list[str]:
         return ["the teacher's boxes", *([f"{len(self.classes)} common classes"] if self.classes else [])]
+
+
+def problem_of_student(student: nn.Module) -> str | None:
+    """Why a detector's dense head or queries cannot learn a teacher's boxes; `None` if they can."""
+    if has_queries(student):
+        return _problem_of_queries(student, "student")
+    try:
+        reader = reader_of(dense_head(student))
+    except ValueError as error:
+        return without_advice(error)
+    return None if reader.assigns else f"what a {type(reader.head).__name__} is to predict is not known"
+
+
+def problem_of_teacher(teacher: nn.Module) -> str | None:
+    """Why it is not known what a detector finds; `None` if it is."""
+    if has_queries(teacher):
+        return _problem_of_queries(teacher, "teacher")
+    try:
+        reader_of(dense_head(teacher))
+    except ValueError as error:
+        return without_advice(error)
+    return problem_of_roi_head(teacher) if getattr(teacher, "roi_head", None) else None
+
+
+def _problem_of_queries(detector: nn.Module, side: str) -> str | None:
+    kind = type(detector).__name__
+    return None if scores_by_sigmoid(detector) else f"the {side}, a {kind}, scores classes by a softmax"
 
 
 def _chosen(found: Tensor, scores: Tensor, index: Tensor, fits: Tensor) -> tuple[Tensor, Tensor]:

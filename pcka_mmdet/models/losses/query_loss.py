@@ -9,7 +9,7 @@ from pcka_mmdet.registry import MODELS
 from ..heads import HeadOutputs, HeadReader
 from ..levels import Level, LevelPair
 from ..outputs import zero_of
-from ..queries import Queries, QueryOutputs, has_queries, in_pixels
+from ..queries import Queries, QueryOutputs, has_queries, in_pixels, scores_by_sigmoid
 from ..teacher.teacher import Teacher
 from .head_loss import JointHeadLoss, compare
 from .level_loss import Batch
@@ -57,22 +57,8 @@ class QueryLoss(JointHeadLoss):
 
     def check_models(self, student: nn.Module, teacher: Teacher) -> None:
         """Raise ValueError for detectors of other families, and for heads whose class scores do not compare."""
-        sides = dict(student=student, teacher=teacher.detector)
-        others = [f"the {side} is a {type(one).__name__}" for side, one in sides.items() if not has_queries(one)]
-        if others:
-            raise ValueError(f"QueryLoss compares detectors of DETR's family, and {', '.join(others)}")
-        if type(student) is not type(teacher.detector):
-            raise ValueError(
-                f"QueryLoss gives the queries of a {type(teacher.detector).__name__} to a {type(student).__name__}, to "
-                "which they mean nothing: choose a teacher of the student's family"
-            )
-        classes = {side: one.bbox_head.cls_out_channels for side, one in sides.items()}
-        softmax = [side for side, one in sides.items() if not one.bbox_head.loss_cls.use_sigmoid]
-        if len(set(classes.values())) > 1 or softmax:
-            raise ValueError(
-                f"QueryLoss compares scores of the same classes by a sigmoid; the heads score {classes} classes, by a "
-                f"softmax: {softmax or 'none'}"
-            )
+        if problem := problem_of_queries(student, teacher.detector):
+            raise ValueError(f"QueryLoss: {problem}")
 
     def forward(self, student: Sequence[QueryOutputs], teacher: Sequence[QueryOutputs], batch: Batch) -> Tensor:
         """Weighted loss of the outputs by layer."""
@@ -91,3 +77,19 @@ class QueryLoss(JointHeadLoss):
     def details(self, size: Sequence[Sequence[int]]) -> list[str]:
         words = ["the teacher's queries", *([f"{self.general} general ones"] if self.general else [])]
         return [*words, *(["connectors"] if self.width else [])]
+
+
+def problem_of_queries(student: nn.Module, teacher: nn.Module) -> str | None:
+    """Why `QueryLoss` cannot compare two detectors; `None` if it can."""
+    sides = dict(student=student, teacher=teacher)
+    others = [f"the {side} is a {type(one).__name__}" for side, one in sides.items() if not has_queries(one)]
+    if others:
+        return f"it compares detectors of DETR's family, and {' and '.join(others)}"
+    if type(student) is not type(teacher):
+        kinds = type(teacher).__name__, type(student).__name__
+        return f"the queries of a {kinds[0]} mean nothing to a {kinds[1]}: choose a teacher of the student's family"
+    classes = {side: one.bbox_head.cls_out_channels for side, one in sides.items()}
+    if len(set(classes.values())) > 1:
+        return f"the heads score {' and '.join(map(str, classes.values()))} classes, and it needs the same ones"
+    softmax = [side for side, one in sides.items() if not scores_by_sigmoid(one)]
+    return f"the class scores of the {' and the '.join(softmax)} are by a softmax" if softmax else None

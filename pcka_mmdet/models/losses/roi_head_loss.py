@@ -101,15 +101,15 @@ class RoIHeadLoss(JointHeadLoss):
         return ["the teacher's RoI head", *super().details(size)]
 
 
-def problem_of_roi_head(teacher: nn.Module) -> str | None:
-    """Why `RoIHeadLoss` cannot run a detector's RoI head; `None` if it can."""
+def problem_of_roi_head(detector: nn.Module, side: str = "teacher") -> str | None:
+    """Why the outputs of a detector's RoI head are not known; `None` if they are."""
     # here: classifiers train without mmdet
     from mmdet.models.roi_heads import CascadeRoIHead, StandardRoIHead
     from mmdet.models.task_modules.coders import DeltaXYWHBBoxCoder, LegacyDeltaXYWHBBoxCoder
 
-    roi_head, kind = getattr(teacher, "roi_head", None), type(teacher).__name__
+    roi_head, kind = getattr(detector, "roi_head", None), type(detector).__name__
     if roi_head is None:
-        return f"the teacher, a {kind}, has no RoI head"
+        return f"the {side}, a {kind}, has no RoI head"
     forwards = StandardRoIHead._bbox_forward, CascadeRoIHead._bbox_forward
     plain = getattr(type(roi_head), "_bbox_forward", None) in forwards
     heads, extractors = (stages(roi_head, part) for part in ("bbox_head", "bbox_roi_extractor"))
@@ -119,6 +119,6 @@ def problem_of_roi_head(teacher: nn.Module) -> str | None:
     if plain and softmax and deltas and all(hasattr(extractor, "map_roi_levels") for extractor in extractors):
         return None
     return (
-        f"it knows the RoI heads of Faster, Mask and Cascade R-CNN, and the teacher, a {kind}, has a "
+        f"it knows the RoI heads of Faster, Mask and Cascade R-CNN, and the {side}, a {kind}, has a "
         f"{type(roi_head).__name__} that works in another way"
     )

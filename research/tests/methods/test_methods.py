@@ -113,7 +113,7 @@ def test_the_longer_student_has_the_time_that_was_measured(name):
     assert pair.longer - 0.6 < distilled / alone < pair.longer + 0.1  # they ran beside other trainings
 
 
-@pytest.mark.parametrize("name", DATA_SETS)
+@pytest.mark.parametrize("name", sorted(DATA_SETS.keys() - {"bccd-two-families"}))  # it came before `predictions`
 def test_the_recipe_is_the_one_that_train_py_chooses(name):
     """Its losses are the recipe's, but for the RoI head's, at a ratio that is the same for every pair."""
     pair = DATA_SETS[name]

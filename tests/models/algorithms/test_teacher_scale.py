@@ -10,6 +10,7 @@ from mmdet.structures.bbox import HorizontalBoxes
 from pcka_mmdet.models.batches import reduced
 from pcka_mmdet.models.levels import neck_levels, source_levels
 from tests.detectors import build, distillation, faster_rcnn, fcos, raw_batch, retinanet, rtmdet, step
+from tests.detr import deformable_detr
 
 MAPS = dict(maps=dict(type="pcka_mmdet.MimicLoss"), pcka=dict(type="pcka_mmdet.PCKALoss", patch_size=1))
 TEACHERS_HEAD = dict(head=dict(type="pcka_mmdet.HeadLoss"))
@@ -101,6 +102,26 @@ def test_boxes_of_both_sides_are_in_units_of_their_strides():
     assert equal < scaled
 
 
+@pytest.mark.parametrize("teacher", [retinanet, faster_rcnn, deformable_detr])
+def test_the_teachers_boxes_are_in_the_students_pixels(teacher):
+    boxes = dict(boxes=dict(type="pcka_mmdet.PredictionLoss"))
+    model, same = (model_of(boxes, scale, teacher=teacher) for scale in (2, 1))
+    same.load_state_dict(model.state_dict())
+    same._teachers = model._teachers
+    data = batch(model, (128, 192), (128, 192))
+    student, found = [], []
+    for one in (model, same):
+        kept = one.distiller.all_terms[0].loss
+        kept.register_forward_pre_hook(lambda module, inputs: student.append(inputs[0]) or found.append(inputs[1]))
+    found_large = model(**data, mode="loss")["distill.loss_boxes"]
+    record = found[0]
+    halves = record._replace(boxes=record.boxes / 2)
+    sides = SimpleNamespace(student=model.student, teacher=model._teachers[0], teacher_scale=1)
+    torch.testing.assert_close(model.distiller.all_terms[0].loss(student[0], halves, sides), found_large)
+    same(**data, mode="loss")
+    torch.testing.assert_close(found[-1].boxes, record.boxes)
+
+
 def test_odd_sizes_are_padded_for_both_sides():
     model = model_of(TEACHERS_HEAD)
     step(model, model(**batch(model, (100, 150), (70, 90)), mode="loss"))
@@ -120,7 +141,7 @@ def test_maps_of_the_students_images_have_its_size():
 def test_what_does_not_go_together_is_refused():
     with pytest.raises(ValueError, match=r"teacher_scale is a whole number from 1 on, got 1.5: write 2"):
         model_of(MAPS, scale=1.5)
-    with pytest.raises(ValueError, match=r"teacher_scale=2: the losses \['roi'\] read a RoI head"):
+    with pytest.raises(ValueError, match=r"teacher_scale=2: the losses \['roi'\] read the teacher's RoI head"):
         model_of(dict(roi=dict(type="pcka_mmdet.RoIHeadLoss")), student=faster_rcnn, teacher=faster_rcnn)
     with pytest.raises(ValueError, match=r"no level to distil: the student's neck has strides \[8, 16, 32, 64\]"):
         model_of(MAPS, scale=3)

@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 from pcka_mmdet.models.heads import boxes, reader_of
 from pcka_mmdet.models.heads.slots import best_of, priors_of_level
 from pcka_mmdet.models.levels import source_levels
-from tests.detectors import atss, build, fcos, gfl, reppoints, retinanet, rtmdet, yolox
+from tests.detectors import atss, build, fcos, gfl, retinanet, rtmdet, yolox
 
 SIZES = (16, 8, 4, 2)
 
@@ -154,19 +154,6 @@ def test_the_highest_score_counts_among_boxes_that_fit():
     fits = torch.tensor([[1.0, 1.0, 0.5], [0.0, 0.4, 1.0], [0.0, 0.0, 0.0]])
     index, best = best_of(fits, torch.tensor([[0.2, 0.1], [0.1, 0.8], [0.3, 0.4]]))
     assert index.tolist()[:2] == [1, 2] and best.tolist() == [1.0, 1.0, 0.0]
-
-
-def test_reppoints_is_refused():
-    _, reader, _, _ = slots_of_reppoints()
-    with pytest.raises(
-        ValueError, match="what a RepPointsHead is to predict is not known: use a loss on the neck maps"
-    ):
-        reader.assign(None, 0, FOUND, SCORES)
-
-
-def slots_of_reppoints():
-    head = build(reppoints()).bbox_head
-    return head, reader_of(head), None, None
 
 
 def test_overlaps_are_those_of_mmdetection():

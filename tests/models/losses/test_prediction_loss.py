@@ -44,19 +44,37 @@ def distillation(student: dict, teacher: dict, **options) -> dict:
 
 
 STUDENTS = dict(retinanet=retinanet, fcos=fcos, gfl=gfl, atss=atss, rtmdet=rtmdet, yolox=yolox, faster=faster_rcnn)
-TEACHERS = dict(STUDENTS, reppoints=reppoints, cascade=lambda: faster_rcnn(stages=2), detr=deformable_detr)
-PAIRS = [("retinanet", teacher) for teacher in TEACHERS] + [(student, "fcos") for student in STUDENTS]
+TEACHERS = dict(gfl=gfl, atss=atss, reppoints=reppoints, cascade=lambda: faster_rcnn(stages=2))
+PAIRS = [("retinanet", teacher) for teacher in TEACHERS] + [("gfl", "fcos"), ("atss", "fcos")]
+"""Those that `tests/models/test_pairs.py` does not have."""
 
 
 @pytest.mark.parametrize(("student", "teacher"), PAIRS)
-def test_every_pair_takes_a_step(student, teacher):
-    model = build(distillation(STUDENTS[student](), TEACHERS[teacher](), balance=dict(ratio=1.0))).train()
-    torch.manual_seed(0)
-    model.teacher.init_weights()
+def test_further_pairs_take_a_step(student, teacher):
+    detectors_of = STUDENTS | TEACHERS
+    model = build(distillation(detectors_of[student](), detectors_of[teacher](), balance=dict(ratio=1.0))).train()
     losses = losses_of(model)
     assert losses["distill.loss_boxes"] > 0 and torch.isfinite(losses["distill.loss_boxes"])
     assert 0 <= losses["similarity.predictions"] <= 1
     step(model, losses)
+
+
+@pytest.mark.parametrize("kind", ["RepPointsHead", "PAAHead"])
+def test_students_whose_assignment_is_not_known_are_refused(kind):
+    student = reppoints() if kind == "RepPointsHead" else atss()
+    student["bbox_head"]["type"] = kind
+    with pytest.raises(ValueError, match=f"PredictionLoss: what a {kind} is to predict is not known: use a loss on"):
+        build(distillation(student, fcos()))
+
+
+def test_scores_by_a_softmax_are_refused():
+    detr = deformable_detr()
+    detr["bbox_head"]["loss_cls"] = dict(type="CrossEntropyLoss")
+    for pair, side in (((retinanet(), detr), "teacher"), ((detr, retinanet()), "student")):
+        config = distillation(*pair)
+        config["distiller"]["losses"]["boxes"]["source"] = "head" if side == "teacher" else "decoder"
+        with pytest.raises(ValueError, match=f"the {side}, a DeformableDETR, scores classes by a softmax"):
+            build(config)
 
 
 def test_the_loss_is_that_of_a_loop_over_anchors():
@@ -141,8 +159,6 @@ def test_queries_of_a_detr_take_a_step(kind, balance):
     config = distillation(KINDS[kind](), retinanet())
     config["distiller"]["losses"]["boxes"]["source"] = "decoder"
     model = build(config | dict(balance=balance)).train()
-    torch.manual_seed(0)
-    model.init_weights()
     model.teacher.bbox_head.retina_cls.bias.data.zero_()  # it is sure of something
     losses = losses_of(model)
     assert losses["distill.loss_boxes"] > 0
@@ -302,6 +318,21 @@ def test_common_classes_are_compared_alone(student):
         by_class = [gradient.unflatten(1, (-1, 2)).abs().sum((0, 1, 3, 4)) for gradient in gradients]
         assert sum(by_class)[0] == 0 < sum(by_class)[1]
     assert "1 common classes" in model.level_table
+
+
+@pytest.mark.parametrize(("classes", "knows_all"), [([(1, 3)], False), ([(0, 2), (1, 3)], True)])
+def test_where_a_teacher_finds_nothing_there_may_be_an_object_that_it_does_not_know(classes, knows_all):
+    teacher = fcos()
+    teacher["bbox_head"]["num_classes"] = 5
+    config = distillation(faster_rcnn(), teacher)
+    config["distiller"]["losses"]["boxes"]["classes"] = classes
+    model = build(config)
+    (term,) = model.distiller.all_terms
+    outputs = model.student.rpn_head(model.student.extract_feat(torch.zeros(1, 3, 64, 64)))
+    outputs = [tuple(part.detach().requires_grad_() for part in level) for level in zip(*outputs, strict=True)]
+    nothing = Predictions(torch.zeros(1, 1, 4), torch.zeros(1, 1, 5))
+    term.loss(outputs, nothing, Batch(None, (64, 64), model.student, model._teacher)).backward()
+    assert any(level[0].grad.any() for level in outputs) == knows_all
 
 
 def test_common_classes_of_proposals():
