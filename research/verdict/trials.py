@@ -12,7 +12,7 @@ from pcka_mmdet.engine.recipe import make_distillation
 from research import pair_folder
 from research.trainings.results import Places
 from research.trainings.stages import Training
-from research.trainings.students import TEACHER_PRECISION, Student, side_config
+from research.trainings.students import TEACHER_PRECISION, Student, augment, side_config
 
 from .methods import Setting
 from .pairs import PAIRS, Pair
@@ -74,6 +74,7 @@ class Trial:
         data_root = places.data_root / pair.data
         config = side_config(pair_folder(pair.folder), role, data_root, self.seed, epochs, places.weights, options)
         if self.student is None:
+            augment(config, pair.teacher_augmentation)
             return config
         self.student.apply(config)
         if self.setting.method == "plain":
