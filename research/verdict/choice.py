@@ -18,7 +18,10 @@ from .trials import Student, Trial
 FILE = Path(__file__).with_name("choice.json")
 """The frozen choice."""
 
-RESULT_PAIRS = (*CHOOSING_PAIRS, "digits")
+HELD_OUT = ("deeppcb-imagenet", "digits")
+"""Pairs on which nothing but the student alone was tuned."""
+
+RESULT_PAIRS = (*CHOOSING_PAIRS, *HELD_OUT)
 """Pairs whose test images are read."""
 
 TEACHERS_PAIR, TEACHER_SEEDS = "bccd", (1, 2)
@@ -94,7 +97,8 @@ def choose(results: Results) -> Choice:
     ranked = [name for name in sorted(ranks, key=ranks.get, reverse=True) if everywhere[name] != best]
     names = dict.fromkeys([*ranked[:RIVALS], PAPER])
     rivals = {pair: {name: scores[name][0] for name in names} for pair, scores in of_pairs.items()}
-    rivals["digits"] = {name: everywhere[name] for name in dict.fromkeys([*names, SIMPLE])}
+    rivals |= {pair: {name: everywhere[name] for name in names} for pair in HELD_OUT}
+    rivals["digits"][SIMPLE] = everywhere[SIMPLE]
     return Choice(best, students, rivals)
 
 

@@ -116,6 +116,6 @@ def defaults() -> Iterator[Setting]:
 
 
 def first_look() -> Iterator[Setting]:
-    """PCKA and L2 on the finest level and on the finest two, at the ratios that the first experiments liked."""
+    """PCKA and L2 on the finest level and on the finest two. A ratio of 3 was 0.02 to 0.08 below one of 0.3 on BCCD."""
     for method in ("l2", "pcka-center"):
-        yield from (Setting(method, ratio, levels) for levels in ("finest", "two") for ratio in (0.3, 1.0, 3.0))
+        yield from (Setting(method, ratio, levels) for levels in ("finest", "two") for ratio in (0.3, 1.0))

@@ -20,6 +20,8 @@ class Pair:
     learning_rates: tuple[float, ...] = (1e-3, 3e-3, 6e-3, 1.2e-2)
     decays: tuple[float, ...] = (1e-2, 1e-1)
     """Weight decays; the first is that of the other steps of the tuning."""
+    teacher_augmentation: str = "base"
+    """One of `AUGMENTATIONS`; further than that of the teacher's config."""
     teacher_options: dict[str, Any] = field(default_factory=dict)
     """Settings of the teacher's config, as in `--cfg-options`."""
     student_of: str | None = None
@@ -33,7 +35,9 @@ class Pair:
 
 
 PAIRS = {
-    "bccd": Pair("bccd/small", "bccd", epochs=60, short_epochs=30, teacher_epochs=40),
+    "bccd": Pair(
+        "bccd/small", "bccd", epochs=60, short_epochs=30, teacher_epochs=80, teacher_augmentation="affine"
+    ),
     "deeppcb": Pair("deeppcb", "deeppcb", epochs=18, short_epochs=6, teacher_epochs=20, same_pixels=True),
     "deeppcb-imagenet": Pair(
         "deeppcb/imagenet",

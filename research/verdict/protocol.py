@@ -21,11 +21,11 @@ T = TypeVar("T")
 CHOOSING_SEEDS = (1000, 1001)
 """Seeds of the trainings that choose; no result has them."""
 
-CHOOSING_PAIRS = ("bccd", "deeppcb", "deeppcb-imagenet")
-"""Pairs on which methods and the default are chosen. The digits take the choice over."""
+CHOOSING_PAIRS = ("bccd", "deeppcb")
+"""Pairs on which methods and the default are chosen. The others take the choice over."""
 
-SCREENING_PAIRS = ("bccd", "deeppcb")
-"""Pairs on which all settings train in the short regime. `deeppcb-imagenet` trains their best ones."""
+SCREENING_PAIR = "bccd"
+"""Pair on which all settings train in the short regime; on the other one the best of them do."""
 
 HOPELESS = 0.05
 """A setting whose short training is this far below the student alone is dropped."""
@@ -93,47 +93,52 @@ def look_first(results: Results, pair: str) -> None:
 
 
 def each_method(results: Results, pair: str) -> dict[Setting, float]:
-    """Step 3: AP of the best three settings of each method at the tuned length, by successive halving.
+    """Step 3: AP of the best settings of each method at the tuned length: three on the screening pair; on the other one
+    the best of these three, by their mean in the short regime over both."""
+    chosen = finalists(results)
+    if pair != SCREENING_PAIR:
+        chosen = list(best_over_pairs(results).values())
+    return _scores_of_settings(results, pair, chosen, tuned_student(results, pair))
 
-    All settings in the short regime; the better third of all that are not hopeless, and the best three of each method,
-    again with another seed. A method that is hopeless keeps its best setting. On a pair without a short regime these
-    are the best three settings by their mean over the others.
+
+def finalists(results: Results) -> list[Setting]:
+    """The best three settings of each method in the short regime of the screening pair, by successive halving.
+
+    All settings; the better third of all that are not hopeless, and the best three of each method, again with another
+    seed. A method that is hopeless keeps its best setting.
     """
-    tuned = tuned_student(results, pair)
-    if pair not in SCREENING_PAIRS:
-        return _scores_of_settings(results, pair, _best_of_methods(_short_means(results, list(grid()))), tuned)
-    first, dropped = _first_scores(results, pair), hopeless(results, pair)
+    first, dropped = _first_scores(results), hopeless(results)
     hopeful = {setting: first[setting] for setting in first if setting not in (Setting(), *dropped)}
     again = [*_best(hopeful, len(hopeful) // 3), *_best_of_methods(hopeful), *_best_of_methods(first, 1)]
-    second = _scores_of_settings(results, pair, again, short(tuned, pair), CHOOSING_SEEDS[1])
-    finalists = _best_of_methods({setting: mean([first[setting], score]) for setting, score in second.items()})
-    return _scores_of_settings(results, pair, finalists, tuned)
+    shorter = short(tuned_student(results, SCREENING_PAIR), SCREENING_PAIR)
+    second = _scores_of_settings(results, SCREENING_PAIR, again, shorter, CHOOSING_SEEDS[1])
+    return _best_of_methods({setting: mean([first[setting], score]) for setting, score in second.items()})
 
 
-def hopeless(results: Results, pair: str) -> list[Setting]:
+def hopeless(results: Results) -> list[Setting]:
     """The settings that step 3 drops after their short training."""
-    scores = _first_scores(results, pair)
+    scores = _first_scores(results)
     return [setting for setting, score in scores.items() if score <= scores[Setting()] - HOPELESS]
 
 
-def _first_scores(results: Results, pair: str) -> dict[Setting, float]:
-    """AP of the student alone and of each setting of step 3, in the short regime."""
-    shorter = short(tuned_student(results, pair), pair)
-    return _scores_of_settings(results, pair, [Setting(), *grid(PAIRS[pair].own_head)], shorter)
+def _first_scores(results: Results) -> dict[Setting, float]:
+    """AP of the student alone and of each setting of step 3, in the short regime of the screening pair."""
+    shorter = short(tuned_student(results, SCREENING_PAIR), SCREENING_PAIR)
+    return _scores_of_settings(results, SCREENING_PAIR, [Setting(), *grid()], shorter)
 
 
 def default(results: Results) -> Setting:
     """Step 4: the setting with the best mean AP over the pairs.
 
-    Candidates are the best four of both heads with a loss on maps beside them, and the best three settings of step 3,
-    by their mean in the short regime. They train at the tuned length; the best three of them again with another seed;
-    then stops of the best at 50 and 75 %.
+    Candidates are the best three of both heads with a loss on maps beside them, and the best two settings of step 3, by
+    their mean in the short regime. They train at the tuned length; the best two of them again with another seed; then
+    stops of the best at 50 and 75 %.
     """
     tuned = _of_each_pair(lambda pair: tuned_student(results, pair))
     _of_each_pair(lambda pair: each_method(results, pair))
-    shorts = _short_means(results, [*grid(), *defaults()])
-    candidates = [*_best({one: shorts[one] for one in grid()}, 3), *_best({one: shorts[one] for one in defaults()}, 4)]
-    scores = _means(results, _best(_means(results, candidates, tuned), 3), tuned, CHOOSING_SEEDS)
+    of_methods, joined = (_short_means(results, list(settings)) for settings in (finalists(results), defaults()))
+    candidates = [*_best(of_methods, 2), *_best(joined, 3)]
+    scores = _means(results, _best(_means(results, candidates, tuned), 2), tuned, CHOOSING_SEEDS)
     best = max(scores, key=scores.get)
     scores |= _means(results, [replace(best, stop=stop) for stop in (0.5, 0.75)], tuned, CHOOSING_SEEDS)
     return max(scores, key=scores.get)
@@ -148,7 +153,7 @@ def best_of_each_method(results: Results, pair: str) -> dict[str, tuple[Setting,
 
 def best_over_pairs(results: Results) -> dict[str, Setting]:
     """The setting of each method that is best in the short regime by the mean over the pairs."""
-    return dict(zip(METHODS, _best_of_methods(_short_means(results, list(grid())), 1), strict=True))
+    return dict(zip(METHODS, _best_of_methods(_short_means(results, finalists(results)), 1), strict=True))
 
 
 def short(student: Student, pair: str) -> Student:
@@ -182,8 +187,8 @@ def _of_each_pair(ask: Callable[[str], T], pairs: Iterable[str] = CHOOSING_PAIRS
 
 
 def _short_means(results: Results, settings: Sequence[Setting]) -> dict[Setting, float]:
-    """Mean AP over the pairs with a short regime, in that regime."""
-    students = {pair: short(tuned_student(results, pair), pair) for pair in SCREENING_PAIRS}
+    """Mean AP over the pairs in the short regime."""
+    students = {pair: short(tuned_student(results, pair), pair) for pair in CHOOSING_PAIRS}
     return _means(results, settings, students)
 
 

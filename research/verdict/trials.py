@@ -34,6 +34,13 @@ AFFINE = dict(
 AUGMENTATIONS = ("base", "affine")
 
 
+def augment(config: Config, augmentation: str) -> None:
+    """Add one of `AUGMENTATIONS` to the training pipeline of a config."""
+    if augmentation == "affine":
+        pipeline = config.train_dataloader.dataset.pipeline
+        pipeline.insert(len(pipeline) - 1, copy.deepcopy(AFFINE))
+
+
 @dataclass(frozen=True)
 class Student:
     """How a student trains, distilled or alone."""
@@ -54,9 +61,7 @@ class Student:
         """Set learning rate, decay and augmentation of a config; its epochs are set already."""
         config.optim_wrapper.optimizer.update(lr=self.learning_rate, weight_decay=self.decay)
         config.param_scheduler[0].eta_max = self.learning_rate
-        if self.augmentation == "affine":
-            pipeline = config.train_dataloader.dataset.pipeline
-            pipeline.insert(len(pipeline) - 1, copy.deepcopy(AFFINE))
+        augment(config, self.augmentation)
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,7 @@ class Trial:
         if config.model.backbone.get("init_cfg"):
             config.model.backbone.init_cfg.checkpoint = str(weights)
         if self.student is None:
+            augment(config, pair.teacher_augmentation)
             return config
         self.student.apply(config)
         if self.setting.method == "plain":
