@@ -65,7 +65,7 @@ class Pair:
     """Folder of `teacher.py` there."""
     methods: tuple[str, ...]
     epochs: int = 60
-    teacher_epochs: int = 40
+    teacher_epochs: int = 80
     learning_rates: tuple[float, ...] = (6e-3, 2.4e-2, 4.8e-2)
     """Peaks that the student's tuning tries."""
     data: str = "bccd"
@@ -83,7 +83,7 @@ PAIRS = {
         "bccd/dino",
         ("queries", "general-queries", "queries-memory"),
         epochs=120,
-        teacher_epochs=80,
+        teacher_epochs=160,
         learning_rates=(1e-3, 2e-3, 4e-3),
     ),
     "retinanet-dino": Pair(

@@ -9,7 +9,7 @@ from pcka_mmdet.engine.recipe import make_distillation
 from research import pair_folder
 from research.trainings.results import Places
 from research.trainings.stages import Training
-from research.trainings.students import TEACHER_PRECISION, Student, side_config
+from research.trainings.students import TEACHER_PRECISION, Student, augment, side_config
 
 from .pairs import METHODS, PAIRS
 
@@ -56,8 +56,15 @@ class Trial:
             sides = dict(architecture=config.model, teacher_precision=TEACHER_PRECISION, **teacher.teacher_options)
             balance = dict(ratio=method.ratio, **(dict(by_output=True) if method.by_output else {}))
             make_distillation(config, sides, dict(type="pcka_mmdet.FPNDistiller", losses=method.losses), balance)
-        folder = places.work_dir / self.pair / self.name
-        return Training(f"{self.pair} {self.name}", folder, config, requires=[teacher] if teacher else [])
+        name = f"{self._owner} {self.name}"
+        folder = places.work_dir / self._owner.replace("/", "-") / self.name
+        return Training(name, folder, config, requires=[teacher] if teacher else [])
+
+    @property
+    def _owner(self) -> str:
+        """The pair, or the config of a detector that trains alone: pairs that share it share its training."""
+        pair = PAIRS[self.pair]
+        return {"teacher": pair.teacher, "alone": pair.student}.get(self.method, self.pair)
 
     def config(self, places: Places) -> Config:
         """The config without a teacher."""
@@ -69,4 +76,6 @@ class Trial:
         config = side_config(pair_folder(folder), role, data_root, self.seed, epochs, places.weights)
         if self.student:
             self.student.apply(config)
+        else:
+            augment(config, "affine")
         return config

@@ -9,7 +9,7 @@ import torch
 from mmengine.registry import init_default_scope
 
 from pcka_mmdet.configuration.detector import build_detector
-from research.families import page, protocol
+from research.families import page, protocol, trials
 from research.families.pairs import METHODS, PAIRS
 from research.families.trials import Trial
 from research.tests.invented import Invented
@@ -87,3 +87,14 @@ def test_the_page_has_the_choices(tmp_path):
         results.write(trial, dict(trial=asdict(trial), val=value))
     text = page.page(results, PLACES)
     assert f"| own-head | {STUDENT.name} | 2 | 0.300 |" in text and "## On test" not in text
+
+
+def test_pairs_share_the_trainings_of_a_detector_alone(monkeypatch):
+    monkeypatch.setattr(trials, "Training", lambda name, folder, config, requires: (name, folder))
+
+    def of(pair: str, method: str) -> tuple[str, Path]:
+        return Trial(pair, method, 0, None if method == "teacher" else STUDENT).training(PLACES)
+
+    assert of("fcos-retinanet", "alone") == of("faster-retinanet", "alone") != of("retinanet-fcos", "alone")
+    assert of("retinanet-fcos", "teacher") == of("retinanet-dino", "teacher") != of("dino", "teacher")
+    assert of("retinanet-fcos", "alone")[1] == Path("work/bccd-fcos") / f"alone_{STUDENT.name}_seed0"
