@@ -69,9 +69,12 @@ class Pair:
     learning_rates: tuple[float, ...] = (6e-3, 2.4e-2, 4.8e-2)
     """Peaks that the student's tuning tries."""
     data: str = "bccd"
+    teacher_scale: int = 1
+    """Side of the teacher's images over that of the student's."""
 
 
 PAIRS = {
+    "retinanet": Pair("bccd/small", "bccd/small", ("own-head", "both-heads")),
     "fcos-retinanet": Pair("bccd/small", "bccd/two_families", OTHER_HEADS),
     "retinanet-fcos": Pair("bccd/fcos", "bccd/small", OTHER_HEADS),
     "faster-retinanet": Pair("bccd/small", "bccd/two_stage", (*OTHER_HEADS, "teacher-roi-head")),
@@ -93,5 +96,6 @@ PAIRS = {
         epochs=120,
         learning_rates=(1e-3, 2e-3, 4e-3),
     ),
+    "retinanet-large": Pair("bccd/small", "bccd/large", ("own-head", "both-heads"), teacher_scale=2),
 }
-"""By the families of teacher and student."""
+"""By the families of teacher and student; the teacher of `retinanet-large` sees twice the size."""

@@ -60,10 +60,10 @@ def tuned_student(results: Results, pair: str) -> Student:
 def extra_settings(results: Results, pair: str) -> tuple[Student, float]:
     """Step 3: augmentation of the student and share of the extra images, by the distilled student with boxes.
 
-    All students but the one alone have as many iterations as with all labels. A tenth of the labels takes over what a
-    quarter chooses.
+    All students but the one alone have as many iterations as with all labels. A tenth of the labels, and all, take over
+    what a quarter chooses.
     """
-    pair = pair.replace("-10", "-25")
+    pair = pair.partition("-")[0] + "-25"
     of_set, teacher = SETS[pair], tuned_teacher(results, pair)
     tried = product(settings(of_set.whole.student, of_set.passes, (1,)), SHARES)
     best = results.best(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pcka_mmdet.demo.digit_scenes import build_digit_scenes
+from pcka_mmdet.demo.digit_scenes import SIZES, build_digit_scenes
 from research.data import few
 from research.trainings.students import Student
 
@@ -31,6 +31,9 @@ WHOLE = {
 PERCENTS = (25, 10)
 """Shares of the training images that are labelled."""
 
+MORE_SCENES = SIZES | {"train": 3 * SIZES["train"]}
+"""Scenes of the digits with two thirds that are not labelled; the others are all of the demo's."""
+
 
 @dataclass(frozen=True)
 class FewLabels:
@@ -45,6 +48,17 @@ class FewLabels:
         """Passes over the labelled images that take as many iterations as one over all."""
         return 100 // self.percent
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Scenes of the digits by split."""
+        return MORE_SCENES if self.percent == 100 else SIZES
+
+    def labelled(self) -> list[str]:
+        """File names of the labelled images."""
+        if self.percent == 100:  # the others are drawn besides
+            return [f"{number:06d}.png" for number in range(SIZES["train"])]
+        return (few.LISTS / f"{self.name.partition('-')[0]}_{self.percent}.txt").read_text().split()
+
     def data(self, data_root: Path) -> Path:
         """Folder of the data set, which is made if it is missing.
 
@@ -52,13 +66,14 @@ class FewLabels:
             FileNotFoundError: The data set with all its labels is missing.
         """
         root, source = data_root / f"{self.whole.data}-{self.percent}", data_root / self.whole.data
+        if self.percent == 100:
+            source = source.with_name(f"{source.name}-more")
         if not any(root.rglob(few.REST)):
             if not source.exists() and self.name.startswith("digits"):
-                build_digit_scenes(str(source))
+                build_digit_scenes(str(source), self.sizes)
             if not source.exists():
                 raise FileNotFoundError(f"no data set at {str(source)!r}: fetch it first, see research/data")
-            kind = self.name.split("-")[0]
-            few.build(root, source, (few.LISTS / f"{kind}_{self.percent}.txt").read_text().split())
+            few.build(root, source, self.labelled())
         return root
 
 
@@ -67,4 +82,5 @@ SETS = {
     for percent in PERCENTS
     for name, whole in WHOLE.items()
 }
+SETS["digits-100"] = FewLabels("digits-100", 100, WHOLE["digits"])
 """By name, such as `bccd-25`."""

@@ -61,6 +61,7 @@ def test_every_method_of_a_pair_builds(pair, monkeypatch):
         balance = dict(ratio=METHODS[method].ratio, by_output=METHODS[method].by_output)
         torch.manual_seed(0)
         sides = dict(architecture=config.model, teacher=teacher.model, teacher_ckpt="random")
+        sides["teacher_scale"] = PAIRS[pair].teacher_scale
         model = build_detector(dict(type="pcka_mmdet.FPNDistill", **sides, distiller=distiller, balance=balance))
         assert model.distiller.all_terms
 

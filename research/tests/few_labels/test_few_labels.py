@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pcka_mmdet.demo.digit_scenes import SIZES
 from research.few_labels import page
 from research.few_labels.protocol import CHOOSING_SEEDS, STEPS, chosen, settings, trials
 from research.few_labels.sets import SETS, WHOLE
@@ -136,7 +137,7 @@ def test_the_steps_ask_for_all_sets(tmp_path):
             step(Results(tmp_path))
         except Missing as missing:
             asked |= {trial.pair for trial in missing.trials}
-    assert asked == set(SETS) and len(SETS) == 2 * len(WHOLE)
+    assert asked == set(SETS) and len(SETS) == 2 * len(WHOLE) + 1
 
 
 def test_the_page_has_the_choices(tmp_path):
@@ -146,3 +147,10 @@ def test_the_page_has_the_choices(tmp_path):
         results.write(trial, dict(trial=asdict(trial), val=value))
     text = page.page(results, Places(tmp_path, tmp_path, tmp_path))
     assert "| alone | 4 | base |  | 2 | 0.300 |" in text and "## On test" not in text
+
+
+def test_the_further_scenes_are_not_labelled():
+    of_set = SETS["digits-100"]
+    assert of_set.passes == 1 and of_set.sizes == {"train": 3000, "val": 150, "test": 250}
+    assert of_set.labelled()[::999] == ["000000.png", "000999.png"] and len(of_set.labelled()) == 1000
+    assert SETS["digits-10"].sizes == SIZES and len(SETS["digits-10"].labelled()) == 100
