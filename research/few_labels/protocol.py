@@ -12,7 +12,10 @@ from research.trainings.results import Results
 from research.trainings.students import AUGMENTATIONS, Student
 
 from .sets import SETS
-from .trials import METHODS, Trial
+from .trials import Trial
+
+OURS = ("boxes", "distilled", "distilled-images", "distilled-boxes")
+"""Methods with the same number of iterations."""
 
 CHOOSING_SEEDS = (1000, 1001)
 """Seeds of the trainings that choose; no result has them."""
@@ -22,6 +25,9 @@ SEEDS = range(5)
 
 SHARES = (0.5, 0.75)
 """Shares of the extra images in a batch that are compared."""
+
+MOMENTA = (1e-3, 1e-2)
+"""Of SoftTeacher's averaged model; MMDetection's is the first."""
 
 
 def settings(whole: Student, passes: int, parts: Iterable[int]) -> list[Student]:
@@ -80,8 +86,23 @@ def trials(results: Results, pair: str) -> list[Trial]:
     found = [Trial(pair, "teacher", 0, teacher)]
     for seed in SEEDS:
         found.append(Trial(pair, "alone", seed, alone))
-        found += [Trial(pair, method, seed, student, teacher, share) for method in METHODS if method != "alone"]
+        found += [Trial(pair, method, seed, student, teacher, share) for method in OURS]
+        if of_set.whole.rival:
+            found.append(replace(soft_teacher_of_equal_time(results, pair), seed=seed))
     return found
+
+
+def soft_teacher_of_equal_time(results: Results, pair: str) -> Trial:
+    """SoftTeacher's best share and momentum on val, then as long as the distillation with extra images takes."""
+    whole, passes, teacher = SETS[pair].whole, SETS[pair].passes, tuned_teacher(results, pair)
+    chosen, share = extra_settings(results, pair)
+    student, seed = replace(chosen, epochs=whole.student.epochs * passes), CHOOSING_SEEDS[0]
+    tried = product(SHARES, MOMENTA)
+    best = results.best([Trial(pair, "soft-teacher", seed, student, None, one, momentum) for one, momentum in tried])
+    ours = Trial(pair, "distilled-boxes", seed, student, teacher, share)
+    results.val([ours])
+    seconds = [results.rows(pair)[trial.name]["seconds"] for trial in (ours, best)]
+    return replace(best, setting=replace(student, epochs=round(student.epochs * seconds[0] / seconds[1])))
 
 
 def train(results: Results, pair: str) -> None:

@@ -20,6 +20,8 @@ class Whole:
     """The tuned student of all labels."""
     teacher: Student
     """How its teacher trains on all labels."""
+    rival: bool = False
+    """Whether the student trains by MMDetection's SoftTeacher too, which needs two stages."""
 
 
 WHOLE = {
@@ -83,4 +85,6 @@ SETS = {
     for name, whole in WHOLE.items()
 }
 SETS["digits-100"] = FewLabels("digits-100", 100, WHOLE["digits"])
+TWO_STAGES = Whole("bccd/two_stage", "bccd", Student(0.024, 60, 0.1), Student(1e-3, 40), rival=True)
+SETS["bccd-two-stages-25"] = FewLabels("bccd-two-stages-25", 25, TWO_STAGES)
 """By name, such as `bccd-25`."""

@@ -14,6 +14,7 @@ from research.trainings.stages import Labelling, Stage, Training
 from research.trainings.students import TEACHER_PRECISION, Student, side_config
 
 from .sets import SETS
+from .soft_teacher import soft_teacher
 
 RECIPE = "both-heads"
 """Of every distillation."""
@@ -24,6 +25,7 @@ METHODS = {
     "distilled": "distilled, the labelled images alone",
     "distilled-images": "distilled, the other images without boxes",
     "distilled-boxes": "distilled, the other images with boxes of the teacher",
+    "soft-teacher": "MMDetection's SoftTeacher, the other images without boxes",
 }
 """Ways to train a student, with what they use besides the labelled images."""
 
@@ -43,19 +45,22 @@ class Trial:
     """How its teacher trains; `None` for methods without one."""
     share: float = 0.5
     """Share of the extra images in a batch, for methods that read them."""
+    momentum: float = 0.0
+    """Of SoftTeacher's averaged model."""
     tested: bool = False
 
     @property
     def name(self) -> str:
         """Key of the result, within those of the pair."""
         share = f"_share{self.share:g}" if self.reads_extra else ""
+        share += f"_momentum{self.momentum:g}" if self.momentum else ""
         of_teacher = f"_of_{self.teacher_setting.name}" if self.teacher_setting else ""
         return f"{self.method}{share}_{self.setting.name}{of_teacher}_seed{self.seed}"
 
     @property
     def reads_extra(self) -> bool:
         """Whether images without labels are in its batches."""
-        return self.method in ("boxes", "distilled-images", "distilled-boxes")
+        return self.method in ("boxes", "distilled-images", "distilled-boxes", "soft-teacher")
 
     @property
     def teacher(self) -> "Trial | None":
@@ -79,6 +84,8 @@ class Trial:
         teacher = self.teacher.training(places) if self.teacher else None
         config = self.config(places)
         options, requires = [], []
+        if self.method == "soft-teacher":
+            soft_teacher(config, _other_images(config), self.share, self.momentum)
         if teacher is not None:
             images = _other_images(config)
             boxes = Labelling(teacher, images)

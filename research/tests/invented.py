@@ -20,6 +20,9 @@ class Invented(Results):
         self.asked += [trial for trial in trials if trial not in self.asked]
         return [self.value(trial) for trial in trials]
 
+    def rows(self, pair):
+        return {trial.name: dict(seconds=100.0) for trial in self.asked if trial.pair == pair}
+
 
 def write_test_images(data_root: Path) -> None:
     """The test split of a BCCD of `IMAGES` images with one red cell each."""

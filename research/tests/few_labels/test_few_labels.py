@@ -4,17 +4,31 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import mmcv
+import numpy as np
 import pytest
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
 
+from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.demo.digit_scenes import SIZES
+from research import pair_folder
 from research.few_labels import page
-from research.few_labels.protocol import CHOOSING_SEEDS, STEPS, chosen, settings, trials
+from research.few_labels.protocol import (
+    CHOOSING_SEEDS,
+    STEPS,
+    chosen,
+    settings,
+    soft_teacher_of_equal_time,
+    trials,
+)
 from research.few_labels.sets import SETS, WHOLE
+from research.few_labels.soft_teacher import soft_teacher
 from research.few_labels.trials import METHODS, Trial
 from research.tests.invented import Invented
 from research.trainings.frozen import Frozen
 from research.trainings.results import Missing, Places, Results
-from research.trainings.students import Student
+from research.trainings.students import Student, side_config
 
 SETTING, TEACHER = Student(3e-3, 4), Student(3e-3, 2)
 
@@ -102,9 +116,10 @@ def test_the_choice_is_the_best_on_val():
     results = Invented(value)
     found = trials(results, "bccd-10")
     of_method = {method: [trial for trial in found if trial.method == method] for method in [*METHODS, "teacher"]}
-    assert all([trial.seed for trial in of_method[method]] == [0, 1, 2, 3, 4] for method in METHODS)
+    methods = METHODS.keys() - {"soft-teacher"}
+    assert all([trial.seed for trial in of_method[method]] == [0, 1, 2, 3, 4] for method in methods)
     assert of_method["alone"][0].setting == Student(0.048, 150, 0.1, "affine")
-    for method in METHODS.keys() - {"alone"}:
+    for method in methods - {"alone"}:
         assert of_method[method][0].setting == Student(0.048, 600, 0.1, "affine")  # as many iterations as all labels
         assert of_method[method][0].share == 0.75
     assert (
@@ -125,7 +140,7 @@ def test_test_is_read_of_the_frozen_choice_alone(tmp_path, monkeypatch):
     tested = []
     monkeypatch.setattr(Invented, "test", lambda self, trials: tested.extend(trials))
     frozen.test(results)
-    assert len(tested) == len(SETS) * 26 and all(trial.tested for trial in tested)
+    assert len(tested) == len(SETS) * 26 + 5 and all(trial.tested for trial in tested)
     with pytest.raises(ValueError, match="is not what the results on val choose"):
         frozen.test(Invented(lambda trial: -trial.setting.epochs))
 
@@ -137,7 +152,7 @@ def test_the_steps_ask_for_all_sets(tmp_path):
             step(Results(tmp_path))
         except Missing as missing:
             asked |= {trial.pair for trial in missing.trials}
-    assert asked == set(SETS) and len(SETS) == 2 * len(WHOLE) + 1
+    assert asked == set(SETS) and len(SETS) == 2 * len(WHOLE) + 2
 
 
 def test_the_page_has_the_choices(tmp_path):
@@ -154,3 +169,37 @@ def test_the_further_scenes_are_not_labelled():
     assert of_set.passes == 1 and of_set.sizes == {"train": 3000, "val": 150, "test": 250}
     assert of_set.labelled()[::999] == ["000000.png", "000999.png"] and len(of_set.labelled()) == 1000
     assert SETS["digits-10"].sizes == SIZES and len(SETS["digits-10"].labelled()) == 100
+
+
+def test_soft_teacher_trains_as_long_as_the_distillation():
+    results = Invented(lambda trial: 0.4 + trial.share / 10 + trial.momentum)
+    rows = results.rows
+    results.rows = lambda pair: {name: dict(seconds=50.0 if "soft" in name else 100.0) for name in rows(pair)}
+    trial = soft_teacher_of_equal_time(results, "bccd-two-stages-25")
+    assert (trial.share, trial.momentum, trial.setting.epochs) == (0.75, 1e-2, 2 * 240)
+    assert trial.teacher is None and trial.name.startswith("soft-teacher_share0.75_momentum0.01_")
+    of_results = [one for one in trials(results, "bccd-two-stages-25") if one.method == "soft-teacher"]
+    assert [one.seed for one in of_results] == list(range(5)) and of_results[0].setting == trial.setting
+
+
+def test_soft_teacher_takes_a_step(tmp_path):
+    """MMDetection's model on the student's detector; its averaged model is tested."""
+    init_default_scope("mmdet")
+    config = side_config(pair_folder("bccd/two_stage"), "student", tmp_path, 0, 2, tmp_path / "weights.pth")
+    soft_teacher(config, f"{tmp_path}/rest.json:{tmp_path}/images", 0.75, 0.01)
+    assert config.train_dataloader.sampler.extra == 6 and config.custom_hooks[-1].type == "MeanTeacherHook"
+    labelled, others = config.train_dataloader.dataset.datasets
+    packed = others.pipeline[-1]
+    assert {branch: packed[branch][0]["type"] for branch in ("unsup_teacher", "unsup_student")} == dict(
+        unsup_teacher="Resize", unsup_student="Resize"
+    )
+    pipelines = [Compose(pipeline) for pipeline in (labelled.pipeline, others.pipeline)]
+    image, instance = tmp_path / "image.png", dict(bbox=[8, 8, 100, 90], bbox_label=0, ignore_flag=0)
+    mmcv.imwrite(np.random.default_rng(0).integers(0, 255, (192, 256, 3)).astype(np.uint8), str(image))
+    found = [
+        pipeline(dict(img_path=str(image), img_id=0, height=192, width=256, instances=[dict(instance)]))
+        for pipeline in pipelines
+    ]
+    model = build_detector(config.model).train()
+    losses = model(**model.data_preprocessor(pseudo_collate(found), True), mode="loss")
+    assert {"sup_loss_cls", "unsup_loss_cls"} <= losses.keys() and model.semi_test_cfg.predict_on == "teacher"
