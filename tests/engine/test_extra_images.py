@@ -10,6 +10,8 @@ import pytest
 from mmdet.engine.hooks import PipelineSwitchHook, YOLOXModeSwitchHook
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
+from mmengine.runner import Runner
+from PIL import Image
 
 from pcka_mmdet.configuration.schedule import training_iterations
 from pcka_mmdet.demo.config import move_data_root
@@ -211,6 +213,41 @@ def test_the_parts_of_a_repeated_concatenation_are_not_extra_images(config, fold
         assert len(labelled) == 3 * 16
         names = {Path(extra[place]["data_samples"].img_path).parent for place in range(len(extra))}
         assert names == {folder}
+
+
+def test_labelled_images_in_vocs_format(config, folder, digit_scenes, tmp_path):
+    """As in MMDetection's config of VOC, read by workers that stay over two epochs."""
+    root = tmp_path / "VOC2007"
+    for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / part).mkdir(parents=True)
+    (root / "ImageSets/Main/trainval.txt").write_text("000\n001\n002\n003\n")
+    for number, image in enumerate(sorted(digit_scenes.glob("train/*.png"))[:4]):
+        Image.open(image).save(root / f"JPEGImages/{number:03d}.jpg")
+        box = "<bndbox><xmin>10</xmin><ymin>20</ymin><xmax>60</xmax><ymax>70</ymax></bndbox>"
+        objects = f"<object><name>dog</name><difficult>0</difficult>{box}</object>"
+        size = "<size><width>128</width><height>128</height><depth>3</depth></size>"
+        (root / f"Annotations/{number:03d}.xml").write_text(f"<annotation>{size}{objects}</annotation>")
+    inner = config.train_dataloader.dataset
+    voc = dict(type="VOCDataset", data_root=f"{tmp_path}/", ann_file="VOC2007/ImageSets/Main/trainval.txt")
+    voc |= dict(data_prefix=dict(sub_data_root="VOC2007/"), pipeline=inner.pipeline)
+    config.train_dataloader.dataset = dict(type="RepeatDataset", times=2, dataset=voc)
+    config.train_dataloader.update(num_workers=1, persistent_workers=True)
+    names = ["cat", "dog", "car", "bus", "person", "cow", "horse", "boat", "bird", "chair"]
+    extra = add_extra_images(config, write_boxes(folder, digit_scenes, names))
+    assert all("background there" in doubt for doubt in extra.doubts)
+    init_default_scope("mmdet")
+    loader = Runner.build_dataloader(config.train_dataloader)
+    for epoch in range(2):
+        loader.sampler.set_epoch(epoch)
+        batches = list(loader)
+        assert len(batches) == 2
+        for batch in batches:
+            samples = batch["data_samples"]
+            kinds = [Path(sample.img_path).suffix for sample in samples]
+            assert kinds == [".jpg", ".jpg", ".png", ".png"]
+            classes = loader.dataset.metainfo["classes"]
+            named = [{classes[label] for label in sample.gt_instances.labels} for sample in samples]
+            assert named[0] == named[1] == {"dog"} and named[2] | named[3] <= set(names)
 
 
 def test_boxes_need_no_area_and_no_iscrowd(config, folder, digit_scenes):

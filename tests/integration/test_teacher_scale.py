@@ -1,5 +1,6 @@
 """A training whose teacher sees larger images."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from mmengine.config import Config
 
 from pcka_mmdet import distill
 from pcka_mmdet.demo.config import move_data_root
+from pcka_mmdet.engine.checks.teacher_check import _evaluation
+from pcka_mmdet.engine.neck_maps import maps_of_image
+from pcka_mmdet.engine.plan import build_untrained, count_memory
+from pcka_mmdet.engine.recipe import distillation_config
 from tests.integration.conftest import last_log
 
 
@@ -33,12 +38,46 @@ def test_the_student_trains_and_is_tested_at_its_size(student, tmp_path):
     log = last_log(tmp_path / "scaled")
     assert re.search(r"\| s8 +\| head 0, 8x8 +\| head 1 +\|", log)  # 64 pixels of the student, 128 of the teacher
     assert "similarity.cka: " in log
+    records = [json.loads(line) for line in max((tmp_path / "scaled").glob("*/vis_data/scalars.json")).open()]
+    measured = {key for record in records for key in record if key.startswith("similarity.cka_s")}
+    assert {"similarity.cka_s8", "similarity.cka_s16", "similarity.cka_s32"} <= measured
+    assert "similarity.cka_s8_teacher_s4" in measured and "similarity.cka_s8_teacher_s64" not in measured
     for name in ("student_config.py", "both-heads_teacher_student.py"):
         config = Config.fromfile(tmp_path / "scaled" / name)
         assert config.train_dataloader.dataset.pipeline[2].scale == (64, 64)
     weights = torch.load(done.last.checkpoint, weights_only=True)["state_dict"]
     plain = distill(student, "configs/demo/teacher.py", "random", tmp_path / "plain")
     assert weights.keys() == torch.load(plain.last.checkpoint, weights_only=True)["state_dict"].keys()
+
+
+def test_maps_of_an_image_are_those_of_each_sides_size(student, digit_scenes):
+    config, _ = distillation_config(
+        str(student), "configs/demo/teacher.py", "random", options={"model.teacher_scale": 2}
+    )
+    levels = maps_of_image(config, {}, next(digit_scenes.glob("val/*.png")))
+    assert {name: maps["teacher"].shape[2:] for name, maps in levels.items()} == {
+        "s8": (8, 8),
+        "s16": (4, 4),
+        "s32": (2, 2),
+    }
+
+
+def test_the_teacher_is_evaluated_at_its_size(student, tmp_path):
+    config, _ = distillation_config(
+        str(student), "configs/demo/teacher.py", "random", options={"model.teacher_scale": 2}
+    )
+    config.work_dir = str(tmp_path)
+    evaluation = _evaluation(config, None, config.model.teacher, "bbox_mAP")
+    assert evaluation.val_dataloader.dataset.pipeline[1].scale == (128, 128)
+    assert config.val_dataloader.dataset.pipeline[1].scale == (64, 64)
+
+
+def test_a_plan_is_refused(student):
+    config, _ = distillation_config(
+        str(student), "configs/demo/teacher.py", "random", options={"model.teacher_scale": 2}
+    )
+    with pytest.raises(ValueError, match="plan knows only teachers of the student's image size: set model.teacher_sca"):
+        count_memory(build_untrained(config), config, (64, 64))
 
 
 @pytest.mark.full  # two processes; the test before has all that they do
