@@ -12,9 +12,11 @@ from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.atomic_write import atomic_write
 from pcka_mmdet.configuration.data_set import innermost, known_classes
-from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill, student_model
+from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill, student_model, teachers_of
 from pcka_mmdet.configuration.images import ImageSet, read_images
 from pcka_mmdet.configuration.nested import last_name, walk
+from pcka_mmdet.models.distillers.terms import read_entries
+from pcka_mmdet.models.recipes import losses_of
 
 from .checks.annotations import DataSet, data_sets, label_order
 
@@ -23,6 +25,9 @@ IGNORE_FROM = 0.5
 
 IGNORING = ("MaxIoUAssigner", "ApproxMaxIoUAssigner", "ATSSAssigner")
 """MMDetection's assigners that ignore anchors in ignored boxes, by `ignore_iof_thr`."""
+
+READ_WITHOUT_LABELS = ("neck", "backbone", "head")
+"""Sources of a student that images without labels reach."""
 
 SAMPLERS = ("DefaultSampler", "InfiniteSampler")
 """Samplers whose order `ExtraImagesSampler` can replace."""
@@ -72,6 +77,8 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
             f"{images.source!r} has no boxes, so it is for a distillation alone: give --teacher, or label the images "
             "first by pcka-mmdet pseudo-label"
         )
+    if not has_boxes:
+        doubts += _refuse_unread(config, images)
     doubts += of_classes
     without = sum(not box.get("segmentation") for box in content["annotations"])
     if without and any(key == "with_mask" and value for key, value in walk(loader.dataset)):
@@ -98,6 +105,18 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
         f"{what} ({images.source})"
     )
     return Extra([note], doubts)
+
+
+def _refuse_unread(config: Config, images: ImageSet) -> list[str]:
+    """Refuse images without labels if no loss reads them. Losses that do not are a doubt, if others do."""
+    entries = read_entries(losses_of(config.model), len(teachers_of(config.model)))
+    unread = sorted({entry.given for entry in entries.values() if entry.sources.student not in READ_WITHOUT_LABELS})
+    if unread and len(unread) == len(entries):
+        raise ValueError(
+            f"{images.source!r} has no boxes, and the losses {unread} read labelled images alone, as a RoI head and a "
+            "decoder do: label the images first by pcka-mmdet pseudo-label, or give --recipe maps"
+        )
+    return [f"the losses {unread} read labelled images alone"] if unread else []
 
 
 def _content(images: ImageSet, classes: Sequence[str]) -> tuple[dict, list[str]]:

@@ -15,6 +15,7 @@ from pcka_mmdet.models.heads import difference_of_heads, reader_of, without_advi
 from pcka_mmdet.models.levels import pair_levels, source_levels
 from pcka_mmdet.models.losses.prediction_loss import problem_of_student, problem_of_teacher
 from pcka_mmdet.models.losses.query_loss import problem_of_queries
+from pcka_mmdet.models.losses.roi_head_loss import problem_of_roi_head
 from pcka_mmdet.models.recipes import HEAD_RECIPES, RECIPES, recipe_settings
 from pcka_mmdet.models.sources import dense_head, num_classes
 
@@ -91,6 +92,8 @@ def distillation_config(
         teacher_model = build_detector(model_config(config.model.teacher), plain_norms=True)
         check_classes_of_weights(teacher_model, config.model.teacher_ckpt)
         common = common_classes(student_model, teacher_model, (known_classes(config), _known_classes(teacher_config)))
+        if recipe == "predictions" and common.pairs == []:
+            raise ValueError(f"--recipe predictions compares common classes, and there are none: {common.words}")
     lacks_neck = recipe is None and not (_has_neck(student_model) and _has_neck(teacher_model))
     if recipe is None:
         scale = config.model.get("teacher_scale", 1)
@@ -179,10 +182,13 @@ def suitable_recipe(
     if common.pairs == []:
         return Choice("maps", common.words)
     problem = problem_of_teacher(teacher) or problem_of_student(student)
+    learns = "the student's head learns the teacher's boxes"
+    if getattr(student, "roi_head", None) is not None and (of_roi_head := problem_of_roi_head(student, "student")):
+        learns = f"the student's RPN learns the teacher's boxes, and its RoI head does not: {of_roi_head}"
     if common.pairs:
         if problem:
             return Choice("maps", f"{common.words}; {problem}")
-        return Choice("predictions", f"the student's head learns the teacher's boxes; {common.words}")
+        return Choice("predictions", f"{learns}; {common.words}")
     if not problem_of_queries(student, teacher):
         return Choice("queries", f"both are a {type(student).__name__}, and the student decodes the teacher's queries")
     try:
@@ -193,7 +199,7 @@ def suitable_recipe(
     if not difference and reader_of(dense_head(teacher)).gradients_of_one_scale:
         return Choice("both-heads", "both dense heads have the same classes, anchors and box coder")
     if difference and not problem:
-        return Choice("predictions", f"the student's head learns the teacher's boxes, since {difference}")
+        return Choice("predictions", f"{learns}, since {difference}")
     try:
         family = reader_of(dense_head(teacher)).family
     except ValueError as error:

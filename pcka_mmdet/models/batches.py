@@ -41,7 +41,10 @@ def of_both_sides(
     if scale == 1:
         return (images, samples), (images, samples)
     images = pad_to_multiple(images, divisor * scale, pad_value)
-    return (images, samples), reduced(images, samples, scale)
+    of_teacher = samples and [sample.clone() for sample in samples]
+    for sample in of_teacher or ():
+        sample.set_metainfo(dict(batch_input_shape=tuple(images.shape[2:])))
+    return (images, of_teacher), reduced(images, samples, scale)
 
 
 def reduced(images: Tensor, samples: list[BaseDataElement] | None, scale: int) -> Sided:

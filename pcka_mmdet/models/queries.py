@@ -39,9 +39,22 @@ def has_queries(detector: nn.Module) -> bool:
     return all(getattr(detector, part, None) is not None for part in ("encoder", "decoder"))
 
 
-def scores_by_sigmoid(detector: nn.Module) -> bool:
-    """Whether a DETR scores each class on its own; the first ones have a softmax, with the background."""
-    return detector.bbox_head.loss_cls.use_sigmoid
+def problem_of_decoder(detector: nn.Module, side: str, learns: bool = False) -> str | None:
+    """Why the outputs of a DETR's queries are not known; `None` if they are. `side` is `student` or `teacher`.
+
+    Args:
+        detector: The detector.
+        side: For the message.
+        learns: Whether its own queries are to be told from others, or other queries are to be decoded.
+    """
+    kind = type(detector).__name__
+    if getattr(detector, "language_model", None) is not None:
+        return f"the {side}, a {kind}, scores words of a text"
+    if learns and hasattr(detector, "cache_dict"):
+        return f"the {side}, a {kind}, keeps what it knows of its queries between encoder and head"
+    if not detector.bbox_head.loss_cls.use_sigmoid:
+        return f"the {side}, a {kind}, scores classes by a softmax"
+    return None
 
 
 class DecoderInputs:

@@ -70,7 +70,7 @@ def dense_head(detector: nn.Module) -> nn.Module:
     if has_queries(detector):
         raise ValueError(
             f"the head of {name} works on queries, which have no levels to pair: use a loss on the neck maps, such as "
-            "pcka_mmdet.PCKALoss"
+            "pcka_mmdet.PCKALoss, or pcka_mmdet.PredictionLoss with source='decoder'"
         )
     return head
 

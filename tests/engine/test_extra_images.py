@@ -113,6 +113,16 @@ def test_images_without_labels_are_marked(config, folder, tmp_path):
     assert "without labels" in add_extra_images(again, f"{tmp_path / 'list.json'}:{folder}").notes[0]
 
 
+def test_images_without_labels_that_no_loss_reads(config, folder, tmp_path):
+    made = distilled(config, tmp_path)
+    losses = dict(boxes=dict(type="pcka_mmdet.PredictionLoss", source="decoder"), q=dict(type="pcka_mmdet.QueryLoss"))
+    made.model.distiller.losses = losses
+    with pytest.raises(ValueError, match=r"and the losses \['boxes', 'q'\] read labelled images alone, as a RoI head"):
+        add_extra_images(made, str(folder))
+    made.model.distiller.losses.maps = dict(type="pcka_mmdet.MimicLoss")
+    assert add_extra_images(made, str(folder)).doubts == ["the losses ['boxes', 'q'] read labelled images alone"]
+
+
 def test_classes_are_matched_by_name(config, folder, digit_scenes):
     source = write_boxes(folder, digit_scenes, ["3", "horse", "1"])
     extra = add_extra_images(config, source)

@@ -13,9 +13,12 @@ from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.cfg_options import apply_common
 from pcka_mmdet.engine.recipe import distillation_config, suitable_recipe
+from pcka_mmdet.models.losses.prediction_loss import problem_of_teacher
+from pcka_mmdet.models.losses.query_loss import problem_of_queries
 from pcka_mmdet.models.recipes import RECIPES, write_out_recipe
 from pcka_mmdet.models.teacher.images import Normalisation
 from tests.detectors import atss, build, faster_rcnn, fcos, reppoints, retinanet, rtmdet, yolox
+from tests.detr import deformable_detr
 
 STUDENT, TEACHER = (
     "mmdet::yolo/yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py",
@@ -87,6 +90,9 @@ RETINANET = "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py"
 
 DINO = "mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py"
 
+DDQ = "mmdet::ddq/ddq-detr-4scale_r50_8xb2-12e_coco.py"
+DOUBLE_HEAD = "mmdet::double_heads/dh-faster-rcnn_r50_fpn_1x_coco.py"
+
 QUERIES = "works on queries, which have no levels to pair$"
 """Only the reason: an error would advise a loss that the recipe does not have."""
 
@@ -134,6 +140,14 @@ def test_the_pair_chooses_the_recipe(student, teacher, choice):
         (RETINANET, "mmdet::detr/detr_r50_8xb2-150e_coco.py", f"maps: the head of DETR {QUERIES}", ["pcka"]),
         (DINO, RETINANET, f"predictions: .* since the head of DINO {QUERIES}", ["boxes"]),
         (DINO, DINO, "queries: both are a DINO", ["queries"]),
+        (DDQ, DDQ, "maps: ", ["pcka"]),
+        (RETINANET, DDQ, "predictions: ", ["boxes"]),
+        (
+            DOUBLE_HEAD,
+            RETINANET,
+            "predictions: the student's RPN learns the teacher's boxes, and its RoI head",
+            ["boxes"],
+        ),
     ],
 )
 def test_configs_of_pairs(student, teacher, choice, losses):
@@ -189,6 +203,8 @@ def test_no_common_class(cells):
     options = {"model.bbox_head.num_classes": 1, "train_dataloader.dataset.metainfo.classes": ("cat",)}
     choice = distillation_config(RETINANET, cells, "teacher.pth", options=options)[1]
     assert choice == "recipe maps: the student's classes are cat, the teacher's RBC, WBC, Platelets"
+    with pytest.raises(ValueError, match="--recipe predictions compares common classes, and there are none: the stud"):
+        distillation_config(RETINANET, cells, "teacher.pth", "predictions", options)
 
 
 def test_classes_of_joined_data_sets(cells):
@@ -344,3 +360,12 @@ def test_the_students_own_preprocessor_wins_over_the_configs(tmp_path):
     assert student_config(config).model.data_preprocessor.mean == [0.0] * 3
     model = Runner.from_cfg(Config(dict(config, experiment_name="default"))).model
     assert Normalisation.of(model.data_preprocessor).mean == (0.0, 0.0, 0.0)
+
+
+def test_detectors_that_read_a_text():
+    detector = build(deformable_detr())
+    detector.language_model = torch.nn.Identity()
+    said = "a DeformableDETR, scores words of a text"
+    assert suitable_recipe(build(retinanet()), detector).recipe == "maps"
+    assert problem_of_queries(detector, detector) == f"the student, {said}"
+    assert problem_of_teacher(detector) == f"the teacher, {said}"

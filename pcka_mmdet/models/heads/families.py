@@ -22,13 +22,20 @@ class AnchorReader(HeadReader):
         return super().placed(corners * torch.cat([sides, sides], 1) / strides[:, None], priors, strides)
 
     def assign(self, slots: Slots, image: int, found: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """By the overlap with the anchor: wholly from the assigner's `pos_iou_thr`, not at all below `neg_iou_thr`."""
+        """By the overlap with the anchor: wholly from the assigner's `pos_iou_thr`, not at all below `neg_iou_thr`.
+
+        Where it matches boxes of low overlap, the best anchors of a box fit wholly too. An anchor that fits several
+        boxes goes to that of the highest product of overlap and score.
+        """
         assigner = self.head.assigner
         low, high = assigner.neg_iou_thr, assigner.pos_iou_thr
         low = low[1] if isinstance(low, tuple) else low
-        overlaps = boxes.overlaps(slots.priors, found)
+        overlaps = boxes.overlaps(slots.priors, found) * (scores.amax(1) > 0)
         fits = ((overlaps - low) / max(high - low, 1e-6)).clamp(0, 1) if high > low else (overlaps >= high).to(overlaps)
-        return best_of(fits, scores)
+        if assigner.match_low_quality:
+            best = overlaps.amax(0)
+            fits = torch.where((overlaps == best) & (best >= max(assigner.min_pos_iou, 1e-6)), 1, fits)
+        return best_of(fits, scores, overlaps)
 
     @property
     def assigns(self) -> bool:
@@ -54,6 +61,9 @@ class PAAReader(AnchorReader):
     quality = "overlap"
     assigns = False  # it fits a mixture of two Gaussians to the losses of a step
 
+    def scores(self, slots: Slots) -> Tensor:
+        return super().scores(slots).sqrt()
+
 
 @reads("FCOSHead", refuses=("AutoAssignHead", "CondInstBboxHead"))
 class FCOSReader(HeadReader):
@@ -73,9 +83,8 @@ class FCOSReader(HeadReader):
         if self.head.center_sampling:
             off_centre = (points - (found[:, :2] + found[:, 2:]) / 2).abs()
             inside &= (off_centre < self.head.center_sample_radius * strides).all(-1)
-        ranges = constant(
-            tuple(side for one in self.head.regress_ranges for side in one), points.device, points.dtype
-        ).view(-1, 2)
+        of_levels = [self.head.regress_ranges[level] for level in slots.levels]
+        ranges = constant(tuple(side for one in of_levels for side in one), points.device, points.dtype).view(-1, 2)
         counts = constant(tuple(slots.counts), points.device, torch.long)
         low, high = ranges.repeat_interleave(counts, 0, output_size=len(points)).unbind(1)
         size = distances.amax(-1)

@@ -101,7 +101,8 @@ class HeadReader:
         corners = flat([self.corners(one.boxes) for one in read])
         logits, all_priors = flat([one.logits for one in read]), torch.cat(priors)
         quality = None if self.quality is None else flat([one.quality.unsqueeze(2) for one in read])[..., 0]
-        return Slots(logits, self.placed(corners, all_priors, strides), quality, all_priors, strides, counts)
+        indices = [level.index for level in levels]
+        return Slots(logits, self.placed(corners, all_priors, strides), quality, all_priors, strides, counts, indices)
 
     def corners(self, compared: Tensor) -> Tensor:
         """Corners `(B, A, 4, H, W)` relative to the point, in units of the stride, from `HeadOutputs.boxes`."""
@@ -129,7 +130,7 @@ class HeadReader:
             slots: The student's predictions, detached.
             image: Index of the image.
             found: Boxes `(N, 4)`.
-            scores: Their class scores `(N, C)`; boxes with 0 do not count.
+            scores: Their class scores `(N, C)`; boxes with 0 do not count, and to some assigners unsure ones neither.
 
         Returns:
             Index of the box `(M,)`, and how far the slot is to predict it, in [0, 1] `(M,)`: 0 for the background.

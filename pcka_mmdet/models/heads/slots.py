@@ -14,12 +14,15 @@ from torch import Tensor, nn
 from ..levels import Level
 from ..outputs import constant
 
+UNSURE = 0.1
+"""Score below which a box is unsure."""
+
 
 class Slots(NamedTuple):
     """Predictions at all slots.
 
     `logits` `(B, M, C)`; `boxes` `(B, M, 4)`; `quality` `(B, M)`: logits, or `None`; `priors` `(M, 4)`: anchors, or
-    points as boxes without an area; `strides` `(M,)`; `counts`: slots of each level.
+    points as boxes without an area; `strides` `(M,)`; `counts`: slots of each level; `levels`: indices of the levels.
     """
 
     logits: Tensor
@@ -28,6 +31,7 @@ class Slots(NamedTuple):
     priors: Tensor
     strides: Tensor
     counts: list[int]
+    levels: list[int]
 
     def points(self, offset: float = 0.0) -> Tensor:
         """The points, moved by a share of their stride, each with its stride twice, as MMDetection's: `(M, 4)`."""
@@ -58,18 +62,20 @@ def flat(levels: Sequence[Tensor]) -> Tensor:
     return torch.cat([level.permute(0, 3, 4, 1, 2).flatten(1, 3) for level in levels], 1)
 
 
-def best_of(fits: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+def best_of(fits: Tensor, scores: Tensor, overlaps: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The box that each slot is to predict: of those that it fits, that of the highest score.
 
     Args:
         fits: How far each slot is to predict each box, in [0, 1]: `(M, N)`.
         scores: Class scores of the boxes `(N, C)`.
+        overlaps: Of slots and boxes `(M, N)`; scores are multiplied by them.
 
     Returns:
         Index of the box `(M,)`, and how far, `(M,)`.
     """
     highest = scores.amax(1)
-    index = (fits * highest).argmax(1)
+    ranks = fits * highest
+    index = (ranks if overlaps is None else ranks * overlaps).argmax(1)
     return index, fits.gather(1, index[:, None])[:, 0] * (highest[index] > 0)
 
 
@@ -81,12 +87,12 @@ def by_assigner(
     Args:
         assigner: Of the student's head.
         found: Boxes `(N, 4)`.
-        scores: Their class scores `(N, C)`; boxes with 0 are left out.
+        scores: Their class scores `(N, C)`; unsure boxes are left out: they would take slots of sure ones.
         predicted: What the assigner reads of the student.
         arguments: What it takes between the student's predictions and the objects.
         options: What it takes besides.
     """
-    kept = scores.amax(1).nonzero()[:, 0]
+    kept = (scores.amax(1) >= UNSURE).nonzero()[:, 0]
     objects = InstanceData(bboxes=found[kept], labels=scores[kept].argmax(1))
     assigned = assigner.assign(predicted, *arguments, objects, **options).gt_inds  # from 1 on; 0 is the background
     if len(kept) == 0:

@@ -14,19 +14,16 @@ from torch import Tensor, nn
 from pcka_mmdet.registry import MODELS
 
 from ..heads import ON_MAPS, boxes, reader_of, without_advice
-from ..heads.slots import by_assigner
+from ..heads.slots import UNSURE, by_assigner
 from ..levels import Level, LevelPair
 from ..outputs import constant
-from ..queries import QueryOutputs, has_queries, in_pixels, scores_by_sigmoid
+from ..queries import QueryOutputs, has_queries, in_pixels, problem_of_decoder
 from ..sources import RoIOutputs, dense_head, num_classes, stages
-from ..teacher.predictions import Predictions
+from ..teacher.predictions import DETECTED_TWICE, Predictions, without_duplicates
 from ..teacher.teacher import Teacher
 from .head_loss import JointHeadLoss, Sums
 from .level_loss import Batch
 from .roi_head_loss import problem_of_roi_head
-
-LEAST = 0.1
-"""Score from which a box is for a query of a DETR, which predicts one box."""
 
 
 @MODELS.register_module()
@@ -42,9 +39,10 @@ class PredictionLoss(JointHeadLoss):
 
     With `source="roi_head"` the proposals of a two-stage student, after its own sampling, take the place of anchors: a
     proposal is to predict the box of the highest score that it overlaps by the assigner's `pos_iou_thr`. Class scores:
-    cross-entropy to the box's scores, what lacks to 1 is the background's; weighted by half the L1 distance. The
-    gradient there cannot be balanced. With `source="decoder"` the queries of a DETR do, in each layer of the decoder:
-    its assigner gives the boxes with a score of 0.1 at least to one query each.
+    cross-entropy to the box's scores, what lacks to 1 is the background's; weighted by half the L1 distance. The sum is
+    divided by the number of proposals. The gradient there cannot be balanced. With `source="decoder"` the queries of a
+    DETR do, in each layer of the decoder: its assigner gives the boxes with a score of 0.1 at least to one query each,
+    of other teachers without those that overlap a better one by more than 0.5.
 
     Args:
         loss_weight: Factor of the whole loss.
@@ -63,6 +61,8 @@ class PredictionLoss(JointHeadLoss):
         self, loss_weight: float = 1.0, box_weight: float = 1.0, classes: Sequence[tuple[int, int]] | None = None
     ):
         super().__init__(loss_weight, box_weight)
+        if classes is not None and not classes:
+            raise ValueError("PredictionLoss: classes is empty: leave it out, or name a common class as in [(0, 3)]")
         self.classes = classes and [tuple(pair) for pair in classes]
         self._knows_all = True  # whether the teacher knows all classes of the student
 
@@ -99,6 +99,8 @@ class PredictionLoss(JointHeadLoss):
         if self.pairs[0].stride is not None:
             return self.weighted([self._of_slots(student, teacher, batch)])
         if not self._reads_proposals:
+            if not has_queries(batch.teacher.detector):  # a decoder has no NMS
+                teacher = without_duplicates(teacher, teacher.boxes.shape[1], DETECTED_TWICE)
             return self.weighted([self._of_layer(layer, teacher, batch) for layer in student])
         heads = stages(batch.student.roi_head, "bbox_head")
         of_stages = enumerate(zip(heads, student, strict=True))
@@ -119,7 +121,7 @@ class PredictionLoss(JointHeadLoss):
         boxes_of, targets = _chosen(found, scores, index, fits)
         entropy, predicted = reader.class_entropy(slots, targets)
         if reader.family == "RPNHead" and not self._knows_all:
-            predicted = torch.where(targets > 0, predicted, 0)  # there may be an object of another class
+            predicted = torch.minimum(predicted, targets)  # there may be an object of another class
         return _sums(entropy, predicted, targets, slots.boxes, boxes_of)
 
     def _of_layer(self, outputs: QueryOutputs, teacher: Predictions, batch: Batch) -> Sums:
@@ -127,7 +129,7 @@ class PredictionLoss(JointHeadLoss):
         head, number = batch.student.bbox_head, batch.student.num_queries
         logits, places = (part[:, -number:] for part in outputs)  # denoising queries are first
         logits = self._common(logits, 0)
-        scores = teacher.scores * (teacher.scores.amax(2, keepdim=True) >= LEAST)
+        scores = teacher.scores * (teacher.scores.amax(2, keepdim=True) >= UNSURE)
         corners, assigned = [], []
         for image, sample in enumerate(batch.samples[: len(logits)]):
             height, width = sample.img_shape[:2]
@@ -159,14 +161,13 @@ class PredictionLoss(JointHeadLoss):
             classes = nothing.index_copy(1, self._indices(0, common.device), common)
         target = torch.cat([classes, 1 - classes.sum(1, keepdim=True)], 1)
         weight = (outputs.cls_score.detach().softmax(1) - target).abs().sum(1) / 2
-        if not self._knows_all:  # what the teacher does not find may be an object of another class
-            weight = weight * (score > 0)
+        if not self._knows_all:  # what the teacher is not sure of may be an object of another class
+            weight = weight * score
         entropy = F.cross_entropy(outputs.cls_score, target, reduction="none")
         codes = boxes.codes_of_class(outputs.bbox_pred, classes.argmax(1))
         difference = boxes.difference(boxes.decode(head.bbox_coder, codes, proposals), found[rows, best])
-        return Sums(
-            (entropy * weight).sum(), (difference * score).sum(), score.sum(), weight.sum(), score.new_tensor(len(rows))
-        )
+        number = torch.ones_like(score).sum()
+        return Sums((entropy * weight).sum(), (difference * score).sum(), number, weight.sum(), number)
 
     def _common(self, scores: Tensor, side: int) -> Tensor:
         """The scores `(..., C)` of the common classes. `side` is 0 for the student's, 1 for the teacher's."""
@@ -182,7 +183,7 @@ class PredictionLoss(JointHeadLoss):
 def problem_of_student(student: nn.Module) -> str | None:
     """Why a detector's dense head or queries cannot learn a teacher's boxes; `None` if they can."""
     if has_queries(student):
-        return _problem_of_queries(student, "student")
+        return problem_of_decoder(student, "student", learns=True)
     try:
         reader = reader_of(dense_head(student))
     except ValueError as error:
@@ -193,17 +194,12 @@ def problem_of_student(student: nn.Module) -> str | None:
 def problem_of_teacher(teacher: nn.Module) -> str | None:
     """Why it is not known what a detector finds; `None` if it is."""
     if has_queries(teacher):
-        return _problem_of_queries(teacher, "teacher")
+        return problem_of_decoder(teacher, "teacher")
     try:
         reader_of(dense_head(teacher))
     except ValueError as error:
         return without_advice(error)
     return problem_of_roi_head(teacher) if getattr(teacher, "roi_head", None) else None
-
-
-def _problem_of_queries(detector: nn.Module, side: str) -> str | None:
-    kind = type(detector).__name__
-    return None if scores_by_sigmoid(detector) else f"the {side}, a {kind}, scores classes by a softmax"
 
 
 def _chosen(found: Tensor, scores: Tensor, index: Tensor, fits: Tensor) -> tuple[Tensor, Tensor]:

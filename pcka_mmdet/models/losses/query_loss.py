@@ -9,7 +9,7 @@ from pcka_mmdet.registry import MODELS
 from ..heads import HeadOutputs, HeadReader
 from ..levels import Level, LevelPair
 from ..outputs import zero_of
-from ..queries import Queries, QueryOutputs, has_queries, in_pixels, scores_by_sigmoid
+from ..queries import Queries, QueryOutputs, has_queries, in_pixels, problem_of_decoder
 from ..teacher.teacher import Teacher
 from .head_loss import JointHeadLoss, compare
 from .level_loss import Batch
@@ -91,5 +91,5 @@ def problem_of_queries(student: nn.Module, teacher: nn.Module) -> str | None:
     classes = {side: one.bbox_head.cls_out_channels for side, one in sides.items()}
     if len(set(classes.values())) > 1:
         return f"the heads score {' and '.join(map(str, classes.values()))} classes, and it needs the same ones"
-    softmax = [side for side, one in sides.items() if not scores_by_sigmoid(one)]
-    return f"the class scores of the {' and the '.join(softmax)} are by a softmax" if softmax else None
+    problems = [problem_of_decoder(one, side, learns=True) for side, one in sides.items()]
+    return next(filter(None, problems), None)

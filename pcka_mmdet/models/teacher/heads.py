@@ -180,12 +180,13 @@ class FrozenHeads:
             record: The sources.
             sizes: Height and width of each image in pixels, without padding.
         """
+        most = predictions.most_boxes(self.detector)
         if has_queries(self.detector):
-            return predictions.of_queries(record["queries"][-1], sizes)
+            return predictions.of_queries(record["queries"][-1], sizes, most)
         if getattr(self.detector, "roi_head", None) is None:
-            return predictions.of_head(self.dense_head, record["head"], self._neck_levels)
-        outputs = self.own_proposals(record["neck"], sizes, 3 * predictions.MOST, record["head"])[-1]
-        return predictions.of_roi_head(self._stages[-1][1].bbox_coder, outputs, len(sizes))
+            return predictions.of_head(self.dense_head, record["head"], self._neck_levels, most)
+        outputs = self.own_proposals(record["neck"], sizes, 3 * most, record["head"])[-1]
+        return predictions.of_roi_head(self._stages[-1][1].bbox_coder, outputs, len(sizes), most)
 
     def try_roi_head(self) -> None:
         """Run the RoI head on maps of zeros; raises what it raises."""

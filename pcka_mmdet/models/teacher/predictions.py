@@ -15,10 +15,13 @@ from ..queries import QueryOutputs, in_pixels
 from ..sources import RoIOutputs
 
 MOST = 100
-"""Boxes of an image: those with the highest scores."""
+"""Boxes of an image: those with the highest scores. More if the teacher detects more, by its `max_per_img`."""
 
 DUPLICATE = 0.7
 """Overlap with a box of a higher score from which a box is a duplicate."""
+
+DETECTED_TWICE = 0.5
+"""The same for a student without NMS."""
 
 
 class Predictions(NamedTuple):
@@ -28,27 +31,38 @@ class Predictions(NamedTuple):
     scores: Tensor
 
 
-def of_head(head: nn.Module, outputs: Sequence[Sequence[Tensor]], levels: Sequence[Level]) -> Predictions:
+def most_boxes(detector: nn.Module) -> int:
+    """Boxes of an image that are taken of a teacher."""
+    config = getattr(detector, "test_cfg", None) or {}
+    return max(MOST, (config.get("rcnn") or config).get("max_per_img", MOST))
+
+
+def of_head(
+    head: nn.Module, outputs: Sequence[Sequence[Tensor]], levels: Sequence[Level], most: int = MOST
+) -> Predictions:
     """The predictions of a dense head, from its raw outputs by level."""
     reader = reader_of(head)
     slots = reader.slots(outputs, levels)
-    return _without_duplicates(_best(Predictions(slots.boxes, reader.scores(slots)), 3 * MOST))
+    parts = zip(slots.boxes.split(slots.counts, 1), reader.scores(slots).split(slots.counts, 1), strict=True)
+    by_level = [without_duplicates(_best(Predictions(*part), 3 * most), 3 * most) for part in parts]
+    every = Predictions(*(torch.cat(parts, 1) for parts in zip(*by_level, strict=True)))
+    return without_duplicates(_best(every, 3 * most), most)
 
 
-def of_roi_head(coder: Any, outputs: RoIOutputs, images: int) -> Predictions:
+def of_roi_head(coder: Any, outputs: RoIOutputs, images: int, most: int = MOST) -> Predictions:
     """The predictions of the last stage of a RoI head. `coder` is that of its boxes."""
     scores = outputs.cls_score.softmax(1)[:, :-1]
     found = boxes.decode(coder, boxes.codes_of_class(outputs.bbox_pred, scores.argmax(1)), outputs.rois[:, 1:])
     # the proposals of all images have the same number at most: those of others have no score
     own = outputs.rois[:, 0] == torch.arange(images, device=scores.device)[:, None]  # (B, R)
     every = Predictions(found.expand(images, -1, -1), scores * own[..., None])
-    return _without_duplicates(_best(every, 3 * MOST))
+    return without_duplicates(_best(every, 3 * most), most)
 
 
-def of_queries(outputs: QueryOutputs, sizes: Sequence[tuple[int, int]]) -> Predictions:
+def of_queries(outputs: QueryOutputs, sizes: Sequence[tuple[int, int]], most: int = MOST) -> Predictions:
     """The predictions of a DETR's last layer; `sizes` are height and width of the images without padding."""
     corners = torch.stack([in_pixels(*of_image) for of_image in zip(outputs.boxes, sizes, strict=True)])
-    return _best(Predictions(corners, outputs.logits.sigmoid()), MOST)
+    return _best(Predictions(corners, outputs.logits.sigmoid()), most)
 
 
 def _best(found: Predictions, most: int) -> Predictions:
@@ -58,10 +72,16 @@ def _best(found: Predictions, most: int) -> Predictions:
     return Predictions(*(part.gather(1, places.expand(-1, -1, part.shape[2])) for part in found))
 
 
-def _without_duplicates(found: Predictions) -> Predictions:
-    """Without boxes that overlap one of a higher score, whether that one is a duplicate itself or not.
+def without_duplicates(found: Predictions, most: int, overlap: float = DUPLICATE) -> Predictions:
+    """Boxes without those that overlap one of a higher score, whether that one is a duplicate itself or not.
 
     This is Fast NMS (Bolya et al. 2019, "YOLACT"), for all classes together: the host does not wait for the device.
+
+    Args:
+        found: The boxes.
+        most: Number of boxes to keep.
+        overlap: Overlap above which a box is a duplicate.
     """
+    found = _best(found, found.boxes.shape[1])
     with_better = boxes.overlaps(found.boxes, found.boxes).triu(1).amax(1)
-    return _best(found._replace(scores=found.scores * (with_better <= DUPLICATE)[..., None]), MOST)
+    return _best(found._replace(scores=found.scores * (with_better <= overlap)[..., None]), most)

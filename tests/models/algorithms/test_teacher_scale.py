@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmdet.structures.bbox import HorizontalBoxes
 
-from pcka_mmdet.models.batches import reduced
+from pcka_mmdet.models.batches import of_both_sides, reduced
 from pcka_mmdet.models.levels import neck_levels, source_levels
 from tests.detectors import build, distillation, faster_rcnn, fcos, raw_batch, retinanet, rtmdet, step
 from tests.detr import deformable_detr
@@ -120,6 +120,18 @@ def test_the_teachers_boxes_are_in_the_students_pixels(teacher):
     torch.testing.assert_close(model.distiller.all_terms[0].loss(student[0], halves, sides), found_large)
     same(**data, mode="loss")
     torch.testing.assert_close(found[-1].boxes, record.boxes)
+
+
+def test_the_teacher_tells_images_from_the_padding_of_both():
+    """A DETR reads it: images of 200 pixels in a batch of 224 are padded to 256 for both sides."""
+    model = model_of(MAPS)
+    data = batch(model, (200, 200), (224, 224))
+    (images, samples), (small, small_samples) = of_both_sides(data["inputs"], data["data_samples"], 2, 64, 0.0)
+    assert images.shape[2:] == (256, 256) and small.shape[2:] == (128, 128)
+    assert {sample.batch_input_shape for sample in samples} == {(256, 256)}
+    assert {sample.batch_input_shape for sample in small_samples} == {(128, 128)}
+    assert {sample.batch_input_shape for sample in data["data_samples"]} == {(224, 224)}
+    assert [sample.img_shape[:2] for sample in samples] == [(200, 200), (224, 224)]
 
 
 def test_odd_sizes_are_padded_for_both_sides():

@@ -87,17 +87,50 @@ FOUND = torch.tensor([[4.0, 6.0, 40.0, 44.0], [70.0, 64.0, 86.0, 82.0], [30.0, 9
 SCORES = torch.tensor([[0.9, 0.1], [0.2, 0.6], [0.0, 0.0]])
 
 
+def naive_assignment(priors: list, found: list, scores: list[float]) -> list[tuple[int, float]]:
+    """The box of each anchor of a RetinaNet, and how far it is to predict it: a loop."""
+    overlaps = [[iou(prior, box) * (score > 0) for box, score in zip(found, scores, strict=True)] for prior in priors]
+    best = [max(of_box) for of_box in zip(*overlaps, strict=True)]
+    chosen = []
+    for of_anchor in overlaps:
+        fits = [min(max((overlap - 0.4) / 0.1, 0), 1) for overlap in of_anchor]
+        fits = [1.0 if 0 < most < overlap + 1e-7 else fit for most, overlap, fit in zip(best, of_anchor, fits)]
+        ranks = [fit * overlap * score for fit, overlap, score in zip(fits, of_anchor, scores, strict=True)]
+        index = ranks.index(max(ranks))
+        chosen.append((index, fits[index] if ranks[index] > 0 else 0.0))
+    return chosen
+
+
 def test_an_anchor_is_to_predict_the_boxes_that_it_overlaps():
     _, reader, _, slots = slots_of(build(retinanet()))
     index, fits = reader.assign(slots, 0, FOUND, SCORES)
-    for prior, i, fit in zip(slots.priors.tolist(), index.tolist(), fits.tolist(), strict=True):
-        of_boxes = [min(max((iou(prior, box) - 0.4) / 0.1, 0), 1) for box in FOUND.tolist()[:2]]
-        ranked = [by * score for by, score in zip(of_boxes, (0.9, 0.6), strict=True)]
-        if max(ranked) > 0:
-            assert i == ranked.index(max(ranked)) and fit == pytest.approx(of_boxes[i], abs=1e-4)
-        else:
-            assert fit == 0
+    wanted = naive_assignment(slots.priors.tolist(), FOUND.tolist(), SCORES.amax(1).tolist())
+    for (box, fit), i, found_fit in zip(wanted, index.tolist(), fits.tolist(), strict=True):
+        assert found_fit == pytest.approx(fit, abs=1e-4) and (i == box or fit == 0)
     assert (fits == 1).sum() > 0 and (fits == 0).sum() > 0
+
+
+@pytest.mark.parametrize("low_quality", [True, False])
+def test_anchors_fit_wholly_where_mmdetections_assigner_says_so(low_quality):
+    """Small objects have anchors of low overlap alone."""
+    head, reader, _, slots = slots_of(build(retinanet()))
+    head.assigner.match_low_quality = low_quality
+    found = torch.tensor([[3.0, 5, 11, 12], [40, 33, 52, 45], [60, 60, 84, 88], [90, 10, 125, 60]])
+    index, fits = reader.assign(slots, 0, found, torch.full((4, 1), 0.7))
+    objects = InstanceData(bboxes=found, labels=torch.zeros(4, dtype=torch.long))
+    assigned = head.assigner.assign(InstanceData(priors=slots.priors), objects).gt_inds
+    assert torch.equal(fits == 1, assigned > 0) and torch.equal(index[fits == 1], assigned[assigned > 0] - 1)
+    assert (1 in assigned) == low_quality
+
+
+def test_an_anchor_of_two_boxes_goes_to_that_of_the_higher_overlap():
+    """And not to that of the higher score; a box that the teacher is not sure of takes none from another."""
+    _, reader, _, slots = slots_of(build(retinanet()))
+    exact = slots.priors[300]
+    beside = torch.cat([exact[:2], exact[:2] + 1.3 * (exact[2:] - exact[:2])])  # their overlap is 0.59
+    for score, box in ((0.6, 0), (0.05, 1)):
+        index, fits = reader.assign(slots, 0, torch.stack([exact, beside]), torch.tensor([[score], [0.9]]))
+        assert (index[300], fits[300]) == (box, 1)
 
 
 def iou(first, second) -> float:
@@ -154,6 +187,14 @@ def test_the_highest_score_counts_among_boxes_that_fit():
     fits = torch.tensor([[1.0, 1.0, 0.5], [0.0, 0.4, 1.0], [0.0, 0.0, 0.0]])
     index, best = best_of(fits, torch.tensor([[0.2, 0.1], [0.1, 0.8], [0.3, 0.4]]))
     assert index.tolist()[:2] == [1, 2] and best.tolist() == [1.0, 1.0, 0.0]
+
+
+def test_paa_ranks_by_the_root_of_class_score_times_overlap():
+    config = atss()
+    config["bbox_head"]["type"] = "PAAHead"
+    _, reader, _, slots = slots_of(build(config))
+    wanted = (slots.logits.sigmoid() * slots.quality.sigmoid()[..., None]).sqrt()
+    torch.testing.assert_close(reader.scores(slots), wanted)
 
 
 def test_overlaps_are_those_of_mmdetection():

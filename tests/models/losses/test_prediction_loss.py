@@ -9,6 +9,8 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 from pcka_mmdet.models.heads import reader_of
+from pcka_mmdet.models.levels import source_levels
+from pcka_mmdet.models.losses.head_loss import Sums
 from pcka_mmdet.models.losses.level_loss import Batch
 from pcka_mmdet.models.queries import QueryOutputs
 from pcka_mmdet.models.sources import RoIOutputs
@@ -30,7 +32,7 @@ from tests.detectors import (
     yolox,
 )
 from tests.detr import KINDS, deformable_detr
-from tests.models.heads.test_slots import iou, slots_of
+from tests.models.heads.test_slots import iou, naive_assignment, slots_of
 
 
 @pytest.fixture(autouse=True)
@@ -88,11 +90,9 @@ def test_the_loss_is_that_of_a_loop_over_anchors():
     value = term.loss(outputs, Predictions(found, scores), Batch(None, (128, 128), model.student, model._teacher))
     total = weights = 0.0
     for b in range(2):
-        for m, prior in enumerate(slots.priors.tolist()):
-            fits = [min(max((iou(prior, box) - 0.4) / 0.1, 0), 1) for box in found[b].tolist()]
-            ranked = [fit * one.max().item() for fit, one in zip(fits, scores[b], strict=True)]
-            best = ranked.index(max(ranked))
-            target = scores[b, best].double() * (fits[best] if ranked[best] > 0 else 0)
+        chosen = naive_assignment(slots.priors.tolist(), found[b].tolist(), scores[b].amax(1).tolist())
+        for m, (best, fit) in enumerate(chosen):
+            target = scores[b, best].double() * fit
             logits = slots.logits[b, m].double()
             p = logits.sigmoid()
             total += ((p - target).abs() * -(target * p.log() + (1 - target) * (1 - p).log())).sum().item()
@@ -212,7 +212,7 @@ def test_the_loss_of_proposals_is_that_of_a_loop():
     )
     scores = torch.tensor([[[0.5, 0.1], [0.2, 0.6]], [[0.9, 0.4], [0.0, 0.0]]])
     value = term.loss([outputs], Predictions(found, scores), Batch(None, (128, 128), model.student, model._teacher))
-    coder, total, weights = model.student.roi_head.bbox_head.bbox_coder, 0.0, 0.0
+    coder, total = model.student.roi_head.bbox_head.bbox_coder, 0.0
     for roi, logits, codes in zip(rois, outputs.cls_score.double(), outputs.bbox_pred, strict=True):
         b = int(roi[0])
         fitting = [
@@ -225,8 +225,7 @@ def test_the_loss_of_proposals_is_that_of_a_loop():
         kind = int(target[:2].argmax())
         box = coder.decode(roi[None, 1:], codes[None, 4 * kind : 4 * kind + 4])[0]
         total += 2 * (1 - giou(box.tolist(), found[b, best].tolist())) * score
-        weights += score
-    assert value.item() == pytest.approx(total / max(weights, 1), rel=1e-4)
+    assert value.item() == pytest.approx(total / len(rois), rel=1e-4)
 
 
 def test_duplicates_have_no_score():
@@ -234,7 +233,7 @@ def test_duplicates_have_no_score():
     corners = torch.rand(2, 40, 2, generator=generator) * 30
     found = torch.cat([corners, corners + 20 + 5 * torch.rand(2, 40, 2, generator=generator)], 2)
     scores = torch.rand(2, 40, 3, generator=generator)
-    kept = predictions._without_duplicates(predictions._best(Predictions(found, scores), 40))
+    kept = predictions.without_duplicates(Predictions(found, scores), 40)
     for b in range(2):
         order = scores[b].amax(1).argsort(descending=True).tolist()
         alone = [
@@ -298,6 +297,9 @@ def test_different_classes_are_refused():
     config["distiller"]["losses"]["boxes"]["classes"] = [(0, 5)]
     with pytest.raises(ValueError, match=r"below 2 of the student and below 5 of the teacher, got \(0, 5\)"):
         build(config)
+    config["distiller"]["losses"]["boxes"]["classes"] = []
+    with pytest.raises(ValueError, match=r"PredictionLoss: classes is empty: leave it out, or name a common class"):
+        build(config)
 
 
 @pytest.mark.parametrize("student", STUDENTS)
@@ -330,13 +332,15 @@ def test_where_a_teacher_finds_nothing_there_may_be_an_object_that_it_does_not_k
     (term,) = model.distiller.all_terms
     outputs = model.student.rpn_head(model.student.extract_feat(torch.zeros(1, 3, 64, 64)))
     outputs = [tuple(part.detach().requires_grad_() for part in level) for level in zip(*outputs, strict=True)]
-    nothing = Predictions(torch.zeros(1, 1, 4), torch.zeros(1, 1, 5))
-    term.loss(outputs, nothing, Batch(None, (64, 64), model.student, model._teacher)).backward()
-    assert any(level[0].grad.any() for level in outputs) == knows_all
+    batch = Batch(None, (64, 64), model.student, model._teacher)
+    for score in (0.0, 0.02):  # the RPN's own scores are about 0.5
+        found = Predictions(torch.tensor([[[8.0, 8.0, 40.0, 40.0]]]), torch.full((1, 1, 5), score))
+        term.loss(outputs, found, batch).backward()
+        assert any(level[0].grad.any() for level in outputs) == knows_all
 
 
 def test_common_classes_of_proposals():
-    """A proposal that the teacher finds nothing at may be an object of another class."""
+    """A proposal that the teacher is not sure of may be an object of another class."""
     teacher = fcos()
     teacher["bbox_head"]["num_classes"] = 5
     config = distillation(faster_rcnn(), teacher)
@@ -350,8 +354,8 @@ def test_common_classes_of_proposals():
     found = Predictions(torch.tensor([[[4.0, 6.0, 40.0, 44.0]]]), scores)
     batch = Batch(None, (128, 128), model.student, model._teacher)
     term.loss([RoIOutputs(rois, logits, torch.zeros(2, 8))], found, batch).backward()
-    # softmax minus the target (0, 0.75, 0.25), times half of their L1 distance
-    gradient = (torch.full((3,), 1 / 3) - torch.tensor([0, 0.75, 0.25])) * 5 / 12
+    # softmax minus the target (0, 0.75, 0.25), times half of their L1 distance and the score, over two proposals
+    gradient = (torch.full((3,), 1 / 3) - torch.tensor([0, 0.75, 0.25])) * 5 / 12 * 0.75 / 2
     torch.testing.assert_close(logits.grad, torch.stack([gradient, torch.zeros(3)]))
 
 
@@ -359,3 +363,47 @@ def test_the_table_names_the_teachers_boxes():
     model = build(distillation(retinanet(), fcos())).train()
     losses_of(model)
     assert any("| predictions | weight 1, the teacher's boxes |" in row for row in model.level_table.splitlines())
+
+
+def test_a_decoder_learns_each_object_once():
+    """It has no NMS: boxes of a teacher with NMS that overlap a better one are left out, those of another DETR stay."""
+    found = torch.tensor([[[4.0, 6.0, 40.0, 44.0], [6.0, 8.0, 46.0, 50.0]]])  # their overlap is 0.6
+    scores = torch.tensor([[[0.2, 0.8], [0.7, 0.1]]])
+    sample, seen = DetDataSample(metainfo=dict(img_shape=(64, 64))), []
+    for teacher in (retinanet(), deformable_detr()):
+        config = distillation(deformable_detr(layers=1), teacher)
+        config["distiller"]["losses"]["boxes"]["source"] = "decoder"
+        model = build(config)
+        (term,) = model.distiller.all_terms
+        outputs = QueryOutputs(torch.zeros(1, 6, 2), torch.full((1, 6, 4), 0.4))
+        batch = Batch([sample], (64, 64), model.student, model._teacher)
+        term.loss._of_layer = lambda layer, teacher, batch: (
+            seen.append(teacher.scores.amax(2)) or Sums(*[torch.ones(())] * 5)
+        )
+        term.loss([outputs], Predictions(found, scores), batch)
+    assert [sorted(one[0].tolist()) for one in seen] == [[0.0, pytest.approx(0.8)], pytest.approx([0.7, 0.8])]
+
+
+def test_many_boxes_of_an_image():
+    """As many as the teacher detects, of each level so many before duplicates are left out."""
+    config = retinanet()
+    assert predictions.most_boxes(build(config)) == 100
+    config["test_cfg"]["max_per_img"] = 250
+    assert predictions.most_boxes(build(config)) == 250
+    assert predictions.most_boxes(build(faster_rcnn())) == 100
+    head, reader, outputs, slots = slots_of(build(retinanet()))
+    levels = source_levels(build(retinanet()), "head")
+    found = predictions.of_head(head, outputs, levels, 20)
+    every = Predictions(slots.boxes, reader.scores(slots))
+    by_hand = predictions.without_duplicates(every, 20)
+    assert found.boxes.shape == (2, 20, 4)
+    torch.testing.assert_close(found.scores[:, 0], by_hand.scores[:, 0])
+
+
+def test_points_of_some_levels_alone():
+    config = distillation(fcos(), retinanet())
+    config["distiller"]["losses"]["boxes"]["strides"] = (16, 64)
+    model = build(config).train()
+    losses = losses_of(model)
+    assert losses["distill.loss_boxes"] > 0
+    step(model, losses)
