@@ -24,6 +24,7 @@ class Method:
 METHODS = {
     "predictions": Method(dict(boxes=BOXES)),
     "predictions-0.3": Method(dict(boxes=BOXES), 0.3),
+    "predictions-by-output": Method(dict(boxes=BOXES), by_output=True),
     "predictions-finest": Method(dict(boxes=BOXES, maps=FINEST), dict(boxes=1.0, maps=0.3)),
     "predictions-teacher-head": Method(dict(boxes=BOXES, head=TEACHER_HEAD)),
     "predictions-proposals": Method(dict(boxes=BOXES, proposals=PROPOSALS), dict(boxes=1.0)),
@@ -51,7 +52,7 @@ OTHER_HEADS = (
 )
 SAME_HEADS = (
     *("own-head", "own-head-by-output", "both-heads", "both-heads-by-output"),
-    *("predictions", "predictions-teacher-head", "finest"),
+    *("predictions", "predictions-by-output", "predictions-teacher-head", "finest"),
 )
 
 
