@@ -70,6 +70,8 @@ class Pair:
     learning_rates: tuple[float, ...] = (6e-3, 2.4e-2, 4.8e-2)
     """Peaks that the student's tuning tries."""
     data: str = "bccd"
+    seeds: int = 5
+    """Of the results."""
     teacher_scale: int = 1
     """Side of the teacher's images over that of the student's."""
 
@@ -87,6 +89,7 @@ PAIRS = {
         "bccd/dino",
         ("queries", "general-queries", "queries-memory"),
         epochs=120,
+        seeds=3,
         teacher_epochs=160,
         learning_rates=(1e-3, 2e-3, 4e-3),
     ),
@@ -95,6 +98,7 @@ PAIRS = {
         "bccd/small",
         ("decoder-predictions", "finest"),
         epochs=120,
+        seeds=3,
         learning_rates=(1e-3, 2e-3, 4e-3),
     ),
     "retinanet-large": Pair("bccd/small", "bccd/large", ("own-head", "both-heads"), teacher_scale=2),

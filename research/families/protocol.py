@@ -15,9 +15,6 @@ from .trials import Trial
 CHOOSING_SEEDS = (1000, 1001)
 """Seeds of the trainings that choose; no result has them."""
 
-SEEDS = range(5)
-"""Seeds of the results."""
-
 AHEAD = 0.03
 """A pair whose teacher is less ahead of the tuned student on val has no results: there is little to learn."""
 
@@ -55,7 +52,7 @@ def trials(results: Results, pair: str) -> list[Trial]:
     alone, teacher = results.val([Trial(pair, "alone", CHOOSING_SEEDS[0], student), Trial(pair, "teacher", 0)])
     if teacher < alone + AHEAD:
         return []
-    of_seeds = [Trial(pair, method, seed, student) for seed in SEEDS for method in ("alone", best)]
+    of_seeds = [Trial(pair, method, seed, student) for seed in range(PAIRS[pair].seeds) for method in ("alone", best)]
     return [Trial(pair, "teacher", 0), *of_seeds]
 
 
