@@ -105,14 +105,13 @@ def test_the_table_has_all_families():
     ("student", "teacher"), [pytest.param(*pair, marks=pytest.mark.full if rare(*pair) else ()) for pair in PAIRS]
 )
 def test_a_pair_takes_a_step_with_its_recipe(student, teacher):
-    of_student, of_teacher = (FAMILIES[FAMILY[name]][name] for name in (student, teacher))
-    built = build_detector(of_teacher)
-    recipe = suitable_recipe(build_detector(of_student), built).recipe
+    sides = [build_detector(FAMILIES[FAMILY[name]][name]) for name in (student, teacher)]
+    recipe = suitable_recipe(*sides).recipe
     same = student == teacher or FAMILY[student] != FAMILY[teacher]
     assert recipe == (table()[FAMILY[student], FAMILY[teacher]] if same else "predictions")
     torch.manual_seed(0)
-    model = FPNDistill(of_student, built, teacher_ckpt="random", recipe=recipe, teacher_precision="fp32").train()
-    for detector in (model, built):  # DETR's constructors leave parameters as memory happened to be
+    model = FPNDistill(*sides, teacher_ckpt="random", recipe=recipe, teacher_precision="fp32").train()
+    for detector in (model, sides[1]):  # DETR's constructors leave parameters as memory happened to be
         detector.init_weights()
     losses = losses_of(model)
     distilled = {key: value for key, value in losses.items() if key.startswith("distill.")}
