@@ -86,8 +86,7 @@ def run(args: argparse.Namespace) -> None:
     losses, model = losses_of(config.model), plan.build_untrained(config)
     student = multiply_adds(model.student.eval(), *size)
     teacher = plan.count_teacher(model.teacher, size, losses)
-    proposals = plan.compared_proposals(losses, hasattr(model.teacher, "roi_head"))
-    passes = plan.head_passes(losses)
+    proposals, passes = teacher.proposals, plan.head_passes(losses)
     factor = 1 + (teacher.to_neck + passes * teacher.head + 3 * teacher.roi_head) / (3 * student)
     memory = plan.count_memory(model, config, size)
     maps = batch * memory.teacher_maps

@@ -17,6 +17,7 @@ from pcka_mmdet.configuration.images import ImageSet, read_images
 from pcka_mmdet.configuration.nested import last_name, walk
 from pcka_mmdet.models.distillers.terms import read_entries
 from pcka_mmdet.models.recipes import losses_of
+from pcka_mmdet.models.sources import OF_ALL_IMAGES
 
 from .checks.annotations import DataSet, data_sets, label_order
 
@@ -25,9 +26,6 @@ IGNORE_FROM = 0.5
 
 IGNORING = ("MaxIoUAssigner", "ApproxMaxIoUAssigner", "ATSSAssigner")
 """MMDetection's assigners that ignore anchors in ignored boxes, by `ignore_iof_thr`."""
-
-READ_WITHOUT_LABELS = ("neck", "backbone", "head")
-"""Sources of a student that images without labels reach."""
 
 SAMPLERS = ("DefaultSampler", "InfiniteSampler")
 """Samplers whose order `ExtraImagesSampler` can replace."""
@@ -72,11 +70,6 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
     doubts = _refuse_leaks(config, images)
     content, of_classes = _content(images, classes)
     has_boxes = bool(content["annotations"])
-    if not has_boxes and not is_fpn_distill(config):
-        raise ValueError(
-            f"{images.source!r} has no boxes, so it is for a distillation alone: give --teacher, or label the images "
-            "first by pcka-mmdet pseudo-label"
-        )
     if not has_boxes:
         doubts += _refuse_unread(config, images)
     doubts += of_classes
@@ -109,8 +102,13 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
 
 def _refuse_unread(config: Config, images: ImageSet) -> list[str]:
     """Refuse images without labels if no loss reads them. Losses that do not are a doubt, if others do."""
+    if not is_fpn_distill(config):
+        raise ValueError(
+            f"{images.source!r} has no boxes, so it is for a distillation alone: give --teacher, or label the images "
+            "first by pcka-mmdet pseudo-label"
+        )
     entries = read_entries(losses_of(config.model), len(teachers_of(config.model)))
-    unread = sorted({entry.given for entry in entries.values() if entry.sources.student not in READ_WITHOUT_LABELS})
+    unread = sorted({entry.given for entry in entries.values() if entry.sources.student not in OF_ALL_IMAGES})
     if unread and len(unread) == len(entries):
         raise ValueError(
             f"{images.source!r} has no boxes, and the losses {unread} read labelled images alone, as a RoI head and a "

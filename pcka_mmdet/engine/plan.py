@@ -38,6 +38,7 @@ class TeacherCounts:
     to_neck: int
     head: int  # the dense head, or RPN, or all of a DETR after its neck
     roi_head: int  # for the proposals that are compared
+    proposals: int  # of an image, see `compared_proposals`
 
 
 @dataclass(frozen=True)
@@ -87,15 +88,17 @@ def count_teacher(detector: BaseModel, size: Sequence[int], losses: dict[str, di
         outputs = FrozenHeads(detector).roi_head(maps, [rois] * len(stages(detector.roi_head, "bbox_head")))
         return tuple(map(tuple, outputs))
 
-    to_neck, to_head = with_neck(lambda maps: ()), 0
-    if head_passes(losses) and has_queries(detector):
-        to_head = multiply_adds(detector, *size)
-    elif head_passes(losses):
-        to_head = with_neck(lambda maps: tuple(dense_head(detector)(maps)))
+    def to_head() -> int:
+        if has_queries(detector):
+            return multiply_adds(detector, *size)
+        return with_neck(lambda maps: tuple(dense_head(detector)(maps)))
+
+    to_neck = with_neck(lambda maps: ())
     return TeacherCounts(
         to_neck,
-        head=max(to_head - to_neck, 0),
+        head=to_head() - to_neck if head_passes(losses) else 0,
         roi_head=with_neck(roi_head) - to_neck if proposals else 0,
+        proposals=proposals,
     )
 
 

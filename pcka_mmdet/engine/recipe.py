@@ -88,9 +88,10 @@ def distillation_config(
     merge_options(config, {key: value for key, value in (options or {}).items() if not key.startswith(of_losses)})
     reason, student_model, teacher_model, common = "as given", None, None, None
     if recipe in (None, *HEAD_RECIPES):
-        student_model = build_detector(config.model.architecture, plain_norms=True)
         teacher_model = build_detector(model_config(config.model.teacher), plain_norms=True)
         check_classes_of_weights(teacher_model, config.model.teacher_ckpt)
+    if recipe in (None, "predictions"):
+        student_model = build_detector(config.model.architecture, plain_norms=True)
         common = common_classes(student_model, teacher_model, (known_classes(config), _known_classes(teacher_config)))
         if recipe == "predictions" and common.pairs == []:
             raise ValueError(f"--recipe predictions compares common classes, and there are none: {common.words}")
@@ -196,15 +197,15 @@ def suitable_recipe(
         difference = difference_of_heads(dense_head(student), dense_head(teacher), pairs)
     except ValueError as error:
         difference = without_advice(error)
-    if not difference and reader_of(dense_head(teacher)).gradients_of_one_scale:
-        return Choice("both-heads", "both dense heads have the same classes, anchors and box coder")
     if difference and not problem:
         return Choice("predictions", f"{learns}, since {difference}")
     try:
-        family = reader_of(dense_head(teacher)).family
+        reader = reader_of(dense_head(teacher))
     except ValueError as error:
         return Choice("maps", without_advice(error))
-    difference = problem or f"equal norms at the outputs of a {family} are far from equal at the neck"
+    if not difference and reader.gradients_of_one_scale:
+        return Choice("both-heads", "both dense heads have the same classes, anchors and box coder")
+    difference = problem or f"equal norms at the outputs of a {reader.family} are far from equal at the neck"
     return Choice(
         "teacher-head", f"the teacher's head reads the student's maps; heads are not compared, since {difference}"
     )

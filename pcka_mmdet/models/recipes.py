@@ -12,7 +12,6 @@ from typing import Any
 
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
-from torch import nn
 
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.configuration.distillation import RECIPE_SETTINGS, teachers_of
@@ -163,7 +162,7 @@ def _fit(losses: ConfigDict, given: Mapping, teachers: Sequence[Detector], stude
         del losses["roi"]
     if "proposals" in losses and "proposals" not in given and not _has_known_roi_head(student):
         del losses["proposals"]
-    if "boxes" in losses and has_queries(_with(student, "decoder") or nn.Module()):
+    if "boxes" in losses and (detr := _with(student, "decoder")) is not None and has_queries(detr):
         losses.boxes.source = "decoder"
 
 

@@ -39,6 +39,9 @@ PARTS = ("neck", "backbone")
 MAP_SOURCES = (*PARTS, "memory")
 """Sources whose levels are one map each."""
 
+OF_ALL_IMAGES = (*PARTS, "head")
+"""Sources of images without labels too. RoI heads and decoders see labelled images alone."""
+
 SOURCES = (*MAP_SOURCES, "head", "roi_head", "decoder", "queries", "logits")
 
 UNLABELLED = "unlabelled"
@@ -185,7 +188,7 @@ class SourceRecorder:
             return self._of_labelled(source, outputs)
         leaves, structure = tree_flatten(outputs)
         places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]  # heads also give None
-        labelled = self._labelled if source in (*PARTS, "head") else None  # a decoder sees labelled images alone
+        labelled = self._labelled if source in OF_ALL_IMAGES else None
         task, groups = self._forks[source]([leaves[place] for place in places], labelled)
 
         def restored(copies: Sequence[Tensor]) -> Any:

@@ -54,8 +54,8 @@ class Trial:
         if teacher is not None:
             method = METHODS[self.method]
             sides = dict(architecture=config.model, teacher_precision=TEACHER_PRECISION, **teacher.teacher_options)
+            sides |= dict(teacher_scale=PAIRS[self.pair].teacher_scale)
             balance = dict(ratio=method.ratio, **(dict(by_output=True) if method.by_output else {}))
-            sides["teacher_scale"] = PAIRS[self.pair].teacher_scale
             make_distillation(config, sides, dict(type="pcka_mmdet.FPNDistiller", losses=method.losses), balance)
         name = f"{self._owner} {self.name}"
         folder = places.work_dir / self._owner.replace("/", "-") / self.name

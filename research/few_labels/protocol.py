@@ -69,7 +69,7 @@ def extra_settings(results: Results, pair: str) -> tuple[Student, float]:
     All students but the one alone have as many iterations as with all labels. A tenth of the labels, and all, take over
     what a quarter chooses.
     """
-    pair = pair.partition("-")[0] + "-25"
+    pair = f"{SETS[pair].kind}-25"
     of_set, teacher = SETS[pair], tuned_teacher(results, pair)
     tried = product(settings(of_set.whole.student, of_set.passes, (1,)), SHARES)
     best = results.best(

@@ -30,6 +30,8 @@ WHOLE = {
     "digits": Whole("demo", "digit_scenes", Student(3e-3, 60), Student(3e-3, 60)),
 }
 
+TWO_STAGES = Whole("bccd/two_stage", "bccd", Student(0.024, 60, 0.1), Student(1e-3, 40), rival=True)
+
 PERCENTS = (25, 10)
 """Shares of the training images that are labelled."""
 
@@ -46,6 +48,11 @@ class FewLabels:
     whole: Whole
 
     @property
+    def kind(self) -> str:
+        """Name of the images, such as `bccd`."""
+        return self.name.partition("-")[0]
+
+    @property
     def passes(self) -> int:
         """Passes over the labelled images that take as many iterations as one over all."""
         return 100 // self.percent
@@ -59,7 +66,7 @@ class FewLabels:
         """File names of the labelled images."""
         if self.percent == 100:  # the others are drawn besides
             return [f"{number:06d}.png" for number in range(SIZES["train"])]
-        return (few.LISTS / f"{self.name.partition('-')[0]}_{self.percent}.txt").read_text().split()
+        return (few.LISTS / f"{self.kind}_{self.percent}.txt").read_text().split()
 
     def data(self, data_root: Path) -> Path:
         """Folder of the data set, which is made if it is missing.
@@ -71,7 +78,7 @@ class FewLabels:
         if self.percent == 100:
             source = source.with_name(f"{source.name}-more")
         if not any(root.rglob(few.REST)):
-            if not source.exists() and self.name.startswith("digits"):
+            if not source.exists() and self.kind == "digits":
                 build_digit_scenes(str(source), self.sizes)
             if not source.exists():
                 raise FileNotFoundError(f"no data set at {str(source)!r}: fetch it first, see research/data")
@@ -80,11 +87,11 @@ class FewLabels:
 
 
 SETS = {
-    f"{name}-{percent}": FewLabels(f"{name}-{percent}", percent, whole)
-    for percent in PERCENTS
-    for name, whole in WHOLE.items()
+    of_set.name: of_set
+    for of_set in (
+        *(FewLabels(f"{name}-{percent}", percent, whole) for percent in PERCENTS for name, whole in WHOLE.items()),
+        FewLabels("digits-100", 100, WHOLE["digits"]),
+        FewLabels("bccd-two-stages-25", 25, TWO_STAGES),
+    )
 }
-SETS["digits-100"] = FewLabels("digits-100", 100, WHOLE["digits"])
-TWO_STAGES = Whole("bccd/two_stage", "bccd", Student(0.024, 60, 0.1), Student(1e-3, 40), rival=True)
-SETS["bccd-two-stages-25"] = FewLabels("bccd-two-stages-25", 25, TWO_STAGES)
 """By name, such as `bccd-25`."""

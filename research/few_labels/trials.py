@@ -83,11 +83,10 @@ class Trial:
         """The training, after its teacher's and the teacher's boxes."""
         teacher = self.teacher.training(places) if self.teacher else None
         config = self.config(places)
-        options, requires = [], []
+        options, requires, images = [], [], _other_images(config)
         if self.method == "soft-teacher":
-            soft_teacher(config, _other_images(config), self.share, self.momentum)
+            soft_teacher(config, images, self.share, self.momentum)
         if teacher is not None:
-            images = _other_images(config)
             boxes = Labelling(teacher, images)
             requires: list[Stage] = [boxes if self.method.endswith("boxes") else teacher]
             if self.method.endswith("boxes"):

@@ -98,9 +98,7 @@ def look_first(results: Results, pair: str) -> None:
 def each_method(results: Results, pair: str) -> dict[Setting, float]:
     """Step 3: AP of the best settings of each method at the tuned length: three on the screening pair; on the other one
     the best of these three, by their mean in the short regime over both."""
-    chosen = finalists(results)
-    if pair != SCREENING_PAIR:
-        chosen = list(best_over_pairs(results).values())
+    chosen = finalists(results) if pair == SCREENING_PAIR else list(best_over_pairs(results).values())
     return _scores_of_settings(results, pair, chosen, tuned_student(results, pair))
 
 

@@ -31,6 +31,13 @@ def student(digit_scenes, tmp_path) -> Path:
     return tmp_path / "student.py"
 
 
+@pytest.fixture
+def scaled(student) -> Config:
+    """Its distillation with a teacher that sees twice the size."""
+    options = {"model.teacher_scale": 2}
+    return distillation_config(str(student), "configs/demo/teacher.py", "random", options=options)[0]
+
+
 def test_the_student_trains_and_is_tested_at_its_size(student, tmp_path):
     options = {"model.teacher_scale": 2}
     done = distill(student, "configs/demo/teacher.py", "random", tmp_path / "scaled", cfg_options=options)
@@ -50,11 +57,8 @@ def test_the_student_trains_and_is_tested_at_its_size(student, tmp_path):
     assert weights.keys() == torch.load(plain.last.checkpoint, weights_only=True)["state_dict"].keys()
 
 
-def test_maps_of_an_image_are_those_of_each_sides_size(student, digit_scenes):
-    config, _ = distillation_config(
-        str(student), "configs/demo/teacher.py", "random", options={"model.teacher_scale": 2}
-    )
-    levels = maps_of_image(config, {}, next(digit_scenes.glob("val/*.png")))
+def test_maps_of_an_image_are_those_of_each_sides_size(scaled, digit_scenes):
+    levels = maps_of_image(scaled, {}, next(digit_scenes.glob("val/*.png")))
     assert {name: maps["teacher"].shape[2:] for name, maps in levels.items()} == {
         "s8": (8, 8),
         "s16": (4, 4),
@@ -62,22 +66,16 @@ def test_maps_of_an_image_are_those_of_each_sides_size(student, digit_scenes):
     }
 
 
-def test_the_teacher_is_evaluated_at_its_size(student, tmp_path):
-    config, _ = distillation_config(
-        str(student), "configs/demo/teacher.py", "random", options={"model.teacher_scale": 2}
-    )
-    config.work_dir = str(tmp_path)
-    evaluation = _evaluation(config, None, config.model.teacher, "bbox_mAP")
+def test_the_teacher_is_evaluated_at_its_size(scaled, tmp_path):
+    scaled.work_dir = str(tmp_path)
+    evaluation = _evaluation(scaled, None, scaled.model.teacher, "bbox_mAP")
     assert evaluation.val_dataloader.dataset.pipeline[1].scale == (128, 128)
-    assert config.val_dataloader.dataset.pipeline[1].scale == (64, 64)
+    assert scaled.val_dataloader.dataset.pipeline[1].scale == (64, 64)
 
 
-def test_a_plan_is_refused(student):
-    config, _ = distillation_config(
-        str(student), "configs/demo/teacher.py", "random", options={"model.teacher_scale": 2}
-    )
+def test_a_plan_is_refused(scaled):
     with pytest.raises(ValueError, match="plan knows only teachers of the student's image size: set model.teacher_sca"):
-        count_memory(build_untrained(config), config, (64, 64))
+        count_memory(build_untrained(scaled), scaled, (64, 64))
 
 
 @pytest.mark.full  # two processes; the test before has all that they do

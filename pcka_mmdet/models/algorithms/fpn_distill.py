@@ -200,7 +200,6 @@ class FPNDistill(NonfiniteGuard):
             inputs, data_samples, self.teacher_scale, self._divisor, self._normalisation.pad_value
         )
         batch = dict(samples=data_samples, image_size=tuple(inputs.shape[2:]), student=self.student)
-        batch["teacher_scale"] = self.teacher_scale
         steps = [self._teacher_step(index, batch, *of_teachers, labelled) for index in range(len(self._teachers))]
         records = [step.record for step in steps]
         shared = self.distiller.shared_queries(records)
@@ -240,7 +239,8 @@ class FPNDistill(NonfiniteGuard):
             general = self.distiller.general_queries(index)
             record = teacher(inputs, data_samples, self._normalisation, sources, labelled, general)
         maps, outputs, scores = (record and record.get(source) for source in ("neck", "head", "scores"))
-        batch = Batch(**batch, teacher=teacher, teacher_maps=maps, teacher_outputs=outputs, teacher_scores=scores)
+        of_teacher = dict(teacher=teacher, teacher_maps=maps, teacher_outputs=outputs, teacher_scores=scores)
+        batch = Batch(**batch, **of_teacher, teacher_scale=self.teacher_scale)
         return TeacherStep(record, batch, weight, changed=bool(weight) != bool(before))
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

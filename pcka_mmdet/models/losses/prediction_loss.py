@@ -64,7 +64,6 @@ class PredictionLoss(JointHeadLoss):
         if classes is not None and not classes:
             raise ValueError("PredictionLoss: classes is empty: leave it out, or name a common class as in [(0, 3)]")
         self.classes = classes and [tuple(pair) for pair in classes]
-        self._knows_all = True  # whether the teacher knows all classes of the student
 
     def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
         self.pairs = [LevelPair(*pair) for pair in zip(student, teacher, strict=True)]
@@ -75,7 +74,6 @@ class PredictionLoss(JointHeadLoss):
         if problem := problem or problem_of_teacher(teacher.detector):
             raise ValueError(f"PredictionLoss: {problem}: {ON_MAPS}")
         counts = num_classes(student), teacher.num_classes
-        self._knows_all = self.classes is None or len({one for one, _ in self.classes}) == counts[0]
         if self.classes is None and counts[0] != counts[1]:
             raise ValueError(
                 f"PredictionLoss: the student has {counts[0]} classes, the teacher {counts[1]}: give the common ones, "
@@ -120,7 +118,7 @@ class PredictionLoss(JointHeadLoss):
         index, fits = (torch.stack(parts) for parts in zip(*assigned, strict=True))
         boxes_of, targets = _chosen(found, scores, index, fits)
         entropy, predicted = reader.class_entropy(slots, targets)
-        if reader.family == "RPNHead" and not self._knows_all:
+        if reader.family == "RPNHead" and not self._knows_all(batch.student):
             predicted = torch.minimum(predicted, targets)  # there may be an object of another class
         return _sums(entropy, predicted, targets, slots.boxes, boxes_of)
 
@@ -161,13 +159,17 @@ class PredictionLoss(JointHeadLoss):
             classes = nothing.index_copy(1, self._indices(0, common.device), common)
         target = torch.cat([classes, 1 - classes.sum(1, keepdim=True)], 1)
         weight = (outputs.cls_score.detach().softmax(1) - target).abs().sum(1) / 2
-        if not self._knows_all:  # what the teacher is not sure of may be an object of another class
+        if not self._knows_all(batch.student):  # what the teacher is not sure of may be an object of another class
             weight = weight * score
         entropy = F.cross_entropy(outputs.cls_score, target, reduction="none")
         codes = boxes.codes_of_class(outputs.bbox_pred, classes.argmax(1))
         difference = boxes.difference(boxes.decode(head.bbox_coder, codes, proposals), found[rows, best])
         number = torch.ones_like(score).sum()
         return Sums((entropy * weight).sum(), (difference * score).sum(), number, weight.sum(), number)
+
+    def _knows_all(self, student: nn.Module) -> bool:
+        """Whether the teacher knows all classes of the student."""
+        return self.classes is None or len({one for one, _ in self.classes}) == num_classes(student)
 
     def _common(self, scores: Tensor, side: int) -> Tensor:
         """The scores `(..., C)` of the common classes. `side` is 0 for the student's, 1 for the teacher's."""
