@@ -78,11 +78,18 @@ def extra_settings(results: Results, pair: str) -> tuple[Student, float]:
     return best.setting, best.share
 
 
+def with_extra(results: Results, pair: str) -> tuple[Student, float]:
+    """The setting of the students that read extra images, and their share: those of all labels, with what step 3 has
+    chosen."""
+    (chosen, share), of_set = extra_settings(results, pair), SETS[pair]
+    whole = of_set.whole.student
+    return replace(whole, epochs=whole.epochs * of_set.passes, augmentation=chosen.augmentation), share
+
+
 def trials(results: Results, pair: str) -> list[Trial]:
     """Step 4: the trainings of the results of a pair."""
     of_set, alone, teacher = SETS[pair], tuned_student(results, pair), tuned_teacher(results, pair)
-    chosen, share = extra_settings(results, pair)
-    student = replace(chosen, epochs=of_set.whole.student.epochs * of_set.passes)
+    student, share = with_extra(results, pair)
     found = [Trial(pair, "teacher", 0, teacher)]
     for seed in SEEDS:
         found.append(Trial(pair, "alone", seed, alone))
@@ -94,9 +101,8 @@ def trials(results: Results, pair: str) -> list[Trial]:
 
 def soft_teacher_of_equal_time(results: Results, pair: str) -> Trial:
     """SoftTeacher's best share and momentum on val, then as long as the distillation with extra images takes."""
-    whole, passes, teacher = SETS[pair].whole, SETS[pair].passes, tuned_teacher(results, pair)
-    chosen, share = extra_settings(results, pair)
-    student, seed = replace(chosen, epochs=whole.student.epochs * passes), CHOOSING_SEEDS[0]
+    teacher, seed = tuned_teacher(results, pair), CHOOSING_SEEDS[0]
+    student, share = with_extra(results, pair)
     tried = product(SHARES, MOMENTA)
     best = results.best([Trial(pair, "soft-teacher", seed, student, None, one, momentum) for one, momentum in tried])
     ours = Trial(pair, "distilled-boxes", seed, student, teacher, share)

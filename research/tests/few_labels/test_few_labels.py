@@ -177,6 +177,8 @@ def test_soft_teacher_trains_as_long_as_the_distillation():
     results.rows = lambda pair: {name: dict(seconds=50.0 if "soft" in name else 100.0) for name in rows(pair)}
     trial = soft_teacher_of_equal_time(results, "bccd-two-stages-25")
     assert (trial.share, trial.momentum, trial.setting.epochs) == (0.75, 1e-2, 2 * 240)
+    of_pair = trials(results, "bccd-two-stages-25")
+    assert {one.setting.learning_rate for one in of_pair if one.method != "teacher"} == {0.024}  # not BCCD's 0.048
     assert trial.teacher is None and trial.name.startswith("soft-teacher_share0.75_momentum0.01_")
     of_results = [one for one in trials(results, "bccd-two-stages-25") if one.method == "soft-teacher"]
     assert [one.seed for one in of_results] == list(range(5)) and of_results[0].setting == trial.setting
