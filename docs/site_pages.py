@@ -1,6 +1,6 @@
 """Hooks of MkDocs for mkdocs.yml: the pages beside docs/ are part of the site, and no link of the site is dead.
 
-A page's links are written for the repository. On the site, what is in docs/ is at the top.
+A page's links are written for the repository. On the site, what is in docs/ is at the top, and README.md comes first.
 MkDocs checks the links of the Markdown; the built pages are checked here, the API's too.
 """
 
@@ -15,12 +15,16 @@ from urllib.parse import unquote, urlsplit
 LOG = logging.getLogger("mkdocs.hooks.site_pages")
 BESIDE = ("configs/", "research/")
 """Folders whose pages are part of the site, with their paths in the repository."""
+TOP = {"index.md": "README.md"} | {
+    name: name for name in ("README_zh-CN.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE")
+}
+"""Files at the top of the repository that are part of the site, by their path there."""
 
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|[#/])[^)#\s]+")
 
 
 def on_files(files, config):
-    """Add the pages of the folders beside docs/, and the files to which they link."""
+    """Add the files at the top, the pages of the folders beside docs/, and the files to which they link."""
     from mkdocs.structure.files import File  # the tests read this file where MkDocs is not installed
 
     root = Path(config.config_file_path).parent
@@ -28,6 +32,8 @@ def on_files(files, config):
         if path.suffix in (".md", ".py", ".json", ".txt", ".png"):
             name = path.relative_to(root).as_posix()
             files.append(File.generated(config, name, abs_src_path=str(path)))
+    for place, name in TOP.items():
+        files.append(File.generated(config, place, abs_src_path=str(root / name)))
     return files
 
 
@@ -46,15 +52,16 @@ def link_on_site(page: str, link: str) -> str:
     """A link of the repository as the site has it.
 
     Args:
-        page: The page on the site, such as `coco.md` or `configs/README.md`.
+        page: The page on the site, such as `index.md`, `coco.md` or `configs/README.md`.
         link: A link on it, relative to the page in the repository.
     """
-    in_repository = page if page.startswith(BESIDE) else f"docs/{page}"
+    in_repository = TOP.get(page) or (page if page.startswith(BESIDE) else f"docs/{page}")
     target = posixpath.normpath(posixpath.join(posixpath.dirname(in_repository), link))
-    if not target.startswith((*BESIDE, "docs/")):
+    if not (target.startswith((*BESIDE, "docs/")) or target in TOP.values()):
         return link  # MkDocs says that it is not there
+    place = {name: place for place, name in TOP.items()}.get(target) or target.removeprefix("docs/")
     slash = "/" if link.endswith("/") else ""
-    return posixpath.relpath(target.removeprefix("docs/"), posixpath.dirname(page) or ".") + slash
+    return posixpath.relpath(place, posixpath.dirname(page) or ".") + slash
 
 
 class _Links(HTMLParser):

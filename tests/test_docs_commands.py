@@ -1,6 +1,6 @@
 """Each command on a page is one that its program accepts.
 
-Those of README.md, docs/index.md, own-detector.md, report.md, analysis.md, theory.md, and the metric of ecosystem.md
+Those of README.md, own-detector.md, report.md, analysis.md, theory.md, and the metric of ecosystem.md
 are also run, in test_readme.py and tests/integration. Most of the others take hours, a GPU or a network.
 """
 

@@ -18,7 +18,11 @@ HOOKS = runpy.run_path(str(ROOT / "docs" / "site_pages.py"))
         ("configs/README.md", "../docs/own-detector.md", "../own-detector.md"),
         ("configs/README.md", "fcos/README.md", "fcos/README.md"),
         ("configs/fcos/README.md", "../../docs/images/logits.png", "../../images/logits.png"),
-        ("index.md", "../LICENSE", "../LICENSE"),  # not on the site: MkDocs warns of it
+        ("index.md", "docs/images/a.png", "images/a.png"),
+        ("index.md", "README_zh-CN.md", "README_zh-CN.md"),
+        ("README_zh-CN.md", "README.md", "index.md"),
+        ("configs/fcos/README.md", "../../LICENSE", "../../LICENSE"),
+        ("coco.md", "../Makefile", "../Makefile"),  # not on the site: MkDocs warns of it
     ],
 )
 def test_links_as_the_site_has_them(page, link, expected):

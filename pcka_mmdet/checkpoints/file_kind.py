@@ -15,11 +15,14 @@ class Trouble(NamedTuple):
 
 AGAIN = "copy or download it again"
 EXPECTED = "give a checkpoint that MMDetection has written (epoch_N.pth or best_*.pth of a training)"
+DETECTIONS = (
+    "to learn from a model of another framework, give its detections to `pcka-mmdet pseudo-label --results FILE`"
+)
 
 PAGE = Trouble("a web page", "the download led to a page, such as a login: download the file itself")
 BEGINNINGS = {
     b"version https://git-lfs": Trouble("a pointer of Git LFS, not the file itself", "fetch that with `git lfs pull`"),
-    b"\x89HDF": Trouble("an HDF5 file, as Keras writes", f"the format and the model differ: {EXPECTED}"),
+    b"\x89HDF": Trouble("an HDF5 file, as Keras writes", f"the format and the model differ; {DETECTIONS}"),
     b"\x1f\x8b": Trouble("compressed by gzip", "unpack it, and give the .pth file in it"),
     b"<!doctype html": PAGE,
     b"<html": PAGE,
@@ -28,12 +31,11 @@ BEGINNINGS = {
 
 ULTRALYTICS = Trouble(
     "a model of Ultralytics, pickled with classes of that package",
-    "MMDetection has no such model, and its weights fit none. Give as teacher a detector of MMDetection that was "
-    "trained on these classes: train one (mmdet::rtmdet/..., mmdet::retinanet/...), and give its checkpoint",
+    f"MMDetection has no such model, and its weights fit none; {DETECTIONS}",
 )
 ONNX = Trouble(
     "an ONNX graph, for inference",
-    "it has no weights by the names of a detector: give the .pth file it was made from",
+    f"it has no weights by the names of a detector: give the .pth file it was made from; {DETECTIONS}",
 )
 SAFETENSORS = Trouble(
     "a safetensors file",
@@ -64,7 +66,7 @@ def trouble_of_file(path: Path) -> Trouble | None:
     if path.suffix == ".onnx" or re.match(rb"\x08[\x01-\x20]\x12.[\w.-]+", head, re.DOTALL):
         return ONNX
     if re.match(rb"\s*[\[{]", head):
-        return Trouble("a JSON file, such as annotations or detections", EXPECTED)
+        return Trouble("a JSON file, such as annotations or detections", f"{EXPECTED}; {DETECTIONS}")
     if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in head):
         return Trouble("a text file", EXPECTED)
     return None

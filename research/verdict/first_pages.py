@@ -31,7 +31,7 @@ CHINESE = {
     "header": "RetinaNet，测试集 AP|教师|调优后的学生|蒸馏后|差值（种子和图像的 95 % 区间）",
     "seeds": "{}，{} 个种子",
 }
-PAGES = {"README.md": ENGLISH, "README_zh-CN.md": CHINESE, "docs/index.md": ENGLISH}
+PAGES = {"README.md": ENGLISH, "README_zh-CN.md": CHINESE}
 """Words of the table by page."""
 
 

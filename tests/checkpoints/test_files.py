@@ -71,7 +71,7 @@ def begins(content):
 
 
 FOREIGN = [
-    ("best.pt", ultralytics, "a model of Ultralytics, pickled .* train one .mmdet::rtmdet/..., mmdet::retinanet/...."),
+    ("best.pt", ultralytics, "a model of Ultralytics, pickled .* `pcka-mmdet pseudo-label --results FILE`"),
     ("model.onnx", begins(b"\x08\x07\x12\x07pytorch"), "an ONNX graph, .* give the .pth file it was made from"),
     ("onnx.pth", begins(b"\x08\x08\x12\x07pytorch\x1a"), "an ONNX graph"),
     ("model.safetensors", safetensors, r"a safetensors file; convert it: .*torch.save\({'state_dict': load_file\(FILE"),

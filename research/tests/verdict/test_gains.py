@@ -135,7 +135,6 @@ def test_the_tables_have_the_gains(tmp_path):
     text = page.page(Results(tmp_path), gains)
     assert "| L2 | l2_r1 | 5 | 0.430 | +0.030 (+0.000 to +0.100) | +0.010 (-0.010 to +0.030) |" in text
     for name in first_pages.PAGES:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("before\n<!-- gains -->\nold\n<!-- end of gains -->\nafter\n")
     first_pages.update(gains, tmp_path)
     lines = (tmp_path / "README.md").read_text().splitlines()
@@ -143,9 +142,8 @@ def test_the_tables_have_the_gains(tmp_path):
     assert "| BCCD: blood cells, 10 seeds | 0.500 | 0.400 | 0.440 | **+0.040** (+0.030 to +0.050) |" in lines
     assert "| Digits drawn on photographs, 10 seeds | 0.500 | 0.400 | 0.440 | +0.005 (-0.005 to +0.015) |" in lines
     assert "10 个种子 | 0.500 | 0.400" in (tmp_path / "README_zh-CN.md").read_text()
-    once = (tmp_path / "docs/index.md").read_text()
     first_pages.update(gains, tmp_path)
-    assert (tmp_path / "docs/index.md").read_text() == once
+    assert (tmp_path / "README.md").read_text().splitlines() == lines
     (tmp_path / "README.md").write_text("nothing")
     with pytest.raises(ValueError, match=r"README.md has 0 places for the gains: it needs <!-- gains -->"):
         first_pages.update(gains, tmp_path)
