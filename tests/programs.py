@@ -14,6 +14,7 @@ from pathlib import Path
 import mmengine.config.config
 import mmengine.config.utils
 import pytest
+import torch
 import yapf.yapflib.yapf_api
 
 from pcka_mmdet.configuration.installed import releases
@@ -53,6 +54,8 @@ def run_tool(words: list[str], environment: dict[str, str], output: list[Path], 
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    if threads := environment.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(int(threads))  # torch read the server's when it was imported
     sys.argv = words
     for module, name, function in QUICKER:
         setattr(module, name, function)

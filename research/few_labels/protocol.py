@@ -14,14 +14,8 @@ from research.trainings.students import AUGMENTATIONS, Student
 from .sets import SETS
 from .trials import Trial
 
-OURS = ("boxes", "distilled", "distilled-images", "distilled-boxes")
-"""Methods with the same number of iterations."""
-
 CHOOSING_SEEDS = (1000, 1001)
 """Seeds of the trainings that choose; no result has them."""
-
-SEEDS = range(5)
-"""Seeds of the results."""
 
 SHARES = (0.5, 0.75)
 """Shares of the extra images in a batch that are compared."""
@@ -46,8 +40,15 @@ def settings(whole: Student, passes: int, parts: Iterable[int]) -> list[Student]
 
 
 def tuned_teacher(results: Results, pair: str) -> Student:
-    """Step 1: the setting of the teacher that is best on val, of two lengths and two augmentations."""
+    """Step 1: the setting of the teacher that is best on val, of two lengths and two augmentations.
+
+    A tenth of the labels, and all, take over what a quarter chooses.
+    """
     of_set = SETS[pair]
+    if of_set.percent != 25:
+        quarter = f"{of_set.kind}-25"
+        chosen = tuned_teacher(results, quarter)
+        return replace(chosen, epochs=chosen.epochs * of_set.passes // SETS[quarter].passes)
     tried = settings(of_set.whole.teacher, of_set.passes, (1, 2))
     return results.best([Trial(pair, "teacher", 0, one) for one in tried]).setting
 
@@ -88,15 +89,22 @@ def with_extra(results: Results, pair: str) -> tuple[Student, float]:
 
 def trials(results: Results, pair: str) -> list[Trial]:
     """Step 4: the trainings of the results of a pair."""
-    of_set, alone, teacher = SETS[pair], tuned_student(results, pair), tuned_teacher(results, pair)
-    student, share = with_extra(results, pair)
+    of_set, teacher = SETS[pair], tuned_teacher(results, pair)
     found = [Trial(pair, "teacher", 0, teacher)]
-    for seed in SEEDS:
-        found.append(Trial(pair, "alone", seed, alone))
-        found += [Trial(pair, method, seed, student, teacher, share) for method in OURS]
-        if of_set.whole.rival:
-            found.append(replace(soft_teacher_of_equal_time(results, pair), seed=seed))
+    for method in of_set.methods:
+        first = _trial(results, pair, method)
+        found += [replace(first, seed=seed) for seed in range(of_set.seeds)]
     return found
+
+
+def _trial(results: Results, pair: str, method: str) -> Trial:
+    """A method at its setting. All but the student alone and SoftTeacher have the same number of iterations."""
+    if method == "alone":
+        return Trial(pair, method, 0, tuned_student(results, pair))
+    if method == "soft-teacher":
+        return soft_teacher_of_equal_time(results, pair)
+    student, share = with_extra(results, pair)
+    return Trial(pair, method, 0, student, tuned_teacher(results, pair), share)
 
 
 def soft_teacher_of_equal_time(results: Results, pair: str) -> Trial:

@@ -20,8 +20,6 @@ class Whole:
     """The tuned student of all labels."""
     teacher: Student
     """How its teacher trains on all labels."""
-    rival: bool = False
-    """Whether the student trains by MMDetection's SoftTeacher too, which needs two stages."""
 
 
 WHOLE = {
@@ -30,10 +28,10 @@ WHOLE = {
     "digits": Whole("demo", "digit_scenes", Student(3e-3, 60), Student(3e-3, 60)),
 }
 
-TWO_STAGES = Whole("bccd/two_stage", "bccd", Student(0.024, 60, 0.1), Student(1e-3, 40), rival=True)
+TWO_STAGES = Whole("bccd/two_stage", "bccd", Student(0.024, 60, 0.1), Student(1e-3, 40))
 
-PERCENTS = (25, 10)
-"""Shares of the training images that are labelled."""
+ALL = ("alone", "boxes", "distilled", "distilled-images", "distilled-boxes")
+"""Methods that are compared at a quarter of the labels."""
 
 MORE_SCENES = SIZES | {"train": 3 * SIZES["train"]}
 """Scenes of the digits with two thirds that are not labelled; the others are all of the demo's."""
@@ -46,6 +44,10 @@ class FewLabels:
     name: str
     percent: int
     whole: Whole
+    methods: tuple[str, ...] = ("alone", "distilled", "distilled-boxes")
+    """Of the results."""
+    seeds: int = 3
+    """Of the results."""
 
     @property
     def kind(self) -> str:
@@ -89,9 +91,12 @@ class FewLabels:
 SETS = {
     of_set.name: of_set
     for of_set in (
-        *(FewLabels(f"{name}-{percent}", percent, whole) for percent in PERCENTS for name, whole in WHOLE.items()),
+        FewLabels("bccd-25", 25, WHOLE["bccd"], ALL, seeds=5),
+        FewLabels("deeppcb-25", 25, WHOLE["deeppcb"], ALL, seeds=5),
+        FewLabels("digits-25", 25, WHOLE["digits"], ALL),
+        *(FewLabels(f"{name}-10", 10, whole) for name, whole in WHOLE.items()),
         FewLabels("digits-100", 100, WHOLE["digits"]),
-        FewLabels("bccd-two-stages-25", 25, TWO_STAGES),
+        FewLabels("bccd-two-stages-25", 25, TWO_STAGES, ("alone", "distilled-boxes", "soft-teacher")),
     )
 }
 """By name, such as `bccd-25`."""
