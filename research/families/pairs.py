@@ -1,4 +1,4 @@
-"""Teacher-student pairs of every family, on BCCD, and the methods that are compared on each."""
+"""Teacher-student pairs of every family, on BCCD and DeepPCB, and the methods that are compared on each."""
 
 from dataclasses import dataclass
 
@@ -76,6 +76,9 @@ class Pair:
     """Side of the teacher's images over that of the student's."""
 
 
+BOARDS = dict(data="deeppcb", epochs=18, teacher_epochs=20, learning_rates=(6e-3, 1.2e-2, 2.4e-2))
+"""Of RetinaNets on DeepPCB."""
+
 PAIRS = {
     "retinanet": Pair("bccd/small", "bccd/small", ("own-head", "both-heads")),
     "fcos-retinanet": Pair("bccd/small", "bccd/two_families", OTHER_HEADS),
@@ -102,5 +105,7 @@ PAIRS = {
         learning_rates=(1e-3, 2e-3, 4e-3),
     ),
     "retinanet-large": Pair("bccd/small", "bccd/large", ("own-head", "both-heads"), teacher_scale=2),
+    "deeppcb": Pair("deeppcb", "deeppcb", ("own-head", "both-heads"), **BOARDS),
+    "deeppcb-large": Pair("deeppcb", "deeppcb/large", ("own-head", "both-heads"), teacher_scale=2, **BOARDS),
 }
-"""By the families of teacher and student; the teacher of `retinanet-large` sees twice the size."""
+"""By the families of teacher and student. A teacher that is `large` sees twice the size."""
