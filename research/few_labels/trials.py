@@ -105,8 +105,6 @@ class Trial:
         root = of_set.data(places.data_root)
         config = side_config(folder, role, root, self.seed, self.setting.epochs, places.weights)
         self.setting.apply(config)
-        # an epoch of few images is short, and writing a checkpoint takes long
-        config.default_hooks.checkpoint.interval = of_set.passes
         return config
 
 

@@ -75,12 +75,15 @@ def side_config(
         role: `student` or `teacher`.
         data_root: Folder of the data set.
         seed: Of the training.
-        epochs: Length of the training. It has `VALIDATIONS` validations.
+        epochs: Length of the training. It has `VALIDATIONS` validations, and a checkpoint at each.
         weights: ImageNet weights, for a side that starts from such.
         options: Further options of the config.
     """
     config = demo_config(folder, role, str(data_root), seed, {"train_cfg.max_epochs": epochs, **(options or {})})
-    config.train_cfg.val_interval = max(1, epochs // VALIDATIONS)
+    # writing a checkpoint, and the similarity of the maps on val, would take a tenth of a training
+    config.train_cfg.val_interval = config.default_hooks.checkpoint.interval = max(1, epochs // VALIDATIONS)
+    similarity = dict(type="pcka_mmdet.SimilarityHook", val_batches=0)
+    config.custom_hooks = [*(config.get("custom_hooks") or []), similarity]
     if config.model.backbone.get("init_cfg"):
         config.model.backbone.init_cfg.checkpoint = str(weights)
     return config

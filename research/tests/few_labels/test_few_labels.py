@@ -56,7 +56,7 @@ def test_the_student_alone_sees_the_labelled_images_only(places):
     root = places.data_root / "digit_scenes-25"
     assert len(json.loads((root / "annotations/train.json").read_text())["images"]) == 3
     assert Path(alone.config.train_dataloader.dataset.data_root) == root and not alone.requires and not alone.options
-    assert (alone.config.train_cfg.max_epochs, alone.config.default_hooks.checkpoint.interval) == (4, 4)
+    assert alone.config.train_cfg.max_epochs == 4
 
 
 @pytest.mark.parametrize(
