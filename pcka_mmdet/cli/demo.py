@@ -121,22 +121,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_run_arguments(parser: argparse.ArgumentParser, work_dir: str, trainings: str = "every training") -> None:
     """Add the options of a comparison; `work_dir` is a default, and `--cfg-options` changes `trainings`."""
-    parser.add_argument(
-        "--work-dir", type=Path, default=Path(work_dir), help="folder for all outputs (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--config-dir",
-        type=Path,
-        default=carried("configs") / "demo",
-        help="folder of teacher.py, student.py and distilled.py (default: %(default)s)",
-    )
+    what = "folder for all outputs (default: %(default)s)"
+    parser.add_argument("--work-dir", type=Path, default=Path(work_dir), help=what)
+    what = "folder of teacher.py, student.py and distilled.py (default: %(default)s)"
+    parser.add_argument("--config-dir", type=Path, default=carried("configs") / "demo", help=what)
     parser.add_argument("--data-root", help="folder of the data (default: the configs' data_root)")
-    parser.add_argument(
-        "--threads",
-        type=positive,
-        default=default_threads(),
-        help="threads of each training (default here: %(default)s)",
-    )
+    what = "threads of each training (default here: %(default)s)"
+    parser.add_argument("--threads", type=positive, default=default_threads(), help=what)
     add_cfg_options(parser, f"settings of {trainings}")
     add_cfg_options(parser, "settings of the teacher's training only", "--teacher-cfg-options")
 

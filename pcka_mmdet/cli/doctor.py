@@ -31,18 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def findings(args: argparse.Namespace, scratch: str) -> Iterator[Finding]:
     """All findings, as they come; `ValueError` if there are options for a config, and no config."""
-    options = (
-        "teacher",
-        "teacher_ckpt",
-        "recipe",
-        "check_teacher",
-        "baseline",
-        "cfg_options",
-        "amp",
-        "extra",
-        "teacher_scale",
-    )
-    if args.config is None and any(getattr(args, name) for name in options):
+    options = args.teacher, args.teacher_ckpt, args.recipe, args.teacher_scale, args.check_teacher, args.baseline
+    if args.config is None and any((*options, args.cfg_options, args.amp, args.extra)):
         raise ValueError("these options are for a config: write pcka-mmdet doctor CONFIG ...")
     yield from examine_installation()
     if args.config is None:

@@ -34,9 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = "another teacher; the boxes of all are fused. May be repeated"
     parser.add_argument("--also", nargs=2, action="append", default=[], metavar=("TEACHER", "CHECKPOINT"), help=what)
     parser.add_argument("--tta", action="store_true", help="see each image at two sizes, and mirrored")
-    parser.add_argument(
-        "--results", type=Path, metavar="FILE", help="detections in COCO's format, in place of a teacher"
-    )
+    what = "detections in COCO's format, in place of a teacher"
+    parser.add_argument("--results", type=Path, metavar="FILE", help=what)
     parser.add_argument("--val-results", type=Path, metavar="FILE", help="likewise of the labelled images")
     what = 'JSON file {"class or id in --results": "class of ours"}; null leaves a class out'
     parser.add_argument("--classes", type=Path, metavar="MAP", help=what)
@@ -59,18 +58,8 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError("--threshold takes the place of --val: leave out --precision, --at-least and --val-results")
     *teacher, images = args.words
     sides = ResultFiles(args.results, args.val_results, args.classes) if args.results else [teacher, *args.also]
-    labels = pseudo_label(
-        sides,
-        images,
-        args.out,
-        val=args.val,
-        threshold=args.threshold,
-        precision=args.precision,
-        at_least=args.at_least,
-        tta=args.tta,
-        cfg_options=args.cfg_options,
-        launcher=args.launcher,
-    )
+    names = ("val", "threshold", "precision", "at_least", "tta", "cfg_options", "launcher")
+    labels = pseudo_label(sides, images, args.out, **{name: getattr(args, name) for name in names})
     if int(os.environ.get("RANK", 0)) == 0:
         show(labels, Console())
 

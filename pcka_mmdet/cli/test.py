@@ -10,10 +10,8 @@ from mmengine.config import ConfigDict
 from pcka_mmdet.checkpoints.files import read_weights
 from pcka_mmdet.engine.checks import preflight
 from pcka_mmdet.engine.checks.annotations import check_annotations
-from pcka_mmdet.engine.hooks.console import ProgressHook
-from pcka_mmdet.engine.hooks.student_checkpoint import StudentWeightsHook
 from pcka_mmdet.engine.runner import build_runner
-from pcka_mmdet.engine.testing import config_of_test, use_tta
+from pcka_mmdet.engine.testing import config_of_test, run_test, use_tta
 
 from .arguments import add_common_arguments, runner_config
 
@@ -48,14 +46,8 @@ def run(args: argparse.Namespace) -> None:
         use_tta(config)
     runner = build_runner(config)
     preflight.log_doubts(doubts)
-    runner.register_hook(StudentWeightsHook())
     if args.out:
         from mmdet.evaluation import DumpDetResults
 
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
-    progress = ProgressHook()
-    runner.register_hook(progress)
-    try:
-        runner.test()
-    finally:
-        progress.stop()
+    run_test(runner)

@@ -52,14 +52,27 @@ def annotation_file(dataset: dict) -> Path:
     return Path(annotation_path(dataset))
 
 
-def evaluators(config: Config, option: str) -> dict[str, dict]:
-    """The metrics of `val_evaluator` or `test_evaluator` by place in the config (`test_evaluator.0`)."""
+def by_place(config: Config, option: str) -> dict[str, dict]:
+    """The entries of an option that takes one or a list, by place in the config (`test_evaluator.0`)."""
     place, given = option, config.get(option) or []
     if isinstance(given, dict) and "metrics" in given:
         place, given = f"{option}.metrics", given["metrics"]
-    if isinstance(given, list):
-        return {f"{place}.{number}": metric for number, metric in enumerate(given)}
+    if isinstance(given, (list, tuple)):
+        return {f"{place}.{number}": entry for number, entry in enumerate(given)}
     return {place: given}
+
+
+def image_folder(dataset: dict) -> str:
+    """Folder of the images; empty where `data_prefix` is a string: MMPretrain may download those images."""
+    prefix = dataset.get("data_prefix")
+    if not isinstance(prefix, dict) or prefix.get("img") is None:
+        return ""
+    return os.path.join(dataset.get("data_root") or "", prefix["img"])
+
+
+def image_name(image: Mapping) -> str:
+    """File name of an image in an annotation file; LVIS has only `coco_url`, which MMDetection reads so."""
+    return str(image.get("file_name") or image.get("coco_url", "").removeprefix("http://images.cocodataset.org/"))
 
 
 def data_set_class(dataset: dict, scope: str | None) -> type[BaseDataset] | None:

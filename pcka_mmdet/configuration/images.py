@@ -113,6 +113,7 @@ def _refuse_repeated(source: str, names: Sequence[str]) -> None:
 
 def _size(file: Path) -> tuple[int, int]:
     """Width and height as MMDetection reads the image."""
+    Image.MAX_IMAGE_PIXELS = None  # Pillow would refuse large aerial images, which OpenCV reads
     try:
         with Image.open(file) as image:
             turned = image.getexif().get(ORIENTATION) in TURNED

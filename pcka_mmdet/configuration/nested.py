@@ -14,7 +14,7 @@ def walk(node: Any) -> Iterator[tuple[str | None, Any]]:
         yield from walk(value)
 
 
-def replaced(node: Any, change: Callable[[Any], Any], kind: type = str) -> Any:
+def replaced(node: Any, change: Callable[[Any], Any], kind: type | tuple[type, ...] = str) -> Any:
     """Nested dicts, lists and tuples with each value of a type changed: each string."""
     if isinstance(node, dict):
         return {key: replaced(value, change, kind) for key, value in node.items()}

@@ -1,7 +1,5 @@
 """The size of images in a pipeline."""
 
-from typing import Any
-
 from .nested import last_name, replaced, walk
 
 SIZES: dict[str, tuple[str, ...]] = {
@@ -30,11 +28,7 @@ RELATIVE = ("relative", "relative_range")
 
 
 def enlarge_images(dataset: dict, factor: int) -> None:
-    """Multiply all sizes of a data set's transforms.
-
-    Args:
-        dataset: Config of the data set; it is changed.
-        factor: The factor.
+    """Multiply all sizes of a data set's transforms, in place.
 
     Raises:
         ValueError: No transform sets the size of the images.
@@ -49,8 +43,4 @@ def enlarge_images(dataset: dict, factor: int) -> None:
     for step in steps:
         for key in SIZES.get(last_name(step["type"]), ()):
             if step.get(key) is not None and step.get("crop_type") not in RELATIVE:
-                step[key] = _multiplied(step[key], factor)
-
-
-def _multiplied(value: Any, factor: int) -> Any:
-    return value * factor if isinstance(value, (int, float)) else replaced(value, lambda side: side * factor, int)
+                step[key] = replaced(step[key], lambda side: side * factor, (int, float))

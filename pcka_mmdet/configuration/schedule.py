@@ -5,7 +5,7 @@ import math
 
 from mmengine.config import Config
 
-from .data_set import all_innermost, annotation_file, labelled_part, repeats
+from .data_set import all_innermost, annotation_file, by_place, labelled_part, repeats
 from .nested import replaced
 
 SCHEDULER_TIMES = {"begin", "end", "total_steps", "T_max", "milestones"}
@@ -64,9 +64,7 @@ def set_epochs(config: Config, epochs: int) -> None:
     config.train_cfg.max_epochs = epochs
     if "max_epochs" in config:
         config.max_epochs = epochs
-    schedulers = config.get("param_scheduler") or []
-    schedulers = [schedulers] if isinstance(schedulers, dict) else schedulers
-    by_epoch = [scheduler for scheduler in schedulers if scheduler.get("by_epoch", True)]
+    by_epoch = [one for one in by_place(config, "param_scheduler").values() if one.get("by_epoch", True)]
     for settings in [*by_epoch, *(config.get("custom_hooks") or [])]:
         for key in settings.keys() & (SCHEDULER_TIMES | HOOK_TIMES):
             settings[key] = replaced(settings[key], scaled, int)

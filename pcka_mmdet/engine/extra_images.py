@@ -11,7 +11,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.atomic_write import atomic_write
-from pcka_mmdet.configuration.data_set import innermost, known_classes
+from pcka_mmdet.configuration.data_set import image_folder, image_name, innermost, known_classes
 from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill, student_model, teachers_of
 from pcka_mmdet.configuration.images import ImageSet, read_images
 from pcka_mmdet.configuration.nested import last_name, walk
@@ -226,4 +226,4 @@ def _image_files(data: DataSet) -> Iterator[str]:
     if data.path.suffix != ".json" or not data.path.is_file():
         return
     for image in json.loads(data.path.read_text()).get("images", []):
-        yield os.path.realpath(os.path.join(data.image_folder, str(image.get("file_name"))))
+        yield os.path.realpath(os.path.join(image_folder(data.config), image_name(image)))

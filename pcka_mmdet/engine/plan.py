@@ -21,6 +21,7 @@ from pcka_mmdet.configuration.distillation import padded_size
 from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.configuration.schedule import num_images
 from pcka_mmdet.models import FPNDistill, RoIHeadLoss
+from pcka_mmdet.models.distillers.terms import read_entries
 from pcka_mmdet.models.queries import has_queries
 from pcka_mmdet.models.recipes import losses_of
 from pcka_mmdet.models.sources import dense_head, stages
@@ -108,8 +109,10 @@ def head_passes(losses: dict[str, dict]) -> float:
     shares = {last_name(loss["type"]): loss.get("images", 1.0) for loss in losses.values()}
     if "HeadLoss" in shares:
         return 1 + 2 * shares["HeadLoss"]
-    reads_memory = any(loss.get("source") == "memory" for loss in losses.values())
-    return 1.0 if reads_memory or {"OwnHeadLoss", "RoIHeadLoss", "PredictionLoss", "QueryLoss"} & shares.keys() else 0.0
+    read = {entry.sources.teacher for entry in read_entries(losses, 1).values()}
+    reads_scores = any(loss.get("by_scores") for loss in losses.values())
+    runs = reads_scores or "RoIHeadLoss" in shares or read & {"head", "predictions", "queries", "memory"}
+    return float(bool(runs))
 
 
 def compared_proposals(losses: dict[str, dict], of_two_stages: bool = True) -> int:

@@ -125,12 +125,8 @@ def _known_classes(teacher: Config) -> Classes:
 def common_classes(student: nn.Module, teacher: nn.Module, names: tuple[Classes, Classes]) -> CommonClasses:
     """The classes that two detectors share, by name.
 
-    Heads with the same number of classes have the same ones unless the names say otherwise.
-
-    Args:
-        student: The student's detector.
-        teacher: The teacher's.
-        names: Names of the classes of both training sets; `None` where unknown.
+    Heads with the same number of classes have the same ones unless the names say otherwise. `names` are the classes of
+    both training sets; `None` where unknown.
     """
     counts = [num_classes(detector) for detector in (student, teacher)]
     known = [of if of and count in (None, len(of)) else None for of, count in zip(names, counts, strict=True)]
@@ -163,8 +159,6 @@ def suitable_recipe(
     maps. Without common classes, or without a teacher's head whose outputs are known, the neck maps are compared.
 
     Args:
-        student: The student's detector.
-        teacher: The teacher's.
         common: Their common classes; `None`: by the number that each head has.
         scale: The `teacher_scale`.
 

@@ -1,14 +1,19 @@
-"""The config of a detector's test: the student's alone, from a checkpoint, with test-time augmentation."""
+"""A detector's test: of the student alone, from a checkpoint, with test-time augmentation."""
 
 from collections.abc import Sequence
 from copy import deepcopy
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.configuration.data_set import all_innermost
 from pcka_mmdet.configuration.detector import plain_dict
 from pcka_mmdet.configuration.nested import last_name
+
+from .hooks.console import ProgressHook
+from .hooks.student_checkpoint import StudentWeightsHook
 
 TTA_MODEL = dict(type="mmengine.DetTTAModel", tta_cfg=dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=100))
 
@@ -21,6 +26,17 @@ def config_of_test(given: Config, checkpoint: str) -> Config:
     config.work_dir, config.launcher = given.get("work_dir"), given.get("launcher", "none")
     config.load_from, config.resume = checkpoint, False
     return config
+
+
+def run_test(runner: Runner, *hooks: Hook) -> None:
+    """Test the student's weights of a checkpoint, with a progress bar."""
+    progress = ProgressHook()
+    for hook in (StudentWeightsHook(), *hooks, progress):
+        runner.register_hook(hook)
+    try:
+        runner.test()
+    finally:
+        progress.stop()
 
 
 def use_tta(config: Config, scales: Sequence[float] = (1.0,)) -> None:

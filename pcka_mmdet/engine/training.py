@@ -163,8 +163,8 @@ def run_training(
     if options.resume:
         checkpoint = checkpoint_to_resume(str(options.resume), Path(config.work_dir))
         config.resume, config.load_from = checkpoint is not None, checkpoint or config.get("load_from")
-    preflight.log_doubts(extra.doubts)
     doubts = [*extra.doubts, *preflight.check_all(config)]
+    preflight.log_doubts(doubts)
     with reserved(config, resumes=bool(config.get("resume"))):
         if options.check_teacher:
             check_teacher(config, options.check_teacher)

@@ -50,13 +50,7 @@ def of_both_sides(
 def reduced(images: Tensor, samples: list[BaseDataElement] | None, scale: int) -> Sided:
     """The batch of the student, whose images are smaller by a factor: each pixel is the mean of the teacher's.
 
-    Args:
-        images: The teacher's images `(B, 3, H, W)`. H and W are multiples of `scale`.
-        samples: Their data samples; boxes and sizes are divided.
-        scale: The factor.
-
-    Raises:
-        ValueError: A data sample has masks.
+    H and W are multiples of `scale`; boxes and sizes of the samples are divided. Raises ValueError for masks.
     """
     images = F.avg_pool2d(images, scale)
     return images, samples and [_reduced_sample(sample, tuple(images.shape[2:]), scale) for sample in samples]

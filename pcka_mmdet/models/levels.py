@@ -71,9 +71,9 @@ def source_levels(model: nn.Module, source: str, scale: int = 1) -> list[Level]:
         ValueError: The model lacks the source, or two levels have one stride.
     """
     if source == "backbone":
-        return _scaled(_distinct(model, source, *_measured(model, lambda image: model.backbone(image))), scale)
+        return _levels(model, source, *_measured(model, lambda image: model.backbone(image)), scale)
     if source == "logits":
-        return [Level(0, None, _num_classes(model))]
+        return [Level(0, None, _logits_width(model))]
     if source == "roi_head":
         if getattr(model, "roi_head", None) is None:
             raise ValueError(f"{type(model).__name__} has no RoI head, so there is no source 'roi_head'")
@@ -110,21 +110,7 @@ def neck_levels(detector: nn.Module, scale: int = 1) -> list[Level]:
     else:
         measured, channels = _measured(detector, detector.extract_feat)
         strides = strides if len(strides) == len(measured) else measured
-    return _scaled(_distinct(detector, "neck", strides, channels), scale)
-
-
-def _scaled(levels: Sequence[Level], scale: int) -> list[Level]:
-    """Levels of a model whose images are larger than the student's."""
-    if scale == 1:
-        return list(levels)
-    return [
-        level if level.stride is None else replace(level, stride=_whole(level.stride / scale), scale=scale)
-        for level in levels
-    ]
-
-
-def _whole(number: float) -> int | float:
-    return int(number) if number == int(number) else number
+    return _levels(detector, "neck", strides, channels, scale)
 
 
 def read_strides(option: str, given: Any) -> str | list:
@@ -168,14 +154,18 @@ def pair_levels(
     return [LevelPair(students[stride], teachers[stride]) for stride in wanted]
 
 
-def _distinct(model: nn.Module, part: str, strides: Sequence[int | None], channels: Sequence[int]) -> list[Level]:
+def _levels(
+    model: nn.Module, part: str, strides: Sequence[int | None], channels: Sequence[int], scale: int
+) -> list[Level]:
+    """The levels of a part of a model, with strides in the student's pixels."""
     known = [stride for stride in strides if stride is not None]
     if len(set(known)) < len(known):
         raise ValueError(
             f"the {part} of {type(model).__name__} has two levels of one stride: {list(strides)}; levels are paired by "
             "stride"
         )
-    return [Level(i, s, c) for i, (s, c) in enumerate(zip(strides, channels, strict=True))]
+    scaled = [s if s is None else s // scale if s % scale == 0 else s / scale for s in strides]
+    return [Level(i, s, c, scale) for i, (s, c) in enumerate(zip(scaled, channels, strict=True))]
 
 
 def _declared_strides(detector: nn.Module) -> list[int]:
@@ -186,7 +176,7 @@ def _declared_strides(detector: nn.Module) -> list[int]:
     return strides if all(isinstance(stride, int) for stride in strides) else []
 
 
-def _num_classes(model: nn.Module) -> int:
+def _logits_width(model: nn.Module) -> int:
     if getattr(model, "head", None) is None:
         raise ValueError(f"{type(model).__name__} is no classifier (it has no `head`), so there is no source 'logits'")
     classes = getattr(model.head, "num_classes", None)

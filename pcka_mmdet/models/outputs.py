@@ -14,8 +14,6 @@ ADVICE = "Lower the learning rate, clip gradients (optim_wrapper.clip_grad), or 
 
 def tensors(outputs: Any) -> Iterator[Tensor]:
     """All tensors of nested outputs."""
-    if isinstance(outputs, Tensor):
-        return iter((outputs,))
     return (leaf for leaf in tree_flatten(outputs)[0] if isinstance(leaf, Tensor))
 
 
@@ -26,7 +24,7 @@ def box_tensor(boxes: Any) -> Tensor:
 
 def in_float32(outputs: Any) -> Any:
     """The outputs with floating-point tensors in float32 or wider."""
-    return _widened(outputs) if isinstance(outputs, Tensor) else tree_map_only(Tensor, _widened, outputs)
+    return tree_map_only(Tensor, _widened, outputs)
 
 
 def _widened(tensor: Tensor) -> Tensor:

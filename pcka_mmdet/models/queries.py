@@ -42,10 +42,7 @@ def has_queries(detector: nn.Module) -> bool:
 def problem_of_decoder(detector: nn.Module, side: str, learns: bool = False) -> str | None:
     """Why the outputs of a DETR's queries are not known; `None` if they are. `side` is `student` or `teacher`.
 
-    Args:
-        detector: The detector.
-        side: For the message.
-        learns: Whether its own queries are to be told from others, or other queries are to be decoded.
+    `learns`: its own queries are to be told from others, or other queries are to be decoded.
     """
     kind = type(detector).__name__
     if getattr(detector, "language_model", None) is not None:
@@ -58,11 +55,7 @@ def problem_of_decoder(detector: nn.Module, side: str, learns: bool = False) -> 
 
 
 class DecoderInputs:
-    """The inputs of a detector's decoder in its last forward.
-
-    Args:
-        detector: A detector of DETR's family.
-    """
+    """The inputs of the decoder of a detector of DETR's family in its last forward."""
 
     def __init__(self, detector: nn.Module):
         self.detector = detector
@@ -114,10 +107,6 @@ def in_pixels(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 def general_queries(queries: Queries, number: int) -> Queries:
     """Queries at random places that no detector has chosen: boxes, or points, uniform in the image, with the content of
     random ones of the given queries (KD-DETR, arXiv:2211.08071, "general distillation points"). See `step_generator`.
-
-    Args:
-        queries: A decoder's own.
-        number: Number of queries.
     """
     like = next(iter(queries.values()))
     source = step_generator(like.device)

@@ -42,8 +42,6 @@ MAP_SOURCES = (*PARTS, "memory")
 OF_ALL_IMAGES = (*PARTS, "head")
 """Sources of images without labels too. RoI heads and decoders see labelled images alone."""
 
-SOURCES = (*MAP_SOURCES, "head", "roi_head", "decoder", "queries", "logits")
-
 UNLABELLED = "unlabelled"
 """Key in the metainfo of data samples: an image without labels, which only the distillation reads."""
 
@@ -118,7 +116,7 @@ def listed(maps: Tensor | Sequence[Tensor] | Mapping[str, Tensor]) -> list[Tenso
 
 
 class SourceRecorder:
-    """Records some of the `SOURCES` of a model while it runs.
+    """Records some sources of a model while it runs.
 
     `forks` copy the outputs of a source, see `GradientBalance.fork`; not of `roi_head`, whose stages run one after
     another.
@@ -183,21 +181,19 @@ class SourceRecorder:
         """Record the first outputs of a source, split by level. Returns what the model goes on with."""
         if self._record is None or source in self._record:
             return None
-        if source not in self._forks:
-            self._record[source] = split(outputs)
-            return self._of_labelled(source, outputs)
-        leaves, structure = tree_flatten(outputs)
-        places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]  # heads also give None
-        labelled = self._labelled if source in OF_ALL_IMAGES else None
-        task, groups = self._forks[source]([leaves[place] for place in places], labelled)
+        if source in self._forks:
+            leaves, structure = tree_flatten(outputs)
+            places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]  # heads also give None
+            labelled = self._labelled if source in OF_ALL_IMAGES else None
+            task, groups = self._forks[source]([leaves[place] for place in places], labelled)
 
-        def restored(copies: Sequence[Tensor]) -> Any:
-            copied = dict(zip(places, copies, strict=True))
-            return tree_unflatten([copied.get(place, leaf) for place, leaf in enumerate(leaves)], structure)
+            def restored(copies: Sequence[Tensor]) -> Any:
+                copied = dict(zip(places, copies, strict=True))
+                return tree_unflatten([copied.get(place, leaf) for place, leaf in enumerate(leaves)], structure)
 
-        for name, copies in groups.items():
-            self._record[f"{source}/{name}"] = split(restored(copies))
-        outputs = restored(task)
+            for name, copies in groups.items():
+                self._record[f"{source}/{name}"] = split(restored(copies))
+            outputs = restored(task)
         self._record[source] = split(outputs)
         return self._of_labelled(source, outputs)
 
@@ -207,10 +203,7 @@ class SourceRecorder:
         return tree_map_only(Tensor, lambda tensor: tensor[: self._labelled], outputs)
 
     def _keep_memory(self, module: nn.Module, inputs: tuple, outputs: Tensor) -> Any:
-        if self._record is None:
-            return None
-        sizes = self._record["neck"]
-        return self._keep("memory", outputs, lambda memory: maps_of_memory(memory, sizes))
+        return self._keep("memory", outputs, lambda memory: maps_of_memory(memory, self._record["neck"]))
 
     def _keep_decoder(self, module: nn.Module, inputs: tuple, outputs: Any) -> Any:
         return self._keep("decoder", tuple(outputs), lambda kinds: by_layer(*kinds))

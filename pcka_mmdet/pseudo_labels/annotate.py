@@ -1,5 +1,6 @@
 """A file in COCO's format from detections: sure boxes are objects, unsure ones are ignored, the rest is left out."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,7 @@ def annotate(
     """The content of an annotation file, and what it holds."""
     sides = {one.name: one for one in thresholds}
     annotations: list[dict[str, Any]] = []
+    objects: Counter[str] = Counter()
     empty = 0
     for entry in images.entries:
         found = [_within(one, entry) for one in detections[entry["id"]] if one.name in sides]
@@ -42,16 +44,11 @@ def annotate(
         sure = [one for one in found if one.score >= sides[one.name].sure]
         doubtful = [one for one in found if sides[one.name].unsure <= one.score < sides[one.name].sure]
         empty += not sure
+        objects.update(one.name for one in sure)
         for one, crowd in [*((one, 0) for one in sure), *((one, 1) for one in _not_hiding(doubtful, sure))]:
             annotations.append(_annotation(len(annotations) + 1, entry["id"], category_ids[one.name], one, crowd))
-    names = {number: name for name, number in category_ids.items()}
-    counted = [names[one["category_id"]] for one in annotations if not one["iscrowd"]]
-    counts = Counts(
-        len(images.entries),
-        {name: counted.count(name) for name in category_ids},
-        len(annotations) - len(counted),
-        empty,
-    )
+    of_classes = {name: objects[name] for name in category_ids}
+    counts = Counts(len(images.entries), of_classes, len(annotations) - objects.total(), empty)
     categories = [dict(id=number, name=name) for name, number in category_ids.items()]
     return dict(info=info, images=images.entries, annotations=annotations, categories=categories), counts
 
@@ -71,13 +68,5 @@ def _not_hiding(doubtful: Sequence[Detection], sure: Sequence[Detection]) -> Ite
 
 
 def _annotation(number: int, image: int | str, category: int, one: Detection, crowd: int) -> dict[str, Any]:
-    area = round(one.bbox[2] * one.bbox[3], 2)
-    return dict(
-        id=number,
-        image_id=image,
-        category_id=category,
-        bbox=list(one.bbox),
-        area=area,
-        iscrowd=crowd,
-        score=round(one.score, 4),
-    )
+    ids: dict[str, Any] = dict(id=number, image_id=image, category_id=category, iscrowd=crowd)
+    return dict(ids, bbox=list(one.bbox), area=round(one.bbox[2] * one.bbox[3], 2), score=round(one.score, 4))

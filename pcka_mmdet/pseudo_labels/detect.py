@@ -1,7 +1,7 @@
 """Run a detector over images, and keep its detections as they come, so that an interrupted run goes on."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,10 +15,8 @@ from pcka_mmdet.checkpoints.atomic_write import write_json
 from pcka_mmdet.configuration.data_set import data_classes, innermost
 from pcka_mmdet.configuration.images import ImageSet
 from pcka_mmdet.engine.checks.annotations import label_order
-from pcka_mmdet.engine.hooks.console import ProgressHook
-from pcka_mmdet.engine.hooks.student_checkpoint import StudentWeightsHook
 from pcka_mmdet.engine.runner import build_runner
-from pcka_mmdet.engine.testing import config_of_test, use_tta
+from pcka_mmdet.engine.testing import config_of_test, run_test, use_tta
 
 from .detections import Detection, Detections
 
@@ -27,11 +25,7 @@ TTA_SCALES = (1.0, 1.5)
 
 
 class DetectionWriter(Hook):
-    """Appends the detections of each batch to a file, one line an image, in each process.
-
-    Args:
-        folder: Folder of the files of all processes.
-    """
+    """Appends the detections of each batch to a file of this process in a folder, one line an image."""
 
     def __init__(self, folder: Path):
         self.file = folder / f"{get_rank()}_{uuid4().hex}.jsonl"  # no process ids: those of containers repeat
@@ -68,7 +62,6 @@ def detect(config: Config, checkpoint: str, images: ImageSet, folder: Path, tta:
     Args:
         config: The detector's; its test pipeline reads the images.
         checkpoint: Its weights, in any form that `pcka-mmdet test` takes.
-        images: The images.
         folder: Folder of what is found as it comes. What an interrupted run left there is not done again.
         tta: Whether each image is seen at `TTA_SCALES`, and mirrored.
 
@@ -86,7 +79,7 @@ def detect(config: Config, checkpoint: str, images: ImageSet, folder: Path, tta:
         write_json(annotations, dict(images=left, annotations=[], categories=categories))
     barrier()
     if json.loads(annotations.read_text())["images"]:
-        _run(runner, DetectionWriter(folder))
+        run_test(runner, DetectionWriter(folder))
     barrier()
     found = _read(folder)
     return {entry["id"]: [_detection(row, classes) for row in found[entry["id"]]] for entry in images.entries}
@@ -113,26 +106,10 @@ def _runner(
     return build_runner(config)
 
 
-def _run(runner: Runner, writer: DetectionWriter) -> None:
-    progress = ProgressHook()
-    for hook in (StudentWeightsHook(), writer, progress):
-        runner.register_hook(hook)
-    try:
-        runner.test()
-    finally:
-        progress.stop()
-
-
 def _read(folder: Path) -> dict[int | str, list]:
     """Rows `(corners, score, label)` by image, of all processes. The last line of a killed one may be cut."""
-    return dict(line for file in sorted(folder.glob("*.jsonl")) for line in _lines(file))
-
-
-def _lines(file: Path) -> Iterator[tuple[int | str, list]]:
-    for line in file.read_text().splitlines(keepends=True):
-        if line.endswith("\n"):
-            image, rows = json.loads(line)
-            yield image, rows
+    lines = (line for file in sorted(folder.glob("*.jsonl")) for line in file.read_text().splitlines(keepends=True))
+    return dict(json.loads(line) for line in lines if line.endswith("\n"))
 
 
 def _detection(row: tuple, classes: Sequence[str]) -> Detection:

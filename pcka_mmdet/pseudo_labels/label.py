@@ -19,7 +19,7 @@ from pcka_mmdet.configuration.sentence import warn
 
 from .annotate import Counts, annotate
 from .labelled import Labelled, labelled_images
-from .sources import Detectors, ResultFiles, Source
+from .sources import Detectors, ResultFiles
 from .thresholds import Quality, Threshold, choose, fixed
 
 
@@ -70,15 +70,15 @@ def pseudo_label(
     """
     out = Path(out)
     parts = out.with_name(f"{out.name}.parts")
-    source: Source
+    source: Detectors | ResultFiles
     default_val: Config | None = None
     if isinstance(teachers, ResultFiles):
         source = teachers
     else:
         options = {"launcher": launcher, **(cfg_options or {})}
         sides = [(str(config), str(checkpoint)) for config, checkpoint in teachers]
-        source = detectors = Detectors(sides, parts, options, tta)
-        default_val = detectors.configs[0]
+        source = Detectors(sides, parts, options, tta)
+        default_val = source.configs[0]
     unlabelled = read_images(str(images))
     if threshold is None:
         labelled = labelled_images(val or default_val)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from pcka_mmdet.configuration.data_set import annotation_file, innermost
+from pcka_mmdet.configuration.data_set import annotation_file, image_folder, innermost
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.configuration.images import ImageSet, read_images
 from pcka_mmdet.engine.checks.annotations import category_names
@@ -48,8 +48,7 @@ def labelled_images(val: str | Path | Config | None) -> Labelled:
         file = annotation_file(dataset)
         if file.suffix != ".json":
             raise ValueError(f"{str(file)!r}, the labels on val, are not in COCO's format: {GIVE_VAL}")
-        folder = Path(dataset.get("data_root") or "", (dataset.get("data_prefix") or {}).get("img", ""))
-        source = f"{file}:{folder}"
+        source = f"{file}:{Path(image_folder(dataset))}"
     images = read_images(source)
     assert images.annotations is not None
     category_names(images.annotations)  # refuses a file without categories

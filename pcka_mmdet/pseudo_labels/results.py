@@ -53,9 +53,8 @@ def read_results(
     _refuse_incomplete(file, rows)
     entries = _entries(file, rows, images)
     names = _names(file, rows, category_ids, classes)
-    if problem := first_problem(
-        [[*row["bbox"], e["width"], e["height"]] for row, e in zip(rows, entries, strict=True)]
-    ):
+    boxes = [[*row["bbox"], e["width"], e["height"]] for row, e in zip(rows, entries, strict=True)]
+    if problem := first_problem(boxes):
         raise ValueError(f"{str(file)!r}: {problem}")
     found: Detections = {entry["id"]: [] for entry in images.entries}
     for row, entry, name in zip(rows, entries, names, strict=True):
@@ -103,19 +102,14 @@ def _names(
     """Our class of each row; `None` for one that is left out."""
     if strange := {name for name in classes.values() if name is not None} - category_ids.keys():
         raise ValueError(f"--classes maps to {sorted(strange)}, and the classes are {list(category_ids)}")
-    of_given: dict[str, str | None] = {str(number): name for name, number in category_ids.items()}
-    of_given |= {name: name for name in category_ids}
-    if classes:
-        of_given = {**{name: name for name in category_ids}, **classes}
+    ids = {} if classes else {str(number): name for name, number in category_ids.items()}
+    of_given: dict[str, str | None] = {**ids, **{name: name for name in category_ids}, **classes}
     unknown = {row["category_id"] for row in rows if str(row["category_id"]) not in of_given}
     if unknown:
+        example = json.dumps(dict(zip(sorted(map(str, unknown)), category_ids, strict=False)))
         raise ValueError(
             f"{str(file)!r} has the classes {sorted(unknown, key=str)}, which are not known: the classes are "
-            f"{dict(category_ids)}. Map them by --classes MAP.json, such as {_example(unknown, category_ids)}, with "
+            f"{dict(category_ids)}. Map them by --classes MAP.json, such as {example}, with "
             "null for a class to leave out"
         )
     return [of_given[str(row["category_id"])] for row in rows]
-
-
-def _example(unknown: set[Any], category_ids: Mapping[str, int]) -> str:
-    return json.dumps(dict(zip(sorted(map(str, unknown)), category_ids, strict=False)))

@@ -4,11 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pcka_mmdet.checkpoints.files import read_weights
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.configuration.images import ImageSet
+from pcka_mmdet.engine.cfg_options import merge_options
 
 from .detect import detect, teacher_classes
 from .detections import Detections, fuse
@@ -16,30 +17,10 @@ from .labelled import Labelled
 from .results import read_classes, read_results
 
 
-class Source(Protocol):
-    """Detections of images to label, and of labelled images."""
-
-    def classes(self, labelled: Labelled | None) -> list[str]:
-        """Names of the classes that it tells apart."""
-
-    def on_labelled(self, labelled: Labelled) -> Detections:
-        """What it finds in the labelled images."""
-
-    def on_images(self, images: ImageSet, category_ids: Mapping[str, int]) -> Detections:
-        """What it finds in the images to label."""
-
-    def description(self) -> object:
-        """Where the boxes are from, for the file."""
-
-
 class Detectors:
-    """Detectors of MMDetection; the boxes of several are fused.
+    """Detectors of MMDetection; the boxes of several are fused. See `pseudo_label` for the arguments.
 
-    Args:
-        teachers: Config and checkpoint of each.
-        parts: Folder of what they find as it comes; an interrupted run goes on from there.
-        cfg_options: Settings of their configs.
-        tta: Whether each image is seen at several sizes, and mirrored.
+    What they find is kept in the folder `parts` as it comes, so that an interrupted run goes on.
     """
 
     def __init__(
@@ -48,7 +29,7 @@ class Detectors:
         self.teachers, self.parts, self.tta = teachers, parts, tta
         self.configs = [load_config(config) for config, _ in teachers]
         for config in self.configs:
-            config.merge_from_dict(dict(cfg_options))
+            merge_options(config, cfg_options)
 
     def classes(self, labelled: Labelled | None) -> list[str]:
         return list(dict.fromkeys(name for config in self.configs for name in teacher_classes(config)))

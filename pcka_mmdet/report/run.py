@@ -13,7 +13,7 @@ from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.config_text import read_config
 from pcka_mmdet.checkpoints.resume import best_checkpoint, newest_intact_checkpoint
-from pcka_mmdet.configuration.data_set import data_classes, evaluators, innermost, known_classes
+from pcka_mmdet.configuration.data_set import by_place, data_classes, image_folder, innermost, known_classes
 from pcka_mmdet.configuration.distillation import STUDENT_CONFIG
 from pcka_mmdet.configuration.nested import last_name
 
@@ -94,9 +94,7 @@ class Run:
 
     def picture(self, image: int | str) -> Path:
         """File of a test image."""
-        dataset = innermost(self.config.test_dataloader.dataset)
-        prefix = (dataset.get("data_prefix") or {}).get("img", "")
-        return Path(dataset.get("data_root") or "") / prefix / self.matches.file_names[image]
+        return Path(image_folder(innermost(self.config.test_dataloader.dataset)), self.matches.file_names[image])
 
 
 def check_same_data(runs: Sequence[Run]) -> None:
@@ -123,7 +121,7 @@ def coco_evaluator(config: Config) -> tuple[str, dict]:
     Raises:
         ValueError: There is none with an annotation file.
     """
-    metrics = evaluators(config, "test_evaluator")
+    metrics = by_place(config, "test_evaluator")
     for place, metric in metrics.items():
         is_coco = last_name(metric["type"]) == "CocoMetric" and metric.get("ann_file")
         if is_coco and "bbox" in metric.get("metric", "bbox"):

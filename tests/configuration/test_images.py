@@ -44,6 +44,11 @@ def test_a_folder_with_its_folders_and_sizes_as_they_are_read(folder):
     assert mmcv.imread(str(folder / "c.jpg")).shape[:2] == (50, 16)
 
 
+def test_images_that_pillow_calls_a_bomb(folder, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert len(read_images(str(folder)).entries) == 3
+
+
 def test_a_list(folder):
     images = read_images(str(folder / "notes.txt"))
     assert [e["file_name"] for e in images.entries] == ["b.jpg", "more/a.PNG"]

@@ -38,6 +38,7 @@ def test_transforms_after_it():
         (dict(type="Pad", size_divisor=32), {}),
         (dict(type="CachedMosaic", img_scale=(64, 64), pad_val=114.0), dict(img_scale=(128, 128))),
         (dict(type="RandomShift", max_shift_px=16), dict(max_shift_px=32)),
+        (dict(type="FilterAnnotations", min_gt_bbox_wh=(1.5, 2)), dict(min_gt_bbox_wh=(3.0, 4))),
         (dict(type="RandomFlip", prob=0.5), {}),
     ]
     _, *found = enlarged(resize, *(step for step, _ in steps))

@@ -176,6 +176,17 @@ def test_leaks_are_refused(config, folder, digit_scenes):
     assert doubt.startswith("8 extra images are also labelled images, such as")
 
 
+def test_a_leak_into_a_file_of_lvis(config, folder, digit_scenes, tmp_path):
+    """Its images have no `file_name`."""
+    content = json.loads((digit_scenes / "annotations" / "test.json").read_text())
+    for image in content["images"]:
+        image["coco_url"] = "http://images.cocodataset.org/" + image.pop("file_name")
+    (tmp_path / "lvis.json").write_text(json.dumps(content))
+    config.test_dataloader.dataset.ann_file = str(tmp_path / "lvis.json")
+    with pytest.raises(ValueError, match=r"4 extra images are also in test_dataloader"):
+        add_extra_images(config, str(digit_scenes / "test"))
+
+
 def test_what_does_not_go_together_is_refused(config, folder, digit_scenes):
     source = write_boxes(folder, digit_scenes, list("0123456789"))
     for share, number in ((0.05, 0), (0.95, 4)):

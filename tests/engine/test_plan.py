@@ -102,11 +102,21 @@ def test_what_runs_of_a_teacher_whose_boxes_are_read():
     detr = build_detector(deformable_detr()).eval()
     counts = [
         count_teacher(detr, [64, 96], dict(loss=loss))
-        for loss in (boxes["boxes"], dict(type="pcka_mmdet.QueryLoss"), dict(type="MimicLoss", source="memory"))
+        for loss in (
+            boxes["boxes"],
+            dict(type="pcka_mmdet.QueryLoss"),
+            dict(type="pcka_mmdet.MimicLoss", source="memory"),
+        )
     ]
     assert counts[0] == counts[1] == counts[2] and counts[0].roi_head == 0
     assert counts[0].to_neck + counts[0].head == multiply_adds(detr, 64, 96) > counts[0].to_neck
-    assert count_teacher(detr, [64, 96], dict(maps=dict(type="MimicLoss"))).head == 0
+    assert count_teacher(detr, [64, 96], dict(maps=dict(type="pcka_mmdet.MimicLoss"))).head == 0
+
+
+def test_losses_on_maps_may_read_the_head():
+    by_scores, logits = dict(type="pcka_mmdet.MimicLoss", by_scores=True), dict(type="mmrazor.DISTLoss", source="head")
+    assert head_passes(dict(maps=by_scores)) == head_passes(dict(dist=logits)) == 1.0
+    assert head_passes(dict(maps=dict(type="pcka_mmdet.MimicLoss"))) == 0.0
 
 
 def test_what_a_step_keeps():

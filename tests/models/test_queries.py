@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 
 from pcka_mmdet.models.losses.level_loss import Batch
 from pcka_mmdet.models.queries import DecoderInputs, QueryOutputs, general_queries, maps_of_memory
-from pcka_mmdet.models.teacher.scores import scores_of_head, scores_of_queries
+from pcka_mmdet.models.teacher.predictions import scores_of_head, scores_of_queries
 from pcka_mmdet.models.teacher.teacher import Teacher
 from tests import detectors
 from tests.detectors import build, losses_of, raw_batch, retinanet, rtmdet, step, yolox
@@ -270,6 +270,12 @@ def test_other_classes_are_refused():
     teacher["bbox_head"]["num_classes"] = 5
     with pytest.raises(ValueError, match=r"the heads score 2 and 5 classes"):
         build(distillation(deformable_detr(), teacher, losses=dict(queries=QUERIES)))
+
+
+def test_queries_are_connected_once():
+    losses = dict(queries=QUERIES, more=dict(QUERIES, general=3))
+    with pytest.raises(ValueError, match=r"^losses.more: another loss reads the teacher's queries too: leave one out$"):
+        build(distillation(deformable_detr(), deformable_detr(), losses=losses))
 
 
 def test_the_table_pairs_layers_from_the_last_one():

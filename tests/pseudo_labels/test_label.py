@@ -243,6 +243,12 @@ def test_what_is_shown(teacher, digit_scenes, tmp_path, capsys):
     assert "precision and recall on labelled images, AP 0." in said and "images without a box" in said
 
 
+def test_a_misspelt_setting_is_refused(teacher, digit_scenes, tmp_path):
+    options = {"test_dataloder.batch_size": 1}
+    with pytest.raises(ValueError, match=r"no setting 'test_dataloder.batch_size': did you mean 'test_dataloader"):
+        pseudo_label([teacher], digit_scenes / "test", tmp_path / "out.json", threshold=0.5, cfg_options=options)
+
+
 def test_a_teacher_without_classes_or_labelled_images(teacher, digit_scenes, tmp_path):
     config = Config.fromfile(teacher[0])
     for loader in ("train", "val", "test"):

@@ -26,14 +26,6 @@ class DataSet:
     scope: str | None
 
     @property
-    def image_folder(self) -> str:
-        """Empty where `data_prefix` is a string: MMPretrain may download those images."""
-        prefix = self.config.get("data_prefix")
-        if not isinstance(prefix, dict) or prefix.get("img") is None:
-            return ""
-        return os.path.join(self.config.get("data_root") or "", prefix["img"])
-
-    @property
     def kind(self) -> Any:
         return data_set.data_set_class(self.config, self.scope)
 
@@ -103,7 +95,7 @@ def check_annotations(config: Config, loaders: Iterable[str] = ("train_dataloade
 
 
 def _check_paths(data: DataSet) -> None:
-    paths = {"ann_file": str(data.path), "data_prefix.img": data.image_folder}
+    paths = {"ann_file": str(data.path), "data_prefix.img": data_set.image_folder(data.config)}
     for option, path in paths.items():
         if path and "://" not in path and not os.path.exists(path):
             raise FileNotFoundError(
@@ -161,7 +153,7 @@ def _check_classes(data: DataSet, categories: list[str], heads: set[int]) -> Non
 def _check_evaluators(config: Config, loader: str) -> None:
     option = loader.replace("dataloader", "evaluator")
     paths = {data.path.resolve() for data in data_sets(config, [loader])}
-    for evaluator in data_set.evaluators(config, option).values():
+    for evaluator in data_set.by_place(config, option).values():
         file = evaluator.get("ann_file")
         if file and "://" not in file and len(paths) == 1 and Path(file).resolve() not in paths:
             raise ValueError(

@@ -17,7 +17,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from pcka_mmdet.configuration.data_set import evaluators
+from pcka_mmdet.configuration.data_set import by_place, image_folder, image_name
 from pcka_mmdet.configuration.installed import cores
 from pcka_mmdet.configuration.nested import last_name, walk
 from pcka_mmdet.configuration.schedule import used_images
@@ -131,9 +131,9 @@ def examine_entries(config: Config) -> Iterator[Finding]:
                 continue
             content = json.loads(data.path.read_text())
             for image in content["images"]:
-                if "coco_url" in image:  # LVIS has no other name; MMDetection reads it so
-                    image.setdefault("file_name", image["coco_url"].removeprefix("http://images.cocodataset.org/"))
-            metrics = {last_name(metric.get("type")) for metric in evaluators(config, f"{split}_evaluator").values()}
+                if "coco_url" in image:
+                    image.setdefault("file_name", image_name(image))
+            metrics = {last_name(metric.get("type")) for metric in by_place(config, f"{split}_evaluator").values()}
             by_coco = split != "train" and (not metrics or "CocoMetric" in metrics)
             findings = list(_examine_file(content, data, f"entries of {split}", by_coco))
         except (OSError, ValueError):  # `check_annotations` says so
@@ -144,7 +144,7 @@ def examine_entries(config: Config) -> Iterator[Finding]:
             continue
         yield from findings
         names = (str(image.get("file_name")) for image in content["images"])
-        images[split].update(os.path.normpath(os.path.join(data.image_folder, name)) for name in names)
+        images[split].update(os.path.normpath(os.path.join(image_folder(data.config), name)) for name in names)
     for (first, second), advice in SHARED.items():
         if shared := images[first] & images[second]:
             text = f"{len(shared)}, such as {min(shared)!r}: {advice}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.files import SCHEME, is_missing, read_weights, refuse_folder, weights_url
-from pcka_mmdet.configuration.data_set import data_set_class, innermost
+from pcka_mmdet.configuration.data_set import by_place, data_set_class, innermost
 from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill, student_model, teachers_of
 from pcka_mmdet.configuration.nested import last_name, walk
 from pcka_mmdet.configuration.sentence import warn
@@ -87,13 +87,9 @@ def check_settings(config: Config) -> None:
 
 def check_schedule(config: Config) -> None:
     """Refuse a one-cycle schedule that is shorter than the training: its last step fails."""
-    loop, given = config.get("train_cfg") or {}, config.get("param_scheduler") or []
-    by_epoch = not counts_iterations(config)
+    loop, by_epoch = config.get("train_cfg") or {}, not counts_iterations(config)
     unit, length = ("epochs", loop.get("max_epochs")) if by_epoch else ("iterations", loop.get("max_iters"))
-    places = {"param_scheduler": given}
-    if isinstance(given, (list, tuple)):
-        places = {f"param_scheduler.{number}": scheduler for number, scheduler in enumerate(given)}
-    for place, scheduler in places.items():
+    for place, scheduler in by_place(config, "param_scheduler").items():
         steps = scheduler.get("total_steps")
         is_one_cycle = last_name(scheduler.get("type", "")).startswith("OneCycle")
         if not is_one_cycle or steps is None or length is None or scheduler.get("by_epoch", True) != by_epoch:
@@ -135,11 +131,9 @@ CHECKS = {
 
 
 def check_all(config: Config) -> list[str]:
-    """Run `check_operators` and `CHECKS`; log and return their doubts. Raises what they raise."""
+    """The doubts of `CHECKS`. Raises what they and `check_operators` raise."""
     check_operators()
-    doubts = [doubt for check in CHECKS.values() for doubt in check(config) or []]
-    log_doubts(doubts)
-    return doubts
+    return [doubt for check in CHECKS.values() for doubt in check(config) or []]
 
 
 def log_doubts(doubts: Iterable[str]) -> None:

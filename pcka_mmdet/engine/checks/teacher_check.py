@@ -128,7 +128,7 @@ def _evaluation(config: Config, images: int | None, teacher: str | dict, metric:
         enlarge_images(evaluation.val_dataloader.dataset, scale)
     half = (evaluation.get("val_cfg") or {}).get("fp16", False)
     evaluation.val_cfg = dict(type="ValLoop", fp16=half)  # MMRazor's loop needs a distiller
-    for evaluator in data_set.evaluators(evaluation, "val_evaluator").values():
+    for evaluator in data_set.by_place(evaluation, "val_evaluator").values():
         kinds = evaluator.get("metric")
         if isinstance(kinds, (list, tuple)) and "bbox" in kinds:
             evaluator.metric = [kind for kind in kinds if kind != "segm" or "segm" in metric]  # it may have no masks
@@ -157,6 +157,6 @@ def _limit(evaluation: Config, images: int) -> None:
     content["annotations"] = [box for box in content["annotations"] if box["image_id"] in ids]
     subset = Path(evaluation.work_dir, "annotations.json").resolve()
     write_json(subset, content)
-    for reader in (dataset, *data_set.evaluators(evaluation, "val_evaluator").values()):
+    for reader in (dataset, *data_set.by_place(evaluation, "val_evaluator").values()):
         if "ann_file" in reader:
             reader.update(ann_file=str(subset), backend_args=None)  # of the annotations; images keep `backend_args`

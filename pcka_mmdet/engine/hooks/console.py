@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from pcka_mmdet.checkpoints.student import student_path
-from pcka_mmdet.configuration.data_set import METRIC, evaluators, find_metric
+from pcka_mmdet.configuration.data_set import METRIC, by_place, find_metric
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.registry import HOOKS, LOG_PROCESSORS
@@ -168,7 +168,7 @@ def _next_step(runner: Runner, compare_with: Path | None = None) -> str:
         return ""
     student = student_path(kept)
     text = f"the student is {student}" if student.is_file() else f"the detector is {kept}"
-    metrics = evaluators(runner.cfg, "test_evaluator").values()
+    metrics = by_place(runner.cfg, "test_evaluator").values()
     kinds = {last_name(metric.get("type")) for metric in metrics if isinstance(metric, dict)}
     if "CocoMetric" not in kinds:
         return text

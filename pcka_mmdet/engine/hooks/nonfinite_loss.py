@@ -73,14 +73,8 @@ class NonFiniteLossHook(Hook):
         """The step that failed in this process; `None` where none did."""
         model = unwrapped_model(runner)
         if self._failed is None and getattr(model, "nonfinite", None):
-            distillation = dict(
-                factor=model.distiller.factor,
-                stopped=model.distillation_stopped,
-                epoch=runner.epoch,
-                iter=runner.iter,
-                max_iters=runner.max_iters,
-                seed=runner.seed,
-            )
+            progress = {name: getattr(runner, name) for name in ("epoch", "iter", "max_iters", "seed")}
+            distillation = dict(progress, factor=model.distiller.factor, stopped=model.distillation_stopped)
             self._failed = FailedStep(*self._held, distillation, model.nonfinite)
         return self._failed
 

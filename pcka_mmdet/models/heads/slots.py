@@ -84,13 +84,8 @@ def by_assigner(
 ) -> tuple[Tensor, Tensor]:
     """The same by an assigner of MMDetection, which makes the host wait for the device.
 
-    Args:
-        assigner: Of the student's head.
-        found: Boxes `(N, 4)`.
-        scores: Their class scores `(N, C)`; unsure boxes are left out: they would take slots of sure ones.
-        predicted: What the assigner reads of the student.
-        arguments: What it takes between the student's predictions and the objects.
-        options: What it takes besides.
+    Unsure boxes are left out: they would take slots of sure ones. `arguments` stand between the student's predictions,
+    `predicted`, and the objects.
     """
     kept = (scores.amax(1) >= UNSURE).nonzero()[:, 0]
     objects = InstanceData(bboxes=found[kept], labels=scores[kept].argmax(1))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..heads import ON_MAPS, HeadOutputs, HeadReader, difference_of_heads, reader_of
+from ..heads import ON_MAPS, HeadOutputs, HeadReader, boxes, difference_of_heads, reader_of
 from ..levels import Level, LevelPair
 from ..sources import dense_head
 from ..teacher.teacher import Teacher
@@ -104,7 +104,8 @@ class HeadLoss(JointHeadLoss):
         outputs = batch.teacher.head(maps)
         student_outputs = [outputs[pair.teacher.index] for pair in self.pairs]
         teacher_outputs = [[output[:count] for output in level] for level in teacher]
-        return self.weighted(compare_levels(student_outputs, teacher_outputs, (head, head), self.pairs))
+        pairs = [LevelPair(pair.teacher, pair.teacher) for pair in self.pairs]  # both are outputs of the teacher's head
+        return self.weighted(compare_levels(student_outputs, teacher_outputs, (head, head), pairs))
 
     def details(self, size: Sequence[Sequence[int]]) -> list[str]:
         share = f" on {self.images:.0%} of the images" if self.images < 1 else ""
@@ -186,9 +187,17 @@ def compare(reader: HeadReader, student: HeadOutputs, teacher: HeadOutputs) -> S
     if reader.quality == "objectness":
         weight, scores = weight * quality[:, :, None], scores * quality
     classes = (F.binary_cross_entropy_with_logits(student.logits, target, reduction="none") * weight).sum()
-    boxes = (reader.box_difference(student.boxes, teacher.boxes) * scores).sum()
+    of_boxes = (reader.box_difference(student.boxes, teacher.boxes) * scores).sum()
     if quality is not None:
         entropy = F.binary_cross_entropy_with_logits(student.quality, quality, reduction="none")
         where = (student.quality.detach().sigmoid() - quality).abs() if reader.quality == "objectness" else scores
-        boxes = boxes + (entropy * where).sum()
-    return Sums(classes, boxes, scores.sum(), differences, largest_differences)
+        of_boxes = of_boxes + (entropy * where).sum()
+    return Sums(classes, of_boxes, scores.sum(), differences, largest_differences)
+
+
+def slot_sums(entropy: Tensor, predicted: Tensor, targets: Tensor, student: Tensor, teacher: Tensor) -> Sums:
+    """`Sums` of class scores `(B, M, C)` and corners of boxes `(B, M, 4)`, by the formulas of `compare`."""
+    weights, of_boxes = (predicted - targets).abs(), targets.amax(2)
+    difference = boxes.difference(student, teacher) * of_boxes
+    classes, scored = (entropy * weights).sum(), (predicted + targets).sum()
+    return Sums(classes, difference.sum(), of_boxes.sum(), weights.sum(), scored)

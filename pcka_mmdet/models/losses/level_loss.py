@@ -53,7 +53,7 @@ class LevelLoss(nn.Module):
     """
 
     source: str | tuple[str, str] = "neck"
-    """The source to read, of `pcka_mmdet.models.sources.SOURCES`; a pair if student and teacher differ."""
+    """The source to read, of the table in `pcka_mmdet.models.sources`; a pair if student and teacher differ."""
     sources: tuple[str, ...] = MAP_SOURCES
     """Values that `source` may have in a config."""
     joint = False

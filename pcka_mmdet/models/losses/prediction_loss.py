@@ -15,13 +15,12 @@ from pcka_mmdet.registry import MODELS
 
 from ..heads import ON_MAPS, boxes, reader_of, without_advice
 from ..heads.slots import UNSURE, by_assigner
-from ..levels import Level, LevelPair
 from ..outputs import constant
 from ..queries import QueryOutputs, has_queries, in_pixels, problem_of_decoder
 from ..sources import RoIOutputs, dense_head, num_classes, stages
 from ..teacher.predictions import DETECTED_TWICE, Predictions, without_duplicates
 from ..teacher.teacher import Teacher
-from .head_loss import JointHeadLoss, Sums
+from .head_loss import JointHeadLoss, Sums, slot_sums
 from .level_loss import Batch
 from .roi_head_loss import problem_of_roi_head
 
@@ -65,15 +64,12 @@ class PredictionLoss(JointHeadLoss):
             raise ValueError("PredictionLoss: classes is empty: leave it out, or name a common class as in [(0, 3)]")
         self.classes = classes and [tuple(pair) for pair in classes]
 
-    def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
-        self.pairs = [LevelPair(*pair) for pair in zip(student, teacher, strict=True)]
-
     def check_models(self, student: nn.Module, teacher: Teacher) -> None:
         """Raise ValueError for heads of unknown families, and for classes that a head does not have."""
         problem = problem_of_roi_head(student, "student") if self._reads_proposals else problem_of_student(student)
         if problem := problem or problem_of_teacher(teacher.detector):
             raise ValueError(f"PredictionLoss: {problem}: {ON_MAPS}")
-        counts = num_classes(student), teacher.num_classes
+        counts = num_classes(student), num_classes(teacher.detector)
         if self.classes is None and counts[0] != counts[1]:
             raise ValueError(
                 f"PredictionLoss: the student has {counts[0]} classes, the teacher {counts[1]}: give the common ones, "
@@ -120,7 +116,7 @@ class PredictionLoss(JointHeadLoss):
         entropy, predicted = reader.class_entropy(slots, targets)
         if reader.family == "RPNHead" and not self._knows_all(batch.student):
             predicted = torch.minimum(predicted, targets)  # there may be an object of another class
-        return _sums(entropy, predicted, targets, slots.boxes, boxes_of)
+        return slot_sums(entropy, predicted, targets, slots.boxes, boxes_of)
 
     def _of_layer(self, outputs: QueryOutputs, teacher: Predictions, batch: Batch) -> Sums:
         """Sums over the queries of a layer; N queries."""
@@ -139,7 +135,7 @@ class PredictionLoss(JointHeadLoss):
         index, fits = (torch.stack(parts) for parts in zip(*assigned, strict=True))
         boxes_of, targets = _chosen(teacher.boxes, scores, index, fits)
         entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-        return _sums(entropy, logits.detach().sigmoid(), targets, torch.stack(corners), boxes_of)
+        return slot_sums(entropy, logits.detach().sigmoid(), targets, torch.stack(corners), boxes_of)
 
     def _of_stage(self, number: int, stage: tuple[nn.Module, RoIOutputs], teacher: Predictions, batch: Batch) -> Sums:
         """Sums over the proposals of a stage; R proposals."""
@@ -205,22 +201,10 @@ def problem_of_teacher(teacher: nn.Module) -> str | None:
 
 
 def _chosen(found: Tensor, scores: Tensor, index: Tensor, fits: Tensor) -> tuple[Tensor, Tensor]:
-    """Box `(B, M, 4)` and class targets `(B, M, C)` of each slot.
+    """Box `(B, M, 4)` and class targets `(B, M, C)` of each slot, from its box's index and its fit `(B, M)`.
 
-    Args:
-        found: Boxes `(B, N, 4)`, maybe of further images, which do not count.
-        scores: Their class scores `(B, N, C)`.
-        index: Index of the box of each slot `(B, M)`.
-        fits: How far the slot is to predict it `(B, M)`.
+    Boxes `(B, N, 4)` and scores `(B, N, C)` may be of further images, which do not count.
     """
     index, images = index[..., None], len(index)
     targets = scores[:images].gather(1, index.expand(-1, -1, scores.shape[2])) * fits[..., None]
     return found[:images].gather(1, index.expand(-1, -1, 4)), targets
-
-
-def _sums(entropy: Tensor, predicted: Tensor, targets: Tensor, student: Tensor, teacher: Tensor) -> Sums:
-    """Sums of class scores `(B, M, C)` and boxes `(B, M, 4)`."""
-    weights, of_boxes = (predicted - targets).abs(), targets.amax(2)
-    difference = boxes.difference(student, teacher) * of_boxes
-    classes, scored = (entropy * weights).sum(), (predicted + targets).sum()
-    return Sums(classes, difference.sum(), of_boxes.sum(), weights.sum(), scored)

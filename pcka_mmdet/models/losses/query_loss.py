@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..heads import HeadOutputs, HeadReader
-from ..levels import Level, LevelPair
+from ..levels import Level
 from ..outputs import zero_of
 from ..queries import Queries, QueryOutputs, has_queries, in_pixels, problem_of_decoder
 from ..teacher.teacher import Teacher
-from .head_loss import JointHeadLoss, compare
+from .head_loss import JointHeadLoss, slot_sums
 from .level_loss import Batch
 
 
@@ -21,7 +21,7 @@ class QueryLoss(JointHeadLoss):
 
     The teacher's queries go through the student's decoder and head beside its own, which do not see them. Where widths
     differ, a linear connector changes the content. Layers of the decoder are compared from the last one on, as many as
-    both have; `compare` has the formulas. Both sides need the same classes, and class scores by a sigmoid.
+    both have; `slot_sums` has the formulas. Both sides need the same classes, and class scores by a sigmoid.
 
     Args:
         loss_weight: Factor of the whole loss.
@@ -38,22 +38,19 @@ class QueryLoss(JointHeadLoss):
         if general < 0:
             raise ValueError(f"QueryLoss: general is a number of queries, 0 or more, got {general}")
         self.general = general
-        self.width: int | None = None
-        """D of the teacher's queries, where a connector changes it."""
 
     def prepare(self, student: Sequence[Level], teacher: Sequence[Level]) -> None:
-        self.pairs = [LevelPair(*pair) for pair in zip(student, teacher, strict=True)]
-        (of_student, of_teacher) = (level.channels for level in self.pairs[0])
-        if of_student != of_teacher:
-            self.width = of_teacher
-            self.connectors.update({name: nn.Linear(of_teacher, of_student) for name in ("query", "query_pos")})
+        widths = teacher[0].channels, student[0].channels
+        if widths[0] != widths[1]:
+            self.connectors.update({name: nn.Linear(*widths) for name in ("query", "query_pos")})
 
     def connected_queries(self, queries: Queries) -> Queries:
         """The teacher's queries in the student's width."""
-        return {
-            name: self.connectors[name](value) if name in self.connectors and value.shape[-1] == self.width else value
-            for name, value in queries.items()
-        }
+        connected = dict(queries)
+        for name, connector in self.connectors.items():
+            if name in queries and queries[name].shape[-1] == connector.in_features:  # DAB-DETR's positions are boxes
+                connected[name] = connector(queries[name])
+        return connected
 
     def check_models(self, student: nn.Module, teacher: Teacher) -> None:
         """Raise ValueError for detectors of other families, and for heads whose class scores do not compare."""
@@ -62,21 +59,18 @@ class QueryLoss(JointHeadLoss):
 
     def forward(self, student: Sequence[QueryOutputs], teacher: Sequence[QueryOutputs], batch: Batch) -> Tensor:
         """Weighted loss of the outputs by layer."""
-        reader = HeadReader(batch.student.bbox_head, type(batch.student).__name__)
-        layers = zip(student, teacher, strict=True)
-        sums = [compare(reader, *(self._in_pixels(side, batch.image_size) for side in layer)) for layer in layers]
-        loss = self.weighted(sums)
-        return loss + zero_of(self.connectors.parameters(), student[0].logits)  # some decoders take no `query_pos`
-
-    @staticmethod
-    def _in_pixels(outputs: QueryOutputs, image_size: tuple[int, int]) -> HeadOutputs:
-        """Outputs as those of one anchor at N x 1 positions; corners of boxes in pixels."""
-        boxes = in_pixels(outputs.boxes, image_size).transpose(1, 2)
-        return HeadOutputs(outputs.logits.transpose(1, 2)[:, None, ..., None], boxes[:, None, ..., None], None)
+        sums = []
+        for own, wanted in zip(student, teacher, strict=True):
+            targets = wanted.logits.sigmoid()
+            entropy = F.binary_cross_entropy_with_logits(own.logits, targets, reduction="none")
+            corners = (in_pixels(side.boxes, batch.image_size) for side in (own, wanted))
+            sums.append(slot_sums(entropy, own.logits.detach().sigmoid(), targets, *corners))
+        # some decoders take no `query_pos`
+        return self.weighted(sums) + zero_of(self.connectors.parameters(), student[0].logits)
 
     def details(self, size: Sequence[Sequence[int]]) -> list[str]:
         words = ["the teacher's queries", *([f"{self.general} general ones"] if self.general else [])]
-        return [*words, *(["connectors"] if self.width else [])]
+        return [*words, *(["connectors"] if len(self.connectors) else [])]
 
 
 def problem_of_queries(student: nn.Module, teacher: nn.Module) -> str | None:

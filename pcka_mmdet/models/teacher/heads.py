@@ -19,7 +19,7 @@ from ..heads import boxes
 from ..levels import Level, neck_levels
 from ..outputs import box_tensor, in_float32
 from ..queries import DecoderInputs, Queries, by_layer, general_queries, has_queries, maps_of_memory
-from ..sources import Record, RoIOutputs, by_level, dense_head, num_classes, stages
+from ..sources import Record, RoIOutputs, by_level, dense_head, stages
 from ..training_state import first_process_decides, tried
 from . import predictions
 from .optimisation import dtype_on
@@ -168,18 +168,8 @@ class FrozenHeads:
             decoder.forget()
         return dict(queries=by_layer(*outputs), memory=memory), shared
 
-    @property
-    def num_classes(self) -> int | None:
-        """Number of classes of the detector's boxes."""
-        return num_classes(self.detector)
-
     def predictions(self, record: Record, sizes: Sequence[tuple[int, int]]) -> Predictions:
-        """What the detector finds, from its sources `queries`, or `neck` and `head`.
-
-        Args:
-            record: The sources.
-            sizes: Height and width of each image in pixels, without padding.
-        """
+        """What the detector finds, from its sources `queries`, or `neck` and `head`; `sizes` are without padding."""
         most = predictions.most_boxes(self.detector)
         if has_queries(self.detector):
             return predictions.of_queries(record["queries"][-1], sizes, most)

@@ -101,17 +101,13 @@ def size_divisor(detector: BaseModel) -> int:
     like, training = next(detector.parameters()), detector.training
     detector.eval()  # no batch norm learns from zeros
     try:
-        return _first_that_runs(detector, given, like)
+        for divisor, side in {given: ODD_SIDE, **SIDES}.items():
+            image = like.new_zeros(1, 3, side, side)
+            if tried(partial(detector.extract_feat, image), RuntimeError, AssertionError)[1] is None:
+                return divisor
+        return COMMON_DIVISOR
     finally:
         detector.train(training)
-
-
-def _first_that_runs(detector: BaseModel, given: int, like: Tensor) -> int:
-    for divisor, side in {given: ODD_SIDE, **SIDES}.items():
-        image = like.new_zeros(1, 3, side, side)
-        if tried(partial(detector.extract_feat, image), RuntimeError, AssertionError)[1] is None:
-            return divisor
-    return COMMON_DIVISOR
 
 
 def image_sizes(

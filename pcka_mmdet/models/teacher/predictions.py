@@ -1,4 +1,4 @@
-"""What a teacher of any family finds: boxes and class scores.
+"""What a teacher of any family finds: boxes and class scores, and the scores at the positions of its levels.
 
 Shape shorthand: B images, N boxes, C classes. Boxes are corners in pixels of the padded image.
 """
@@ -73,15 +73,37 @@ def _best(found: Predictions, most: int) -> Predictions:
 
 
 def without_duplicates(found: Predictions, most: int, overlap: float = DUPLICATE) -> Predictions:
-    """Boxes without those that overlap one of a higher score, whether that one is a duplicate itself or not.
+    """Boxes without those that overlap one of a higher score by more than `overlap`, be that one a duplicate or not.
 
     This is Fast NMS (Bolya et al. 2019, "YOLACT"), for all classes together: the host does not wait for the device.
-
-    Args:
-        found: The boxes.
-        most: Number of boxes to keep.
-        overlap: Overlap above which a box is a duplicate.
     """
     found = _best(found, found.boxes.shape[1])
     with_better = boxes.overlaps(found.boxes, found.boxes).triu(1).amax(1)
     return _best(found._replace(scores=found.scores * (with_better <= overlap)[..., None]), most)
+
+
+def scores_of_head(head: nn.Module, outputs: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """The highest score over classes and anchors at each position, times that of their quality, by level.
+
+    Shape: `(B, 1, H, W)` in [0, 1].
+    """
+    reader, scores = reader_of(head), []
+    for level in outputs:
+        of_anchors = reader.class_logits(level).amax(2).sigmoid()
+        scores.append((of_anchors if reader.quality is None else of_anchors * level[2].sigmoid()).amax(1, keepdim=True))
+    return scores
+
+
+def scores_of_queries(outputs: QueryOutputs, maps: Sequence[Tensor]) -> list[Tensor]:
+    """The same of a DETR: the highest score of the boxes that contain a position, 0 in none. `maps` give the sizes."""
+    scores, centre, half = outputs.logits.amax(2).sigmoid(), outputs.boxes[..., :2], outputs.boxes[..., 2:] / 2
+    of_levels = []
+    for level in maps:
+        height, width = level.shape[2:]
+        x, y = ((torch.arange(side, device=level.device) + 0.5) / side for side in (width, height))
+        in_x, in_y = (
+            (places - centre[..., axis, None]).abs() <= half[..., axis, None] for axis, places in enumerate((x, y))
+        )
+        inside = in_y[..., :, None] & in_x[..., None, :]  # (B, N, H, W)
+        of_levels.append((inside * scores[..., None, None]).amax(1, keepdim=True))
+    return of_levels

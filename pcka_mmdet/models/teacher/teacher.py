@@ -31,7 +31,7 @@ from .images import (
     size_divisor,
 )
 from .neck_forward import NeckForward
-from .scores import scores_of_head, scores_of_queries
+from .predictions import scores_of_head, scores_of_queries
 
 
 class Teacher(FrozenHeads):
@@ -98,9 +98,6 @@ class Teacher(FrozenHeads):
         """The wanted sources for images that `source` normalised, and `neck` where a head needs it.
 
         Args:
-            images: The student's images.
-            samples: Their data samples.
-            source: Their normalisation.
             wanted: Names of sources, and `scores`: the scores at the positions of the levels.
             labelled: Number of the first images that `queries` and `memory` are for; `None`: all.
             general: Number of general queries; see `queries`. The record's `shared_queries` have them too.

@@ -102,6 +102,19 @@ def test_boxes_of_both_sides_are_in_units_of_their_strides():
     assert equal < scaled
 
 
+def test_equal_maps_differ_by_nothing_in_the_teachers_head():
+    """Both sides are its outputs, in the pixels of its images."""
+    model = model_of(TEACHERS_HEAD, student=rtmdet, teacher=rtmdet)
+    (loss,), teacher = (term.loss for term in model.distiller.all_terms), model._teachers[0]
+    maps = [torch.randn(1, level.channels, 8, 8) for level in neck_levels(model.student)]
+    outputs = teacher.head(maps)
+    levels = [pair.teacher.index for pair in loss.pairs]
+    sides = SimpleNamespace(teacher=teacher, teacher_outputs=outputs)
+    assert loss([maps[index] for index in levels], [outputs[index] for index in levels], sides) == 0
+    others = [[2 * output for output in outputs[index]] for index in levels]
+    assert loss([maps[index] for index in levels], others, sides) > 0
+
+
 @pytest.mark.parametrize("teacher", [retinanet, faster_rcnn, deformable_detr])
 def test_the_teachers_boxes_are_in_the_students_pixels(teacher):
     boxes = dict(boxes=dict(type="pcka_mmdet.PredictionLoss"))
