@@ -68,16 +68,16 @@ def _scores_of_rates(results: Results, pair: str) -> dict[Student, float]:
 
 def _scores_of_variants(results: Results, pair: str, student: Student) -> dict[Student, float]:
     """AP of weight decays and augmentations. The largest decay grows threefold while it is the best."""
-    decays = list(PAIRS[pair].decays)
-    while True:
-        variants = [
-            Student(student.learning_rate, student.epochs, decay, augmentation)
-            for decay, augmentation in product(decays, AUGMENTATIONS)
-        ]
-        scores = _scores(results, pair, variants)
-        if max(scores, key=scores.get).decay < decays[-1]:
-            return scores
-        decays.append(3 * decays[-1])
+    decays = PAIRS[pair].decays
+    variants = [
+        Student(student.learning_rate, student.epochs, decay, augmentation)
+        for decay, augmentation in product(decays, AUGMENTATIONS)
+    ]
+    scores, largest = _scores(results, pair, variants), decays[-1]
+    while (best := max(scores, key=scores.get)).decay == largest:
+        largest *= 3
+        scores |= _scores(results, pair, [replace(best, decay=largest)])
+    return scores
 
 
 def look_first(results: Results, pair: str) -> None:
