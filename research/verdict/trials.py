@@ -120,13 +120,14 @@ class Trial:
         options = {"train_cfg.max_epochs": epochs, **(pair.teacher_options if self.student is None else {})}
         folder = carried("configs") / pair.folder
         config = stage_config(folder, role, str(data_root / pair.data), self.seed, options)
-        config.train_cfg.val_interval = config.default_hooks.checkpoint.interval = max(1, epochs // VALIDATIONS)
+        config.train_cfg.val_interval = max(1, epochs // VALIDATIONS)
         if config.model.backbone.get("init_cfg"):
             config.model.backbone.init_cfg.checkpoint = str(weights)
         if self.student is None:
             augment(config, pair.teacher_augmentation)
             return config
         self.student.apply(config)
+        config.default_hooks.checkpoint.interval = config.train_cfg.val_interval
         if self.setting.method == "plain":
             return config
         sides = dict(architecture=config.model, teacher_precision=TEACHER_PRECISION, **teacher)
