@@ -15,10 +15,8 @@ from urllib.parse import unquote, urlsplit
 LOG = logging.getLogger("mkdocs.hooks.site_pages")
 BESIDE = ("configs/", "research/")
 """Folders whose pages are part of the site, with their paths in the repository."""
-TOP = {"index.md": "README.md"} | {
-    name: name for name in ("README_zh-CN.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE")
-}
-"""Files at the top of the repository that are part of the site, by their path there."""
+TOP = ("README.md", "README_zh-CN.md", "CONTRIBUTING.md", "CITATION.cff", "LICENSE")
+"""Files at the top of the repository that are part of the site."""
 
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|[#/])[^)#\s]+")
 
@@ -32,8 +30,8 @@ def on_files(files, config):
         if path.suffix in (".md", ".py", ".json", ".txt", ".png"):
             name = path.relative_to(root).as_posix()
             files.append(File.generated(config, name, abs_src_path=str(path)))
-    for place, name in TOP.items():
-        files.append(File.generated(config, place, abs_src_path=str(root / name)))
+    for name in TOP:
+        files.append(File.generated(config, place_on_site(name), abs_src_path=str(root / name)))
     return files
 
 
@@ -48,6 +46,11 @@ def on_post_build(config):
         LOG.warning("%s has a dead link: %s", page, link)
 
 
+def place_on_site(path: str) -> str:
+    """Where the site has a file of the repository."""
+    return "index.md" if path == "README.md" else path.removeprefix("docs/")
+
+
 def link_on_site(page: str, link: str) -> str:
     """A link of the repository as the site has it.
 
@@ -55,13 +58,13 @@ def link_on_site(page: str, link: str) -> str:
         page: The page on the site, such as `index.md`, `coco.md` or `configs/README.md`.
         link: A link on it, relative to the page in the repository.
     """
-    in_repository = TOP.get(page) or (page if page.startswith(BESIDE) else f"docs/{page}")
-    target = posixpath.normpath(posixpath.join(posixpath.dirname(in_repository), link))
-    if not (target.startswith((*BESIDE, "docs/")) or target in TOP.values()):
+    at_top = page == "index.md" or page in TOP
+    folder = posixpath.dirname(page) if at_top or page.startswith(BESIDE) else posixpath.dirname(f"docs/{page}")
+    target = posixpath.normpath(posixpath.join(folder, link))
+    if not (target.startswith((*BESIDE, "docs/")) or target in TOP):
         return link  # MkDocs says that it is not there
-    place = {name: place for place, name in TOP.items()}.get(target) or target.removeprefix("docs/")
     slash = "/" if link.endswith("/") else ""
-    return posixpath.relpath(place, posixpath.dirname(page) or ".") + slash
+    return posixpath.relpath(place_on_site(target), posixpath.dirname(page) or ".") + slash
 
 
 class _Links(HTMLParser):

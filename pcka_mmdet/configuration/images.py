@@ -111,11 +111,16 @@ def _refuse_repeated(source: str, names: Sequence[str]) -> None:
         raise ValueError(f"{source!r} has {repeated[0]!r} twice, and {len(repeated) - 1} others: leave each in once")
 
 
+def open_image(file: str | Path) -> Image.Image:
+    """Open an image of any size: Pillow would refuse large aerial images, which OpenCV reads."""
+    Image.MAX_IMAGE_PIXELS = None
+    return Image.open(file)
+
+
 def _size(file: Path) -> tuple[int, int]:
     """Width and height as MMDetection reads the image."""
-    Image.MAX_IMAGE_PIXELS = None  # Pillow would refuse large aerial images, which OpenCV reads
     try:
-        with Image.open(file) as image:
+        with open_image(file) as image:
             turned = image.getexif().get(ORIENTATION) in TURNED
             return image.size[::-1] if turned else image.size
     except (UnidentifiedImageError, OSError) as error:

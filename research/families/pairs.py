@@ -73,7 +73,7 @@ class Pair:
     seeds: int = 5
     """Of the results."""
     teacher_scale: int = 1
-    """Side of the teacher's images over that of the student's."""
+    """Side of the teacher's images over that of the student's; 2 for a RetinaNet."""
 
 
 BOARDS = dict(data="deeppcb", epochs=18, teacher_epochs=20, learning_rates=(6e-3, 1.2e-2, 2.4e-2))
@@ -104,8 +104,8 @@ PAIRS = {
         seeds=3,
         learning_rates=(1e-3, 2e-3, 4e-3),
     ),
-    "retinanet-large": Pair("bccd/small", "bccd/large", ("own-head", "both-heads"), teacher_scale=2),
+    "retinanet-large": Pair("bccd/small", "bccd/small", ("own-head", "both-heads"), teacher_scale=2),
     "deeppcb": Pair("deeppcb", "deeppcb", ("own-head", "both-heads"), **BOARDS),
-    "deeppcb-large": Pair("deeppcb", "deeppcb/large", ("own-head", "both-heads"), teacher_scale=2, **BOARDS),
+    "deeppcb-large": Pair("deeppcb", "deeppcb", ("own-head", "both-heads"), teacher_scale=2, **BOARDS),
 }
 """By the families of teacher and student. A teacher that is `large` sees twice the size."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from pcka_mmdet.configuration.pipeline_size import enlarge_images
 from pcka_mmdet.engine.recipe import make_distillation
 from research import pair_folder
 from research.trainings.results import Places
@@ -65,7 +66,8 @@ class Trial:
     def _owner(self) -> str:
         """The pair, or the config of a detector that trains alone: pairs that share it share its training."""
         pair = PAIRS[self.pair]
-        return {"teacher": pair.teacher, "alone": pair.student}.get(self.method, self.pair)
+        teacher = pair.teacher if pair.teacher_scale == 1 else f"{pair.teacher}-large"
+        return {"teacher": teacher, "alone": pair.student}.get(self.method, self.pair)
 
     def config(self, places: Places) -> Config:
         """The config without a teacher."""
@@ -79,4 +81,15 @@ class Trial:
             self.student.apply(config)
         else:
             augment(config, "affine")
+            if pair.teacher_scale > 1:
+                _enlarge(config, pair.teacher_scale)
         return config
+
+
+def _enlarge(config: Config, scale: int) -> None:
+    """Let a RetinaNet see images of twice the size, in place, with a level for each of the student's."""
+    for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        enlarge_images(config[loader].dataset, scale)
+    strides = config.model.bbox_head.anchor_generator.strides
+    strides.append(2 * strides[-1])
+    config.model.neck.num_outs = config.model.bbox_head.num_ins = len(strides)

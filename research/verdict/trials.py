@@ -82,7 +82,7 @@ class Trial:
         sides = dict(architecture=config.model, teacher_precision=TEACHER_PRECISION, **teacher)
         distiller = dict(type="pcka_mmdet.FPNDistiller", losses=self.setting.losses())
         make_distillation(config, sides, distiller, self.setting.balance())
-        hooks = list(config.custom_hooks)
+        hooks = config.custom_hooks
         if self.setting.stop < 1:
             stop = round(self.setting.stop * training_iterations(config))
             hooks.append(dict(type="pcka_mmdet.LossScheduleHook", stop=stop))
@@ -90,5 +90,4 @@ class Trial:
             imports = (config.get("custom_imports") or {}).get("imports", [])
             config.custom_imports = dict(imports=[*imports, "research.verdict.teacher_maps"])
             hooks.append(dict(type="KeptTeacherMapsHook", folder=str(places.work_dir / self.pair / "maps")))
-        config.custom_hooks = hooks
         return config

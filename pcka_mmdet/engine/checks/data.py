@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
 from pcka_mmdet.configuration.data_set import by_place, image_folder, image_name
+from pcka_mmdet.configuration.images import open_image
 from pcka_mmdet.configuration.installed import cores
 from pcka_mmdet.configuration.nested import last_name, walk
 from pcka_mmdet.configuration.schedule import used_images
@@ -88,7 +88,6 @@ def check_images(config: Config, loader: str) -> str:
     sizes = {str(info["img_path"]): (info.get("width"), info.get("height")) for info in infos if "img_path" in info}
     if not sizes or any("://" in path for path in sizes):
         return "not decoded: the data set lists no files on this machine"
-    Image.MAX_IMAGE_PIXELS = None  # Pillow would refuse large aerial images, which OpenCV reads
     console = Console(stderr=True)
     options = dict(total=len(sizes), console=console, transient=True, disable=not console.is_terminal)
     start = time.perf_counter()
@@ -112,7 +111,7 @@ def _problem(image: tuple[str, tuple[int | None, int | None]]) -> str | None:
     if not os.path.isfile(path) or not os.path.getsize(path):
         return "missing or empty"
     try:
-        with Image.open(path) as picture:
+        with open_image(path) as picture:
             picture.load()  # OpenCV would fill the rest of half a JPEG with grey
     except Exception as error:  # decoders raise exceptions of many kinds
         return str(error).replace(repr(path), "it")

@@ -125,11 +125,11 @@ class FPNDistiller(BaseDistiller):
         self.balances.update({one: GradientBalance(by_group, kinds.get(one, ())) for one, by_group in ratios.items()})
         for name, entry in entries.items():
             sources, student_key = entry.sources, entry.sources.student
-            if sources in self.levels and sources.teacher == "queries":
-                raise ValueError(f"losses.{entry.given}: another loss reads the teacher's queries too: leave one out")
             if sources not in self.levels:
                 teacher_levels = source_levels(teachers[sources.teacher_index], sources.teacher, scale)
                 self.levels[sources] = source_levels(student, sources.student), teacher_levels
+            elif sources.teacher == "queries":
+                raise ValueError(f"losses.{entry.given}: another loss reads the teacher's queries too: leave one out")
             if name in groups:
                 student_key = f"{sources.student}/{groups[name]}"
                 self._teachers_of[student_key].add(sources.teacher_index)

@@ -36,6 +36,11 @@ class HeadOutputs(NamedTuple):
     quality: Tensor | None
 
 
+def class_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Binary cross-entropy of class logits to targets in [0, 1], by element, and the scores, detached."""
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none"), logits.detach().sigmoid()
+
+
 class HeadReader:
     """Reads the raw outputs of one family of dense heads.
 
@@ -120,8 +125,7 @@ class HeadReader:
 
     def class_entropy(self, slots: Slots, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Binary cross-entropy `(B, M, C)` of the class scores to targets in [0, 1], and these scores, detached."""
-        entropy = F.binary_cross_entropy_with_logits(slots.logits, targets, reduction="none")
-        return entropy, slots.logits.detach().sigmoid()
+        return class_entropy(slots.logits, targets)
 
     def assign(self, slots: Slots, image: int, found: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """The box that each slot of an image is to predict by the rule of the student's own training.

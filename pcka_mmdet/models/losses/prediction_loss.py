@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..heads import ON_MAPS, boxes, reader_of, without_advice
+from ..heads import ON_MAPS, boxes, class_entropy, reader_of, without_advice
 from ..heads.slots import UNSURE, by_assigner
 from ..outputs import constant
 from ..queries import QueryOutputs, has_queries, in_pixels, problem_of_decoder
@@ -134,8 +134,7 @@ class PredictionLoss(JointHeadLoss):
             corners.append(own)
         index, fits = (torch.stack(parts) for parts in zip(*assigned, strict=True))
         boxes_of, targets = _chosen(teacher.boxes, scores, index, fits)
-        entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-        return slot_sums(entropy, logits.detach().sigmoid(), targets, torch.stack(corners), boxes_of)
+        return slot_sums(*class_entropy(logits, targets), targets, torch.stack(corners), boxes_of)
 
     def _of_stage(self, number: int, stage: tuple[nn.Module, RoIOutputs], teacher: Predictions, batch: Batch) -> Sums:
         """Sums over the proposals of a stage; R proposals."""

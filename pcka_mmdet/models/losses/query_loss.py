@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
+from ..heads import class_entropy
 from ..levels import Level
 from ..outputs import zero_of
 from ..queries import Queries, QueryOutputs, has_queries, in_pixels, problem_of_decoder
@@ -62,9 +62,8 @@ class QueryLoss(JointHeadLoss):
         sums = []
         for own, wanted in zip(student, teacher, strict=True):
             targets = wanted.logits.sigmoid()
-            entropy = F.binary_cross_entropy_with_logits(own.logits, targets, reduction="none")
             corners = (in_pixels(side.boxes, batch.image_size) for side in (own, wanted))
-            sums.append(slot_sums(entropy, own.logits.detach().sigmoid(), targets, *corners))
+            sums.append(slot_sums(*class_entropy(own.logits, targets), targets, *corners))
         # some decoders take no `query_pos`
         return self.weighted(sums) + zero_of(self.connectors.parameters(), student[0].logits)
 

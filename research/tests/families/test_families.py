@@ -66,6 +66,16 @@ def test_every_method_of_a_pair_builds(pair, monkeypatch):
         assert model.distiller.all_terms
 
 
+@pytest.mark.parametrize(("pair", "size"), [("retinanet-large", (512, 384)), ("deeppcb-large", (512, 512))])
+def test_a_large_teacher_sees_twice_the_size_with_a_level_for_each_of_the_students(pair, size):
+    config = Trial(pair, "teacher", 0).config(PLACES)
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        assert [step["scale"] for step in loader.dataset.pipeline if step["type"] == "Resize"] == [size]
+    assert config.model.bbox_head.anchor_generator.strides == [8, 16, 32, 64, 128]
+    assert config.model.neck.num_outs == config.model.bbox_head.num_ins == 5
+    assert Trial(pair, "teacher", 0)._owner.endswith("-large")
+
+
 def test_the_steps_ask_for_all_pairs(tmp_path):
     asked = set()
     for step in protocol.STEPS:
