@@ -80,7 +80,7 @@ def _trouble_of_archive(path: Path) -> Trouble | None:
             if archive.testzip() is not None:
                 return Trouble("damaged: a checksum is wrong", AGAIN)
             if any(name.endswith("/constants.pkl") for name in names):
-                advice = "give the .pth file of the training that it was made from"
+                advice = f"give the .pth file of the training that it was made from; {DETECTIONS}"
                 return Trouble("a TorchScript model, for inference", advice)
             pickles = [name for name in names if name.endswith("/data.pkl")]
             if not pickles:

@@ -116,7 +116,7 @@ and a DETR's layers."""
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_step_has_the_cpus_losses_and_gradients_and_does_not_wait(name):
-    tolerance = 5e-4 if "rtmdet" in name else 1e-5  # gradients of its last level nearly cancel
+    tolerance = 2e-3 if "rtmdet" in name else 1e-5  # gradients of its last level nearly cancel
     check(CONFIGS[name](), tolerance, left_out=IN_MMDETECTION.get(name, ()))
 
 

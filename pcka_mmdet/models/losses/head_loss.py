@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..heads import ON_MAPS, HeadOutputs, HeadReader, boxes, difference_of_heads, reader_of
+from ..heads import ON_MAPS, HeadOutputs, HeadReader, class_entropy, difference_of_heads, reader_of
 from ..levels import Level, LevelPair
 from ..sources import dense_head
 from ..teacher.teacher import Teacher
@@ -17,13 +17,14 @@ from .level_loss import Batch, LevelLoss
 
 
 class Sums(NamedTuple):
-    """Sums over the positions of a level, or over the proposals of a stage."""
+    """Sums over the positions of a level, or over the proposals of a stage. The first three are by class, or of all."""
 
     classes: Tensor
+    """Differences of class scores, and of objectness."""
     boxes: Tensor
     """Differences of boxes and of box quality."""
-    scores: Tensor
-    """The teacher's scores, by which the loss is divided."""
+    weights: Tensor
+    """Weights of boxes, by which the loss is divided."""
     differences: Tensor
     """Absolute differences of class scores, detached."""
     largest_differences: Tensor
@@ -59,9 +60,11 @@ class JointHeadLoss(LevelLoss):
 
     def weighted(self, sums: Sequence[Sums]) -> Tensor:
         """Loss of the sums of all levels or stages. Sets the similarity: 1 - differences over their upper bound."""
-        classes, boxes, scores, differences, largest = (sum(values) for values in zip(*sums, strict=True))
-        self.similarity = 1 - differences / largest.clamp(min=1e-6)
-        return self.loss_weight * (classes + self.box_weight * boxes) / scores.clamp(min=1)
+        total = Sums(*(sum(values) for values in zip(*sums, strict=True)))
+        self.similarity = 1 - total.differences / total.largest_differences.clamp(min=1e-6)
+        factors = class_factors(total.weights)
+        classes, boxes, weights = ((factors * by_class).sum() for by_class in total[:3])
+        return self.loss_weight * (classes + self.box_weight * boxes) / weights.clamp(min=1)
 
     def details(self, size: Sequence[Sequence[int]]) -> list[str]:
         return [f"connectors at {', '.join(self.connectors)}"] if len(self.connectors) else []
@@ -74,7 +77,8 @@ class HeadLoss(JointHeadLoss):
     The student's neck maps go through a 1x1 connector, where channels differ, and through the teacher's head. The
     student's head is not read, and may be of any kind. The head of a two-stage teacher is its RPN. Student and teacher
     need the same classes, which the loss does not check; `tools/train.py --teacher` does, if it chooses the recipe.
-    `compare` has the formulas; the sum over all levels is divided by the sum of the teacher's scores, at least 1.
+    `compare` has the formulas. The sums over all levels have `class_factors`, and are divided by the sum of the weights
+    of boxes, at least 1.
 
     Args:
         loss_weight: Factor of the whole loss.
@@ -175,29 +179,44 @@ def compare_levels(
 def compare(reader: HeadReader, student: HeadOutputs, teacher: HeadOutputs) -> Sums:
     """Compare the outputs of two heads of one family, position by position; `reader` is the teacher's.
 
-    Class scores: binary cross-entropy to the teacher's probabilities p_t, weighted by |p_s - p_t|. Boxes: see
-    `HeadReader.box_difference`. Box quality: binary cross-entropy. Boxes and quality are weighted by the teacher's
-    score, the largest p_t over the classes of a position. The teacher's objectness, if any, multiplies the weights of
-    classes and boxes; objectness is compared at all positions, weighted by its absolute difference.
+    `weighted_sums` has the formulas, `HeadReader.box_difference` that of boxes. Box quality: binary cross-entropy,
+    weighted as the boxes are. Objectness: binary cross-entropy, weighted by its absolute difference; the teacher's
+    multiplies all other weights.
     """
-    target, predicted = teacher.logits.sigmoid(), student.logits.detach().sigmoid()
-    weight, scores = (predicted - target).abs(), target.amax(2)
-    differences, largest_differences = weight.sum(), (predicted + target).sum()
-    quality = None if teacher.quality is None else teacher.quality.sigmoid()
-    if reader.quality == "objectness":
-        weight, scores = weight * quality[:, :, None], scores * quality
-    classes = (F.binary_cross_entropy_with_logits(student.logits, target, reduction="none") * weight).sum()
-    of_boxes = (reader.box_difference(student.boxes, teacher.boxes) * scores).sum()
-    if quality is not None:
-        entropy = F.binary_cross_entropy_with_logits(student.quality, quality, reduction="none")
-        where = (student.quality.detach().sigmoid() - quality).abs() if reader.quality == "objectness" else scores
-        of_boxes = of_boxes + (entropy * where).sum()
-    return Sums(classes, of_boxes, scores.sum(), differences, largest_differences)
+    targets = teacher.logits.sigmoid()
+    entropy, predicted = class_entropy(student.logits, targets)
+    difference = reader.box_difference(student.boxes, teacher.boxes)
+    if teacher.quality is None:
+        return weighted_sums(entropy, predicted, targets, difference)
+    quality = teacher.quality.sigmoid()
+    of_quality, predicted_quality = class_entropy(student.quality, quality)
+    if reader.quality != "objectness":
+        return weighted_sums(entropy, predicted, targets, difference + of_quality)
+    sums = weighted_sums(entropy, *(scores * quality[:, :, None] for scores in (predicted, targets)), difference)
+    of_objects = (of_quality * (predicted_quality - quality).abs()).sum()
+    return sums._replace(classes=sums.classes + of_objects / len(sums.classes))
 
 
-def slot_sums(entropy: Tensor, predicted: Tensor, targets: Tensor, student: Tensor, teacher: Tensor) -> Sums:
-    """`Sums` of class scores `(B, M, C)` and corners of boxes `(B, M, 4)`, by the formulas of `compare`."""
-    weights, of_boxes = (predicted - targets).abs(), targets.amax(2)
-    difference = boxes.difference(student, teacher) * of_boxes
-    classes, scored = (entropy * weights).sum(), (predicted + targets).sum()
-    return Sums(classes, difference.sum(), of_boxes.sum(), weights.sum(), scored)
+def weighted_sums(entropy: Tensor, predicted: Tensor, targets: Tensor, difference: Tensor) -> Sums:
+    """`Sums` by class, of class scores `(B, M, C, ...)` and of differences of boxes `(B, M, ...)`.
+
+    Class scores: their binary cross-entropy to the teacher's scores t, weighted by |p_s - t|. Boxes: weighted by t^2,
+    for each class. With t, half of the sum came from the background, which is most of an image, and whose boxes mean
+    nothing.
+    """
+    differences, weights = (predicted - targets).abs(), targets.square()
+    by_class = entropy * differences, difference.unsqueeze(2) * weights, weights
+    others = [axis for axis in range(targets.dim()) if axis != 2]
+    sums = (values.sum(others) for values in by_class)
+    return Sums(*sums, differences.sum(), (predicted + targets).sum())
+
+
+def class_factors(weights: Tensor) -> Tensor:
+    """Factor of each class, from its sum of weights: the root of the mean over it.
+
+    A rare class counts for more than its share, and for less than a frequent one. The mean is over the classes with a
+    sum of 1 at least; others, which the teacher hardly sees in the batch, have a factor of 1.
+    """
+    seen = weights >= 1
+    mean = (weights * seen).sum() / seen.sum().clamp(min=1)
+    return torch.where(seen, (mean / weights.clamp(min=1)).sqrt(), torch.ones_like(weights))

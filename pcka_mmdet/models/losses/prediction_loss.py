@@ -20,7 +20,7 @@ from ..queries import QueryOutputs, has_queries, in_pixels, problem_of_decoder
 from ..sources import RoIOutputs, dense_head, num_classes, stages
 from ..teacher.predictions import DETECTED_TWICE, Predictions, without_duplicates
 from ..teacher.teacher import Teacher
-from .head_loss import JointHeadLoss, Sums, slot_sums
+from .head_loss import JointHeadLoss, Sums, weighted_sums
 from .level_loss import Batch
 from .roi_head_loss import problem_of_roi_head
 
@@ -32,9 +32,8 @@ class PredictionLoss(JointHeadLoss):
     The teacher may be of any family with a box head: anchors, points, two stages or queries. Its 100 best boxes without
     duplicates take the place of objects: the student's head assigns them to its anchors or points as in its own
     training (`HeadReader.assign`). An anchor that is to predict a box has the box's class scores as targets, times how
-    far it is to predict it; one that is to predict none has 0. Class scores: binary cross-entropy, weighted by the
-    absolute difference. Boxes: 2 (1 - GIoU), weighted by the highest target. The sum is divided by that of the weights
-    of boxes, or by 1 if that is less. Both sides need the same classes.
+    far it is to predict it; one that is to predict none has 0. `weighted_sums` has the formulas, boxes differ by
+    2 (1 - GIoU); the divisor is that of `HeadLoss`. Both sides need the same classes.
 
     With `source="roi_head"` the proposals of a two-stage student, after its own sampling, take the place of anchors: a
     proposal is to predict the box of the highest score that it overlaps by the assigner's `pos_iou_thr`. Class scores:
@@ -116,7 +115,7 @@ class PredictionLoss(JointHeadLoss):
         entropy, predicted = reader.class_entropy(slots, targets)
         if reader.family == "RPNHead" and not self._knows_all(batch.student):
             predicted = torch.minimum(predicted, targets)  # there may be an object of another class
-        return slot_sums(entropy, predicted, targets, slots.boxes, boxes_of)
+        return weighted_sums(entropy, predicted, targets, boxes.difference(slots.boxes, boxes_of))
 
     def _of_layer(self, outputs: QueryOutputs, teacher: Predictions, batch: Batch) -> Sums:
         """Sums over the queries of a layer; N queries."""
@@ -134,7 +133,8 @@ class PredictionLoss(JointHeadLoss):
             corners.append(own)
         index, fits = (torch.stack(parts) for parts in zip(*assigned, strict=True))
         boxes_of, targets = _chosen(teacher.boxes, scores, index, fits)
-        return slot_sums(*class_entropy(logits, targets), targets, torch.stack(corners), boxes_of)
+        difference = boxes.difference(torch.stack(corners), boxes_of)
+        return weighted_sums(*class_entropy(logits, targets), targets, difference)
 
     def _of_stage(self, number: int, stage: tuple[nn.Module, RoIOutputs], teacher: Predictions, batch: Batch) -> Sums:
         """Sums over the proposals of a stage; R proposals."""

@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..heads import class_entropy
+from ..heads import boxes, class_entropy
 from ..levels import Level
 from ..outputs import zero_of
 from ..queries import Queries, QueryOutputs, has_queries, in_pixels, problem_of_decoder
 from ..teacher.teacher import Teacher
-from .head_loss import JointHeadLoss, slot_sums
+from .head_loss import JointHeadLoss, weighted_sums
 from .level_loss import Batch
 
 
@@ -21,7 +21,8 @@ class QueryLoss(JointHeadLoss):
 
     The teacher's queries go through the student's decoder and head beside its own, which do not see them. Where widths
     differ, a linear connector changes the content. Layers of the decoder are compared from the last one on, as many as
-    both have; `slot_sums` has the formulas. Both sides need the same classes, and class scores by a sigmoid.
+    both have; `weighted_sums` has the formulas, boxes differ by 2 (1 - GIoU). Both sides need the same classes, and
+    class scores by a sigmoid.
 
     Args:
         loss_weight: Factor of the whole loss.
@@ -63,7 +64,8 @@ class QueryLoss(JointHeadLoss):
         for own, wanted in zip(student, teacher, strict=True):
             targets = wanted.logits.sigmoid()
             corners = (in_pixels(side.boxes, batch.image_size) for side in (own, wanted))
-            sums.append(slot_sums(*class_entropy(own.logits, targets), targets, *corners))
+            difference = boxes.difference(*corners)
+            sums.append(weighted_sums(*class_entropy(own.logits, targets), targets, difference))
         # some decoders take no `query_pos`
         return self.weighted(sums) + zero_of(self.connectors.parameters(), student[0].logits)
 

@@ -30,8 +30,8 @@ class RoIHeadLoss(JointHeadLoss):
     may be a detector of one stage.
 
     Class scores are compared by cross-entropy to the teacher's probabilities p_t, weighted by half the L1 distance of
-    p_s and p_t. Boxes of the teacher's class are compared by 2 (1 - GIoU), weighted by the teacher's score 1 - p_t
-    (background). The sum over all stages is divided by the sum of the teacher's scores, or by 1 if that is less.
+    p_s and p_t. Boxes of the teacher's class are compared by 2 (1 - GIoU), weighted by the square of the teacher's
+    score 1 - p_t (background). The sum over all stages is divided by that of the weights of boxes, at least 1.
 
     Args:
         loss_weight: Factor of the whole loss.
@@ -94,8 +94,8 @@ class RoIHeadLoss(JointHeadLoss):
         classes = (F.cross_entropy(student.cls_score, target, reduction="none") * weight).sum()
         scores, best = (1 - target[:, -1]) * kept, target[:, :-1].argmax(1)
         decoded = (boxes.decode(coder, boxes.codes_of_class(side.bbox_pred, best)) for side in (student, teacher))
-        differences = boxes.difference(*decoded) * scores
-        return Sums(classes, differences.sum(), scores.sum(), weight.sum(), kept.sum())
+        differences, weights = boxes.difference(*decoded), scores.square()
+        return Sums(classes, (differences * weights).sum(), weights.sum(), weight.sum(), kept.sum())
 
     def details(self, size: Sequence[Sequence[int]]) -> list[str]:
         return ["the teacher's RoI head", *super().details(size)]

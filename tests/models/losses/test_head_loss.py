@@ -9,8 +9,8 @@ import torch
 from pcka_mmdet.models import FPNDistill, training_state
 from pcka_mmdet.models.distillers.fpn_distiller import TeacherStep
 from pcka_mmdet.models.heads import reader_of
+from pcka_mmdet.models.losses.head_loss import Sums, class_factors, compare_levels
 from pcka_mmdet.models.losses.head_loss import compare as compare_outputs
-from pcka_mmdet.models.losses.head_loss import compare_levels
 from pcka_mmdet.models.losses.level_loss import Batch
 from pcka_mmdet.models.teacher.teacher import Teacher
 from tests.boxes import box_difference, corners
@@ -88,20 +88,19 @@ def bce(p, q):
     return -(q * p.log() + (1 - q) * (1 - p).log())
 
 
-def reference(kind: str, student: list, teacher: list, stride: int, trained: bool = False, coder: tuple = ()) -> tuple:
+def reference(kind: str, student: list, teacher: list, stride: int, trained: bool = False, coder: tuple = ()) -> Sums:
     """`Sums` over a level, position by position, from raw outputs of one image in float64.
 
     `trained`: the first outputs are those of a head in training mode.
     """
     classes = 1 if kind == "faster r-cnn" else 2  # the RPN's: an object
     anchors = teacher[0].shape[0] // classes
-    sums = [0.0, 0.0, 0.0, 0.0, 0.0]
+    by_class, of_all = torch.zeros(3, classes).double(), torch.zeros(2).double()
     for y, x, a in itertools.product(range(student[0].shape[1]), range(student[0].shape[2]), range(anchors)):
         p, q = (side[0][a * classes : (a + 1) * classes, y, x].sigmoid() for side in (student, teacher))
         codes = student[1].shape[0] // anchors
         b, c = (side[1][a * codes : (a + 1) * codes, y, x] for side in (student, teacher))
-        score, weight = q.max(), (p - q).abs()
-        sums[3], sums[4] = sums[3] + weight.sum(), sums[4] + (p + q).sum()
+        scores, weight = q, (p - q).abs()
         if kind in ("fcos", "rtmdet"):  # distances in pixels, but in training FCOS gives strides
             b, c = (b * stride if trained and kind == "fcos" else b), c
             b, c = (torch.stack([-d[0], -d[1], d[2], d[3]]) for d in (b, c))
@@ -123,12 +122,13 @@ def reference(kind: str, student: list, teacher: list, stride: int, trained: boo
         if kind in ("fcos", "atss", "yolox"):
             u, v = (side[2][a, y, x].sigmoid() for side in (student, teacher))
             if kind == "yolox":
-                score, weight = score * v, weight * v
-            sums[1] += ((u - v).abs() if kind == "yolox" else score) * bce(u, v)
-        sums[0] += (weight * bce(p, q)).sum()
-        sums[1] += score * box
-        sums[2] += score
-    return tuple(sums)
+                scores, weight = scores * v, weight * v
+                by_class[0] += (u - v).abs() * bce(u, v) / classes
+            else:
+                box += bce(u, v)
+        by_class += torch.stack([weight * bce(p, q), scores**2 * box, scores**2])
+        of_all += torch.stack([weight.sum(), ((p + q) * (v if kind == "yolox" else 1)).sum()])
+    return Sums(*by_class, *of_all)
 
 
 def two_anchors() -> dict:
@@ -163,7 +163,8 @@ def test_equals_the_formula_written_as_loops(kind, trained):
     coder = (head.bbox_coder.means, head.bbox_coder.stds) if name in ("retinanet", "atss", "faster r-cnn") else ()
     raw = [[side[0].double() for side in outputs] for outputs in raw]
     expected = reference(name, *raw, stride, trained, coder)
-    torch.testing.assert_close(torch.stack(actual).double(), torch.stack(list(expected)), rtol=1e-4, atol=0)
+    for value, wanted in zip(actual, expected, strict=True):
+        torch.testing.assert_close(value.double(), wanted, rtol=1e-4, atol=0)
 
 
 def test_the_levels_are_summed_and_weighted():
@@ -171,14 +172,28 @@ def test_the_levels_are_summed_and_weighted():
     head, student, teacher = model._teacher.dense_head, maps(1), maps(0)
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    reader, sums = reader_of(head), torch.zeros(5)
+    reader, levels = reader_of(head), []
     for level, outputs in enumerate(zip(model._teacher.head(student), model._teacher.head(teacher), strict=True)):
-        sums += torch.stack(compare_outputs(reader, *(reader.read(o, 8 * 2**level) for o in outputs)))
-    torch.testing.assert_close(compare(model, student, teacher), 2.0 * (sums[0] + 0.5 * sums[1]) / sums[2])
+        levels.append(compare_outputs(reader, *(reader.read(o, 8 * 2**level) for o in outputs)))
+    sums = Sums(*(sum(values) for values in zip(*levels, strict=True)))
+    assert sums.weights.min() > 1
+    factors = (sums.weights.mean() / sums.weights).sqrt()
+    classes, boxes, weights = (values @ factors for values in sums[:3])
+    expected = 2.0 * (classes + 0.5 * boxes) / weights
+    torch.testing.assert_close(compare(model, student, teacher), expected)
     (loss,) = model.distiller.losses.values()
-    torch.testing.assert_close(loss.metrics(), {"similarity.head": 1 - sums[3] / sums[4]})
+    torch.testing.assert_close(loss.metrics(), {"similarity.head": 1 - sums.differences / sums.largest_differences})
     compare(model, teacher, teacher)
     torch.testing.assert_close(loss.metrics()["similarity.head"], torch.ones(()))
+
+
+def test_a_rare_class_counts_for_more_than_its_share():
+    """By the root of the mean over its sum; a class that the teacher hardly sees has 1, and no part in the mean."""
+    factors = class_factors(torch.tensor([400.0, 25.0, 0.5, 0.0, 325.0]))
+    torch.testing.assert_close(factors, torch.tensor([250 / 400, 10, 1, 1, 250 / 325]).sqrt())
+    torch.testing.assert_close(class_factors(torch.tensor([3.0, 3.0])), torch.ones(2))
+    torch.testing.assert_close(class_factors(torch.zeros(2)), torch.ones(2))
+    assert class_factors(torch.tensor(7.0)) == 1  # one sum of all classes
 
 
 def test_a_teacher_that_sees_nothing_does_not_blow_the_loss_up():
@@ -191,8 +206,8 @@ def test_a_teacher_that_sees_nothing_does_not_blow_the_loss_up():
     for stride, student_level, teacher_level in zip((8, 16, 32, 64), student, teacher, strict=True):
         outputs = [reader.read([m.detach() for m in level], stride) for level in (student_level, teacher_level)]
         sums.append(compare_outputs(reader, *outputs))
-    assert sum(level.scores for level in sums) < 0.1
-    expected = sum(level.classes + level.boxes for level in sums)
+    assert sum(level.weights.sum() for level in sums) < 0.1
+    expected = sum((level.classes + level.boxes).sum() for level in sums)
     torch.testing.assert_close(compare(model, maps(1), maps(0)).detach(), expected, rtol=1e-4, atol=0)
 
 
@@ -258,7 +273,7 @@ def test_a_wild_code_of_distances(kind, head):
     wild[1][0, :, 1, 1] = 1e25
     wild[1].requires_grad_()
     outputs = (reader.read(one[: 3 if kind == "FCOS" else 2], 8) for one in (wild, level))
-    total = sum(compare_outputs(reader, *outputs))
+    total = sum(values.sum() for values in compare_outputs(reader, *outputs))
     assert torch.isfinite(total) and torch.isfinite(torch.autograd.grad(total, wild[1])[0]).all()
 
 

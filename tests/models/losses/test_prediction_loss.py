@@ -88,17 +88,23 @@ def test_the_loss_is_that_of_a_loop_over_anchors():
     )
     scores = torch.tensor([[[0.9, 0.1], [0.2, 0.6]], [[0.3, 0.2], [0.0, 0.0]]])
     value = term.loss(outputs, Predictions(found, scores), Batch(None, (128, 128), model.student, model._teacher))
-    total = weights = 0.0
+    sums = torch.zeros(3, 2).double()  # class terms, box terms and weights, by class
     for b in range(2):
         chosen = naive_assignment(slots.priors.tolist(), found[b].tolist(), scores[b].amax(1).tolist())
         for m, (best, fit) in enumerate(chosen):
             target = scores[b, best].double() * fit
             logits = slots.logits[b, m].double()
             p = logits.sigmoid()
-            total += ((p - target).abs() * -(target * p.log() + (1 - target) * (1 - p).log())).sum().item()
-            total += 2 * (1 - giou(slots.boxes[b, m].tolist(), found[b, best].tolist())) * target.max().item()
-            weights += target.max().item()
-    assert value.item() == pytest.approx(total / max(weights, 1), rel=1e-4)
+            sums[0] += (p - target).abs() * -(target * p.log() + (1 - target) * (1 - p).log())
+            sums[1] += 2 * (1 - giou(slots.boxes[b, m].tolist(), found[b, best].tolist())) * target**2
+            sums[2] += target**2
+    assert value.item() == pytest.approx(loss_of(*sums), rel=1e-4)
+
+
+def loss_of(classes: torch.Tensor, boxes: torch.Tensor, weights: torch.Tensor) -> float:
+    """The loss from the sums of two classes."""
+    factors = (weights.mean() / weights).sqrt() if weights.min() >= 1 else torch.ones(2).double()
+    return ((factors @ (classes + boxes)) / max(factors @ weights, 1)).item()
 
 
 def giou(first, second) -> float:
@@ -188,15 +194,15 @@ def test_the_loss_of_queries_is_that_of_a_loop():
         img_meta=dict(img_shape=(64, 80)),
     ).gt_inds.tolist()
     assert sorted(assigned) == [0, 0, 0, 0, 1, 2]  # the third box is unsure
-    total = weights = 0.0
+    sums = torch.zeros(3, 2).double()
     for n, logits in zip(assigned, outputs.logits[0].double(), strict=True):
         target = scores[0, n - 1].double() if n else torch.zeros(2).double()
         p = logits.sigmoid()
-        total += ((p - target).abs() * -(target * p.log() + (1 - target) * (1 - p).log())).sum().item()
-        weights += target.max().item()
+        sums[0] += (p - target).abs() * -(target * p.log() + (1 - target) * (1 - p).log())
+        sums[2] += target**2
     for n, box in zip(assigned, corners.tolist(), strict=True):
-        total += 2 * (1 - giou(box, found[0, n - 1].tolist())) * scores[0, n - 1].max().item() if n else 0
-    assert value.item() == pytest.approx(total / max(weights, 1), rel=1e-4)
+        sums[1] += 2 * (1 - giou(box, found[0, n - 1].tolist())) * scores[0, n - 1].double() ** 2 if n else 0
+    assert value.item() == pytest.approx(loss_of(*sums), rel=1e-4)
 
 
 def test_the_loss_of_proposals_is_that_of_a_loop():
@@ -378,7 +384,7 @@ def test_a_decoder_learns_each_object_once():
         outputs = QueryOutputs(torch.zeros(1, 6, 2), torch.full((1, 6, 4), 0.4))
         batch = Batch([sample], (64, 64), model.student, model._teacher)
         term.loss._of_layer = lambda layer, teacher, batch: (
-            seen.append(teacher.scores.amax(2)) or Sums(*[torch.ones(())] * 5)
+            seen.append(teacher.scores.amax(2)) or Sums(*[torch.ones(())] * len(Sums._fields))
         )
         term.loss([outputs], Predictions(found, scores), batch)
     assert [sorted(one[0].tolist()) for one in seen] == [[0.0, pytest.approx(0.8)], pytest.approx([0.7, 0.8])]

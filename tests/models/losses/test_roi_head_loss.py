@@ -77,7 +77,7 @@ def test_equals_the_formula_written_as_a_loop():
     teacher_outputs = model._teacher.own_proposals(teacher, [(128, 128)] * 2, 10)[0]
     student_outputs = model._teacher.roi_head(student, [teacher_outputs.rois])[0]
     assert 0 < len(teacher_outputs.rois) <= 20
-    classes = boxes = scores = differences = 0.0
+    classes = boxes = weights = differences = 0.0
     stds = torch.tensor(model.teacher.roi_head.bbox_head.bbox_coder.stds).double()
     roi = torch.tensor([100.0, 50.0, 40.0, 80.0])  # any one: IoU does not depend on it
     for student_scores, teacher_scores, student_deltas, teacher_deltas in zip(
@@ -95,9 +95,9 @@ def test_equals_the_formula_written_as_a_loop():
         student_box, teacher_box = (
             corners(roi, side[4 * best : 4 * best + 4].double() * stds) for side in (student_deltas, teacher_deltas)
         )
-        boxes += score * 2 * (1 - giou(student_box, teacher_box))
-        scores += score
-    expected = 2.0 * (classes + 0.5 * boxes) / scores
+        boxes += score**2 * 2 * (1 - giou(student_box, teacher_box))
+        weights += score**2
+    expected = 2.0 * (classes + 0.5 * boxes) / max(weights, 1)
     torch.testing.assert_close(compare(model, student, teacher).double(), expected, rtol=1e-4, atol=0)
     similarity = model.distiller.losses["roi"].metrics()["similarity.roi_head"].double()
     torch.testing.assert_close(similarity, 1 - differences / len(teacher_outputs.rois), rtol=1e-4, atol=0)
