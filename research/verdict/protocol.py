@@ -229,7 +229,7 @@ STEPS: tuple[Callable[[Results], object], ...] = (
     partial(tuned_student, pair="bccd"),
     partial(check_teacher, pair="deeppcb-imagenet"),
     partial(tuned_student, pair="deeppcb-imagenet"),
-    *(partial(look_first, pair=pair) for pair in ("deeppcb", "bccd", "bccd-families", "bccd-classes")),
+    *(partial(look_first, pair=pair) for pair in ("bccd", "deeppcb", "bccd-families", "bccd-classes")),
     *(partial(each_method, pair=pair) for pair in CHOOSING_PAIRS),
     default,
     partial(tuned_student, pair="digits"),

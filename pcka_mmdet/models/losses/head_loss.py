@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
@@ -77,9 +78,21 @@ class _HeadOutputLoss(LevelLoss):
             )
             sides = read_outputs(student_head, own, level.stride), read_outputs(teacher_head, other, level.stride)
             sums.append(compare(*sides, kind_of(teacher_head)))
-        classes, boxes, scores, differences, all_scores = (sum(values) for values in zip(*sums, strict=True))
+        *by_class, differences, all_scores = (sum(values) for values in zip(*sums, strict=True))
         self.similarity = 1 - differences / all_scores.clamp(min=1e-6)
-        return self.loss_weight * (classes + self.box_weight * boxes) / scores.clamp(min=1)
+        factors = class_factors(by_class[-1])
+        classes, boxes, weights = ((factors * values).sum() for values in by_class)
+        return self.loss_weight * (classes + self.box_weight * boxes) / weights.clamp(min=1)
+
+
+def class_factors(weights: Tensor) -> Tensor:
+    """Factor of each class, from its sum of weights: the root of the mean over it.
+
+    The mean is over the classes with a sum of 1 at least; others have a factor of 1.
+    """
+    seen = weights >= 1
+    mean = (weights * seen).sum() / seen.sum().clamp(min=1)
+    return torch.where(seen, (mean / weights.clamp(min=1)).sqrt(), torch.ones_like(weights))
 
 
 @MODELS.register_module()

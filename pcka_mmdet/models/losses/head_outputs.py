@@ -31,13 +31,13 @@ class HeadOutputs(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Sums over the positions of a level."""
+    """Sums over the positions of a level; the first three by class."""
 
     classes: Tensor
     boxes: Tensor
     """Sum of the differences of boxes and of box quality."""
-    scores: Tensor
-    """The teacher's scores, which the other sums are divided by."""
+    weights: Tensor
+    """Weights of boxes, which the loss is divided by."""
     differences: Tensor
     """Sum of the absolute differences of both sides' class scores, detached."""
     all_scores: Tensor
@@ -49,9 +49,9 @@ def compare(student: HeadOutputs, teacher: HeadOutputs, kind: str) -> Sums:
 
     Class scores: binary cross-entropy to the teacher's probabilities p_t, weighted by |p_s - p_t|. Boxes:
     2 (1 - GIoU), for GFL the KL divergence of the distributions. Box quality (centerness): binary cross-entropy. Boxes
-    and quality are weighted by the teacher's score, the largest p_t over the classes of a position. YOLOX's class
-    scores are conditional on an object. So the teacher's objectness multiplies the weights of classes and boxes, and
-    objectness is compared at all positions, weighted by its own absolute difference.
+    and quality are weighted by p_t^2, for each class. YOLOX's class scores are conditional on an object. So the
+    teacher's objectness multiplies all weights, and objectness is compared at all positions, weighted by its own
+    absolute difference.
 
     Args:
         student: The student's outputs.
@@ -59,19 +59,21 @@ def compare(student: HeadOutputs, teacher: HeadOutputs, kind: str) -> Sums:
         kind: One of `KINDS`.
     """
     target, own = teacher.logits.sigmoid(), student.logits.detach().sigmoid()
-    weight, scores = (own - target).abs(), target.amax(2)
-    differences, all_scores = weight.sum(), (own + target).sum()
-    quality = None if teacher.quality is None else teacher.quality.sigmoid()
-    if kind == "YOLOXHead":
-        weight, scores = weight * quality[:, :, None], scores * quality
-    classes = (F.binary_cross_entropy_with_logits(student.logits, target, reduction="none") * weight).sum()
-    difference = _distribution_difference if kind == "GFLHead" else _box_difference
-    box_sum = (difference(student.boxes, teacher.boxes) * scores).sum()
-    if quality is not None:
-        entropy = F.binary_cross_entropy_with_logits(student.quality, quality, reduction="none")
-        where = (student.quality.detach().sigmoid() - quality).abs() if kind == "YOLOXHead" else scores
-        box_sum = box_sum + (entropy * where).sum()
-    return Sums(classes, box_sum, scores.sum(), differences, all_scores)
+    entropy = F.binary_cross_entropy_with_logits(student.logits, target, reduction="none")
+    difference = (_distribution_difference if kind == "GFLHead" else _box_difference)(student.boxes, teacher.boxes)
+    of_objects = entropy.new_zeros(())
+    if teacher.quality is not None:
+        quality = teacher.quality.sigmoid()
+        of_quality = F.binary_cross_entropy_with_logits(student.quality, quality, reduction="none")
+        if kind == "YOLOXHead":
+            own, target = own * quality[:, :, None], target * quality[:, :, None]
+            of_objects = (of_quality * (student.quality.detach().sigmoid() - quality).abs()).sum() / target.shape[2]
+        else:
+            difference = difference + of_quality
+    differences, weights = (own - target).abs(), target.square()
+    by_class = entropy * differences, difference.unsqueeze(2) * weights, weights
+    classes, box_sum, weights = (values.sum((0, 1, 3, 4)) for values in by_class)
+    return Sums(classes + of_objects, box_sum, weights, differences.sum(), (own + target).sum())
 
 
 def _box_difference(student: Tensor, teacher: Tensor) -> Tensor:
