@@ -128,7 +128,7 @@ def test_the_limits_name_the_tuned_student(page):
         f"{results[VerdictTrial('bccd', setting, CHOOSING_SEED, student).name]['val']:.3f}"
         for setting in (Setting(), Setting("both-heads"))
     )
-    assert [tuned, distilled] == list(values) and str(CHOOSING_SEED) in limits
+    assert [tuned, distilled] == list(values) and distilled > tuned and str(CHOOSING_SEED) in limits
 
 
 def test_few_labels():

@@ -20,6 +20,7 @@ from tests.detectors import (
     faster_rcnn,
     fcos,
     gfl,
+    raw_batch,
     reppoints,
     retinanet,
     rtmdet,
@@ -116,8 +117,9 @@ and a DETR's layers."""
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_step_has_the_cpus_losses_and_gradients_and_does_not_wait(name):
-    tolerance = 2e-3 if "rtmdet" in name else 1e-5  # gradients of its last level nearly cancel
-    check(CONFIGS[name](), tolerance, left_out=IN_MMDETECTION.get(name, ()))
+    # of smaller images, a batch norm of RTMDet has two values: rounding of the weights changes gradients by 0.4 %
+    options = dict(tolerance=1e-4, batch=lambda: raw_batch((128, 128), (112, 128))) if "rtmdet" in name else {}
+    check(CONFIGS[name](), left_out=IN_MMDETECTION.get(name, ()), **options)
 
 
 @pytest.mark.xfail(

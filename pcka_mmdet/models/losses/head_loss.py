@@ -201,8 +201,8 @@ def weighted_sums(entropy: Tensor, predicted: Tensor, targets: Tensor, differenc
     """`Sums` by class, of class scores `(B, M, C, ...)` and of differences of boxes `(B, M, ...)`.
 
     Class scores: their binary cross-entropy to the teacher's scores t, weighted by |p_s - t|. Boxes: weighted by t^2,
-    for each class. With t, half of the sum came from the background, which is most of an image, and whose boxes mean
-    nothing.
+    for each class. With t, half of the sum came from the background on BCCD (research/verdict/PROTOCOL.md): it is most
+    of an image, and its boxes mean nothing.
     """
     differences, weights = (predicted - targets).abs(), targets.square()
     by_class = entropy * differences, difference.unsqueeze(2) * weights, weights

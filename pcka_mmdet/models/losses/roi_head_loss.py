@@ -94,8 +94,9 @@ class RoIHeadLoss(JointHeadLoss):
         classes = (F.cross_entropy(student.cls_score, target, reduction="none") * weight).sum()
         scores, best = (1 - target[:, -1]) * kept, target[:, :-1].argmax(1)
         decoded = (boxes.decode(coder, boxes.codes_of_class(side.bbox_pred, best)) for side in (student, teacher))
-        differences, weights = boxes.difference(*decoded), scores.square()
-        return Sums(classes, (differences * weights).sum(), weights.sum(), weight.sum(), kept.sum())
+        box_weights = scores.square()
+        of_boxes = (boxes.difference(*decoded) * box_weights).sum()
+        return Sums(classes, of_boxes, box_weights.sum(), weight.sum(), kept.sum())
 
     def details(self, size: Sequence[Sequence[int]]) -> list[str]:
         return ["the teacher's RoI head", *super().details(size)]
