@@ -96,16 +96,16 @@ def look_first(results: Results, pair: str) -> None:
 
 
 def each_method(results: Results, pair: str) -> dict[Setting, float]:
-    """Step 3: AP of the best settings of each method at the tuned length: three on the screening pair; on the other one
-    the best of these three, by their mean in the short regime over both."""
+    """Step 3: AP of the best settings of each method at the tuned length: two on the screening pair; on the other one
+    the better of these, by their mean in the short regime over both."""
     chosen = finalists(results) if pair == SCREENING_PAIR else list(best_over_pairs(results).values())
     return _scores_of_settings(results, pair, chosen, tuned_student(results, pair))
 
 
 def finalists(results: Results) -> list[Setting]:
-    """The best three settings of each method in the short regime of the screening pair, by successive halving.
+    """The best two settings of each method in the short regime of the screening pair, by successive halving.
 
-    All settings; the better third of all that are not hopeless, and the best three of each method, again with another
+    All settings; the better third of all that are not hopeless, and the best two of each method, again with another
     seed. A method that is hopeless keeps its best setting.
     """
     first, dropped = _first_scores(results), hopeless(results)
@@ -166,7 +166,7 @@ def _best(scores: dict[Setting, float], count: int) -> list[Setting]:
     return sorted(scores, key=scores.get, reverse=True)[:count]
 
 
-def _best_of_methods(scores: dict[Setting, float], count: int = 3) -> list[Setting]:
+def _best_of_methods(scores: dict[Setting, float], count: int = 2) -> list[Setting]:
     """The best settings of each method, in the order of `METHODS`."""
     chosen = []
     for names in METHODS.values():

@@ -68,9 +68,9 @@ def test_the_results_have_other_seeds_than_the_choice_and_the_same_student(choic
         assert trial.student in (choice.students[trial.pair], None) and not trial.tested
         of_seeds.setdefault((trial.pair, trial.setting, trial.teacher_seed), set()).add(trial.seed)
     for pair in RESULT_PAIRS:
-        seeds = set(range(5 if pair == "digits" else 10))
-        assert of_seeds[pair, Setting(), 0] == of_seeds[pair, DEFAULT, 0] == seeds
-        assert all(of_seeds[pair, setting, 0] == set(range(5)) for setting in choice.rivals[pair].values())
+        seeds, of_rivals = (10, 5) if pair == "bccd" else (5, 3)
+        assert of_seeds[pair, Setting(), 0] == of_seeds[pair, DEFAULT, 0] == set(range(seeds))
+        assert all(of_seeds[pair, one, 0] == set(range(of_rivals)) for one in choice.rivals[pair].values())
     teachers = {seed for pair, setting, seed in of_seeds if (pair, setting) == ("bccd", DEFAULT)}
     assert teachers == {0, 1, 2}
     assert {trial.teacher for trial in trials if trial.teacher_seed == 2} == {Trial("bccd", Setting("teacher"), 2)}

@@ -99,13 +99,13 @@ def of_settings(scores: dict[Setting, float], rest: float = 0.4) -> Invented:
     return Invented(lambda trial: value(trial) if trial.setting == Setting() else scores.get(trial.setting, rest))
 
 
-def test_each_method_has_three_settings_at_the_tuned_length():
+def test_each_method_has_two_settings_at_the_tuned_length():
     best = Setting("pcka-debias", 0.03, "all")
     results = of_settings({best: 0.6}, rest=0.48)
     scores = protocol.each_method(results, "bccd")
     assert max(scores, key=scores.get) == best
     assert {method: sum(s.method in names for s in scores) for method, names in METHODS.items()} == dict.fromkeys(
-        METHODS, 3
+        METHODS, 2
     )
     long = {trial.setting for trial in results.asked if trial.student.epochs == 60} - {Setting()}
     assert long == set(scores)
