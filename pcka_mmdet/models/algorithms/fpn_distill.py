@@ -85,26 +85,19 @@ class FPNDistill(NonfiniteGuard):
         recipe: str | None = None,
         teacher_scale: int = 1,
     ):
-        if not isinstance(teacher_scale, int) or teacher_scale < 1:
-            raise ValueError(f"teacher_scale is a whole number from 1 on, got {teacher_scale!r}: write 2")
         if (teacher is None) == (not teachers) or (distiller is None and recipe is None):
             raise ValueError(
                 "FPNDistill needs a recipe or a distiller, and either teacher=... or teachers=[dict(...), ...]"
-            )
-        settings = dict(architecture=architecture, teacher=teacher, teachers=teachers)
-        settings |= dict(recipe=recipe, distiller=distiller, balance=balance, teacher_precision=teacher_precision)
-        with forked_rng():  # it may build the teacher
-            write_out_recipe(settings)
-        balance = settings.get("balance")
-        if not isinstance(balance, Mapping | None) or set(balance or ()) - {"ratio", "by_output"}:
-            raise ValueError(
-                f"balance is a dict such as dict(ratio=1.0), got {balance!r}: write model.balance.ratio=1.0"
             )
         if teachers and teacher_ckpt is not None:
             raise ValueError(
                 f"teacher_ckpt={teacher_ckpt!r} is a single teacher's: write ckpt=... in each of teachers, and "
                 "teacher_ckpt=None"
             )
+        settings = dict(architecture=architecture, teacher=teacher, teachers=teachers)
+        settings |= dict(recipe=recipe, distiller=distiller, balance=balance, teacher_precision=teacher_precision)
+        with forked_rng():  # it may build the teacher
+            write_out_recipe(settings)
         entries = read_teachers(teachers) if teachers else [TeacherEntry(teacher, teacher_ckpt)]
         if not isinstance(architecture, BaseModel):
             architecture = model_config(architecture)
@@ -126,16 +119,7 @@ class FPNDistill(NonfiniteGuard):
                 Teacher(build_detector(entry.model, plain_norms=True), entry.checkpoint, **options) for entry in entries
             ]
             self.distiller = MODELS.build(settings["distiller"])
-            detectors = [teacher.detector for teacher in self._teachers]
-            self.distiller.prepare(self.student, detectors, **(balance or {}), scale=teacher_scale)
-            for index, teacher in enumerate(self._teachers):
-                teacher.check_sources(self.distiller.teacher_sources(index))
-            for term in self.distiller.all_terms:
-                term.loss.check_models(self.student, self._teachers[term.sources.teacher_index])
-            if teacher_scale > 1 and (problem := self.distiller.problem_of_scale()):
-                raise ValueError(f"teacher_scale={teacher_scale}: {problem}")
-        if teacher_scale > 1 and getattr(self.data_preprocessor, "batch_augments", None):
-            raise ValueError(f"teacher_scale={teacher_scale} and data_preprocessor.batch_augments both resize: set one")
+            self._prepare_distiller(settings.get("balance"), teacher_scale)
         self.teacher_scale = teacher_scale
         self._divisor = 1 if teacher_scale == 1 else size_divisor(student)
         self._schedule = [replace(entry, model=None) for entry in entries]
@@ -147,6 +131,25 @@ class FPNDistill(NonfiniteGuard):
         """The levels and losses that are compared; known after the first step, which logs it."""
         self.observe_maps: Callable[[Sequence[Tensor], Sequence[Tensor]], None] | None = None
         """Is called with the neck maps of student and teacher if a teacher runs; `SimilarityHook` sets it."""
+
+    def _prepare_distiller(self, balance: Any, scale: int) -> None:
+        """Pair the levels of student and teachers, and check that each loss finds what it reads."""
+        if not isinstance(balance, Mapping | None) or set(balance or ()) - {"ratio", "by_output"}:
+            raise ValueError(
+                f"balance is a dict such as dict(ratio=1.0), got {balance!r}: write model.balance.ratio=1.0"
+            )
+        if not isinstance(scale, int) or scale < 1:
+            raise ValueError(f"teacher_scale is a whole number from 1 on, got {scale!r}: write 2")
+        if scale > 1 and getattr(self.data_preprocessor, "batch_augments", None):
+            raise ValueError(f"teacher_scale={scale} and data_preprocessor.batch_augments both resize: set one")
+        detectors = [teacher.detector for teacher in self._teachers]
+        self.distiller.prepare(self.student, detectors, **(balance or {}), scale=scale)
+        for index, teacher in enumerate(self._teachers):
+            teacher.check_sources(self.distiller.teacher_sources(index))
+        for term in self.distiller.all_terms:
+            term.loss.check_models(self.student, self._teachers[term.sources.teacher_index])
+        if scale > 1 and (problem := self.distiller.problem_of_scale()):
+            raise ValueError(f"teacher_scale={scale}: {problem}")
 
     @property
     def student(self) -> nn.Module:
