@@ -100,7 +100,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, config_is_optional: 
     parser.add_argument("--amp", action="store_true", help="train in mixed precision")
     parser.add_argument("--teacher", metavar="CONFIG", help="config of a teacher, to distil the detector of CONFIG")
     parser.add_argument("--teacher-ckpt", metavar="FILE", help="weights of --teacher: file or URL")
-    what = "losses with --teacher (default: both-heads, teacher-head or maps, as suits the pair)"
+    what = "losses with --teacher (default: as suits the pair, see docs/recipes.md)"
     parser.add_argument("--recipe", choices=RECIPES, help=what)
     what = "the teacher sees images of N times the student's width and height"
     parser.add_argument("--teacher-scale", type=positive, metavar="N", help=what)
