@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
+from pcka_mmdet.configuration.distillation import is_fpn_distill
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.cfg_options import apply_common
 from pcka_mmdet.engine.recipe import distillation_config
@@ -139,7 +140,10 @@ def training_config(args: argparse.Namespace) -> tuple[Config, str]:
     if args.teacher_scale:
         args.cfg_options["model.teacher_scale"] = args.teacher_scale
     if not args.teacher:
-        return runner_config(args), ""
+        config = load_config(args.config)
+        if args.teacher_scale and not is_fpn_distill(config):
+            raise ValueError("--teacher-scale is of a distillation's teacher: give --teacher and --teacher-ckpt too")
+        return runner_config(args, config), ""
     config, recipe = distillation_config(args.config, args.teacher, args.teacher_ckpt, args.recipe, args.cfg_options)
     return runner_config(args, config), recipe
 

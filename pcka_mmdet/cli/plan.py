@@ -73,6 +73,8 @@ def run(args: argparse.Namespace) -> None:
     write_out_recipe(config.model)
     if "teachers" in config.model:
         raise ValueError("a plan is for one teacher: give a config with `teacher` for each of these `teachers`")
+    if config.model.get("teacher_scale", 1) > 1:
+        raise ValueError("a plan is for teachers of the student's image size: set model.teacher_scale=1")
     alone = seconds_per_step(args.student_step)
     distilled, batch = seconds_per_step(args.step), args.batch or config.train_dataloader.batch_size
     if distilled is None and args.size is None and batch == config.train_dataloader.batch_size:

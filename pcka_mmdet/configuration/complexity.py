@@ -10,7 +10,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
 from .detector import build_detector
-from .distillation import padded_size
+from .pipeline_size import padded_size
 
 
 def complexity(model: dict, height: int, width: int) -> dict[str, int]:

@@ -1,12 +1,11 @@
 """Student and teachers in the config of a distillation, and the size of its images."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from .data_set import innermost
 from .detector import model_config
 from .nested import last_name
 
@@ -94,30 +93,3 @@ def _written_out(node: Any) -> Any:
             "unchanged config 'mmdet::...'. Write init_cfg=dict(type='Pretrained', checkpoint=FILE_OR_URL) instead"
         )
     return model_config(node)
-
-
-def padded_size(config: Config, loader: str = "train_dataloader") -> tuple[int, int] | None:
-    """Height and width of the padded images, landscape; `None` where the pipeline does not state them.
-
-    The last `Pad` or `RandomCrop` to a size in pixels decides, or else the largest scale of the first `Resize`.
-    """
-    scales, cuts = [], []
-    for step in innermost(config[loader].dataset).get("pipeline") or []:
-        name = last_name(step["type"])
-        if name == "Pad":
-            cuts.append(step.get("size"))
-        elif name == "RandomCrop" and step.get("crop_type", "absolute") == "absolute":
-            cuts.append(step["crop_size"])
-        elif name.endswith("Resize"):
-            scale = step.get("scale") or step.get("scales")
-            is_random = isinstance(scale, Sequence) and isinstance(scale[0], Sequence)
-            scales.append(max(scale) if is_random else scale)
-    sizes = [*reversed(cuts), *scales]
-    scale = next((size for size in sizes if size), None)
-    if scale is None:
-        return None
-    preprocessor = student_model(config).get("data_preprocessor") or config.get("data_preprocessor") or {}
-    divisor = preprocessor.get("pad_size_divisor", 1)
-    sides = scale if isinstance(scale, Sequence) else (scale, scale)
-    height, width = (side + -side % divisor for side in sorted(sides))
-    return height, width

@@ -77,7 +77,8 @@ def merge_options(config: Config, options: Mapping[str, Any]) -> None:
     config.merge_from_dict(rest)
     if ratios and not isinstance(ratio_of(config.model), Mapping):
         # MMEngine merges no dict into a number: the losses without an option keep the number
-        config.model.balance = dict(ratio=ratios_by_name(ratio_of(config.model), losses_of(config.model)))
+        by_name = ratios_by_name(ratio_of(config.model), losses_of(config.model))
+        config.model.balance = {**(config.model.get("balance") or {}), "ratio": by_name}
     config.merge_from_dict(ratios)
     if "data_preprocessor" in config and "data_preprocessor" in config.model.architecture:
         # the student has a copy of the one at the top

@@ -85,7 +85,7 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
         loader.drop_last = grouped.get("drop_last", False)
         doubts.append("batches are not grouped by aspect ratio: each has its share of extra images")
     extra = _extra_data_set(config, _write(config, content), images.root, has_boxes)
-    ignored = ["dataset_type", "task_name", "palette", "cumulative_sizes"]
+    ignored = ["dataset_type", "task_name", "palette", "cumulative_sizes", "classes"]  # a list is no tuple
     loader.dataset = dict(
         type="pcka_mmdet.LabelledAndExtraImages", datasets=[loader.dataset, extra], ignore_keys=ignored
     )
@@ -154,7 +154,7 @@ def _extra_data_set(config: Config, file: Path, root: Path, has_boxes: bool) -> 
     """The first labelled data set, with its pipeline and wrappers, on the extra images."""
     extra = _first_part(copy.deepcopy(config.train_dataloader.dataset))
     inner = innermost(extra)
-    if not DataSet("train_dataloader", file, inner, config.get("default_scope")).is_coco:
+    if not DataSet("train_dataloader", file, inner, config.get("default_scope")).reads_as_coco:
         inner["type"] = "mmdet.CocoDataset"
     for key in ("indices", "filter_cfg", "backend_args", "ann_subdir", "img_subdir"):
         inner.pop(key, None)
@@ -225,5 +225,8 @@ def _refuse_leaks(config: Config, images: ImageSet) -> list[str]:
 def _image_files(data: DataSet) -> Iterator[str]:
     if data.path.suffix != ".json" or not data.path.is_file():
         return
-    for image in json.loads(data.path.read_text()).get("images", []):
+    images, chosen = json.loads(data.path.read_text()).get("images", []), data.config.get("indices")
+    if isinstance(chosen, int) and not data.config.get("filter_cfg"):  # a filter comes before it
+        images = images[:chosen] if chosen >= 0 else images[chosen:]
+    for image in images:
         yield os.path.realpath(os.path.join(image_folder(data.config), image_name(image)))

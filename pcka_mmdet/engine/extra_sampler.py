@@ -32,7 +32,7 @@ class LabelledAndExtraImages(ConcatDataset):
         labelled.pipeline = pipeline
         extra.pipeline = Compose([*copy.deepcopy(_transforms(pipeline)), *marks])
         if marks:
-            for step in extra.pipeline.transforms:
+            for step in _nested_transforms(extra.pipeline):
                 if hasattr(step, "allow_negative_crop"):  # else it wants a box
                     step.allow_negative_crop = True
 
@@ -44,6 +44,14 @@ class LabelledAndExtraImages(ConcatDataset):
 
 def _transforms(pipeline: Any) -> list:
     return list(getattr(pipeline, "transforms", pipeline))
+
+
+def _nested_transforms(pipeline: Any) -> Iterator[Any]:
+    """All transforms, those of choices too."""
+    for step in _transforms(pipeline):
+        yield step
+        if hasattr(step, "transforms"):
+            yield from _nested_transforms(step)
 
 
 @DATA_SAMPLERS.register_module()

@@ -17,8 +17,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from pcka_mmdet.configuration.complexity import multiply_adds
 from pcka_mmdet.configuration.data_set import all_innermost, annotation_file, repeats
 from pcka_mmdet.configuration.detector import build_detector, model_of
-from pcka_mmdet.configuration.distillation import padded_size
 from pcka_mmdet.configuration.nested import last_name
+from pcka_mmdet.configuration.pipeline_size import padded_size
 from pcka_mmdet.configuration.schedule import num_images
 from pcka_mmdet.models import FPNDistill, RoIHeadLoss
 from pcka_mmdet.models.distillers.terms import read_entries
@@ -131,8 +131,6 @@ def count_memory(model: FPNDistill, config: Config, size: Sequence[int]) -> Memo
     from mmdet.testing import demo_mm_inputs  # here: the rest runs without MMDetection
 
     halved = any(loss.get("images", 1) < 1 for loss in losses_of(config.model).values())  # of a single image it is all
-    if model.teacher_scale > 1:
-        raise ValueError("plan knows only teachers of the student's image size: set model.teacher_scale=1")
     images, student = 2 if halved else 1, model.student
     with_mask = bool(getattr(getattr(student, "roi_head", None), "with_mask", False))
     shapes = [(3, *size)] * images

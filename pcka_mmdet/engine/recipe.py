@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from torch import nn
 
-from pcka_mmdet.configuration.data_set import known_classes
 from pcka_mmdet.configuration.detector import build_detector, model_config, model_of, plain_dict
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.files import load_config
@@ -20,6 +19,7 @@ from pcka_mmdet.models.recipes import HEAD_RECIPES, RECIPES, recipe_settings
 from pcka_mmdet.models.sources import dense_head, num_classes
 
 from .cfg_options import merge_options
+from .checks.annotations import label_order
 from .checks.teacher_check import check_classes_of_weights
 from .hooks.console import shorten_console_lines
 
@@ -92,14 +92,14 @@ def distillation_config(
         check_classes_of_weights(teacher_model, config.model.teacher_ckpt)
     if recipe in (None, "predictions"):
         student_model = build_detector(config.model.architecture, plain_norms=True)
-        common = common_classes(student_model, teacher_model, (known_classes(config), _known_classes(teacher_config)))
+        common = common_classes(student_model, teacher_model, (label_order(config), _label_order(teacher_config)))
         if recipe == "predictions" and common.pairs == []:
             raise ValueError(f"--recipe predictions compares common classes, and there are none: {common.words}")
     lacks_neck = recipe is None and not (_has_neck(student_model) and _has_neck(teacher_model))
+    scale = config.model.get("teacher_scale", 1)
     if recipe is None:
-        scale = config.model.get("teacher_scale", 1)
         recipe, reason = suitable_recipe(student_model, teacher_model, common, scale)
-    config.model.update(recipe_settings(recipe, [teacher_model], student=student_model))
+    config.model.update(recipe_settings(recipe, [teacher_model], student=student_model, scale=scale))
     for loss in config.model.distiller.losses.values():
         if lacks_neck:
             loss.source = "backbone"
@@ -115,10 +115,10 @@ def distillation_config(
     return config, f"recipe {recipe}: {reason}"
 
 
-def _known_classes(teacher: Config) -> Classes:
+def _label_order(teacher: Config) -> Classes:
     try:
-        return known_classes(teacher)
-    except ValueError:  # they are in a file of another machine
+        return label_order(teacher)
+    except ValueError:  # the classes are in a file of another machine
         return None
 
 
@@ -126,7 +126,7 @@ def common_classes(student: nn.Module, teacher: nn.Module, names: tuple[Classes,
     """The classes that two detectors share, by name.
 
     Heads with the same number of classes have the same ones unless the names say otherwise. `names` are the classes of
-    both training sets; `None` where unknown.
+    both training sets, in the order of the labels; `None` where unknown.
     """
     counts = [num_classes(detector) for detector in (student, teacher)]
     known = [of if of and count in (None, len(of)) else None for of, count in zip(names, counts, strict=True)]

@@ -118,6 +118,7 @@ def recipe_settings(
     teachers: Sequence[Detector],
     given: Mapping[str, Any] | None = None,
     student: Detector | None = None,
+    scale: int = 1,
 ) -> ConfigDict:
     """Settings of `FPNDistill` for a recipe and its detectors, with the given ones merged into them.
 
@@ -131,7 +132,7 @@ def recipe_settings(
     if recipe not in known:
         raise ValueError(f"there is no recipe {recipe!r}: write one of {tuple(known)}")
     settings, given = ConfigDict(copy.deepcopy(known[recipe])), dict(given or {})
-    _fit(settings.distiller.losses, losses_of(given), teachers, student)
+    _fit(settings.distiller.losses, losses_of(given), teachers, student, scale)
     ratio = ratio_of(settings)
     settings.merge(given)
     if isinstance(ratio_of(settings), Mapping) and not isinstance(ratio, Mapping):
@@ -156,9 +157,14 @@ def ratios_by_name(ratio: float | None, losses: Mapping[str, Mapping]) -> dict[s
     return {name: ratio for name, loss in losses.items() if ratio is not None and loss.get("source") != "roi_head"}
 
 
-def _fit(losses: ConfigDict, given: Mapping, teachers: Sequence[Detector], student: Detector | None) -> None:
-    """Leave out losses on RoI heads that a side lacks, unless they are given, and let a DETR learn by its queries."""
-    if "roi" in losses and "roi" not in given and not all(map(_has_known_roi_head, teachers)):
+def _fit(
+    losses: ConfigDict, given: Mapping, teachers: Sequence[Detector], student: Detector | None, scale: int
+) -> None:
+    """Leave out losses on RoI heads that a side lacks, unless they are given, and let a DETR learn by its queries.
+
+    With a `teacher_scale` above 1 no loss reads the teacher's RoI head.
+    """
+    if "roi" in losses and "roi" not in given and (scale > 1 or not all(map(_has_known_roi_head, teachers))):
         del losses["roi"]
     if "proposals" in losses and "proposals" not in given and not _has_known_roi_head(student):
         del losses["proposals"]
@@ -198,6 +204,6 @@ def write_out_recipe(model: dict[str, Any]) -> None:
     if given.get("distiller") is None:
         given.pop("distiller", None)
     teachers = [teacher for teacher, _ in teachers_of(model)]
-    settings = recipe_settings(recipe, teachers, given, model.get("architecture"))
+    settings = recipe_settings(recipe, teachers, given, model.get("architecture"), model.get("teacher_scale", 1))
     for name, value in settings.items():  # `ConfigDict.update` would merge them
         model[name] = value

@@ -1,7 +1,7 @@
 """Detections of many images: their type, and several teachers' boxes as one."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,19 +42,20 @@ def write_results(detections: Detections, category_ids: dict[str, int], file: Pa
     write_json(file, rows)
 
 
-def fuse(teachers: Sequence[Detections]) -> Detections:
-    """One set of detections from several teachers'; a single teacher's stay as they are."""
+def fuse(teachers: Sequence[Detections], classes: Sequence[Sequence[str]]) -> Detections:
+    """One set of detections from several teachers'; a single teacher's stay as they are. `classes`: what each knows."""
     if len(teachers) == 1:
         return teachers[0]
-    return {image: list(_fuse_image([found[image] for found in teachers])) for image in teachers[0]}
+    knowing = Counter(name for names in classes for name in names)
+    return {image: list(_fuse_image([found[image] for found in teachers], knowing)) for image in teachers[0]}
 
 
-def _fuse_image(teachers: Sequence[Sequence[Detection]]) -> Iterator[Detection]:
+def _fuse_image(teachers: Sequence[Sequence[Detection]], knowing: Mapping[str, int]) -> Iterator[Detection]:
     of_classes: dict[str, list[Detection]] = defaultdict(list)
     for one in (one for found in teachers for one in found):
         of_classes[one.name].append(one)
     for name, found in of_classes.items():
-        for bbox, score in weighted_boxes(found, len(teachers)):
+        for bbox, score in weighted_boxes(found, knowing[name]):
             yield Detection(bbox, score, name)
 
 
@@ -63,7 +64,7 @@ def weighted_boxes(found: Sequence[Detection], teachers: int) -> list[tuple[Box,
 
     By falling score, a box joins the cluster whose fused box it overlaps most, or begins one. The fused box is the
     mean of its cluster, weighted by the scores. Its score is their mean, times the share of the teachers, at most 1,
-    that found it.
+    that found it; `teachers` is the number of those that know the class.
 
     Returns:
         Boxes and scores, by falling score.

@@ -50,7 +50,7 @@ class Detectors:
             text = [config.pretty_text, checkpoint, sha256, self.tta, str(images.root.resolve()), images.entries]
             key = hashlib.sha256(json.dumps(text).encode()).hexdigest()[:16]
             found.append(detect(config, checkpoint, images, self.parts / key, self.tta))
-        return fuse(found)
+        return fuse(found, [teacher_classes(config) for config in self.configs])
 
 
 class ResultFiles:

@@ -1,4 +1,4 @@
-"""What the config of a distillation holds, and the size of its images."""
+"""What the config of a distillation holds."""
 
 import pytest
 import torch
@@ -8,38 +8,10 @@ from mmengine.registry import MODELS, init_default_scope
 from pcka_mmdet.checkpoints.resume import training_record
 from pcka_mmdet.checkpoints.student import student_config
 from pcka_mmdet.configuration.detector import build_detector, model_config
-from pcka_mmdet.configuration.distillation import padded_size, write_out_mmrazor_detectors
+from pcka_mmdet.configuration.distillation import write_out_mmrazor_detectors
 from tests.detectors import retinanet
 
 MMDET = "mmdet::retinanet/retinanet_r50_fpn_2x_coco.py"
-
-
-RTMDET = [
-    dict(type="CachedMosaic", img_scale=(640, 640)),
-    dict(type="mmdet.RandomResize", scale=(1280, 1280), ratio_range=(0.5, 2.0)),
-    dict(type="RandomCrop", crop_size=(640, 640)),
-    dict(type="Pad", size=(640, 320), pad_val=dict(img=(114, 114, 114))),
-]
-
-
-@pytest.mark.parametrize(
-    "pipeline, expected",
-    [
-        ([dict(type="Resize", scale=(1333, 800))], (800, 1344)),
-        ([dict(type="Resize", scale=640), dict(type="Pad", size_divisor=32)], (640, 640)),
-        (RTMDET, (320, 640)),
-        (RTMDET[:3], (640, 640)),
-        (RTMDET[:2], (1280, 1280)),
-        ([dict(type="RandomResize", scale=[(2048, 800), (2048, 1024)])], (1024, 2048)),  # of Cityscapes
-        ([dict(type="RandomChoiceResize", scales=[(480, 1333), (800, 1333)])], (800, 1344)),
-        ([dict(type="RandomCrop", crop_type="relative_range", crop_size=(0.5, 0.5))], None),
-    ],
-    ids=["resize", "square", "pad", "crop", "random", "drawn", "chosen", "none"],
-)
-def test_the_padded_size(pipeline, expected):
-    dataset = dict(type="CocoDataset", pipeline=pipeline)
-    model = dict(retinanet(), data_preprocessor=dict(type="DetDataPreprocessor", pad_size_divisor=32))
-    assert padded_size(Config(dict(model=model, train_dataloader=dict(dataset=dataset)))) == expected
 
 
 def stock(architecture: dict) -> Config:

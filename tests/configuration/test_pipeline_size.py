@@ -1,8 +1,10 @@
 """The size of images in a pipeline."""
 
 import pytest
+from mmengine.config import Config
 
-from pcka_mmdet.configuration.pipeline_size import enlarge_images
+from pcka_mmdet.configuration.pipeline_size import enlarge_images, padded_size
+from tests.detectors import retinanet
 
 PACK = dict(type="PackDetInputs")
 
@@ -54,3 +56,44 @@ def test_pipelines_within_wrappers_and_transforms():
 def test_images_of_no_set_size_are_refused():
     with pytest.raises(ValueError, match=r"no transform of the pipeline sets their size \(LoadImageFromFile, PackDet"):
         enlarged(dict(type="RandomFlip", prob=0.5))
+
+
+RTMDET = [
+    dict(type="CachedMosaic", img_scale=(640, 640)),
+    dict(type="mmdet.RandomResize", scale=(1280, 1280), ratio_range=(0.5, 2.0)),
+    dict(type="RandomCrop", crop_size=(640, 640)),
+    dict(type="Pad", size=(640, 320), pad_val=dict(img=(114, 114, 114))),
+]
+
+
+@pytest.mark.parametrize(
+    "pipeline, expected",
+    [
+        ([dict(type="Resize", scale=(1333, 800))], (800, 1344)),
+        ([dict(type="Resize", scale=640), dict(type="Pad", size_divisor=32)], (640, 640)),
+        (RTMDET, (320, 640)),
+        (RTMDET[:3], (640, 640)),
+        (RTMDET[:2], (1280, 1280)),
+        ([dict(type="RandomResize", scale=[(2048, 800), (2048, 1024)])], (1024, 2048)),  # of Cityscapes
+        ([dict(type="RandomChoiceResize", scales=[(480, 1333), (800, 1333)])], (800, 1344)),
+        ([dict(type="RandomCrop", crop_type="relative_range", crop_size=(0.5, 0.5))], None),
+    ],
+    ids=["resize", "square", "pad", "crop", "random", "drawn", "chosen", "none"],
+)
+def test_the_padded_size(pipeline, expected):
+    check_padded_size(dict(type="CocoDataset", pipeline=pipeline), expected)
+
+
+def test_the_padded_size_in_wrappers_and_choices():
+    inner = dict(type="CocoDataset", pipeline=[dict(type="LoadImageFromFile")])
+    yolox = [dict(type="Mosaic", img_scale=(640, 640)), dict(type="Resize", scale=(640, 480)), dict(type="Pad")]
+    check_padded_size(dict(type="MultiImageMixDataset", dataset=inner, pipeline=yolox), (480, 640))
+    resize = dict(type="RandomChoiceResize", scales=[(480, 1333), (800, 1333)])
+    crop = dict(type="RandomCrop", crop_type="absolute_range", crop_size=(384, 600))
+    detr = [dict(type="RandomChoice", transforms=[[resize], [dict(resize, scales=[(400, 4200)]), crop, resize]])]
+    check_padded_size(dict(inner, pipeline=detr), (800, 1344))
+
+
+def check_padded_size(dataset: dict, expected: tuple[int, int] | None) -> None:
+    model = dict(retinanet(), data_preprocessor=dict(type="DetDataPreprocessor", pad_size_divisor=32))
+    assert padded_size(Config(dict(model=model, train_dataloader=dict(dataset=dataset)))) == expected

@@ -70,6 +70,11 @@ def test_a_ratio_by_name_over_a_number(merged, options, ratio):
     assert merged(options).balance == dict(ratio=ratio)
 
 
+def test_a_ratio_by_name_leaves_the_other_options_of_the_balance(merged):
+    balance = merged({"model.balance.ratio.head": 0.5}, balance=dict(ratio=1.0, by_output=True)).balance
+    assert balance == dict(ratio=dict(head=0.5, own=1.0), by_output=True)
+
+
 def test_a_ratio_by_name_over_ratios_by_name(merged):
     assert merged({"model.balance.ratio.head": 0.5}, balance=dict(ratio=dict(own=2.0))).balance.ratio == dict(
         head=0.5, own=2.0

@@ -83,6 +83,25 @@ def test_boxes_are_read_with_the_students_classes(config, folder, digit_scenes):
         assert UNLABELLED not in dataset.datasets[1][number]["data_samples"].metainfo
 
 
+def test_classes_may_be_a_list(config, folder, digit_scenes):
+    """As in a config in JSON; those of the extra images are a tuple."""
+    config.train_dataloader.dataset.metainfo = dict(classes=list("0123456789"))
+    add_extra_images(config, write_boxes(folder, digit_scenes, list("0123456789")))
+    init_default_scope("mmdet")
+    assert [len(part) for part in DATASETS.build(config.train_dataloader.dataset).datasets] == [8, 4]
+
+
+@pytest.mark.parametrize("kind", ["Objects365V1Dataset", "LVISV1Dataset"])
+def test_data_sets_that_number_labels_otherwise(config, folder, digit_scenes, kind):
+    """Labels are in the order of the config's classes there, and the extra images are read as COCO's."""
+    config.train_dataloader.dataset.update(type=kind, metainfo=dict(classes=tuple("9876543210")))
+    add_extra_images(config, write_boxes(folder, digit_scenes, list("0123456789")))
+    extra = config.train_dataloader.dataset.datasets[1]
+    assert extra.type == "mmdet.CocoDataset"
+    categories = json.loads(Path(extra.ann_file).read_text())["categories"]
+    assert [category["name"] for category in categories] == list("9876543210")
+
+
 def test_the_number_of_iterations_stays(config, folder, digit_scenes):
     before = training_iterations(config)
     add_extra_images(config, write_boxes(folder, digit_scenes, list("0123456789")), 0.25)
@@ -174,6 +193,10 @@ def test_leaks_are_refused(config, folder, digit_scenes):
     source = f"{digit_scenes / 'annotations' / 'train.json'}:{digit_scenes / 'train'}"
     (doubt,) = add_extra_images(config, source).doubts
     assert doubt.startswith("8 extra images are also labelled images, such as")
+    again = config_again(config)
+    again.train_dataloader.dataset.update(indices=-3, filter_cfg=None)
+    (doubt,) = add_extra_images(again, source).doubts
+    assert doubt.startswith("3 extra images are also labelled images, such as")
 
 
 def test_a_leak_into_a_file_of_lvis(config, folder, digit_scenes, tmp_path):
@@ -312,7 +335,8 @@ def test_a_random_crop_keeps_images_without_labels(config, folder, tmp_path):
 def test_hooks_change_the_pipeline_of_all_images(config, folder, tmp_path):
     """`PipelineSwitchHook` of RTMDet, and `YOLOXModeSwitchHook`, which reach the loader's data set alone."""
     made = distilled(config, tmp_path)
-    pipeline = [*made.train_dataloader.dataset.pipeline[:-1], dict(type="RandomCrop", crop_size=(32, 32))]
+    crop = dict(type="RandomChoice", transforms=[[dict(type="RandomCrop", crop_size=(32, 32))]])
+    pipeline = [*made.train_dataloader.dataset.pipeline[:-1], crop]
     pipeline.append(made.train_dataloader.dataset.pipeline[-1])
     add_extra_images(made, str(folder))
     init_default_scope("mmdet")

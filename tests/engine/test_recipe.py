@@ -1,5 +1,6 @@
 """A distillation config from any detector's config."""
 
+import json
 import re
 
 import pytest
@@ -197,6 +198,25 @@ def test_classes_in_another_order(cells):
     for recipe in (None, "predictions"):
         config, _ = distillation_config(RETINANET, cells, "teacher.pth", recipe, options)
         assert config.model.distiller.losses.boxes.classes == [(0, 1), (1, 2), (2, 0)]
+
+
+def test_labels_are_numbered_by_the_annotation_files(cells, tmp_path):
+    """MMDetection numbers them in the order of `categories`, whatever the order in `metainfo`."""
+    for name, order in (("one", "WBC RBC Platelets"), ("two", "RBC WBC Platelets")):
+        categories = [dict(id=number, name=word) for number, word in enumerate(order.split())]
+        (tmp_path / f"{name}.json").write_text(json.dumps(dict(images=[], annotations=[], categories=categories)))
+
+    def found(of_student, names):
+        options = {"model.bbox_head.num_classes": 3, "train_dataloader.dataset.metainfo.classes": names}
+        options["train_dataloader.dataset.ann_file"] = str(tmp_path / f"{of_student}.json")
+        return distillation_config(RETINANET, str(teacher), "teacher.pth", options=options)
+
+    teacher = tmp_path / "teacher.py"
+    file = f"train_dataloader = dict(dataset=dict(ann_file={str(tmp_path / 'one.json')!r}))"
+    teacher.write_text(f"_base_ = {cells!r}\n{file}\n")
+    assert found("one", ("Platelets", "WBC", "RBC"))[1].startswith("recipe both-heads")
+    config, _ = found("two", ("RBC", "WBC", "Platelets"))
+    assert config.model.distiller.losses.boxes.classes == [(0, 1), (1, 0), (2, 2)]
 
 
 def test_no_common_class(cells):

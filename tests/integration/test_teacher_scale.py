@@ -9,10 +9,10 @@ import torch
 from mmengine.config import Config
 
 from pcka_mmdet import distill
+from pcka_mmdet.cli import main
 from pcka_mmdet.demo.config import move_data_root
 from pcka_mmdet.engine.checks.teacher_check import _evaluation
 from pcka_mmdet.engine.neck_maps import maps_of_image
-from pcka_mmdet.engine.plan import build_untrained, count_memory
 from pcka_mmdet.engine.recipe import distillation_config
 from tests.integration.conftest import last_log
 
@@ -73,9 +73,19 @@ def test_the_teacher_is_evaluated_at_its_size(scaled, tmp_path):
     assert scaled.val_dataloader.dataset.pipeline[1].scale == (64, 64)
 
 
-def test_a_plan_is_refused(scaled):
-    with pytest.raises(ValueError, match="plan knows only teachers of the student's image size: set model.teacher_sca"):
-        count_memory(build_untrained(scaled), scaled, (64, 64))
+def test_a_plan_is_refused(scaled, tmp_path, capsys):
+    scaled.dump(tmp_path / "scaled.py")
+    with pytest.raises(SystemExit):
+        main(["plan", str(tmp_path / "scaled.py")])
+    assert "a plan is for teachers of the student's image size: set model.teacher_scale=1" in capsys.readouterr().err
+
+
+def test_a_teachers_images_without_a_teacher(student, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", str(student), "--teacher-scale", "2"])
+    assert (
+        "--teacher-scale is of a distillation's teacher: give --teacher and --teacher-ckpt" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.full  # two processes; the test before has all that they do
@@ -83,5 +93,3 @@ def test_the_command(command, student, tmp_path):
     words = [student, "--teacher", "configs/demo/teacher.py", "--teacher-ckpt", "random", "--teacher-scale", "2"]
     said = command("tools/doctor.py", *words).stdout
     assert "error" not in said and "recipe both-heads" in said
-    failed = command("tools/train.py", student, "--teacher-scale", "2", check=False)
-    assert failed.returncode == 2 and "teacher_scale" in failed.stderr

@@ -219,6 +219,17 @@ def test_two_teachers_have_their_own_queries():
     step(model, losses)
 
 
+def test_values_that_are_not_finite_while_a_teacher_of_queries_pauses():
+    """The record has none of its queries."""
+    losses = dict(queries=QUERIES, maps=dict(type="pcka_mmdet.MimicLoss"))
+    model = build(distillation(deformable_detr(), deformable_detr(channels=24), losses=losses)).train()
+    model.distiller.terms["queries"][0].loss.loss_weight = 0.0
+    model._teachers[0].detector.neck.convs[0].conv.weight.data.fill_(torch.nan)
+    loss, _ = model.parse_losses(losses_of(model))
+    with pytest.raises(FloatingPointError, match=r"loss_maps_s8. NaN or .* the teacher's map at stride 8"):
+        loss.backward()
+
+
 def test_a_copy_of_the_model_decodes_by_its_own_decoder():
     model = build(distillation(deformable_detr(), deformable_detr(channels=24), losses=dict(queries=QUERIES))).train()
     other = copy.deepcopy(model)
@@ -319,3 +330,22 @@ def test_mimic_by_scores_weighs_positions():
         / scores.double().sum()
     )
     assert loss(student, teacher, batch).item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+def test_a_map_of_the_backbone_has_the_scores_of_the_nearest_size():
+    losses = dict(maps=dict(type="pcka_mmdet.MimicLoss", source="backbone", by_scores=True))
+    model = build(distillation(retinanet(), retinanet(), losses=losses))
+    scores = [torch.rand(2, 1, side, side) for side in (8, 4, 2, 1, 1)]  # of strides 8 to 128
+    for stride, side, of_level in (("s4", 16, 0), ("s8", 8, 0), ("s16", 4, 1), ("s32", 2, 2)):
+        loss = model.distiller.losses[f"maps_{stride}"]
+        assert loss._of_level(scores, side) is scores[of_level]
+    loss.teacher_level = 4
+    assert loss._of_level(scores, 1) is scores[4]
+
+
+@pytest.mark.parametrize("kind", [retinanet, deformable_detr])
+def test_scores_by_a_softmax_are_refused(kind):
+    losses, teacher = dict(maps=dict(type="pcka_mmdet.MimicLoss", by_scores=True)), kind()
+    teacher["bbox_head"]["loss_cls"] = dict(type="CrossEntropyLoss", use_sigmoid=False)
+    with pytest.raises(ValueError, match=r"MimicLoss: .* softmax: leave by_scores out"):
+        build(distillation(retinanet(), teacher, losses=losses))

@@ -39,7 +39,13 @@ def test_more_boxes_than_teachers_raise_no_score():
 def test_images_and_classes_are_fused_apart():
     one = {1: [Detection((0, 0, 10, 10), 0.8, "a")], 2: []}
     two = {1: [Detection((0, 0, 10, 10), 0.6, "b")], 2: [Detection((0, 0, 4, 4), 0.4, "a")]}
-    assert fuse([one]) is one
-    found = fuse([one, two])
+    assert fuse([one], ["ab"]) is one
+    found = fuse([one, two], ["ab", "ab"])
     assert {(d.name, d.score) for d in found[1]} == {("a", 0.4), ("b", 0.3)}
     assert [(d.name, d.score) for d in found[2]] == [("a", 0.2)]
+
+
+def test_a_teacher_that_does_not_know_a_class_lowers_no_score():
+    one, two = {1: [Detection((0, 0, 10, 10), 0.8, "a")]}, {1: [Detection((0, 0, 10, 10), 0.6, "b")]}
+    found = fuse([one, two], ["a", "ab"])
+    assert {(d.name, d.score) for d in found[1]} == {("a", 0.4), ("b", 0.6)}

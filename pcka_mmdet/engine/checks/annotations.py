@@ -40,6 +40,11 @@ class DataSet:
         reads_boxes = "CocoDataset" in names and "CocoPanopticDataset" not in names
         return self.path.suffix == ".json" and reads_boxes and self.classes is not None
 
+    @property
+    def reads_as_coco(self) -> bool:
+        """Whether it also reads a file as `CocoDataset` does, labels in the file's order; Objects365 does not."""
+        return self.is_coco and self.kind.load_data_list.__qualname__.startswith("CocoDataset.")
+
 
 def data_sets(config: Config, loaders: Iterable[str]) -> Iterator[DataSet]:
     """The data sets of some loaders whose annotation file is on this machine."""
@@ -74,8 +79,8 @@ def check_annotations(config: Config, loaders: Iterable[str] = ("train_dataloade
             continue
         path, categories, classes = str(data.path), category_names(data.path), data.classes
         _check_classes(data, categories, heads)
-        if not data.kind.load_data_list.__qualname__.startswith("CocoDataset."):
-            continue  # Objects365's sorts its categories
+        if not data.reads_as_coco:
+            continue
         order = [name for name in categories if name in classes]
         if order != list(classes):
             doubts.append(
@@ -128,7 +133,7 @@ def label_order(config: Config, loaders: Iterable[str] = ("train_dataloader",)) 
     """
     classes = data_set.known_classes(config)
     for data in data_sets(config, loaders):
-        if data.is_coco and data.path.is_file():
+        if data.reads_as_coco and data.path.is_file():
             order = tuple(name for name in category_names(data.path) if name in data.classes)
             return order if len(order) == len(data.classes) else data.classes
     return classes

@@ -96,6 +96,7 @@ class FPNDistill(NonfiniteGuard):
             )
         settings = dict(architecture=architecture, teacher=teacher, teachers=teachers)
         settings |= dict(recipe=recipe, distiller=distiller, balance=balance, teacher_precision=teacher_precision)
+        settings |= dict(teacher_scale=teacher_scale)
         with forked_rng():  # it may build the teacher
             write_out_recipe(settings)
         entries = read_teachers(teachers) if teachers else [TeacherEntry(teacher, teacher_ckpt)]

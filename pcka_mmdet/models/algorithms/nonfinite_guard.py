@@ -84,7 +84,7 @@ def explain(
     in_student: list[str] = []
     in_teachers: list[str] = []
     for term in terms:
-        if not _finite(term.of_student(student)):
+        if term.student_key in student and not _finite(term.of_student(student)):  # no queries of a paused teacher
             in_student.append(_name("the student", term.sources.student, term))
         index = term.sources.teacher_index
         record = teachers[index]

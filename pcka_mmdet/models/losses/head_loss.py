@@ -83,8 +83,8 @@ class HeadLoss(JointHeadLoss):
     Args:
         loss_weight: Factor of the whole loss.
         box_weight: Factor of the box term relative to the class term.
-        images: Share of a batch's images that are compared, above 0 and up to 1: the first ones, rounded up. It saves
-            passes of the head for the student's maps.
+        images: Share of a batch's images that are compared, above 0 and up to 1, rounded up. They are spread over the
+            batch, whose first images are the labelled ones. It saves passes of the head for the student's maps.
     """
 
     source = ("neck", "head")
@@ -103,13 +103,20 @@ class HeadLoss(JointHeadLoss):
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[tuple[Tensor, ...]], batch: Batch) -> Tensor:
         """Weighted loss, from the student's maps `(B, C, H, W)` and the head's outputs for the teacher's, by level."""
-        head, count = batch.teacher.dense_head, math.ceil(self.images * len(student[0]))
-        maps = self.connected([level[:count] for level in student], len(batch.teacher_outputs))
+        head = batch.teacher.dense_head
+        maps = self.connected([self._chosen(level) for level in student], len(batch.teacher_outputs))
         outputs = batch.teacher.head(maps)
         student_outputs = [outputs[pair.teacher.index] for pair in self.pairs]
-        teacher_outputs = [[output[:count] for output in level] for level in teacher]
+        teacher_outputs = [[self._chosen(output) for output in level] for level in teacher]
         pairs = [LevelPair(pair.teacher, pair.teacher) for pair in self.pairs]  # both are outputs of the teacher's head
         return self.weighted(compare_levels(student_outputs, teacher_outputs, (head, head), pairs))
+
+    def _chosen(self, output: Tensor) -> Tensor:
+        """The compared images of an output `(B, ...)`."""
+        count = math.ceil(self.images * len(output))
+        if count == len(output):
+            return output
+        return output[torch.arange(count, device=output.device) * len(output) // count]
 
     def details(self, size: Sequence[Sequence[int]]) -> list[str]:
         share = f" on {self.images:.0%} of the images" if self.images < 1 else ""

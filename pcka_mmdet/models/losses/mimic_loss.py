@@ -1,5 +1,7 @@
 """Regression of the teacher's map: mimicking, and generation from the student's masked map."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,6 +10,8 @@ from pcka_mmdet.registry import MODELS
 
 from ..levels import Level
 from ..outputs import in_float32
+from ..teacher.predictions import problem_of_scores
+from ..teacher.teacher import Teacher
 from ..training_state import step_generator
 from .level_loss import Batch, LevelLoss
 
@@ -21,7 +25,7 @@ class MimicLoss(LevelLoss):
     Args:
         loss_weight: Weight of the mean over all elements of a map.
         by_scores: Weight each position by the teacher's score there, the highest over classes and anchors, or of the
-            boxes of a DETR that contain it.
+            boxes of a DETR that contain it. A map of the backbone has the scores of the level of the nearest size.
     """
 
     needs_maps = True
@@ -36,20 +40,31 @@ class MimicLoss(LevelLoss):
         super().prepare(student, teacher)
         self.teacher_level = teacher.index
 
+    def check_models(self, student: nn.Module, teacher: Teacher) -> None:
+        """Raise ValueError for a teacher whose scores are wanted and not known."""
+        if self.reads_scores and (problem := problem_of_scores(teacher.detector)):
+            raise ValueError(f"MimicLoss: {problem}: leave by_scores out")
+
     def needs_connector(self, student_channels: int, teacher_channels: int) -> bool:
         """Always: the convolution leaves the student free to keep its features."""
         return True
 
     def level_loss(self, student: Tensor, teacher: Tensor, batch: Batch | None = None) -> Tensor:
+        width = teacher.shape[-1]
         student, teacher = in_float32((student, self.align(student, teacher)))
         self.note_cosine(student, teacher)
         if not self.reads_scores:
             return self.loss_weight * F.mse_loss(student, teacher)
-        scores = batch.teacher_scores[self.teacher_level][: len(student)]  # a DETR's encoder sees labelled images alone
+        scores = self._of_level(batch.teacher_scores, width)[: len(student)]  # a DETR's encoder: of labelled images
         if scores.shape[2:] != student.shape[2:]:
             scores = F.interpolate(scores, student.shape[2:], mode="bilinear", align_corners=False)
         error = (student - teacher).square().mean(1, keepdim=True)
         return self.loss_weight * (error * scores).sum() / scores.sum().clamp(min=1e-6)
+
+    def _of_level(self, scores: Sequence[Tensor], width: int) -> Tensor:
+        """The scores of the head's level that is nearest to the map's in size, and of equal ones to its index."""
+        index = self.teacher_level
+        return min(enumerate(scores), key=lambda one: (abs(one[1].shape[-1] - width), abs(one[0] - index)))[1]
 
     def details(self, size: tuple[int, int]) -> list[str]:
         return ["by the teacher's scores"] if self.reads_scores else []

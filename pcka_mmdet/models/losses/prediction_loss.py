@@ -18,7 +18,7 @@ from ..heads.slots import UNSURE, by_assigner
 from ..outputs import constant
 from ..queries import QueryOutputs, has_queries, in_pixels, problem_of_decoder
 from ..sources import RoIOutputs, dense_head, num_classes, stages
-from ..teacher.predictions import DETECTED_TWICE, Predictions, without_duplicates
+from ..teacher.predictions import DETECTED_TWICE, Predictions, problem_of_scores, without_duplicates
 from ..teacher.teacher import Teacher
 from .head_loss import JointHeadLoss, Sums, weighted_sums
 from .level_loss import Batch
@@ -53,7 +53,8 @@ class PredictionLoss(JointHeadLoss):
     sources = ("head", "roi_head", "decoder")
     paired = False
     metric = "similarity.predictions"
-    """1 - the sum of |p_s - t| over that of p_s + t, of class scores and targets, in [0, 1]."""
+    """1 - the sum of |p_s - t| over that of p_s + t, of class scores and targets, in [0, 1]. Of proposals: 1 - the mean
+    weight of the class term."""
 
     def __init__(
         self, loss_weight: float = 1.0, box_weight: float = 1.0, classes: Sequence[tuple[int, int]] | None = None
@@ -159,8 +160,8 @@ class PredictionLoss(JointHeadLoss):
         entropy = F.cross_entropy(outputs.cls_score, target, reduction="none")
         codes = boxes.codes_of_class(outputs.bbox_pred, classes.argmax(1))
         difference = boxes.difference(boxes.decode(head.bbox_coder, codes, proposals), found[rows, best])
-        number = torch.ones_like(score).sum()
-        return Sums((entropy * weight).sum(), (difference * score).sum(), number, weight.sum(), number)
+        count = torch.ones_like(score).sum()
+        return Sums((entropy * weight).sum(), (difference * score).sum(), count, weight.sum(), count)
 
     def _knows_all(self, student: nn.Module) -> bool:
         """Whether the teacher knows all classes of the student."""
@@ -190,13 +191,7 @@ def problem_of_student(student: nn.Module) -> str | None:
 
 def problem_of_teacher(teacher: nn.Module) -> str | None:
     """Why it is not known what a detector finds; `None` if it is."""
-    if has_queries(teacher):
-        return problem_of_decoder(teacher, "teacher")
-    try:
-        reader_of(dense_head(teacher))
-    except ValueError as error:
-        return without_advice(error)
-    return problem_of_roi_head(teacher) if getattr(teacher, "roi_head", None) else None
+    return problem_of_scores(teacher) or (problem_of_roi_head(teacher) if getattr(teacher, "roi_head", None) else None)
 
 
 def _chosen(found: Tensor, scores: Tensor, index: Tensor, fits: Tensor) -> tuple[Tensor, Tensor]:

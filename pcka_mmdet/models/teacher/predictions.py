@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..heads import boxes, reader_of
+from ..heads import boxes, reader_of, without_advice
 from ..levels import Level
-from ..queries import QueryOutputs, in_pixels
-from ..sources import RoIOutputs
+from ..queries import QueryOutputs, has_queries, in_pixels, problem_of_decoder
+from ..sources import RoIOutputs, dense_head
 
 MOST = 100
 """Boxes of an image: those with the highest scores. More if the teacher detects more, by its `max_per_img`."""
@@ -80,6 +80,17 @@ def without_duplicates(found: Predictions, most: int, overlap: float = DUPLICATE
     found = _best(found, found.boxes.shape[1])
     with_better = boxes.overlaps(found.boxes, found.boxes).triu(1).amax(1)
     return _best(found._replace(scores=found.scores * (with_better <= overlap)[..., None]), most)
+
+
+def problem_of_scores(teacher: nn.Module) -> str | None:
+    """Why the scores of a detector's dense head or queries are not known; `None` if they are."""
+    if has_queries(teacher):
+        return problem_of_decoder(teacher, "teacher")
+    try:
+        reader_of(dense_head(teacher))
+    except ValueError as error:
+        return without_advice(error)
+    return None
 
 
 def scores_of_head(head: nn.Module, outputs: Sequence[Sequence[Tensor]]) -> list[Tensor]:

@@ -117,15 +117,15 @@ class Teacher(FrozenHeads):
                 record["logits"] = [self.detector.head(in_float32(record["neck"]))]
         if padded is not images:
             record = {name: [crop_to_image(m, images, padded) for m in maps] for name, maps in record.items()}
-        decodes, ranks = has_queries(self.detector), {"scores", "predictions"} & set(wanted)
-        if "head" in wanted or (ranks and not decodes):
+        is_detr, needs_found = has_queries(self.detector), {"scores", "predictions"} & set(wanted)
+        if "head" in wanted or (needs_found and not is_detr):
             record["head"] = self.head(record["neck"])
-        if {"queries", "memory"} & set(wanted) or (ranks and decodes):
-            count = None if ranks else labelled
+        if {"queries", "memory"} & set(wanted) or (needs_found and is_detr):
+            count = None if needs_found else labelled
             maps = [level[:count] for level in record["neck"]]
             of_decoder, record["shared_queries"] = self.queries(maps, samples and samples[:count], general)
             record |= of_decoder
-        if "scores" in wanted and decodes:
+        if "scores" in wanted and is_detr:
             record["scores"] = scores_of_queries(record["queries"][-1], record["neck"])
         elif "scores" in wanted:
             record["scores"] = scores_of_head(self.dense_head, record["head"])

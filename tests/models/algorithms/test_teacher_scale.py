@@ -163,6 +163,13 @@ def test_maps_of_the_students_images_have_its_size():
     assert [tuple(m.shape[2:]) for m in maps] == [(16, 24), (8, 12), (4, 6), (2, 3)]
 
 
+def test_the_recipe_leaves_the_roi_head_out():
+    """Its proposals are in pixels."""
+    sides = dict(architecture=retinanet(), teacher=faster_rcnn(), recipe="teacher-head", distiller=None)
+    assert set(build(distillation(**sides)).distiller.terms) == {"head", "roi"}
+    assert set(build(distillation(**sides, teacher_scale=2)).distiller.terms) == {"head"}
+
+
 def test_what_does_not_go_together_is_refused():
     with pytest.raises(ValueError, match=r"teacher_scale is a whole number from 1 on, got 1.5: write 2"):
         model_of(MAPS, scale=1.5)

@@ -9,7 +9,7 @@ import torch
 from pcka_mmdet.models import FPNDistill, training_state
 from pcka_mmdet.models.distillers.fpn_distiller import TeacherStep
 from pcka_mmdet.models.heads import reader_of
-from pcka_mmdet.models.losses.head_loss import Sums, class_factors, compare_levels
+from pcka_mmdet.models.losses.head_loss import HeadLoss, Sums, class_factors, compare_levels
 from pcka_mmdet.models.losses.head_loss import compare as compare_outputs
 from pcka_mmdet.models.losses.level_loss import Batch
 from pcka_mmdet.models.teacher.teacher import Teacher
@@ -212,7 +212,7 @@ def test_a_teacher_that_sees_nothing_does_not_blow_the_loss_up():
 
 
 def test_a_share_of_the_images():
-    """The first ones, rounded up: the loss is that of a batch of these; the rest gets no gradient."""
+    """Rounded up: the loss is that of a batch of these; the rest gets no gradient."""
     whole = distilled(retinanet(), student=retinanet())
     for share, count in ((0.2, 1), (0.5, 1), (0.6, 2), (1.0, 2)):
         part = distilled(retinanet(), student=retinanet(), images=share)
@@ -225,6 +225,13 @@ def test_a_share_of_the_images():
     assert "the teacher's head on 20% of the images" in distilled(retinanet(), images=0.2).distiller.losses[
         "head"
     ].describe(())
+
+
+def test_the_compared_images_are_spread_over_the_batch():
+    """Labelled images are its first ones."""
+    images = torch.arange(8)
+    for share, chosen in ((0.25, [0, 4]), (0.5, [0, 2, 4, 6]), (0.6, [0, 1, 3, 4, 6]), (1.0, list(range(8)))):
+        assert HeadLoss(images=share)._chosen(images).tolist() == chosen
 
 
 @pytest.mark.parametrize("share", [0, 1.5])
