@@ -54,50 +54,71 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
     """
     if source is None or share == 0:
         return Extra()
-    loader, batch_size = config.train_dataloader, config.train_dataloader.batch_size
+    number = _number_in_batch(config, share)
+    images, classes = read_images(str(source)), label_order(config)
+    if classes is None:
+        raise ValueError("--extra needs the student's classes: set train_dataloader.dataset.metainfo.classes")
+    doubts = _refuse_leaks(config, images)
+    content, of_classes = _content(images, classes)
+    doubts += of_classes
+    if boxes := content["annotations"]:
+        doubts += _fit_to_boxes(config, images, boxes)
+    else:
+        doubts += _refuse_unread(config, images)
+    doubts += _mix(config, _extra_data_set(config, _write(config, content), images.root, bool(boxes)), number)
+    what = "with boxes" if boxes else "without labels, for the distillation alone"
+    note = (
+        f"a step of each process has {config.train_dataloader.batch_size - number} labelled and {number} extra images: "
+        f"{len(images.entries)} {what} ({images.source})"
+    )
+    return Extra([note], doubts)
+
+
+def _number_in_batch(config: Config, share: float) -> int:
+    """Number of extra images in a batch."""
+    batch_size = config.train_dataloader.batch_size
     number = round(batch_size * share)
     if not 0 < number < batch_size:
         raise ValueError(
             f"--extra-share {share:g} of a batch of {batch_size} is {number} images: a batch needs labelled and extra "
             "images; set train_dataloader.batch_size or --extra-share"
         )
-    sampler = loader.get("sampler") or {}
-    if (kind := last_name(sampler.get("type", SAMPLERS[0]))) not in SAMPLERS:
-        raise ValueError(f"--extra mixes the images itself, and the training has a {kind}: leave the sampler out")
-    images, classes = read_images(str(source)), label_order(config)
-    if classes is None:
-        raise ValueError("--extra needs the student's classes: set train_dataloader.dataset.metainfo.classes")
-    doubts = _refuse_leaks(config, images)
-    content, of_classes = _content(images, classes)
-    has_boxes = bool(content["annotations"])
-    if not has_boxes:
-        doubts += _refuse_unread(config, images)
-    doubts += of_classes
-    without = sum(not box.get("segmentation") for box in content["annotations"])
-    if without and any(key == "with_mask" and value for key, value in walk(loader.dataset)):
+    return number
+
+
+def _fit_to_boxes(config: Config, images: ImageSet, boxes: Sequence[dict]) -> list[str]:
+    """Refuse boxes without masks if the student needs them, and let it ignore unsure boxes; doubts."""
+    without = sum(not box.get("segmentation") for box in boxes)
+    if without and any(key == "with_mask" and value for key, value in walk(config.train_dataloader.dataset)):
         raise ValueError(
             f"the student trains on masks, and {without} boxes of {images.source!r} have none: take a student of "
             "boxes, or with --teacher the images without boxes"
         )
-    if any(box["iscrowd"] for box in content["annotations"]):
-        doubts += _ignore_crowds(config)
+    return _ignore_crowds(config) if any(box["iscrowd"] for box in boxes) else []
+
+
+def _mix(config: Config, extra: dict, number: int) -> list[str]:
+    """Join the labelled and the extra data set, with so many extra images in each batch; doubts."""
+    loader, doubts = config.train_dataloader, []
+    sampler = loader.get("sampler") or {}
+    if (kind := last_name(sampler.get("type", SAMPLERS[0]))) not in SAMPLERS:
+        raise ValueError(f"--extra mixes the images itself, and the training has a {kind}: leave the sampler out")
     if grouped := loader.pop("batch_sampler", None):
         loader.drop_last = grouped.get("drop_last", False)
         doubts.append("batches are not grouped by aspect ratio: each has its share of extra images")
-    extra = _extra_data_set(config, _write(config, content), images.root, has_boxes)
-    ignored = ["dataset_type", "task_name", "palette", "cumulative_sizes", "classes"]  # a list is no tuple
     loader.dataset = dict(
-        type="pcka_mmdet.LabelledAndExtraImages", datasets=[loader.dataset, extra], ignore_keys=ignored
+        type="pcka_mmdet.LabelledAndExtraImages",
+        datasets=[loader.dataset, extra],
+        ignore_keys=["dataset_type", "task_name", "palette", "cumulative_sizes", "classes"],  # a list is no tuple
     )
-    shuffle = sampler.get("shuffle", True)
-    options = dict(batch_size=batch_size, extra=number, shuffle=shuffle, drop_last=loader.get("drop_last", False))
-    loader.sampler = dict(type="pcka_mmdet.ExtraImagesSampler", **options)
-    what = "with boxes" if has_boxes else "without labels, for the distillation alone"
-    note = (
-        f"a step of each process has {batch_size - number} labelled and {number} extra images: {len(images.entries)} "
-        f"{what} ({images.source})"
+    loader.sampler = dict(
+        type="pcka_mmdet.ExtraImagesSampler",
+        batch_size=loader.batch_size,
+        extra=number,
+        shuffle=sampler.get("shuffle", True),
+        drop_last=loader.get("drop_last", False),
     )
-    return Extra([note], doubts)
+    return doubts
 
 
 def _refuse_unread(config: Config, images: ImageSet) -> list[str]:

@@ -21,10 +21,10 @@ from pcka_mmdet.configuration.nested import last_name
 from pcka_mmdet.configuration.pipeline_size import padded_size
 from pcka_mmdet.configuration.schedule import num_images
 from pcka_mmdet.models import FPNDistill, RoIHeadLoss
+from pcka_mmdet.models.detector_parts import dense_head, stages
 from pcka_mmdet.models.distillers.terms import read_entries
 from pcka_mmdet.models.queries import has_queries
 from pcka_mmdet.models.recipes import losses_of
-from pcka_mmdet.models.sources import dense_head, stages
 from pcka_mmdet.models.teacher.heads import FrozenHeads
 from pcka_mmdet.models.teacher.predictions import MOST
 

@@ -10,13 +10,13 @@ from torch import nn
 from pcka_mmdet.configuration.detector import build_detector, model_config, model_of, plain_dict
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.files import load_config
+from pcka_mmdet.models.detector_parts import dense_head, num_classes
 from pcka_mmdet.models.heads import difference_of_heads, reader_of, without_advice
 from pcka_mmdet.models.levels import pair_levels, source_levels
 from pcka_mmdet.models.losses.prediction_loss import problem_of_student, problem_of_teacher
 from pcka_mmdet.models.losses.query_loss import problem_of_queries
 from pcka_mmdet.models.losses.roi_head_loss import problem_of_roi_head
 from pcka_mmdet.models.recipes import HEAD_RECIPES, RECIPES, recipe_settings
-from pcka_mmdet.models.sources import dense_head, num_classes
 
 from .cfg_options import merge_options
 from .checks.annotations import label_order

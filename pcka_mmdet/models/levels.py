@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .attempts import tried
+from .detector_parts import dense_head, stages
 from .queries import has_queries
-from .sources import dense_head, listed, stages
-from .training_state import forked_rng, tried
+from .sources import listed
+from .training_state import forked_rng
 
 DRY_RUN_SIDES = (256, 512, 224)
 """Sides of a dry run's image: 256 gives two positions at stride 128, SSD needs 300, some classifiers take only 224."""

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
-from .queries import DecoderInputs, Queries, by_layer, has_queries, maps_of_memory
+from .detector_parts import dense_head, stages
+from .queries import DecoderInputs, Queries, by_layer, maps_of_memory
 
 Record = dict[str, Sequence[Any]]
 
@@ -56,41 +57,6 @@ class RoIOutputs(NamedTuple):
     rois: Tensor
     cls_score: Tensor
     bbox_pred: Tensor
-
-
-def dense_head(detector: nn.Module) -> nn.Module:
-    """The dense head of a one-stage detector, or the RPN of a two-stage one.
-
-    Raises:
-        ValueError: The detector has neither, or its head works on queries (DETR).
-    """
-    head = getattr(detector, "rpn_head", None) or getattr(detector, "bbox_head", None)
-    name = type(detector).__name__
-    if head is None:
-        raise ValueError(f"{name} has no dense head and no RPN: use a loss on its neck maps (source='neck')")
-    if has_queries(detector):
-        raise ValueError(
-            f"the head of {name} works on queries, which have no levels to pair: use a loss on the neck maps, such as "
-            "pcka_mmdet.PCKALoss, or pcka_mmdet.PredictionLoss with source='decoder'"
-        )
-    return head
-
-
-def stages(roi_head: nn.Module, part: str) -> list[nn.Module]:
-    """A part of a RoI head by stage: a cascade has several."""
-    module = getattr(roi_head, part)
-    return list(module) if isinstance(module, nn.ModuleList) else [module]
-
-
-def box_head(detector: nn.Module) -> nn.Module | None:
-    """The head of a detector's boxes: of two stages that of the RoI head's first stage; `None` without one."""
-    roi_head = getattr(detector, "roi_head", None)
-    return getattr(detector, "bbox_head", None) if roi_head is None else stages(roi_head, "bbox_head")[0]
-
-
-def num_classes(detector: nn.Module) -> int | None:
-    """Number of classes that a detector tells apart; `None` if its head does not say."""
-    return getattr(box_head(detector), "num_classes", None)
 
 
 def by_level(outputs: Any, num_levels: int, head: str) -> list[tuple[Tensor, ...]]:

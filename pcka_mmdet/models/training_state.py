@@ -1,17 +1,11 @@
-"""The state of a training: its log, progress and seed, random numbers, processes."""
+"""The state of a training: its progress and seed, and random numbers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import torch
-from mmengine.dist import broadcast_object_list, get_rank, is_main_process
+from mmengine.dist import get_rank
 from mmengine.logging import MessageHub
-
-Result = TypeVar("Result")
-
-OutOfMemoryError = getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError)
-"""A RuntimeError; torch before 2.5 has it in `torch.cuda`."""
 
 
 def iteration(default: int = 0) -> int:
@@ -50,23 +44,3 @@ def forked_rng() -> Iterator[None]:
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         yield
-
-
-def first_process_decides(attempt: Callable[[], Result]) -> Result:
-    """Make an attempt in the first process, and return its result in all processes, which must all call this."""
-    result = [attempt() if is_main_process() else None]
-    broadcast_object_list(result)
-    return result[0]
-
-
-def tried(attempt: Callable[[], Result], *errors: type[Exception]) -> tuple[Result | None, Exception | None]:
-    """The result of an attempt, or its error of one of these types.
-
-    Out of memory is raised: it does not tell whether an operator is supported.
-    """
-    try:
-        return attempt(), None
-    except OutOfMemoryError:
-        raise
-    except errors as error:
-        return None, error

@@ -67,6 +67,8 @@ class Pair:
     methods: tuple[str, ...]
     epochs: int = 60
     teacher_epochs: int = 80
+    augmentation: str = "affine"
+    """Of the teacher, further than that of its config."""
     learning_rates: tuple[float, ...] = (6e-3, 2.4e-2, 4.8e-2)
     """Peaks that the student's tuning tries."""
     data: str = "bccd"
@@ -76,8 +78,8 @@ class Pair:
     """Side of the teacher's images over that of the student's; 2 for a RetinaNet."""
 
 
-BOARDS = dict(data="deeppcb", epochs=18, teacher_epochs=20, learning_rates=(6e-3, 1.2e-2, 2.4e-2))
-"""Of RetinaNets on DeepPCB."""
+BOARDS = dict(data="deeppcb", epochs=36, teacher_epochs=20, augmentation="base", learning_rates=(6e-3, 1.2e-2))
+"""Of RetinaNets on DeepPCB; the teacher's config has affine augmentation."""
 
 PAIRS = {
     "retinanet": Pair("bccd/small", "bccd/small", ("own-head", "both-heads")),
@@ -105,7 +107,7 @@ PAIRS = {
         learning_rates=(1e-3, 2e-3, 4e-3),
     ),
     "retinanet-large": Pair("bccd/small", "bccd/small", ("own-head", "both-heads"), teacher_scale=2),
-    "deeppcb": Pair("deeppcb", "deeppcb", ("own-head", "both-heads"), **BOARDS),
-    "deeppcb-large": Pair("deeppcb", "deeppcb", ("own-head", "both-heads"), teacher_scale=2, **BOARDS),
+    "deeppcb": Pair("deeppcb", "deeppcb/imagenet", ("own-head", "both-heads"), **BOARDS),
+    "deeppcb-large": Pair("deeppcb", "deeppcb/imagenet", ("own-head", "both-heads"), teacher_scale=2, **BOARDS),
 }
 """By the families of teacher and student. A teacher that is `large` sees twice the size."""

@@ -80,7 +80,7 @@ class Trial:
         if self.student:
             self.student.apply(config)
         else:
-            augment(config, "affine")
+            augment(config, pair.augmentation)
             if pair.teacher_scale > 1:
                 _enlarge(config, pair.teacher_scale)
         return config

@@ -24,7 +24,7 @@ class Whole:
 
 WHOLE = {
     "bccd": Whole("bccd/small", "bccd", Student(0.048, 60, 0.1), Student(1e-3, 40)),
-    "deeppcb": Whole("deeppcb", "deeppcb", Student(0.012, 18), Student(1e-3, 20)),
+    "deeppcb": Whole("deeppcb", "deeppcb", Student(0.012, 36, 0.1), Student(3e-3, 20)),
     "digits": Whole("demo", "digit_scenes", Student(3e-3, 60), Student(3e-3, 60)),
 }
 

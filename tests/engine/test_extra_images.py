@@ -15,7 +15,7 @@ from PIL import Image
 
 from pcka_mmdet.configuration.schedule import training_iterations
 from pcka_mmdet.demo.config import move_data_root
-from pcka_mmdet.engine import extra_sampler  # noqa: F401  (registers)
+from pcka_mmdet.engine import extra_data  # noqa: F401  (registers)
 from pcka_mmdet.engine.extra_images import add_extra_images
 from pcka_mmdet.engine.recipe import distillation_config
 from pcka_mmdet.models.sources import UNLABELLED

@@ -19,7 +19,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import FlexibleRunner, Runner
 from torch import Tensor
 
-from pcka_mmdet.engine.extra_sampler import LabelledAndExtraImages
+from pcka_mmdet.engine.extra_data import LabelledAndExtraImages
 from pcka_mmdet.engine.hooks.nonfinite_loss import NonFiniteLossHook
 from pcka_mmdet.models import RCKALoss
 from pcka_mmdet.models.balance import MOMENTUM, GradientBalance

@@ -18,8 +18,8 @@ from pcka_mmdet.configuration import data_set
 from pcka_mmdet.configuration.detector import model_config
 from pcka_mmdet.configuration.distillation import teachers_of
 from pcka_mmdet.configuration.pipeline_size import enlarge_images
+from pcka_mmdet.models.detector_parts import box_head, num_classes
 from pcka_mmdet.models.initial_weights import load_strictly
-from pcka_mmdet.models.sources import box_head, num_classes
 from pcka_mmdet.models.teacher.images import size_divisor
 
 from ..runner import build_runner, unwrapped_model

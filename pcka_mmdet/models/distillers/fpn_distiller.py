@@ -14,12 +14,13 @@ from pcka_mmdet.configuration.sentence import warn
 from pcka_mmdet.registry import MODELS
 
 from ..balance import GradientBalance
+from ..detector_parts import dense_head
 from ..heads import reader_of
 from ..levels import Level, read_strides, source_levels
 from ..losses.level_loss import Batch
 from ..outputs import in_float32, output_size, tensors, zero_of
 from ..queries import Queries
-from ..sources import Record, SourceRecorder, dense_head
+from ..sources import Record, SourceRecorder
 from ..training_state import iteration
 from .terms import Sources, Term, build_terms, group_losses, read_entries
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
+from ..detector_parts import dense_head
 from ..heads import ON_MAPS, HeadOutputs, HeadReader, class_entropy, difference_of_heads, reader_of
 from ..levels import Level, LevelPair
-from ..sources import dense_head
 from ..teacher.teacher import Teacher
 from .level_loss import Batch, LevelLoss
 

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ..detector_parts import dense_head
 from ..heads import reader_of
 from ..levels import Level
 from ..queries import Queries
-from ..sources import MAP_SOURCES, RoIOutputs, dense_head
+from ..sources import MAP_SOURCES, RoIOutputs
 from ..teacher.teacher import Teacher
 
 Maps = Tensor | Sequence[Tensor]

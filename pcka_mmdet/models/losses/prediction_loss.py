@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
+from ..detector_parts import dense_head, num_classes, stages
 from ..heads import ON_MAPS, boxes, class_entropy, reader_of, without_advice
 from ..heads.slots import UNSURE, by_assigner
 from ..outputs import constant
 from ..queries import QueryOutputs, has_queries, in_pixels, problem_of_decoder
-from ..sources import RoIOutputs, dense_head, num_classes, stages
+from ..sources import RoIOutputs
 from ..teacher.predictions import DETECTED_TWICE, Predictions, problem_of_scores, without_duplicates
 from ..teacher.teacher import Teacher
 from .head_loss import JointHeadLoss, Sums, weighted_sums

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
+from ..attempts import tried
+from ..detector_parts import stages
 from ..heads import boxes
 from ..outputs import zero_of
-from ..sources import RoIOutputs, stages
+from ..sources import RoIOutputs
 from ..teacher.images import image_sizes
 from ..teacher.teacher import Teacher
-from ..training_state import tried
 from .head_loss import JointHeadLoss, Sums
 from .level_loss import Batch
 

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from pcka_mmdet.configuration.sentence import warn
 
+from ..attempts import first_process_decides, tried
+from ..detector_parts import dense_head, stages
 from ..heads import boxes
 from ..levels import Level, neck_levels
 from ..outputs import box_tensor, in_float32
 from ..queries import DecoderInputs, Queries, by_layer, general_queries, has_queries, maps_of_memory
-from ..sources import Record, RoIOutputs, by_level, dense_head, stages
-from ..training_state import first_process_decides, tried
+from ..sources import Record, RoIOutputs, by_level
 from . import predictions
 from .optimisation import dtype_on
 from .predictions import Predictions

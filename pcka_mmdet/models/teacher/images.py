@@ -14,8 +14,8 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from ..attempts import tried
 from ..outputs import constant
-from ..training_state import tried
 
 COMMON_DIVISOR = 32
 """The stride of most backbones."""

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from pcka_mmdet.configuration.sentence import warn
 
+from ..attempts import first_process_decides, tried
 from ..sources import PARTS, listed
-from ..training_state import first_process_decides, tried
 
 FUSED = "batch norms fused"
 CHANNELS_LAST = "channels last"

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..detector_parts import dense_head
 from ..heads import boxes, reader_of, without_advice
 from ..levels import Level
 from ..queries import QueryOutputs, has_queries, in_pixels, problem_of_decoder
-from ..sources import RoIOutputs, dense_head
+from ..sources import RoIOutputs
 
 MOST = 100
 """Boxes of an image: those with the highest scores. More if the teacher detects more, by its `max_per_img`."""

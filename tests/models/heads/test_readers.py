@@ -12,11 +12,12 @@ from mmengine.config import ConfigDict
 
 from pcka_mmdet.engine.recipe import suitable_recipe
 from pcka_mmdet.models import FPNDistill
+from pcka_mmdet.models.detector_parts import dense_head
 from pcka_mmdet.models.heads import HeadOutputs, HeadReader, boxes, reader_of, reads
 from pcka_mmdet.models.heads.families import AnchorReader
 from pcka_mmdet.models.heads.reader import READERS
 from pcka_mmdet.models.losses.head_loss import compare
-from pcka_mmdet.models.sources import by_level, dense_head
+from pcka_mmdet.models.sources import by_level
 from tests.detectors import NUM_CLASSES, build, check_gradients, maps, raw_batch, retinanet, step
 from tests.models.losses.test_head_loss import HEADS
 

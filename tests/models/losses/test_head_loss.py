@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 
-from pcka_mmdet.models import FPNDistill, training_state
+from pcka_mmdet.models import FPNDistill, attempts
 from pcka_mmdet.models.distillers.fpn_distiller import TeacherStep
 from pcka_mmdet.models.heads import reader_of
 from pcka_mmdet.models.losses.head_loss import HeadLoss, Sums, class_factors, compare_levels
@@ -353,8 +353,8 @@ def test_a_head_whose_operators_have_no_bfloat16(monkeypatch):
 @pytest.mark.parametrize("supported", [False, True])
 def test_the_first_process_decides_whether_a_head_runs_in_bfloat16(monkeypatch, supported):
     teacher = Teacher(build(retinanet()), "random", precision="bf16")
-    monkeypatch.setattr(training_state, "is_main_process", lambda: False)
-    monkeypatch.setattr(training_state, "broadcast_object_list", lambda result: result.__setitem__(0, supported))
+    monkeypatch.setattr(attempts, "is_main_process", lambda: False)
+    monkeypatch.setattr(attempts, "broadcast_object_list", lambda result: result.__setitem__(0, supported))
     outputs = []
     teacher.dense_head.register_forward_hook(lambda module, inputs, kinds: outputs.append(kinds[0][0]))
     teacher.head(maps(0))

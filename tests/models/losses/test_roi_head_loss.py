@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from pcka_mmdet.models import FPNDistill, RoIHeadLoss
+from pcka_mmdet.models.attempts import OutOfMemoryError
 from pcka_mmdet.models.distillers.fpn_distiller import TeacherStep
 from pcka_mmdet.models.losses.level_loss import Batch
 from pcka_mmdet.models.sources import RoIOutputs
 from pcka_mmdet.models.teacher.heads import _refined
 from pcka_mmdet.models.teacher.teacher import Teacher
-from pcka_mmdet.models.training_state import OutOfMemoryError
 from tests.boxes import corners, giou
 from tests.detectors import build, faster_rcnn, maps, raw_batch, retinanet, step
 

@@ -6,8 +6,8 @@ from mmdet.structures import DetDataSample
 from mmengine.model import BaseDataPreprocessor, BaseModel, ImgDataPreprocessor
 from torch import nn
 
+from pcka_mmdet.models.attempts import OutOfMemoryError
 from pcka_mmdet.models.teacher.images import Normalisation, renormalise, size_divisor
-from pcka_mmdet.models.training_state import OutOfMemoryError
 
 
 class ClsDataPreprocessor(BaseDataPreprocessor):

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from pcka_mmdet.models import training_state
+from pcka_mmdet.models import attempts
+from pcka_mmdet.models.attempts import OutOfMemoryError
 from pcka_mmdet.models.teacher import optimisation
 from pcka_mmdet.models.teacher.neck_forward import NeckForward
 from pcka_mmdet.models.teacher.optimisation import FUSED
-from pcka_mmdet.models.training_state import OutOfMemoryError
 from tests.detectors import build, distillation, raw_batch, retinanet
 
 IMAGES = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
@@ -261,8 +261,8 @@ def test_memory_that_ends_is_no_operator_that_is_not_supported(options, at, warn
 @pytest.mark.parametrize("refusal", ["", "another processor"])
 def test_the_first_process_decides_about_the_precision(monkeypatch, refusal, warned):
     """What the second one would find does not count."""
-    monkeypatch.setattr(training_state, "is_main_process", lambda: False)
-    monkeypatch.setattr(training_state, "broadcast_object_list", lambda result: result.__setitem__(0, refusal))
+    monkeypatch.setattr(attempts, "is_main_process", lambda: False)
+    monkeypatch.setattr(attempts, "broadcast_object_list", lambda result: result.__setitem__(0, refusal))
     detector = trained()
     if not refusal:
         detector.backbone.register_forward_pre_hook(lambda *_: pytest.fail("it tried"))
@@ -277,9 +277,9 @@ def test_the_first_process_decides_what_is_kept(monkeypatch, rank):
     """The second one makes the same changes without a try."""
     tried = []
     detector = trained()
-    monkeypatch.setattr(training_state, "is_main_process", lambda: rank == 0)
+    monkeypatch.setattr(attempts, "is_main_process", lambda: rank == 0)
     monkeypatch.setattr(optimisation, "is_main_process", lambda: rank == 0)
-    monkeypatch.setattr(training_state, "broadcast_object_list", lambda supported: supported.__setitem__(0, [FUSED]))
+    monkeypatch.setattr(attempts, "broadcast_object_list", lambda supported: supported.__setitem__(0, [FUSED]))
     monkeypatch.setattr(optimisation, "_probe", lambda *args: tried.append(args) or (IMAGES[:1], ()))
     monkeypatch.setattr(optimisation, "_difference", lambda *maps: None if rank else "of this test")
     expected = detector.extract_feat(IMAGES)

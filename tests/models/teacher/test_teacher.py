@@ -9,10 +9,10 @@ from mmengine.structures import BaseDataElement
 
 from pcka_mmdet.checkpoints.matching import load_what_fits
 from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.models.attempts import OutOfMemoryError
 from pcka_mmdet.models.initial_weights import load_strictly
 from pcka_mmdet.models.teacher.images import Normalisation, renormalise, size_divisor
 from pcka_mmdet.models.teacher.teacher import Teacher
-from pcka_mmdet.models.training_state import OutOfMemoryError
 from tests.detectors import build, faster_rcnn, fcos, maps, raw_batch, retinanet
 
 CAFFE = dict(mean=[102.9801, 115.9465, 122.7717], std=[1.0, 1.0, 1.0], bgr_to_rgb=False)

@@ -6,8 +6,8 @@ import pytest
 from mmengine.dataset import DefaultSampler
 from torch.utils.data import BatchSampler
 
-from pcka_mmdet.engine import extra_sampler
-from pcka_mmdet.engine.extra_sampler import ExtraImagesSampler
+from pcka_mmdet.engine import extra_data
+from pcka_mmdet.engine.extra_data import ExtraImagesSampler
 
 
 def sampler(labelled: int = 10, others: int = 7, batch_size: int = 4, extra: int = 2, **options) -> ExtraImagesSampler:
@@ -37,7 +37,7 @@ def test_each_batch_has_its_extra_images_after_the_labelled_ones(batch_size, ext
 @pytest.mark.parametrize("batch_size", [2, 4, 32])
 def test_an_epoch_has_as_many_batches_as_one_of_the_labelled_images_alone(monkeypatch, batch_size, drop_last):
     for world in (1, 2, 3):
-        monkeypatch.setattr(extra_sampler, "get_dist_info", lambda world=world: (0, world))
+        monkeypatch.setattr(extra_data, "get_dist_info", lambda world=world: (0, world))
         monkeypatch.setattr("mmengine.dataset.sampler.get_dist_info", lambda world=world: (0, world))
         made = sampler(batch_size=batch_size, extra=1, drop_last=drop_last)
         batches = [len(list(BatchSampler(one, batch_size, drop_last))) for one in (made, DefaultSampler(range(10)))]
@@ -49,7 +49,7 @@ def test_all_images_of_a_kind_are_seen_before_any_is_seen_again(monkeypatch, wor
     """Over epochs and processes: 10 labelled images, 5 in an epoch; 7 extra ones, likewise."""
     processes = []
     for rank in range(world):
-        monkeypatch.setattr(extra_sampler, "get_dist_info", lambda rank=rank: (rank, world))
+        monkeypatch.setattr(extra_data, "get_dist_info", lambda rank=rank: (rank, world))
         processes.append(epochs(sampler(batch_size=2, extra=1), 14))
     for kind, size in ((0, 10), (1, 7)):
         seen = []
