@@ -85,7 +85,7 @@ class Choice:
                 yield Trial(pair, setting, seed, self.students[pair])
 
     def _of_teachers(self) -> Iterator[Trial]:
-        yield from (Trial(pair, Setting("teacher"), 0) for pair in self.students)
+        yield from dict.fromkeys(map(Trial.of_teacher, self.students))
         student = self.students[TEACHERS_PAIR]
         for teacher_seed in TEACHER_SEEDS:
             for seed in range(5):

@@ -56,7 +56,7 @@ def _of_pair(results: Results, choice: Choice, pair: str, samples: Samples, plac
     for name, trials in _trials(choice, pair):
         of_methods[name] = trials[0].setting, {trial.seed: samples.of(trial, config) for trial in trials}
     alone, default = (of_methods[name][1] for name in (ALONE, DEFAULT))
-    (teacher,) = results.test([Trial(pair, Setting("teacher"), 0)])
+    (teacher,) = results.test([Trial.of_teacher(pair)])
     gains = {}
     for name, (setting, aps) in of_methods.items():
         over_student = None if name == ALONE else difference(alone, aps)

@@ -14,7 +14,8 @@ class Pair:
     """Folder of the images and annotations in the folder of all data."""
     epochs: int
     """Length of a training before the tuning; the tuning also tries half of it and twice of it."""
-    teacher_epochs: int
+    teacher_epochs: int = 0
+    """Length of the teacher's training; 0 with `teacher_of`."""
     short_epochs: int = 0
     """Length of the short trainings that compare settings; 0 on pairs that take the choice of others over."""
     learning_rates: tuple[float, ...] = (1e-3, 3e-3, 6e-3, 1.2e-2)
@@ -24,6 +25,8 @@ class Pair:
     """One of `AUGMENTATIONS`; further than that of the teacher's config."""
     teacher_options: dict[str, Any] = field(default_factory=dict)
     """Settings of the teacher's config, as in `--cfg-options`."""
+    teacher_of: str | None = None
+    """Name of the pair whose teacher teaches here too."""
     student_of: str | None = None
     """Name of the pair whose tuned setting the student takes over; `None` tunes it."""
     own_head: bool = True
@@ -36,7 +39,7 @@ class Pair:
 
 PAIRS = {
     "bccd": Pair("bccd/small", "bccd", epochs=60, short_epochs=30, teacher_epochs=80, teacher_augmentation="affine"),
-    "deeppcb": Pair("deeppcb", "deeppcb", epochs=18, short_epochs=6, teacher_epochs=20, same_pixels=True),
+    "deeppcb": Pair("deeppcb", "deeppcb", epochs=18, short_epochs=12, teacher_of="deeppcb-imagenet", same_pixels=True),
     "deeppcb-imagenet": Pair(
         "deeppcb/imagenet",
         "deeppcb",

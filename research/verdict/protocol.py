@@ -223,7 +223,7 @@ def _scores(
 
 def check_teacher(results: Results, pair: str) -> None:
     """Step 0 of a new pair: its teacher on val."""
-    results.val([Trial(pair, Setting("teacher"), 0)])
+    results.val([Trial.of_teacher(pair)])
 
 
 STEPS: tuple[Step, ...] = (

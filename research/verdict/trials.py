@@ -44,7 +44,12 @@ class Trial:
         """The training of the teacher that this one needs."""
         if self.setting.method in ("plain", "teacher"):
             return None
-        return Trial(self.pair, Setting("teacher"), self.teacher_seed)
+        return Trial.of_teacher(self.pair, self.teacher_seed)
+
+    @classmethod
+    def of_teacher(cls, pair: str, seed: int = 0) -> "Trial":
+        """The training of a pair's teacher."""
+        return cls(PAIRS[pair].teacher_of or pair, Setting("teacher"), seed)
 
     @classmethod
     def of_row(cls, row: dict[str, Any]) -> "Trial":

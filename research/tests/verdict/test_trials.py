@@ -55,7 +55,7 @@ def test_weights_of_both_sides_of_the_imagenet_pair():
 @pytest.mark.parametrize("pair", PAIRS)
 def test_both_sides_of_a_pair_are_built(pair):
     init_default_scope("mmdet")
-    for trial in (Trial(pair, Setting(), 0, STUDENT), Trial(pair, Setting("teacher"), 0)):
+    for trial in (Trial(pair, Setting(), 0, STUDENT), Trial.of_teacher(pair)):
         found = trial.config(PLACES)
         detector = build_detector(found.model)
         classes = found.train_dataloader.dataset.metainfo.classes
@@ -70,3 +70,9 @@ def test_every_method_builds_on_the_digits(setting):
     assert {term.sources.teacher for term in model.distiller.all_terms} <= {"neck", "head"}
     if setting.levels == "two" and setting.method != "mgd" and "heads" not in setting.method:
         assert {term.stride for term in model.distiller.all_terms if term.stride} <= {8, 16}
+
+
+def test_a_pair_is_taught_by_the_teacher_of_another():
+    student = Trial("deeppcb", Setting("l2", 1.0, "two"), 1000, STUDENT, teacher_seed=2)
+    assert student.teacher == Trial("deeppcb-imagenet", Setting("teacher"), 2)
+    assert Trial("bccd", Setting("dist"), 0, STUDENT).teacher == Trial("bccd", Setting("teacher"), 0)
