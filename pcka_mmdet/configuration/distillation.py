@@ -1,4 +1,4 @@
-"""Student and teachers in the config of a distillation, and the size of its images."""
+"""Student and teachers in the config of a distillation."""
 
 import copy
 from collections.abc import Mapping

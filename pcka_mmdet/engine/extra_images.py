@@ -3,15 +3,14 @@
 import copy
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmengine.config import Config
 
 from pcka_mmdet.checkpoints.atomic_write import atomic_write
-from pcka_mmdet.configuration.data_set import image_folder, image_name, innermost, known_classes
+from pcka_mmdet.configuration.data_set import innermost, known_classes
 from pcka_mmdet.configuration.distillation import is_distillation, is_fpn_distill, student_model, teachers_of
 from pcka_mmdet.configuration.images import ImageSet, read_images
 from pcka_mmdet.configuration.nested import last_name, walk
@@ -19,7 +18,8 @@ from pcka_mmdet.models.distillers.terms import read_entries
 from pcka_mmdet.models.recipes import losses_of
 from pcka_mmdet.models.sources import OF_ALL_IMAGES
 
-from .checks.annotations import DataSet, data_sets, label_order
+from .checks.annotations import DataSet, label_order
+from .checks.leaks import refuse_leaks
 
 IGNORE_FROM = 0.5
 """Share of an anchor within an ignored box from which it is ignored; of `ignore_iof_thr` of MMDetection's assigners."""
@@ -58,7 +58,7 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
     images, classes = read_images(str(source)), label_order(config)
     if classes is None:
         raise ValueError("--extra needs the student's classes: set train_dataloader.dataset.metainfo.classes")
-    doubts = _refuse_leaks(config, images)
+    doubts = refuse_leaks(config, images)
     content, of_classes = _content(images, classes)
     doubts += of_classes
     if boxes := content["annotations"]:
@@ -75,14 +75,16 @@ def add_extra_images(config: Config, source: str | Path | None, share: float = 0
 
 
 def _number_in_batch(config: Config, share: float) -> int:
-    """Number of extra images in a batch."""
-    batch_size = config.train_dataloader.batch_size
+    """Number of extra images in a batch, if the batches of the training can have some."""
+    loader, batch_size = config.train_dataloader, config.train_dataloader.batch_size
     number = round(batch_size * share)
     if not 0 < number < batch_size:
         raise ValueError(
             f"--extra-share {share:g} of a batch of {batch_size} is {number} images: a batch needs labelled and extra "
             "images; set train_dataloader.batch_size or --extra-share"
         )
+    if (kind := last_name((loader.get("sampler") or {}).get("type", SAMPLERS[0]))) not in SAMPLERS:
+        raise ValueError(f"--extra mixes the images itself, and the training has a {kind}: leave the sampler out")
     return number
 
 
@@ -100,9 +102,6 @@ def _fit_to_boxes(config: Config, images: ImageSet, boxes: Sequence[dict]) -> li
 def _mix(config: Config, extra: dict, number: int) -> list[str]:
     """Join the labelled and the extra data set, with so many extra images in each batch; doubts."""
     loader, doubts = config.train_dataloader, []
-    sampler = loader.get("sampler") or {}
-    if (kind := last_name(sampler.get("type", SAMPLERS[0]))) not in SAMPLERS:
-        raise ValueError(f"--extra mixes the images itself, and the training has a {kind}: leave the sampler out")
     if grouped := loader.pop("batch_sampler", None):
         loader.drop_last = grouped.get("drop_last", False)
         doubts.append("batches are not grouped by aspect ratio: each has its share of extra images")
@@ -115,7 +114,7 @@ def _mix(config: Config, extra: dict, number: int) -> list[str]:
         type="pcka_mmdet.ExtraImagesSampler",
         batch_size=loader.batch_size,
         extra=number,
-        shuffle=sampler.get("shuffle", True),
+        shuffle=(loader.get("sampler") or {}).get("shuffle", True),
         drop_last=loader.get("drop_last", False),
     )
     return doubts
@@ -225,29 +224,3 @@ def _ignore_crowds(config: Config) -> list[str]:
         f"the student has {', '.join(names)}, which ignores no box: to it, unsure boxes of the extra images are "
         "background. pcka-mmdet pseudo-label --threshold writes none"
     ]
-
-
-def _refuse_leaks(config: Config, images: ImageSet) -> list[str]:
-    """Refuse images of val or test. Those that are labelled in train are a doubt."""
-    files, doubts = {os.path.realpath(images.root / entry["file_name"]) for entry in images.entries}, []
-    for loader in ("val_dataloader", "test_dataloader", "train_dataloader"):
-        for data in data_sets(config, [loader]):
-            shared = files & set(_image_files(data))
-            if shared and loader != "train_dataloader":
-                raise ValueError(
-                    f"{len(shared)} extra images are also in {loader}, such as {min(shared)!r}: its AP would be that "
-                    "of images seen in the training; take them out"
-                )
-            if shared:
-                doubts.append(f"{len(shared)} extra images are also labelled images, such as {min(shared)!r}")
-    return doubts
-
-
-def _image_files(data: DataSet) -> Iterator[str]:
-    if data.path.suffix != ".json" or not data.path.is_file():
-        return
-    images, chosen = json.loads(data.path.read_text()).get("images", []), data.config.get("indices")
-    if isinstance(chosen, int) and not data.config.get("filter_cfg"):  # a filter comes before it
-        images = images[:chosen] if chosen >= 0 else images[chosen:]
-    for image in images:
-        yield os.path.realpath(os.path.join(image_folder(data.config), image_name(image)))

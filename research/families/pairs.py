@@ -67,8 +67,8 @@ class Pair:
     methods: tuple[str, ...]
     epochs: int = 60
     teacher_epochs: int = 80
-    augmentation: str = "affine"
-    """Of the teacher, further than that of its config."""
+    teacher_augmentation: str = "affine"
+    """Further than that of the teacher's config."""
     learning_rates: tuple[float, ...] = (6e-3, 2.4e-2, 4.8e-2)
     """Peaks that the student's tuning tries."""
     data: str = "bccd"
@@ -78,7 +78,7 @@ class Pair:
     """Side of the teacher's images over that of the student's; 2 for a RetinaNet."""
 
 
-BOARDS = dict(data="deeppcb", epochs=36, teacher_epochs=20, augmentation="base", learning_rates=(6e-3, 1.2e-2))
+BOARDS = dict(data="deeppcb", epochs=36, teacher_epochs=20, teacher_augmentation="base", learning_rates=(6e-3, 1.2e-2))
 """Of RetinaNets on DeepPCB; the teacher's config has affine augmentation."""
 
 PAIRS = {

@@ -80,7 +80,7 @@ class Trial:
         if self.student:
             self.student.apply(config)
         else:
-            augment(config, pair.augmentation)
+            augment(config, pair.teacher_augmentation)
             if pair.teacher_scale > 1:
                 _enlarge(config, pair.teacher_scale)
         return config

@@ -218,6 +218,7 @@ def test_what_does_not_go_together_is_refused(config, folder, digit_scenes):
     config.train_dataloader.sampler = dict(type="ClassAwareSampler")
     with pytest.raises(ValueError, match=r"--extra mixes the images itself, and the training has a ClassAwareSampler"):
         add_extra_images(config, source)
+    assert not Path(config.work_dir).exists()  # nothing was written before
 
 
 def test_boxes_without_masks_are_refused_for_a_student_of_masks(config, folder, digit_scenes):

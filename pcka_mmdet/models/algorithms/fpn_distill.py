@@ -94,9 +94,8 @@ class FPNDistill(NonfiniteGuard):
                 f"teacher_ckpt={teacher_ckpt!r} is a single teacher's: write ckpt=... in each of teachers, and "
                 "teacher_ckpt=None"
             )
-        settings = dict(architecture=architecture, teacher=teacher, teachers=teachers)
+        settings = dict(architecture=architecture, teacher=teacher, teachers=teachers, teacher_scale=teacher_scale)
         settings |= dict(recipe=recipe, distiller=distiller, balance=balance, teacher_precision=teacher_precision)
-        settings |= dict(teacher_scale=teacher_scale)
         with forked_rng():  # it may build the teacher
             write_out_recipe(settings)
         entries = read_teachers(teachers) if teachers else [TeacherEntry(teacher, teacher_ckpt)]
