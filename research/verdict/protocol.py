@@ -105,14 +105,14 @@ def each_method(results: Results, pair: str) -> dict[Setting, float]:
 def finalists(results: Results) -> list[Setting]:
     """The best two settings of each method in the short regime of the screening pair, by successive halving.
 
-    All settings; the better third of all that are not hopeless, and the best two of each method, again with another
-    seed. A method that is hopeless keeps its best setting.
+    All settings; the better third of all that are not hopeless, the best two of each method, and the student alone,
+    again with another seed. A method that is hopeless keeps its best setting.
     """
     first, dropped = _first_scores(results), hopeless(results)
     hopeful = {setting: first[setting] for setting in first if setting not in (Setting(), *dropped)}
     again = [*_best(hopeful, len(hopeful) // 3), *_best_of_methods(hopeful), *_best_of_methods(first, 1)]
     shorter = short(tuned_student(results, SCREENING_PAIR), SCREENING_PAIR)
-    second = _scores_of_settings(results, SCREENING_PAIR, again, shorter, CHOOSING_SEEDS[1])
+    second = _scores_of_settings(results, SCREENING_PAIR, [Setting(), *again], shorter, CHOOSING_SEEDS[1])
     return _best_of_methods({setting: mean([first[setting], score]) for setting, score in second.items()})
 
 
