@@ -26,6 +26,10 @@ from .hooks.console import shorten_console_lines
 Classes = tuple[str, ...] | None
 
 
+COMPARE_CLASSES = ("both-heads", "own-head", "predictions", "queries")
+"""Recipes that compare class scores of both sides' heads. An RPN has none."""
+
+
 class Choice(NamedTuple):
     """A recipe, and a sentence on why."""
 
@@ -90,11 +94,16 @@ def distillation_config(
     if recipe in (None, *HEAD_RECIPES):
         teacher_model = build_detector(model_config(config.model.teacher), plain_norms=True)
         check_classes_of_weights(teacher_model, config.model.teacher_ckpt)
-    if recipe in (None, "predictions"):
+    if recipe in (None, *COMPARE_CLASSES):
         student_model = build_detector(config.model.architecture, plain_norms=True)
         common = common_classes(student_model, teacher_model, (label_order(config), _label_order(teacher_config)))
         if recipe == "predictions" and common.pairs == []:
             raise ValueError(f"--recipe predictions compares common classes, and there are none: {common.words}")
+        if recipe not in (None, "predictions") and common.pairs and getattr(student_model, "roi_head", None) is None:
+            raise ValueError(
+                f"--recipe {recipe} compares the first class of both sides, the second and so on, but {common.words}: "
+                "write --recipe predictions, which compares common classes, or leave it out"
+            )
     lacks_neck = recipe is None and not (_has_neck(student_model) and _has_neck(teacher_model))
     scale = config.model.get("teacher_scale", 1)
     if recipe is None:
@@ -196,7 +205,7 @@ def suitable_recipe(
     try:
         reader = reader_of(dense_head(teacher))
     except ValueError as error:
-        return Choice("maps", without_advice(error))
+        return Choice("maps", problem or without_advice(error))
     if not difference and reader.gradients_of_one_scale:
         return Choice("both-heads", "both dense heads have the same classes, anchors and box coder")
     difference = problem or f"equal norms at the outputs of a {reader.family} are far from equal at the neck"

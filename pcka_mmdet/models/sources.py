@@ -198,6 +198,6 @@ class SourceRecorder:
             self._rois.append(inputs[1].detach())
 
     def _keep_stage(self, module: nn.Module, inputs: tuple, outputs: Any) -> None:
-        if self._record is not None:
+        if self._record is not None and torch.is_grad_enabled():  # OHEM and PISA run the head to choose proposals
             stage = RoIOutputs(self._rois[-1], *outputs[:2])
             self._record["roi_head"] = [*self._record.get("roi_head", []), stage]

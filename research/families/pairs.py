@@ -78,13 +78,15 @@ class Pair:
     """Side of the teacher's images over that of the student's; 2 for a RetinaNet."""
 
 
-BOARDS = dict(data="deeppcb", epochs=36, teacher_epochs=20, teacher_augmentation="base", learning_rates=(6e-3, 1.2e-2))
+BOARDS = dict(
+    data="deeppcb", epochs=36, teacher_epochs=20, teacher_augmentation="base", learning_rates=(6e-3, 1.2e-2, 2.4e-2)
+)
 """Of RetinaNets on DeepPCB; the teacher's config has affine augmentation."""
 
 PAIRS = {
     "retinanet": Pair("bccd/small", "bccd/small", ("own-head", "both-heads")),
-    "fcos-retinanet": Pair("bccd/small", "bccd/two_families", OTHER_HEADS),
-    "retinanet-fcos": Pair("bccd/fcos", "bccd/small", OTHER_HEADS),
+    "fcos-retinanet": Pair("bccd/small", "bccd/two_families", OTHER_HEADS, seeds=10),
+    "retinanet-fcos": Pair("bccd/fcos", "bccd/small", OTHER_HEADS, seeds=10),
     "faster-retinanet": Pair("bccd/small", "bccd/two_stage", (*OTHER_HEADS, "teacher-roi-head")),
     "retinanet-faster": Pair("bccd/two_stage", "bccd/small", (*OTHER_HEADS, "predictions-proposals")),
     "rtmdet": Pair("bccd/rtmdet", "bccd/rtmdet", SAME_HEADS),

@@ -20,9 +20,17 @@ AHEAD = 0.03
 
 
 def tuned_student(results: Results, pair: str) -> Student:
-    """Step 1: learning rate, then weight decay of the student alone that are best on val."""
-    tried = [Student(rate, PAIRS[pair].epochs) for rate in PAIRS[pair].learning_rates]
-    best = _best_student(results, pair, tried)
+    """Step 1: learning rate, then weight decay of the student alone that are best on val. The learning rates double, or
+    halve, while the best is at an end."""
+    rates = sorted(PAIRS[pair].learning_rates)
+    while True:
+        best = _best_student(results, pair, [Student(rate, PAIRS[pair].epochs) for rate in rates])
+        if best.learning_rate == rates[-1]:
+            rates.append(2 * rates[-1])
+        elif best.learning_rate == rates[0]:
+            rates.insert(0, rates[0] / 2)
+        else:
+            break
     return _best_student(results, pair, [best, Student(best.learning_rate, best.epochs, 0.1)])
 
 

@@ -19,19 +19,23 @@ Made by `python -m research.few_labels page` from `results/`, by [the protocol](
 """
 
 
-COLUMNS = ("training", "epochs", "augmentation", "share")
+COLUMNS = ("training", "learning rate", "epochs", "augmentation", "share", "momentum")
 """Of the tables of choices."""
 
 
 def page(results: Results, places: Places) -> str:
     """The whole page as Markdown."""
     on_val = (text for pair in SETS for text in choices(results, pair, COLUMNS, _key))
-    return "\n".join([HEADER, *FROZEN.tables(results, places, METHODS, "alone"), *on_val])
+    return "\n".join([HEADER, *FROZEN.tables(results, places, METHODS, "alone", "distilled-boxes"), *on_val])
 
 
 def _key(row: dict[str, Any]) -> tuple[str, ...] | None:
     trial = Trial.of_row(row)
     if trial.seed not in CHOOSING_SEEDS and trial.method != "teacher":
         return None
-    share = f"{trial.share:g}" if trial.reads_extra else ""
-    return trial.method, str(trial.setting.epochs), trial.setting.augmentation, share
+    setting, share = trial.setting, f"{trial.share:g}" if trial.reads_extra else ""
+    momentum = f"{trial.momentum:g}" if trial.momentum else ""
+    return (
+        *(trial.method, f"{setting.learning_rate:g}", str(setting.epochs), setting.augmentation),
+        *(share, momentum),
+    )

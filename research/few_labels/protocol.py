@@ -1,6 +1,6 @@
 """Which trainings the benchmark of few labels needs, as its steps of choice; see PROTOCOL.md."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -24,18 +24,21 @@ MOMENTA = (1e-3, 1e-2)
 """Of SoftTeacher's averaged model; MMDetection's is the first."""
 
 
-def settings(whole: Student, passes: int, parts: Iterable[int]) -> list[Student]:
+def settings(
+    whole: Student, passes: int, parts: Iterable[int], augmentations: Sequence[str] = AUGMENTATIONS
+) -> list[Student]:
     """Lengths and augmentations to compare: those iterations that the setting of all labels takes, and parts of them.
 
     Args:
         whole: Setting of all labels.
         passes: Epochs of few labels that have as many iterations as one of all.
         parts: Divisors of the length.
+        augmentations: Names in `AUGMENTATIONS`.
     """
     epochs = [whole.epochs * passes // part for part in parts]
     return [
         Student(whole.learning_rate, length, whole.decay, augmentation)
-        for length, augmentation in product(epochs, AUGMENTATIONS)
+        for length, augmentation in product(epochs, augmentations)
     ]
 
 
@@ -45,20 +48,23 @@ def tuned_teacher(results: Results, pair: str) -> Student:
     A tenth of the labels, and all, take over what a quarter chooses.
     """
     of_set = SETS[pair]
-    if of_set.percent != 25:
-        quarter = f"{of_set.kind}-25"
-        chosen = tuned_teacher(results, quarter)
-        return replace(chosen, epochs=chosen.epochs * of_set.passes // SETS[quarter].passes)
-    tried = settings(of_set.whole.teacher, of_set.passes, (1, 2))
+    if of_set.quarter != pair:
+        chosen = tuned_teacher(results, of_set.quarter)
+        return replace(chosen, epochs=chosen.epochs * of_set.passes // SETS[of_set.quarter].passes)
+    whole = of_set.whole
+    tried = settings(whole.teacher, of_set.passes, (1, 2), whole.teacher_augmentations)
     return results.best([Trial(pair, "teacher", 0, one) for one in tried]).setting
 
 
 def tuned_student(results: Results, pair: str) -> Student:
     """Step 2: the setting of the student alone that is best on val, of three lengths and two augmentations, the best
-    two again with another seed. Few images are learned by heart early, so shorter ones are tried."""
+    of them also at half of the learning rate, the best two again with another seed. Few images are learned by heart
+    early, so shorter ones are tried."""
     of_set = SETS[pair]
     tried = settings(of_set.whole.student, of_set.passes, (1, 2, 4))
     first = _scores(results, pair, tried, CHOOSING_SEEDS[0])
+    best = max(first, key=first.get)
+    first |= _scores(results, pair, [replace(best, learning_rate=best.learning_rate / 2)], CHOOSING_SEEDS[0])
     finalists = sorted(first, key=first.get, reverse=True)[:2]
     second = _scores(results, pair, finalists, CHOOSING_SEEDS[1])
     return max(finalists, key=lambda one: first[one] + second[one])
@@ -70,13 +76,22 @@ def extra_settings(results: Results, pair: str) -> tuple[Student, float]:
     All students but the one alone have as many iterations as with all labels. A tenth of the labels, and all, take over
     what a quarter chooses.
     """
-    pair = f"{SETS[pair].kind}-25"
+    pair = SETS[pair].quarter
     of_set, teacher = SETS[pair], tuned_teacher(results, pair)
     tried = product(settings(of_set.whole.student, of_set.passes, (1,)), SHARES)
     best = results.best(
         [Trial(pair, "distilled-boxes", CHOOSING_SEEDS[0], one, teacher, share) for one, share in tried]
     )
     return best.setting, best.share
+
+
+def augmentation_of_distilled(results: Results, pair: str) -> str:
+    """Step 3: augmentation of the student that is distilled on the labelled images alone, likewise."""
+    pair = SETS[pair].quarter
+    of_set, teacher = SETS[pair], tuned_teacher(results, pair)
+    tried = settings(of_set.whole.student, of_set.passes, (1,))
+    best = results.best([Trial(pair, "distilled", CHOOSING_SEEDS[0], one, teacher) for one in tried])
+    return best.setting.augmentation
 
 
 def with_extra(results: Results, pair: str) -> tuple[Student, float]:
@@ -104,19 +119,34 @@ def _trial(results: Results, pair: str, method: str) -> Trial:
     if method == "soft-teacher":
         return soft_teacher_of_equal_time(results, pair)
     student, share = with_extra(results, pair)
-    return Trial(pair, method, 0, student, tuned_teacher(results, pair), share)
+    teacher = tuned_teacher(results, pair)
+    if method == "distilled":
+        return Trial(pair, method, 0, replace(student, augmentation=augmentation_of_distilled(results, pair)), teacher)
+    return Trial(pair, method, 0, student, teacher, share)
 
 
 def soft_teacher_of_equal_time(results: Results, pair: str) -> Trial:
-    """SoftTeacher's best share and momentum on val, then as long as the distillation with extra images takes."""
+    """SoftTeacher's best share and momentum on val, then as long as the distillation with extra images takes.
+
+    Times are those of the fastest training with that share: other jobs slow some down.
+    """
     teacher, seed = tuned_teacher(results, pair), CHOOSING_SEEDS[0]
     student, share = with_extra(results, pair)
-    tried = product(SHARES, MOMENTA)
-    best = results.best([Trial(pair, "soft-teacher", seed, student, None, one, momentum) for one, momentum in tried])
-    ours = Trial(pair, "distilled-boxes", seed, student, teacher, share)
-    results.val([ours])
-    seconds = [results.rows(pair)[trial.name]["seconds"] for trial in (ours, best)]
-    return replace(best, setting=replace(student, epochs=round(student.epochs * seconds[0] / seconds[1])))
+    theirs = [
+        Trial(pair, "soft-teacher", seed, student, None, one, momentum) for one, momentum in product(SHARES, MOMENTA)
+    ]
+    best = results.best(theirs)
+    ours = [
+        Trial(pair, "distilled-boxes", seed, replace(student, augmentation=one), teacher, share)
+        for one in AUGMENTATIONS
+    ]
+    results.val(ours)
+    rows = results.rows(pair)
+    times = (
+        [rows[one.name]["seconds"] for one in ours],
+        [rows[t.name]["seconds"] for t in theirs if t.share == best.share],
+    )
+    return replace(best, setting=replace(student, epochs=round(student.epochs * min(times[0]) / min(times[1]))))
 
 
 def train(results: Results, pair: str) -> None:

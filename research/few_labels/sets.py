@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pcka_mmdet.demo.digit_scenes import SIZES, build_digit_scenes
 from research.data import few
-from research.trainings.students import Student
+from research.trainings.students import AUGMENTATIONS, Student
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,22 @@ class Whole:
     """The tuned student of all labels."""
     teacher: Student
     """How its teacher trains on all labels."""
+    teacher_folder: str = ""
+    """Folder of `teacher.py`, if it is another one."""
+    teacher_augmentations: tuple[str, ...] = AUGMENTATIONS
+    """That are compared, further than that of its config."""
 
 
 WHOLE = {
-    "bccd": Whole("bccd/small", "bccd", Student(0.048, 60, 0.1), Student(1e-3, 40)),
-    "deeppcb": Whole("deeppcb", "deeppcb", Student(0.012, 36, 0.1), Student(3e-3, 20)),
+    "bccd": Whole("bccd/small", "bccd", Student(0.048, 60, 0.1), Student(1e-3, 80)),
+    # the config of the teacher has affine augmentation
+    "deeppcb": Whole("deeppcb", "deeppcb", Student(0.012, 36, 0.1), Student(3e-3, 20), "deeppcb/imagenet", ("base",)),
     "digits": Whole("demo", "digit_scenes", Student(3e-3, 60), Student(3e-3, 60)),
 }
+"""Students are those of the tuned benchmark; a test compares them once they are tuned there."""
 
-TWO_STAGES = Whole("bccd/two_stage", "bccd", Student(0.024, 60, 0.1), Student(1e-3, 40))
+TWO_STAGES = Whole("bccd/two_stage", "bccd", Student(0.024, 60, 0.1), Student(1e-3, 80))
+"""Its student is that of `retinanet-faster` in the benchmark of families."""
 
 ALL = ("alone", "boxes", "distilled", "distilled-images", "distilled-boxes")
 """Methods that are compared at a quarter of the labels."""
@@ -53,6 +60,11 @@ class FewLabels:
     def kind(self) -> str:
         """Name of the images, such as `bccd`."""
         return self.name.partition("-")[0]
+
+    @property
+    def quarter(self) -> str:
+        """The set of a quarter of the labels, whose choices this one takes over."""
+        return self.name if self.percent == 25 else f"{self.kind}-25"
 
     @property
     def passes(self) -> int:

@@ -101,9 +101,11 @@ class Trial:
     def config(self, places: Places) -> Config:
         """The config without a teacher and extra images."""
         of_set = SETS[self.pair]
-        role, folder = ("teacher" if self.method == "teacher" else "student"), pair_folder(of_set.whole.folder)
+        role, folder = "student", of_set.whole.folder
+        if self.method == "teacher":
+            role, folder = "teacher", of_set.whole.teacher_folder or folder
         root = of_set.data(places.data_root)
-        config = side_config(folder, role, root, self.seed, self.setting.epochs, places.weights)
+        config = side_config(pair_folder(folder), role, root, self.seed, self.setting.epochs, places.weights)
         self.setting.apply(config)
         return config
 

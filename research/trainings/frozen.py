@@ -71,7 +71,9 @@ class Frozen:
             raise ValueError(f"{self.file.name} is not what the results on val choose: freeze the choice again")
         results.test([trial.on_test() for trial in trials])
 
-    def tables(self, results: Results, places: Places, names: Mapping[str, str], alone: str) -> Iterator[str]:
+    def tables(
+        self, results: Results, places: Places, names: Mapping[str, str], alone: str, reference: str | None = None
+    ) -> Iterator[str]:
         """A section with a table of each pair on test; nothing before the trainings are frozen.
 
         Args:
@@ -79,6 +81,7 @@ class Frozen:
             places: Where the data are.
             names: Names of the methods on the page, by method.
             alone: The method that the others are compared with.
+            reference: A further one, of which the others are subtracted.
         """
         samples, of_pairs = Samples(results), defaultdict(list)
         for trial in self.trials():
@@ -94,12 +97,18 @@ class Frozen:
             rows = []
             for method, aps in of_methods.items():
                 value, low, high = intervals.mean(aps)
-                row = [names[method], str(len(aps)), f"{value:.3f} ({low:.3f} to {high:.3f})", ""]
-                if method != alone:
-                    row[-1] = "{:+.3f} ({:+.3f} to {:+.3f})".format(*intervals.difference(of_methods[alone], aps))
+                row = [names[method], str(len(aps)), f"{value:.3f} ({low:.3f} to {high:.3f})"]
+                row.append("" if method == alone else _difference(of_methods[alone], aps))
+                if reference:
+                    row.append("" if method in (alone, reference) else _difference(aps, of_methods[reference]))
                 rows.append(row)
             yield f"{pair}, {samples.images} images, AP of the teacher {teacher[0]:.3f}:\n"
-            yield markdown_table(["student", "seeds", "AP", "minus the student alone"], rows)
+            subtracted = [f"{names[reference]}, minus this"] if reference else []
+            yield markdown_table(["student", "seeds", "AP", "minus the student alone", *subtracted], rows)
+
+
+def _difference(first: BySeed, second: BySeed) -> str:
+    return "{:+.3f} ({:+.3f} to {:+.3f})".format(*intervals.difference(first, second))
 
 
 def choices(

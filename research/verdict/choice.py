@@ -12,7 +12,7 @@ from pcka_mmdet.checkpoints.atomic_write import write_json
 from research.trainings.results import Results
 from research.trainings.students import Student
 
-from .methods import METHODS, Setting
+from .methods import METHODS, OURS, Setting
 from .protocol import CHOOSING_PAIRS, best_of_each_method, best_over_pairs, default, tuned_student
 from .protocol import STEPS as STEPS_OF_CHOICE
 from .trials import Trial
@@ -33,7 +33,8 @@ PAPER = "PCKA"
 """The paper's method has results, whatever its rank."""
 
 RIVALS = 2
-"""Methods that have results, the best in the mean over the pairs."""
+"""Published methods that have results, the best in the mean over the pairs. Beside them, where the default is another
+one, the best of ours."""
 
 SEEDS, RIVALS_SEEDS = {"bccd": 10}, {"bccd": 5}
 """Seeds of a pair's results; of another pair five and three."""
@@ -100,7 +101,9 @@ def choose(results: Results) -> Choice:
     everywhere = best_over_pairs(results)
     ranks = {name: mean(scores[name][1] for scores in of_pairs.values()) for name in METHODS}
     ranked = [name for name in sorted(ranks, key=ranks.get, reverse=True) if everywhere[name] != best]
-    names = dict.fromkeys([*ranked[:RIVALS], PAPER])
+    published, ours = ([name for name in ranked if (name in OURS) == own] for own in (False, True))
+    is_ours = any(best.method in METHODS[name] for name in OURS)
+    names = dict.fromkeys([*published[:RIVALS], PAPER, *([] if is_ours else ours[:1])])
     rivals = {pair: {name: scores[name][0] for name in names} for pair, scores in of_pairs.items()}
     rivals |= {pair: {name: everywhere[name] for name in names} for pair in HELD_OUT}
     rivals["digits"][SIMPLE] = everywhere[SIMPLE]

@@ -94,6 +94,9 @@ METHODS = {
 }
 """The methods of equal budget, each with the names of its forms."""
 
+OURS = ("own head", "both heads")
+"""Those that this package adds. The others are published."""
+
 
 def grid(own_head: bool = True) -> Iterator[Setting]:
     """The settings of `METHODS`."""

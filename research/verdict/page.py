@@ -77,7 +77,7 @@ def _on_val(results: Results, pair: str) -> dict[tuple[Setting, Student | None],
     val: dict[tuple[Setting, Student | None], APs] = defaultdict(dict)
     for row in results.rows(pair).values():
         trial = Trial.of_row(row)
-        if trial.seed in CHOOSING_SEEDS or trial.student is None:
+        if trial.seed in CHOOSING_SEEDS or (trial.student is None and trial.seed == 0):
             val[trial.setting, trial.student][trial.seed] = row["val"]
     return val
 

@@ -30,6 +30,9 @@ CHOOSING_PAIRS = ("bccd", "deeppcb")
 SCREENING_PAIR = "bccd"
 """Pair on which all settings train in the short regime; on the other one the best of them do."""
 
+FURTHEST = (0.003, 10.0)
+"""Limits of the ratios of a method that is best at an end of those of all."""
+
 HOPELESS = 0.05
 """A setting whose short training is this far below the student alone is dropped."""
 
@@ -97,7 +100,7 @@ def look_first(results: Results, pair: str) -> None:
 
 def each_method(results: Results, pair: str) -> dict[Setting, float]:
     """Step 3: AP of the best settings of each method at the tuned length: two on the screening pair; on the other one
-    the better of these, by their mean in the short regime over both."""
+    the best of these and of the first look's, by their mean in the short regime over both."""
     chosen = finalists(results) if pair == SCREENING_PAIR else list(best_over_pairs(results).values())
     return _scores_of_settings(results, pair, chosen, tuned_student(results, pair))
 
@@ -105,8 +108,9 @@ def each_method(results: Results, pair: str) -> dict[Setting, float]:
 def finalists(results: Results) -> list[Setting]:
     """The best two settings of each method in the short regime of the screening pair, by successive halving.
 
-    All settings; the better third of all that are not hopeless, the best two of each method, and the student alone,
-    again with another seed. A method that is hopeless keeps its best setting.
+    All settings, and further ratios of a method that is best at an end of them; the better third of all that are not
+    hopeless, the best two of each method, and the student alone, again with another seed. A method that is hopeless
+    keeps its best setting.
     """
     first, dropped = _first_scores(results), hopeless(results)
     hopeful = {setting: first[setting] for setting in first if setting not in (Setting(), *dropped)}
@@ -125,7 +129,21 @@ def hopeless(results: Results) -> list[Setting]:
 def _first_scores(results: Results) -> dict[Setting, float]:
     """AP of the student alone and of each setting of step 3, in the short regime of the screening pair."""
     shorter = short(tuned_student(results, SCREENING_PAIR), SCREENING_PAIR)
-    return _scores_of_settings(results, SCREENING_PAIR, [Setting(), *grid()], shorter)
+    scores = _scores_of_settings(results, SCREENING_PAIR, [Setting(), *grid()], shorter)
+    for names in METHODS.values():
+        while (further := _further_ratio(scores, names)) is not None:
+            scores |= _scores_of_settings(results, SCREENING_PAIR, [further], shorter)
+    return scores
+
+
+def _further_ratio(scores: dict[Setting, float], names: Sequence[str]) -> Setting | None:
+    """A method's best setting at the next ratio; `None` if it is not at an end of those tried, or at a limit."""
+    best = max((one for one in scores if one.method in names), key=scores.get)
+    tried = [one.ratio for one in scores if replace(one, ratio=best.ratio) == best]
+    for end, ratio in ((min(tried), best.ratio / 3), (max(tried), best.ratio * 3)):
+        if best.ratio == end and FURTHEST[0] <= ratio <= FURTHEST[1] and best.maps is None:
+            return replace(best, ratio=float(f"{ratio:.1g}"))
+    return None
 
 
 def default(results: Results) -> Setting:
@@ -137,7 +155,7 @@ def default(results: Results) -> Setting:
     """
     tuned = _of_each_pair(lambda pair: tuned_student(results, pair))
     _of_each_pair(lambda pair: each_method(results, pair))
-    of_methods, joined = (_short_means(results, list(settings)) for settings in (finalists(results), defaults()))
+    of_methods, joined = (_short_means(results, settings) for settings in (_candidates(results), list(defaults())))
     candidates = [*_best(of_methods, 2), *_best(joined, 3)]
     scores = _means(results, _best(_means(results, candidates, tuned), 2), tuned, CHOOSING_SEEDS)
     best = max(scores, key=scores.get)
@@ -154,7 +172,12 @@ def best_of_each_method(results: Results, pair: str) -> dict[str, tuple[Setting,
 
 def best_over_pairs(results: Results) -> dict[str, Setting]:
     """The setting of each method that is best in the short regime by the mean over the pairs."""
-    return dict(zip(METHODS, _best_of_methods(_short_means(results, finalists(results)), 1), strict=True))
+    return dict(zip(METHODS, _best_of_methods(_short_means(results, _candidates(results)), 1), strict=True))
+
+
+def _candidates(results: Results) -> list[Setting]:
+    """The settings that are compared in the short regime of all pairs: those of the first look have it there too."""
+    return list(dict.fromkeys([*finalists(results), *first_look()]))
 
 
 def short(student: Student, pair: str) -> Student:

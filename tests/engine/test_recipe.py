@@ -138,7 +138,12 @@ def test_the_pair_chooses_the_recipe(student, teacher, choice):
             ["pcka"],
         ),
         (RETINANET, "mmdet::tood/tood_r50_fpn_1x_coco.py", "maps: the outputs of TOODHead are not known", ["pcka"]),
-        (RETINANET, "mmdet::detr/detr_r50_8xb2-150e_coco.py", f"maps: the head of DETR {QUERIES}", ["pcka"]),
+        (
+            RETINANET,
+            "mmdet::detr/detr_r50_8xb2-150e_coco.py",
+            "maps: the teacher, a DETR, scores classes by a softmax$",
+            ["pcka"],
+        ),
         (DINO, RETINANET, f"predictions: .* since the head of DINO {QUERIES}", ["boxes"]),
         (DINO, DINO, "queries: both are a DINO", ["queries"]),
         (DDQ, DDQ, "maps: ", ["pcka"]),
@@ -198,6 +203,11 @@ def test_classes_in_another_order(cells):
     for recipe in (None, "predictions"):
         config, _ = distillation_config(RETINANET, cells, "teacher.pth", recipe, options)
         assert config.model.distiller.losses.boxes.classes == [(0, 1), (1, 2), (2, 0)]
+    for recipe in ("both-heads", "own-head"):
+        with pytest.raises(
+            ValueError, match=f"{recipe} compares the first class of both sides.* WBC, Platelets, RBC, "
+        ):
+            distillation_config(RETINANET, cells, "teacher.pth", recipe, options)
 
 
 def test_labels_are_numbered_by_the_annotation_files(cells, tmp_path):

@@ -411,7 +411,8 @@ def test_mistakes(ratio, message):
 
 def test_the_roi_heads_source_is_refused():
     with pytest.raises(ValueError, match="at the source 'roi_head' cannot be balanced.*name only losses at a"):
-        group_losses(1.0, dict(rois="roi_head", maps="neck"))
+        group_losses(dict(rois=1.0), dict(rois="roi_head", maps="neck"))
+    assert group_losses(1.0, dict(rois="roi_head", maps="neck"))[0] == dict(maps="all")
     assert group_losses(dict(maps=1.0), dict(rois="roi_head", maps="neck"))[0] == dict(maps="maps")
 
 

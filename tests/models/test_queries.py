@@ -306,6 +306,17 @@ def test_scores_at_the_positions_of_a_head():
         assert scores.shape == (2, 1, 4, 3) and torch.isclose(scores[1, 0, 2, 1], wanted)
 
 
+def test_general_queries_find_nothing():
+    losses = dict(queries=QUERIES, boxes=dict(type="pcka_mmdet.PredictionLoss", source="decoder"))
+    model = build(distillation(deformable_detr(), deformable_detr(), losses=losses))
+    batch = model.student.data_preprocessor(raw_batch())
+    inputs = batch["inputs"], batch["data_samples"], model._normalisation, ("queries", "predictions", "scores")
+    without, with_general = (model._teacher(*inputs, general=number) for number in (0, 50))
+    assert with_general["queries"][-1].logits.shape[1] == without["queries"][-1].logits.shape[1] + 50
+    torch.testing.assert_close(with_general["predictions"], without["predictions"])
+    torch.testing.assert_close(with_general["scores"], without["scores"])
+
+
 def test_scores_at_the_positions_of_boxes():
     logits = torch.tensor([[[2.0, -9.0], [-9.0, 0.0]]])
     boxes = torch.tensor([[[0.25, 0.5, 0.5, 1.0], [0.5, 0.25, 1.0, 0.5]]])  # the left half, the upper half

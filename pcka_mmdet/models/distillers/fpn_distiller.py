@@ -70,6 +70,7 @@ class FPNDistiller(BaseDistiller):
         self, losses: dict[str, dict], strides: str | int | Sequence[int] = "auto", init_cfg: dict | None = None
     ):
         super().__init__(init_cfg)
+        self._left_out = {name for name, loss in losses.items() if loss is None}
         losses = {name: loss for name, loss in losses.items() if loss is not None}
         if not losses:
             raise ValueError("FPNDistiller needs a loss, such as losses=dict(NAME=dict(type=TYPE))")
@@ -109,8 +110,8 @@ class FPNDistiller(BaseDistiller):
             student: The student.
             teachers: One or several.
             ratio: Norm of the losses' gradient over the norm of the task's, at each source of the student: of all
-                losses together, or by name of the loss. Losses that are not named are not scaled. `None` scales none:
-                all are measured, for the log. See `GradientBalance`.
+                losses together, or by name of the loss. Losses that are not named are not scaled. A number scales none
+                at `roi_head`. `None` scales none: all are measured, for the log. See `GradientBalance`.
             by_output: Scale each kind of a head's outputs (class scores, boxes, quality) on its own.
             scale: Side of the teachers' images over that of the student's.
 
@@ -121,6 +122,7 @@ class FPNDistiller(BaseDistiller):
         entries = read_entries(self.loss_configs, len(teachers))
         if isinstance(ratio, Mapping):  # a number holds for the losses of all teachers
             ratio = {name: ratio[entry.given] for name, entry in entries.items() if entry.given in ratio} | dict(ratio)
+            ratio = {name: value for name, value in ratio.items() if name not in self._left_out}
         groups, ratios = group_losses(ratio, {name: entry.sources.student for name, entry in entries.items()})
         kinds = {"head": reader_of(dense_head(student)).kinds} if by_output and "head" in ratios else {}
         self.balances.update({one: GradientBalance(by_group, kinds.get(one, ())) for one, by_group in ratios.items()})

@@ -153,7 +153,8 @@ def group_losses(
         The group of each loss: its name, or `all`; none at a source without a named loss. And by source, the ratios.
 
     Raises:
-        ValueError: A named loss does not exist, or a loss that gets a ratio is at `roi_head`.
+        ValueError: A named loss does not exist, or the losses that get a ratio are at `roi_head`. A number leaves these
+            out, if there are others.
     """
     if isinstance(ratio, Mapping):
         unknown = [name for name in ratio if name not in sources]
@@ -162,7 +163,7 @@ def group_losses(
         scaled = {sources[name] for name in ratio}
         groups = {name: name for name, source in sources.items() if source in scaled}
     else:
-        scaled = set() if ratio is None else set(sources.values())
+        scaled = set() if ratio is None else set(sources.values()) - {"roi_head"} or set(sources.values())
         groups = {name: "all" for name, source in sources.items() if source != "roi_head"}
     if "roi_head" in scaled:
         raise ValueError(

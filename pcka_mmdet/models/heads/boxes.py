@@ -60,7 +60,7 @@ def difference(student: Tensor, teacher: Tensor) -> Tensor:
     teacher's half perimeter, which counts as 1 (the stride or the anchor's side) at least. This part has no upper
     bound, but its derivative by a coordinate is at most 1.
     """
-    teacher_has_area, student_has_area = _has_area(teacher), _has_area(student)
+    teacher_has_area, student_has_area = has_area(teacher), has_area(student)
     any_box = constant((0, 0, 1, 1), teacher.device, teacher.dtype)
     safe_teacher = torch.where(teacher_has_area[..., None], teacher, any_box)
     safe_student = torch.where((teacher_has_area & student_has_area)[..., None], student, safe_teacher)
@@ -93,5 +93,6 @@ def overlaps(first: Tensor, second: Tensor) -> Tensor:
     return common.div_(union)
 
 
-def _has_area(boxes: Tensor) -> Tensor:
+def has_area(boxes: Tensor) -> Tensor:
+    """Whether boxes `(..., 4)` have an area: `(...)`."""
     return (boxes[..., 2:] > boxes[..., :2]).all(-1)

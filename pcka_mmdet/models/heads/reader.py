@@ -157,7 +157,11 @@ def reads(*heads: str, refuses: Sequence[str] = ()) -> Callable[[type[HeadReader
 
 
 def reader_of(head: nn.Module) -> HeadReader:
-    """The reader of a head's family. Raises ValueError for an unknown family, or class scores without a sigmoid."""
+    """The reader of a head's family.
+
+    Raises:
+        ValueError: The family is unknown, class scores have no sigmoid, or boxes are coded as by MMDetection 1.
+    """
     name = type(head).__name__
     family = next((base.__name__ for base in type(head).__mro__ if base.__name__ in READERS), None)
     reader = READERS.get(family)
@@ -168,6 +172,12 @@ def reader_of(head: nn.Module) -> HeadReader:
         )
     if not getattr(head, "use_sigmoid_cls", True):
         raise ValueError(f"class scores must be by a sigmoid, and this {name} has a softmax: {ON_MAPS}")
+    if (
+        type(getattr(head, "bbox_coder", None)).__name__ == "LegacyDeltaXYWHBBoxCoder"
+    ):  # it depends on the anchor's size
+        raise ValueError(
+            f"the boxes of this {name} are coded as by MMDetection 1 (LegacyDeltaXYWHBBoxCoder): {ON_MAPS}"
+        )
     return reader(head, family)
 
 

@@ -106,7 +106,8 @@ class PredictionLoss(JointHeadLoss):
         reader = reader_of(dense_head(batch.student))
         slots = reader.slots(student, [pair.student for pair in self.pairs])
         found, scores = teacher.boxes, teacher.scores
-        if reader.family == "RPNHead":  # it scores objects
+        proposes = getattr(batch.student, "rpn_head", None) is not None
+        if proposes:  # it scores objects
             scores = scores.amax(2, keepdim=True)
         else:
             slots = slots._replace(logits=self._common(slots.logits, 0))
@@ -115,7 +116,7 @@ class PredictionLoss(JointHeadLoss):
         index, fits = (torch.stack(parts) for parts in zip(*assigned, strict=True))
         boxes_of, targets = _chosen(found, scores, index, fits)
         entropy, predicted = reader.class_entropy(slots, targets)
-        if reader.family == "RPNHead" and not self._knows_all(batch.student):
+        if proposes and not self._knows_all(batch.student):
             predicted = torch.minimum(predicted, targets)  # there may be an object of another class
         return weighted_sums(entropy, predicted, targets, boxes.difference(slots.boxes, boxes_of))
 

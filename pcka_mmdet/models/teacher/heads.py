@@ -20,7 +20,7 @@ from ..detector_parts import dense_head, stages
 from ..heads import boxes
 from ..levels import Level, neck_levels
 from ..outputs import box_tensor, in_float32
-from ..queries import DecoderInputs, Queries, by_layer, general_queries, has_queries, maps_of_memory
+from ..queries import DecoderInputs, Queries, QueryOutputs, by_layer, general_queries, has_queries, maps_of_memory
 from ..sources import Record, RoIOutputs, by_level
 from . import predictions
 from .optimisation import dtype_on
@@ -173,11 +173,17 @@ class FrozenHeads:
         """What the detector finds, from its sources `queries`, or `neck` and `head`; `sizes` are without padding."""
         most = predictions.most_boxes(self.detector)
         if has_queries(self.detector):
-            return predictions.of_queries(record["queries"][-1], sizes, most)
+            return predictions.of_queries(self.own_queries(record), sizes, most)
         if getattr(self.detector, "roi_head", None) is None:
-            return predictions.of_head(self.dense_head, record["head"], self._neck_levels, most)
-        outputs = self.own_proposals(record["neck"], sizes, 3 * most, record["head"])[-1]
-        return predictions.of_roi_head(self._stages[-1][1].bbox_coder, outputs, len(sizes), most)
+            return predictions.of_head(self.dense_head, record["head"], self._neck_levels, sizes, most)
+        outputs = self.own_proposals(record["neck"], sizes, 3 * most, record["head"])
+        logits = torch.stack([stage.cls_score for stage in outputs]).mean(0)  # a cascade averages its stages
+        of_last = outputs[-1]._replace(cls_score=logits)
+        return predictions.of_roi_head(self._stages[-1][1].bbox_coder, of_last, sizes, most)
+
+    def own_queries(self, record: Record) -> QueryOutputs:
+        """The outputs of a DETR's last layer for its own queries, without general ones, from the source `queries`."""
+        return QueryOutputs(*(part[:, : self.detector.num_queries] for part in record["queries"][-1]))
 
     def try_roi_head(self) -> None:
         """Run the RoI head on maps of zeros; raises what it raises."""

@@ -1,6 +1,7 @@
 """What a teacher of any family finds: boxes and class scores, and the scores at the positions of its levels.
 
-Shape shorthand: B images, N boxes, C classes. Boxes are corners in pixels of the padded image.
+Shape shorthand: B images, N boxes, C classes. Boxes are corners in pixels of the padded image. `sizes` are height and
+width of the images without padding: boxes are clipped to them, and those without an area then have scores of 0.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from ..detector_parts import dense_head
 from ..heads import boxes, reader_of, without_advice
 from ..levels import Level
+from ..outputs import constant
 from ..queries import QueryOutputs, has_queries, in_pixels, problem_of_decoder
 from ..sources import RoIOutputs
 
@@ -39,31 +41,43 @@ def most_boxes(detector: nn.Module) -> int:
 
 
 def of_head(
-    head: nn.Module, outputs: Sequence[Sequence[Tensor]], levels: Sequence[Level], most: int = MOST
+    head: nn.Module,
+    outputs: Sequence[Sequence[Tensor]],
+    levels: Sequence[Level],
+    sizes: Sequence[tuple[int, int]],
+    most: int = MOST,
 ) -> Predictions:
     """The predictions of a dense head, from its raw outputs by level."""
     reader = reader_of(head)
     slots = reader.slots(outputs, levels)
-    parts = zip(slots.boxes.split(slots.counts, 1), reader.scores(slots).split(slots.counts, 1), strict=True)
+    found = _clipped(slots.boxes, reader.scores(slots), sizes)
+    parts = zip(*(part.split(slots.counts, 1) for part in found), strict=True)
     by_level = [without_duplicates(_best(Predictions(*part), 3 * most), 3 * most) for part in parts]
     every = Predictions(*(torch.cat(parts, 1) for parts in zip(*by_level, strict=True)))
     return without_duplicates(_best(every, 3 * most), most)
 
 
-def of_roi_head(coder: Any, outputs: RoIOutputs, images: int, most: int = MOST) -> Predictions:
+def of_roi_head(coder: Any, outputs: RoIOutputs, sizes: Sequence[tuple[int, int]], most: int = MOST) -> Predictions:
     """The predictions of the last stage of a RoI head. `coder` is that of its boxes."""
     scores = outputs.cls_score.softmax(1)[:, :-1]
     found = boxes.decode(coder, boxes.codes_of_class(outputs.bbox_pred, scores.argmax(1)), outputs.rois[:, 1:])
     # the proposals of all images have the same number at most: those of others have no score
-    own = outputs.rois[:, 0] == torch.arange(images, device=scores.device)[:, None]  # (B, R)
-    every = Predictions(found.expand(images, -1, -1), scores * own[..., None])
+    own = outputs.rois[:, 0] == torch.arange(len(sizes), device=scores.device)[:, None]  # (B, R)
+    every = _clipped(found.expand(len(sizes), -1, -1), scores * own[..., None], sizes)
     return without_duplicates(_best(every, 3 * most), most)
 
 
 def of_queries(outputs: QueryOutputs, sizes: Sequence[tuple[int, int]], most: int = MOST) -> Predictions:
-    """The predictions of a DETR's last layer; `sizes` are height and width of the images without padding."""
+    """The predictions of a DETR's last layer."""
     corners = torch.stack([in_pixels(*of_image) for of_image in zip(outputs.boxes, sizes, strict=True)])
-    return _best(Predictions(corners, outputs.logits.sigmoid()), most)
+    return _best(_clipped(corners, outputs.logits.sigmoid(), sizes), most)
+
+
+def _clipped(found: Tensor, scores: Tensor, sizes: Sequence[tuple[int, int]]) -> Predictions:
+    """Boxes `(B, N, 4)` and scores `(B, N, C)`, as a detector has them before its NMS."""
+    limits = torch.stack([constant((width, height) * 2, found.device, found.dtype) for height, width in sizes])
+    clipped = torch.minimum(found.clamp(min=0), limits[:, None])
+    return Predictions(clipped, scores * boxes.has_area(clipped)[..., None])
 
 
 def _best(found: Predictions, most: int) -> Predictions:

@@ -126,7 +126,7 @@ class Teacher(FrozenHeads):
             of_decoder, record["shared_queries"] = self.queries(maps, samples and samples[:count], general)
             record |= of_decoder
         if "scores" in wanted and is_detr:
-            record["scores"] = scores_of_queries(record["queries"][-1], record["neck"])
+            record["scores"] = scores_of_queries(self.own_queries(record), record["neck"])
         elif "scores" in wanted:
             record["scores"] = scores_of_head(self.dense_head, record["head"])
         if "predictions" in wanted:

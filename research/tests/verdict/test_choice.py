@@ -15,7 +15,7 @@ STUDENT = Student(3e-3, 60)
 
 
 def score(trial: Trial) -> float:
-    """DIST is the second best method, the student's head the third; PCKA is the last."""
+    """DIST is the second best method, the student's head the third; L2 is before PCKA."""
     if trial.student is None:
         return 0.6
     if trial.setting == Setting():
@@ -51,8 +51,18 @@ def test_the_choice_is_the_default_the_best_rivals_and_the_papers_method(choice)
     assert {pair: student.learning_rate for pair, student in choice.students.items()}.keys() == set(RESULT_PAIRS)
     for pair in CHOOSING_PAIRS:
         names = {name: (setting.method, setting.ratio) for name, setting in choice.rivals[pair].items()}
-        assert names == {"both heads": ("both-heads", 0.1), "DIST": ("dist", 0.1), "PCKA": ("pcka-center", 0.1)}
-    assert list(choice.rivals["digits"]) == ["both heads", "DIST", "PCKA", "L2"]
+        assert names == {"DIST": ("dist", 0.1), "L2": ("l2", 0.1), "PCKA": ("pcka-center", 0.1)}
+    assert list(choice.rivals["digits"]) == ["DIST", "L2", "PCKA"]
+
+
+def test_the_best_of_ours_is_a_rival_of_a_default_that_is_published(results):
+    invented = results.val
+    results.val = lambda trials: [
+        0.6 if trial.setting.method == "dist" else value for trial, value in zip(trials, invented(trials), strict=True)
+    ]
+    choice = choose(results)
+    assert choice.default.method == "dist"
+    assert list(choice.rivals["bccd"]) == ["L2", "PCKA", "both heads"]
 
 
 def test_the_frozen_choice_is_read_as_it_was_written(choice, tmp_path):

@@ -1,6 +1,7 @@
 """The protocol's steps of choice, on invented results."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +127,25 @@ def test_the_second_seed_takes_part_in_the_choice_of_a_method():
     assert steady in protocol.each_method(Invented(score), "bccd")
 
 
+def test_the_ratios_of_a_method_go_on_while_the_best_is_at_an_end():
+    value = peak(3e-3, 60)
+
+    def score(trial: Trial) -> float:
+        setting = trial.setting
+        if setting == Setting():
+            return value(trial)
+        wanted = {"dist": 0.01, "both-heads": 3.0, "mgd": 0.0001, "own-head": 0.3}.get(setting.method, 0.1)
+        return 0.49 - 0.001 * abs(math.log(setting.ratio / wanted))
+
+    results = Invented(score)
+    found = protocol.finalists(results)
+    tried = {name: {t.setting.ratio for t in results.asked if t.setting.method == name} for name in HEAD_LOSSES}
+    assert tried["dist"] == {0.003, 0.01, *RATIOS} and tried["both-heads"] == {*RATIOS, 3.0, 9.0}
+    assert tried["own-head"] == set(RATIOS)
+    assert {Setting("dist", 0.01), Setting("both-heads", 3.0)} <= set(found)
+    assert min(t.setting.ratio for t in results.asked if t.setting.method == "mgd") == 0.003
+
+
 def test_hopeless_settings_train_once():
     poor = {setting: 0.1 for setting in grid() if setting.ratio == 1.0}
     results = of_settings(poor, rest=0.48)
@@ -136,9 +156,9 @@ def test_hopeless_settings_train_once():
 
 
 def test_a_hopeless_method_keeps_its_best_setting():
-    poor = {setting: setting.ratio / 100 for setting in grid() if setting.method == "mgd"}
+    poor = {setting: 0.1 + 0.01 * (setting.ratio == 0.3) for setting in grid() if setting.method == "mgd"}
     scores = protocol.each_method(of_settings(poor, rest=0.48), "bccd")
-    assert [(s.method, s.ratio) for s in scores if s.method == "mgd"] == [("mgd", 1.0)]
+    assert [(s.method, s.ratio) for s in scores if s.method == "mgd"] == [("mgd", 0.3)]
 
 
 def test_the_default_is_the_best_in_the_mean_over_the_pairs():
@@ -156,7 +176,7 @@ def test_the_other_pair_trains_the_best_setting_of_each_method():
     distilled = [t for t in results.asked if t.pair == "deeppcb" and t.setting != Setting()]
     tuned = protocol.tuned_student(results, "deeppcb")
     assert {t.setting for t in distilled if t.student == tuned} == set(scores)
-    assert {t.setting for t in distilled if t.student != tuned} == set(protocol.finalists(results))
+    assert {t.setting for t in distilled if t.student != tuned} == {*protocol.finalists(results), *first_look()}
     assert {t.seed for t in distilled} == {1000}
 
 

@@ -198,3 +198,11 @@ def test_the_family_of_mmdetections_heads(head, family):
             ValueError, match=f"the outputs of {head} are not known, only those of .'ATSSHead', 'FCOSHe"
         ):
             reader_of(instance)
+
+
+def test_boxes_as_mmdetection_1_coded_them_are_refused():
+    """Their codes depend on the anchor's size in pixels."""
+    config = retinanet()
+    config["bbox_head"]["bbox_coder"] = dict(type="LegacyDeltaXYWHBBoxCoder")
+    with pytest.raises(ValueError, match="boxes of this RetinaHead are coded as by MMDetection 1"):
+        reader_of(build(config).bbox_head)

@@ -146,6 +146,48 @@ def test_an_rpn_learns_where_objects_are():
     assert reader_of(model.student.rpn_head).family == "RPNHead"
 
 
+def test_an_rpn_of_another_family_learns_where_objects_are():
+    student = faster_rcnn()
+    student["rpn_head"] = dict(fcos()["bbox_head"], num_classes=1)
+    del student["train_cfg"]["rpn"]["sampler"]
+    for classes in (None, [(1, 0)]):
+        config = distillation(student, retinanet())
+        config["distiller"]["losses"]["boxes"]["classes"] = classes
+        model = build(config).train()
+        losses = losses_of(model)
+        assert losses["distill.loss_boxes"] > 0
+        step(model, losses)
+
+
+SAMPLER = dict(num=16, pos_fraction=0.25, neg_pos_ub=-1, add_gt_as_proposals=True)
+
+
+def test_proposals_that_the_head_itself_has_chosen():
+    """OHEM runs the head without gradient before the forward of the training."""
+    student = faster_rcnn()
+    student["train_cfg"]["rcnn"]["sampler"] = dict(SAMPLER, type="OHEMSampler")
+    config = distillation(student, retinanet())
+    config["distiller"]["losses"]["boxes"]["source"] = "roi_head"
+    model = build(config).train()
+    recorded = []
+    compute = model.distiller.compute_distill_losses
+    model.distiller.compute_distill_losses = lambda record, steps: recorded.append(record) or compute(record, steps)
+    losses = losses_of(model)
+    (outputs,) = recorded[0]["roi_head"]
+    assert losses["distill.loss_boxes"].requires_grad and outputs.rois[:, 0].unique().tolist() == [0, 1]
+
+
+def test_a_number_as_ratio_is_for_what_can_be_balanced():
+    config = distillation(faster_rcnn(), retinanet(), balance=dict(ratio=0.3))
+    losses = config["distiller"]["losses"]
+    losses["proposals"] = dict(type="pcka_mmdet.PredictionLoss", source="roi_head")
+    assert set(build(config).distiller.balances) == {"head"}
+    losses["boxes"] = None
+    with pytest.raises(ValueError, match="at the source 'roi_head' cannot be balanced"):
+        build(config)
+    assert not build(config | dict(balance=dict(ratio=dict(boxes=1.0)))).distiller.balances  # a recipe's, left out
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_proposals_of_a_two_stage_student_take_a_step(number):
     config = distillation(faster_rcnn(stages=number), retinanet())
@@ -267,19 +309,45 @@ def test_what_a_dense_teacher_finds_is_what_it_would_detect():
     kinds = zip(*record["head"], strict=True)
     own = teacher.dense_head.predict_by_feat(*kinds, batch_img_metas=metas, cfg=ConfigDict(config), rescale=False)
     for b, instances in enumerate(own):
-        best = record["predictions"].boxes[b, 0].clone()
-        best[0::2].clamp_(0, 64)
-        best[1::2].clamp_(0, 64)
-        torch.testing.assert_close(best, instances.bboxes[0], atol=1e-3, rtol=1e-4)
+        torch.testing.assert_close(record["predictions"].boxes[b, 0], instances.bboxes[0], atol=1e-3, rtol=1e-4)
         assert record["predictions"].scores[b, 0].max() == pytest.approx(instances.scores[0].item(), abs=1e-5)
     assert record["predictions"].boxes.shape == (2, 85, 4)  # all slots of 64 x 64 pixels
+
+
+def test_a_cascade_scores_with_all_its_stages():
+    model = build(distillation(retinanet(), faster_rcnn(stages=3)))
+    teacher = model._teacher
+    batch = model.student.data_preprocessor(raw_batch())
+    record = teacher(batch["inputs"], batch["data_samples"], model._normalisation, ("predictions",))
+    metas = [sample.metainfo for sample in batch["data_samples"]]
+    first, *_ = teacher.own_proposals(record["neck"], [meta["img_shape"][:2] for meta in metas], 300)
+    counts = first.rois[:, 0].long().bincount(minlength=len(metas)).tolist()
+    with torch.no_grad():
+        _, logits, _ = teacher.detector.roi_head._refine_roi(record["neck"], first.rois, metas, counts)
+    for scores, own in zip(record["predictions"].scores, logits, strict=True):
+        found = scores[scores.amax(1) > 0]
+        distance = (found[:, None] - own.softmax(1)[:, :-1]).abs().amax(2).amin(1)
+        assert len(found) and distance.max() < 1e-5
+
+
+def test_boxes_are_within_their_image():
+    """As MMDetection's: clipped before duplicates are left out, and objects alone have an area."""
+    head, _, outputs, slots = slots_of(build(fcos()))
+    levels, sizes = source_levels(build(fcos()), "head"), [(64, 64), (20, 30)]
+    found = predictions.of_head(head, outputs, levels, sizes)
+    for b, (height, width) in enumerate(sizes):
+        outside = (slots.boxes[b, :, :2] >= torch.tensor([width, height])).any(1)
+        boxes = found.boxes[b][found.scores[b].amax(1) > 0]
+        assert outside.any() and len(boxes)
+        assert (boxes >= 0).all() and (boxes[:, 0::2] <= width).all() and (boxes[:, 1::2] <= height).all()
+        assert (boxes[:, 2:] > boxes[:, :2]).all()
 
 
 def test_proposals_belong_to_their_images():
     head = build(faster_rcnn()).roi_head.bbox_head
     rois = torch.tensor([[0, 0, 0, 30, 30], [1, 20, 20, 60, 60], [1, 0, 0, 9, 50]]).float()
     logits = torch.tensor([[3.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 1.0, 0.0]])
-    found = predictions.of_roi_head(head.bbox_coder, RoIOutputs(rois, logits, torch.zeros(3, 8)), 3)
+    found = predictions.of_roi_head(head.bbox_coder, RoIOutputs(rois, logits, torch.zeros(3, 8)), [(64, 64)] * 3)
     probabilities = logits.softmax(1)[:, :2]
     torch.testing.assert_close(found.boxes[0, 0], rois[0, 1:])
     torch.testing.assert_close(found.boxes[1, :2], rois[1:, 1:])
@@ -399,7 +467,7 @@ def test_many_boxes_of_an_image():
     assert predictions.most_boxes(build(faster_rcnn())) == 100
     head, reader, outputs, slots = slots_of(build(retinanet()))
     levels = source_levels(build(retinanet()), "head")
-    found = predictions.of_head(head, outputs, levels, 20)
+    found = predictions.of_head(head, outputs, levels, [(10_000, 10_000)] * 2, 20)
     every = Predictions(slots.boxes, reader.scores(slots))
     by_hand = predictions.without_duplicates(every, 20)
     assert found.boxes.shape == (2, 20, 4)
