@@ -1,13 +1,16 @@
 """The page of the results: `python -m research.few_labels page`."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from research.trainings.frozen import choices
+from research.trainings import intervals
+from research.trainings.frozen import OnTest, choices, tables
 from research.trainings.results import Places, Results
+from research.verdict import gains
 
 from .protocol import CHOOSING_SEEDS, FROZEN
-from .sets import SETS
+from .sets import SETS, WHOLE
 from .trials import METHODS, Trial
 
 FILE = Path(__file__).with_name("results.md")
@@ -19,14 +22,31 @@ Made by `python -m research.few_labels page` from `results/`, by [the protocol](
 """
 
 
+OURS = "distilled-boxes"
+"""The method that the others are subtracted from."""
+
 COLUMNS = ("training", "learning rate", "epochs", "augmentation", "share", "momentum")
 """Of the tables of choices."""
 
 
 def page(results: Results, places: Places) -> str:
     """The whole page as Markdown."""
+    on_test = FROZEN.on_test(results, places)
+    of_all = gains.read(Path(gains.__file__).parent / "results" / "gains.json")
+    limits = {name: of_pair.methods[gains.ALONE].ap[0] for name, of_pair in of_all.items()}
     on_val = (text for pair in SETS for text in choices(results, pair, COLUMNS, _key))
-    return "\n".join([HEADER, *FROZEN.tables(results, places, METHODS, "alone", "distilled-boxes"), *on_val])
+    return "\n".join([HEADER, *tables(on_test, METHODS, "alone", OURS), *ways(on_test, limits), *on_val])
+
+
+def ways(on_test: Mapping[str, OnTest], limits: Mapping[str, float]) -> Iterator[str]:
+    """How far each set comes from the student alone to that of all labels, whose AP are the `limits`."""
+    for pair, (_, _, methods) in on_test.items():
+        of_set = SETS[pair]
+        if of_set.whole is WHOLE[of_set.kind] and of_set.percent < 100 and of_set.kind in limits:
+            (alone, *_), (ours, *_) = (intervals.mean(methods[one]) for one in ("alone", OURS))
+            limit = limits[of_set.kind]
+            share = (ours - alone) / (limit - alone)
+            yield f"{pair}: {share:.0%} of the way from the student alone to that of all labels ({limit:.3f}).\n"
 
 
 def _key(row: dict[str, Any]) -> tuple[str, ...] | None:

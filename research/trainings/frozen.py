@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mmengine.config import Config
 
@@ -29,6 +29,15 @@ class MethodTrial(Trial, Protocol):
 
     def config(self, places: Places) -> Config:
         """The config without a teacher; it has the test images."""
+
+
+class OnTest(NamedTuple):
+    """AP of a pair on its test images."""
+
+    images: int
+    teacher: float
+    methods: dict[str, BySeed]
+    """By method, without the teacher."""
 
 
 class Frozen:
@@ -71,43 +80,51 @@ class Frozen:
             raise ValueError(f"{self.file.name} is not what the results on val choose: freeze the choice again")
         results.test([trial.on_test() for trial in trials])
 
-    def tables(
-        self, results: Results, places: Places, names: Mapping[str, str], alone: str, reference: str | None = None
-    ) -> Iterator[str]:
-        """A section with a table of each pair on test; nothing before the trainings are frozen.
-
-        Args:
-            results: Rows and detections.
-            places: Where the data are.
-            names: Names of the methods on the page, by method.
-            alone: The method that the others are compared with.
-            reference: A further one, of which the others are subtracted.
-        """
+    def on_test(self, results: Results, places: Places) -> dict[str, OnTest]:
+        """What each pair has on test, from the kept detections; empty before the trainings are frozen."""
         samples, of_pairs = Samples(results), defaultdict(list)
         for trial in self.trials():
             of_pairs[trial.pair].append(trial)
-        if of_pairs:
-            yield "## On test\n\nDifferences are seed by seed, with 95 % intervals over seeds and test images.\n"
+        found = {}
         for pair, trials in of_pairs.items():
             config = trials[0].config(places)
             of_methods: dict[str, BySeed] = defaultdict(dict)
             for trial in trials:
                 of_methods[trial.method][trial.seed] = samples.of(trial, config)
             (teacher,) = of_methods.pop("teacher").values()
-            rows = []
-            for method, aps in of_methods.items():
-                value, low, high = intervals.mean(aps)
-                row = [names[method], str(len(aps)), f"{value:.3f} ({low:.3f} to {high:.3f})"]
-                row.append("" if method == alone else _difference(of_methods[alone], aps))
-                if reference:
-                    row.append("" if method in (alone, reference) else _difference(aps, of_methods[reference]))
-                rows.append(row)
-            yield f"{pair}, {samples.images} images, AP of the teacher {teacher[0]:.3f}:\n"
-            subtracted = [f"{names[reference]}, minus this"] if reference else []
-            yield markdown_table(["student", "seeds", "AP", "minus the student alone", *subtracted], rows)
+            found[pair] = OnTest(samples.images, teacher[0], dict(of_methods))
+        return found
 
 
-def _difference(first: BySeed, second: BySeed) -> str:
+def tables(
+    of_pairs: Mapping[str, OnTest], names: Mapping[str, str], alone: str, reference: str | None = None
+) -> Iterator[str]:
+    """A section with a table of each pair on test; nothing without pairs.
+
+    Args:
+        of_pairs: What they have, by pair.
+        names: Names of the methods on the page, by method.
+        alone: The method that the others are compared with.
+        reference: A further one, of which the others are subtracted.
+    """
+    if of_pairs:
+        yield "## On test\n\nDifferences are seed by seed, with 95 % intervals over seeds and test images.\n"
+    for pair, (images, teacher, methods) in of_pairs.items():
+        rows = []
+        for method, aps in methods.items():
+            value, low, high = intervals.mean(aps)
+            row = [names[method], str(len(aps)), f"{value:.3f} ({low:.3f} to {high:.3f})"]
+            row.append("" if method == alone else difference(methods[alone], aps))
+            if reference:
+                row.append("" if method in (alone, reference) else difference(aps, methods[reference]))
+            rows.append(row)
+        yield f"{pair}, {images} images, AP of the teacher {teacher:.3f}:\n"
+        subtracted = [f"{names[reference]}, minus this"] if reference else []
+        yield markdown_table(["student", "seeds", "AP", "minus the student alone", *subtracted], rows)
+
+
+def difference(first: BySeed, second: BySeed) -> str:
+    """Second minus first, with its interval."""
     return "{:+.3f} ({:+.3f} to {:+.3f})".format(*intervals.difference(first, second))
 
 

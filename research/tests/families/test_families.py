@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
@@ -13,6 +14,7 @@ from research.families import page, protocol, trials
 from research.families.pairs import METHODS, PAIRS
 from research.families.trials import Trial
 from research.tests.invented import Invented
+from research.trainings.frozen import OnTest
 from research.trainings.results import Missing, Places, Results
 from research.trainings.students import Student
 
@@ -98,6 +100,18 @@ def test_the_page_has_the_choices(tmp_path):
         results.write(trial, dict(trial=asdict(trial), val=value))
     text = page.page(results, PLACES)
     assert f"| own-head | {STUDENT.name} | 2 | 0.300 |" in text and "## On test" not in text
+
+
+def test_what_a_larger_teacher_adds():
+    def aps(value: float) -> dict[int, np.ndarray]:
+        return {seed: np.full(5, value) for seed in range(2)}
+
+    on_test = {
+        pair: OnTest(72, 0.5, {"alone": aps(0.4), "both-heads": aps(value)})
+        for pair, value in (("deeppcb", 0.42), ("deeppcb-large", 0.43), ("retinanet-large", 0.44))
+    }
+    (text,) = page.of_larger_teachers(on_test)
+    assert text.startswith("deeppcb-large: the larger teacher adds +0.010 (")
 
 
 def test_pairs_share_the_trainings_of_a_detector_alone(monkeypatch):

@@ -26,7 +26,7 @@ from research.few_labels.sets import SETS, WHOLE
 from research.few_labels.soft_teacher import soft_teacher
 from research.few_labels.trials import METHODS, Trial
 from research.tests.invented import Invented
-from research.trainings.frozen import Frozen
+from research.trainings.frozen import Frozen, OnTest
 from research.trainings.results import Missing, Places, Results
 from research.trainings.students import Student, side_config
 
@@ -164,6 +164,18 @@ def test_the_page_has_the_choices(tmp_path):
         results.write(trial, dict(trial=asdict(trial), val=value))
     text = page.page(results, Places(tmp_path, tmp_path, tmp_path))
     assert "| alone | 0.003 | 4 | base |  |  | 2 | 0.300 |" in text and "## On test" not in text
+
+
+def test_how_far_it_is_to_all_labels():
+    def aps(value: float) -> dict[int, np.ndarray]:
+        return {seed: np.full(5, value) for seed in range(2)}
+
+    methods = {"alone": aps(0.4), "distilled-boxes": aps(0.46)}
+    on_test = {pair: OnTest(72, 0.5, methods) for pair in ("bccd-25", "bccd-two-stages-25", "digits-100")}
+    assert list(page.ways(on_test, dict(bccd=0.48, digits=0.5))) == [
+        "bccd-25: 75% of the way from the student alone to that of all labels (0.480).\n"
+    ]
+    assert not list(page.ways(on_test, {}))
 
 
 def test_the_further_scenes_are_not_labelled():

@@ -8,7 +8,7 @@ import pytest
 
 from research.families.trials import Trial
 from research.tests.invented import IMAGES, write_test_images
-from research.trainings.frozen import Frozen
+from research.trainings.frozen import Frozen, tables
 from research.trainings.results import Missing, Places, Results
 from research.trainings.students import Student
 
@@ -42,15 +42,17 @@ def results(tmp_path) -> Results:
 
 def test_tables_are_those_of_the_detections(results, places, tmp_path):
     frozen = Frozen(tmp_path / "choice.json", lambda results: TRIALS, Trial.of_row)
-    assert list(frozen.tables(results, places, {}, "alone")) == []  # nothing is frozen
+    assert list(tables(frozen.on_test(results, places), {}, "alone")) == []  # nothing is frozen
     frozen.freeze(results)
     assert frozen.trials() == TRIALS
-    text = "".join(frozen.tables(results, places, {"alone": "student alone", "own-head": "own head"}, "alone"))
+    names, on_test = {"alone": "student alone", "own-head": "own head"}, frozen.on_test(results, places)
+    text = "".join(tables(on_test, names, "alone"))
     # recall of k of 6 images at full precision: the share of the 101 recall thresholds up to k / 6
     three, five = ((np.linspace(0, 1, 101) <= k / IMAGES).mean() for k in (3, 5))
     assert "rtmdet, 6 images, AP of the teacher 1.000:" in text
     assert f"| student alone | 2 | {three:.3f} (" in text and f"| own head | 2 | {five:.3f} (" in text
     assert f"| {five - three:+.3f} (" in text
+    assert "own head, minus this" in "".join(tables(on_test, names, "alone", "own-head"))
 
 
 def test_trainings_that_are_left_are_not_frozen(tmp_path):
