@@ -29,6 +29,7 @@ from research.tests.invented import Invented
 from research.trainings.frozen import Frozen, OnTest
 from research.trainings.results import Missing, Places, Results
 from research.trainings.students import Student, side_config
+from research.verdict import protocol as verdict
 
 SETTING, TEACHER = Student(3e-3, 4), Student(3e-3, 2)
 
@@ -99,6 +100,19 @@ def test_a_trial_is_read_from_its_row():
     trial = Trial("bccd-25", "boxes", 3, SETTING, TEACHER, 0.75)
     assert Trial.of_row(json.loads(json.dumps(dict(trial=asdict(trial))))) == trial
     assert trial.name == "boxes_share0.75_lr0.003_e4_wd0.01_base_of_lr0.003_e2_wd0.01_base_seed3"
+
+
+def test_students_are_those_of_the_tuned_benchmark():
+    results = Results(Path(verdict.__file__).parent / "results")
+    compared = []
+    for name, whole in WHOLE.items():
+        try:
+            tuned = verdict.tuned_student(results, name)
+        except Missing:  # not tuned yet
+            continue
+        compared.append(name)
+        assert whole.student == tuned, name
+    assert {"bccd", "deeppcb"} <= set(compared)
 
 
 def test_few_labels_train_for_as_many_iterations_as_all():
