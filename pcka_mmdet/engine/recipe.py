@@ -25,8 +25,7 @@ from .hooks.console import shorten_console_lines
 
 Classes = tuple[str, ...] | None
 
-
-COMPARE_CLASSES = ("both-heads", "own-head", "predictions", "queries")
+COMPARE_CLASSES = tuple(recipe for recipe in HEAD_RECIPES if recipe != "teacher-head")
 """Recipes that compare class scores of both sides' heads. An RPN has none."""
 
 
@@ -97,13 +96,8 @@ def distillation_config(
     if recipe in (None, *COMPARE_CLASSES):
         student_model = build_detector(config.model.architecture, plain_norms=True)
         common = common_classes(student_model, teacher_model, (label_order(config), _label_order(teacher_config)))
-        if recipe == "predictions" and common.pairs == []:
-            raise ValueError(f"--recipe predictions compares common classes, and there are none: {common.words}")
-        if recipe not in (None, "predictions") and common.pairs and getattr(student_model, "roi_head", None) is None:
-            raise ValueError(
-                f"--recipe {recipe} compares the first class of both sides, the second and so on, but {common.words}: "
-                "write --recipe predictions, which compares common classes, or leave it out"
-            )
+        if recipe is not None:
+            _check_classes(recipe, student_model, common)
     lacks_neck = recipe is None and not (_has_neck(student_model) and _has_neck(teacher_model))
     scale = config.model.get("teacher_scale", 1)
     if recipe is None:
@@ -122,6 +116,17 @@ def distillation_config(
         content.pop(key, None)
     config = Config(content, cfg_text=config.text, filename="_".join(names) + ".py")
     return config, f"recipe {recipe}: {reason}"
+
+
+def _check_classes(recipe: str, student: nn.Module, common: CommonClasses) -> None:
+    """Refuse a named recipe that compares class scores of other classes."""
+    if recipe == "predictions" and common.pairs == []:
+        raise ValueError(f"--recipe predictions compares common classes, and there are none: {common.words}")
+    if recipe != "predictions" and common.pairs and getattr(student, "roi_head", None) is None:
+        raise ValueError(
+            f"--recipe {recipe} compares the first class of both sides, the second and so on, but {common.words}: "
+            "write --recipe predictions, which compares common classes, or leave it out"
+        )
 
 
 def _label_order(teacher: Config) -> Classes:

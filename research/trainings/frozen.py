@@ -125,7 +125,7 @@ def tables(
 
 def difference(first: BySeed, second: BySeed) -> str:
     """Second minus first, with its interval."""
-    return "{:+.3f} ({:+.3f} to {:+.3f})".format(*intervals.difference(first, second))
+    return intervals.written(intervals.difference(first, second))
 
 
 def choices(

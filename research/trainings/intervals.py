@@ -59,6 +59,11 @@ def difference(first: BySeed, second: BySeed) -> Numbers:
     return _numbers(estimate([_side(first, second), _side(second, first)], paired=True))
 
 
+def written(numbers: Numbers) -> str:
+    """A difference with its interval."""
+    return "{:+.3f} ({:+.3f} to {:+.3f})".format(*numbers)
+
+
 def _side(aps: BySeed, other: BySeed) -> np.ndarray:
     """APs `(1 + S, n)` of the n seeds that both have."""
     return np.stack([aps[seed] for seed in sorted(aps.keys() & other.keys())], axis=1)

@@ -5,7 +5,7 @@
 import re
 from pathlib import Path
 
-from research.trainings.intervals import Numbers
+from research.trainings.intervals import Numbers, written
 
 from .gains import ALONE, DEFAULT, Gains
 from .page import table
@@ -58,10 +58,11 @@ def gains_table(gains: dict[str, Gains], words: dict[str, str]) -> str:
 def _row(pair: str, gains: Gains, words: dict[str, str]) -> list[str]:
     alone, default = gains.methods[ALONE], gains.methods[DEFAULT]
     name = words["seeds"].format(words[pair], default.seeds)
-    return [name, f"{gains.teacher:.3f}", f"{alone.ap[0]:.3f}", f"{default.ap[0]:.3f}", written(default.over_student)]
+    aps = (f"{value:.3f}" for value in (gains.teacher, alone.ap[0], default.ap[0]))
+    return [name, *aps, bold_if_clear(default.over_student)]
 
 
-def written(difference: Numbers) -> str:
+def bold_if_clear(difference: Numbers) -> str:
     """A difference with its interval; bold if the interval is above 0."""
-    value, low, high = (f"{number:+.3f}" for number in difference)
-    return f"**{value}** ({low} to {high})" if difference[1] > 0 else f"{value} ({low} to {high})"
+    value, interval = written(difference).split(" ", 1)
+    return f"**{value}** {interval}" if difference[1] > 0 else f"{value} {interval}"

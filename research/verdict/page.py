@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 
-from research.trainings.intervals import Numbers
+from research.trainings.intervals import Numbers, written
 from research.trainings.results import Results
 from research.trainings.students import Student
 
@@ -51,7 +51,7 @@ def _on_test(gains: dict[str, Gains]) -> Iterator[str]:
 
 
 def _difference(numbers: Numbers | None) -> str:
-    return "{:+.3f} ({:+.3f} to {:+.3f})".format(*numbers) if numbers else ""
+    return written(numbers) if numbers else ""
 
 
 def _choices(results: Results, pair: str) -> Iterator[str]:

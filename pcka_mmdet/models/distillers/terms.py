@@ -163,7 +163,8 @@ def group_losses(
         scaled = {sources[name] for name in ratio}
         groups = {name: name for name, source in sources.items() if source in scaled}
     else:
-        scaled = set() if ratio is None else set(sources.values()) - {"roi_head"} or set(sources.values())
+        used = set(sources.values())
+        scaled = set() if ratio is None else used - {"roi_head"} or used
         groups = {name: "all" for name, source in sources.items() if source != "roi_head"}
     if "roi_head" in scaled:
         raise ValueError(

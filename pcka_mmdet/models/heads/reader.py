@@ -172,12 +172,9 @@ def reader_of(head: nn.Module) -> HeadReader:
         )
     if not getattr(head, "use_sigmoid_cls", True):
         raise ValueError(f"class scores must be by a sigmoid, and this {name} has a softmax: {ON_MAPS}")
-    if (
-        type(getattr(head, "bbox_coder", None)).__name__ == "LegacyDeltaXYWHBBoxCoder"
-    ):  # it depends on the anchor's size
-        raise ValueError(
-            f"the boxes of this {name} are coded as by MMDetection 1 (LegacyDeltaXYWHBBoxCoder): {ON_MAPS}"
-        )
+    coder = type(getattr(head, "bbox_coder", None)).__name__
+    if coder == "LegacyDeltaXYWHBBoxCoder":  # its boxes depend on the anchor's size in pixels
+        raise ValueError(f"the boxes of this {name} are coded as by MMDetection 1 ({coder}): {ON_MAPS}")
     return reader(head, family)
 
 
