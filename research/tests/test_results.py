@@ -121,15 +121,16 @@ def test_what_to_expect(page, row):
 def test_the_limits_name_the_tuned_student(page):
     """AP on val of the student alone in the tuned comparison, and of the default, with the other seed too."""
     (limits,) = re.findall(r"\n\*\*(?:Limits|局限).+?\n\n", Path(page).read_text(), flags=re.DOTALL)
-    tuned, distilled, of_other_seed = re.findall(r"\d\.\d+", limits)
+    named = re.findall(r"\d\.\d+", limits)
     student = Student(0.048, DATA_SETS["bccd"].epochs["converged"], 0.1)
     results = json.loads(Path("research/verdict/results/bccd.json").read_text())
-    values = (
-        f"{results[VerdictTrial('bccd', setting, CHOOSING_SEED, student).name]['val']:.3f}"
-        for setting in (Setting(), Setting("both-heads"))
-    )
-    assert [tuned, distilled] == list(values) and distilled > tuned and str(CHOOSING_SEED) in limits
-    assert f"{distilled} and {of_other_seed}" in Path("research/verdict/PROTOCOL.md").read_text()
+    default, other_seed = Setting("both-heads"), CHOOSING_SEED + 1
+    values = [
+        f"{results[VerdictTrial('bccd', setting, seed, student).name]['val']:.3f}"
+        for setting, seed in ((Setting(), CHOOSING_SEED), (default, CHOOSING_SEED), (default, other_seed))
+    ]
+    assert named == values and values[1] > values[0]
+    assert str(CHOOSING_SEED) in limits and str(other_seed) in limits
 
 
 def test_few_labels():

@@ -64,5 +64,5 @@ def _row(pair: str, gains: Gains, words: dict[str, str]) -> list[str]:
 
 def bold_if_clear(difference: Numbers) -> str:
     """A difference with its interval; bold if the interval is above 0."""
-    value, interval = written(difference).split(" ", 1)
-    return f"**{value}** {interval}" if difference[1] > 0 else f"{value} {interval}"
+    text = written(difference)
+    return re.sub(r"^\S+", r"**\g<0>**", text) if difference[1] > 0 else text
