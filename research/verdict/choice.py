@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from statistics import mean
@@ -13,7 +13,17 @@ from research.trainings.results import Results
 from research.trainings.students import Student
 
 from .methods import METHODS, OURS, Setting
-from .protocol import CHOOSING_PAIRS, best_of_each_method, best_over_pairs, default, tuned_student
+from .pairs import PAIRS
+from .protocol import (
+    CHOOSING_PAIRS,
+    CHOOSING_SEEDS,
+    best_of_each_method,
+    best_over_pairs,
+    default,
+    means,
+    of_each_pair,
+    tuned_student,
+)
 from .protocol import STEPS as STEPS_OF_CHOICE
 from .trials import Trial
 
@@ -39,6 +49,9 @@ one, the best of ours."""
 SEEDS, RIVALS_SEEDS = {"bccd": 10}, {"bccd": 5}
 """Seeds of a pair's results; of another pair five and three."""
 
+WORTH_IT = 0.01
+"""What training twice as long must gain on val."""
+
 SIMPLE = "L2"
 """A method that has results on the digits: the first experiments had it ahead there."""
 
@@ -49,7 +62,9 @@ class Choice:
 
     default: Setting
     students: Mapping[str, Student]
-    """Tuned student of each pair."""
+    """The student alone, by pair."""
+    distilled: Mapping[str, Student]
+    """The student of all distillations, by pair: it differs in the length at most."""
     rivals: Mapping[str, Mapping[str, Setting]]
     """Settings of the other methods: by pair, and by the method's name."""
 
@@ -59,7 +74,10 @@ class Choice:
         content = json.loads(file.read_text())
         return cls(
             default=Setting(**content["default"]),
-            students={pair: Student(**student) for pair, student in content["students"].items()},
+            **{
+                side: {pair: Student(**student) for pair, student in content[side].items()}
+                for side in ("students", "distilled")
+            },
             rivals={
                 pair: {name: Setting(**setting) for name, setting in of_pair.items()}
                 for pair, of_pair in content["rivals"].items()
@@ -78,16 +96,17 @@ class Choice:
     def _of_default(self) -> Iterator[Trial]:
         for pair, student in self.students.items():
             for seed in range(SEEDS.get(pair, 5)):
-                yield from (Trial(pair, setting, seed, student) for setting in (Setting(), self.default))
+                yield Trial(pair, Setting(), seed, student)
+                yield Trial(pair, self.default, seed, self.distilled[pair])
 
     def _of_rivals(self) -> Iterator[Trial]:
         for pair, settings in self.rivals.items():
             for setting, seed in product(settings.values(), range(RIVALS_SEEDS.get(pair, 3))):
-                yield Trial(pair, setting, seed, self.students[pair])
+                yield Trial(pair, setting, seed, self.distilled[pair])
 
     def _of_teachers(self) -> Iterator[Trial]:
         yield from dict.fromkeys(map(Trial.of_teacher, self.students))
-        student = self.students[TEACHERS_PAIR]
+        student = self.distilled[TEACHERS_PAIR]
         for teacher_seed in TEACHER_SEEDS:
             for seed in range(5):
                 yield Trial(TEACHERS_PAIR, self.default, seed, student, teacher_seed=teacher_seed)
@@ -96,7 +115,8 @@ class Choice:
 def choose(results: Results) -> Choice:
     """The choice by the results on val. Raises `Missing` while trainings are left."""
     best = default(results)
-    students = {pair: tuned_student(results, pair) for pair in RESULT_PAIRS}
+    students = of_each_pair(lambda pair: with_length(results, pair, Setting()), RESULT_PAIRS)
+    distilled = students | of_each_pair(lambda pair: with_length(results, pair, best))
     of_pairs = {pair: best_of_each_method(results, pair) for pair in CHOOSING_PAIRS}
     everywhere = best_over_pairs(results)
     ranks = {name: mean(scores[name][1] for scores in of_pairs.values()) for name in METHODS}
@@ -107,11 +127,26 @@ def choose(results: Results) -> Choice:
     rivals = {pair: {name: scores[name][0] for name in names} for pair, scores in of_pairs.items()}
     rivals |= {pair: {name: everywhere[name] for name in names} for pair in HELD_OUT}
     rivals["digits"][SIMPLE] = everywhere[SIMPLE]
-    return Choice(best, students, rivals)
+    return Choice(best, students, distilled, rivals)
+
+
+def with_length(results: Results, pair: str, setting: Setting) -> Student:
+    """Step 5: the tuned student, for twice the length while that gains a setting `WORTH_IT` by the mean over the seeds
+    of choice."""
+    student = tuned_student(results, pair)
+    while 2 * student.epochs <= PAIRS[pair].longest:
+        longer = replace(student, epochs=2 * student.epochs)
+        shorter_ap, longer_ap = (
+            means(results, [setting], {pair: one}, CHOOSING_SEEDS)[setting] for one in (student, longer)
+        )
+        if longer_ap - shorter_ap < WORTH_IT:
+            break
+        student = longer
+    return student
 
 
 def train_and_test(results: Results, file: Path = FILE) -> None:
-    """Step 5: the results of the frozen choice. Test is read when all are trained.
+    """Step 6: the results of the frozen choice. Test is read when all are trained.
 
     Raises:
         Missing: Trainings or tests are left.
@@ -126,4 +161,4 @@ def train_and_test(results: Results, file: Path = FILE) -> None:
     results.test(choice.trials(tested=True))
 
 
-STEPS = (*STEPS_OF_CHOICE, train_and_test)
+STEPS = (*STEPS_OF_CHOICE, choose, train_and_test)

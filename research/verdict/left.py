@@ -20,7 +20,7 @@ class Guessing(Results):
     """Results in which missing ones are guessed, so that a step goes on to its end.
 
     A guessed student is behind every trained one, and nearer to them the nearer it is to the middle of its grid. A
-    guessed distillation is ahead of all, so that none is dropped: the protocol needs these trainings or fewer.
+    guessed distillation is ahead of all, so that none is dropped. Twice the length is guessed to gain nothing.
     """
 
     def __init__(self, results: Results):
@@ -77,9 +77,7 @@ def show(parts: Sequence[Left], console: Console) -> None:
         line = f"{part.pair}: {part.trainings} trainings, {part.hours:.1f} hours of one core{unknown}"
         console.print(line, highlight=False)
     hours = sum(part.hours for part in parts)
-    console.print(
-        f"in all at most {sum(part.trainings for part in parts)} trainings, {hours:.0f} hours", highlight=False
-    )
+    console.print(f"in all about {sum(part.trainings for part in parts)} trainings, {hours:.0f} hours", highlight=False)
 
 
 class EpochSeconds:

@@ -14,6 +14,8 @@ class Pair:
     """Folder of the images and annotations in the folder of all data."""
     epochs: int
     """Length of a training before the tuning; the tuning also tries half of it and twice of it."""
+    longest: int = 0
+    """Longest training of the results: the student alone takes at most half an hour of a core."""
     teacher_epochs: int = 0
     """Length of the teacher's training; 0 with `teacher_of`."""
     short_epochs: int = 0
@@ -38,17 +40,22 @@ class Pair:
 
 
 PAIRS = {
-    "bccd": Pair("bccd/small", "bccd", epochs=60, short_epochs=30, teacher_epochs=80, teacher_augmentation="affine"),
-    "deeppcb": Pair("deeppcb", "deeppcb", epochs=18, short_epochs=12, teacher_of="deeppcb-imagenet", same_pixels=True),
+    "bccd": Pair(
+        "bccd/small", "bccd", epochs=60, longest=240, short_epochs=30, teacher_epochs=80, teacher_augmentation="affine"
+    ),
+    "deeppcb": Pair(
+        "deeppcb", "deeppcb", epochs=18, longest=72, short_epochs=12, teacher_of="deeppcb-imagenet", same_pixels=True
+    ),
     "deeppcb-imagenet": Pair(
         "deeppcb/imagenet",
         "deeppcb",
         epochs=9,
+        longest=36,
         teacher_epochs=40,
         learning_rates=(3e-4, 1e-3, 2e-3, 4e-3),
         same_pixels=True,
     ),
-    "digits": Pair("demo", "digit_scenes", epochs=60, teacher_epochs=60),
+    "digits": Pair("demo", "digit_scenes", epochs=60, longest=120, teacher_epochs=60),
     "bccd-families": Pair(
         "bccd/two_families",
         "bccd",

@@ -153,13 +153,13 @@ def default(results: Results) -> Setting:
     their mean in the short regime. They train at the tuned length; the best two of them again with another seed; then
     stops of the best at 50 and 75 %.
     """
-    tuned = _of_each_pair(lambda pair: tuned_student(results, pair))
-    _of_each_pair(lambda pair: each_method(results, pair))
+    tuned = of_each_pair(lambda pair: tuned_student(results, pair))
+    of_each_pair(lambda pair: each_method(results, pair))
     of_methods, joined = (_short_means(results, settings) for settings in (_candidates(results), list(defaults())))
     candidates = [*_best(of_methods, 2), *_best(joined, 3)]
-    scores = _means(results, _best(_means(results, candidates, tuned), 2), tuned, CHOOSING_SEEDS)
+    scores = means(results, _best(means(results, candidates, tuned), 2), tuned, CHOOSING_SEEDS)
     best = max(scores, key=scores.get)
-    scores |= _means(results, [replace(best, stop=stop) for stop in (0.5, 0.75)], tuned, CHOOSING_SEEDS)
+    scores |= means(results, [replace(best, stop=stop) for stop in (0.5, 0.75)], tuned, CHOOSING_SEEDS)
     return max(scores, key=scores.get)
 
 
@@ -197,7 +197,7 @@ def _best_of_methods(scores: dict[Setting, float], count: int = 2) -> list[Setti
     return chosen
 
 
-def _of_each_pair(ask: Callable[[str], T], pairs: Iterable[str] = CHOOSING_PAIRS) -> dict[str, T]:
+def of_each_pair(ask: Callable[[str], T], pairs: Iterable[str] = CHOOSING_PAIRS) -> dict[str, T]:
     """The answers for all pairs. What they miss is asked for together, so that no core is idle."""
     answers, missing = {}, []
     for pair in pairs:
@@ -213,17 +213,17 @@ def _of_each_pair(ask: Callable[[str], T], pairs: Iterable[str] = CHOOSING_PAIRS
 def _short_means(results: Results, settings: Sequence[Setting]) -> dict[Setting, float]:
     """Mean AP over the pairs in the short regime."""
     students = {pair: short(tuned_student(results, pair), pair) for pair in CHOOSING_PAIRS}
-    return _means(results, settings, students)
+    return means(results, settings, students)
 
 
-def _means(
+def means(
     results: Results,
     settings: Sequence[Setting],
     students: dict[str, Student],
     seeds: Sequence[int] = CHOOSING_SEEDS[:1],
 ) -> dict[Setting, float]:
     """Mean AP over the pairs and seeds."""
-    scores = _of_each_pair(
+    scores = of_each_pair(
         lambda pair: [_scores_of_settings(results, pair, settings, students[pair], seed) for seed in seeds], students
     )
     return {one: mean(of_seed[one] for of_pair in scores.values() for of_seed in of_pair) for one in settings}

@@ -6,7 +6,8 @@ import pytest
 
 from research.trainings.results import Missing, Results
 from research.trainings.students import Student
-from research.verdict.choice import CHOOSING_PAIRS, RESULT_PAIRS, Choice, choose, train_and_test
+from research.verdict import choice as choice_module
+from research.verdict.choice import CHOOSING_PAIRS, RESULT_PAIRS, Choice, choose, train_and_test, with_length
 from research.verdict.methods import Setting
 from research.verdict.trials import Trial
 
@@ -65,6 +66,36 @@ def test_the_best_of_ours_is_a_rival_of_a_default_that_is_published(results):
     assert list(choice.rivals["bccd"]) == ["L2", "PCKA", "both heads"]
 
 
+@pytest.mark.parametrize(
+    ("pair", "gains", "epochs"),
+    [
+        ("bccd", (0.005, 0.04), 60),
+        ("bccd", (0.02, 0.025), 120),
+        ("bccd", (0.02, 0.04), 240),
+        ("digits", (0.02, 0.04), 120),  # no longer than half an hour
+    ],
+)
+def test_a_student_trains_longer_while_that_gains(results, monkeypatch, pair, gains, epochs):
+    monkeypatch.setattr(choice_module, "tuned_student", lambda *_: STUDENT)
+    longer = dict(zip((60, 120, 240), (0.0, *gains), strict=True))
+    results.val = lambda trials: [0.4 + longer[one.student.epochs] + (one.seed - 1000) / 100 for one in trials]
+    assert with_length(results, pair, DEFAULT) == replace(STUDENT, epochs=epochs)
+
+
+def test_the_student_alone_and_the_distilled_one_have_their_own_lengths(results):
+    invented = results.val
+    results.val = lambda trials: [
+        value + 0.02 * (trial.setting == DEFAULT and trial.student.epochs == 120)
+        for trial, value in zip(trials, invented(trials), strict=True)
+    ]
+    choice = choose(results)
+    assert choice.distilled == choice.students | {"bccd": replace(choice.students["bccd"], epochs=120)}
+    lengths = {
+        (one.setting == Setting(), one.student.epochs) for one in choice.trials() if one.student and one.pair == "bccd"
+    }
+    assert lengths == {(True, choice.students["bccd"].epochs), (False, 120)}
+
+
 def test_the_frozen_choice_is_read_as_it_was_written(choice, tmp_path):
     choice.write(tmp_path / "choice.json")
     assert Choice.read(tmp_path / "choice.json") == choice
@@ -75,7 +106,7 @@ def test_the_results_have_other_seeds_than_the_choice_and_the_same_student(choic
     assert len({(trial.pair, trial.name) for trial in trials}) == len(trials)
     of_seeds: dict[tuple, set[int]] = {}
     for trial in trials:
-        assert trial.student in (choice.students[trial.pair], None) and not trial.tested
+        assert trial.student in (choice.students[trial.pair], choice.distilled[trial.pair], None) and not trial.tested
         of_seeds.setdefault((trial.pair, trial.setting, trial.teacher_seed), set()).add(trial.seed)
     for pair in RESULT_PAIRS:
         seeds, of_rivals = (10, 5) if pair == "bccd" else (5, 3)

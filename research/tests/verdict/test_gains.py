@@ -20,7 +20,7 @@ from research.verdict.methods import Setting
 from research.verdict.trials import Trial
 
 STUDENT, BEST, RIVAL = Student(3e-3, 60), Setting("both-heads"), Setting("dist", 0.1)
-CHOICE = Choice(BEST, {"bccd": STUDENT}, {"bccd": {"DIST": RIVAL}})
+CHOICE = Choice(BEST, {"bccd": STUDENT}, {"bccd": STUDENT}, {"bccd": {"DIST": RIVAL}})
 
 
 @pytest.fixture

@@ -63,4 +63,4 @@ def test_what_is_left_is_shown(results, capsys):
         line.startswith(f"bccd: {bccd.trainings} trainings, {bccd.hours:.1f} hours of one core") for line in lines
     )
     assert f"and {bccd.unknown} of unknown time" in next(line for line in lines if line.startswith("bccd:"))
-    assert lines[-1].startswith(f"in all at most {sum(part.trainings for part in parts)} trainings")
+    assert lines[-1].startswith(f"in all about {sum(part.trainings for part in parts)} trainings")
