@@ -55,7 +55,15 @@ PAIRS = {
         learning_rates=(3e-4, 1e-3, 2e-3, 4e-3),
         same_pixels=True,
     ),
-    "digits": Pair("demo", "digit_scenes", epochs=60, longest=120, teacher_epochs=60),
+    "digits": Pair(
+        "demo",
+        "digit_scenes",
+        epochs=60,
+        longest=120,
+        teacher_epochs=120,
+        teacher_augmentation="affine",
+        teacher_options={"optim_wrapper.optimizer.lr": 6e-3, "param_scheduler.0.eta_max": 6e-3},
+    ),
     "bccd-families": Pair(
         "bccd/two_families",
         "bccd",

@@ -256,6 +256,7 @@ STEPS: tuple[Step, ...] = (
     *(partial(look_first, pair=pair) for pair in ("bccd", "deeppcb", "bccd-families", "bccd-classes")),
     *(partial(each_method, pair=pair) for pair in CHOOSING_PAIRS),
     default,
+    partial(check_teacher, pair="digits"),
     partial(tuned_student, pair="digits"),
 )
 """The steps in their order. A later one uses the cores that an earlier one leaves idle."""
