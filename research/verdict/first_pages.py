@@ -20,7 +20,7 @@ ENGLISH = {
     "deeppcb": "DeepPCB: circuit boards",
     "deeppcb-imagenet": "DeepPCB, both sides from ImageNet weights",
     "digits": "Digits drawn on photographs",
-    "header": "RetinaNet, AP on test|teacher|tuned student|distilled|difference (95 % interval over seeds and images)",
+    "header": "RetinaNet, AP on test|teacher|tuned student|distilled|epochs|difference (95 % interval: seeds, images)",
     "seeds": "{}, {} seeds",
 }
 CHINESE = {
@@ -28,7 +28,7 @@ CHINESE = {
     "deeppcb": "DeepPCB：电路板",
     "deeppcb-imagenet": "DeepPCB，双方均用 ImageNet 权重",
     "digits": "照片上的数字",
-    "header": "RetinaNet，测试集 AP|教师|调优后的学生|蒸馏后|差值（种子和图像的 95 % 区间）",
+    "header": "RetinaNet，测试集 AP|教师|调优后的学生|蒸馏后|训练轮数|差值（种子和图像的 95 % 区间）",
     "seeds": "{}，{} 个种子",
 }
 PAGES = {"README.md": ENGLISH, "README_zh-CN.md": CHINESE}
@@ -59,7 +59,7 @@ def _row(pair: str, gains: Gains, words: dict[str, str]) -> list[str]:
     alone, default = gains.methods[ALONE], gains.methods[DEFAULT]
     name = words["seeds"].format(words[pair], default.seeds)
     aps = (f"{value:.3f}" for value in (gains.teacher, alone.ap[0], default.ap[0]))
-    return [name, *aps, bold_if_clear(default.over_student)]
+    return [name, *aps, f"{alone.epochs}, {default.epochs}", bold_if_clear(default.over_student)]
 
 
 def bold_if_clear(difference: Numbers) -> str:

@@ -27,6 +27,8 @@ class Gain:
 
     setting: str
     """Name of the setting."""
+    epochs: int
+    """Length of the trainings."""
     seeds: int
     ap: Numbers
     """Mean AP."""
@@ -52,16 +54,18 @@ def measure(results: Results, choice: Choice, samples: Samples, places: Places) 
 
 def _of_pair(results: Results, choice: Choice, pair: str, samples: Samples, places: Places) -> Gains:
     config = Trial(pair, Setting(), 0, choice.students[pair]).config(places)
-    of_methods: dict[str, tuple[Setting, BySeed]] = {}
-    for name, trials in _trials(choice, pair):
-        of_methods[name] = trials[0].setting, {trial.seed: samples.of(trial, config) for trial in trials}
-    alone, default = (of_methods[name][1] for name in (ALONE, DEFAULT))
+    of_methods = dict(_trials(choice, pair))
+    samples_of: dict[str, BySeed] = {
+        name: {trial.seed: samples.of(trial, config) for trial in trials} for name, trials in of_methods.items()
+    }
+    alone, default = samples_of[ALONE], samples_of[DEFAULT]
     (teacher,) = results.test([Trial.of_teacher(pair)])
     gains = {}
-    for name, (setting, aps) in of_methods.items():
+    for name, (first, *_) in of_methods.items():
+        aps = samples_of[name]
         over_student = None if name == ALONE else difference(alone, aps)
         default_over = None if name in (ALONE, DEFAULT) else difference(aps, default)
-        gains[name] = Gain(setting.name, len(aps), mean(aps), over_student, default_over)
+        gains[name] = Gain(first.setting.name, first.student.epochs, len(aps), mean(aps), over_student, default_over)
     return Gains(samples.images, teacher, gains)
 
 

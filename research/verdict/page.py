@@ -41,9 +41,9 @@ def _on_test(gains: dict[str, Gains]) -> Iterator[str]:
     yield "Differences are seed by seed, with 95 % intervals over seeds and test images.\n"
     for pair, of_pair in gains.items():
         yield f"{pair}, {of_pair.images} images, AP of the teacher {of_pair.teacher:.3f}:\n"
-        header = ["method", "setting", "seeds", "AP", "minus the student alone", "default minus the method"]
+        header = ["method", "setting", "epochs", "seeds", "AP", "minus the student alone", "default minus the method"]
         rows = [
-            [name, gain.setting if name != ALONE else "", str(gain.seeds), f"{gain.ap[0]:.3f}"]
+            [name, gain.setting if name != ALONE else "", str(gain.epochs), str(gain.seeds), f"{gain.ap[0]:.3f}"]
             + [_difference(gain.over_student), _difference(gain.default_over)]
             for name, gain in of_pair.methods.items()
         ]

@@ -19,8 +19,9 @@ from research.verdict.gains import ALONE, DEFAULT, Gain, Gains, measure, outcome
 from research.verdict.methods import Setting
 from research.verdict.trials import Trial
 
-STUDENT, BEST, RIVAL = Student(3e-3, 60), Setting("both-heads"), Setting("dist", 0.1)
-CHOICE = Choice(BEST, {"bccd": STUDENT}, {"bccd": STUDENT}, {"bccd": {"DIST": RIVAL}})
+STUDENT, LONGER = Student(3e-3, 60), Student(3e-3, 120)
+BEST, RIVAL = Setting("both-heads"), Setting("dist", 0.1)
+CHOICE = Choice(BEST, {"bccd": STUDENT}, {"bccd": LONGER}, {"bccd": {"DIST": RIVAL}})
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def gains(results, data_root):
 
 
 def test_kept_detections_are_rounded(results):
-    trial = Trial("bccd", BEST, 0, STUDENT)
+    trial = Trial("bccd", BEST, 0, LONGER)
     boxes = json.loads(gzip.decompress(results.detections(trial).read_bytes()))
     assert len(boxes) == 5
     assert boxes[0] == dict(image_id=0, bbox=[8.0, 8, 40, 40], score=0.9123, category_id=1)
@@ -64,6 +65,7 @@ def test_gains_are_those_of_the_detections(gains):
     seeds = {name: gain.seeds for name, gain in of_pair.methods.items()}
     other_teachers = {f"{DEFAULT}, seed {seed} of the teacher": 5 for seed in (1, 2)}
     assert seeds == {ALONE: 10, DEFAULT: 10, "DIST": 5} | other_teachers
+    assert [of_pair.methods[name].epochs for name in (ALONE, DEFAULT, "DIST")] == [60, 120, 120]
     ap = {name: gain.ap[0] for name, gain in of_pair.methods.items()}
     # recall of k of 6 images at full precision: the share of the 101 recall thresholds up to k / 6
     share = {k: (np.linspace(0, 1, 101) <= k / IMAGES).mean() for k in range(2, 6)}
@@ -81,8 +83,8 @@ def test_an_interval_is_that_of_the_report(gains, results, data_root):
     config = Trial("bccd", Setting(), 0, STUDENT).config(Places(Path("work"), data_root, Path("weights.pth")))
     samples = Samples(results, samples=200)
     sides = [
-        np.stack([samples.of(Trial("bccd", setting, seed, STUDENT), config) for seed in range(10)], axis=1)
-        for setting in (Setting(), BEST)
+        np.stack([samples.of(Trial("bccd", setting, seed, student), config) for seed in range(10)], axis=1)
+        for setting, student in ((Setting(), STUDENT), (BEST, LONGER))
     ]
     wanted = estimate(sides, paired=True)
     assert gains["bccd"].methods[DEFAULT].over_student == (wanted.value, wanted.low, wanted.high)
@@ -104,9 +106,11 @@ def made(**leads: tuple[float, float, float]) -> dict[str, Gains]:
             72,
             0.5,
             {
-                ALONE: Gain("plain", 10, (0.4, 0.39, 0.41)),
-                DEFAULT: Gain("both-heads_r1", 10, (0.44, 0.43, 0.45), (gain, gain - 0.01, gain + 0.01)),
-                "L2": Gain("l2_r1", 5, (0.43, 0.42, 0.44), (gain - lead, 0.0, 0.1), (lead, lead - half, lead + half)),
+                ALONE: Gain("plain", 60, 10, (0.4, 0.39, 0.41)),
+                DEFAULT: Gain("both-heads_r1", 120, 10, (0.44, 0.43, 0.45), (gain, gain - 0.01, gain + 0.01)),
+                "L2": Gain(
+                    "l2_r1", 120, 5, (0.43, 0.42, 0.44), (gain - lead, 0.0, 0.1), (lead, lead - half, lead + half)
+                ),
             },
         )
         for pair, (gain, lead, half) in leads.items()
@@ -133,14 +137,17 @@ def test_outcomes_are_those_of_the_protocol():
 def test_the_tables_have_the_gains(tmp_path):
     gains = made(bccd=(0.04, 0.01, 0.02), digits=(0.005, 0.01, 0.02))
     text = page.page(Results(tmp_path), gains)
-    assert "| L2 | l2_r1 | 5 | 0.430 | +0.030 (+0.000 to +0.100) | +0.010 (-0.010 to +0.030) |" in text
+    assert "| L2 | l2_r1 | 120 | 5 | 0.430 | +0.030 (+0.000 to +0.100) | +0.010 (-0.010 to +0.030) |" in text
     for name in first_pages.PAGES:
         (tmp_path / name).write_text("before\n<!-- gains -->\nold\n<!-- end of gains -->\nafter\n")
     first_pages.update(gains, tmp_path)
     lines = (tmp_path / "README.md").read_text().splitlines()
     assert (lines[0], lines[-1]) == ("before", "after") and "old" not in lines
-    assert "| BCCD: blood cells, 10 seeds | 0.500 | 0.400 | 0.440 | **+0.040** (+0.030 to +0.050) |" in lines
-    assert "| Digits drawn on photographs, 10 seeds | 0.500 | 0.400 | 0.440 | +0.005 (-0.005 to +0.015) |" in lines
+    assert "| BCCD: blood cells, 10 seeds | 0.500 | 0.400 | 0.440 | 60, 120 | **+0.040** (+0.030 to +0.050) |" in lines
+    assert (
+        "| Digits drawn on photographs, 10 seeds | 0.500 | 0.400 | 0.440 | 60, 120 | +0.005 (-0.005 to +0.015) |"
+        in lines
+    )
     assert "10 个种子 | 0.500 | 0.400" in (tmp_path / "README_zh-CN.md").read_text()
     first_pages.update(gains, tmp_path)
     assert (tmp_path / "README.md").read_text().splitlines() == lines
