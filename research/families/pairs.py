@@ -42,6 +42,9 @@ METHODS = {
 }
 """By name."""
 
+DEFAULT = ("both-heads",)
+"""Where student and teacher are those of the tuned benchmark, which chose it."""
+
 OTHER_HEADS = (
     "predictions",
     "predictions-0.3",
@@ -84,7 +87,7 @@ BOARDS = dict(
 """Of RetinaNets on DeepPCB; the teacher's config has affine augmentation."""
 
 PAIRS = {
-    "retinanet": Pair("bccd/small", "bccd/small", ("own-head", "both-heads")),
+    "retinanet": Pair("bccd/small", "bccd/small", DEFAULT),
     "fcos-retinanet": Pair("bccd/small", "bccd/two_families", OTHER_HEADS, seeds=10),
     "retinanet-fcos": Pair("bccd/fcos", "bccd/small", OTHER_HEADS, seeds=10),
     "faster-retinanet": Pair("bccd/small", "bccd/two_stage", (*OTHER_HEADS, "teacher-roi-head")),
@@ -108,8 +111,8 @@ PAIRS = {
         seeds=3,
         learning_rates=(1e-3, 2e-3, 4e-3),
     ),
-    "retinanet-large": Pair("bccd/small", "bccd/small", ("own-head", "both-heads"), teacher_scale=2),
-    "deeppcb": Pair("deeppcb", "deeppcb/imagenet", ("own-head", "both-heads"), **BOARDS),
-    "deeppcb-large": Pair("deeppcb", "deeppcb/imagenet", ("own-head", "both-heads"), teacher_scale=2, **BOARDS),
+    "retinanet-large": Pair("bccd/small", "bccd/small", DEFAULT, teacher_scale=2),
+    "deeppcb": Pair("deeppcb", "deeppcb/imagenet", DEFAULT, **BOARDS),
+    "deeppcb-large": Pair("deeppcb", "deeppcb/imagenet", DEFAULT, teacher_scale=2, **BOARDS),
 }
 """By the families of teacher and student. A teacher that is `large` sees twice the size."""
