@@ -62,7 +62,11 @@ PAIRS = {
         longest=120,
         teacher_epochs=120,
         teacher_augmentation="affine",
-        teacher_options={"optim_wrapper.optimizer.lr": 6e-3, "param_scheduler.0.eta_max": 6e-3},
+        teacher_options={
+            "optim_wrapper.optimizer.lr": 6e-3,
+            "optim_wrapper.optimizer.weight_decay": 0.1,
+            "param_scheduler.0.eta_max": 6e-3,
+        },
     ),
     "bccd-families": Pair(
         "bccd/two_families",
