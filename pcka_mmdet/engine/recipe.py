@@ -10,8 +10,8 @@ from torch import nn
 from pcka_mmdet.configuration.detector import build_detector, model_config, model_of, plain_dict
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.files import load_config
-from pcka_mmdet.models.detector_parts import dense_head, num_classes
-from pcka_mmdet.models.heads import difference_of_heads, reader_of, without_advice
+from pcka_mmdet.models.detector_parts import UnreadableHead, dense_head, num_classes
+from pcka_mmdet.models.heads import difference_of_heads, reader_of
 from pcka_mmdet.models.levels import pair_levels, source_levels
 from pcka_mmdet.models.losses.prediction_loss import problem_of_student, problem_of_teacher
 from pcka_mmdet.models.losses.query_loss import problem_of_queries
@@ -203,14 +203,16 @@ def suitable_recipe(
     try:
         pairs = pair_levels(source_levels(student, "head"), source_levels(teacher, "head", scale))
         difference = difference_of_heads(dense_head(student), dense_head(teacher), pairs)
-    except ValueError as error:
-        difference = without_advice(error)
+    except UnreadableHead as error:
+        difference = error.problem
+    except ValueError as error:  # levels do not pair up
+        difference = str(error)
     if difference and not problem:
         return Choice("predictions", f"{learns}, since {difference}")
     try:
         reader = reader_of(dense_head(teacher))
-    except ValueError as error:
-        return Choice("maps", problem or without_advice(error))
+    except UnreadableHead as error:
+        return Choice("maps", problem or error.problem)
     if not difference and reader.gradients_of_one_scale:
         return Choice("both-heads", "both dense heads have the same classes, anchors and box coder")
     difference = problem or f"equal norms at the outputs of a {reader.family} are far from equal at the neck"

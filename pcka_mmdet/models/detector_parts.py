@@ -5,20 +5,34 @@ from torch import nn
 from .queries import has_queries
 
 
+class UnreadableHead(ValueError):
+    """The outputs of a detector's head cannot be compared.
+
+    Args:
+        problem: Why.
+        advice: What to write instead.
+    """
+
+    def __init__(self, problem: str, advice: str = "use a loss on the neck maps, such as pcka_mmdet.PCKALoss"):
+        super().__init__(f"{problem}: {advice}")
+        self.problem = problem
+
+
 def dense_head(detector: nn.Module) -> nn.Module:
     """The dense head of a one-stage detector, or the RPN of a two-stage one.
 
     Raises:
-        ValueError: The detector has neither, or its head works on queries (DETR).
+        UnreadableHead: The detector has neither, or its head works on queries (DETR).
     """
     head = getattr(detector, "rpn_head", None) or getattr(detector, "bbox_head", None)
     name = type(detector).__name__
     if head is None:
-        raise ValueError(f"{name} has no dense head and no RPN: use a loss on its neck maps (source='neck')")
+        raise UnreadableHead(f"{name} has no dense head and no RPN")
     if has_queries(detector):
-        raise ValueError(
-            f"the head of {name} works on queries, which have no levels to pair: use a loss on the neck maps, such as "
-            "pcka_mmdet.PCKALoss, or pcka_mmdet.PredictionLoss with source='decoder'"
+        raise UnreadableHead(
+            f"the head of {name} works on queries, which have no levels to pair",
+            "use a loss on the neck maps, such as pcka_mmdet.PCKALoss, or pcka_mmdet.PredictionLoss with "
+            "source='decoder'",
         )
     return head
 

@@ -2,18 +2,15 @@
 
 from . import families  # registers its readers
 from .reader import (
-    ON_MAPS,
     HeadOutputs,
     HeadReader,
     class_entropy,
     difference_of_heads,
     reader_of,
     reads,
-    without_advice,
 )
 
 __all__ = [
-    "ON_MAPS",
     "HeadOutputs",
     "HeadReader",
     "class_entropy",
@@ -21,5 +18,4 @@ __all__ = [
     "families",
     "reader_of",
     "reads",
-    "without_advice",
 ]

@@ -12,17 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..detector_parts import UnreadableHead
 from ..levels import Level, LevelPair
 from . import boxes
 from .slots import Slots, first_priors, flat, priors_of_level
-
-ON_MAPS = "use a loss on the neck maps, for example pcka_mmdet.PCKALoss"
-
-
-def without_advice(error: ValueError) -> str:
-    """The message of an error without the loss that it advises."""
-    return str(error).partition(": use a loss")[0]
-
 
 READERS: dict[str, type["HeadReader"] | None] = {}
 """Readers by class name of the head; `None` for heads that are refused."""
@@ -160,21 +153,21 @@ def reader_of(head: nn.Module) -> HeadReader:
     """The reader of a head's family.
 
     Raises:
-        ValueError: The family is unknown, class scores have no sigmoid, or boxes are coded as by MMDetection 1.
+        UnreadableHead: The family is unknown, class scores have no sigmoid, or boxes are coded as by MMDetection 1.
     """
     name = type(head).__name__
     family = next((base.__name__ for base in type(head).__mro__ if base.__name__ in READERS), None)
     reader = READERS.get(family)
     if reader is None:
         known = sorted(name for name, reader in READERS.items() if reader)
-        raise ValueError(
-            f"the outputs of {name} are not known, only those of {known} and of heads derived from them: {ON_MAPS}"
+        raise UnreadableHead(
+            f"the outputs of {name} are not known, only those of {known} and of heads derived from them"
         )
     if not getattr(head, "use_sigmoid_cls", True):
-        raise ValueError(f"class scores must be by a sigmoid, and this {name} has a softmax: {ON_MAPS}")
+        raise UnreadableHead(f"class scores must be by a sigmoid, and this {name} has a softmax")
     coder = type(getattr(head, "bbox_coder", None)).__name__
     if coder == "LegacyDeltaXYWHBBoxCoder":  # its boxes depend on the anchor's size in pixels
-        raise ValueError(f"the boxes of this {name} are coded as by MMDetection 1 ({coder}): {ON_MAPS}")
+        raise UnreadableHead(f"the boxes of this {name} are coded as by MMDetection 1 ({coder})")
     return reader(head, family)
 
 

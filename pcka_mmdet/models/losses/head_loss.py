@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..detector_parts import dense_head
-from ..heads import ON_MAPS, HeadOutputs, HeadReader, class_entropy, difference_of_heads, reader_of
+from ..detector_parts import UnreadableHead, dense_head
+from ..heads import HeadOutputs, HeadReader, class_entropy, difference_of_heads, reader_of
 from ..levels import Level, LevelPair
 from ..teacher.teacher import Teacher
 from .level_loss import Batch, LevelLoss
@@ -170,9 +170,9 @@ def compare_levels(
     for *sides, pair in zip(student, teacher, pairs, strict=True):
         sizes = [tuple(outputs[0].shape[2:]) for outputs in sides]
         if any(abs(first - second) > 1 for first, second in zip(*sizes, strict=True)):
-            raise ValueError(
+            raise UnreadableHead(
                 f"at stride {pair.stride} the student's head gives outputs at {sizes[0]} positions, the teacher's at "
-                f"{sizes[1]}. Outputs of heads are not resized: {ON_MAPS}"
+                f"{sizes[1]}. Outputs of heads are not resized"
             )
         height, width = map(min, *sizes)
         outputs = (

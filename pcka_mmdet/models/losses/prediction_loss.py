@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from pcka_mmdet.registry import MODELS
 
-from ..detector_parts import dense_head, num_classes, stages
-from ..heads import ON_MAPS, boxes, class_entropy, reader_of, without_advice
+from ..detector_parts import UnreadableHead, dense_head, num_classes, stages
+from ..heads import boxes, class_entropy, reader_of
 from ..heads.slots import UNSURE, by_assigner
 from ..outputs import constant
 from ..queries import QueryOutputs, has_queries, in_pixels, problem_of_decoder
@@ -69,7 +69,7 @@ class PredictionLoss(JointHeadLoss):
         """Raise ValueError for heads of unknown families, and for classes that a head does not have."""
         problem = problem_of_roi_head(student, "student") if self._reads_proposals else problem_of_student(student)
         if problem := problem or problem_of_teacher(teacher.detector):
-            raise ValueError(f"PredictionLoss: {problem}: {ON_MAPS}")
+            raise UnreadableHead(f"PredictionLoss: {problem}")
         counts = num_classes(student), num_classes(teacher.detector)
         if self.classes is None and counts[0] != counts[1]:
             raise ValueError(
@@ -186,8 +186,8 @@ def problem_of_student(student: nn.Module) -> str | None:
         return problem_of_decoder(student, "student", learns=True)
     try:
         reader = reader_of(dense_head(student))
-    except ValueError as error:
-        return without_advice(error)
+    except UnreadableHead as error:
+        return error.problem
     return None if reader.assigns else f"what a {type(reader.head).__name__} is to predict is not known"
 
 

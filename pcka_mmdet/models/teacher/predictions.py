@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..detector_parts import dense_head
-from ..heads import boxes, reader_of, without_advice
+from ..detector_parts import UnreadableHead, dense_head
+from ..heads import boxes, reader_of
 from ..levels import Level
 from ..outputs import constant
 from ..queries import QueryOutputs, has_queries, in_pixels, problem_of_decoder
@@ -103,8 +103,8 @@ def problem_of_scores(teacher: nn.Module) -> str | None:
         return problem_of_decoder(teacher, "teacher")
     try:
         reader_of(dense_head(teacher))
-    except ValueError as error:
-        return without_advice(error)
+    except UnreadableHead as error:
+        return error.problem
     return None
 
 
