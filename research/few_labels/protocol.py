@@ -47,10 +47,10 @@ def tuned_teacher(results: Results, pair: str) -> Student:
 
     A tenth of the labels, and all, take over what a quarter chooses.
     """
-    of_set = SETS[pair]
-    if of_set.quarter != pair:
-        chosen = tuned_teacher(results, of_set.quarter)
-        return replace(chosen, epochs=chosen.epochs * of_set.passes // SETS[of_set.quarter].passes)
+    of_set, quarter = SETS[pair], SETS[SETS[pair].quarter]
+    if of_set is not quarter:
+        chosen = tuned_teacher(results, quarter.name)
+        return replace(chosen, epochs=chosen.epochs * of_set.teacher_epochs // quarter.teacher_epochs)
     whole = of_set.whole
     tried = settings(whole.teacher, of_set.passes, (1, 2), whole.teacher_augmentations)
     return results.best([Trial(pair, "teacher", 0, one) for one in tried]).setting

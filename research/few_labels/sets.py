@@ -1,6 +1,6 @@
 """Data sets of which a tenth or a quarter of the training images are labelled."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pcka_mmdet.demo.digit_scenes import SIZES, build_digit_scenes
@@ -30,9 +30,16 @@ WHOLE = {
     "bccd": Whole("bccd/small", "bccd", Student(0.048, 60, 0.1), Student(1e-3, 80)),
     # the config of the teacher has affine augmentation
     "deeppcb": Whole("deeppcb", "deeppcb", Student(0.012, 36, 0.1), Student(3e-3, 20), "deeppcb/imagenet", ("base",)),
-    "digits": Whole("demo", "digit_scenes", Student(3e-3, 60), Student(3e-3, 60)),
+    "digits": Whole("demo", "digit_scenes", Student(0.012, 120, 0.1), Student(6e-3, 120, 0.1)),
 }
 """Students are those of the tuned benchmark; a test compares them once they are tuned there."""
+
+SHORTER_DIGITS = replace(
+    WHOLE["digits"],
+    student=replace(WHOLE["digits"].student, epochs=60),
+    teacher=replace(WHOLE["digits"].teacher, epochs=60),
+)
+"""Of few labels: they have the most images, and would take half of the benchmark's time."""
 
 TWO_STAGES = Whole("bccd/two_stage", "bccd", Student(0.024, 60, 0.1), Student(1e-3, 80))
 """Its student is that of `retinanet-faster` in the benchmark of families."""
@@ -72,6 +79,11 @@ class FewLabels:
         return 100 // self.percent
 
     @property
+    def teacher_epochs(self) -> int:
+        """Longest training of the teacher."""
+        return self.whole.teacher.epochs * self.passes
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Scenes of the digits by split."""
         return MORE_SCENES if self.percent == 100 else SIZES
@@ -105,8 +117,10 @@ SETS = {
     for of_set in (
         FewLabels("bccd-25", 25, WHOLE["bccd"], ALL, seeds=5),
         FewLabels("deeppcb-25", 25, WHOLE["deeppcb"], ALL, seeds=5),
-        FewLabels("digits-25", 25, WHOLE["digits"], ALL),
-        *(FewLabels(f"{name}-10", 10, whole) for name, whole in WHOLE.items()),
+        FewLabels("digits-25", 25, SHORTER_DIGITS),
+        FewLabels("bccd-10", 10, WHOLE["bccd"]),
+        FewLabels("deeppcb-10", 10, WHOLE["deeppcb"]),
+        FewLabels("digits-10", 10, SHORTER_DIGITS),
         FewLabels("digits-100", 100, WHOLE["digits"]),
         FewLabels("bccd-two-stages-25", 25, TWO_STAGES, ("alone", "distilled-boxes", "soft-teacher")),
     )

@@ -155,7 +155,7 @@ def test_test_is_read_of_the_frozen_choice_alone(tmp_path, monkeypatch):
     tested = []
     monkeypatch.setattr(Invented, "test", lambda self, trials: tested.extend(trials))
     frozen.test(results)
-    assert len(tested) == sum(1 + len(one.methods) * one.seeds for one in SETS.values()) == 118
+    assert len(tested) == sum(1 + len(one.methods) * one.seeds for one in SETS.values()) == 112
     assert all(trial.tested for trial in tested)
     with pytest.raises(ValueError, match="is not what the results on val choose"):
         frozen.test(Invented(lambda trial: -trial.setting.epochs))
