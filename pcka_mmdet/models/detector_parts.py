@@ -10,11 +10,11 @@ class UnreadableHead(ValueError):
 
     Args:
         problem: Why.
-        advice: What to write instead.
+        other_advice: Is put after the advice to use a loss on the neck maps.
     """
 
-    def __init__(self, problem: str, advice: str = "use a loss on the neck maps, such as pcka_mmdet.PCKALoss"):
-        super().__init__(f"{problem}: {advice}")
+    def __init__(self, problem: str, other_advice: str = ""):
+        super().__init__(f"{problem}: use a loss on the neck maps, such as pcka_mmdet.PCKALoss{other_advice}")
         self.problem = problem
 
 
@@ -31,8 +31,7 @@ def dense_head(detector: nn.Module) -> nn.Module:
     if has_queries(detector):
         raise UnreadableHead(
             f"the head of {name} works on queries, which have no levels to pair",
-            "use a loss on the neck maps, such as pcka_mmdet.PCKALoss, or pcka_mmdet.PredictionLoss with "
-            "source='decoder'",
+            ", or pcka_mmdet.PredictionLoss with source='decoder'",
         )
     return head
 

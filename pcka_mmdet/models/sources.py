@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
-from .detector_parts import dense_head, stages
+from .detector_parts import UnreadableHead, dense_head, stages
 from .queries import DecoderInputs, Queries, by_layer, maps_of_memory
 
 Record = dict[str, Sequence[Any]]
@@ -63,13 +63,13 @@ def by_level(outputs: Any, num_levels: int, head: str) -> list[tuple[Tensor, ...
     """The outputs of a dense head's forward by level; the head returns them by kind (all class scores, all boxes).
 
     Raises:
-        ValueError: The outputs are no tuple of kinds with one map per level.
+        UnreadableHead: The outputs are no tuple of kinds with one map per level.
     """
     kinds = [kind for kind in outputs if isinstance(kind, (list, tuple))] if isinstance(outputs, tuple) else []
     if not kinds or any(len(kind) != num_levels for kind in kinds):
-        raise ValueError(
+        raise UnreadableHead(
             f"{head} does not give one map a level for each kind of its outputs, so its outputs cannot be paired by "
-            "stride: use a loss on the neck maps (source='neck')"
+            "stride"
         )
     return list(zip(*kinds, strict=True))
 

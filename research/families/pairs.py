@@ -43,7 +43,7 @@ METHODS = {
 """By name."""
 
 DEFAULT = ("both-heads",)
-"""Where student and teacher are those of the tuned benchmark, which chose it."""
+"""The method that the tuned benchmark chose, on the pairs of its detectors."""
 
 OTHER_HEADS = (
     "predictions",

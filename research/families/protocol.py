@@ -39,12 +39,15 @@ def _best_student(results: Results, pair: str, tried: list[Student]) -> Student:
 
 
 def best_methods(results: Results, pair: str) -> list[str]:
-    """Step 2: the methods of a pair on val, the best first: all with one seed, the better half again with another."""
+    """Step 2: the methods of a pair on val, the best first: all with one seed, the better half again with another,
+    unless it is a single one."""
     student = tuned_student(results, pair)
     results.val([Trial(pair, "teacher", 0)])
     methods = list(PAIRS[pair].methods)
     first = _scores(results, pair, methods, student, CHOOSING_SEEDS[0])
     finalists = sorted(methods, key=first.get, reverse=True)[: (len(methods) + 1) // 2]
+    if len(finalists) == 1:
+        return finalists
     second = _scores(results, pair, finalists, student, CHOOSING_SEEDS[1])
     return sorted(finalists, key=lambda one: mean([first[one], second[one]]), reverse=True)
 
