@@ -116,13 +116,22 @@ def neck_levels(detector: nn.Module, scale: int = 1) -> list[Level]:
 
 
 def read_strides(option: str, given: Any) -> str | list:
-    """An option that names levels: `'auto'`, or their strides, each once."""
-    if given == "auto":
+    """An option that names levels: `'auto'`, `'finest'`, or their strides, each once."""
+    if given in ("auto", "finest"):
         return given
     strides = [given] if isinstance(given, int) else given
     if not isinstance(strides, (list, tuple)) or not strides or len(set(strides)) < len(strides):
-        raise ValueError(f"{option} is 'auto', or a list of different strides such as [8, 16]; got {given!r}")
+        raise ValueError(
+            f"{option} is 'auto', 'finest' (two levels), or a list of different strides such as [8, 16]; got {given!r}"
+        )
     return list(strides)
+
+
+def choose_strides(strides: str | Sequence[int], there_are: Sequence) -> Sequence:
+    """The strides that an option names, of those there are from fine to coarse."""
+    if strides == "auto":
+        return there_are
+    return there_are[:2] if strides == "finest" else strides
 
 
 def pair_levels(
@@ -133,7 +142,8 @@ def pair_levels(
 ) -> list[LevelPair]:
     """Pairs of equal stride, from fine to coarse; for sources without strides, pairs of equal index.
 
-    `strides='auto'` takes all that both sides have. The `sources` of both sides are for the messages.
+    `strides='auto'` takes all that both sides have, `'finest'` the finest two of these. The `sources` of both sides are
+    for the messages.
 
     Raises:
         ValueError: A side lacks a wanted stride, or the sides have none in common.
@@ -147,7 +157,7 @@ def pair_levels(
         f"the student's {sources[0]} has strides {sorted(students)}, the teacher's {teacher_source}{sorted(teachers)}, "
         f"in common {common}"
     )
-    wanted = common if strides == "auto" else strides
+    wanted = choose_strides(strides, common)
     lacking = [stride for stride in wanted if stride not in common]
     if lacking:
         raise ValueError(f"no pair of levels at stride {lacking}: {there_is}. Leave these out of `strides`")

@@ -70,8 +70,10 @@ RECIPES: dict[str, dict[str, Any]] = {
     "queries": _on_outputs(1.0, queries=dict(type="pcka_mmdet.QueryLoss")),
     # heads of the same classes that differ: the teacher's head reads the student's maps
     "teacher-head": _heads(head=dict(type="pcka_mmdet.HeadLoss")),
-    # no common classes, or a head whose outputs are not known: centred CKA of about 64 patches on each level
-    "maps": _recipe(0.2, pcka=dict(type="pcka_mmdet.PCKALoss", patch_size="auto", centering="center")),
+    # no common classes, or a head whose outputs are not known: centred CKA of about 64 patches on the finest two levels
+    "maps": _recipe(
+        0.03, pcka=dict(type="pcka_mmdet.PCKALoss", patch_size="auto", centering="center", strides="finest")
+    ),
     "pcka": _recipe(pcka=_PCKA),
     "pcka-mimic": _recipe(pcka=_PCKA, mimic=_MIMIC),
     "pcka-positions": _recipe(pcka=_POSITIONS),

@@ -76,7 +76,7 @@ def test_a_setting_beside_a_name(given, part, expected):
         (
             "maps",
             dict(pcka=dict(patch_size={8: 4})),
-            dict(pcka=dict(type="pcka_mmdet.PCKALoss", patch_size={8: 4}, centering="center")),
+            dict(pcka=dict(type="pcka_mmdet.PCKALoss", patch_size={8: 4}, centering="center", strides="finest")),
         ),
     ],
 )

@@ -54,11 +54,12 @@ class FPNDistiller(BaseDistiller):
             with the student's and the teacher's output. Any argument may be given by stride (`{8: 16, 16: 8}`).
             Besides the loss's arguments an entry may hold:
 
-            - `strides`: the levels that it is applied to.
+            - `strides`: the levels that it is applied to, of those distilled.
             - `level_weight`: `{stride: factor}`, 1 where a stride is not named.
             - `source`: the source to read instead of the loss's default.
             - `teacher`: index of one teacher. Without it each teacher gets a copy of the loss: `NAME`, `NAME_2`, ...
-        strides: The levels to distil, `'auto'` for all that both sides have; a single one needs no list.
+        strides: The levels to distil, `'auto'` for all that both sides have, `'finest'` for the finest two of these; a
+            single one needs no list.
         init_cfg: See `mmengine.model.BaseModule`.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pcka_mmdet.registry import MODELS
 
-from ..levels import Level, LevelPair, pair_levels, read_strides
+from ..levels import Level, LevelPair, choose_strides, pair_levels, read_strides
 from ..losses.level_loss import ForeignLoss, LevelLoss
 from ..sources import Record
 
@@ -192,7 +192,7 @@ def build_terms(
         levels = levels[0], levels[0]
     pairs = {pair.stride or pair.name: pair for pair in pair_levels(*levels, strides, sources[:2])}
     chosen = read_strides(f"losses.{name}.strides", config.get("strides", "auto"))
-    chosen = list(pairs) if chosen == "auto" else chosen
+    chosen = choose_strides(chosen, list(pairs))
     for option, asked in (("strides", chosen), ("level_weight", level_weight)):
         unknown = [stride for stride in asked if stride not in pairs]
         if unknown:

@@ -255,11 +255,21 @@ def test_a_loss_that_is_left_out():
         FPNDistiller(dict(mimic=None))
 
 
+@pytest.mark.parametrize(
+    "strides, of_loss, expected",
+    [("auto", "finest", [8, 16]), ("finest", "auto", [8, 16]), ((16, 32), "finest", [16, 32]), ((16,), "finest", [16])],
+)
+def test_the_finest_two_levels(strides, of_loss, expected):
+    found = distiller(dict(pcka=dict(PCKA, patch_size=1, strides=of_loss)), strides=strides)
+    assert list(found.losses) == [f"pcka_s{stride}" for stride in expected]
+
+
 @pytest.mark.parametrize("strides", [[], "s8", 8.0, [8, 8]])
 def test_strides_of_another_kind(strides):
-    with pytest.raises(ValueError, match=r"^strides is 'auto', or a list of different strides such as \[8, 16\]; got "):
+    known = r"'auto', 'finest' \(two levels\), or a list of different strides such as \[8, 16\]; got "
+    with pytest.raises(ValueError, match=rf"^strides is {known}"):
         FPNDistiller(dict(pcka=PCKA), strides)
-    with pytest.raises(ValueError, match=r"^losses.pcka.strides is 'auto', or a list of different strides such as"):
+    with pytest.raises(ValueError, match=rf"^losses.pcka.strides is {known}"):
         distiller(dict(pcka=dict(PCKA, strides=strides)))
 
 
