@@ -25,6 +25,7 @@ from pcka_mmdet.configuration.files import carried, load_config
 from pcka_mmdet.configuration.installed import cores
 from pcka_mmdet.configuration.nested import leaves, without
 from pcka_mmdet.demo.config import demo_config, ensure_data
+from pcka_mmdet.demo.environment import with_threads
 from pcka_mmdet.demo.summary import print_table, result, write_report
 from pcka_mmdet.engine.work_dir import exclusive
 from pcka_mmdet.report.run import tested
@@ -144,10 +145,7 @@ def make_console() -> Console:
 
 
 def run(args: argparse.Namespace) -> None:
-    # If OpenMP threads spin for long, a training is ten times slower as soon as another process needs a core. If they
-    # do not spin at all, it is twice as slow where nothing else runs.
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-    os.environ["OMP_NUM_THREADS"] = str(args.threads)
+    os.environ.update(with_threads(os.environ, args.threads))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends the training too
     console = make_console()
     try:

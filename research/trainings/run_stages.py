@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from pcka_mmdet.demo.environment import with_threads
 from pcka_mmdet.engine.work_dir import exclusive
 
 from .display import Display
@@ -38,9 +39,6 @@ class Child:
     """
 
     def __init__(self, arguments: Sequence[str], log: Path, threads: int, inherit: Sequence[int] = ()):
-        # If OpenMP threads spin for long, a training is ten times slower as soon as another process needs a core. If
-        # they do not spin at all, it is twice as slow on its own.
-        environment = {"GOMP_SPINCOUNT": "20000", **os.environ, "OMP_NUM_THREADS": str(threads)}
         self.log = log
         with log.open("a") as output:
             self._process = subprocess.Popen(
@@ -48,7 +46,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=with_threads(os.environ, threads),
                 start_new_session=True,
                 pass_fds=inherit,
             )

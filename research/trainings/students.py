@@ -36,6 +36,12 @@ def augment(config: Config, augmentation: str) -> None:
         pipeline.insert(len(pipeline) - 1, copy.deepcopy(AFFINE))
 
 
+def import_too(config: Config, module: str) -> None:
+    """Let a training import a module, whose hooks are registered then."""
+    imports = (config.get("custom_imports") or {}).get("imports", [])
+    config.custom_imports = dict(imports=[*imports, module])
+
+
 @dataclass(frozen=True)
 class Student:
     """How a student trains, distilled or alone."""
@@ -84,6 +90,9 @@ def side_config(
     config.train_cfg.val_interval = config.default_hooks.checkpoint.interval = max(1, epochs // VALIDATIONS)
     similarity = dict(type="pcka_mmdet.SimilarityHook", val_batches=0)
     config.custom_hooks = [*(config.get("custom_hooks") or []), similarity]
+    if role == "student":
+        import_too(config, "research.trainings.channels_last")
+        config.custom_hooks.append(dict(type="ChannelsLastHook"))
     if config.model.backbone.get("init_cfg"):
         config.model.backbone.init_cfg.checkpoint = str(weights)
     return config

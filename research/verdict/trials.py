@@ -12,7 +12,7 @@ from pcka_mmdet.engine.recipe import make_distillation
 from research import pair_folder
 from research.trainings.results import Places
 from research.trainings.stages import Training
-from research.trainings.students import TEACHER_PRECISION, Student, augment, side_config
+from research.trainings.students import TEACHER_PRECISION, Student, augment, import_too, side_config
 
 from .methods import Setting
 from .pairs import PAIRS, Pair
@@ -92,7 +92,6 @@ class Trial:
             stop = round(self.setting.stop * training_iterations(config))
             hooks.append(dict(type="pcka_mmdet.LossScheduleHook", stop=stop))
         if pair.same_pixels and self.student.augmentation == "base":
-            imports = (config.get("custom_imports") or {}).get("imports", [])
-            config.custom_imports = dict(imports=[*imports, "research.verdict.teacher_maps"])
+            import_too(config, "research.verdict.teacher_maps")
             hooks.append(dict(type="KeptTeacherMapsHook", folder=str(places.work_dir / self.pair / "maps")))
         return config

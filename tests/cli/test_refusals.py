@@ -69,7 +69,7 @@ def test_an_interrupted_command_says_how_to_go_on(run, monkeypatch, tmp_path, mo
 
     monkeypatch.setattr(module, name, interrupt)
     monkeypatch.setattr(demo.signal, "signal", lambda *_: None)
-    for variable in ("OMP_NUM_THREADS", "GOMP_SPINCOUNT"):  # the demo sets them
+    for variable in ("OMP_NUM_THREADS", "GOMP_SPINCOUNT", "GLIBC_TUNABLES"):  # the demo sets them
         monkeypatch.setenv(variable, "1")
     words = [*words, str(tmp_path)] if words[-1] == "--work-dir" else words
     assert run(*words) == (130, f"interrupted: {said}\n")

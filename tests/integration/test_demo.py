@@ -54,7 +54,7 @@ class Demo:
         options = ["--cfg-options", "train_cfg.max_epochs=3"]
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(ROOT)
-            for name in ("OMP_NUM_THREADS", "GOMP_SPINCOUNT"):  # the command sets them
+            for name in ("OMP_NUM_THREADS", "GOMP_SPINCOUNT", "GLIBC_TUNABLES"):  # the command sets them
                 patch.setenv(name, "1")
             patch.setattr(signal, "signal", lambda *_: None)
             patch.setattr("pcka_mmdet.cli.demo.subprocess.Popen", self.child)

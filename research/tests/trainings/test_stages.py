@@ -133,12 +133,13 @@ def test_an_interruption_ends_the_children_and_says_how_to_go_on(tmp_path):
 
 def test_children_get_their_threads_and_do_not_spin(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.perturb=0")
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    code = "import os; print(os.environ['OMP_NUM_THREADS'], os.environ['GOMP_SPINCOUNT'])"
+    code = "import os; print(*(os.environ[name] for name in ('OMP_NUM_THREADS', 'GOMP_SPINCOUNT', 'GLIBC_TUNABLES')))"
     child = Child(["-c", code], tmp_path / "log.txt", threads=2)
     while child.poll() is None:
         time.sleep(0.01)
-    assert (tmp_path / "log.txt").read_text() == "2 20000\n"
+    assert (tmp_path / "log.txt").read_text() == "2 20000 glibc.malloc.perturb=0\n"
 
 
 def test_progress_on_a_terminal_and_without(tmp_path):

@@ -56,4 +56,4 @@ def test_maps_of_other_parts_are_refused(neck_forward, tmp_path):
 def test_maps_are_kept_where_the_pixels_come_again(pair, student, kept):
     config = Trial(pair, Setting("l2"), 0, student).config(PLACES, TEACHER)
     hooks = [dict(type="KeptTeacherMapsHook", folder=str(Path("work") / pair / "maps"))] if kept else []
-    assert config.custom_hooks[1:] == hooks
+    assert config.custom_hooks[2:] == hooks

@@ -1,12 +1,14 @@
 """Configs of the benchmark's trainings, and the queue that runs them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.registry import init_default_scope
 
 from pcka_mmdet.configuration.detector import build_detector
+from research.trainings.channels_last import ChannelsLastHook
 from research.trainings.results import Places
 from research.trainings.students import AFFINE, Student
 from research.verdict.methods import Setting, grid
@@ -38,6 +40,19 @@ def test_the_distilled_student_trains_as_the_student_alone():
     assert distilled.model.teacher_precision == "bf16"
     for key in ("optim_wrapper", "param_scheduler", "train_cfg", "train_dataloader", "randomness"):
         assert distilled[key] == alone[key], key
+
+
+def test_students_have_the_layout_of_fast_convolutions():
+    """Teachers have not: theirs were trained before."""
+    hook = dict(type="ChannelsLastHook")
+    assert hook in config(Setting()).custom_hooks and hook in config(Setting("both-heads")).custom_hooks
+    assert hook not in Trial.of_teacher("digits").config(PLACES).custom_hooks
+    student = config(Setting())
+    assert student.custom_imports.imports[-1] == "research.trainings.channels_last"
+    model = build_detector(student.model)
+    ChannelsLastHook().before_train(SimpleNamespace(model=model))
+    images = torch.rand(2, 3, 128, 128)
+    assert all(level.is_contiguous(memory_format=torch.channels_last) for level in model.extract_feat(images))
 
 
 def test_a_loss_beside_the_method_has_a_ratio_of_its_own():
