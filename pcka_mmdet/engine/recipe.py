@@ -98,6 +98,7 @@ def distillation_config(
         common = common_classes(student_model, teacher_model, (label_order(config), _label_order(teacher_config)))
         if recipe is not None:
             _check_classes(recipe, student_model, common)
+            reason += f"; {common.words}" if recipe == "predictions" and common.pairs else ""
     lacks_neck = recipe is None and not (_has_neck(student_model) and _has_neck(teacher_model))
     scale = config.model.get("teacher_scale", 1)
     if recipe is None:
@@ -122,10 +123,11 @@ def _check_classes(recipe: str, student: nn.Module, common: CommonClasses) -> No
     """Refuse a named recipe that compares class scores of other classes."""
     if recipe == "predictions" and common.pairs == []:
         raise ValueError(f"--recipe predictions compares common classes, and there are none: {common.words}")
-    if recipe != "predictions" and common.pairs and getattr(student, "roi_head", None) is None:
+    if recipe != "predictions" and common.pairs is not None and getattr(student, "roi_head", None) is None:
+        fitting = "predictions, which compares common classes" if common.pairs else "maps, which reads no classes"
         raise ValueError(
             f"--recipe {recipe} compares the first class of both sides, the second and so on, but {common.words}: "
-            "write --recipe predictions, which compares common classes, or leave it out"
+            f"write --recipe {fitting}, or leave it out"
         )
 
 
@@ -153,7 +155,7 @@ def common_classes(student: nn.Module, teacher: nn.Module, names: tuple[Classes,
     pairs = [(index, of_teacher[name]) for index, name in enumerate(known[0]) if name in of_teacher]
     shown = f"the student's classes are {_listed(known[0])}, the teacher's {_listed(known[1])}"
     if pairs:
-        shown += f"; the common ones are {_listed([known[0][index] for index, _ in pairs])}"
+        shown += f"; the common ones are {', '.join(known[0][index] for index, _ in pairs)}"
     return CommonClasses(pairs, shown)
 
 

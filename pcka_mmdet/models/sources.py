@@ -27,6 +27,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 
 from .detector_parts import UnreadableHead, dense_head, stages
 from .queries import DecoderInputs, Queries, by_layer, maps_of_memory
+from .training_state import forked_rng
 
 Record = dict[str, Sequence[Any]]
 
@@ -180,7 +181,8 @@ class SourceRecorder:
             return None
         own = list(outputs)
         for source, groups_of_queries in self._shared.items():
-            decoded = [self._decoder.decode(queries) for queries in groups_of_queries]
+            with forked_rng():  # dropout of the student's own training stays as it is
+                decoded = [self._decoder.decode(queries) for queries in groups_of_queries]
             shared = [torch.cat(kind, 2) for kind in zip(*decoded, strict=True)]
             if source in self._forks:  # the copies for the task have the gradient of its own queries alone
                 number = own[0].shape[2]

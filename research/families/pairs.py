@@ -8,6 +8,7 @@ OWN_HEAD = dict(type="pcka_mmdet.OwnHeadLoss")
 TEACHER_HEAD = dict(type="pcka_mmdet.HeadLoss")
 ROI_HEAD = dict(type="pcka_mmdet.RoIHeadLoss")
 FINEST = dict(type="pcka_mmdet.MimicLoss", strides=(8,))
+PCKA = dict(type="pcka_mmdet.PCKALoss", patch_size="auto", centering="center", strides="finest")
 QUERIES = dict(type="pcka_mmdet.QueryLoss")
 MEMORY = dict(type="pcka_mmdet.MimicLoss", source="memory", by_scores=True)
 
@@ -31,6 +32,7 @@ METHODS = {
     "teacher-head": Method(dict(head=TEACHER_HEAD)),
     "teacher-roi-head": Method(dict(head=TEACHER_HEAD, roi=ROI_HEAD)),
     "finest": Method(dict(maps=FINEST), 0.3),
+    "maps": Method(dict(maps=PCKA), 0.03),
     "own-head": Method(dict(own=OWN_HEAD)),
     "own-head-by-output": Method(dict(own=OWN_HEAD), by_output=True),
     "both-heads": Method(dict(own=OWN_HEAD, head=TEACHER_HEAD)),
@@ -52,6 +54,7 @@ OTHER_HEADS = (
     "predictions-teacher-head",
     "teacher-head",
     "finest",
+    "maps",
 )
 SAME_HEADS = (
     *("own-head", "own-head-by-output", "both-heads", "both-heads-by-output"),

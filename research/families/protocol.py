@@ -1,5 +1,6 @@
 """Which trainings the benchmark of families needs, as its steps of choice; see PROTOCOL.md."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -20,8 +21,10 @@ AHEAD = 0.03
 
 
 def tuned_student(results: Results, pair: str) -> Student:
-    """Step 1: learning rate, then weight decay of the student alone that are best on val. The learning rates double, or
-    halve, while the best is at an end."""
+    """Step 1: learning rate, weight decay and length of the student alone that are best on val, one after the other.
+
+    The learning rates double, or halve, while the best is at an end.
+    """
     rates = sorted(PAIRS[pair].learning_rates)
     while True:
         best = _best_student(results, pair, [Student(rate, PAIRS[pair].epochs) for rate in rates])
@@ -31,7 +34,8 @@ def tuned_student(results: Results, pair: str) -> Student:
             rates.insert(0, rates[0] / 2)
         else:
             break
-    return _best_student(results, pair, [best, Student(best.learning_rate, best.epochs, 0.1)])
+    best = _best_student(results, pair, [best, replace(best, decay=0.1)])
+    return _best_student(results, pair, [best, replace(best, epochs=2 * best.epochs)])
 
 
 def _best_student(results: Results, pair: str, tried: list[Student]) -> Student:

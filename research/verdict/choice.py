@@ -116,7 +116,7 @@ def choose(results: Results) -> Choice:
     """The choice by the results on val. Raises `Missing` while trainings are left."""
     best = default(results)
     students = of_each_pair(lambda pair: with_length(results, pair, Setting()), RESULT_PAIRS)
-    distilled = students | of_each_pair(lambda pair: with_length(results, pair, best))
+    distilled = students | lengths_of_default(results)
     of_pairs = {pair: best_of_each_method(results, pair) for pair in CHOOSING_PAIRS}
     everywhere = best_over_pairs(results)
     ranks = {name: mean(scores[name][1] for scores in of_pairs.values()) for name in METHODS}
@@ -128,6 +128,12 @@ def choose(results: Results) -> Choice:
     rivals |= {pair: {name: everywhere[name] for name in names} for pair in HELD_OUT}
     rivals["digits"][SIMPLE] = everywhere[SIMPLE]
     return Choice(best, students, distilled, rivals)
+
+
+def lengths_of_default(results: Results) -> dict[str, Student]:
+    """Step 5 of the default, on the pairs that choose."""
+    best = default(results)
+    return of_each_pair(lambda pair: with_length(results, pair, best))
 
 
 def with_length(results: Results, pair: str, setting: Setting) -> Student:
@@ -161,4 +167,4 @@ def train_and_test(results: Results, file: Path = FILE) -> None:
     results.test(choice.trials(tested=True))
 
 
-STEPS = (*STEPS_OF_CHOICE, choose, train_and_test)
+STEPS = (*STEPS_OF_CHOICE, choose, lengths_of_default, train_and_test)

@@ -206,7 +206,8 @@ def test_classes_in_another_order(cells):
     names = ("WBC", "Platelets", "RBC")
     options = {"model.bbox_head.num_classes": 3, "train_dataloader.dataset.metainfo.classes": names}
     for recipe in (None, "predictions"):
-        config, _ = distillation_config(RETINANET, cells, "teacher.pth", recipe, options)
+        config, choice = distillation_config(RETINANET, cells, "teacher.pth", recipe, options)
+        assert choice.endswith("; the common ones are WBC, Platelets, RBC")
         assert config.model.distiller.losses.boxes.classes == [(0, 1), (1, 2), (2, 0)]
     for recipe in ("both-heads", "own-head"):
         with pytest.raises(
@@ -240,6 +241,10 @@ def test_no_common_class(cells):
     assert choice == "recipe maps: the student's classes are cat, the teacher's RBC, WBC, Platelets"
     with pytest.raises(ValueError, match="--recipe predictions compares common classes, and there are none: the stud"):
         distillation_config(RETINANET, cells, "teacher.pth", "predictions", options)
+    options["model.bbox_head.num_classes"] = 3
+    options["train_dataloader.dataset.metainfo.classes"] = ("cat", "dog", "cow")
+    with pytest.raises(ValueError, match="both-heads compares the first class of both .*: write --recipe maps, which "):
+        distillation_config(RETINANET, cells, "teacher.pth", "both-heads", options)
 
 
 def test_classes_of_joined_data_sets(cells):

@@ -183,8 +183,10 @@ def losses_with_the_same_task(alone, distilled) -> dict:
     batch = raw_batch()
     torch.manual_seed(1)  # MMDetection's deformable attention has a dropout
     expected = alone(**alone.data_preprocessor(copy.deepcopy(batch), True), mode="loss")
+    state = torch.get_rng_state()
     torch.manual_seed(1)
     found = distilled(**distilled.data_preprocessor(batch, True), mode="loss")
+    assert torch.equal(torch.get_rng_state(), state)  # so that the next step is the same too
     assert all(torch.equal(found[f"student.{name}"], value) for name, value in expected.items())
     return found
 

@@ -239,8 +239,8 @@ class FPNDistill(NonfiniteGuard):
         weight, before = (self._schedule[index].weight_at(progress(ago)) for ago in (0, 1))
         if weight and not self.distillation_stopped and self.distiller.needs(index):
             sources = self.distiller.teacher_sources(index) | ({"neck"} if self.observe_maps else set())
-            general = self.distiller.general_queries(index)
-            record = teacher(inputs, data_samples, self._normalisation, sources, labelled, general)
+            general, classes = self.distiller.general_queries(index), self.distiller.predicted_classes(index)
+            record = teacher(inputs, data_samples, self._normalisation, sources, labelled, general, classes)
         maps, outputs, scores = (record and record.get(source) for source in ("neck", "head", "scores"))
         of_teacher = dict(teacher=teacher, teacher_maps=maps, teacher_outputs=outputs, teacher_scores=scores)
         batch = Batch(**batch, **of_teacher, teacher_scale=self.teacher_scale)

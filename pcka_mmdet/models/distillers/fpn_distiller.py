@@ -181,6 +181,12 @@ class FPNDistiller(BaseDistiller):
         """Number of general queries that the losses compare with the teacher of that index."""
         return max(term.loss.general for term in self.all_terms if term.sources.teacher_index == index)
 
+    def predicted_classes(self, index: int) -> set[int] | None:
+        """Classes of the teacher of that index whose boxes the losses read; `None`: all."""
+        terms = [term for term in self.all_terms if term.sources[1:] == ("predictions", index)]
+        of_losses = [getattr(term.loss, "classes", None) for term in terms]
+        return {of_teacher for pairs in of_losses for _, of_teacher in pairs} if terms and all(of_losses) else None
+
     def shared_queries(self, records: Sequence[Record | None]) -> dict[str, list[Queries]]:
         """The queries of the teachers as the student's decoder takes them, by source of the student."""
         shared = {}

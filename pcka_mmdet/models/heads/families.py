@@ -76,7 +76,10 @@ class FCOSReader(HeadReader):
         return boxes.from_distances(codes / (1 if self.head.training and self.head.norm_on_bbox else stride))
 
     def assign(self, slots: Slots, image: int, found: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """By the level's range of sizes: boxes around the point, with `center_sampling` around the middle of a box."""
+        """By the level's range of sizes: boxes around the point, with `center_sampling` around the middle of a box.
+
+        A point that fits several boxes goes to that of the highest score for its area: of equal scores to the smallest.
+        """
         points, strides = slots.priors[:, None, :2], slots.strides[:, None, None]
         distances = torch.cat([points - found[:, :2], found[:, 2:] - points], -1)  # (M, N, 4)
         inside = distances.amin(-1) > 0
@@ -88,7 +91,8 @@ class FCOSReader(HeadReader):
         counts = constant(tuple(slots.counts), points.device, torch.long)
         low, high = ranges.repeat_interleave(counts, 0, output_size=len(points)).unbind(1)
         size = distances.amax(-1)
-        return best_of((inside & (size >= low[:, None]) & (size <= high[:, None])).to(scores), scores)
+        fits = (inside & (size >= low[:, None]) & (size <= high[:, None])).to(scores)
+        return best_of(fits, scores, 1 / (found[:, 2:] - found[:, :2]).prod(1).clamp(min=1))
 
 
 @reads("RTMDetHead", refuses=("RTMDetInsHead",))

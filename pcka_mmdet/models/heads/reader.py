@@ -102,6 +102,28 @@ class HeadReader:
         indices = [level.index for level in levels]
         return Slots(logits, self.placed(corners, all_priors, strides), quality, all_priors, strides, counts, indices)
 
+    def in_images(
+        self, outputs: Sequence[Sequence[Tensor]], levels: Sequence[Level], sizes: Sequence[tuple[int, int]]
+    ) -> Tensor | None:
+        """Slots `(B, M)` within images of these heights and widths, the others being padding. `None`: all count.
+
+        As MMDetection's `valid_flags`. Heads of points train on padding too.
+        """
+        if not hasattr(self.head, "get_anchors"):
+            return None
+        of_images = []
+        for size in sizes:
+            of_levels = []
+            for (logits, *_), level in zip(outputs, levels, strict=True):
+                rows, columns = (
+                    torch.arange(count, device=logits.device) * level.own_stride < side
+                    for count, side in zip(logits.shape[-2:], size, strict=True)
+                )
+                anchors = logits.shape[1] // self.head.cls_out_channels
+                of_levels.append((rows[:, None] & columns).flatten()[:, None].expand(-1, anchors).flatten())
+            of_images.append(torch.cat(of_levels))
+        return torch.stack(of_images)
+
     def corners(self, compared: Tensor) -> Tensor:
         """Corners `(B, A, 4, H, W)` relative to the point, in units of the stride, from `HeadOutputs.boxes`."""
         return compared

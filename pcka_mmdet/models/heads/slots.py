@@ -62,20 +62,19 @@ def flat(levels: Sequence[Tensor]) -> Tensor:
     return torch.cat([level.permute(0, 3, 4, 1, 2).flatten(1, 3) for level in levels], 1)
 
 
-def best_of(fits: Tensor, scores: Tensor, overlaps: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The box that each slot is to predict: of those that it fits, that of the highest score.
+def best_of(fits: Tensor, scores: Tensor, preferences: Tensor) -> tuple[Tensor, Tensor]:
+    """The box that each slot is to predict: of those that it fits, that of the highest product of score and preference.
 
     Args:
         fits: How far each slot is to predict each box, in [0, 1]: `(M, N)`.
         scores: Class scores of the boxes `(N, C)`.
-        overlaps: Of slots and boxes `(M, N)`; scores are multiplied by them.
+        preferences: Of each slot for each box `(M, N)`, or of all slots `(N,)`; above 0.
 
     Returns:
         Index of the box `(M,)`, and how far, `(M,)`.
     """
     highest = scores.amax(1)
-    ranks = fits * highest
-    index = (ranks if overlaps is None else ranks * overlaps).argmax(1)
+    index = (fits * highest * preferences).argmax(1)
     return index, fits.gather(1, index[:, None])[:, 0] * (highest[index] > 0)
 
 

@@ -19,7 +19,7 @@ from ..heads.slots import UNSURE, by_assigner
 from ..outputs import constant
 from ..queries import QueryOutputs, has_queries, in_pixels, problem_of_decoder
 from ..sources import RoIOutputs
-from ..teacher.predictions import DETECTED_TWICE, Predictions, problem_of_scores, without_duplicates
+from ..teacher.predictions import DETECTED_TWICE, Predictions, best_boxes, problem_of_scores, without_duplicates
 from ..teacher.teacher import Teacher
 from .head_loss import JointHeadLoss, Sums, weighted_sums
 from .level_loss import Batch
@@ -36,12 +36,14 @@ class PredictionLoss(JointHeadLoss):
     far it is to predict it; one that is to predict none has 0. `weighted_sums` has the formulas, boxes differ by
     2 (1 - GIoU); the divisor is that of `HeadLoss`. Both sides need the same classes.
 
-    With `source="roi_head"` the proposals of a two-stage student, after its own sampling, take the place of anchors: a
-    proposal is to predict the box of the highest score that it overlaps by the assigner's `pos_iou_thr`. Class scores:
-    cross-entropy to the box's scores, what lacks to 1 is the background's; weighted by half the L1 distance. The sum is
-    divided by the number of proposals. The gradient there cannot be balanced. With `source="decoder"` the queries of a
-    DETR do, in each layer of the decoder: its assigner gives the boxes with a score of 0.1 at least to one query each,
-    of other teachers without those that overlap a better one by more than 0.5.
+    With `source="roi_head"` the proposals of a two-stage student, after its own sampling, take the place of anchors: of
+    the boxes that it overlaps by the assigner's `pos_iou_thr`, a proposal is to predict that of the highest product of
+    overlap and score. Class scores: cross-entropy to the box's scores, what lacks to 1 is the background's; weighted by
+    half the L1 distance. The sum is divided by the number of proposals. The gradient there cannot be balanced.
+
+    With `source="decoder"` the queries of a DETR do, in each layer of the decoder: its assigner gives the best boxes,
+    as many as there are queries and with a score of 0.1 at least, to one query each. Boxes of a teacher with NMS that
+    overlap a better one by more than 0.5 are left out.
 
     Args:
         loss_weight: Factor of the whole loss.
@@ -90,6 +92,8 @@ class PredictionLoss(JointHeadLoss):
 
     def forward(self, student: Sequence[Any], teacher: Predictions, batch: Batch) -> Tensor:
         """Weighted loss of the student's outputs by level, stage or layer, to the teacher's predictions."""
+        if teacher.boxes.shape[1] == 0:  # a two-stage teacher without proposals: a box without a score
+            teacher = Predictions(*(F.pad(part, (0, 0, 0, 1)) for part in teacher))
         teacher = Predictions(teacher.boxes / batch.teacher_scale, self._common(teacher.scores, 1))
         if self.pairs[0].stride is not None:
             return self.weighted([self._of_slots(student, teacher, batch)])
@@ -118,13 +122,20 @@ class PredictionLoss(JointHeadLoss):
         entropy, predicted = reader.class_entropy(slots, targets)
         if proposes and not self._knows_all(batch.student):
             predicted = torch.minimum(predicted, targets)  # there may be an object of another class
+        sizes = [
+            sample.metainfo.get("pad_shape", batch.image_size)[:2]
+            for sample in (batch.samples or ())[: len(slots.logits)]
+        ]
+        inside = reader.in_images(student, [pair.student for pair in self.pairs], sizes) if sizes else None
+        if inside is not None:
+            predicted, targets = (part * inside[..., None] for part in (predicted, targets))
         return weighted_sums(entropy, predicted, targets, boxes.difference(slots.boxes, boxes_of))
 
     def _of_layer(self, outputs: QueryOutputs, teacher: Predictions, batch: Batch) -> Sums:
         """Sums over the queries of a layer; N queries."""
         head, number = batch.student.bbox_head, batch.student.num_queries
         logits, places = (part[:, -number:] for part in outputs)  # denoising queries are first
-        logits = self._common(logits, 0)
+        logits, teacher = self._common(logits, 0), best_boxes(teacher, number)
         scores = teacher.scores * (teacher.scores.amax(2, keepdim=True) >= UNSURE)
         corners, assigned = [], []
         for image, sample in enumerate(batch.samples[: len(logits)]):
@@ -146,9 +157,10 @@ class PredictionLoss(JointHeadLoss):
         assigner = assigners[number] if isinstance(assigners, list) else assigners
         image, proposals = outputs.rois[:, 0].long(), outputs.rois[:, 1:]
         found, scores = teacher.boxes[image], teacher.scores[image]  # (R, N, 4), (R, N, C)
-        fits = (boxes.overlaps(proposals[:, None], found)[:, 0] >= assigner.pos_iou_thr) * scores.amax(2)
-        score, best = fits.max(1)
-        rows = torch.arange(len(best), device=best.device)
+        overlaps, highest = boxes.overlaps(proposals[:, None], found)[:, 0], scores.amax(2)
+        fits = (overlaps >= assigner.pos_iou_thr) * highest
+        best, rows = (fits * overlaps).argmax(1), torch.arange(len(fits), device=fits.device)
+        score = fits[rows, best]
         common = scores[rows, best] * (score > 0)[:, None]
         common = common / common.sum(1, keepdim=True).clamp(min=1)
         classes = common

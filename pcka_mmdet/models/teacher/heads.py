@@ -4,7 +4,7 @@ Shape shorthand: a map is `(B, C, H, W)`; R proposals are `(R, 5)`, the image's 
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -169,17 +169,20 @@ class FrozenHeads:
             decoder.forget()
         return dict(queries=by_layer(*outputs), memory=memory), shared
 
-    def predictions(self, record: Record, sizes: Sequence[tuple[int, int]]) -> Predictions:
-        """What the detector finds, from its sources `queries`, or `neck` and `head`; `sizes` are without padding."""
+    def predictions(
+        self, record: Record, sizes: Sequence[tuple[int, int]], classes: Collection[int] | None = None
+    ) -> Predictions:
+        """What the detector finds of some classes, `None` for all, from its sources `queries`, or `neck` and `head`;
+        `sizes` are without padding."""
         most = predictions.most_boxes(self.detector)
         if has_queries(self.detector):
-            return predictions.of_queries(self.own_queries(record), sizes, most)
+            return predictions.of_queries(self.own_queries(record), sizes, most, classes)
         if getattr(self.detector, "roi_head", None) is None:
-            return predictions.of_head(self.dense_head, record["head"], self._neck_levels, sizes, most)
+            return predictions.of_head(self.dense_head, record["head"], self._neck_levels, sizes, most, classes)
         outputs = self.own_proposals(record["neck"], sizes, 3 * most, record["head"])
         logits = torch.stack([stage.cls_score for stage in outputs]).mean(0)  # a cascade averages its stages
         of_last = outputs[-1]._replace(cls_score=logits)
-        return predictions.of_roi_head(self._stages[-1][1].bbox_coder, of_last, sizes, most)
+        return predictions.of_roi_head(self._stages[-1][1].bbox_coder, of_last, sizes, most, classes)
 
     def own_queries(self, record: Record) -> QueryOutputs:
         """The outputs of a DETR's last layer for its own queries, without general ones, from the source `queries`."""

@@ -2,9 +2,10 @@
 
 Shape shorthand: B images, N boxes, C classes. Boxes are corners in pixels of the padded image. `sizes` are height and
 width of the images without padding: boxes are clipped to them, and those without an area then have scores of 0.
+`classes` are the indices of those that count, `None` for all: scores of others are 0 before duplicates are left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -27,6 +28,9 @@ DETECTED_TWICE = 0.5
 """The same for a student without NMS."""
 
 
+Classes = Collection[int] | None
+
+
 class Predictions(NamedTuple):
     """Boxes `(B, N, 4)`, and class scores `(B, N, C)` in [0, 1]. Duplicates and surplus boxes have scores of 0."""
 
@@ -46,31 +50,45 @@ def of_head(
     levels: Sequence[Level],
     sizes: Sequence[tuple[int, int]],
     most: int = MOST,
+    classes: Classes = None,
 ) -> Predictions:
     """The predictions of a dense head, from its raw outputs by level."""
     reader = reader_of(head)
     slots = reader.slots(outputs, levels)
-    found = _clipped(slots.boxes, reader.scores(slots), sizes)
+    found = _clipped(slots.boxes, _of_classes(reader.scores(slots), classes), sizes)
     parts = zip(*(part.split(slots.counts, 1) for part in found), strict=True)
-    by_level = [without_duplicates(_best(Predictions(*part), 3 * most), 3 * most) for part in parts]
+    by_level = [without_duplicates(best_boxes(Predictions(*part), 3 * most), 3 * most) for part in parts]
     every = Predictions(*(torch.cat(parts, 1) for parts in zip(*by_level, strict=True)))
-    return without_duplicates(_best(every, 3 * most), most)
+    return without_duplicates(best_boxes(every, 3 * most), most)
 
 
-def of_roi_head(coder: Any, outputs: RoIOutputs, sizes: Sequence[tuple[int, int]], most: int = MOST) -> Predictions:
+def of_roi_head(
+    coder: Any, outputs: RoIOutputs, sizes: Sequence[tuple[int, int]], most: int = MOST, classes: Classes = None
+) -> Predictions:
     """The predictions of the last stage of a RoI head. `coder` is that of its boxes."""
-    scores = outputs.cls_score.softmax(1)[:, :-1]
+    scores = _of_classes(outputs.cls_score.softmax(1)[:, :-1], classes)
     found = boxes.decode(coder, boxes.codes_of_class(outputs.bbox_pred, scores.argmax(1)), outputs.rois[:, 1:])
     # the proposals of all images have the same number at most: those of others have no score
     own = outputs.rois[:, 0] == torch.arange(len(sizes), device=scores.device)[:, None]  # (B, R)
     every = _clipped(found.expand(len(sizes), -1, -1), scores * own[..., None], sizes)
-    return without_duplicates(_best(every, 3 * most), most)
+    return without_duplicates(best_boxes(every, 3 * most), most)
 
 
-def of_queries(outputs: QueryOutputs, sizes: Sequence[tuple[int, int]], most: int = MOST) -> Predictions:
+def of_queries(
+    outputs: QueryOutputs, sizes: Sequence[tuple[int, int]], most: int = MOST, classes: Classes = None
+) -> Predictions:
     """The predictions of a DETR's last layer."""
     corners = torch.stack([in_pixels(*of_image) for of_image in zip(outputs.boxes, sizes, strict=True)])
-    return _best(_clipped(corners, outputs.logits.sigmoid(), sizes), most)
+    return best_boxes(_clipped(corners, _of_classes(outputs.logits.sigmoid(), classes), sizes), most)
+
+
+def _of_classes(scores: Tensor, classes: Classes) -> Tensor:
+    """Scores `(..., C)` with 0 for the classes that do not count."""
+    if classes is None:
+        return scores
+    return scores * constant(
+        tuple(float(one in classes) for one in range(scores.shape[-1])), scores.device, scores.dtype
+    )
 
 
 def _clipped(found: Tensor, scores: Tensor, sizes: Sequence[tuple[int, int]]) -> Predictions:
@@ -80,7 +98,7 @@ def _clipped(found: Tensor, scores: Tensor, sizes: Sequence[tuple[int, int]]) ->
     return Predictions(clipped, scores * boxes.has_area(clipped)[..., None])
 
 
-def _best(found: Predictions, most: int) -> Predictions:
+def best_boxes(found: Predictions, most: int) -> Predictions:
     """The boxes of the highest scores, the highest first."""
     highest = found.scores.amax(2)
     places = highest.topk(min(most, highest.shape[1]), 1).indices[..., None]
@@ -92,9 +110,9 @@ def without_duplicates(found: Predictions, most: int, overlap: float = DUPLICATE
 
     This is Fast NMS (Bolya et al. 2019, "YOLACT"), for all classes together: the host does not wait for the device.
     """
-    found = _best(found, found.boxes.shape[1])
+    found = best_boxes(found, found.boxes.shape[1])
     with_better = boxes.overlaps(found.boxes, found.boxes).triu(1).amax(1)
-    return _best(found._replace(scores=found.scores * (with_better <= overlap)[..., None]), most)
+    return best_boxes(found._replace(scores=found.scores * (with_better <= overlap)[..., None]), most)
 
 
 def problem_of_scores(teacher: nn.Module) -> str | None:

@@ -94,6 +94,7 @@ class Teacher(FrozenHeads):
         wanted: Collection[str] = ("neck",),
         labelled: int | None = None,
         general: int = 0,
+        classes: Collection[int] | None = None,
     ) -> Record:
         """The wanted sources for images that `source` normalised, and `neck` where a head needs it.
 
@@ -101,6 +102,7 @@ class Teacher(FrozenHeads):
             wanted: Names of sources, and `scores`: the scores at the positions of the levels.
             labelled: Number of the first images that `queries` and `memory` are for; `None`: all.
             general: Number of general queries; see `queries`. The record's `shared_queries` have them too.
+            classes: Indices of the classes that `predictions` are for; `None`: all.
         """
         if self._borrowed and self._device != images.device:
             self._take_copy(images.device)
@@ -131,7 +133,7 @@ class Teacher(FrozenHeads):
             record["scores"] = scores_of_head(self.dense_head, record["head"])
         if "predictions" in wanted:
             sizes = image_sizes(samples, len(images), tuple(images.shape[2:]))
-            record["predictions"] = self.predictions(record, sizes)
+            record["predictions"] = self.predictions(record, sizes, classes)
         for name in {"queries", "memory", "shared_queries"} & record.keys() if labelled else ():
             record[name] = tree_map_only(Tensor, lambda tensor: tensor[:labelled], record[name])
         return record

@@ -26,7 +26,8 @@ def invented(teacher: float = 0.6) -> Invented:
     def value(trial: Trial) -> float:
         if trial.student is None:
             return teacher
-        rate = 0.01 * (trial.student.learning_rate == 2.4e-2) + 0.01 * (trial.student.decay == 0.1)
+        student = trial.student
+        rate = 0.01 * ((student.learning_rate == 2.4e-2) + (student.decay == 0.1) - (student.epochs > 60))
         return 0.4 + rate + {"finest": 0.02, "predictions": 0.05}.get(trial.method, 0)
 
     return Invented(value)
@@ -41,7 +42,7 @@ def test_the_student_is_tuned_alone():
 def test_the_better_half_of_the_methods_is_trained_again():
     results = invented()
     best = protocol.best_methods(results, "fcos-retinanet")
-    assert best[:2] == ["predictions", "finest"] and len(best) == 3
+    assert best[:2] == ["predictions", "finest"] and len(best) == 4
     assert [trial.method for trial in results.asked if trial.seed == 1001] == best
     (alone, method) = {trial.method for trial in protocol.trials(results, "fcos-retinanet") if trial.student}
     assert {alone, method} == {"alone", "predictions"}

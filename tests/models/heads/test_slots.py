@@ -185,8 +185,43 @@ def test_nothing_found_is_background():
 
 def test_the_highest_score_counts_among_boxes_that_fit():
     fits = torch.tensor([[1.0, 1.0, 0.5], [0.0, 0.4, 1.0], [0.0, 0.0, 0.0]])
-    index, best = best_of(fits, torch.tensor([[0.2, 0.1], [0.1, 0.8], [0.3, 0.4]]))
-    assert index.tolist()[:2] == [1, 2] and best.tolist() == [1.0, 1.0, 0.0]
+    scores = torch.tensor([[0.2, 0.1], [0.1, 0.8], [0.3, 0.4]])
+    for preferences, expected in ((torch.ones(3), [1, 2]), (torch.tensor([5.0, 1.0, 0.5]), [0, 1])):
+        index, best = best_of(fits, scores, preferences)
+        assert index.tolist()[:2] == expected
+        assert best.tolist() == [*fits[[0, 1], expected].tolist(), 0.0]
+
+
+def test_a_point_in_two_boxes_goes_to_the_smaller_one_as_in_fcos():
+    """Unless the teacher is much less sure of it."""
+    head, reader, outputs, slots = slots_of(build(fcos()))
+    nested = torch.tensor([[8.0, 8, 72, 72], [20, 20, 64, 64]])
+    points = head.prior_generator.grid_priors([o[0].shape[-2:] for o in outputs], device="cpu")
+    labels, _ = head.get_targets(points, [InstanceData(bboxes=nested, labels=torch.tensor([0, 1]))])
+    labels = torch.cat(labels)
+    index, fits = reader.assign(slots, 0, nested, torch.tensor([[0.9, 0.0], [0.0, 0.6]]))
+    assert torch.equal(fits > 0, labels < 2) and torch.equal(index[fits > 0], labels[labels < 2])
+    before = (index[fits > 0] == 1).sum()
+    index, fits = reader.assign(slots, 0, nested, torch.tensor([[0.9, 0.0], [0.0, 0.06]]))
+    assert (index[fits > 0] == 1).sum() < before < len(labels[labels < 2])
+
+
+@pytest.mark.parametrize("detector", [retinanet, atss, gfl, rtmdet])
+def test_slots_in_the_padding_of_an_image(detector):
+    student = build(detector())
+    head, reader, outputs, _ = slots_of(student)
+    sizes = [(128, 128), (70, 40)]
+    inside = reader.in_images(outputs, source_levels(student, "head"), sizes)
+    shapes = [level[0].shape[-2:] for level in outputs]
+    for found, size in zip(inside, sizes, strict=True):
+        assert torch.equal(found, torch.cat(head.prior_generator.valid_flags(shapes, size, device="cpu")))
+    assert inside[0].all() and not inside[1].all()
+
+
+def test_points_of_fcos_train_on_padding_too():
+    student = build(fcos())
+    _, reader, outputs, _ = slots_of(student)
+    assert reader.in_images(outputs, source_levels(student, "head"), [(64, 64)]) is None
 
 
 def test_paa_ranks_by_the_root_of_class_score_times_overlap():

@@ -263,10 +263,10 @@ def test_the_loss_of_proposals_is_that_of_a_loop():
     coder, total = model.student.roi_head.bbox_head.bbox_coder, 0.0
     for roi, logits, codes in zip(rois, outputs.cls_score.double(), outputs.bbox_pred, strict=True):
         b = int(roi[0])
-        fitting = [
-            (scores[b, n].max().item(), n) for n in range(2) if iou(roi[1:].tolist(), found[b, n].tolist()) >= 0.5
-        ]
-        score, best = max(fitting, default=(0.0, 0))
+        overlaps = [iou(roi[1:].tolist(), box) for box in found[b].tolist()]
+        fitting = [(overlaps[n] * scores[b, n].max().item(), n) for n in range(2) if overlaps[n] >= 0.5]
+        rank, best = max(fitting, default=(0.0, 0))
+        score = rank and scores[b, best].max().item()
         target = scores[b, best].double() / max(scores[b, best].sum().item(), 1) if score else torch.zeros(2).double()
         target = torch.cat([target, 1 - target.sum(0, keepdim=True)])
         total += ((logits.softmax(0) - target).abs().sum() / 2 * -(target * logits.log_softmax(0)).sum()).item()
@@ -274,6 +274,90 @@ def test_the_loss_of_proposals_is_that_of_a_loop():
         box = coder.decode(roi[None, 1:], codes[None, 4 * kind : 4 * kind + 4])[0]
         total += 2 * (1 - giou(box.tolist(), found[b, best].tolist())) * score
     assert value.item() == pytest.approx(total / len(rois), rel=1e-4)
+
+
+def test_a_proposal_is_to_predict_the_box_that_it_overlaps_most():
+    """As by the student's own assigner, for boxes that the teacher is about as sure of."""
+    config = distillation(faster_rcnn(), retinanet())
+    config["distiller"]["losses"] = dict(boxes=dict(type="pcka_mmdet.PredictionLoss", source="roi_head"))
+    model = build(config)
+    (term,) = model.distiller.all_terms
+    found = torch.tensor([[10.0, 10, 50, 50], [22, 10, 62, 50]])  # their overlap is 0.54
+    codes = torch.zeros(2, 8, requires_grad=True)
+    outputs = RoIOutputs(torch.cat([torch.zeros(2, 1), found], 1), torch.zeros(2, 3), codes)
+    given = Predictions(found[None], torch.tensor([[[0.85, 0.0], [0.0, 0.9]]]))
+    term.loss([outputs], given, Batch(None, (64, 64), model.student, model._teacher)).backward()
+    objects = InstanceData(bboxes=found, labels=torch.tensor([0, 1]))
+    assigned = model.student.roi_head.bbox_assigner.assign(InstanceData(priors=found), objects).gt_inds
+    assert assigned.tolist() == [1, 2]
+    assert codes.grad[0, :4].abs().sum() < 1e-4 and codes.grad[1, 4:].abs().sum() < 1e-4  # each proposal is its box
+    assert not codes.grad[0, 4:].any() and not codes.grad[1, :4].any()
+
+
+def test_sure_boxes_have_queries_before_unsure_ones():
+    """The assigner's costs do not know the scores of boxes, and here are more boxes than queries."""
+    config = distillation(deformable_detr(layers=1), retinanet())
+    config["distiller"]["losses"]["boxes"]["source"] = "decoder"
+    model = build(config)
+    (term,) = model.distiller.all_terms
+    places = torch.tensor([[0.13 + 0.14 * number, 0.45, 0.1, 0.1] for number in range(6)])
+    near = 100 * torch.cat([places[:, :2] - 0.05, places[:, :2] + 0.05], 1)
+    found = torch.cat([near, torch.tensor([[5.0, 80, 15, 90], [80, 80, 90, 90]])])[None]
+    scores = torch.tensor([[[0.11, 0.0]] * 6 + [[0.95, 0.0]] * 2])
+    logits = torch.full((1, 6, 2), -4.0, requires_grad=True)
+    batch = Batch([DetDataSample(metainfo=dict(img_shape=(100, 100)))], (100, 100), model.student, model._teacher)
+    term.loss([QueryOutputs(logits, places[None])], Predictions(found, scores), batch).backward()
+    raised = -logits.grad[0, :, 0]
+    assert (raised > 0.1 * raised.max()).sum() == 2
+
+
+@pytest.mark.parametrize("student", ["retinanet", "gfl", "rtmdet", "faster"])
+def test_padding_does_not_count_as_in_the_students_own_training(student):
+    model = build(distillation(STUDENTS[student](), fcos())).train()
+    kept: list[torch.Tensor] = []
+    head = model.student.rpn_head if student == "faster" else model.student.bbox_head
+    head.register_forward_hook(lambda module, inputs, outputs: kept.extend(outputs[0]))
+    batch = model.data_preprocessor(raw_batch((128, 128), (64, 64)), True)
+    losses = model(**batch, mode="loss")
+    gradient = torch.autograd.grad(losses["distill.loss_boxes"], kept[0])[0][1].abs().sum(0)
+    half = len(gradient) // 2
+    assert gradient[:half, :half].all()
+    gradient[:half, :half] = 0
+    assert not gradient.any()
+
+
+def test_a_teacher_that_proposes_nothing():
+    found = Predictions(torch.zeros(2, 0, 4), torch.zeros(2, 0, 2))
+    for student in (retinanet, fcos, rtmdet):
+        model = build(distillation(student(), faster_rcnn()))
+        (term,) = model.distiller.all_terms
+        _, _, outputs, _ = slots_of(model.student)
+        assert term.loss(outputs, found, Batch(None, (128, 128), model.student, model._teacher)) > 0
+
+
+def test_a_box_of_a_class_that_is_not_common_hides_none():
+    head = build(faster_rcnn()).roi_head.bbox_head
+    rois = torch.tensor([[0, 10, 10, 50, 50], [0, 12, 10, 50, 52]]).float()
+    outputs = RoIOutputs(rois, torch.tensor([[0.0, 3.0, 0.0], [2.0, 0.0, 0.0]]), torch.zeros(2, 8))
+    every = predictions.of_roi_head(head.bbox_coder, outputs, [(64, 64)])
+    assert (every.scores.amax(2) > 0).sum() == 1 and every.scores[0, 0].argmax() == 1
+    first = predictions.of_roi_head(head.bbox_coder, outputs, [(64, 64)], classes={0})
+    torch.testing.assert_close(first.boxes[0, 0], rois[1, 1:])
+    assert first.scores[0, 0].tolist() == pytest.approx([outputs.cls_score[1].softmax(0)[0].item(), 0.0])
+
+
+def test_the_classes_that_a_teacher_is_asked_for():
+    teacher = fcos()
+    teacher["bbox_head"]["num_classes"] = 5
+    config = distillation(retinanet(), teacher)
+    config["distiller"]["losses"]["boxes"]["classes"] = [(1, 3)]
+    model = build(config).train()
+    assert model.distiller.predicted_classes(0) == {3}
+    assert build(distillation(retinanet(), fcos())).distiller.predicted_classes(0) is None
+    batch = model.data_preprocessor(raw_batch(), True)
+    arguments = (batch["inputs"], batch["data_samples"], model._normalisation, {"predictions"})
+    found = model._teacher(*arguments, classes={3})["predictions"].scores
+    assert found[..., 3].any() and not found[..., [0, 1, 2, 4]].any()
 
 
 def test_duplicates_have_no_score():
