@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
 
@@ -85,14 +86,10 @@ class Queue:
         """
         os.nice(19)  # others come first, for the children too
         self.places.work_dir.mkdir(parents=True, exist_ok=True)
-        with exclusive(self.places.work_dir), termination_as_interrupt():
-            try:
-                while self._start_more() or self._running:
-                    self._finish_ended()
-                    time.sleep(POLL)
-            finally:
-                for _, child in self._running.values():
-                    child.stop()
+        with exclusive(self.places.work_dir), self._ending_children():
+            while self._start_more() or self._running:
+                self._finish_ended()
+                time.sleep(POLL)
 
     def again(self, trial: Trial) -> float:
         """Train one trial anew, beside the others, without touching the results; its AP on val.
@@ -101,13 +98,24 @@ class Queue:
             ChildFailed: The training failed.
         """
         training = trial.training(self.places)
-        for stage in with_requirements([training]):
-            if not stage.is_done():
-                self._start(stage)
-            while self._running:
-                self._finish_ended()
-                time.sleep(POLL)
+        with self._ending_children():
+            for stage in with_requirements([training]):
+                if not stage.is_done():
+                    self._start(stage)
+                while self._running:
+                    self._finish_ended()
+                    time.sleep(POLL)
         return training.record["val"]["bbox_mAP"]
+
+    @contextmanager
+    def _ending_children(self) -> Iterator[None]:
+        """Context at whose end no child runs, whatever ends it."""
+        with termination_as_interrupt():
+            try:
+                yield
+            finally:
+                for _, child in self._running.values():
+                    child.stop()
 
     def _start_more(self) -> bool:
         """Start a stage if there is room, or keep a result; whether anything is left."""

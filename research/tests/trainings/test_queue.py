@@ -1,5 +1,7 @@
 """The queue that runs the trainings of a protocol."""
 
+import os
+import signal
 import subprocess
 
 import pytest
@@ -131,6 +133,20 @@ def test_a_row_is_trained_anew_without_a_result(queue_of):
     one = queue_of([])
     assert one.again(DISTILLED) == 0.25
     assert Child.started == ["teacher_seed0", DISTILLED.name] and not one.results.rows("digits")
+
+
+@pytest.mark.parametrize("run", [lambda queue: queue.run(), lambda queue: queue.again(ALONE)], ids=["run", "again"])
+def test_no_child_goes_on_when_the_queue_is_ended(queue_of, monkeypatch, run):
+    ended: list[Child] = []
+
+    def terminated(child) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Child, "poll", terminated)
+    monkeypatch.setattr(Child, "stop", lambda child: ended.append(child))
+    with pytest.raises(KeyboardInterrupt):
+        run(queue_of([ALONE]))
+    assert len(ended) == 1
 
 
 @pytest.mark.full  # two trainings
