@@ -1,5 +1,6 @@
 """The null test with a teacher that runs: losses are computed, none has a gradient, and the student is bit-equal."""
 
+import copy
 import random
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 import torch
 
 from pcka_mmdet.engine.runner import random_state
-from pcka_mmdet.models import MimicLoss, PCKALoss
+from pcka_mmdet.models import MimicLoss, PCKALoss, QueryLoss
+from pcka_mmdet.models.queries import QueryOutputs
 from pcka_mmdet.registry import MODELS
 from tests.detectors import distillation, retinanet
+from tests.detr import deformable_detr
 from tests.runners import RandomScenes, runner
 
 
@@ -27,6 +30,14 @@ class CutMimicLoss(MimicLoss):
 
     def forward(self, student, *others):
         return super().forward(student.detach(), *others)
+
+
+@MODELS.register_module(force=True)
+class CutQueryLoss(QueryLoss):
+    """Likewise."""
+
+    def forward(self, student, *others):
+        return super().forward([QueryOutputs(*(part.detach() for part in layer)) for layer in student], *others)
 
 
 class AugmentedScenes(RandomScenes):
@@ -53,7 +64,13 @@ CASES = {
     "batch norms, teacher of another normalisation": (retinanet(), retinanet(channels=24, width=12, **RAW), {}),
     "dropout and DropPath on both sides": (swin(), swin(), {}),
     "dropout, bf16": (swin(), retinanet(width=12, **RAW), dict(optim_wrapper=AMP)),
+    "DETR, whose decoder has dropout": (deformable_detr(), deformable_detr(channels=24), {}),
 }
+MAPS = dict(
+    pcka=dict(type="pcka_mmdet.CutPCKALoss", patch_size=2, strides=(8, 16)),
+    mimic=dict(type="pcka_mmdet.CutMimicLoss"),
+)
+QUERIES = dict(queries=dict(type="pcka_mmdet.CutQueryLoss", general=3))
 
 
 def flags():
@@ -77,7 +94,7 @@ def trained(model, work_dir, options):
     loader = dict(dataset=AugmentedScenes(), batch_size=2, sampler=dict(type="DefaultSampler", shuffle=True))
     hooks = [dict(type="EMAHook", momentum=0.5)]
     options = dict(options, train_dataloader=dict(loader, num_workers=0), custom_hooks=hooks)
-    run = runner(model, work_dir, **options)
+    run = runner(copy.deepcopy(model), work_dir, **options)  # building a DETR changes its config
     formats = []
     student = getattr(run.model, "architecture", run.model)
     student.backbone.register_forward_pre_hook(lambda module, inputs: formats.append(inputs[0].stride()))
@@ -95,15 +112,12 @@ def trained(model, work_dir, options):
 @pytest.mark.parametrize("case", CASES)
 def test_a_teacher_that_runs_leaves_no_trace(case, tmp_path):
     student, teacher, options = CASES[case]
-    losses = dict(
-        pcka=dict(type="pcka_mmdet.CutPCKALoss", patch_size=2, strides=(8, 16)),
-        mimic=dict(type="pcka_mmdet.CutMimicLoss"),
-    )
+    is_detr = "decoder" in student
     model = distillation(architecture=student, teacher=teacher)
-    model["distiller"]["losses"] = losses
+    model["distiller"]["losses"] = QUERIES if is_detr else MAPS
     _, expected, shared = trained(student, tmp_path / "alone", options)
     run, weights, shared_after = trained(model, tmp_path / "distilled", options)
-    for name in ("pcka_s8", "mimic_s8", "mimic_s64"):
+    for name in ("queries",) if is_detr else ("pcka_s8", "mimic_s8", "mimic_s64"):
         values = run.message_hub.log_scalars[f"train/distill.loss_{name}"].data[0]
         assert len(values) == 3 and (values > 0).all()
     assert weights.keys() == expected.keys() and len(weights) > 100
