@@ -61,6 +61,33 @@ def test_further_pairs_take_a_step(student, teacher):
     step(model, losses)
 
 
+@pytest.mark.parametrize("student", ["retinanet", "fcos", "gfl", "rtmdet", "yolox", "detr"])
+def test_a_step_in_bfloat16(student):
+    config = distillation((STUDENTS | dict(detr=deformable_detr))[student](), fcos())
+    if student == "detr":
+        config["distiller"]["losses"]["boxes"]["source"] = "decoder"
+    model = build(config | dict(balance=dict(ratio=1.0))).train()
+    model.teacher.bbox_head.conv_cls.bias.data.zero_()  # it is sure of something
+    batch = model.data_preprocessor(raw_batch(), True)
+    torch.manual_seed(1)
+    expected = model(**batch, mode="loss")["distill.loss_boxes"].item()
+    torch.manual_seed(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model(**batch, mode="loss")
+    assert losses["distill.loss_boxes"].item() == pytest.approx(expected, rel=0.1)
+    step(model, losses)
+
+
+def test_two_teachers_of_other_families():
+    config = distillation(retinanet(), None)
+    del config["teacher"], config["teacher_ckpt"]
+    config["teachers"] = [dict(one, ckpt="random") for one in (fcos(), faster_rcnn())]
+    model = build(config | dict(balance=dict(ratio=1.0))).train()
+    losses = losses_of(model)
+    assert losses["distill.loss_boxes"] > 0 and losses["distill.loss_boxes_2"] > 0
+    step(model, losses)
+
+
 @pytest.mark.parametrize("kind", ["RepPointsHead", "PAAHead"])
 def test_students_whose_assignment_is_not_known_are_refused(kind):
     student = reppoints() if kind == "RepPointsHead" else atss()
