@@ -106,7 +106,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, config_is_optional: 
     what = "the teacher sees images of N times the student's width and height"
     parser.add_argument("--teacher-scale", type=positive, metavar="N", help=what)
     what = "extra images: with boxes as FILE.json:FOLDER, or a folder or list without labels, for the teacher alone"
-    parser.add_argument("--extra", metavar="IMAGES", help=what)
+    parser.add_argument("--extra", metavar="IMAGES", action=Once, help=what)
     what = "share of the extra images in each batch (default: %(default)s)"
     parser.add_argument("--extra-share", type=share, default=0.5, metavar="SHARE", help=what)
     what = "first evaluate the teacher on N validation images (default: 500; in doctor with --baseline: all)"
@@ -171,6 +171,15 @@ def check_launcher(args: argparse.Namespace) -> None:
             f"--launcher {args.launcher} is for processes that it has started, and {rank} is not set: use "
             "tools/dist_train.sh, tools/slurm_train.sh or mpirun, or leave --launcher out"
         )
+
+
+class Once(argparse.Action):
+    """An option that is refused the second time."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option_string} is given twice: join the images in one file or folder")
+        setattr(namespace, self.dest, values)
 
 
 class NamedFolders(argparse.Action):

@@ -42,9 +42,13 @@ def findings(args: argparse.Namespace, scratch: str) -> Iterator[Finding]:
         yield Finding(OK, "losses", recipe)
     config.work_dir, config.log_level = scratch, "ERROR"
     if args.extra:
-        extra = add_extra_images(config, args.extra, args.extra_share)
-        yield from (Finding(OK, "extra images", note) for note in extra.notes)
-        yield from (Finding(WARNING, "extra images", doubt) for doubt in extra.doubts)
+        try:
+            extra = add_extra_images(config, args.extra, args.extra_share)
+        except (OSError, ValueError) as error:
+            yield Finding(ERROR, "extra images", str(error))
+        else:
+            yield from (Finding(OK, "extra images", note) for note in extra.notes)
+            yield from (Finding(WARNING, "extra images", doubt) for doubt in extra.doubts)
     baseline = args.baseline and last_metric(args.baseline, check_options(config)["metric"])
     yield from examine(config, args.check_teacher, baseline, TrainingOptions(amp=args.amp))
 

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.description = (
         "Write the boxes that a teacher finds in images as an annotation file in COCO's format. TEACHER is its config; "
-        "IMAGES is a folder, a .txt file with one path a line, or a COCO file as FILE.json:FOLDER."
+        "IMAGES is a folder, a .txt file with a path a line from its own folder, or a COCO file as FILE.json:FOLDER."
     )
     parser.add_argument("--out", type=Path, required=True, help="the file to write")
     what = "labelled images that choose the thresholds: FILE.json:FOLDER or a config (default: the teacher's val set)"

@@ -43,7 +43,7 @@ def read_images(source: str) -> ImageSet:
 
     Raises:
         FileNotFoundError: The source, or an image that it lists, is missing.
-        ValueError: There is no image, one is listed twice or damaged, or a file is not in its format.
+        ValueError: There is no image, one is listed twice, damaged or of another size, or a file is not in its format.
     """
     file, _, folder = source.partition(".json:")
     path = Path(f"{file}.json" if folder else source)
@@ -79,6 +79,11 @@ def _of_files(source: str, root: Path, names: Sequence[str]) -> ImageSet:
 def _of_coco(source: str, file: Path, root: Path) -> ImageSet:
     with file.open() as stream:  # an error of its JSON then names it
         content = json.load(stream)
+    if isinstance(content, list):
+        raise ValueError(
+            f"{str(file)!r} is a list, as files of detections are: pcka-mmdet pseudo-label --results makes annotations "
+            "of them"
+        )
     try:
         listed = content["images"]
         entries = [{key: image[key] for key in ("id", "file_name", "width", "height")} for image in listed]
@@ -93,6 +98,7 @@ def _of_coco(source: str, file: Path, root: Path) -> ImageSet:
     _refuse_missing(source, root, names)
     _refuse_repeated(source, names)
     _refuse_repeated(source, [f"the id {entry['id']}" for entry in entries])
+    _refuse_other_sizes(file, root, entries)
     return ImageSet(source, root, entries, file)
 
 
@@ -109,6 +115,18 @@ def _refuse_repeated(source: str, names: Sequence[str]) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise ValueError(f"{source!r} has {repeated[0]!r} twice, and {len(repeated) - 1} others: leave each in once")
+
+
+def _refuse_other_sizes(file: Path, root: Path, entries: Sequence[dict]) -> None:
+    found = ((entry, _size(root / entry["file_name"])) for entry in entries)
+    differing = [(entry, size) for entry, size in found if {entry["width"], entry["height"]} != set(size)]
+    if differing:
+        entry, (width, height) = differing[0]
+        raise ValueError(
+            f"{len(differing)} of {len(entries)} images of {str(file)!r} have another size than it says, such as "
+            f"{entry['file_name']!r}: {width} x {height} pixels, and {entry['width']} x {entry['height']} in the file. "
+            "Write the sizes of the images; boxes are in their pixels"
+        )
 
 
 def open_image(file: str | Path) -> Image.Image:

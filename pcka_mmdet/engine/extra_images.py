@@ -19,13 +19,17 @@ from pcka_mmdet.models.recipes import losses_of
 from pcka_mmdet.models.sources import OF_ALL_IMAGES
 
 from .checks.annotations import DataSet, label_order
+from .checks.data import refuse_entries
 from .checks.leaks import refuse_leaks
 
 IGNORE_FROM = 0.5
 """Share of an anchor within an ignored box from which it is ignored; of `ignore_iof_thr` of MMDetection's assigners."""
 
-IGNORING = ("MaxIoUAssigner", "ApproxMaxIoUAssigner", "ATSSAssigner")
-"""MMDetection's assigners that ignore anchors in ignored boxes, by `ignore_iof_thr`."""
+IGNORING_BY_SHARE = ("MaxIoUAssigner", "ApproxMaxIoUAssigner", "ATSSAssigner")
+"""MMDetection's assigners that ignore anchors in ignored boxes if `ignore_iof_thr` is set."""
+
+IGNORING = (*IGNORING_BY_SHARE, "CenterRegionAssigner")
+"""All that ignore such anchors."""
 
 SAMPLERS = ("DefaultSampler", "InfiniteSampler")
 """Samplers whose order `ExtraImagesSampler` can replace."""
@@ -140,9 +144,13 @@ def _refuse_unread(config: Config, images: ImageSet) -> list[str]:
 def _content(images: ImageSet, classes: Sequence[str]) -> tuple[dict, list[str]]:
     """An annotation file of the images with the student's classes, matched by name; and doubts."""
     given = {} if images.annotations is None else json.loads(images.annotations.read_text())
-    names = {category["id"]: category["name"] for category in given.get("categories", [])}
     ids = {name: number for number, name in enumerate(classes, 1)}
-    boxes, doubts = given.get("annotations", []), []
+    doubts: list[str] = []
+    boxes = [{"id": i, "area": 0.0, "iscrowd": 0, **box} for i, box in enumerate(given.get("annotations", []), 1)]
+    if boxes:
+        refuse_entries(dict(given, annotations=boxes), images.annotations)
+    names = {str(category["id"]): category["name"] for category in given.get("categories", [])} if boxes else {}
+    image_ids = {str(entry["id"]): entry["id"] for entry in images.entries}
     if boxes and not set(names.values()) & set(classes):
         raise ValueError(
             f"the extra images have the classes {list(names.values())}, and the student {list(classes)}: none is in "
@@ -153,10 +161,17 @@ def _content(images: ImageSet, classes: Sequence[str]) -> tuple[dict, list[str]]
     if boxes and (others := [name for name in names.values() if name not in classes]):
         doubts.append(f"the student has no {others}: their boxes on extra images are left out")
     kept = [
-        {"area": box["bbox"][2] * box["bbox"][3], "iscrowd": 0, **box, "category_id": ids[names[box["category_id"]]]}
+        {
+            **box,
+            "image_id": image_ids[str(box["image_id"])],
+            "category_id": ids[names[str(box["category_id"])]],
+            "area": box["area"] or box["bbox"][2] * box["bbox"][3],
+        }
         for box in boxes
-        if names.get(box["category_id"]) in ids
+        if names[str(box["category_id"])] in ids
     ]
+    if boxes and not kept:
+        raise ValueError(f"none of the {len(boxes)} boxes of {images.source!r} is of a class of the student")
     categories = [dict(id=number, name=name) for name, number in ids.items()]
     return dict(images=images.entries, annotations=kept, categories=categories), doubts
 
@@ -212,15 +227,14 @@ def _ignore_crowds(config: Config) -> list[str]:
     student = student_model(config)
     if is_distillation(config):
         config.model.architecture = student  # `student_model` gives a copy
-    assigners = [node for key, node in walk(student) if key == "assigner" and isinstance(node, dict)]
-    able = [one for one in assigners if last_name(one["type"]) in IGNORING]
-    for assigner in able:
-        if assigner.get("ignore_iof_thr", -1) <= 0:
-            assigner["ignore_iof_thr"] = IGNORE_FROM
-    if able:
-        return []
-    names = sorted({last_name(one["type"]) for one in assigners}) or ["no assigner"]
+    nodes = [node for key, node in walk(student) if str(key).endswith("assigner") and isinstance(node, dict)]
+    assigners = {last_name(node["type"]) for node in nodes}
+    for node in nodes:
+        if last_name(node["type"]) in IGNORING_BY_SHARE and node.get("ignore_iof_thr", -1) <= 0:
+            node["ignore_iof_thr"] = IGNORE_FROM
+    names = sorted(assigners - set(IGNORING)) or ([] if assigners else ["no assigner"])
     return [
-        f"the student has {', '.join(names)}, which ignores no box: to it, unsure boxes of the extra images are "
-        "background. pcka-mmdet pseudo-label --threshold writes none"
+        f"the student has {name}, which ignores no box: to it, unsure boxes of the extra images are background. "
+        "pcka-mmdet pseudo-label --threshold writes none"
+        for name in names
     ]

@@ -88,7 +88,8 @@ def weighted_boxes(found: Sequence[Detection], teachers: int) -> list[tuple[Box,
 
 def _mean_box(cluster: Sequence[Detection]) -> Box:
     """Mean of the corners, weighted by the scores; the same as the mean of `x, y, width, height`."""
-    return as_box(np.average([one.bbox for one in cluster], axis=0, weights=[one.score for one in cluster]))
+    weights = [max(one.score, 1e-6) for one in cluster]  # whose sum is not 0
+    return as_box(np.average([one.bbox for one in cluster], axis=0, weights=weights))
 
 
 def as_box(numbers: Iterable[float]) -> Box:

@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pcka_mmdet.configuration.images import ImageSet
+from pcka_mmdet.configuration.sentence import warn
 from pcka_mmdet.engine.checks.data import first_problem
 
+from .annotate import SMALLEST
 from .detections import Detection, Detections, as_box
 
 FORMAT = "a list of dict(image_id=..., category_id=..., bbox=[x, y, width, height], score=...)"
@@ -50,17 +54,29 @@ def read_results(
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         kind = "an annotation file" if isinstance(rows, dict) and "annotations" in rows else "not in that format"
         raise ValueError(f"{str(file)!r} is {kind}; detections are {FORMAT}")
+    if not rows:
+        raise ValueError(f"{str(file)!r} has no detection: detections are {FORMAT}")
     _refuse_incomplete(file, rows)
     entries = _entries(file, rows, images)
     names = _names(file, rows, category_ids, classes)
     boxes = [[*row["bbox"], e["width"], e["height"]] for row, e in zip(rows, entries, strict=True)]
     if problem := first_problem(boxes):
         raise ValueError(f"{str(file)!r}: {problem}")
+    x, y, width, height, *sides = np.array(boxes).T
+    within = [
+        np.minimum(at + side, most) - np.maximum(at, 0)
+        for at, side, most in zip((x, y), (width, height), sides, strict=True)
+    ]
+    if outside := int((np.minimum(*within) < SMALLEST).sum()):
+        warn(
+            f"{outside} of {len(boxes)} boxes of {str(file)!r} are left out: within their images they are narrower or "
+            "lower than a pixel"
+        )
     found: Detections = {entry["id"]: [] for entry in images.entries}
     for row, entry, name in zip(rows, entries, names, strict=True):
         if name is not None:
             found[entry["id"]].append(Detection(as_box(row["bbox"]), float(row["score"]), name))
-    return found
+    return {image: list(dict.fromkeys(of_image)) for image, of_image in found.items()}  # each row once
 
 
 def _read(file: Path) -> Any:
@@ -75,7 +91,7 @@ def _refuse_incomplete(file: Path, rows: Sequence[dict]) -> None:
             raise ValueError(f"{len(lacking)} of {len(rows)} rows of {str(file)!r} lack {key!r}: it needs {FORMAT}")
     for row in rows:
         numbers = row["bbox"] if isinstance(row["bbox"], list) and len(row["bbox"]) == 4 else ["none"]
-        if not all(isinstance(side, (int, float)) and math.isfinite(side) for side in [*numbers, row["score"]]):
+        if not all(type(side) in (int, float) and math.isfinite(side) for side in [*numbers, row["score"]]):
             raise ValueError(f"{str(file)!r} has the row {row}: bbox is four numbers, and score is one, all finite")
         if not 0 <= row["score"] <= 1:
             raise ValueError(f"{str(file)!r} has the score {row['score']}: scores are from 0 to 1")

@@ -40,7 +40,7 @@ class Quality:
     """A teacher on the labelled images."""
 
     ap: float | None
-    """`None` without labelled images."""
+    """Of the classes that the teacher knows; `None` without labelled images."""
     thresholds: list[Threshold]
     lacking: list[str]
     """Classes of the labelled images that the teacher does not know."""
@@ -82,13 +82,12 @@ def choose(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "detections.json")
         write_results(detections, category_ids, file)
-        matches = Matches(annotations, file, list(category_ids))
-    labels = list(category_ids)
-    found: dict[str, list[tuple[float, bool]]] = {name: [] for name in labels}
+        matches = Matches(annotations, file, names)
+    found: dict[str, list[tuple[float, bool]]] = {name: [] for name in names}
     for boxes in matches.detections(0.0).values():
         for box in boxes:
-            found[labels[box.label]].append((box.score or 0.0, box.correct))
-    objects = Counter(labels[box.label] for boxes in matches.objects.values() for box in boxes)
+            found[names[box.label]].append((box.score or 0.0, box.correct))
+    objects = Counter(names[box.label] for boxes in matches.objects.values() for box in boxes)
     if not any(objects[name] for name in names):
         raise ValueError(
             f"{str(annotations)!r} has no object of {names}: thresholds cannot be chosen. Give --val FILE.json:FOLDER "
@@ -101,9 +100,9 @@ def choose(
 
 def _threshold(name: str, found: Sequence[tuple[float, bool]], objects: int, wanted: float | None) -> Threshold:
     nothing = Threshold(name, math.inf, math.inf, math.nan, 0.0 if objects else math.nan, objects)
-    if not objects or not found:
+    scores, correct = np.array(found, dtype=float).reshape(-1, 2).T
+    if not correct.any():
         return nothing
-    scores, correct = np.array(found).T
     order = np.argsort(-scores, kind="stable")
     scores, hits = scores[order], correct[order].cumsum()
     precision, recall = hits / np.arange(1, len(hits) + 1), hits / objects

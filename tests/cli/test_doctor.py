@@ -50,6 +50,18 @@ def test_a_teacher_is_compared_with_a_baseline(examined, monkeypatch, tmp_path):
     assert examined.pop() == ("scratch", 7, 0.25, TrainingOptions())
 
 
+def test_extra_images_that_are_refused_are_a_finding(examined, tmp_path):
+    """And the examination goes on."""
+    (subject, text), step = findings(STUDENT, "--extra", tmp_path / "none")
+    assert subject == "extra images" and text.startswith("there is no folder or file") and step == ("a step", "")
+
+
+def test_extra_images_are_given_once(examined, capsys):
+    with pytest.raises(SystemExit):
+        findings(STUDENT, "--extra", "a", "--extra", "b")
+    assert "--extra is given twice: join the images in one file or folder" in capsys.readouterr().err
+
+
 def test_options_without_a_config(examined):
     with pytest.raises(ValueError, match="these options are for a config: write pcka-mmdet doctor CONFIG"):
         findings("--amp")

@@ -8,7 +8,7 @@ from mmdet.models.task_modules import assigners
 from mmdet.models.task_modules.assigners import BaseAssigner
 from mmengine.structures import InstanceData
 
-from pcka_mmdet.engine.extra_images import IGNORE_FROM, IGNORING
+from pcka_mmdet.engine.extra_images import IGNORE_FROM, IGNORING, IGNORING_BY_SHARE
 
 PRIORS = torch.tensor([[0.0, 0, 16, 16], [16, 0, 32, 16], [32, 0, 48, 16], [48, 0, 64, 16]])
 OBJECT, UNSURE = torch.tensor([[0.0, 0, 16, 16]]), torch.tensor([[48.0, 0, 64, 16]])
@@ -20,12 +20,12 @@ OPTIONS = {
     "TaskAlignedAssigner": dict(topk=1),
     "SimOTAAssigner": {},
     "DynamicSoftLabelAssigner": dict(topk=1),
+    "CenterRegionAssigner": dict(pos_scale=0.2, neg_scale=0.2),
     "UniformAssigner": dict(pos_ignore_thr=0.1, neg_ignore_thr=0.9, match_times=1),
 }
 
 OTHERS = {
     "ApproxMaxIoUAssigner": "of GuidedAnchoring, by the code of MaxIoUAssigner",
-    "CenterRegionAssigner": "of FSAF: not tried",
     "GridAssigner": "of YOLOv3, whose argument for ignored boxes nothing reads",
     "HungarianAssigner": "of DETR, which matches queries with objects and knows no ignored boxes",
     "TopkHungarianAssigner": "likewise",
@@ -38,6 +38,7 @@ def assign(name: str, ignored: torch.Tensor) -> torch.Tensor:
     """The objects of the four priors, from 1; 0 is background, -1 is ignored."""
     kind = getattr(assigners, name)
     options = dict(OPTIONS[name])
+    assert (name in IGNORING_BY_SHARE) <= ("ignore_iof_thr" in inspect.signature(kind.__init__).parameters)
     if "ignore_iof_thr" in inspect.signature(kind.__init__).parameters:
         options["ignore_iof_thr"] = IGNORE_FROM
     priors, scores = PRIORS, torch.full((4, 1), 0.5)

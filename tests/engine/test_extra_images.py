@@ -32,8 +32,10 @@ def config(digit_scenes, tmp_path) -> Config:
 
 @pytest.fixture
 def folder(digit_scenes, tmp_path) -> Path:
-    """Images that are in no split: copies."""
+    """Images that are in no split: other files than those of test, with its pixels."""
     shutil.copytree(digit_scenes / "test", tmp_path / "extra")
+    for file in (tmp_path / "extra").iterdir():
+        file.write_bytes(file.read_bytes() + b"0")
     return tmp_path / "extra"
 
 
@@ -173,6 +175,11 @@ def test_assigners_are_told_to_ignore_unsure_boxes(config, folder, digit_scenes)
     (doubt,) = add_extra_images(again, source).doubts
     assert doubt.startswith("the student has SimOTAAssigner, which ignores no box: to it, unsure boxes")
     again = config_again(config)
+    able, unable = dict(type="MaxIoUAssigner", pos_iou_thr=0.5, neg_iou_thr=0.4), dict(type="PointAssigner")
+    again.model.train_cfg = dict(init=dict(assigner=unable), ga_assigner=able)  # RepPoints has two
+    (doubt,) = add_extra_images(again, source).doubts
+    assert doubt.startswith("the student has PointAssigner, which") and again.model.train_cfg.ga_assigner.ignore_iof_thr
+    again = config_again(config)
     again.model.train_cfg = None
     (doubt,) = add_extra_images(again, source).doubts
     assert doubt.startswith("the student has no assigner, which ignores no box")
@@ -197,6 +204,62 @@ def test_leaks_are_refused(config, folder, digit_scenes):
     again.train_dataloader.dataset.update(indices=-3, filter_cfg=None)
     (doubt,) = add_extra_images(again, source).doubts
     assert doubt.startswith("3 extra images are also labelled images, such as")
+
+
+def test_copies_of_test_are_refused(config, digit_scenes, tmp_path):
+    shutil.copytree(digit_scenes / "test", tmp_path / "extra")
+    with pytest.raises(ValueError, match=r"4 extra images are also in test_dataloader, such as .*extra"):
+        add_extra_images(config, str(tmp_path / "extra"))
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (dict(bbox=None), r"1 of \d+ boxes are not four numbers x, y, width, height"),
+        (dict(bbox=[1.0, 1.0, float("nan"), 2.0]), r"1 of \d+ boxes are not four numbers"),
+        (dict(category_id=7), r"1 of \d+ annotations are of a category that the file does not list"),
+        (dict(image_id="0.png"), r"1 of \d+ annotations are of an image that the file does not list"),
+    ],
+)
+def test_what_is_wrong_with_boxes_is_refused(config, folder, digit_scenes, change, said):
+    """Left out, an object would be background."""
+    source = write_boxes(folder, digit_scenes, list("0123456789"))
+    file = Path(source.partition(":")[0])
+    content = json.loads(file.read_text())
+    content["annotations"][3].update(change)
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=said):
+        add_extra_images(config, source)
+    content["categories"] = [dict(id=1)]
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="1 of 1 categories lack 'id' or 'name': write both"):
+        add_extra_images(config, source)
+
+
+def test_ids_that_are_words_are_matched(config, folder, digit_scenes):
+    """COCO's API would find no box of an image."""
+    source = write_boxes(folder, digit_scenes, list("0123456789"))
+    file = Path(source.partition(":")[0])
+    content = json.loads(file.read_text())
+    content["annotations"] = [
+        dict(box, image_id=str(box["image_id"]), category_id=str(box["category_id"])) for box in content["annotations"]
+    ]
+    file.write_text(json.dumps(content))
+    add_extra_images(config, source)
+    made = json.loads(Path(config.train_dataloader.dataset.datasets[1].ann_file).read_text())
+    assert len(made["annotations"]) == len(content["annotations"])
+    assert {box["image_id"] for box in made["annotations"]} <= {image["id"] for image in made["images"]}
+
+
+def test_boxes_of_no_class_of_the_student(config, folder, digit_scenes):
+    source = write_boxes(folder, digit_scenes, list("0123456789"))
+    file = Path(source.partition(":")[0])
+    content = json.loads(file.read_text())
+    content["categories"].append(dict(id=200, name="cat"))
+    content["annotations"] = [dict(box, category_id=200) for box in content["annotations"]]
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"none of the \d+ boxes of .* is of a class of the student"):
+        add_extra_images(config, source)
 
 
 def test_a_leak_into_a_file_of_lvis(config, folder, digit_scenes, tmp_path):

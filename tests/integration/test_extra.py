@@ -16,6 +16,8 @@ from tests.integration.conftest import last_log, write_pair
 @pytest.fixture
 def folder(digit_scenes, tmp_path) -> Path:
     shutil.copytree(digit_scenes / "test", tmp_path / "extra")
+    for file in (tmp_path / "extra").iterdir():
+        file.write_bytes(file.read_bytes() + b"0")  # a copy of test would be refused
     content = json.loads((digit_scenes / "annotations" / "test.json").read_text())
     (tmp_path / "boxes.json").write_text(json.dumps(content))
     return tmp_path / "extra"

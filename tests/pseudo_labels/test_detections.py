@@ -49,3 +49,8 @@ def test_a_teacher_that_does_not_know_a_class_lowers_no_score():
     one, two = {1: [Detection((0, 0, 10, 10), 0.8, "a")]}, {1: [Detection((0, 0, 10, 10), 0.6, "b")]}
     found = fuse([one, two], ["a", "ab"])
     assert {(d.name, d.score) for d in found[1]} == {("a", 0.4), ("b", 0.6)}
+
+
+def test_boxes_without_a_score_are_fused():
+    first, second = (Detection((10.0 + i, 10.0, 20.0, 20.0), 0.0, "cat") for i in range(2))
+    assert weighted_boxes([first, second], teachers=2) == [((10.5, 10.0, 20.0, 20.0), 0.0)]

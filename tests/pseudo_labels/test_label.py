@@ -17,6 +17,7 @@ from pcka_mmdet import pseudo_label
 from pcka_mmdet.cli import make_parser
 from pcka_mmdet.cli.pseudo_label import run, show
 from pcka_mmdet.configuration.detector import build_detector
+from pcka_mmdet.configuration.images import read_images
 from pcka_mmdet.demo.config import move_data_root
 from pcka_mmdet.pseudo_labels import detect, label
 from pcka_mmdet.pseudo_labels.sources import ResultFiles
@@ -77,6 +78,8 @@ def test_thresholds_come_from_labelled_images(teacher, digit_scenes, tmp_path, w
     by_file = pseudo_label([teacher], digit_scenes / "test", tmp_path / "a.json", val=val)
     by_config = pseudo_label([teacher], digit_scenes / "test", tmp_path / "b.json")
     assert 0 <= by_file.ap == by_config.ap < 0.2
+    never = [one.name for one in by_file.thresholds if one.sure == float("inf")]
+    assert never and warned[0].startswith(f"no score makes boxes of {never} sure enough on the labelled images")
     a, b = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
     assert a["annotations"] == b["annotations"] and a["info"]["val"] == b["info"]["val"] == val
     with pytest.raises(ValueError, match=r"the AP on 4 labelled images is 0.\d+, below --at-least 0.5: its boxes"):
@@ -267,3 +270,19 @@ def test_a_teacher_without_classes_or_labelled_images(teacher, digit_scenes, tmp
         config[f"{loader}_dataloader"].dataset.type = "XMLDataset"
     with pytest.raises(ValueError, match=r"does not say which classes it tells apart: set test_dataloader.dataset"):
         detect.teacher_classes(config)
+
+
+def test_images_of_another_size_than_their_file_says_are_refused(teacher, digit_scenes, tmp_path):
+    content = json.loads((digit_scenes / "annotations" / "test.json").read_text())
+    for image in content["images"]:
+        image["width"] //= 2
+    (tmp_path / "images.json").write_text(json.dumps(content))
+    images = f"{tmp_path / 'images.json'}:{digit_scenes / 'test'}"
+    with pytest.raises(ValueError, match=r"4 of 4 images of .*: 128 x 128 pixels, and 64 x 128 in the file"):
+        pseudo_label([teacher], images, tmp_path / "a.json", threshold=0.5)
+
+
+def test_a_file_of_detections_in_place_of_images(tmp_path):
+    (tmp_path / "found.json").write_text("[]")
+    with pytest.raises(ValueError, match="is a list, as files of detections are: pcka-mmdet pseudo-label --results"):
+        read_images(str(tmp_path / "found.json"))

@@ -51,7 +51,7 @@ def test_classes_of_other_names_are_mapped(write):
         ([dict(ROW, bbox=[1, 1, 2])], r"bbox is four numbers"),
         ([dict(ROW, bbox=[1, 1, 2, None])], r"bbox is four numbers"),
         ([dict(ROW, score=87)], r"has the score 87: scores are from 0 to 1"),
-        ([dict(ROW, bbox=[40, 20, 90, 45])] * 3, r"all would fit as corners x1, y1, x2, y2"),
+        ([dict(ROW, bbox=[40, 20, 90, 45])] * 3, r"they would fit as corners x1, y1, x2, y2"),
         ([dict(ROW, bbox=[0.1, 0.2, 0.3, 0.4])] * 3, r"boxes are fractions of the image's size"),
         ([dict(ROW, bbox=[90, 45, 500, 500])] * 3, r"3 of 3 boxes leave their images"),
     ],
@@ -61,6 +61,11 @@ def test_what_is_wrong_gets_a_sentence(write, rows, message):
         read_results(write(*rows), COCO, IDS, {})
 
 
+def test_a_score_that_is_no_number(write):
+    with pytest.raises(ValueError, match="bbox is four numbers, and score is one"):
+        read_results(write(dict(ROW, score=True)), COCO, IDS, {})
+
+
 def test_numbers_of_images_in_a_folder_are_their_names(write):
     assert read_results(write(ROW), FOLDER, IDS, {})[11]  # of 11.jpg
     with pytest.raises(ValueError, match=r"write the file name, such as 'shots/11.jpg'$"):
@@ -68,8 +73,25 @@ def test_numbers_of_images_in_a_folder_are_their_names(write):
 
 
 def test_a_few_boxes_beyond_the_edge_are_no_mistake(write):
-    rows = [ROW] * 20 + [dict(ROW, bbox=[90, 45, 20, 10])]
+    rows = [dict(ROW, bbox=[10 + i, 10, 20, 20]) for i in range(20)] + [dict(ROW, bbox=[90, 45, 20, 10])]
     assert len(read_results(write(*rows), COCO, IDS, {})[11]) == 21
+
+
+def test_boxes_outside_their_images_are_named(write, warned):
+    rows = [dict(ROW, bbox=[10 + i, 10, 20, 20]) for i in range(20)] + [dict(ROW, bbox=[200, 45, 20, 10])]
+    read_results(write(*rows), COCO, IDS, {})
+    (text,) = warned
+    assert text.startswith("1 of 21 boxes of ") and "left out: within their images they are narrower or lower" in text
+
+
+def test_rows_that_come_twice_count_once(write):
+    assert len(read_results(write(ROW, ROW, dict(ROW, score=0.25)), COCO, IDS, {})[11]) == 2
+
+
+def test_boxes_of_which_a_few_do_not_fit_as_corners(write):
+    rows = [dict(ROW, bbox=[40, 20, 90, 45])] * 30 + [dict(ROW, bbox=[40, 20, 103, 45])]
+    with pytest.raises(ValueError, match="30 of 31|31 of 31 boxes leave their images, and they would fit as corners"):
+        read_results(write(*rows), COCO, IDS, {})
 
 
 def test_other_files_are_refused(write, tmp_path):
@@ -85,7 +107,9 @@ def test_other_files_are_refused(write, tmp_path):
         with pytest.raises(ValueError, match=r"is no map of classes: write {"):
             read_classes(write(content=content))
     assert read_classes(write(content={"a": "b", "c": None})) == {"a": "b", "c": None}
-    assert read_results(write(), COCO, IDS, {}) == {11: [], 12: []}
+    with pytest.raises(ValueError, match=r"has no detection: detections are a list of dict"):
+        read_results(write(), COCO, IDS, {})
+    assert read_results(write(ROW), COCO, IDS, {})[12] == []
 
 
 @pytest.mark.parametrize("read", [lambda file: read_results(file, COCO, IDS, {}), read_classes])

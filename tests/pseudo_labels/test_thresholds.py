@@ -98,6 +98,18 @@ def test_a_teacher_that_finds_nothing(annotations):
     assert quality.ap == 0 and all(math.isinf(one.sure) for one in quality.thresholds)
 
 
+def test_a_class_whose_boxes_are_all_wrong_has_no_threshold(annotations):
+    found = cats([0.9, 0.8], [])
+    found[0].append(Detection(ELSEWHERE, 0.54, "dog"))
+    cat, dog, bird = choose(annotations, found, IDS, list(IDS), None).thresholds
+    assert math.isinf(dog.sure) and math.isinf(dog.unsure) and bird.sure == cat.sure == 0.8
+
+
+def test_the_ap_is_of_the_classes_that_the_teacher_knows(annotations):
+    quality = choose(annotations, cats([0.9] * 10, []), IDS, ["cat"], None)
+    assert quality.ap == pytest.approx(1.0) and quality.lacking == ["dog", "bird"]
+
+
 def test_one_threshold_for_all():
     assert [(one.name, one.sure, one.unsure) for one in fixed(["a", "b"], 0.4)] == [("a", 0.4, 0.4), ("b", 0.4, 0.4)]
 

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ TOLERANCE = 1.0
 """Pixels by which a box may leave its image."""
 
 CORNERS = 0.1
-"""Share of boxes outside their images from which boxes that fit as corners are taken for corners."""
+"""Share of boxes outside their images above which all are taken for corners, if fewer do not fit as such."""
 
 Rule = tuple[str, Sequence[bool] | np.ndarray, str]
 """Level, which entries break the rule, and what is wrong with them."""
@@ -165,7 +166,27 @@ def _examine_file(content: dict, data: DataSet, subject: str, by_coco: bool) -> 
         yield Finding(OK, subject, f"{len(images)} images, {len(annotations)} boxes{text}")
 
 
-def _rules(images: list[dict], annotations: list[dict], categories: list[dict], by_coco: bool) -> Iterator[Rule]:
+def refuse_entries(content: dict, file: Path) -> None:
+    """Refuse annotations in COCO's format that `doctor` calls wrong, and those that would be left out.
+
+    Raises:
+        ValueError: What is wrong with them.
+    """
+    try:
+        for level, flags, text in _rules(
+            content["images"], content["annotations"], content["categories"], False, ERROR
+        ):
+            if level == ERROR and any(flags):
+                raise ValueError(f"{sum(flags)} of {len(flags)} {text} ({str(file)!r})")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{str(file)!r} is not in COCO's format ({error!r}): make or copy it again") from error
+
+
+def _rules(
+    images: list[dict], annotations: list[dict], categories: list[dict], by_coco: bool, unlisted_level: str = WARNING
+) -> Iterator[Rule]:
+    text = "categories lack 'id' or 'name': write both"
+    yield ERROR, [not {"id", "name"} <= category.keys() for category in categories], text
     for key in IMAGE_KEYS:
         missing = [key not in image for image in images]
         yield ERROR, missing, f"images lack {key!r}, which MMDetection reads: write it"
@@ -183,10 +204,12 @@ def _rules(images: list[dict], annotations: list[dict], categories: list[dict], 
     yield WARNING, [box.get("id") == 0 and by_coco for box in annotations], text
     sizes = {str(image.get("id")): [image.get("width"), image.get("height")] for image in images}
     unlisted = [str(box.get("image_id")) not in sizes for box in annotations]
-    yield WARNING, unlisted, "annotations are of an image that the file does not list, and are left out: list it"
+    text = "annotations are of an image that the file does not list, and are left out: list it"
+    yield unlisted_level, unlisted, text
     names = {str(category.get("id")) for category in categories}
     unlisted = [str(box.get("category_id")) not in names for box in annotations]
-    yield WARNING, unlisted, "annotations are of a category that the file does not list, and are left out: list it"
+    text = "annotations are of a category that the file does not list, and are left out: list it"
+    yield unlisted_level, unlisted, text
 
     boxes = [(box.get("bbox"), sizes.get(str(box.get("image_id")))) for box in annotations]
     text = "boxes are not four numbers x, y, width, height (or are NaN or infinite): mend or delete them"
@@ -224,9 +247,9 @@ def _rules_of_sizes(boxes: list[list[float]]) -> Iterator[Rule]:
             "width, y and height by its height"
         )
         yield ERROR, fractions, text
-    elif outside.sum() > CORNERS * len(boxes) and fit_as_corners.all():
+    elif outside.sum() > CORNERS * len(boxes) and fit_as_corners.sum() > (1 - CORNERS) * len(boxes):
         text = (
-            "boxes leave their images, and all would fit as corners x1, y1, x2, y2: COCO has x, y, width, height, so "
+            "boxes leave their images, and they would fit as corners x1, y1, x2, y2: COCO has x, y, width, height, so "
             "write x2 - x1 and y2 - y1 in their place"
         )
         yield ERROR, outside, text

@@ -1,5 +1,6 @@
 """Whether extra images of a training are those of val or test."""
 
+import filecmp
 import json
 import os
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from .annotations import DataSet, data_sets
 
 
 def refuse_leaks(config: Config, images: ImageSet) -> list[str]:
-    """Refuse extra images of val or test. Those that are labelled in train are a doubt.
+    """Refuse extra images of val or test, and copies with the same name. Those that are labelled in train are a doubt.
 
     Raises:
         ValueError: An image is in the data set of val or test.
@@ -21,7 +22,7 @@ def refuse_leaks(config: Config, images: ImageSet) -> list[str]:
     files, doubts = {os.path.realpath(images.root / entry["file_name"]) for entry in images.entries}, []
     for loader in ("val_dataloader", "test_dataloader", "train_dataloader"):
         for data in data_sets(config, [loader]):
-            shared = files & set(_image_files(data))
+            shared = _shared(files, set(_image_files(data)))
             if shared and loader != "train_dataloader":
                 raise ValueError(
                     f"{len(shared)} extra images are also in {loader}, such as {min(shared)!r}: its AP would be that "
@@ -30,6 +31,16 @@ def refuse_leaks(config: Config, images: ImageSet) -> list[str]:
             if shared:
                 doubts.append(f"{len(shared)} extra images are also labelled images, such as {min(shared)!r}")
     return doubts
+
+
+def _shared(files: set[str], others: set[str]) -> set[str]:
+    """The files that are among the others, or have the name and the content of one."""
+    by_name = {os.path.basename(other): other for other in others}
+    pairs = ((file, by_name.get(os.path.basename(file))) for file in files - others)
+    copies = {
+        file for file, other in pairs if other and os.path.isfile(other) and filecmp.cmp(file, other, shallow=False)
+    }
+    return files & others | copies
 
 
 def _image_files(data: DataSet) -> Iterator[str]:

@@ -81,7 +81,7 @@ CASES = {
     "corners": (
         of_boxes(lambda i, x, y, w, h: [x + 100, y + 80, x + 100 + w, y + 80 + h]),
         ERROR,
-        r"8 of 8 boxes leave their images, and all would fit as corners x1, y1, x2, y2: .*write x2 - x1",
+        r"8 of 8 boxes leave their images, and they would fit as corners x1, y1, x2, y2: .*write x2 - x1",
     ),
     "fractions": (
         of_boxes(lambda i, x, y, w, h: [x / 320, y / 160, w / 320, h / 160]),
