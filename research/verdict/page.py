@@ -63,7 +63,7 @@ def _choices(results: Results, pair: str) -> Iterator[str]:
     student_of = PAIRS[pair].student_of
     trained_alone = _on_val(results, student_of or pair)
     alone = {student: aps for (setting, student), aps in trained_alone.items() if setting == Setting()}
-    if teacher := _on_val(results, Trial.of_teacher(pair).pair).get((Setting("teacher"), None)):
+    if teacher := val.get((Setting("teacher"), None)):
         yield f"The teacher has {_mean(teacher)} on val.\n"
     if alone and not student_of:
         yield "The student alone, on val:\n\n" + _of_students(alone)

@@ -9,15 +9,17 @@ class Pair:
     """A data set with a student, a teacher, and the grid of the student's tuning."""
 
     folder: str
-    """Folder of `student.py` and `teacher.py` in `configs`."""
+    """Folder of `student.py` and `teacher.py` in `research/configs`."""
     data: str
     """Folder of the images and annotations in the folder of all data."""
     epochs: int
     """Length of a training before the tuning; the tuning also tries half of it and twice of it."""
     longest: int = 0
     """Longest training of the results: the student alone takes at most half an hour of a core."""
+    teacher_folder: str = ""
+    """Folder of `teacher.py`, if it is another one."""
     teacher_epochs: int = 0
-    """Length of the teacher's training; 0 with `teacher_of`."""
+    """Length of the teacher's training."""
     short_epochs: int = 0
     """Length of the short trainings that compare settings; 0 on pairs that take the choice of others over."""
     learning_rates: tuple[float, ...] = (1e-3, 3e-3, 6e-3, 1.2e-2)
@@ -27,8 +29,6 @@ class Pair:
     """One of `AUGMENTATIONS`; further than that of the teacher's config."""
     teacher_options: dict[str, Any] = field(default_factory=dict)
     """Settings of the teacher's config, as in `--cfg-options`."""
-    teacher_of: str | None = None
-    """Name of the pair whose teacher teaches here too."""
     student_of: str | None = None
     """Name of the pair whose tuned setting the student takes over; `None` tunes it."""
     own_head: bool = True
@@ -44,14 +44,21 @@ PAIRS = {
         "bccd/small", "bccd", epochs=60, longest=240, short_epochs=30, teacher_epochs=80, teacher_augmentation="affine"
     ),
     "deeppcb": Pair(
-        "deeppcb", "deeppcb", epochs=18, longest=72, short_epochs=12, teacher_of="deeppcb-imagenet", same_pixels=True
+        "deeppcb",
+        "deeppcb",
+        epochs=18,
+        longest=72,
+        short_epochs=12,
+        teacher_folder="deeppcb/imagenet",
+        teacher_epochs=40,
+        same_pixels=True,
     ),
     "deeppcb-imagenet": Pair(
         "deeppcb/imagenet",
         "deeppcb",
         epochs=9,
         longest=36,
-        teacher_epochs=40,
+        teacher_epochs=80,
         learning_rates=(3e-4, 1e-3, 2e-3, 4e-3),
         same_pixels=True,
     ),

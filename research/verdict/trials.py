@@ -49,7 +49,7 @@ class Trial:
     @classmethod
     def of_teacher(cls, pair: str, seed: int = 0) -> "Trial":
         """The training of a pair's teacher."""
-        return cls(PAIRS[pair].teacher_of or pair, Setting("teacher"), seed)
+        return cls(pair, Setting("teacher"), seed)
 
     @classmethod
     def of_row(cls, row: dict[str, Any]) -> "Trial":
@@ -73,11 +73,13 @@ class Trial:
     def config(self, places: Places, teacher: dict[str, Any] | None = None) -> Config:
         """The complete config; `teacher` has `teacher` and `teacher_ckpt` of `FPNDistill`."""
         pair: Pair = PAIRS[self.pair]
-        role, epochs, options = "teacher", pair.teacher_epochs, pair.teacher_options
+        folder, role, epochs, options = pair.folder, "teacher", pair.teacher_epochs, pair.teacher_options
         if self.student is not None:
             role, epochs, options = "student", self.student.epochs, {}
+        elif pair.teacher_folder:
+            folder = pair.teacher_folder
         data_root = places.data_root / pair.data
-        config = side_config(pair_folder(pair.folder), role, data_root, self.seed, epochs, places.weights, options)
+        config = side_config(pair_folder(folder), role, data_root, self.seed, epochs, places.weights, options)
         if self.student is None:
             augment(config, pair.teacher_augmentation)
             return config

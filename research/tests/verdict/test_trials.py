@@ -87,7 +87,9 @@ def test_every_method_builds_on_the_digits(setting):
         assert {term.stride for term in model.distiller.all_terms if term.stride} <= {8, 16}
 
 
-def test_a_pair_is_taught_by_the_teacher_of_another():
+def test_the_teacher_has_its_own_folder_and_seed():
     student = Trial("deeppcb", Setting("l2", 1.0, "two"), 1000, STUDENT, teacher_seed=2)
-    assert student.teacher == Trial("deeppcb-imagenet", Setting("teacher"), 2)
-    assert Trial("bccd", Setting("dist"), 0, STUDENT).teacher == Trial("bccd", Setting("teacher"), 0)
+    assert student.teacher == Trial("deeppcb", Setting("teacher"), 2)
+    shorter, longer = (Trial.of_teacher(pair).config(PLACES) for pair in ("deeppcb", "deeppcb-imagenet"))
+    assert shorter.model == longer.model and shorter.model.backbone.type == "MobileNetV2"
+    assert (shorter.train_cfg.max_epochs, longer.train_cfg.max_epochs) == (40, 80)
