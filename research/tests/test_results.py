@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -119,40 +120,29 @@ def test_what_to_expect(page, row):
 
 @pytest.mark.parametrize("page", FIRST_PAGES)
 def test_the_limits_name_the_tuned_student(page):
-    """AP on val of the student alone in the tuned comparison, and of the default, with the other seed too."""
+    """Mean AP on val of the student alone in the tuned comparison, and of the default, over the seeds of the results."""
     (limits,) = re.findall(r"\n\*\*(?:Limits|局限).+?\n\n", Path(page).read_text(), flags=re.DOTALL)
-    named = re.findall(r"\d\.\d+", limits)
-    student = Student(0.048, DATA_SETS["bccd"].epochs["converged"], 0.1)
     results = json.loads(Path("research/verdict/results/bccd.json").read_text())
-    default, other_seed = Setting("both-heads"), CHOOSING_SEED + 1
-    values = [
-        f"{results[VerdictTrial('bccd', setting, seed, student).name]['val']:.3f}"
-        for setting, seed in ((Setting(), CHOOSING_SEED), (default, CHOOSING_SEED), (default, other_seed))
+    means = [
+        fmean(results[VerdictTrial("bccd", setting, seed, Student(0.048, epochs, 0.1)).name]["val"] for seed in range(10))
+        for setting, epochs in ((Setting(), 60), (Setting("both-heads"), 120))
     ]
-    assert named == values and values[1] > values[0]
-    assert str(CHOOSING_SEED) in limits and str(other_seed) in limits
+    assert re.findall(r"\d\.\d+", limits) == [f"{value:.3f}" for value in means]
 
 
 def test_few_labels():
-    """The student alone as with all labels and tuned, distilled with boxes, alone with all labels, and the teachers."""
+    """The student alone as with all labels and tuned, alone with all labels, and the teachers."""
     few = json.loads(Path("research/few_labels/results/bccd-25.json").read_text())
     whole = json.loads(Path("research/verdict/results/bccd.json").read_text())
     student, teacher = "lr0.048_e240_wd0.1", "lr0.001_e160_wd0.01"
     expected = [
         few[f"alone_{student}_base_seed{CHOOSING_SEED}"],
         few[f"alone_{student}_affine_seed{CHOOSING_SEED}"],
-        *(
-            few[f"distilled-boxes_share{share}_{student}_base_of_{teacher}_affine_seed{CHOOSING_SEED}"]
-            for share in (0.5, 0.75)
-        ),
         whole[f"plain_lr0.048_e60_wd0.1_base_seed{CHOOSING_SEED}"],
         *(few[f"teacher_{teacher}_{augmentation}_seed0"] for augmentation in ("base", "affine")),
     ]
     *_, table = Path("docs/few-labels.md").read_text().partition("## What to expect")
-    values = [f"{entry['val']:.3f}" for entry in expected]
-    assert re.findall(r"\d\.\d{3}", table) == values
-    for text in README, CHINESE:
-        assert values[1:3] == re.findall(r"0\.\d{3}", re.search(r"\[(?:Few labels|标注很少)\].+?val", text)[0])
+    assert re.findall(r"\d\.\d{3}", table) == [f"{entry['val']:.3f}" for entry in expected]
 
 
 @pytest.mark.parametrize("text", [README, CHINESE], ids=["english", "chinese"])
