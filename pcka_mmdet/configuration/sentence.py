@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.logging import print_log
@@ -76,6 +77,11 @@ def _locals(error: Exception) -> dict[str, Any]:
     for frame, _ in traceback.walk_tb(error.__traceback__):
         variables |= frame.f_locals
     return variables
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first five names."""
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def warn(text: str) -> None:

@@ -1,6 +1,6 @@
 """Make a distillation config from any detector's config."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from torch import nn
 from pcka_mmdet.configuration.detector import build_detector, model_config, model_of, plain_dict
 from pcka_mmdet.configuration.distillation import is_distillation
 from pcka_mmdet.configuration.files import load_config
+from pcka_mmdet.configuration.sentence import listed
 from pcka_mmdet.models.detector_parts import UnreadableHead, dense_head, num_classes
 from pcka_mmdet.models.heads import difference_of_heads, reader_of
 from pcka_mmdet.models.levels import pair_levels, source_levels
@@ -153,14 +154,10 @@ def common_classes(student: nn.Module, teacher: nn.Module, names: tuple[Classes,
         return CommonClasses(None, "")
     of_teacher = {name: index for index, name in enumerate(known[1])}
     pairs = [(index, of_teacher[name]) for index, name in enumerate(known[0]) if name in of_teacher]
-    shown = f"the student's classes are {_listed(known[0])}, the teacher's {_listed(known[1])}"
+    shown = f"the student's classes are {listed(known[0])}, the teacher's {listed(known[1])}"
     if pairs:
         shown += f"; the common ones are {', '.join(known[0][index] for index, _ in pairs)}"
     return CommonClasses(pairs, shown)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def suitable_recipe(

@@ -103,7 +103,11 @@ def _runner(
     config.visualizer = dict(type="mmengine.Visualizer")  # the folder of another run's would be gone
     if tta:
         use_tta(config, TTA_SCALES)
-    return build_runner(config)
+    level, config.log_level = config.get("log_level", "INFO"), "WARNING"  # environment and hooks are not logged
+    runner = build_runner(config)
+    for logs in (runner.logger, *runner.logger.handlers):
+        logs.setLevel(level)
+    return runner
 
 
 def _read(folder: Path) -> dict[int | str, list]:

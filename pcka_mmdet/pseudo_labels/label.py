@@ -15,7 +15,7 @@ from mmengine.logging import print_log
 from pcka_mmdet.checkpoints.atomic_write import atomic_write
 from pcka_mmdet.configuration.images import read_images
 from pcka_mmdet.configuration.installed import releases
-from pcka_mmdet.configuration.sentence import warn
+from pcka_mmdet.configuration.sentence import listed, warn
 
 from .annotate import Counts, annotate
 from .labelled import Labelled, labelled_images
@@ -89,7 +89,7 @@ def pseudo_label(
     else:
         known = source.classes(None)
         category_ids = {name: number for number, name in enumerate(known, 1)}
-        quality = Quality(None, fixed(known, threshold), [])
+        quality = Quality(None, fixed(known, threshold), [], [])
     info = {
         "description": "pseudo labels: boxes of a teacher, with their scores; iscrowd marks those that are not sure",
         "teacher": source.description(),
@@ -113,6 +113,11 @@ def _say_quality(quality: Quality, labelled: Labelled, at_least: float) -> None:
     print_log(text, "current")
     if quality.lacking:
         warn(f"the teacher does not know {quality.lacking}: their objects are background in the file")
+    if quality.left_out:
+        warn(
+            f"the labelled images have no categories for {len(quality.left_out)} classes of the teacher "
+            f"({listed(quality.left_out)}): their boxes are left out. To keep them, add the categories to that file"
+        )
     if never := [one.name for one in quality.thresholds if math.isinf(one.sure)]:
         warn(f"no score makes boxes of {never} sure enough on the labelled images: the file has none of them")
 

@@ -44,6 +44,8 @@ class Quality:
     thresholds: list[Threshold]
     lacking: list[str]
     """Classes of the labelled images that the teacher does not know."""
+    left_out: list[str]
+    """Classes of the teacher that the labelled images do not know."""
 
 
 def fixed(names: Sequence[str], score: float) -> list[Threshold]:
@@ -95,7 +97,8 @@ def choose(
         )
     thresholds = [_threshold(name, found[name], objects[name], precision) for name in names]
     ap = mean_over_classes(matches.average_precision(np.ones((1, len(matches.images)))))[0]
-    return Quality(float(ap), _filled(thresholds), [name for name in category_ids if name not in names])
+    lacking, left_out = ([name for name in one if name not in names] for one in (category_ids, known))
+    return Quality(float(ap), _filled(thresholds), lacking, left_out)
 
 
 def _threshold(name: str, found: Sequence[tuple[float, bool]], objects: int, wanted: float | None) -> Threshold:

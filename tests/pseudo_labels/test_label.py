@@ -87,6 +87,18 @@ def test_thresholds_come_from_labelled_images(teacher, digit_scenes, tmp_path, w
     assert not (tmp_path / "c.json").exists()
 
 
+def test_classes_that_the_labelled_images_lack_are_named(teacher, digit_scenes, tmp_path, warned):
+    content = json.loads((digit_scenes / "annotations" / "val.json").read_text())
+    gone = [category["id"] for category in content["categories"] if category["name"] in "89"]
+    for key, id_key in ("categories", "id"), ("annotations", "category_id"):
+        content[key] = [entry for entry in content[key] if entry[id_key] not in gone]
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    val = f"{tmp_path / 'val.json'}:{digit_scenes / 'val'}"
+    labels = pseudo_label([teacher], digit_scenes / "test", tmp_path / "pseudo.json", val=val)
+    assert [one.name for one in labels.thresholds] == list("01234567")
+    assert warned[0].startswith("the labelled images have no categories for 2 classes of the teacher (8, 9): their")
+
+
 def test_an_interrupted_run_goes_on(teacher, digit_scenes, tmp_path, counted, monkeypatch):
     out = tmp_path / "pseudo.json"
     whole = pseudo_label([teacher], digit_scenes / "test", tmp_path / "whole.json", threshold=THRESHOLD)
@@ -242,7 +254,9 @@ def test_the_command(teacher, results, digit_scenes, tmp_path, capsys, monkeypat
 def test_what_is_shown(teacher, digit_scenes, tmp_path, capsys):
     labels = pseudo_label([teacher], digit_scenes / "test", tmp_path / "pseudo.json", precision=1.0)
     show(labels, Console(width=120))
-    said = capsys.readouterr().out
+    logged = capsys.readouterr()
+    assert "Epoch(test)" in logged.out + logged.err and "before_run" not in logged.out + logged.err  # a list of hooks
+    said = logged.out
     assert "precision and recall on labelled images, AP 0." in said and "images without a box" in said
 
 

@@ -89,6 +89,7 @@ def test_classes_without_objects_take_the_median_and_those_never_found_are_left_
 def test_classes_that_the_teacher_does_not_know_are_named(annotations):
     quality = choose(annotations, cats([0.9], []), IDS, ["cat", "horse"], None)
     assert [one.name for one in quality.thresholds] == ["cat"] and quality.lacking == ["dog", "bird"]
+    assert quality.left_out == ["horse"]
     with pytest.raises(ValueError, match=r"knows \['horse'\], .* has \['cat', 'dog', 'bird'\]: no class is in both"):
         choose(annotations, {i: [] for i in range(10)}, IDS, ["horse"], None)
 
