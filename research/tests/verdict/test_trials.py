@@ -90,6 +90,8 @@ def test_every_method_builds_on_the_digits(setting):
 def test_the_teacher_has_its_own_folder_and_seed():
     student = Trial("deeppcb", Setting("l2", 1.0, "two"), 1000, STUDENT, teacher_seed=2)
     assert student.teacher == Trial("deeppcb", Setting("teacher"), 2)
-    shorter, longer = (Trial.of_teacher(pair).config(PLACES) for pair in ("deeppcb", "deeppcb-imagenet"))
-    assert shorter.model == longer.model and shorter.model.backbone.type == "MobileNetV2"
-    assert (shorter.train_cfg.max_epochs, longer.train_cfg.max_epochs) == (40, 80)
+    augmented, plain = (Trial.of_teacher(pair).config(PLACES) for pair in ("deeppcb", "deeppcb-imagenet"))
+    assert augmented.model == plain.model and plain.model.backbone.type == "MobileNetV2"
+    assert [config.optim_wrapper.optimizer.weight_decay for config in (augmented, plain)] == [0.01, 0.3]
+    steps = [[step.type for step in config.train_dataloader.dataset.pipeline] for config in (augmented, plain)]
+    assert steps[0] == [*steps[1][:-1], "RandomAffine", steps[1][-1]]

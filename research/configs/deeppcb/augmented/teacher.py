@@ -1,0 +1,28 @@
+# A better teacher of the student from scratch: all of MobileNetV2 trains, with more augmentation and epochs.
+_base_ = "../teacher.py"
+
+max_epochs = 40
+learning_rate = 3e-3
+
+model = dict(backbone=dict(frozen_stages=0))
+train_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations", with_bbox=True),
+    dict(type="Resize", scale=(256, 256)),
+    dict(type="RandomFlip", prob=[0.25, 0.25, 0.25], direction=["horizontal", "vertical", "diagonal"]),
+    dict(
+        type="RandomAffine",
+        max_rotate_degree=5.0,
+        max_translate_ratio=0.1,
+        scaling_ratio_range=(0.8, 1.25),
+        max_shear_degree=0.0,
+        border_val=(114, 114, 114),
+    ),
+    dict(type="PackDetInputs"),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+train_cfg = dict(max_epochs=max_epochs)
+optim_wrapper = dict(optimizer=dict(lr=learning_rate))
+param_scheduler = [
+    dict(type="OneCycleLR", eta_max=learning_rate, total_steps=max_epochs, by_epoch=True, convert_to_iter_based=True)
+]
