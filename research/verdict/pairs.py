@@ -51,6 +51,7 @@ PAIRS = {
         short_epochs=12,
         teacher_folder="deeppcb/imagenet",
         teacher_epochs=40,
+        teacher_augmentation="affine",
         same_pixels=True,
     ),
     "deeppcb-imagenet": Pair(
@@ -58,7 +59,10 @@ PAIRS = {
         "deeppcb",
         epochs=9,
         longest=36,
-        teacher_epochs=80,
+        teacher_epochs=40,
+        teacher_options={
+            "optim_wrapper.optimizer.weight_decay": 0.3,
+        },
         learning_rates=(3e-4, 1e-3, 2e-3, 4e-3),
         same_pixels=True,
     ),

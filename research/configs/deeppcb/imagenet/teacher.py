@@ -1,4 +1,4 @@
-# The teacher of the student from ImageNet weights: the whole MobileNetV2, a deeper head, more augmentation and epochs.
+# The teacher of the student from ImageNet weights: the whole MobileNetV2, a deeper head, more epochs.
 _base_ = "../teacher.py"
 
 max_epochs = 40
@@ -10,14 +10,6 @@ train_pipeline = [
     dict(type="LoadAnnotations", with_bbox=True),
     dict(type="Resize", scale=(256, 256)),
     dict(type="RandomFlip", prob=[0.25, 0.25, 0.25], direction=["horizontal", "vertical", "diagonal"]),
-    dict(
-        type="RandomAffine",
-        max_rotate_degree=5.0,
-        max_translate_ratio=0.1,
-        scaling_ratio_range=(0.8, 1.25),
-        max_shear_degree=0.0,
-        border_val=(114, 114, 114),
-    ),
     dict(type="PackDetInputs"),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
