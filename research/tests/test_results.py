@@ -11,8 +11,11 @@ from research.ablations.ablations import read_ablations
 from research.ablations.ablations import trainings as trainings_of
 from research.methods.data_sets import DATA_SETS
 from research.methods.methods import HALF_MORE, HEADS_HALF_MORE, LONGER, PLAIN
+from research.trainings.results import Results
 from research.trials import Interval, Row, Trial, paired_difference, rows
+from research.verdict.choice import FILE, RESULT_PAIRS, Choice
 from research.verdict.methods import Setting
+from research.verdict.protocol import CHOOSING_SEEDS
 from research.verdict.trials import Student
 from research.verdict.trials import Trial as VerdictTrial
 
@@ -120,14 +123,25 @@ def test_what_to_expect(page, row):
 
 @pytest.mark.parametrize("page", FIRST_PAGES)
 def test_the_limits_name_the_tuned_student(page):
-    """Mean AP on val of the student alone in the tuned comparison, and of the default, over the seeds of the results."""
+    """Mean AP on val of the tuned student alone and of the default, over the seeds of the results."""
     (limits,) = re.findall(r"\n\*\*(?:Limits|局限).+?\n\n", Path(page).read_text(), flags=re.DOTALL)
     results = json.loads(Path("research/verdict/results/bccd.json").read_text())
     means = [
-        fmean(results[VerdictTrial("bccd", setting, seed, Student(0.048, epochs, 0.1)).name]["val"] for seed in range(10))
+        fmean(
+            results[VerdictTrial("bccd", setting, seed, Student(0.048, epochs, 0.1)).name]["val"] for seed in range(10)
+        )
         for setting, epochs in ((Setting(), 60), (Setting("both-heads"), 120))
     ]
     assert re.findall(r"\d\.\d+", limits) == [f"{value:.3f}" for value in means]
+
+
+@pytest.mark.parametrize("pair", RESULT_PAIRS)
+def test_the_teacher_is_ahead_of_the_tuned_student(pair):
+    """By 0.04 on val: else there is little to learn."""
+    results, student = Results(Path("research/verdict/results")), Choice.read(FILE).students[pair]
+    alone = results.val([VerdictTrial(pair, Setting(), seed, student) for seed in CHOOSING_SEEDS])
+    (teacher,) = results.val([VerdictTrial.of_teacher(pair)])
+    assert teacher >= fmean(alone) + 0.04
 
 
 def test_few_labels():
