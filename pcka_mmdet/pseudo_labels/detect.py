@@ -103,6 +103,7 @@ def _runner(
     config.visualizer = dict(type="mmengine.Visualizer")  # the folder of another run's would be gone
     if tta:
         use_tta(config, TTA_SCALES)
+    config.experiment_name = config.work_dir  # a name of the same second would share the logger of another runner
     level, config.log_level = config.get("log_level", "INFO"), "WARNING"  # environment and hooks are not logged
     runner = build_runner(config)
     for logs in (runner.logger, *runner.logger.handlers):
