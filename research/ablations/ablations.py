@@ -2,16 +2,17 @@
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from pcka_mmdet.engine.recipe import make_distillation
 from research import CONFIGS
-from research.methods.methods import PLAIN, Method
-from research.trials import Trial, interval_cells, markdown_table, paired_difference, rows
+from research.trials import interval_cells, markdown_table, paired_difference
 
 PCKA = dict(
     type="pcka_mmdet.PCKALoss",
@@ -27,32 +28,13 @@ differ most in size and say least."""
 RATIO = 1.0
 """Norm of each variant's gradient over the task's, unless it says otherwise: so variants differ in direction alone."""
 
+ALONE = "plain"
+"""Name of the student without distillation."""
+
 FOLDER = CONFIGS / "ablations"
 
 HEADER = ("", "AP", "sd", "compared with", "difference", "95 %")
 """Names of the columns of a table of results."""
-
-
-@dataclass(frozen=True)
-class Variant(Method):
-    """PCKA on the demo's pair, varied."""
-
-    losses: dict[str, dict] = field(default_factory=lambda: dict(pcka=PCKA))
-    balanced: bool = True
-    variations: dict[str, Any] = field(default_factory=dict)
-    """See `vary`."""
-
-    def apply(self, config: Config, setting: float, teacher: dict[str, Any]) -> Config:
-        """The config of a student, distilled; see `Method.apply`."""
-        config = super().apply(config, setting, teacher)
-        vary(config, self.variations)
-        return config
-
-    @property
-    def identity(self) -> str:
-        """A key that is equal for two variants if they are the same training."""
-        base = {} if "losses" in self.variations else {f"pcka.{name}": value for name, value in PCKA.items()}
-        return json.dumps(base | {"balance.ratio": RATIO} | self.variations, sort_keys=True)
 
 
 @dataclass(frozen=True)
@@ -77,37 +59,24 @@ class Ablation:
         content = Config.fromfile(path).to_dict()
         return cls(**{f.name: content[f.name] for f in fields(cls) if f.name in content})
 
-    def results(self, names: Mapping[str, str], trials: Sequence[Trial]) -> list[list[str]]:
-        """Rows of the table of results: the student alone, and each variant with its difference to what it is compared
-        with, seed by seed; see `HEADER`.
+    def section(self, names: Mapping[str, str], values: Mapping[str, Mapping[int, float]]) -> str:
+        """The results in Markdown: the student alone, and each variant with its difference to what it is compared with,
+        seed by seed; then what the paper says.
 
         Args:
             names: The training of each variant; see `trainings`.
-            trials: Trials of one regime; some may be of other ablations.
+            values: AP by seed of each training; some may be of other ablations.
         """
-        names = {PLAIN: PLAIN, **names}
-        values = {row.method: row for row in rows(trials, [(name, 1.0) for name in names.values()], PLAIN, "val")}
-        lines = []
+        names, rows = {ALONE: ALONE, **names}, []
         for label, name in names.items():
-            row, other = values[name], self.against.get(label, PLAIN)
-            gain = paired_difference(row.values, values[names[other]].values) if label != other else None
-            deviation = f"{row.deviation:.3f}" if len(row.values) > 1 else ""
-            lines.append([label, f"{row.mean:.3f}", deviation, other if gain else "", *interval_cells(gain)])
-        return lines
-
-    def page(self, lines: Sequence[Sequence[str]], epochs: int, seeds: int, command: str) -> str:
-        """The table in Markdown, with what the paper says.
-
-        Args:
-            lines: See `results`.
-            epochs: Length of the trainings.
-            seeds: Their number.
-            command: What runs them.
-        """
-        return (
-            f"# {self.title}\n\nAP on val of the demo's digits after {epochs} epochs, {seeds} seed{'s' * (seeds > 1)}: "
-            f"`{command}`. The teacher is the benchmark's, not the demo's.\n\n{markdown_table(HEADER, lines)}\n"
-            f"{self.paper} Our copy has no numbers to compare with.\n" + (f"\n{self.note}\n" if self.note else "")
+            other, aps = self.against.get(label, ALONE), values[name]
+            gain = paired_difference(aps, values[names[other]]) if label != other else None
+            deviation = f"{statistics.stdev(aps.values()):.3f}" if len(aps) > 1 else ""
+            row = [label, f"{statistics.fmean(aps.values()):.3f}", deviation, other if gain else ""]
+            rows.append([*row, *interval_cells(gain)])
+        said = f"{self.paper} Our copy has no numbers to compare with."
+        return "\n".join(
+            [f"{self.title}:\n", markdown_table(HEADER, rows), said, *(["", self.note] if self.note else [])]
         )
 
 
@@ -116,8 +85,8 @@ def read_ablations() -> dict[str, Ablation]:
     return {path.stem: Ablation.read(path) for path in sorted(FOLDER.glob("*.py"))}
 
 
-def trainings(ablations: Mapping[str, Ablation]) -> dict[tuple[str, str], tuple[str, Variant]]:
-    """Name and variant of the training of each table's variants. Tables have some in common.
+def trainings(ablations: Mapping[str, Ablation]) -> dict[tuple[str, str], tuple[str, dict[str, Any]]]:
+    """Name and options of the training of each table's variants. Tables have some in common.
 
     Args:
         ablations: All ablations, whatever is run: the names follow from them.
@@ -125,18 +94,37 @@ def trainings(ablations: Mapping[str, Ablation]) -> dict[tuple[str, str], tuple[
     Returns:
         By table and variant.
     """
-    names: dict[str, str] = {Variant().identity: "pcka"}
+    names = {_identity({}): "pcka"}
     found = {}
     for table, ablation in ablations.items():
         for label, options in ablation.demo.items():
-            variant = Variant(variations=options)
-            found[table, label] = names.setdefault(variant.identity, f"{table}-{file_name(label)}"), variant
+            found[table, label] = names.setdefault(_identity(options), f"{table}-{file_name(label)}"), options
     return found
+
+
+def _identity(options: Mapping[str, Any]) -> str:
+    """A key that is equal for two variants if they are the same training."""
+    base = {} if "losses" in options else {f"pcka.{name}": value for name, value in PCKA.items()}
+    return json.dumps(base | {"balance.ratio": RATIO} | options, sort_keys=True)
 
 
 def file_name(variant: str) -> str:
     """A variant's name as a part of a file name."""
     return variant.replace(", ", "-").replace(" ", "-").lower()
+
+
+def distil(config: Config, options: Mapping[str, Any], teacher: Mapping[str, Any]) -> None:
+    """Make a student's config a distillation by PCKA, varied.
+
+    Args:
+        config: The student's; it is changed.
+        options: See `vary`.
+        teacher: `teacher` and `teacher_ckpt` of `FPNDistill`.
+    """
+    sides = dict(architecture=config.model, **teacher)
+    distiller = dict(type="pcka_mmdet.FPNDistiller", losses=dict(pcka=copy.deepcopy(PCKA)))
+    make_distillation(config, sides, distiller, dict(ratio=RATIO))
+    vary(config, options)
 
 
 def vary(config: Config, options: Mapping[str, Any]) -> None:

@@ -128,32 +128,3 @@ def test_the_comparison_of_methods_runs(command, digit_scenes, tmp_path):
     words[words.index(tmp_path / "data")] = tmp_path / "elsewhere"
     again = command(*words).stdout
     assert "done" in out and "done" not in again and "teacher-head+balance" in again
-
-
-@pytest.mark.full
-def test_ablations_write_configs_for_coco(command, tmp_path):
-    out = command("-m", "research.ablations", "averaging", "mmd", "--coco", tmp_path / "coco").stdout
-    files = sorted(path.name for path in (tmp_path / "coco").glob("*.py"))
-    assert files == sorted(
-        [
-            *(f"averaging_{name}.py" for name in ("batch", "channel", "spatial")),
-            *(f"mmd_{name}.py" for name in ("cka-centred", "cka-uncentred", "mmd-linear", "mmd-rbf")),
-        ]
-    )
-    assert "averaging_batch.py" in out
-    config = Config.fromfile(tmp_path / "coco" / "mmd_mmd-rbf.py")
-    assert config.model.distiller.losses.mmd.kernel == "rbf" and config.model.balance.ratio == 1.0
-    assert config.model.teacher_ckpt.endswith("366f5af1.pth") and config.train_cfg.max_epochs == 24
-
-
-@pytest.mark.full  # four trainings
-def test_an_ablation_runs(command, digit_scenes, tmp_path):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "digit_scenes").symlink_to(digit_scenes)
-    words = ["-m", "research.ablations", "averaging", "--seeds", 0, "--epochs", 1, "--jobs", 1]
-    words += ["--data-root", tmp_path / "data", "--work-dir", tmp_path / "work"]
-    command(*words)
-    table = (tmp_path / "work" / "1_epochs" / "averaging.md").read_text()
-    assert [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")] == [
-        *("", "---", "plain", "channel", "batch", "spatial"),
-    ]

@@ -7,8 +7,6 @@ from statistics import fmean
 
 import pytest
 
-from research.ablations.ablations import read_ablations
-from research.ablations.ablations import trainings as trainings_of
 from research.methods.data_sets import DATA_SETS
 from research.methods.methods import HALF_MORE, HEADS_HALF_MORE, LONGER, PLAIN
 from research.trainings.results import Results
@@ -261,35 +259,6 @@ def test_differences_by_seed(name, method, split):
     assert difference(distilled) in cells or (name == "deeppcb" and split == "val")  # that table has no such column
 
 
-ABLATIONS = read_ablations()
-RESULTS_OF_ABLATIONS = Path("research/results/ablations")
-RESULTS = "../../results/ablations"
-"""As links of `research/configs/ablations/README.md` have it."""
-
-
-@pytest.mark.parametrize("table", ABLATIONS)
-def test_each_ablation(table):
-    """Its page is what the tool writes from the results of three seeds."""
-    page = (RESULTS_OF_ABLATIONS / f"{table}.md").read_text()
-    entries = json.loads((RESULTS_OF_ABLATIONS / "digits.json").read_text()).values()
-    done = [Trial(**entry["trial"]) for entry in entries]
-    found = trainings_of(ABLATIONS)
-    names = {label: found[table, label][0] for label in ABLATIONS[table].demo}
-    lines = ABLATIONS[table].results(names, done)
-    command = f"python -m research.ablations {table} --seeds 0 1 2"
-    assert page == ABLATIONS[table].page(lines, DATA_SETS["digits"].epochs["short"], 3, command)
-
-
-@pytest.mark.parametrize("table", ABLATIONS)
-def test_what_is_said_of_each_ablation(table):
-    """Each number of its results is in its table."""
-    readme = Path("research/configs/ablations/README.md").read_text()
-    (row,) = [line for line in readme.splitlines() if line.startswith("| ") and f"({RESULTS}/{table}.md)" in line]
-    page = (RESULTS_OF_ABLATIONS / f"{table}.md").read_text()
-    numbers = re.findall(r"\d\.\d{3}", row.split("|")[4])
-    assert numbers and all(f" {number} |" in page for number in numbers)
-
-
 COSTS = {
     "mimic": "mimic",
     "PKD": "pkd",
@@ -335,16 +304,6 @@ def test_the_hosts_own_work():
             (f"{case[key]['now']:,.0f}", f"{case[key]['ratio']:.0%}".replace("%", " %")) for case in added.values()
         ]
         assert [cell.removesuffix(" of before").split(", ") for cell in cells] == [list(share) for share in shares]
-
-
-def test_what_is_said_of_the_papers_tables():
-    """Each number of a row that links to results of ablations is in them."""
-    lines = [line for line in Path("research/paper.md").read_text().splitlines() if "(results/ablations/" in line]
-    assert len(lines) == 4
-    for line in lines:
-        pages = "".join(Path("research", link).read_text() for link in re.findall(r"\((results/ablations/\S+)\)", line))
-        numbers = re.findall(r"\d\.\d{3}", line)
-        assert numbers and [number for number in numbers if number not in pages] == []
 
 
 def test_what_is_said_of_classifiers():
@@ -400,15 +359,6 @@ def test_the_costs_of_two_stages():
         "the teacher in bfloat16": "bf16-heads+balance",
     }.items():
         assert f"{label} {over[method]}" in page, (label, over[method])
-
-
-def test_the_student_alone_of_few_epochs_on_the_digits():
-    entries = json.loads((RESULTS_OF_ABLATIONS / "digits.json").read_text())
-    values = [entries[f"short_plain_1_seed{seed}"]["trial"]["val"] for seed in range(3)]
-    said = f"{sum(values) / 3:.3f}"
-    assert f"seeds 0 to 2 of the student alone have a mean of [{said}]" in BENCHMARK
-    assert f"student alone {said}" in Path("research/paper.md").read_text()
-    assert f"have {said} on val" in Path("research/digits.md").read_text()
 
 
 @pytest.mark.parametrize(

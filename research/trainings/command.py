@@ -32,13 +32,19 @@ def places_of(args: argparse.Namespace) -> Places:
     return Places(args.work_dir.resolve(), args.data_root.resolve(), weights.resolve())
 
 
-def train(args: argparse.Namespace, steps: Sequence[Step], of_row: Callable[[dict], Trial], package: str) -> None:
-    """`run`: train what the steps need; `again`: train one row anew.
+def train(
+    args: argparse.Namespace,
+    steps: Sequence[Step],
+    of_row: Callable[[dict], Trial],
+    package: str,
+    pretrained: bool = True,
+) -> None:
+    """`run`: train what the steps need; `again`: train one row anew. `pretrained`: whether some start from weights.
 
     Raises:
         ValueError: There are no weights.
     """
-    if args.weights is None:
+    if pretrained and args.weights is None:
         raise ValueError(f"{args.action} needs --weights: the ImageNet weights of MobileNetV2")
     console, results = Console(width=160), Results(args.results)
     queue = Queue(steps, results, places_of(args), args.jobs, console, f"python -m {package} again")

@@ -2,6 +2,8 @@
 
 import copy
 import functools
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +15,10 @@ from pcka_mmdet.configuration.detector import build_detector
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.models import FPNDistill
 from pcka_mmdet.models.recipes import write_out_recipe
-from research.ablations.ablations import FOLDER, HEADER, PCKA, Ablation, Variant, read_ablations, trainings, vary
-from research.trials import Trial
+from research.ablations.__main__ import PAGE, page, trials, write_configs
+from research.ablations.ablations import FOLDER, HEADER, PCKA, Ablation, distil, read_ablations, trainings, vary
+from research.ablations.trials import Trial
+from research.trainings.results import Missing, Places, Results
 from tests.detectors import step
 
 TEACHER = dict(teacher=dict(cfg_path="configs/demo/teacher.py"), teacher_ckpt="random")
@@ -39,8 +43,8 @@ def test_the_papers_tables_are_there():
 )
 def test_a_step(table, name):
     init_default_scope("mmdet")
-    variant = Variant(variations=ABLATIONS[table].demo[name])
-    config = variant.apply(Config.fromfile("configs/demo/student.py"), 1.0, TEACHER)
+    config = Config.fromfile("configs/demo/student.py")
+    distil(config, ABLATIONS[table].demo[name], TEACHER)
     model = build_detector(config.model).train()
     batch = demo_mm_inputs(4, [[3, 128, 128]] * 4, num_items=[3] * 4, num_classes=10)
     losses = model(**model.data_preprocessor(batch, True), mode="loss")
@@ -99,8 +103,8 @@ def test_tables_share_trainings():
     assert names["mmd", "CKA, uncentred"] == names["centering", "none"] == "centering-none"
     assert names["weight", "10"] == "weight-10"
     assert len(set(names.values())) == len(names) - 7
-    configs = {name: variant.identity for name, variant in found.values()}
-    assert len(set(configs.values())) == len(configs)
+    same = [options for name, options in found.values() if name == "batch-8-rcka"]
+    assert same[0] == same[1]
 
 
 def test_what_variants_are_compared_with():
@@ -110,35 +114,80 @@ def test_what_variants_are_compared_with():
         )
 
 
-def test_results():
+def test_a_section():
     """Differences are to what a variant is compared with, seed by seed, and there is none to itself."""
-    values = dict(plain=(0.30, 0.32), first=(0.33, 0.33), second=(0.36, 0.34), other=(0.9, 0.9))
-    trials = [
-        Trial("short", method, 1.0, seed, value, None, 1.0)
-        for method, found in values.items()
-        for seed, value in enumerate(found)
-    ]
+    values = dict(plain={0: 0.30, 1: 0.32}, first={0: 0.33, 1: 0.33}, second={0: 0.36, 1: 0.34}, other={0: 0.9, 1: 0.9})
     ablation = Ablation("Question", "It says so.", {"A": {}, "B": {}}, {}, {"B": "A"}, "What differs.")
-    lines = ablation.results({"A": "first", "B": "second"}, trials)
-    assert lines == [
-        ["plain", "0.310", "0.014", "", "", ""],
-        ["A", "0.330", "0.000", "plain", "+0.020", "-0.107 to +0.147"],
-        ["B", "0.350", "0.014", "A", "+0.020", "-0.107 to +0.147"],
+    section = ablation.section({"A": "first", "B": "second"}, values)
+    assert section.startswith(f"Question:\n\n| {' | '.join(HEADER)} |\n")
+    assert [line for line in section.splitlines() if line.startswith("| ")][2:] == [
+        "| plain | 0.310 | 0.014 |  |  |  |",
+        "| A | 0.330 | 0.000 | plain | +0.020 | -0.107 to +0.147 |",
+        "| B | 0.350 | 0.014 | A | +0.020 | -0.107 to +0.147 |",
     ]
-    assert Ablation("", "", {}, {}, {"A": "A"}).results({"A": "first"}, trials)[1] == [
-        "A",
-        "0.330",
-        "0.000",
-        "",
-        "",
-        "",
-    ]
-    assert ablation.results({"A": "first"}, trials[::2])[1] == ["A", "0.330", "", "", "", ""]
-    page = ablation.page(lines, 16, 2, "python tool.py")
-    assert page.startswith("# Question\n\nAP on val of the demo's digits after 16 epochs, 2 seeds: `python tool.py`. ")
-    assert f"| {' | '.join(HEADER)} |\n" in page and "| B | 0.350 | 0.014 | A | +0.020 |" in page
-    assert page.endswith("\n\nIt says so. Our copy has no numbers to compare with.\n\nWhat differs.\n")
-    assert "after 16 epochs, 1 seed: " in ablation.page(lines, 16, 1, "")
+    assert section.endswith("\nIt says so. Our copy has no numbers to compare with.\n\nWhat differs.")
+    alone = Ablation("", "", {}, {}, {"A": "A"}).section({"A": "first"}, values)
+    assert "| A | 0.330 | 0.000 |  |  |  |" in alone
+    one_seed = ablation.section({"A": "first"}, {name: {0: found[0]} for name, found in values.items()})
+    assert "| A | 0.330 |  |  |  |  |" in one_seed
+
+
+def test_the_page_is_of_the_results():
+    assert PAGE.read_text() == page(Results(PAGE.with_name("results")))
+    with pytest.raises(Missing):
+        page(Results(Path("nowhere")))
+
+
+@pytest.mark.parametrize("table", ABLATIONS)
+def test_what_is_said_of_each_ablation(table):
+    """Each number of its results is in its table."""
+    (row,) = [line for line in (FOLDER / "README.md").read_text().splitlines() if line.startswith(f"| [{table}](")]
+    assert f"(../../ablations/results.md#{table})" in row
+    (section,) = [part for part in PAGE.read_text().split("\n## ") if part.startswith(f"{table}\n")]
+    numbers = re.findall(r"\d\.\d{3}", row.split("|")[4])
+    assert numbers and all(f" {number} |" in section for number in numbers)
+
+
+def test_what_is_said_of_the_papers_tables():
+    """Each number of a row that links to results of ablations is in them."""
+    lines = [line for line in Path("research/paper.md").read_text().splitlines() if "(ablations/results.md#" in line]
+    assert len(lines) == 4
+    for line in lines:
+        numbers = re.findall(r"\d\.\d{3}", line)
+        assert numbers and [number for number in numbers if number not in PAGE.read_text()] == []
+
+
+def test_the_student_alone_of_few_epochs():
+    values = Results(PAGE.with_name("results")).val([trial for trial in trials() if trial.variant == "plain"])
+    said = f"{sum(values) / 3:.3f}"
+    assert len(values) == 3 and f"student alone {said}" in Path("research/paper.md").read_text()
+    assert f"have {said} on val" in Path("research/digits.md").read_text()
+
+
+def test_a_trial(digit_scenes, tmp_path):
+    """Its teacher is trained first; the student alone and the teacher itself need none."""
+    places = Places(tmp_path / "work", digit_scenes.parent, tmp_path / "weights.pth")
+    (teacher,) = Trial("averaging-batch", 2).training(places).requires
+    assert (teacher.name, teacher.config.train_cfg.max_epochs) == ("teacher_seed0", 60)
+    training = Trial("averaging-batch", 2).training(places)
+    assert training.config.randomness.seed == 2 and training.config.train_cfg.max_epochs == 16
+    assert training.config.model.distiller.losses.pcka.average == "batch"
+    assert not Trial("plain", 2).training(places).requires and not Trial("teacher", 0).training(places).requires
+    assert Trial.of_row(dict(trial=dict(variant="plain", seed=2))) == Trial("plain", 2)
+
+
+def test_configs_for_coco(tmp_path):
+    for table in ("averaging", "mmd"):
+        write_configs(table, ABLATIONS[table], tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.py")) == sorted(
+        [
+            *(f"averaging_{name}.py" for name in ("batch", "channel", "spatial")),
+            *(f"mmd_{name}.py" for name in ("cka-centred", "cka-uncentred", "mmd-linear", "mmd-rbf")),
+        ]
+    )
+    config = Config.fromfile(tmp_path / "mmd_mmd-rbf.py")
+    assert config.model.distiller.losses.mmd.kernel == "rbf" and config.model.balance.ratio == 1.0
+    assert config.model.teacher_ckpt.endswith("366f5af1.pth") and config.train_cfg.max_epochs == 24
 
 
 def test_options():
