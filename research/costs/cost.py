@@ -1,10 +1,11 @@
-"""What each method of the comparison costs: `research/costs/cost.py`, milliseconds and MB over the plain step.
+"""What each method costs: `research/costs/cost.py`, milliseconds and MB over the plain step.
 
 All methods take a training step on the same random images in turn, in one run. The weights are random. The memory is
 the most that tensors made in a step hold at once. The weights, and what an operator frees itself, are not in it.
 """
 
 import argparse
+import copy
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -18,26 +19,30 @@ from pcka_mmdet.cli.errors import run_tool
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.configuration.files import load_config
 from pcka_mmdet.engine.checks.annotations import head_classes
+from pcka_mmdet.models.teacher.optimisation import PRECISIONS
 from pcka_mmdet.report.theme import console_table
 from research import pair_folder
-from research.methods.methods import HALF_MORE, HEADS_HALF_MORE, LONGER, METHODS, MIDDLE, PLAIN, Method
+from research.families.pairs import METHODS as OF_FAMILIES
+from research.families.pairs import Method
+from research.trainings.students import TEACHER_PRECISION
+from research.verdict.methods import HEAD_LOSSES, MAP_LOSSES, OWN_HEAD, TEACHER_HEAD
 from tests.live_bytes import LiveBytes
 
 from .measure import interleaved, save
 from .steps import stepper, teacher_forward
 
 OF_MMRAZOR: dict[str, dict] = {
-    "l2": dict(type="mmrazor.L2Loss", normalize=False),
-    "kl": dict(type="mmrazor.KLDivergence"),
-    "attention": dict(type="mmrazor.ATLoss", loss_weight=1.0),
-    "dist": dict(type="mmrazor.DISTLoss"),
-    "channels": dict(type="mmrazor.ChannelWiseDivergence"),
+    "razor-l2": dict(type="mmrazor.L2Loss", normalize=False),
+    "razor-kl": dict(type="mmrazor.KLDivergence"),
+    "razor-attention": dict(type="mmrazor.ATLoss", loss_weight=1.0),
+    "razor-dist": dict(type="mmrazor.DISTLoss"),
+    "razor-channels": dict(type="mmrazor.ChannelWiseDivergence"),
 }
 LAYOUTS = {
-    "kl": dict(layout="rows"),
-    "dist": dict(layout="rows"),
-    "attention": dict(layout="maps", average="batch"),
-    "channels": dict(layout="maps", average="batch"),
+    "razor-kl": dict(layout="rows"),
+    "razor-dist": dict(layout="rows"),
+    "razor-attention": dict(layout="maps", average="batch"),
+    "razor-channels": dict(layout="maps", average="batch"),
 }
 """How patches are given to those that they change."""
 
@@ -51,45 +56,54 @@ PATCHED = {
     )
     for name, layout in LAYOUTS.items()
 }
-OURS: dict[str, dict] = {
+OF_MAPS = {
     "mmd": dict(type="pcka_mmdet.MMDLoss", patch_size="auto"),
     "mmd-rbf": dict(type="pcka_mmdet.MMDLoss", patch_size="auto", kernel="rbf"),
     "rcka": dict(type="pcka_mmdet.RCKALoss", source="neck"),
 }
-OF_A_ROI_HEAD: dict[str, dict] = {
+OF_PROPOSALS = {
     "roi-head": dict(type="pcka_mmdet.RoIHeadLoss"),
     "rcka-roi": dict(type="pcka_mmdet.RCKALoss", source="roi_head"),
 }
-"""For pairs of two-stage detectors alone."""
 
-OTHERS = {
-    name: Method({"other": {"loss_weight": 1.0, **loss}})
-    for name, loss in (WHOLE | PATCHED | OURS | OF_A_ROI_HEAD).items()
+PLAIN = "plain"
+"""The student alone."""
+
+METHODS = {
+    **{name: Method(dict(one=loss)) for name, loss in (MAP_LOSSES | OF_MAPS | WHOLE | PATCHED).items()},
+    **{name: Method(dict(one=loss), None) for name, loss in OF_PROPOSALS.items()},
+    **{name: Method(losses) for name, losses in HEAD_LOSSES.items()},
+    "both-heads-half": Method(dict(own=OWN_HEAD, head=dict(TEACHER_HEAD, images=0.5))),
+    "both-heads-roi": Method(
+        dict(own=OWN_HEAD, head=TEACHER_HEAD, roi=OF_PROPOSALS["roi-head"]), dict(own=1.0, head=1.0)
+    ),
+    **OF_FAMILIES,
 }
-"""Losses that the comparison leaves out."""
+"""By name. All gradients but those of proposals are balanced."""
 
-METHODS_IN_TIME = {
-    name: method
-    for name, method in METHODS.items()
-    if name not in (LONGER, HALF_MORE, HEADS_HALF_MORE) and not method.hooks
-} | OTHERS
-"""Those that differ in a step; hooks are left out, and with them the methods that have them."""
+OF_RETINANETS = (
+    *(*MAP_LOSSES, *OF_MAPS, *WHOLE, *PATCHED, *HEAD_LOSSES),
+    *("both-heads-half", "predictions", "predictions-finest"),
+)
+"""Methods of the default pair."""
+
 PAIR = pair_folder("bccd/small")
 HEADER = ("", "ms", "ms over plain", "over student + teacher", "MB over plain")
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="What each method of the comparison costs over the plain step.")
+    parser = argparse.ArgumentParser(description="What each method costs over the student's step.")
     parser.add_argument("--student", default=str(PAIR / "student.py"), help="config (default: %(default)s)")
     parser.add_argument("--teacher", default=str(PAIR / "teacher.py"), help="config (default: %(default)s)")
     parser.add_argument(
         "--methods",
         nargs="+",
-        choices=METHODS_IN_TIME,
+        choices=METHODS,
         metavar="METHOD",
-        default=[name for name in METHODS_IN_TIME if name not in OF_A_ROI_HEAD],
-        help=f"default: all but {' and '.join(OF_A_ROI_HEAD)}, which are for two-stage pairs",
+        default=OF_RETINANETS,
+        help=f"of {', '.join(METHODS)} (default: those of the default pair)",
     )
+    parser.add_argument("--precision", choices=PRECISIONS, default=TEACHER_PRECISION, help="of the teacher")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, nargs=2, default=[192, 256], metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--rounds", type=int, default=15)
@@ -105,12 +119,15 @@ def main() -> None:
     student, teacher = load_config(args.student), model_config(dict(cfg_path=args.teacher))
     for model in (student.model, teacher):
         model.backbone.init_cfg = None
-    configs = {
-        name: METHODS_IN_TIME[name].apply(student, MIDDLE, dict(teacher=teacher, teacher_ckpt="random"))
-        for name in dict.fromkeys([PLAIN, *args.methods])
-    }
+    sides = dict(teacher=teacher, teacher_ckpt="random", teacher_precision=args.precision)
+    configs = {PLAIN: student}
+    for name in args.methods:
+        configs[name] = copy.deepcopy(student)
+        METHODS[name].apply(configs[name], **sides)
     data = demo_mm_inputs(args.batch, [(3, *args.size)] * args.batch, num_classes=min(head_classes(student.model)))
     models = {name: build_detector(config.model) for name, config in configs.items()}
+    for model in models.values():
+        model.init_weights()
     steps = {name: stepper(model, data) for name, model in models.items()}
     memory = {name: _peak(step) for name, step in steps.items()}
     images = models[PLAIN].data_preprocessor(data, True)["inputs"]

@@ -1,6 +1,11 @@
 """Teacher-student pairs of every family, on BCCD and DeepPCB, and the methods that are compared on each."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from mmengine.config import Config
+
+from pcka_mmdet.engine.recipe import make_distillation
 
 BOXES = dict(type="pcka_mmdet.PredictionLoss")
 PROPOSALS = BOXES | dict(source="roi_head")
@@ -18,8 +23,14 @@ class Method:
     """The losses of a method, and their ratios."""
 
     losses: dict[str, dict]
-    ratio: float | dict[str, float] = 1.0
+    ratio: float | dict[str, float] | None = 1.0
     by_output: bool = False
+
+    def apply(self, config: Config, **sides: Any) -> None:
+        """Turn a student's config into its distillation's, in place. `sides` are options of `FPNDistill`."""
+        balance = dict(ratio=self.ratio, **(dict(by_output=True) if self.by_output else {}))
+        distiller = dict(type="pcka_mmdet.FPNDistiller", losses=self.losses)
+        make_distillation(config, dict(architecture=config.model, **sides), distiller, balance)
 
 
 METHODS = {

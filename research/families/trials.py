@@ -6,7 +6,6 @@ from typing import Any
 from mmengine.config import Config
 
 from pcka_mmdet.configuration.pipeline_size import enlarge_images
-from pcka_mmdet.engine.recipe import make_distillation
 from research import pair_folder
 from research.trainings.results import Places
 from research.trainings.stages import Training
@@ -53,11 +52,12 @@ class Trial:
         teacher = self.teacher.training(places) if self.teacher else None
         config = self.config(places)
         if teacher is not None:
-            method = METHODS[self.method]
-            sides = dict(architecture=config.model, teacher_precision=TEACHER_PRECISION, **teacher.teacher_options)
-            sides |= dict(teacher_scale=PAIRS[self.pair].teacher_scale)
-            balance = dict(ratio=method.ratio, **(dict(by_output=True) if method.by_output else {}))
-            make_distillation(config, sides, dict(type="pcka_mmdet.FPNDistiller", losses=method.losses), balance)
+            METHODS[self.method].apply(
+                config,
+                teacher_precision=TEACHER_PRECISION,
+                teacher_scale=PAIRS[self.pair].teacher_scale,
+                **teacher.teacher_options,
+            )
         name = f"{self._owner} {self.name}"
         folder = places.work_dir / self._owner.replace("/", "-") / self.name
         return Training(name, folder, config, requires=[teacher] if teacher else [])

@@ -47,12 +47,12 @@ def test_the_step_benchmark_runs(command, tmp_path):
 
 
 def test_the_benchmark_of_cost_runs(command, tmp_path):
-    sizes = ["--batch", 1, "--size", 64, 96, "--rounds", 1, "--methods", "half-heads+balance", "dist-patched"]
+    sizes = ["--batch", 1, "--size", 64, 96, "--rounds", 1, "--methods", "both-heads-half", "razor-dist-patched"]
     out = command("-m", "research.costs.cost", *sizes, "--out", tmp_path / "cost.json").stdout
     assert "MB over plain" in out
     results = json.loads((tmp_path / "cost.json").read_text())
-    assert set(results["seconds"]) == {"plain", "half-heads+balance", "dist-patched", "teacher"}
-    assert results["memory"]["half-heads+balance"] > results["memory"]["plain"] > 0
+    assert set(results["seconds"]) == {"plain", "both-heads-half", "razor-dist-patched", "teacher"}
+    assert results["memory"]["both-heads-half"] > results["memory"]["plain"] > 0
 
 
 @pytest.mark.full
@@ -60,7 +60,7 @@ def test_the_cost_of_losses_on_a_roi_head_and_on_two_levels(command, tmp_path):
     pair = [
         word for side in ("student", "teacher") for word in (f"--{side}", f"research/configs/bccd/two_stage/{side}.py")
     ]
-    methods = ["roi-head", "rcka-roi", "channels", "channels-patched"]
+    methods = ["roi-head", "rcka-roi", "razor-channels", "razor-channels-patched"]
     sizes = ["--batch", 1, "--size", 128, 192, "--rounds", 1]  # with smaller maps no patch has two positions
     command("-m", "research.costs.cost", *pair, *sizes, "--methods", *methods, "--out", tmp_path / "cost.json")
     assert set(json.loads((tmp_path / "cost.json").read_text())["seconds"]) == {"plain", "teacher", *methods}

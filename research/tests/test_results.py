@@ -260,40 +260,73 @@ def test_differences_by_seed(name, method, split):
 
 
 COSTS = {
-    "mimic": "mimic",
-    "PKD": "pkd",
-    "channel-wise": "channel-wise",
-    "MGD": "mgd",
-    "PCKA, uncentred": "pcka-none",
-    "PCKA, centred": "pcka-center",
-    "PCKA, debiased": "pcka-debias",
-    "PCKA + mimic": "pcka-mimic",
-    "RCKA on maps": "rcka",
-    "MMD": "mmd",
-    "MMD with an RBF kernel": "mmd-rbf",
-    "DIST on class logits": "dist-head",
-    "own-head": "own-head",
-    "teacher-head": "teacher-head",
-    "both-heads": "both-heads",
-    "both-heads, balanced: the default in float32": "both-heads+balance",
-    "so, half of the images": "half-heads+balance",
-    "the default, the teacher in bfloat16": "bf16-heads+balance",
-    "the default in float32, and PCKA": "heads-pcka+balance",
-    "so, and debiased PCKA": "heads-pcka-debias+balance",
-    "the default in float32, and PCKA on the backbone": "heads-backbone+balance",
+    "cost": {
+        "L2": "l2",
+        "PKD": "pkd",
+        "channel-wise": "channel-wise",
+        "MGD": "mgd",
+        "PCKA, uncentred": "pcka-none",
+        "PCKA, centred": "pcka-center",
+        "PCKA, debiased": "pcka-debias",
+        "RCKA on maps": "rcka",
+        "MMD": "mmd",
+        "MMD with an RBF kernel": "mmd-rbf",
+        "DIST on class logits": "dist",
+        "`own-head`": "own-head",
+        "`teacher-head`": "teacher-head",
+        "`both-heads`, the default": "both-heads",
+        "so, half of the images": "both-heads-half",
+        "`predictions`": "predictions",
+        "so, and L2 on the finest level": "predictions-finest",
+    },
+    "cost_two_stage": {
+        "L2": "l2",
+        "PKD": "pkd",
+        "PCKA, centred": "pcka-center",
+        "RCKA on the class logits of proposals": "rcka-roi",
+        "own head": "own-head",
+        "teacher's head": "teacher-head",
+        "`RoIHeadLoss`": "roi-head",
+        "`both-heads`, with `RoIHeadLoss`": "both-heads-roi",
+        "`predictions`": "predictions",
+        "so, and refined boxes for the RoI head": "predictions-proposals",
+    },
+    "cost_detr": {
+        "L2": "l2",
+        "`queries`": "queries",
+        "so, with 30 general queries": "general-queries",
+        "so, with the encoder's memory": "queries-memory",
+        "`predictions` on the decoder": "decoder-predictions",
+    },
 }
+"""Methods of a file of costs by the label of their row."""
 
 
-def test_the_cost_of_every_method():
-    """The table of `research/costs.md` has each loss of the package."""
-    found = json.loads(Path("research/results/cost.json").read_text())
-    seconds, memory = found["seconds"], found["memory"]
-    rows = [cells for cells in TABLES["research/costs.md"] if len(cells) == 6 and cells[0] in COSTS]
-    cells = {label: rest for row in rows for label, *rest in (row[:3], row[3:]) if label}
-    assert cells == {
-        label: [f"{1000 * (seconds[name] - seconds['plain']):.0f}", f"{(memory[name] - memory['plain']) / 1e6:.1f}"]
-        for label, name in COSTS.items()
-    }
+def steps(name: str) -> dict[str, float]:
+    """A step of each method over the student's, as measured on a pair."""
+    seconds = json.loads(Path(f"research/results/{name}.json").read_text())["seconds"]
+    return {method: value / seconds["plain"] for method, value in seconds.items()}
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_the_cost_of_every_method(name):
+    memory, ratios = json.loads(Path(f"research/results/{name}.json").read_text())["memory"], steps(name)
+    rows = [cells for cells in TABLES["research/costs.md"] if len(cells) == 6]
+    found = [rest for row in rows for rest in (row[:3], row[3:])]
+    for label, method in COSTS[name].items():
+        assert [label, f"{ratios[method]:.2f}", f"{(memory[method] - memory['plain']) / 1e6:.1f}"] in found
+
+
+def test_the_cost_of_losses_on_patches():
+    ratios = steps("cost")
+    rows = [cells for cells in TABLES["research/costs.md"] if len(cells) == 3]
+    for label, method in {
+        "KL divergence": "razor-kl",
+        "attention transfer": "razor-attention",
+        "DIST": "razor-dist",
+        "channel-wise": "razor-channels",
+    }.items():
+        assert [label, f"{ratios[method]:.2f}", f"{ratios[f'{method}-patched']:.2f}"] in rows
 
 
 def test_the_hosts_own_work():
@@ -321,44 +354,40 @@ def test_what_is_said_of_classifiers():
         assert f"{label} {sum(values) / 5:.3f}" in line
 
 
-def steps(name: str) -> dict[str, float]:
-    """A step of each method over the student's, as measured on a pair."""
-    seconds = json.loads(Path(f"research/results/{name}.json").read_text())["seconds"]
-    return {method: value / seconds["plain"] for method, value in seconds.items()}
-
-
 def test_what_a_step_costs():
-    one, two = steps("cost"), steps("cost_two_stage")
-    ratios = [f"{pair[method]:.1f}" for pair in (one, two) for method in ("bf16-heads+balance", "both-heads+balance")]
-    small, small32, stages, stages32 = ratios
+    small, small32, stages, stages32 = (
+        f"{steps(name)[method]:.1f}"
+        for name, method in [
+            ("cost", "both-heads"),
+            ("cost_fp32", "both-heads"),
+            ("cost_two_stage", "both-heads-roi"),
+            ("cost_two_stage_fp32", "both-heads-roi"),
+        ]
+    )
     assert f"takes {small} times the student's with the teacher in bfloat16, and {small32} times in float32" in README
     assert f"it takes {stages} and {stages32} times" in README
-    for number in ratios:
+    for number in (small, small32, stages, stages32):
         assert f"{number} 倍" in CHINESE or f"{number} 与" in CHINESE
     assert f"| {small}; {small32} |" in PERFORMANCE and f"| {stages}; {stages32} |" in PERFORMANCE
     assert f"{small} in place of {small32} times" in PERFORMANCE
-    assert f"{one['own-head']:.1f} times, in float32" in PERFORMANCE
-    saved = f"{100 * (1 - one['half-heads+balance'] / one['both-heads+balance']):.0f} % shorter"
-    assert saved in PERFORMANCE and f"on BCCD's small pair it is {saved}" in BENCHMARK
+    of_small = steps("cost")
+    assert f"{of_small['own-head']:.1f} times |" in PERFORMANCE
+    saved = f"{100 * (1 - of_small['both-heads-half'] / of_small['both-heads']):.0f} % shorter"
+    assert saved in PERFORMANCE
 
 
-def test_the_costs_of_two_stages():
+def test_the_costs_in_float32():
     page = " ".join(Path("research/costs.md").read_text().split())
-    seconds = json.loads(Path("research/results/cost_two_stage.json").read_text())["seconds"]
-    over = {method: f"{1000 * (value - seconds['plain']):.0f}" for method, value in seconds.items()}
-    assert f"the student's step is {1000 * seconds['plain']:.0f} ms" in page
-    for label, method in {
-        "mimic": "mimic",
-        "PKD": "pkd",
-        "centred PCKA": "pcka-center",
-        "RCKA on the class logits of proposals": "rcka-roi",
-        "own-head": "own-head",
-        "teacher-head": "teacher-head",
-        "`RoIHeadLoss`": "roi-head",
-        "the default in float32": "both-heads+balance",
-        "the teacher in bfloat16": "bf16-heads+balance",
-    }.items():
-        assert f"{label} {over[method]}" in page, (label, over[method])
+    small, stages = steps("cost_fp32"), steps("cost_two_stage_fp32")
+    assert (
+        f"`own-head` takes {small['own-head']:.2f}, `teacher-head` {small['teacher-head']:.2f}, "
+        f"`both-heads` {small['both-heads']:.2f}, on half of the images {small['both-heads-half']:.2f}, "
+        f"`predictions` {small['predictions']:.2f}"
+    ) in page
+    assert (
+        f"`own-head` takes {stages['own-head']:.2f}, `both-heads` {stages['both-heads-roi']:.2f}, "
+        f"`predictions` {stages['predictions']:.2f}"
+    ) in page
 
 
 @pytest.mark.parametrize(
