@@ -168,8 +168,7 @@ class Queue:
             "inputs": self._inputs(training),
         }
         if trial.tested:
-            row["test"], row["test_code"] = Evaluation(training).record["test"]["bbox_mAP"], self.code
-            row["code"] = self.results.rows(trial.pair).get(trial.name, row)["code"]  # that of the training
+            row["test"] = Evaluation(training).record["test"]["bbox_mAP"]
             self.results.keep_detections(trial, training.folder / RESULTS)
         self.results.write(trial, row)
         tested = f", test {row['test']:.3f}" if trial.tested else ""

@@ -88,28 +88,21 @@ class Choice:
         """Freeze the choice. It is to be committed."""
         write_json(file, dataclasses.asdict(self))
 
-    def trials(self, tested: bool = False) -> list[Trial]:
-        """The trainings of the results, those that matter most first."""
-        trials = [*self._of_default(), *self._of_rivals(), *self._of_teachers()]
-        return [trial.on_test() for trial in trials] if tested else trials
+    def trials(self) -> list[Trial]:
+        """The trainings of the results, pair by pair: a machine that is lost takes one pair's teacher with it."""
+        return [trial.on_test() for pair in self.students for trial in self._of_pair(pair)]
 
-    def _of_default(self) -> Iterator[Trial]:
-        for pair, student in self.students.items():
-            for seed in range(SEEDS.get(pair, 5)):
-                yield Trial(pair, Setting(), seed, student)
-                yield Trial(pair, self.default, seed, self.distilled[pair])
-
-    def _of_rivals(self) -> Iterator[Trial]:
-        for pair, settings in self.rivals.items():
-            for setting, seed in product(settings.values(), range(RIVALS_SEEDS.get(pair, 3))):
-                yield Trial(pair, setting, seed, self.distilled[pair])
-
-    def _of_teachers(self) -> Iterator[Trial]:
-        yield from dict.fromkeys(map(Trial.of_teacher, self.students))
-        student = self.distilled[TEACHERS_PAIR]
-        for teacher_seed in TEACHER_SEEDS:
-            for seed in range(5):
-                yield Trial(TEACHERS_PAIR, self.default, seed, student, teacher_seed=teacher_seed)
+    def _of_pair(self, pair: str) -> Iterator[Trial]:
+        student, distilled = self.students[pair], self.distilled[pair]
+        yield Trial.of_teacher(pair)
+        for seed in range(SEEDS.get(pair, 5)):
+            yield Trial(pair, Setting(), seed, student)
+            yield Trial(pair, self.default, seed, distilled)
+        for setting, seed in product(self.rivals[pair].values(), range(RIVALS_SEEDS.get(pair, 3))):
+            yield Trial(pair, setting, seed, distilled)
+        if pair == TEACHERS_PAIR:
+            for teacher_seed, seed in product(TEACHER_SEEDS, range(5)):
+                yield Trial(pair, self.default, seed, distilled, teacher_seed=teacher_seed)
 
 
 def choose(results: Results) -> Choice:
@@ -152,10 +145,10 @@ def with_length(results: Results, pair: str, setting: Setting) -> Student:
 
 
 def train_and_test(results: Results, file: Path = FILE) -> None:
-    """Step 6: the results of the frozen choice. Test is read when all are trained.
+    """Step 6: the results of the frozen choice. Each training is tested once, as it ends.
 
     Raises:
-        Missing: Trainings or tests are left.
+        Missing: Trainings are left.
         ValueError: The frozen choice is not that of the results.
     """
     if not file.exists():
@@ -163,8 +156,7 @@ def train_and_test(results: Results, file: Path = FILE) -> None:
     choice = Choice.read(file)
     if choice != choose(results):
         raise ValueError(f"{file.name} is not what the results on val choose: freeze the choice again")
-    results.val(choice.trials())
-    results.test(choice.trials(tested=True))
+    results.test(choice.trials())
 
 
 STEPS = (*STEPS_OF_CHOICE, choose, lengths_of_default, train_and_test)

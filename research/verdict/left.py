@@ -31,6 +31,10 @@ class Guessing(Results):
     def val(self, trials: Sequence[Trial]) -> list[float]:
         return [self._value(trial) for trial in trials]
 
+    def test(self, trials: Sequence[Trial]) -> list[float]:
+        self.guessed |= dict.fromkeys(trial for trial in trials if not self.has(trial))
+        return [1.0] * len(trials)
+
     def _value(self, trial: Trial) -> float:
         try:
             return super().val([trial])[0]
@@ -60,10 +64,10 @@ def left(results: Results) -> list[Left]:
     guessing = Guessing(results)
     for step in STEPS:
         step(guessing)
-    guessing.val(choose(guessing).trials())
+    guessing.test(choose(guessing).trials())
     of_pairs: dict[str, list[float | None]] = defaultdict(list)
     epoch_seconds = EpochSeconds(results)
-    for trial in guessing.guessed:
+    for trial in {(trial.pair, trial.name): trial for trial in guessing.guessed}.values():
         of_pairs[trial.pair].append(epoch_seconds.of_training(trial))
     return [
         Left(pair, len(times), sum(filter(None, times)) / 3600, times.count(None)) for pair, times in of_pairs.items()

@@ -1,6 +1,7 @@
 """The choice that is frozen before test is read, and the trainings of the results, on invented results."""
 
 from dataclasses import replace
+from itertools import groupby
 
 import pytest
 
@@ -106,7 +107,7 @@ def test_the_results_have_other_seeds_than_the_choice_and_the_same_student(choic
     assert len({(trial.pair, trial.name) for trial in trials}) == len(trials)
     of_seeds: dict[tuple, set[int]] = {}
     for trial in trials:
-        assert trial.student in (choice.students[trial.pair], choice.distilled[trial.pair], None) and not trial.tested
+        assert trial.student in (choice.students[trial.pair], choice.distilled[trial.pair], None) and trial.tested
         of_seeds.setdefault((trial.pair, trial.setting, trial.teacher_seed), set()).add(trial.seed)
     for pair in RESULT_PAIRS:
         seeds, of_rivals = (10, 5) if pair == "bccd" else (5, 3)
@@ -128,21 +129,18 @@ def test_a_frozen_choice_that_the_results_do_not_make_is_refused(results, choice
         train_and_test(results, tmp_path / "choice.json")
 
 
-def test_test_is_read_when_all_are_trained(results, choice, tmp_path, monkeypatch):
+def test_each_training_is_tested_as_it_ends_one_pair_after_the_other(results, choice, tmp_path, monkeypatch):
     choice.write(tmp_path / "choice.json")
     monkeypatch.setattr("research.verdict.choice.choose", lambda _: choice)
     results.invent = False
     trials = choice.trials()
-    for trial in trials[:-1]:
-        results.write(trial, dict(val=0.4))
+    assert [pair for pair, _ in groupby(trials, key=lambda trial: trial.pair)] == list(RESULT_PAIRS)
+    results.write(trials[0], dict(val=0.4))
+    for trial in trials[1:-1]:
+        results.write(trial, dict(val=0.4, test=0.3))
     with pytest.raises(Missing) as missing:
         train_and_test(results, tmp_path / "choice.json")
-    assert missing.value.trials == trials[-1:]
-    results.write(trials[-1], dict(val=0.4))
-    with pytest.raises(Missing) as missing:
-        train_and_test(results, tmp_path / "choice.json")
-    assert missing.value.trials == [trial.on_test() for trial in trials]
+    assert missing.value.trials == [trials[0], trials[-1]]
     for trial in trials:
         results.write(trial, dict(val=0.4, test=0.3))
     train_and_test(results, tmp_path / "choice.json")
-    assert results.test(trials) == [0.3] * len(trials)

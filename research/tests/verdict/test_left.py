@@ -26,15 +26,15 @@ def test_guesses_lead_to_the_end_of_the_protocol(results):
     guessing = Guessing(results)
     trials = choose(guessing).trials()
     assert {trial.seed for trial in guessing.guessed if trial.student} == {1000, 1001}
-    guessing.val(trials)
+    guessing.test(trials)
     assert set(trials) < set(guessing.guessed)
-    assert Trial("bccd", Setting("teacher"), 0) in guessing.guessed
+    assert Trial("bccd", Setting("teacher"), 0).on_test() in guessing.guessed
 
 
 def test_what_has_a_result_is_not_left(results):
     before = {part.pair: part.trainings for part in left(results)}
     write(results, Trial("bccd", Setting(), 1000, Student(3e-3, 60)), val=0.4, seconds=600.0)
-    write(results, Trial("bccd", Setting("teacher"), 0), val=0.5, seconds=4000.0)
+    write(results, Trial("bccd", Setting("teacher"), 0).on_test(), val=0.5, test=0.5, seconds=4000.0)
     after = {part.pair: part.trainings for part in left(results)}
     assert after == before | {"bccd": before["bccd"] - 2}
 
