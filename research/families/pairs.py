@@ -75,13 +75,15 @@ SAME_HEADS = (
 
 @dataclass(frozen=True)
 class Pair:
-    """A teacher and a student of BCCD, and what is compared."""
+    """A teacher and a student, and what is compared."""
 
     student: str
     """Folder of `student.py` in `research/configs`."""
     teacher: str
     """Folder of `teacher.py` there."""
-    methods: tuple[str, ...]
+    methods: tuple[str, ...] = ()
+    methods_of: str = ""
+    """The pair whose best method is taken over, in place of `methods`."""
     epochs: int = 60
     teacher_epochs: int = 80
     teacher_augmentation: str = "affine"
@@ -91,6 +93,8 @@ class Pair:
     data: str = "bccd"
     seeds: int = 5
     """Of the results."""
+    head: str = ""
+    """Folder there, of the student whose type, head and assigner replace those of both sides."""
     teacher_scale: int = 1
     """Side of the teacher's images over that of the student's; 2 for a RetinaNet."""
 
@@ -98,7 +102,7 @@ class Pair:
 BOARDS = dict(
     data="deeppcb", epochs=36, teacher_epochs=20, teacher_augmentation="base", learning_rates=(6e-3, 1.2e-2, 2.4e-2)
 )
-"""Of RetinaNets on DeepPCB; the teacher's config has affine augmentation."""
+"""Of pairs on DeepPCB. Its teachers have no affine augmentation: with it they were worse."""
 
 PAIRS = {
     "retinanet": Pair("bccd/small", "bccd/small", DEFAULT),
@@ -108,6 +112,8 @@ PAIRS = {
     "retinanet-faster": Pair("bccd/two_stage", "bccd/small", (*OTHER_HEADS, "predictions-proposals")),
     "rtmdet": Pair("bccd/rtmdet", "bccd/rtmdet", SAME_HEADS),
     "yolox": Pair("bccd/yolox", "bccd/yolox", SAME_HEADS),
+    "rtmdet-deeppcb": Pair("deeppcb", "deeppcb/imagenet", methods_of="rtmdet", head="bccd/rtmdet", seeds=3, **BOARDS),
+    "yolox-deeppcb": Pair("deeppcb", "deeppcb/imagenet", methods_of="yolox", head="bccd/yolox", seeds=3, **BOARDS),
     "dino": Pair(
         "bccd/dino",
         "bccd/dino",

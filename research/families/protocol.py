@@ -44,10 +44,11 @@ def _best_student(results: Results, pair: str, tried: list[Student]) -> Student:
 
 def best_methods(results: Results, pair: str) -> list[str]:
     """Step 2: the methods of a pair on val, the best first: all with one seed, the better half again with another,
-    unless it is a single one."""
+    unless it is a single one. A pair that takes over the best of another has that one alone."""
     student = tuned_student(results, pair)
     results.val([Trial(pair, "teacher", 0)])
-    methods = list(PAIRS[pair].methods)
+    other = PAIRS[pair].methods_of
+    methods = best_methods(results, other)[:1] if other else list(PAIRS[pair].methods)
     first = _scores(results, pair, methods, student, CHOOSING_SEEDS[0])
     finalists = sorted(methods, key=first.get, reverse=True)[: (len(methods) + 1) // 2]
     if len(finalists) == 1:

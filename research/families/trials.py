@@ -66,8 +66,9 @@ class Trial:
     def _owner(self) -> str:
         """The pair, or the config of a detector that trains alone: pairs that share it share its training."""
         pair = PAIRS[self.pair]
-        teacher = pair.teacher if pair.teacher_scale == 1 else f"{pair.teacher}-large"
-        return {"teacher": teacher, "alone": pair.student}.get(self.method, self.pair)
+        student, teacher = (f"{folder}-{pair.head}" if pair.head else folder for folder in (pair.student, pair.teacher))
+        teacher = teacher if pair.teacher_scale == 1 else f"{teacher}-large"
+        return {"teacher": teacher, "alone": student}.get(self.method, self.pair)
 
     def config(self, places: Places) -> Config:
         """The config without a teacher."""
@@ -77,6 +78,8 @@ class Trial:
             role, folder, epochs = "student", pair.student, self.student.epochs
         data_root = places.data_root / pair.data
         config = side_config(pair_folder(folder), role, data_root, self.seed, epochs, places.weights)
+        if pair.head:
+            _replace_head(config, Config.fromfile(pair_folder(pair.head) / "student.py"))
         if self.student:
             self.student.apply(config)
         else:
@@ -84,6 +87,14 @@ class Trial:
             if pair.teacher_scale > 1:
                 _enlarge(config, pair.teacher_scale)
         return config
+
+
+def _replace_head(config: Config, other: Config) -> None:
+    """Give a detector the type, the head and the assigner of another one, in place: it keeps the size of its head."""
+    sizes = ("num_classes", "in_channels", "feat_channels", "stacked_convs")
+    other.model.bbox_head.update({name: config.model.bbox_head[name] for name in sizes})
+    for name in ("type", "bbox_head", "train_cfg", "test_cfg"):
+        config.model[name] = other.model[name]
 
 
 def _enlarge(config: Config, scale: int) -> None:

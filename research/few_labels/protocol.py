@@ -1,6 +1,6 @@
 """Which trainings the benchmark of few labels needs, as its steps of choice; see PROTOCOL.md."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -24,21 +24,18 @@ MOMENTA = (1e-3, 1e-2)
 """Of SoftTeacher's averaged model; MMDetection's is the first."""
 
 
-def settings(
-    whole: Student, passes: int, parts: Iterable[int], augmentations: Sequence[str] = AUGMENTATIONS
-) -> list[Student]:
+def settings(whole: Student, passes: int, parts: Iterable[int]) -> list[Student]:
     """Lengths and augmentations to compare: those iterations that the setting of all labels takes, and parts of them.
 
     Args:
         whole: Setting of all labels.
         passes: Epochs of few labels that have as many iterations as one of all.
         parts: Divisors of the length.
-        augmentations: Names in `AUGMENTATIONS`.
     """
     epochs = [whole.epochs * passes // part for part in parts]
     return [
         Student(whole.learning_rate, length, whole.decay, augmentation)
-        for length, augmentation in product(epochs, augmentations)
+        for length, augmentation in product(epochs, AUGMENTATIONS)
     ]
 
 
@@ -52,7 +49,7 @@ def tuned_teacher(results: Results, pair: str) -> Student:
         chosen = tuned_teacher(results, quarter.name)
         return replace(chosen, epochs=chosen.epochs * of_set.teacher_epochs // quarter.teacher_epochs)
     whole = of_set.whole
-    tried = settings(whole.teacher, of_set.passes, (1, 2), whole.teacher_augmentations)
+    tried = settings(whole.teacher, of_set.passes, (1, 2))
     return results.best([Trial(pair, "teacher", 0, one) for one in tried]).setting
 
 

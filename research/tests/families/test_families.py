@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmdet.testing import demo_mm_inputs
 from mmengine.registry import init_default_scope
 
 from pcka_mmdet.configuration.detector import build_detector
@@ -48,6 +49,31 @@ def test_the_better_half_of_the_methods_is_trained_again():
     assert {alone, method} == {"alone", "predictions"}
 
 
+def test_the_second_set_takes_over_the_best_method_of_the_first():
+    results = invented()
+    assert protocol.best_methods(results, "rtmdet-deeppcb") == ["predictions"]
+    found = protocol.trials(results, "rtmdet-deeppcb")
+    assert [trial.method for trial in found if trial.student] == 3 * ["alone", "predictions"]
+    asked = {(trial.method, trial.seed) for trial in results.asked if trial.pair == "rtmdet-deeppcb" and trial.student}
+    assert asked == {("alone", 1000), ("predictions", 1000)}
+
+
+@pytest.mark.parametrize("pair", ["rtmdet", "yolox"])
+def test_a_replaced_head_has_the_sizes_and_classes_of_its_new_detector(pair):
+    init_default_scope("mmdet")
+    for method, student, channels in (("alone", STUDENT, 32), ("teacher", None, 64)):
+        model = Trial(f"{pair}-deeppcb", method, 0, student).config(PLACES).model
+        other = Trial(pair, method, 0, student).config(PLACES).model
+        assert model.type == other.type and model.train_cfg == other.train_cfg
+        assert model.bbox_head.type == other.bbox_head.type
+        assert (model.bbox_head.num_classes, model.bbox_head.feat_channels) == (6, channels)
+        model.backbone.pop("init_cfg", None)
+        detector = build_detector(model).train()
+        batch = demo_mm_inputs(2, [[3, 64, 64]] * 2, num_items=[3, 3], num_classes=6)
+        total, _ = detector.parse_losses(detector(**detector.data_preprocessor(batch, True), mode="loss"))
+        assert torch.isfinite(total)
+
+
 def test_a_pair_whose_teacher_is_not_ahead_has_no_results():
     assert protocol.trials(invented(teacher=0.44), "rtmdet") == []
     assert len(protocol.trials(invented(teacher=0.46), "rtmdet")) == 11
@@ -58,7 +84,7 @@ def test_every_method_of_a_pair_builds(pair, monkeypatch):
     init_default_scope("mmdet")
     teacher = Trial(pair, "teacher", 0).config(PLACES)
     teacher.model.backbone.pop("init_cfg", None)
-    for method in PAIRS[pair].methods:
+    for method in PAIRS[PAIRS[pair].methods_of or pair].methods:
         config = Trial(pair, "alone", 0, STUDENT).config(PLACES)
         distiller = dict(type="pcka_mmdet.FPNDistiller", losses=METHODS[method].losses)
         balance = dict(ratio=METHODS[method].ratio, by_output=METHODS[method].by_output)
@@ -123,4 +149,5 @@ def test_pairs_share_the_trainings_of_a_detector_alone(monkeypatch):
 
     assert of("fcos-retinanet", "alone") == of("faster-retinanet", "alone") != of("retinanet-fcos", "alone")
     assert of("retinanet-fcos", "teacher") == of("retinanet-dino", "teacher") != of("dino", "teacher")
+    assert of("deeppcb", "teacher") != of("rtmdet-deeppcb", "teacher") != of("yolox-deeppcb", "teacher")
     assert of("retinanet-fcos", "alone")[1] == Path("work/bccd-fcos") / f"alone_{STUDENT.name}_seed0"
