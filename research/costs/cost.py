@@ -23,7 +23,7 @@ from pcka_mmdet.models.teacher.optimisation import PRECISIONS
 from pcka_mmdet.report.theme import console_table
 from research import pair_folder
 from research.families.pairs import METHODS as OF_FAMILIES
-from research.families.pairs import Method
+from research.families.pairs import ROI_HEAD, Method
 from research.trainings.students import TEACHER_PRECISION
 from research.verdict.methods import HEAD_LOSSES, MAP_LOSSES, OWN_HEAD, TEACHER_HEAD
 from tests.live_bytes import LiveBytes
@@ -62,7 +62,7 @@ OF_MAPS = {
     "rcka": dict(type="pcka_mmdet.RCKALoss", source="neck"),
 }
 OF_PROPOSALS = {
-    "roi-head": dict(type="pcka_mmdet.RoIHeadLoss"),
+    "roi-head": ROI_HEAD,
     "rcka-roi": dict(type="pcka_mmdet.RCKALoss", source="roi_head"),
 }
 
@@ -74,9 +74,7 @@ METHODS = {
     **{name: Method(dict(one=loss), None) for name, loss in OF_PROPOSALS.items()},
     **{name: Method(losses) for name, losses in HEAD_LOSSES.items()},
     "both-heads-half": Method(dict(own=OWN_HEAD, head=dict(TEACHER_HEAD, images=0.5))),
-    "both-heads-roi": Method(
-        dict(own=OWN_HEAD, head=TEACHER_HEAD, roi=OF_PROPOSALS["roi-head"]), dict(own=1.0, head=1.0)
-    ),
+    "both-heads-roi": Method(dict(own=OWN_HEAD, head=TEACHER_HEAD, roi=ROI_HEAD), dict(own=1.0, head=1.0)),
     **OF_FAMILIES,
 }
 """By name. All gradients but those of proposals are balanced."""

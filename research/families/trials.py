@@ -66,9 +66,12 @@ class Trial:
     def _owner(self) -> str:
         """The pair, or the config of a detector that trains alone: pairs that share it share its training."""
         pair = PAIRS[self.pair]
-        student, teacher = (f"{folder}-{pair.head}" if pair.head else folder for folder in (pair.student, pair.teacher))
-        teacher = teacher if pair.teacher_scale == 1 else f"{teacher}-large"
-        return {"teacher": teacher, "alone": student}.get(self.method, self.pair)
+        folder = {"teacher": pair.teacher, "alone": pair.student}.get(self.method)
+        if folder is None:
+            return self.pair
+        head = f"-{pair.head}" if pair.head else ""
+        large = "-large" if self.method == "teacher" and pair.teacher_scale > 1 else ""
+        return f"{folder}{head}{large}"
 
     def config(self, places: Places) -> Config:
         """The config without a teacher."""

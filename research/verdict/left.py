@@ -67,6 +67,7 @@ def left(results: Results) -> list[Left]:
     guessing.test(choose(guessing).trials())
     of_pairs: dict[str, list[float | None]] = defaultdict(list)
     epoch_seconds = EpochSeconds(results)
+    # a teacher is asked for by its students, and to be tested
     for trial in {(trial.pair, trial.name): trial for trial in guessing.guessed}.values():
         of_pairs[trial.pair].append(epoch_seconds.of_training(trial))
     return [

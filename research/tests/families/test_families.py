@@ -86,12 +86,10 @@ def test_every_method_of_a_pair_builds(pair, monkeypatch):
     teacher.model.backbone.pop("init_cfg", None)
     for method in PAIRS[PAIRS[pair].methods_of or pair].methods:
         config = Trial(pair, "alone", 0, STUDENT).config(PLACES)
-        distiller = dict(type="pcka_mmdet.FPNDistiller", losses=METHODS[method].losses)
-        balance = dict(ratio=METHODS[method].ratio, by_output=METHODS[method].by_output)
+        sides = dict(teacher=teacher.model, teacher_ckpt="random", teacher_scale=PAIRS[pair].teacher_scale)
+        METHODS[method].apply(config, **sides)
         torch.manual_seed(0)
-        sides = dict(architecture=config.model, teacher=teacher.model, teacher_ckpt="random")
-        sides["teacher_scale"] = PAIRS[pair].teacher_scale
-        model = build_detector(dict(type="pcka_mmdet.FPNDistill", **sides, distiller=distiller, balance=balance))
+        model = build_detector(config.model)
         assert model.distiller.all_terms
 
 
