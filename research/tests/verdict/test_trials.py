@@ -55,6 +55,26 @@ def test_students_have_the_layout_of_fast_convolutions():
     assert all(level.is_contiguous(memory_format=torch.channels_last) for level in model.extract_feat(images))
 
 
+@pytest.mark.parametrize("size", [(17, 30), (16, 31)])
+def test_the_layout_keeps_what_a_strided_convolution_computes(size):
+    torch.manual_seed(0)
+    reference = torch.nn.Conv2d(8, 16, 1, stride=2).double()
+    images = torch.randn(2, 8, *size, dtype=torch.float64)
+    expected = reference(images)
+    gradient = torch.randn_like(expected)
+    expected.backward(gradient)
+
+    convolution = torch.nn.Conv2d(8, 16, 1, stride=2)
+    convolution.load_state_dict(reference.state_dict())
+    ChannelsLastHook().before_train(SimpleNamespace(model=convolution))
+    assert convolution.stride == (1, 1)
+    found = convolution(images.float().contiguous(memory_format=torch.channels_last))
+    found.backward(gradient.float())
+    assert convolution.state_dict().keys() == reference.state_dict().keys()
+    for mine, theirs in ((found, expected), (convolution.weight.grad, reference.weight.grad)):
+        torch.testing.assert_close(mine.double(), theirs, rtol=0, atol=1e-5 * theirs.abs().max().item())
+
+
 def test_a_loss_beside_the_method_has_a_ratio_of_its_own():
     found = config(Setting("both-heads", 1.0, "finest", "l2", 0.3)).model
     assert found.balance.ratio == dict(own=1.0, head=1.0, beside=0.3)
