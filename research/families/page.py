@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from research.trainings import intervals
 from research.trainings.frozen import OnTest, choices, difference, tables
+from research.trainings.intervals import BySeed
 from research.trainings.results import Places, Results
 
 from .pairs import METHODS, PAIRS
-from .protocol import CHOOSING_SEEDS, FROZEN
+from .protocol import AHEAD, CHOOSING_SEEDS, FROZEN
 from .trials import Trial
 
 FILE = Path(__file__).with_name("results.md")
@@ -23,22 +25,49 @@ Made by `python -m research.families page` from `results/`, by [the protocol](PR
 COLUMNS = ("training", "setting")
 """Of the tables of choices."""
 
+TARGETS: dict[str, float | tuple[float, str]] = {
+    **dict.fromkeys(("fcos-retinanet", "retinanet-fcos", "faster-retinanet", "retinanet-faster"), 0.015),
+    **dict.fromkeys(("rtmdet", "yolox", "rtmdet-deeppcb", "yolox-deeppcb"), 0.0),
+    **dict.fromkeys(("dino", "retinanet-dino"), (0.5, "retinanet")),
+    "retinanet-large": (1.5, "retinanet"),
+    "deeppcb-large": (1.5, "deeppcb"),
+}
+"""Of the gains on test: a gain whose interval is above 0, or a share of the gain of another pair."""
+
 
 def page(results: Results, places: Places) -> str:
     """The whole page as Markdown."""
     names = {name: name for name in (*METHODS, "alone")}
     on_test = FROZEN.on_test(results, places)
     on_val = (text for pair in PAIRS for text in choices(results, pair, COLUMNS, _key))
-    return "\n".join([HEADER, *tables(on_test, names, "alone"), *of_larger_teachers(on_test), *on_val])
+    return "\n".join([HEADER, *outcomes(on_test), *tables(on_test, names, "alone"), *on_val])
 
 
-def of_larger_teachers(on_test: Mapping[str, OnTest]) -> Iterator[str]:
-    """What a teacher of twice the size adds to the gain by one of the student's size."""
-    for pair, (_, _, methods) in on_test.items():
-        other = on_test.get(pair.removesuffix("-large"))
-        if pair.endswith("-large") and other is not None:
-            same, larger = (next(aps for name, aps in of.items() if name != "alone") for of in (other.methods, methods))
-            yield f"{pair}: the larger teacher adds {difference(same, larger)}.\n"
+def outcomes(on_test: Mapping[str, OnTest]) -> Iterator[str]:
+    """Whether the targets are met; nothing without results."""
+    gains = {pair: intervals.difference(methods["alone"], _best(methods)) for pair, (*_, methods) in on_test.items()}
+    if gains:
+        yield "## Outcomes\n"
+    for pair, target in TARGETS.items() if gains else ():
+        if pair not in gains:
+            yield f"- {pair} has no results: its teacher is less than {AHEAD} ahead of the student.\n"
+            continue
+        gain, low, _ = gains[pair]
+        if isinstance(target, float):
+            wanted, met = f"{target:+.3f} with an interval above 0", gain >= target and low > 0
+        else:
+            share, other = target
+            wanted, met = f"{share:g} times the gain of {other}", gain >= share * gains[other][0]
+        yield f"- {pair}: {intervals.written(gains[pair])}. The target, {wanted}, is {'met' if met else 'missed'}.\n"
+    for pair in (pair for pair in on_test if pair.endswith("-large")):
+        same, larger = (_best(on_test[one].methods) for one in (pair.removesuffix("-large"), pair))
+        yield f"- {pair}: the larger teacher adds {difference(same, larger)}.\n"
+
+
+def _best(methods: Mapping[str, BySeed]) -> BySeed:
+    """The distilled students: of the method that was best on val."""
+    (aps,) = (aps for name, aps in methods.items() if name != "alone")
+    return aps
 
 
 def _key(row: dict[str, Any]) -> tuple[str, ...] | None:

@@ -127,16 +127,34 @@ def test_the_page_has_the_choices(tmp_path):
     assert f"| own-head | {STUDENT.name} | 2 | 0.300 |" in text and "## On test" not in text
 
 
-def test_what_a_larger_teacher_adds():
-    def aps(value: float) -> dict[int, np.ndarray]:
-        return {seed: np.full(5, value) for seed in range(2)}
+def test_every_target_of_the_protocol_has_an_outcome():
+    def on_test(gain: float, spread: float = 0.0) -> OnTest:
+        by_sample = gain + spread * np.array([0.0, -1.0, 1.0, -1.0, 1.0])
+        methods = {"alone": 0.4 + np.zeros(5), "both-heads": 0.4 + by_sample}
+        return OnTest(72, 0.5, {name: dict.fromkeys(range(3), aps) for name, aps in methods.items()})
 
-    on_test = {
-        pair: OnTest(72, 0.5, {"alone": aps(0.4), "both-heads": aps(value)})
-        for pair, value in (("deeppcb", 0.42), ("deeppcb-large", 0.43), ("retinanet-large", 0.44))
-    }
-    (text,) = page.of_larger_teachers(on_test)
-    assert text.startswith("deeppcb-large: the larger teacher adds +0.010 (")
+    assert not list(page.outcomes({}))
+    title, *found = page.outcomes(
+        {
+            "retinanet": on_test(0.04),
+            "fcos-retinanet": on_test(0.02),
+            "retinanet-fcos": on_test(0.01),
+            "faster-retinanet": on_test(0.02, 0.05),
+            "yolox": on_test(0.004),
+            "dino": on_test(0.021),
+            "retinanet-dino": on_test(0.019),
+            "retinanet-large": on_test(0.05),
+        }
+    )
+    assert title == "## Outcomes\n" and len(found) == len(page.TARGETS) + 1
+    of = dict(text.removeprefix("- ").split(": ", 1) for text in found if " has no results: " not in text)
+    assert of["fcos-retinanet"] == "+0.020 (+0.020 to +0.020). The target, +0.015 with an interval above 0, is met.\n"
+    met = {pair for pair, text in of.items() if text.endswith("is met.\n")}
+    missed = {pair for pair, text in of.items() if text.endswith("is missed.\n")}
+    assert met == {"fcos-retinanet", "yolox", "dino"}
+    assert missed == {"retinanet-fcos", "faster-retinanet", "retinanet-dino"}
+    assert "- rtmdet has no results: its teacher is less than 0.03 ahead of the student.\n" in found
+    assert found[-1] == "- retinanet-large: the larger teacher adds +0.010 (+0.010 to +0.010).\n"
 
 
 def test_pairs_share_the_trainings_of_a_detector_alone(monkeypatch):

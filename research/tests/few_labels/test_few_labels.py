@@ -181,15 +181,21 @@ def test_the_page_has_the_choices(tmp_path):
 
 
 def test_how_far_it_is_to_all_labels():
-    def aps(value: float) -> dict[int, np.ndarray]:
-        return {seed: np.full(5, value) for seed in range(2)}
+    def on_test(gain: float) -> OnTest:
+        values = {"alone": 0.4, "distilled-boxes": 0.4 + gain}
+        return OnTest(72, 0.5, {name: {seed: np.full(5, value) for seed in range(2)} for name, value in values.items()})
 
-    methods = {"alone": aps(0.4), "distilled-boxes": aps(0.46)}
-    on_test = {pair: OnTest(72, 0.5, methods) for pair in ("bccd-25", "bccd-two-stages-25", "digits-100")}
-    assert list(page.ways(on_test, dict(bccd=0.48, digits=0.5))) == [
-        "bccd-25: 75% of the way from the student alone to that of all labels (0.480).\n"
+    limits = dict(bccd=0.5, deeppcb=0.5, digits=0.5)
+    found = {pair: on_test(0.075) for pair in ("bccd-25", "bccd-10", "bccd-two-stages-25", "digits-100")}
+    title, *sentences, target = page.outcomes(found, limits)
+    assert title == "## Outcomes\n"
+    assert sentences == [
+        f"- {pair}: +0.075, 75% of the way to all labels (0.500).\n" for pair in ("bccd-25", "bccd-10")
     ]
-    assert not list(page.ways(on_test, {}))
+    assert target.endswith("of the labels on 2 sets, is missed: met on bccd-25.\n")
+    for gain, outcome in ((0.0, "missed: met on bccd-25"), (0.065, "met: met on bccd-25, deeppcb-25")):
+        assert [*page.outcomes(found | {"deeppcb-25": on_test(gain)}, limits)][-1].endswith(f"is {outcome}.\n")
+    assert not list(page.outcomes(found, {}))
 
 
 def test_the_further_scenes_are_not_labelled():
