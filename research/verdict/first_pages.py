@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from research.trainings.intervals import Numbers, written
+from research.trials import markdown_table
 
 from .gains import ALONE, DEFAULT, Gains
-from .page import table
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +52,7 @@ def update(gains: dict[str, Gains], root: Path = ROOT) -> None:
 
 def gains_table(gains: dict[str, Gains], words: dict[str, str]) -> str:
     """The table as Markdown, in the language of the words."""
-    return table(words["header"].split("|"), (_row(pair, of_pair, words) for pair, of_pair in gains.items()))
+    return markdown_table(words["header"].split("|"), (_row(pair, of_pair, words) for pair, of_pair in gains.items()))
 
 
 def _row(pair: str, gains: Gains, words: dict[str, str]) -> list[str]:

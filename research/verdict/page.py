@@ -1,13 +1,14 @@
 """The page of the results: `python -m research.verdict page` writes it from the JSON files alone."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
 
 from research.trainings.intervals import Numbers, written
 from research.trainings.results import Results
 from research.trainings.students import Student
+from research.trials import markdown_table
 
 from .gains import ALONE, Gains, outcomes
 from .methods import Setting
@@ -47,7 +48,7 @@ def _on_test(gains: dict[str, Gains]) -> Iterator[str]:
             + [_difference(gain.over_student), _difference(gain.default_over)]
             for name, gain in of_pair.methods.items()
         ]
-        yield table(header, rows)
+        yield markdown_table(header, rows)
 
 
 def _difference(numbers: Numbers | None) -> str:
@@ -87,7 +88,7 @@ def _of_students(alone: dict[Student, APs]) -> str:
         [f"{one.learning_rate:g}", str(one.epochs), f"{one.decay:g}", one.augmentation, str(len(aps)), _mean(aps)]
         for one, aps in sorted(alone.items(), key=lambda item: -mean(item[1].values()))
     ]
-    return table(["learning rate", "epochs", "weight decay", "augmentation", "seeds", "AP"], rows)
+    return markdown_table(["learning rate", "epochs", "weight decay", "augmentation", "seeds", "AP"], rows)
 
 
 def _of_settings(distilled: dict[tuple[Setting, Student], APs], alone: dict[Student, APs]) -> str:
@@ -100,14 +101,8 @@ def _of_settings(distilled: dict[tuple[Setting, Student], APs], alone: dict[Stud
         row += [f"{setting.maps} at {setting.maps_ratio:g}" if setting.maps else "", f"{setting.stop:g}"]
         row += [str(student.epochs), str(len(aps)), _mean(aps), f"{mean(differences):+.3f}" if differences else ""]
         rows.append(row)
-    return table(["method", "ratio", "levels", "beside", "until", "epochs", "seeds", "AP", "difference"], rows)
+    return markdown_table(["method", "ratio", "levels", "beside", "until", "epochs", "seeds", "AP", "difference"], rows)
 
 
 def _mean(aps: APs) -> str:
     return f"{mean(aps.values()):.3f}"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
