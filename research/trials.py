@@ -148,6 +148,6 @@ def interval_cells(gain: Interval | None) -> list[str]:
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown: first column left-aligned, numbers right-aligned."""
+    """A table in Markdown: first column left-aligned, the others right-aligned."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -6,7 +6,7 @@ from typing import Any
 
 from research.trainings import intervals
 from research.trainings.frozen import OnTest, choices, difference, tables
-from research.trainings.intervals import BySeed
+from research.trainings.intervals import BySeed, Numbers
 from research.trainings.results import Places, Results
 
 from .pairs import METHODS, PAIRS
@@ -45,27 +45,37 @@ def page(results: Results, places: Places) -> str:
 
 def outcomes(on_test: Mapping[str, OnTest]) -> Iterator[str]:
     """Whether the targets are met; nothing without results."""
-    gains = {pair: intervals.difference(methods["alone"], _best(methods)) for pair, (*_, methods) in on_test.items()}
-    if gains:
-        yield "## Outcomes\n"
-    for pair, target in TARGETS.items() if gains else ():
-        if pair not in gains:
-            yield f"- {pair} has no results: its teacher is less than {AHEAD} ahead of the student.\n"
-            continue
-        gain, low, _ = gains[pair]
-        if isinstance(target, float):
-            wanted, met = f"{target:+.3f} with an interval above 0", gain >= target and low > 0
-        else:
-            share, other = target
-            wanted, met = f"{share:g} times the gain of {other}", gain >= share * gains[other][0]
-        yield f"- {pair}: {intervals.written(gains[pair])}. The target, {wanted}, is {'met' if met else 'missed'}.\n"
-    for pair in (pair for pair in on_test if pair.endswith("-large")):
-        same, larger = (_best(on_test[one].methods) for one in (pair.removesuffix("-large"), pair))
-        yield f"- {pair}: the larger teacher adds {difference(same, larger)}.\n"
+    if not on_test:
+        return
+    distilled = {pair: _distilled(methods) for pair, (*_, methods) in on_test.items()}
+    gains = {pair: intervals.difference(on_test[pair].methods["alone"], aps) for pair, aps in distilled.items()}
+    yield "## Outcomes\n"
+    for pair in TARGETS:
+        yield f"- {_outcome(pair, gains)}\n"
+    for pair, aps in distilled.items():
+        same = pair.removesuffix("-large")
+        if pair != same and same in distilled:
+            yield f"- {pair}: the larger teacher adds {difference(distilled[same], aps)}.\n"
 
 
-def _best(methods: Mapping[str, BySeed]) -> BySeed:
-    """The distilled students: of the method that was best on val."""
+def _outcome(pair: str, gains: Mapping[str, Numbers]) -> str:
+    """Whether the target of a pair is met, as a sentence."""
+    target = TARGETS[pair]
+    other = target[1] if isinstance(target, tuple) else pair
+    for one in (pair, other):
+        if one not in gains:
+            return f"{one} has no results: its teacher is less than {AHEAD} ahead of the student."
+    gain, low, _ = gains[pair]
+    if isinstance(target, tuple):
+        share, _ = target
+        wanted, met = f"{share:g} times the gain of {other}", gain >= share * gains[other][0]
+    else:
+        wanted, met = f"{target:+.3f} with an interval above 0", gain >= target and low > 0
+    return f"{pair}: {intervals.written(gains[pair])}. The target, {wanted}, is {'met' if met else 'missed'}."
+
+
+def _distilled(methods: Mapping[str, BySeed]) -> BySeed:
+    """The students distilled by the method that was best on val."""
     (aps,) = (aps for name, aps in methods.items() if name != "alone")
     return aps
 

@@ -1,5 +1,7 @@
 """A student whose weights have the layout that convolutions on the CPU are fastest in."""
 
+from functools import partial
+
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -28,17 +30,12 @@ class ChannelsLastHook(Hook):
                 and module.padding == (0, 0)
                 and module.stride != (1, 1)
             ):
-                module.register_forward_pre_hook(_Subsample(*module.stride))
+                module.register_forward_pre_hook(partial(_subsampled, stride=module.stride))
                 module.stride = (1, 1)
 
 
-class _Subsample:
-    """Keeps every `down`-th row and every `right`-th column of a convolution's input `(N, C, H, W)`."""
-
-    def __init__(self, down: int, right: int) -> None:
-        self.down = down
-        self.right = right
-
-    def __call__(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-        (images,) = inputs
-        return (images[:, :, :: self.down, :: self.right],)
+def _subsampled(module: nn.Module, inputs: tuple[Tensor], stride: tuple[int, int]) -> tuple[Tensor]:
+    """Every `stride`-th row and column of a convolution's input `(N, C, H, W)`."""
+    (images,) = inputs
+    down, right = stride
+    return (images[:, :, ::down, ::right],)

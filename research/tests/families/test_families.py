@@ -154,6 +154,9 @@ def test_every_target_of_the_protocol_has_an_outcome():
     assert met == {"fcos-retinanet", "yolox", "dino"}
     assert missed == {"retinanet-fcos", "faster-retinanet", "retinanet-dino"}
     assert "- rtmdet has no results: its teacher is less than 0.03 ahead of the student.\n" in found
+    without_other = [*page.outcomes({"retinanet-large": on_test(0.05)})]
+    assert "- retinanet has no results: its teacher is less than 0.03 ahead of the student.\n" in without_other
+    assert not [text for text in without_other if " adds " in text]
     assert found[-1] == "- retinanet-large: the larger teacher adds +0.010 (+0.010 to +0.010).\n"
 
 
