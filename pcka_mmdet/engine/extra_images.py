@@ -19,7 +19,7 @@ from pcka_mmdet.models.recipes import losses_of
 from pcka_mmdet.models.sources import OF_ALL_IMAGES
 
 from .checks.annotations import DataSet, label_order
-from .checks.data import refuse_entries
+from .checks.entries import refuse_entries
 from .checks.leaks import refuse_leaks
 
 IGNORE_FROM = 0.5

@@ -22,7 +22,7 @@ from pcka_mmdet.configuration.pipeline_size import enlarge_images
 from pcka_mmdet.configuration.sentence import warn
 from pcka_mmdet.models import FPNDistill
 
-from .checks.data import explains_an_empty_set
+from .checks.image_files import explains_an_empty_set
 
 
 def on_cpu() -> bool:

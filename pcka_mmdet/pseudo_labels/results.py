@@ -10,7 +10,7 @@ import numpy as np
 
 from pcka_mmdet.configuration.images import ImageSet
 from pcka_mmdet.configuration.sentence import warn
-from pcka_mmdet.engine.checks.data import first_problem
+from pcka_mmdet.engine.checks.entries import first_problem
 
 from .annotate import SMALLEST
 from .detections import Detection, Detections, as_box

@@ -23,7 +23,8 @@ from ..runner import build_runner, build_training_set, unwrapped_model
 from ..training import TrainingOptions
 from . import ERROR, OK, WARNING, Finding, findings_of
 from .annotations import check_annotations
-from .data import LOADERS, check_images, examine_entries
+from .entries import LOADERS, examine_entries
+from .image_files import check_images
 from .preflight import CHECKS, download_advice
 from .teacher_check import check_teacher
 

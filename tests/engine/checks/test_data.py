@@ -7,7 +7,8 @@ from mmengine.config import Config
 from PIL import Image
 
 from pcka_mmdet.engine.checks import ERROR, OK, WARNING
-from pcka_mmdet.engine.checks.data import check_images, examine_entries
+from pcka_mmdet.engine.checks.entries import examine_entries
+from pcka_mmdet.engine.checks.image_files import check_images
 from tests.coco import write_coco
 
 

@@ -16,8 +16,8 @@ from torch.utils.data import Dataset
 from pcka_mmdet.configuration.detector import build_detector, model_config
 from pcka_mmdet.demo.config import move_data_root
 from pcka_mmdet.engine.checks import ERROR, OK, WARNING, Finding, examination, installation
-from pcka_mmdet.engine.checks.data import check_images
 from pcka_mmdet.engine.checks.examination import PARTS, examine
+from pcka_mmdet.engine.checks.image_files import check_images
 from pcka_mmdet.engine.checks.installation import examine_installation
 from pcka_mmdet.engine.training import TrainingOptions
 from pcka_mmdet.models import FPNDistill
