@@ -32,13 +32,18 @@ def config(method: str) -> Config:
 
 
 def model(method: str) -> torch.nn.Module:
-    """With random weights, for there is no network to get others from."""
+    """With random weights, for there is no network to get others from.
+
+    `init_weights` sets them all: DINO's constructor leaves its level embeddings as memory happened to be.
+    """
     settings = config(method).model
     if method.endswith("teacher") or method.startswith("imagenet"):
         settings.backbone.init_cfg = None
     elif method == "distilled":
         settings.teacher_ckpt = "random"
-    return build_detector(settings)
+    built = build_detector(settings)
+    built.init_weights()
+    return built
 
 
 PAIRS = ("small", "two_families", "two_stage", "imagenet", "rtmdet", "yolox", "dino")
