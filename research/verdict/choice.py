@@ -89,15 +89,18 @@ class Choice:
         write_json(file, dataclasses.asdict(self))
 
     def trials(self) -> list[Trial]:
-        """The trainings of the results, pair by pair: a machine that is lost takes one pair's teacher with it."""
-        return [trial.on_test() for pair in self.students for trial in self._of_pair(pair)]
+        """The trainings of the results: on every pair those that the claim rests on, then the others."""
+        parts = product((self._claim, self._others), self.students)
+        return [trial.on_test() for part, pair in parts for trial in part(pair)]
 
-    def _of_pair(self, pair: str) -> Iterator[Trial]:
-        student, distilled = self.students[pair], self.distilled[pair]
+    def _claim(self, pair: str) -> Iterator[Trial]:
         yield Trial.of_teacher(pair)
         for seed in range(SEEDS.get(pair, 5)):
-            yield Trial(pair, Setting(), seed, student)
-            yield Trial(pair, self.default, seed, distilled)
+            yield Trial(pair, Setting(), seed, self.students[pair])
+            yield Trial(pair, self.default, seed, self.distilled[pair])
+
+    def _others(self, pair: str) -> Iterator[Trial]:
+        distilled = self.distilled[pair]
         for setting, seed in product(self.rivals[pair].values(), range(RIVALS_SEEDS.get(pair, 3))):
             yield Trial(pair, setting, seed, distilled)
         if pair == TEACHERS_PAIR:

@@ -129,12 +129,12 @@ def test_a_frozen_choice_that_the_results_do_not_make_is_refused(results, choice
         train_and_test(results, tmp_path / "choice.json")
 
 
-def test_each_training_is_tested_as_it_ends_one_pair_after_the_other(results, choice, tmp_path, monkeypatch):
+def test_each_training_is_tested_as_it_ends_the_claim_before_the_other_methods(results, choice, tmp_path, monkeypatch):
     choice.write(tmp_path / "choice.json")
     monkeypatch.setattr("research.verdict.choice.choose", lambda _: choice)
     results.invent = False
     trials = choice.trials()
-    assert [pair for pair, _ in groupby(trials, key=lambda trial: trial.pair)] == list(RESULT_PAIRS)
+    assert [pair for pair, _ in groupby(trials, key=lambda trial: trial.pair)] == [*RESULT_PAIRS, *RESULT_PAIRS]
     results.write(trials[0], dict(val=0.4))
     for trial in trials[1:-1]:
         results.write(trial, dict(val=0.4, test=0.3))
