@@ -13,7 +13,7 @@ from pcka_mmdet.checkpoints.atomic_write import write_json
 from research.trainings.intervals import BySeed, Numbers, Samples, difference, mean
 from research.trainings.results import Places, Results
 
-from .choice import TEACHER_SEEDS, TEACHERS_PAIR, Choice
+from .choice import RESULT_PAIRS, TEACHER_SEEDS, TEACHERS_PAIR, Choice
 from .methods import Setting
 from .trials import Trial
 
@@ -40,21 +40,29 @@ class Gain:
 
 @dataclass(frozen=True)
 class Gains:
-    """All results on the test images of a pair."""
+    """The results on the test images of a pair."""
 
     images: int
     teacher: float
     methods: dict[str, Gain]
+    left: list[str]
+    """Names of the methods that are not tested with all seeds yet."""
 
 
 def measure(results: Results, choice: Choice, samples: Samples, places: Places) -> dict[str, Gains]:
-    """The gains of all pairs, by pair."""
-    return {pair: _of_pair(results, choice, pair, samples, places) for pair in choice.students}
+    """The gains so far, by pair: of the pairs whose tuned student and default are tested with all seeds."""
+    found = {}
+    for pair in choice.students:
+        of_methods = dict(_trials(choice, pair))
+        left = [name for name, trials in of_methods.items() if not all(map(results.has, trials))]
+        if ALONE not in left and DEFAULT not in left:
+            found[pair] = _of_pair(results, choice, pair, left, samples, places)
+    return found
 
 
-def _of_pair(results: Results, choice: Choice, pair: str, samples: Samples, places: Places) -> Gains:
+def _of_pair(results: Results, choice: Choice, pair: str, left: list[str], samples: Samples, places: Places) -> Gains:
     config = Trial(pair, Setting(), 0, choice.students[pair]).config(places)
-    of_methods = dict(_trials(choice, pair))
+    of_methods = {name: trials for name, trials in _trials(choice, pair) if name not in left}
     samples_of: dict[str, BySeed] = {
         name: {trial.seed: samples.of(trial, config) for trial in trials} for name, trials in of_methods.items()
     }
@@ -66,7 +74,7 @@ def _of_pair(results: Results, choice: Choice, pair: str, samples: Samples, plac
         over_student = None if name == ALONE else difference(alone, aps)
         default_over = None if name in (ALONE, DEFAULT) else difference(aps, default)
         gains[name] = Gain(first.setting.name, first.student.epochs, len(aps), mean(aps), over_student, default_over)
-    return Gains(samples.images, teacher, gains)
+    return Gains(samples.images, teacher, gains, left)
 
 
 def _trials(choice: Choice, pair: str) -> Iterator[tuple[str, list[Trial]]]:
@@ -94,7 +102,7 @@ def _plain(gains: Gains) -> dict[str, Any]:
         name: {key: value if isinstance(value, str | int) else _rounded(value) for key, value in vars(gain).items()}
         for name, gain in gains.methods.items()
     }
-    return {"images": gains.images, "teacher": gains.teacher, "methods": methods}
+    return {"images": gains.images, "teacher": gains.teacher, "methods": methods, "left": gains.left}
 
 
 def _rounded(numbers: Numbers | None) -> list[float] | None:
@@ -106,13 +114,17 @@ def read(file: Path) -> dict[str, Gains]:
     if not file.exists():
         return {}
     return {
-        pair: Gains(of_pair["images"], of_pair["teacher"], {n: Gain(**gain) for n, gain in of_pair["methods"].items()})
+        pair: Gains(**of_pair | {"methods": {name: Gain(**gain) for name, gain in of_pair["methods"].items()}})
         for pair, of_pair in json.loads(file.read_text()).items()
     }
 
 
 def outcomes(gains: dict[str, Gains]) -> list[str]:
-    """What follows from the gains by the protocol, in sentences."""
+    """What follows from the gains by the protocol, in sentences; or what is left before anything follows."""
+    left = [pair for pair in RESULT_PAIRS if pair not in gains]
+    left += [f"{name} on {pair}" for pair, of_pair in gains.items() for name in of_pair.left]
+    if left:
+        return [f"The outcome is open. Trainings are left: {', '.join(left)}."]
     over = {pair: of_pair.methods[DEFAULT].over_student for pair, of_pair in gains.items()}
     clear = [pair for pair, (_, low, _) in over.items() if low > 0]
     stands = "stands" if len(clear) >= 3 else f"shrinks to {', '.join(clear) or 'no pair'}"

@@ -35,8 +35,8 @@ def data_root(tmp_path):
 def results(tmp_path):
     """A method finds the object in the first `found` images of the six, and one less with an odd seed."""
     results = Results(tmp_path / "results")
-    results.write(Trial("bccd", Setting("teacher"), 0), dict(val=0.9, test=0.875))
     for trial in CHOICE.trials():
+        results.write(trial, dict(val=0.9, test=0.875))
         if trial.student is None:
             continue
         found = {Setting(): 3, BEST: 5, RIVAL: 4}[trial.setting] - trial.seed % 2
@@ -79,6 +79,20 @@ def test_gains_are_those_of_the_detections(gains):
     assert of_pair.methods["DIST"].default_over[0] == pytest.approx((3 * share[5] + 2 * share[4]) / 5 - ap["DIST"])
 
 
+def test_a_method_or_pair_that_is_not_tested_whole_is_left_out(results, data_root):
+    def without(trial: Trial) -> dict[str, Gains]:
+        rows = results.rows("bccd")
+        row = rows.pop(trial.name)
+        (results.folder / "bccd.json").write_text(json.dumps(rows))
+        found = measure(results, CHOICE, Samples(results, samples=2), Places(Path("work"), data_root, Path("weights")))
+        results.write(trial, row)
+        return found
+
+    of_pair = without(Trial("bccd", RIVAL, 4, LONGER))["bccd"]
+    assert of_pair.left == ["DIST"] and "DIST" not in of_pair.methods and DEFAULT in of_pair.methods
+    assert without(Trial("bccd", BEST, 9, LONGER)) == {}
+
+
 def test_an_interval_is_that_of_the_report(gains, results, data_root):
     config = Trial("bccd", Setting(), 0, STUDENT).config(Places(Path("work"), data_root, Path("weights.pth")))
     samples = Samples(results, samples=200)
@@ -112,6 +126,7 @@ def made(**leads: tuple[float, float, float]) -> dict[str, Gains]:
                     "l2_r1", 120, 5, (0.43, 0.42, 0.44), (gain - lead, 0.0, 0.1), (lead, lead - half, lead + half)
                 ),
             },
+            [],
         )
         for pair, (gain, lead, half) in leads.items()
     }
@@ -132,6 +147,12 @@ def test_outcomes_are_those_of_the_protocol():
     assert claim.endswith("on 1 of 4 pairs (bccd): the claim shrinks to bccd.")
     assert target.endswith("is missed: met on none, below 0 on deeppcb-imagenet.")
     assert rival == "L2 is ahead of the default by its lower bound on 2 pairs, by its mean on 2."
+
+
+def test_nothing_follows_while_trainings_are_left():
+    gains = made(bccd=(0.04, 0.01, 0.02), deeppcb=(0.03, 0.01, 0.02), digits=(0.03, 0, 0.1))
+    gains["bccd"].left.append("PKD")
+    assert outcomes(gains) == ["The outcome is open. Trainings are left: deeppcb-imagenet, PKD on bccd."]
 
 
 def test_the_tables_have_the_gains(tmp_path):
