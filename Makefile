@@ -2,7 +2,6 @@
 # make test    environment, linter, type checker and test suite
 # make test-research   the tests of research/: benchmarks, ablations, their data and figures
 # make docs    the documentation as web pages: site/index.html
-# make benchmark    every method on every data set, at its best setting, over seeds; QUICK=1 for each loss once, on the digits
 # make demo-bccd DATA=FOLDER WEIGHTS=FILE    the demo on real photographs, with a teacher that starts from WEIGHTS
 # make demo-cls    classifiers of few labelled digits, distilled by RCKA, KD, DIST and PCKA, over seeds
 #
@@ -33,7 +32,7 @@ CLASSIFIERS := OMP_NUM_THREADS=1 $(CLASSIFICATION)/bin/python -m pytest tests/cl
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .NOTPARALLEL:
-.PHONY: docs venv install classification demo demo-teacher demo-bccd demo-cls benchmark test test-research test-full test-onedl lint format clean
+.PHONY: docs venv install classification demo demo-teacher demo-bccd demo-cls test test-research test-full test-onedl lint format clean
 
 venv: $(STAMPS)/venv
 classification: $(CLASSIFICATION)/ready
@@ -56,9 +55,6 @@ demo-bccd: install
 
 demo-cls: classification
 	$(CLASSIFICATION)/bin/python -m research.classification.demo_cls --work-dir work_dirs/demo_cls
-
-benchmark: install
-	$(BIN)/python -m research.methods $(if $(QUICK),--quick --sets digits,--regimes short converged)
 
 test: install classification lint
 	$(PYTEST)

@@ -67,43 +67,6 @@ def paired_difference(values: dict[int, float], others: dict[int, float]) -> Int
     return Interval(mean, mean - margin, mean + margin)
 
 
-def best_setting(trials: Iterable[Trial], method: str) -> float:
-    """The setting of a method with the highest mean AP on val; of equal ones the smallest.
-
-    Args:
-        trials: Trials of one regime, with the seeds that choose.
-        method: The method; there is a trial of it.
-    """
-    means = _means(trials, method)
-    return max(means, key=means.__getitem__)
-
-
-def _means(trials: Iterable[Trial], method: str) -> dict[float, float]:
-    """Mean AP on val by setting, the smallest first."""
-    values: dict[float, list[float]] = {}
-    for trial in trials:
-        if trial.method == method:
-            values.setdefault(trial.setting, []).append(trial.val)
-    return {setting: statistics.fmean(values[setting]) for setting in sorted(values)}
-
-
-def choice(trials: Sequence[Trial], methods: Iterable[str]) -> list[list[str]]:
-    """Cells of the table of settings: for each method its settings with their mean AP on val, the best in bold.
-
-    Args:
-        trials: Trials of one regime, with the seeds that choose.
-        methods: The methods; those without a trial are left out.
-    """
-    table = []
-    for method in methods:
-        means = _means(trials, method)
-        if means:
-            best = best_setting(trials, method)
-            marked = (f"{s:g}: **{ap:.3f}**" if s == best else f"{s:g}: {ap:.3f}" for s, ap in means.items())
-            table.append([method, ", ".join(marked)])
-    return table
-
-
 def rows(trials: Iterable[Trial], chosen: Iterable[tuple[str, float]], plain: str, split: str = "test") -> list[Row]:
     """A row for each method and setting that has a trial, in the order given.
 

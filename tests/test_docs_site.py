@@ -14,7 +14,7 @@ HOOKS = runpy.run_path(str(ROOT / "docs" / "site_pages.py"))
     [
         ("coco.md", "../configs/fcos/README.md", "configs/fcos/README.md"),
         ("coco.md", "report.md", "report.md"),
-        ("results/methods/bccd.md", "../../../configs/README.md", "../../configs/README.md"),
+        ("verdict/results/bccd.md", "../../../configs/README.md", "../../configs/README.md"),
         ("configs/README.md", "../docs/own-detector.md", "../own-detector.md"),
         ("configs/README.md", "fcos/README.md", "fcos/README.md"),
         ("configs/fcos/README.md", "../../docs/images/logits.png", "../../images/logits.png"),

@@ -1,7 +1,6 @@
 """Benchmarks run, on tiny maps."""
 
 import json
-import shutil
 
 import pytest
 import torch
@@ -108,23 +107,3 @@ def test_a_plan_of_a_distillation(command, tmp_path):
     assert done.returncode == 2 and "a plan is for one teacher" in done.stderr
     done = command("tools/plan.py", "configs/demo/student.py", check=False)
     assert done.returncode == 2 and "configs/demo/student.py is no config of an FPNDistill" in done.stderr
-
-
-@pytest.mark.full  # three trainings
-def test_the_comparison_of_methods_runs(command, digit_scenes, tmp_path):
-    """A row for each method; a second call repeats nothing, even without the trainings' folders."""
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "digit_scenes").symlink_to(digit_scenes)
-    words = ["-m", "research.methods", "--quick", "--final", "--sets", "digits", "--methods", "teacher-head+balance"]
-    words += ["--data-root", tmp_path / "data", "--work-dir", tmp_path / "work"]
-    out = command(*words).stdout
-    results = json.loads((tmp_path / "work" / "quick" / "digits.json").read_text())
-    assert results.pop("teacher_teacher_1_seed0")["trial"]["test"] is not None
-    assert list(results) == ["short_plain_1_seed0", "short_teacher-head+balance_1_seed0"]
-    assert all(entry["trial"]["test"] is not None and entry["version"] for entry in results.values())
-    assert "teacher-head+balance" in (tmp_path / "work" / "quick" / "digits.md").read_text()
-    shutil.rmtree(tmp_path / "work" / "quick" / "digits")
-    (tmp_path / "data").rename(tmp_path / "elsewhere")
-    words[words.index(tmp_path / "data")] = tmp_path / "elsewhere"
-    again = command(*words).stdout
-    assert "done" in out and "done" not in again and "teacher-head+balance" in again

@@ -7,20 +7,18 @@ from statistics import fmean
 
 import pytest
 
-from research.methods.data_sets import DATA_SETS
-from research.methods.methods import HALF_MORE, HEADS_HALF_MORE, LONGER, PLAIN
+from research.trainings.intervals import written
 from research.trainings.results import Results
-from research.trials import Interval, Row, Trial, paired_difference, rows
+from research.trials import Interval, Trial, paired_difference, rows
 from research.verdict.choice import FILE, RESULT_PAIRS, Choice
+from research.verdict.gains import DEFAULT, read
 from research.verdict.methods import Setting
 from research.verdict.protocol import CHOOSING_SEEDS
 from research.verdict.trials import Student
 from research.verdict.trials import Trial as VerdictTrial
 
-FIRST_PAGES = ("README.md", "README_zh-CN.md")
-README, CHINESE, BENCHMARK, PERFORMANCE = (
-    " ".join(Path(page).read_text().split())
-    for page in ("README.md", "README_zh-CN.md", "research/benchmark.md", "docs/performance.md")
+README, CHINESE, PERFORMANCE = (
+    " ".join(Path(page).read_text().split()) for page in ("README.md", "README_zh-CN.md", "docs/performance.md")
 )
 CLASSIFIERS = "research/configs/classification/README.md"
 
@@ -30,107 +28,42 @@ TABLES = {
         for line in Path(page).read_text().splitlines()
         if line.startswith("|")
     ]
-    for page in (*FIRST_PAGES, "research/benchmark.md", "research/costs.md", CLASSIFIERS)
+    for page in ("research/costs.md", CLASSIFIERS)
 }
 """Cells of all rows of all tables."""
 
-CHOOSING_SEED = 1000
-"""See `research/methods/__main__.py`."""
-
-BCCD = {
-    "student alone": (PLAIN, 1.0),
-    "1.5 times as many epochs": (HALF_MORE, 1.0),
-    "three times as many epochs": (LONGER, 1.0),
-    "mimic, ratio 0.1": ("mimic+balance", 0.1),
-    "PKD, 0.1": ("pkd+balance", 0.1),
-    "channel-wise, 0.1": ("channel-wise+balance", 0.1),
-    "MGD, 0.1": ("mgd+balance", 0.1),
-    "PCKA, centred, 0.1": ("pcka-center+balance", 0.1),
-    "the recipe `maps`": ("pcka-center+balance", 0.2),
-    "PCKA, uncentred, 0.1": ("pcka-none+balance", 0.1),
-    "PCKA, debiased, 0.1": ("pcka-debias+balance", 0.1),
-    "PCKA, centred, and mimic, 0.1": ("pcka-mimic+balance", 0.1),
-    "DIST on class logits of the head, 0.1": ("dist-head+balance", 0.1),
-    "own head, 0.3": ("own-head+balance", 0.3),
-    "own head, 1": ("own-head+balance", 1.0),
-    "both heads, 1": ("both-heads+balance", 1.0),
-    "both heads, for 1.5 times": (HEADS_HALF_MORE, 1.0),
-    "both heads, the teacher's on half": ("half-heads+balance", 1.0),
-    "the default, its teacher in bfloat16": ("bf16-heads+balance", 1.0),
-    "both heads, and PCKA": ("heads-pcka+balance", 1.0),
-    "constant weights: PKD": ("pkd", 0.01),
-    "constant weights: channel-wise": ("channel-wise", 0.01),
-    "constant weights: MGD": ("mgd", 1.0),
-    "constant weights: PCKA": ("pcka-mimic", 0.01),
-    "constant weights: both heads": ("both-heads", 1.0),
-}
-"""Beginnings of the rows of BCCD's table, with method and setting."""
-
-
-def trials(name: str) -> list[Trial]:
-    content = json.loads(Path(f"research/results/methods/{name}.json").read_text())
-    return [Trial(**entry["trial"]) for entry in content.values()]
-
-
-def found(
-    name: str, split: str, *pairs: tuple[str, float], seeds_of: str | None = None, regime: str = "converged"
-) -> list[Row | None]:
-    """Results by method and setting, with all seeds but the one that chooses, or with those of one method. `None` where
-    there is none."""
-    trained = [trial for trial in trials(name) if trial.regime == regime and trial.seed != CHOOSING_SEED]
-    if seeds_of:  # of a student alone there may be more
-        seeds = {trial.seed for trial in trained if trial.method == seeds_of}
-        trained = [trial for trial in trained if trial.seed in seeds]
-    by_pair = {(row.method, row.setting): row for row in rows(trained, [(PLAIN, 1.0), *pairs], PLAIN, split)}
-    return [by_pair.get(pair) for pair in pairs]
-
-
-def mean(row: Row) -> str:
-    return f"{row.mean:.3f} ({row.deviation:.3f})"
-
-
-def difference(row: Row) -> str:
-    return interval(row.difference)
+GAINS = read(Results(Path("research/verdict/results")).gains_file)
 
 
 def interval(gain: Interval) -> str:
     return f"{gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
 
 
-EXPECTED = [
-    ("bccd", "bf16-heads+balance"),
-    ("deeppcb", "bf16-heads+balance"),
-    ("digits", DATA_SETS["digits"].recipe),
-    ("bccd-equal", DATA_SETS["bccd-equal"].recipe),
-]
-"""Data set and method of each row of the table on the first pages."""
+@pytest.mark.parametrize("text", [README, CHINESE], ids=["english", "chinese"])
+def test_other_methods_and_teachers(text):
+    """On BCCD's test images: gains of the other methods, the default's lead over MGD and with another teacher."""
+    methods = GAINS["bccd"].methods
+    for name in ("PKD", "MGD", "PCKA"):
+        value, low, high = methods[name].over_student
+        assert low < 0 < high and f"{name} {value:+.3f}" in text
+        assert (methods[name].default_over[1] > 0) == (name != "MGD")
+    assert written(methods["MGD"].default_over) in text
+    assert written(methods[f"{DEFAULT}, seed 1 of the teacher"].over_student) in text
 
 
-@pytest.mark.parametrize("page", FIRST_PAGES)
-@pytest.mark.parametrize("row", range(len(EXPECTED)))
-def test_what_to_expect(page, row):
-    name, method = EXPECTED[row]
-    cells = [cells for cells in TABLES[page] if len(cells) == 5][2:][row]
-    plain, distilled = found(name, "test", (PLAIN, 1.0), (method, 1.0), seeds_of=method)
-    assert plain.values.keys() == distilled.values.keys()
-    assert re.search(rf"{len(distilled.values)} (seeds|个种子)$", cells[0])
-    (teacher,) = (trial.test for trial in trials(name) if trial.method == "teacher")
-    assert cells[1:4] == [f"{value:.3f}" for value in (teacher, plain.mean, distilled.mean)]
-    assert cells[4] == difference(distilled)
+def test_what_is_said_of_the_papers_method():
+    (line,) = [line for line in Path("research/paper.md").read_text().splitlines() if "Table 3, on BCCD" in line]
+    pcka = GAINS["bccd"].methods["PCKA"]
+    assert written(pcka.over_student) in line and pcka.setting == "pcka-center_r0.3_two_stop0.5"
 
 
-@pytest.mark.parametrize("page", FIRST_PAGES)
-def test_the_limits_name_the_tuned_student(page):
-    """Mean AP on val of the tuned student alone and of the default, over the seeds of the results."""
-    (limits,) = re.findall(r"\n\*\*(?:Limits|局限).+?\n\n", Path(page).read_text(), flags=re.DOTALL)
-    results = json.loads(Path("research/verdict/results/bccd.json").read_text())
-    means = [
-        fmean(
-            results[VerdictTrial("bccd", setting, seed, Student(0.048, epochs, 0.1)).name]["val"] for seed in range(10)
-        )
-        for setting, epochs in ((Setting(), 60), (Setting("both-heads"), 120))
-    ]
-    assert re.findall(r"\d\.\d+", limits) == [f"{value:.3f}" for value in means]
+@pytest.mark.parametrize("text", [README, CHINESE], ids=["english", "chinese"])
+def test_longer_training_of_the_student_alone(text):
+    results = Results(Path("research/verdict/results"))
+    for epochs in (60, 120):
+        student = Student(0.048, epochs, 0.1)
+        values = results.val([VerdictTrial("bccd", Setting(), seed, student) for seed in CHOOSING_SEEDS])
+        assert f"{fmean(values):.3f}" in text
 
 
 @pytest.mark.parametrize("pair", RESULT_PAIRS)
@@ -148,115 +81,25 @@ def test_few_labels():
     whole = json.loads(Path("research/verdict/results/bccd.json").read_text())
     student, teacher = "lr0.048_e240_wd0.1", "lr0.001_e160_wd0.01"
     expected = [
-        few[f"alone_{student}_base_seed{CHOOSING_SEED}"],
-        few[f"alone_{student}_affine_seed{CHOOSING_SEED}"],
-        whole[f"plain_lr0.048_e60_wd0.1_base_seed{CHOOSING_SEED}"],
+        few[f"alone_{student}_base_seed{CHOOSING_SEEDS[0]}"],
+        few[f"alone_{student}_affine_seed{CHOOSING_SEEDS[0]}"],
+        whole[f"plain_lr0.048_e60_wd0.1_base_seed{CHOOSING_SEEDS[0]}"],
         *(few[f"teacher_{teacher}_{augmentation}_seed0"] for augmentation in ("base", "affine")),
     ]
     *_, table = Path("docs/few-labels.md").read_text().partition("## What to expect")
     assert re.findall(r"\d\.\d{3}", table) == [f"{entry['val']:.3f}" for entry in expected]
 
 
-@pytest.mark.parametrize("text", [README, CHINESE], ids=["english", "chinese"])
-def test_the_student_alone_for_as_long(text):
-    longer = {name: paired(name, "test", LONGER) for name in ("bccd", "deeppcb", "digits")}
-    assert interval(paired_difference(*longer["bccd"])) in text
-    for name in ("deeppcb", "digits"):
-        (seed,) = longer[name][0]
-        assert f"{longer[name][0][seed] - longer[name][1][seed]:+.3f}" in text
-
-
-@pytest.mark.parametrize("text", [README, CHINESE], ids=["english", "chinese"])
-@pytest.mark.parametrize("name", ["bccd-imagenet", "bccd-two-stage"])
-def test_other_pairs(text, name):
-    _, row = found(name, "test", (PLAIN, 1.0), (DATA_SETS[name].recipe, 1.0))
-    assert row.difference.low < 0 and len(row.values) == 3  # "none clear", "three seeds each"
-    assert re.search(rf"\{row.difference.mean:+.3f}(?! \()", text)
-
-
-def test_no_other_method_gained_clearly():
-    """ "None of nine", on BCCD's test images."""
-    others = [label for label in BCCD if label.endswith(", 0.1") or label == "mimic, ratio 0.1"]
-    assert len(others) == 9 and "none of nine" in README and "九种方法" in CHINESE
-    assert all(found("bccd", "test", BCCD[label])[0].difference.low < 0 for label in others)
-
-
-def paired(name: str, split: str, method: str) -> tuple[dict[int, float], dict[int, float]]:
-    """AP of a method and of the student alone, by the method's seeds."""
-    plain, row = found(name, split, (PLAIN, 1.0), (method, 1.0))
-    return row.values, {seed: plain.values[seed] for seed in row.values}
-
-
 def test_ratios():
-    """What `docs/recipes.md` says of 0.3, 1 and 3, with one seed in the short regime."""
+    """What `docs/recipes.md` says of 0.3, 1 and 3."""
     page = " ".join(Path("docs/recipes.md").read_text().split())
-    for name, text in ("bccd", "was {}, {} and {} on BCCD"), ("deeppcb", "and {}, {} and {} on DeepPCB"):
-        values = {
-            trial.setting: trial.val
-            for trial in trials(name)
-            if (trial.method, trial.regime, trial.seed) == ("both-heads+balance", "short", CHOOSING_SEED)
-        }
-        assert text.format(*(f"{values[ratio]:.3f}" for ratio in (0.3, 1.0, 3.0))) in page
-
-
-def test_the_student_alone_with_three_seeds():
-    (cells,) = [cells for cells in TABLES["research/benchmark.md"] if cells[0].startswith("the same, seeds 0 to 2")]
-    val, test = (found("bccd", split, (PLAIN, 1.0), seeds_of="pkd+balance")[0] for split in ("val", "test"))
-    assert cells[1:] == ["3", mean(val), "", mean(test), ""]
-
-
-@pytest.mark.parametrize("begin", BCCD)
-def test_each_method_on_bccd(begin):
-    """The first table of results in research/benchmark.md."""
-    cells = next(cells for cells in TABLES["research/benchmark.md"] if cells[0].startswith(begin) and len(cells) == 6)
-    val, test = (found("bccd", split, BCCD[begin])[0] for split in ("val", "test"))
-    assert cells[1:3] == [str(len(val.values)), mean(val)]
-    assert cells[4] == (mean(test) if test else "")
-    if begin != "student alone":
-        assert [cells[3], cells[5]] == [difference(row) if row else "" for row in (val, test)]
-
-
-@pytest.mark.parametrize(
-    "begin, method",
-    {
-        "the student alone": PLAIN,
-        "the same, its weights averaged": "plain-ema",
-        "both heads: the default": DATA_SETS["bccd"].recipe,
-        "the default, weights averaged": "heads-ema+balance",
-        "the default in every second step": "heads-every-second+balance",
-        "the default, and PCKA on the maps of the backbone": "heads-backbone+balance",
-        "the default, and debiased PCKA": "heads-pcka-debias+balance",
-    }.items(),
-)
-def test_variants_of_the_default(begin, method):
-    cells = next(cells for cells in TABLES["research/benchmark.md"] if cells[0].startswith(begin) and len(cells) == 3)
-    default, row = found("bccd", "val", (DATA_SETS["bccd"].recipe, 1.0), (method, 1.0), regime="short")[-2:]
-    assert cells[1] == mean(row)
-    assert cells[2] == ("" if row is default else interval(paired_difference(row.values, default.values)))
-
-
-@pytest.mark.parametrize("method", ["mimic+balance", "pkd+balance"])
-def test_the_lead_over_other_methods_on_the_digits(method):
-    """Of the default, seed by seed, on test."""
-    default, other = found("digits", "test", (DATA_SETS["digits"].recipe, 1.0), (method, 1.0))
-    assert interval(paired_difference(default.values, other.values)) in BENCHMARK
-
-
-@pytest.mark.parametrize("split", ["val", "test"])
-@pytest.mark.parametrize(
-    "name, method",
-    [
-        *((name, DATA_SETS[name].recipe) for name in ("bccd-imagenet", "bccd-two-stage", "bccd-equal", "deeppcb")),
-        ("deeppcb", "bf16-heads+balance"),
-        *(("digits", method) for method in (DATA_SETS["digits"].recipe, "mimic+balance", "pkd+balance")),
-    ],
-)
-def test_differences_by_seed(name, method, split):
-    plain, distilled = found(name, split, (PLAIN, 1.0), (method, 1.0))
-    said = ", ".join(f"{distilled.values[seed] - plain.values[seed]:+.3f}" for seed in sorted(distilled.values))
-    (cells,) = [cells for cells in TABLES["research/benchmark.md"] if said in cells]
-    assert mean(distilled) in cells
-    assert difference(distilled) in cells or (name == "deeppcb" and split == "val")  # that table has no such column
+    results, shorter = Results(Path("research/verdict/results")), Student(0.048, 30, 0.1)
+    values = [
+        results.val([VerdictTrial("bccd", Setting("both-heads", ratio), seed, shorter) for seed in CHOOSING_SEEDS])
+        for ratio in (0.3, 1.0, 3.0)
+    ]
+    assert "was {:.3f}, {:.3f} and {:.3f}".format(*map(fmean, values)) in page
+    assert f"BCCD {written(GAINS['bccd'].methods[DEFAULT].over_student)}, ten seeds" in page
 
 
 COSTS = {
@@ -389,8 +232,7 @@ def test_what_a_step_costs():
     assert f"{small} in place of {small32} times" in PERFORMANCE
     of_small = steps("cost")
     assert f"{of_small['own-head']:.1f} times |" in PERFORMANCE
-    saved = f"{100 * (1 - of_small['both-heads-half'] / of_small['both-heads']):.0f} % shorter"
-    assert saved in PERFORMANCE and f"on BCCD's small pair it is {saved}" in BENCHMARK
+    assert f"{100 * (1 - of_small['both-heads-half'] / of_small['both-heads']):.0f} % shorter" in PERFORMANCE
 
 
 def test_the_costs_in_float32():

@@ -6,9 +6,7 @@ from scipy import stats
 from research.trials import (
     Interval,
     Trial,
-    best_setting,
     cells,
-    choice,
     markdown_table,
     paired_difference,
     rows,
@@ -28,16 +26,6 @@ def test_the_interval_of_paired_differences():
     assert found.mean == pytest.approx((0.03 + 0.04 + 0.01) / 3)
     assert (found.low, found.high) == pytest.approx((reference.low, reference.high))
     assert paired_difference({0: 0.5}, PLAIN) is None and paired_difference({7: 0.5, 8: 0.5}, PLAIN) is None
-
-
-def test_the_best_setting_is_chosen_on_val():
-    trials = [trial("a", 0.1, val=0.4, test=0.9), trial("a", 1.0, val=0.6, test=0.1), trial("a", 10.0, val=0.6)]
-    trials.append(trial("b", 0.01, val=0.99))
-    assert best_setting(trials, "a") == 1.0
-    assert choice(trials, ["none", "b", "a"]) == [
-        ["b", "0.01: **0.990**"],
-        ["a", "0.1: 0.400, 1: **0.600**, 10: 0.600"],
-    ]
 
 
 def test_rows_have_the_chosen_setting_alone():

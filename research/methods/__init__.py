@@ -1,1 +1,0 @@
-"""Distillation methods, each at the best of its settings."""
