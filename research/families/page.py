@@ -27,8 +27,8 @@ COLUMNS = ("training", "setting")
 
 TARGETS: dict[str, float | tuple[float, str]] = {
     **dict.fromkeys(("fcos-retinanet", "retinanet-fcos", "faster-retinanet", "retinanet-faster"), 0.015),
-    **dict.fromkeys(("rtmdet", "yolox", "rtmdet-deeppcb", "yolox-deeppcb"), 0.0),
-    **dict.fromkeys(("dino", "retinanet-dino"), (0.5, "retinanet")),
+    **dict.fromkeys(("rtmdet", "yolox", "rtmdet-deeppcb", "yolox-deeppcb", "dino-digits"), 0.0),
+    **dict.fromkeys(("dino", "retinanet-dino", "deformable"), (0.5, "retinanet")),
     "retinanet-large": (1.5, "retinanet"),
     "deeppcb-large": (1.5, "deeppcb"),
 }

@@ -1,4 +1,4 @@
-"""Teacher-student pairs of every family, on BCCD and DeepPCB, and the methods that are compared on each."""
+"""Teacher-student pairs of every family, on BCCD, DeepPCB and the digits, and the methods that are compared on each."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -95,6 +95,8 @@ class Pair:
     """Of the results."""
     head: str = ""
     """Folder there, of the student whose type, head and assigner replace those of both sides."""
+    detectors: str = ""
+    """Folder there, whose detectors and learning rates replace those of both sides."""
     teacher_scale: int = 1
     """Side of the teacher's images over that of the student's; 2 for a RetinaNet."""
 
@@ -130,6 +132,26 @@ PAIRS = {
         epochs=120,
         seeds=3,
         learning_rates=(1e-3, 2e-3, 4e-3),
+    ),
+    "deformable": Pair(
+        "bccd/deformable",
+        "bccd/deformable",
+        methods_of="dino",
+        epochs=120,
+        seeds=3,
+        teacher_epochs=160,
+        learning_rates=(1e-3, 2e-3, 4e-3),
+    ),
+    "dino-digits": Pair(
+        "demo",
+        "demo",
+        methods_of="dino",
+        epochs=40,
+        teacher_epochs=80,
+        learning_rates=(1e-3, 2e-3, 4e-3),
+        data="digit_scenes",
+        seeds=3,
+        detectors="bccd/dino",
     ),
     "retinanet-large": Pair("bccd/small", "bccd/small", DEFAULT, teacher_scale=2),
     "deeppcb": Pair("deeppcb", "deeppcb/imagenet", DEFAULT, **BOARDS),

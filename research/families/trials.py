@@ -9,7 +9,7 @@ from pcka_mmdet.configuration.pipeline_size import enlarge_images
 from research import pair_folder
 from research.trainings.results import Places
 from research.trainings.stages import Training
-from research.trainings.students import TEACHER_PRECISION, Student, augment, side_config
+from research.trainings.students import TEACHER_PRECISION, Student, augment, import_too, side_config, start_from_file
 
 from .pairs import METHODS, PAIRS
 
@@ -69,7 +69,7 @@ class Trial:
         folder = {"teacher": pair.teacher, "alone": pair.student}.get(self.method)
         if folder is None:
             return self.pair
-        head = f"-{pair.head}" if pair.head else ""
+        head = f"-{pair.head or pair.detectors}" if pair.head or pair.detectors else ""
         large = "-large" if self.method == "teacher" and pair.teacher_scale > 1 else ""
         return f"{folder}{head}{large}"
 
@@ -81,6 +81,9 @@ class Trial:
             role, folder, epochs = "student", pair.student, self.student.epochs
         data_root = places.data_root / pair.data
         config = side_config(pair_folder(folder), role, data_root, self.seed, epochs, places.weights)
+        if pair.detectors:
+            _replace_detector(config, Config.fromfile(pair_folder(pair.detectors) / f"{role}.py"))
+            start_from_file(config, places.weights)
         if pair.head:
             _replace_head(config, Config.fromfile(pair_folder(pair.head) / "student.py"))
         if self.student:
@@ -90,6 +93,15 @@ class Trial:
             if pair.teacher_scale > 1:
                 _enlarge(config, pair.teacher_scale)
         return config
+
+
+def _replace_detector(config: Config, other: Config) -> None:
+    """Give a config the detector and the learning rate of another one, in place: it keeps the number of classes."""
+    other.model.bbox_head.num_classes = config.model.bbox_head.num_classes
+    config.model = other.model
+    config.optim_wrapper.optimizer.lr = config.param_scheduler[0].eta_max = other.optim_wrapper.optimizer.lr
+    for module in other.custom_imports.imports:
+        import_too(config, module)
 
 
 def _replace_head(config: Config, other: Config) -> None:

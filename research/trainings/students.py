@@ -93,6 +93,11 @@ def side_config(
     if role == "student":
         import_too(config, "research.trainings.channels_last")
         config.custom_hooks.append(dict(type="ChannelsLastHook"))
+    start_from_file(config, weights)
+    return config
+
+
+def start_from_file(config: Config, weights: Path) -> None:
+    """Let a backbone that starts from ImageNet weights read them from a file, in place."""
     if config.model.backbone.get("init_cfg"):
         config.model.backbone.init_cfg.checkpoint = str(weights)
-    return config

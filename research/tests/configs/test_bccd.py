@@ -46,7 +46,7 @@ def model(method: str) -> torch.nn.Module:
     return built
 
 
-PAIRS = ("small", "two_families", "two_stage", "rtmdet", "yolox", "dino")
+PAIRS = ("small", "two_families", "two_stage", "rtmdet", "yolox", "dino", "deformable")
 
 
 @pytest.mark.parametrize(

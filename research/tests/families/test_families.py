@@ -74,6 +74,17 @@ def test_a_replaced_head_has_the_sizes_and_classes_of_its_new_detector(pair):
         assert torch.isfinite(total)
 
 
+def test_replaced_detectors_have_the_classes_of_their_new_data():
+    init_default_scope("mmdet")
+    for method, student, rate in (("alone", STUDENT, 6e-3), ("teacher", None, 1e-3)):
+        config, other = (Trial(pair, method, 0, student).config(PLACES) for pair in ("dino-digits", "dino"))
+        assert config.model.bbox_head.pop("num_classes") == 10 and other.model.bbox_head.pop("num_classes") == 3
+        assert config.model == other.model
+        assert config.optim_wrapper.optimizer.lr == config.param_scheduler[0].eta_max == rate
+        assert "research.thin_dino" in config.custom_imports["imports"]
+        assert config.train_dataloader.dataset.data_root == "data/digit_scenes/"
+
+
 def test_a_pair_whose_teacher_is_not_ahead_has_no_results():
     assert protocol.trials(invented(teacher=0.44), "rtmdet") == []
     assert len(protocol.trials(invented(teacher=0.46), "rtmdet")) == 11
